@@ -1,0 +1,77 @@
+"""What moves bytes between a port's address and us. An adapter knows transport, never content."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from gateway.domain.delivery import Claim, LeftInPlace, Outgoing, Promise, Settled
+from gateway.domain.errors import GatewayError
+
+
+class ReceiveAdapter(Protocol):
+    """Takes files from one inbound address, each exactly once.
+
+    A crash leaves every file either at the address or in the work folder under its claim id, never in both
+    and never in neither. `claimed` finds the latter again, so nothing needs to be remembered.
+    """
+
+    async def claim(self, limit: int) -> Sequence[Claim]:
+        """Take up to *limit* ready files, in file-name order; when this returns, every rename is durable.
+
+        Raises: AdapterUnavailable when the address cannot be used; files stay where they are.
+        """
+        ...
+
+    async def claimed(self) -> Sequence[Claim]:
+        """Return the files that lie claimed in the work folder, in claim order: what a crash left behind."""
+        ...
+
+    def open(self, claim: Claim) -> AbstractContextManager[int]:
+        """Open a claimed file read-only, as a descriptor that was checked to be a regular file."""
+        ...
+
+    async def settle(self, settled: Sequence[Settled]) -> None:
+        """Archive, delete or quarantine claimed files; one durable flush for all. A file already gone is fine."""
+        ...
+
+    def left_in_place(self) -> Sequence[LeftInPlace]:
+        """Return what the last look saw and did not take, with the reason."""
+        ...
+
+    def hints(self) -> AsyncIterator[None]:
+        """Yield when a look at the address may be worth it. Hints may be lost; a sweep decides."""
+        ...
+
+    def next_look_seconds(self) -> float | None:
+        """Return in how many seconds a waiting file may have become ready, None when nothing waits."""
+        ...
+
+
+class SendAdapter(Protocol):
+    """Delivers files to one outbound address: staged, promised by the store, then published by one rename.
+
+    A crash between the calls leaves either the staged file or the published one. The absence of a promised
+    staged file is the proof of publication; nothing but `publish` may remove it.
+    """
+
+    async def stage(self, files: Sequence[Outgoing]) -> Sequence[GatewayError | None]:
+        """Write files where the partner cannot see them and make them durable, one flush for all.
+
+        Returns one entry per file, in order: None when durable, else the error. A failed file is removed.
+        """
+        ...
+
+    async def publish(self, promises: Sequence[Promise]) -> Sequence[GatewayError | None]:
+        """Rename promised files to their final names and flush the folder; one entry per promise, in order.
+
+        A staged file that is gone was published before: that counts as done.
+        """
+        ...
+
+    async def discard(self, staged_names: Sequence[str]) -> None:
+        """Remove staged files that no promise names (their lease was lost before the promise)."""
+        ...
+
+    async def staged(self) -> Sequence[str]:
+        """Return the names that lie in the staging folder."""
+        ...

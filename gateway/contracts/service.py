@@ -1,0 +1,104 @@
+"""The business functions behind actions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol, runtime_checkable
+from uuid import UUID
+
+from lxml import etree
+
+from gateway.domain.ids import MessageKey, PortName
+from gateway.domain.namespaces import Scheme
+
+
+class NumberSequences(Protocol):
+    """Running numbers, taken inside the open transaction: a rollback gives them back, so there are no gaps."""
+
+    async def take(self, name: str, count: int = 1) -> Sequence[str]:
+        """Return the next *count* numbers of the sequence, formatted, in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request as a service sees it.
+
+    Shape: `parts` are the children of MessageParts, already validated when the port validates; `scheme` is the
+    form of the documented namespaces that the request used and the answer will use; `idempotency_key` stays
+    the same however often the request is tried.
+    """
+
+    key: MessageKey
+    port: PortName
+    message_id: UUID
+    service: str
+    operation: str
+    parts: Sequence[etree._Element]
+    scheme: Scheme
+    company: str
+    partition: str
+    user: str
+    received_at: datetime
+
+    @property
+    def idempotency_key(self) -> str:
+        """Name this request for systems outside the database."""
+        return f"{self.port}/{self.key}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """The answer of a service: the children of the response's MessageParts, in canonical (`http://`) namespaces.
+
+    `keys` are the natural keys of the records touched, for correlation in history.
+    """
+
+    parts: Sequence[etree._Element] = ()
+    keys: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceContext:
+    """What a service may use: the open database transaction, number sequences, a log with the request's ids bound.
+
+    Rule: everything done through `connection` commits together with the request's outcome, or not at all.
+    """
+
+    connection: Any  # asyncpg connection or pool proxy, in a transaction; Any because its stubs differ by class
+    numbers: NumberSequences
+    now: datetime
+    log: Any
+
+
+class ServiceOperation(Protocol):
+    """One operation of a service.
+
+    `expects` are the canonical `{namespace}local` names of the request's parts, in order (None: anything).
+    `undoable`: every effect goes through the context's transaction. `idempotent`: a MessageId sent again is a
+    duplicate. Before: the request is authorised and valid. A crash leaves no effect unless the outcome
+    was committed.
+    """
+
+    expects: tuple[str, ...] | None
+    undoable: bool
+    idempotent: bool
+
+    async def call(self, request: Request, context: ServiceContext) -> Reply:
+        """Do the operation for one request.
+
+        Raises: OperationRejected with a text for the partner; TransientError when trying again may help.
+        """
+        ...
+
+
+@runtime_checkable
+class SetOperation(Protocol):
+    """An operation that can do many requests at once, faster than one by one.
+
+    Rule: all or nothing; when it raises, the caller undoes it and goes through the requests one by one.
+    """
+
+    async def call_many(self, requests: Sequence[Request], context: ServiceContext) -> Sequence[Reply]:
+        """Do the operation for all requests; one reply per request, in order."""
+        ...

@@ -1,0 +1,75 @@
+"""One file that an adapter moved: claimed on the way in, staged and published on the way out."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from gateway.domain.ids import ClaimId, PortName
+
+
+class Settlement(StrEnum):
+    """What becomes of a claimed file once the store knows it."""
+
+    ARCHIVE = "archive"  # kept in the archive folder, by day
+    DELETE = "delete"  # removed
+    QUARANTINE = "quarantine"  # kept in the error folder with its reason beside it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A file that is ours: renamed into the work folder under its claim id, rename made durable.
+
+    Shape: `name` is the original name as bytes, `display` its printable form; `owner_uid` and the sizes
+    come from the descriptor after the claim, never from a path; times are aware UTC; `size` in bytes.
+    """
+
+    id: ClaimId
+    port: PortName
+    name: bytes
+    display: str
+    work_name: bytes
+    size: int
+    modified_at: datetime
+    owner_uid: int
+    owner: str | None
+    hard_linked: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """A claimed file and what to do with it now; `reason` is the text that lies beside a quarantined file."""
+
+    claim: Claim
+    settlement: Settlement
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftInPlace:
+    """An entry of an inbound folder that is not taken: symlink, folder, FIFO, unreadable, still being written."""
+
+    name: bytes
+    display: str
+    code: str
+    text: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """A file to be written: final name (made by us, `[A-Za-z0-9._{}-]`, at most 120 bytes) and its bytes.
+
+    `staged_name` is unique per attempt: a late attempt of somebody else can never publish over ours.
+    """
+
+    staged_name: str
+    final_name: str
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """A staged file that the store has promised: it exists in staging exactly until the one rename that publishes it."""
+
+    staged_name: str
+    final_name: str

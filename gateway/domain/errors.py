@@ -1,0 +1,170 @@
+"""What can go wrong, as one tree.
+
+    GatewayError              code (stable) and context (ids) for machines, message for people
+      ConfigError             every problem at once, each with file, line and path; nothing starts
+      TransientError          trying again may help
+        StoreUnavailable      the database is away or answers too late
+        AdapterUnavailable    a folder is missing, full or read-only
+        OperationTimeout      an operation took longer than its limit
+      FileRefused             the file as a whole cannot be taken; it goes to the error folder
+      MessageError            one message cannot succeed unchanged
+        MalformedMessage      its envelope or header breaks the rules
+        SchemaViolation       its document breaks its schema
+        UnknownAction         no such service operation, or not on this port
+        NotAuthorized         submitter, company or partition is not allowed here
+        DuplicateMessage      this MessageId was processed before
+        OperationRejected     the service said no
+      LeaseLost               somebody else owns it now; our result is dropped
+      IllegalTransition       a bug or an operator race; state unchanged
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from gateway.domain.problem import Problem
+
+
+class GatewayError(Exception):
+    """Base of every error of ours: `code` and `context` are for machines, the text is for a person."""
+
+    code = "gateway.error"
+
+    def __init__(self, message: str, *, code: str | None = None, **context: object) -> None:
+        super().__init__(message)
+        self.message = message
+        if code is not None:
+            self.code = code
+        self.context: Mapping[str, object] = context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigProblem:
+    """One thing wrong in a configuration: where it stands, what it is, what is allowed."""
+
+    file: str
+    line: int | None
+    path: str
+    text: str
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {self.path}: {self.text}" if self.path else f"{place}: {self.text}"
+
+
+class ConfigError(GatewayError):
+    """The configuration cannot be used; `problems` lists everything that is wrong."""
+
+    code = "config.invalid"
+
+    def __init__(self, problems: Sequence[ConfigProblem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = tuple(problems)
+
+
+class TransientError(GatewayError):
+    """Trying again may help."""
+
+    code = "transient"
+
+
+class StoreUnavailable(TransientError):
+    """The database is away, restarting, or answers too late."""
+
+    code = "store.unavailable"
+
+
+class AdapterUnavailable(TransientError):
+    """An address of a port cannot be used now: missing, full, read-only or not permitted."""
+
+    code = "address.unavailable"
+
+
+class OperationTimeout(TransientError):
+    """A service operation took longer than its limit."""
+
+    code = "operation.timeout"
+
+
+class FileRefused(GatewayError):
+    """The file as a whole cannot be taken; nothing of it takes effect.
+
+    `line` and `column` count from 1 in the partner's file, None when no place can be named.
+    """
+
+    code = "file.refused"
+
+    def __init__(
+        self, message: str, *, code: str, line: int | None = None, column: int | None = None, **context: object
+    ) -> None:
+        super().__init__(message, code=code, **context)
+        self.line = line
+        self.column = column
+
+
+class MessageError(GatewayError):
+    """One message cannot succeed unchanged; its neighbours are not touched.
+
+    `problems` holds the details a partner can act on, at most twenty.
+    """
+
+    code = "message.error"
+    fault_code = "RequestFailed"
+
+    def __init__(
+        self, message: str, *, code: str | None = None, problems: Sequence[Problem] = (), **context: object
+    ) -> None:
+        super().__init__(message, code=code, **context)
+        self.problems = tuple(problems)
+
+
+class MalformedMessage(MessageError):
+    """Envelope or header break the rules of the message schema."""
+
+    code = "message.malformed"
+    fault_code = "MalformedMessage"
+
+
+class SchemaViolation(MessageError):
+    """The document breaks its schema."""
+
+    code = "schema"
+    fault_code = "SchemaValidation"
+
+
+class UnknownAction(MessageError):
+    """No such service operation, or the port does not expose it."""
+
+    code = "action.not-allowed"
+    fault_code = "UnknownAction"
+
+
+class NotAuthorized(MessageError):
+    """Submitter, company or partition is not allowed on this port."""
+
+    code = "not-authorized"
+    fault_code = "NotAuthorized"
+
+
+class DuplicateMessage(MessageError):
+    """This MessageId was processed before by the same service on the same port."""
+
+    code = "message.duplicate"
+    fault_code = "DuplicateMessage"
+
+
+class OperationRejected(MessageError):
+    """The service understood the request and said no; its text is meant for the partner."""
+
+    code = "operation.rejected"
+
+
+class LeaseLost(GatewayError):
+    """Somebody else owns this work now; the result must be dropped."""
+
+    code = "lease.lost"
+
+
+class IllegalTransition(GatewayError):
+    """The state does not allow this step; nothing was changed."""
+
+    code = "transition.illegal"
