@@ -1,0 +1,288 @@
+"""The whole configuration as typed, checked records; `load` makes them from a file.
+
+Paths in it are absolute once loaded; sizes are bytes, times are seconds.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from gateway.config.models_base import ByteSize, Count, Flag, Location, Seconds, Section, Text
+from gateway.config.models_ports import (
+    After,
+    Conversations,
+    Encoding,
+    Limits,
+    LoggingMode,
+    Mode,
+    OnError,
+    Order,
+    Port,
+    Process,
+    Receive,
+    Respond,
+    Security,
+)
+from gateway.config.models_services import (
+    DocumentService,
+    NumberSequence,
+    PythonOperation,
+    PythonService,
+    Service,
+)
+from gateway.domain.ids import PortName
+
+__all__ = [
+    "After",
+    "ByteSize",
+    "Conversations",
+    "Count",
+    "DocumentService",
+    "Encoding",
+    "Flag",
+    "GatewayJob",
+    "Jobs",
+    "Level",
+    "Limits",
+    "Location",
+    "LogFormat",
+    "Logging",
+    "LoggingMode",
+    "Mode",
+    "NumberSequence",
+    "OnError",
+    "Order",
+    "Port",
+    "PortFolders",
+    "Process",
+    "PythonOperation",
+    "PythonService",
+    "Queue",
+    "Receive",
+    "Respond",
+    "Retention",
+    "Seconds",
+    "Section",
+    "Security",
+    "Service",
+    "Settings",
+    "Shutdown",
+    "Text",
+    "Workers",
+]
+
+EMBEDDED = "embedded"
+_PORT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
+_SERVICE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
+
+
+class Level(StrEnum):
+    """From which level on events are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class LogFormat(StrEnum):
+    """How events are written."""
+
+    AUTO = "auto"  # console on a terminal, JSON otherwise
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class Queue(Section):
+    """When intake pauses, so that neither the queue nor the disk fills up."""
+
+    max_ready: Count = Field(
+        default=200_000, ge=1, description="Unfinished messages from which on no further files are taken."
+    )
+    min_free_bytes: ByteSize = Field(
+        default=512_000_000,
+        ge=0,
+        description="Free disk space below which no further files are taken, in bytes.",
+    )
+
+
+class Workers(Section):
+    """How many hands work, and how much each takes at once."""
+
+    xml: Count = Field(default=2, ge=1, le=64, description="Processes that read and check XML.")
+    threads: Count = Field(default=4, ge=1, le=256, description="Threads for file operations.")
+    chunk: Count = Field(
+        default=500, ge=1, le=10_000, description="Messages a stage takes and records at once."
+    )
+
+
+class GatewayJob(Section):
+    """The job that moves messages: an occurrence starts when work appears and ends when it is done."""
+
+    mode: Literal["event"] = Field(default="event", description="What starts an occurrence: event.")
+    max_messages: Count = Field(
+        default=100_000, ge=1, description="Messages after which an occurrence is closed and the next starts."
+    )
+    max_seconds: Seconds = Field(
+        default=300.0, gt=0, description="Seconds after which an occurrence is closed and the next starts."
+    )
+
+
+class Jobs(Section):
+    """Batch jobs."""
+
+    gateway: GatewayJob = Field(default_factory=GatewayJob, description="The job that moves messages.")
+
+
+class Logging(Section):
+    """What the program writes about itself."""
+
+    level: Level = Field(
+        default=Level.INFO, description="Lowest level written: debug | info | warning | error."
+    )
+    format: LogFormat = Field(
+        default=LogFormat.AUTO, description="auto (console on a terminal, else json) | json | console."
+    )
+
+
+class Retention(Section):
+    """How long finished things are kept, in days. Nothing unfinished is ever removed."""
+
+    archive_days: Count = Field(default=30, ge=1, le=36_500, description="Days that archived files are kept.")
+    history_days: Count = Field(
+        default=90,
+        ge=1,
+        le=36_500,
+        description="Days that finished messages are kept; also the window for duplicates.",
+    )
+    exceptions_days: Count = Field(
+        default=90, ge=1, le=36_500, description="Days that the exception log is kept."
+    )
+
+
+class Shutdown(Section):
+    """How the gateway ends."""
+
+    drain_seconds: Seconds = Field(
+        default=20.0,
+        ge=0,
+        le=3600,
+        description="Seconds that running work may take to end before it is given back.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortFolders:
+    """All folders of a port, absolute; the last three are None when the port does not respond."""
+
+    inbound: Path
+    work: Path
+    archive: Path
+    error: Path
+    staging: Path | None
+    outbound: Path | None
+    faults: Path | None
+
+
+class Settings(Section):
+    """Everything in `config.yaml`."""
+
+    store: Text = Field(
+        default=EMBEDDED,
+        repr=False,
+        description="embedded, or postgresql://user:${PASSWORD}@host/database; a password comes from ${…}.",
+    )
+    data: Location = Field(
+        default=Path("data"),
+        description="Folder of the gateway's own files: database, work, archive, error, staging.",
+    )
+    schemas: tuple[Location, ...] = Field(
+        default=(), description="Folders with document schemas (XSD), besides the built-in ones."
+    )
+    users: Mapping[int | str, Text] = Field(
+        default_factory=dict,
+        description="Owner of a file (number or account name) -> gateway user. Others go by account name.",
+    )
+    services: Mapping[str, Service] = Field(default_factory=dict, description="Services by name.")
+    ports: Mapping[str, Port] = Field(default_factory=dict, description="Ports by name.")
+    queue: Queue = Field(default_factory=Queue, description="When intake pauses.")
+    workers: Workers = Field(default_factory=Workers, description="How many hands work.")
+    jobs: Jobs = Field(default_factory=Jobs, description="Batch jobs.")
+    logging: Logging = Field(default_factory=Logging, description="What the program writes about itself.")
+    retention: Retention = Field(default_factory=Retention, description="How long finished things are kept.")
+    shutdown: Shutdown = Field(default_factory=Shutdown, description="How the gateway ends.")
+    default_company: Text = Field(default="DAT", description="Company of messages that name none.")
+    default_partition: Text = Field(default="initial", description="Partition of messages that name none.")
+
+    @field_validator("ports", mode="after")
+    @classmethod
+    def _port_names(cls, value: Mapping[str, Port]) -> Mapping[str, Port]:
+        seen: dict[str, str] = {}
+        for name in value:
+            if not _PORT_NAME.fullmatch(name):
+                raise ValueError(
+                    f"has the port {name!r}; names are a letter, then letters, digits, '-', '_', 40 at most"
+                )
+            other = seen.setdefault(name.lower(), name)
+            if other != name:
+                raise ValueError(f"has the ports {other!r} and {name!r}, which differ only by case")
+        return value
+
+    @field_validator("services", mode="after")
+    @classmethod
+    def _service_names(cls, value: Mapping[str, Service]) -> Mapping[str, Service]:
+        for name in value:
+            if not _SERVICE_NAME.fullmatch(name):
+                raise ValueError(
+                    f"has the service {name!r}; names are a letter, then letters, digits, '_', 80 at most"
+                )
+        return value
+
+    @property
+    def embedded(self) -> bool:
+        """True when the gateway brings its own database."""
+        return self.store == EMBEDDED
+
+    @property
+    def postgres_folder(self) -> Path:
+        """Return the folder of the embedded database."""
+        return self.data / "postgres"
+
+    def port_folders(self, port: str) -> PortFolders:
+        """Return the folders of *port*: those it names, the others under the data folder.
+
+        Raises: KeyError when there is no such port.
+        """
+        settings = self.ports[port]
+        receive, respond = settings.receive, settings.respond
+        return PortFolders(
+            inbound=receive.folder,
+            work=receive.work or self.data / "work" / port,
+            archive=receive.archive or self.data / "archive" / port,
+            error=receive.error or self.data / "error" / port,
+            staging=None if respond is None else respond.staging or self.data / "staging" / port,
+            outbound=None if respond is None else respond.folder,
+            faults=None if respond is None else respond.faults or respond.folder,
+        )
+
+    def exposed(self, port: str) -> tuple[tuple[str, str], ...]:
+        """Return the (service, operation) pairs that *port* offers, each once, in the order written.
+
+        Rule: `Service.*` stands for all operations of the service.
+        Raises: KeyError when the port or a service does not exist.
+        """
+        pairs: dict[tuple[str, str], None] = {}
+        for reference in self.ports[port].operations:
+            service, _, operation = reference.partition(".")
+            names = self.services[service].operation_names if operation == "*" else (operation,)
+            pairs.update(dict.fromkeys((service, name) for name in names))
+        return tuple(pairs)
+
+    def active_ports(self) -> tuple[PortName, ...]:
+        """Return the names of the ports that are switched on."""
+        return tuple(PortName(name) for name, port in self.ports.items() if port.active)

@@ -1,0 +1,98 @@
+"""What every section of the configuration has in common, and the kinds of values options hold."""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Strict,
+    ValidationInfo,
+    WithJsonSchema,
+)
+
+from gateway.config.scalars import Substituted, read_scalar
+
+_UNITS = {
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "tib": 2**40,
+}
+_SIZE = re.compile(r"(?P<number>[0-9]{1,15}(?:\.[0-9]{1,6})?) ?(?P<unit>[A-Za-z]{1,3})")
+
+
+class Section(BaseModel):
+    """A part of the configuration: frozen; refuses keys it does not know; checks its defaults too."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+
+
+def _reread(value: object) -> object:
+    return read_scalar(value) if isinstance(value, Substituted) else value
+
+
+def _as_text(value: object) -> object:
+    """Take a whole number as the text it was written as; numbers are read so that this loses nothing."""
+    if isinstance(value, str):
+        return str(value)
+    return str(value) if type(value) is int else value
+
+
+def _as_bytes(value: object) -> object:
+    """Turn `10 MB` (powers of 10) or `10 MiB` (powers of 1024) into a number of bytes."""
+    value = _reread(value)
+    if not isinstance(value, str):
+        return value
+    match = _SIZE.fullmatch(value)
+    factor = _UNITS.get(match["unit"].lower()) if match else None
+    if match is None or factor is None:
+        raise ValueError("must be a number of bytes, or a number and a unit such as 10 MB or 512 MiB")
+    return round(float(match["number"]) * factor)
+
+
+def _absolute(value: Path, info: ValidationInfo) -> Path:
+    """Resolve a path against the folder of the configuration file, without looking at the disk."""
+    if str(value) in {"", "."} or str(value).startswith("~"):
+        raise ValueError("must be a path; '~' is not expanded, write ${HOME}/…")
+    context: dict[str, object] = info.context or {}
+    base = context.get("base")
+    start = base if isinstance(base, Path) else Path.cwd()
+    return Path(os.path.normpath(start / value))
+
+
+def _one_line(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty")
+    if not value.isprintable():
+        raise ValueError("must be one line of printable text")
+    return value
+
+
+Text = Annotated[str, BeforeValidator(_as_text), AfterValidator(_one_line)]
+Flag = Annotated[bool, Strict(), BeforeValidator(_reread)]
+Count = Annotated[int, Strict(), BeforeValidator(_reread)]
+Seconds = Annotated[float, Strict(), BeforeValidator(_reread)]
+ByteSize = Annotated[
+    int,
+    Strict(),
+    BeforeValidator(_as_bytes),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0},
+                {"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)? ?([kKmMgGtT][iI]?)?[bB]$"},
+            ]
+        }
+    ),
+]
+Location = Annotated[Path, AfterValidator(_absolute), WithJsonSchema({"type": "string", "minLength": 1})]

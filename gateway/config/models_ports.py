@@ -1,0 +1,297 @@
+"""Ports: how files come in, what happens to them, where the answers go."""
+
+import re
+from enum import StrEnum
+from string import Formatter
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from gateway.config.models_base import ByteSize, Count, Flag, Location, Seconds, Section, Text
+
+PLACEHOLDERS = ("stem", "position", "response_id", "request_message_id", "port", "date")
+NAME_LIMIT = 120
+"""Longest name of a file we write, in bytes."""
+_WIDEST = {"position": 10, "response_id": 38, "request_message_id": 38, "port": 40, "date": 8, "stem": 10}
+_FAULT_SUFFIX = len(".fault")
+
+
+class Order(StrEnum):
+    """In which order the files of one look at the folder are taken."""
+
+    NAME = "name"  # by Unicode code point, first without and then with regard to case
+    NATURAL = "natural"  # runs of digits count as numbers: 2 before 10
+
+
+class After(StrEnum):
+    """What happens to a file once the store knows it."""
+
+    ARCHIVE = "archive"  # kept in the archive folder, by day
+    DELETE = "delete"  # removed
+
+
+class Mode(StrEnum):
+    """How the messages of a port are spread."""
+
+    SEQUENTIAL = "sequential"  # one at a time, in order
+    PARALLEL = "parallel"  # side by side; those of one conversation in order
+
+
+class OnError(StrEnum):
+    """What a failing message means for the other messages of its file."""
+
+    CONTINUE = "continue"  # nothing: the others go on
+    HALT = "halt"  # those after it are held, those before it stay done
+    ROLLBACK = "rollback"  # nothing of the file takes effect, all others are held
+
+
+class Conversations(StrEnum):
+    """How far the ConversationId of a message reaches."""
+
+    SET = "set"  # it orders messages of the same file
+    PORT = "port"  # it orders messages across all files of the port
+
+
+class LoggingMode(StrEnum):
+    """What history keeps of a message."""
+
+    ORIGINAL = "original"  # the document as received
+    ALL = "all"  # a version after each step that changes it, too
+    HEADER = "header"  # header values only
+    OFF = "off"  # nothing; duplicates are then not noticed either
+
+
+class Encoding(StrEnum):
+    """How response files are encoded."""
+
+    UTF_8 = "UTF-8"
+    UTF_16 = "UTF-16"  # with byte order mark
+    UTF_16BE = "UTF-16BE"
+    GB18030 = "GB18030"
+
+
+def _file_pattern(value: str) -> str:
+    if "/" in value:
+        raise ValueError("must match names of files, without folders")
+    return value
+
+
+def response_fields(pattern: str) -> tuple[tuple[str, str | None, str], ...]:
+    """Split a response name pattern into (literal text, placeholder or None, format).
+
+    Raises: ValueError saying what is wrong, when the pattern cannot name files safely.
+    """
+    try:
+        parts = [
+            (literal, field, spec or "", conversion)
+            for literal, field, spec, conversion in Formatter().parse(pattern)
+        ]
+    except ValueError:
+        raise ValueError("has a brace without its partner") from None
+    for literal, field, spec, conversion in parts:
+        if re.search(r"[^A-Za-z0-9._-]", literal):
+            raise ValueError("may hold only letters, digits, '.', '_', '-' and placeholders")
+        if field is not None and field not in PLACEHOLDERS:
+            known = ", ".join(f"{{{name}}}" for name in PLACEHOLDERS)
+            raise ValueError(f"has an unknown placeholder {{{field}}}; known are {known}")
+        if conversion or (spec and not (field == "position" and re.fullmatch(r"0[1-9]", spec))):
+            raise ValueError("may give a width to the position only, such as {position:06}")
+    return tuple((literal, field, spec) for literal, field, spec, _ in parts)
+
+
+def _response_name(value: str) -> str:
+    """Refuse patterns that could give two responses one name, hide a file or make it too long."""
+    parts = response_fields(value)
+    if "response_id" not in {field for _, field, _ in parts}:
+        raise ValueError("must hold {response_id}: without it two responses could get the same name")
+    if not value.endswith(".xml"):
+        raise ValueError("must end in .xml")
+    if value.startswith("."):
+        raise ValueError("must not start with a dot: such files are hidden")
+    longest = _FAULT_SUFFIX + sum(len(literal) + _WIDEST.get(field or "", 0) for literal, field, _ in parts)
+    if longest > NAME_LIMIT:
+        raise ValueError(f"can become {longest} characters long; at most {NAME_LIMIT} are allowed")
+    return value
+
+
+class Receive(Section):
+    """The inbound folder of a port and the rules for taking files from it."""
+
+    folder: Location = Field(description="Inbound folder: partners put their files here.")
+    pattern: Annotated[Text, AfterValidator(_file_pattern)] = Field(
+        default="*.xml",
+        description="Names of the files that are taken; '*' and '?' are wild, case is ignored.",
+    )
+    order: Order = Field(default=Order.NAME, description="Order of files found together: name | natural.")
+    settle_seconds: Seconds = Field(
+        default=2.0, ge=0, le=86_400, description="Seconds a file must stay unchanged before it is taken."
+    )
+    grace_seconds: Seconds = Field(
+        default=600.0,
+        ge=0,
+        le=604_800,
+        description="Seconds an incomplete document may wait for its end, then it is an error.",
+    )
+    done_marker: Flag = Field(
+        default=False,
+        description="Take a file only when an empty file of the same name plus '.done' lies beside it.",
+    )
+    force_polling: Flag = Field(
+        default=False,
+        description="Look every sweep instead of listening for file events; for network shares.",
+    )
+    sweep_seconds: Seconds = Field(
+        default=30.0,
+        gt=0,
+        le=86_400,
+        description="Seconds between two looks at the folder when no event comes.",
+    )
+    after: After = Field(
+        default=After.ARCHIVE, description="Fate of a file once it is in the queue: archive | delete."
+    )
+    work: Location | None = Field(
+        default=None,
+        description="Folder for claimed files, on the inbound file system. Default: data/work/<port>.",
+    )
+    archive: Location | None = Field(
+        default=None,
+        description="Folder for archived files, on the inbound file system. Default: data/archive/<port>.",
+    )
+    error: Location | None = Field(
+        default=None,
+        description="Folder for refused files, on the inbound file system. Default: data/error/<port>.",
+    )
+
+
+class Respond(Section):
+    """The outbound folder of a port and how responses are written to it."""
+
+    folder: Location = Field(description="Outbound folder: one file per response appears here, complete.")
+    faults: Location | None = Field(
+        default=None, description="Own folder for faults. Default: the outbound folder."
+    )
+    name: Annotated[Text, AfterValidator(_response_name)] = Field(
+        default="{stem}.{position:06}.{response_id}.xml",
+        description="Name of a response file. Placeholders: "
+        + ", ".join(PLACEHOLDERS)
+        + "; must hold response_id.",
+    )
+    staging: Location | None = Field(
+        default=None,
+        description="Folder where responses are prepared, on the file system of the outbound folder. "
+        "Default: data/staging/<port>.",
+    )
+    encoding: Encoding = Field(
+        default=Encoding.UTF_8, description="Encoding of response files: UTF-8 | UTF-16 | UTF-16BE | GB18030."
+    )
+    errors: Flag = Field(default=True, description="Answer a failed request with a fault.")
+    details: Flag = Field(
+        default=False,
+        description="Put line, column, path, found and expected values of each violation into faults.",
+    )
+
+
+class Process(Section):
+    """How the requests of a port are worked on."""
+
+    mode: Mode = Field(
+        default=Mode.SEQUENTIAL, description="One message at a time or side by side: sequential | parallel."
+    )
+    on_error: OnError = Field(
+        default=OnError.CONTINUE,
+        description="What a failing message means for the rest of its file: continue | halt | rollback.",
+    )
+    validate_documents: Flag = Field(
+        default=True,
+        alias="validate",
+        description="Check documents against their schema. Envelopes are always checked.",
+    )
+    strict_header: Flag = Field(
+        default=False, description="Refuse headers whose elements are not in the documented order."
+    )
+    max_parallel: Count = Field(
+        default=1000, ge=1, le=100_000, description="Messages of this port in work at the same time."
+    )
+    conversations: Conversations = Field(
+        default=Conversations.SET, description="How far a ConversationId orders messages: set | port."
+    )
+    unique_batch_id: Flag = Field(
+        default=False, description="Refuse a file whose BatchId was seen before on this port."
+    )
+    on_duplicate: Literal["fault"] = Field(
+        default="fault", description="Answer to a MessageId that was processed before: fault."
+    )
+    retries: Count = Field(
+        default=3,
+        ge=1,
+        le=100,
+        description="Attempts for a request when its service fails for a passing reason.",
+    )
+
+
+class Security(Section):
+    """Who may send through a port, and for whom."""
+
+    users: tuple[Text, ...] | None = Field(
+        default=None, description="Gateway users that may submit. Default: everyone."
+    )
+    default_user: Text | None = Field(
+        default=None,
+        description="Gateway user for files whose owner cannot be named. Default: such files are refused.",
+    )
+    trusted_intermediaries: tuple[Text, ...] = Field(
+        default=(), description="Gateway users whose LogonAsUser counts; anybody else's is ignored."
+    )
+    company: Text | None = Field(
+        default=None, description="The only company allowed in messages. Default: any."
+    )
+    partition: Text | None = Field(
+        default=None, description="The only partition allowed in messages. Default: any."
+    )
+
+
+class Limits(Section):
+    """What a file may cost us. Sizes are bytes, or texts such as 10 MB (powers of 10) or 10 MiB (1024)."""
+
+    max_file_bytes: ByteSize = Field(
+        default=2_000_000_000, ge=1, description="Largest file, in bytes; larger ones are refused."
+    )
+    max_envelope_bytes: ByteSize = Field(
+        default=10_000_000,
+        ge=1024,
+        le=1_000_000_000,
+        description="Size from which an envelope is refused, in bytes as received.",
+    )
+    max_envelopes: Count = Field(
+        default=500_000, ge=1, le=10_000_000, description="Most envelopes in one file."
+    )
+    max_attributes: Count = Field(
+        default=100, ge=10, le=10_000, description="Most attributes on one element."
+    )
+
+
+class Port(Section):
+    """A configured point of exchange with a partner."""
+
+    direction: Literal["inbound"] = Field(default="inbound", description="Requests come in: inbound.")
+    active: Flag = Field(default=True, description="An inactive port leaves its folders alone.")
+    receive: Receive = Field(description="Where requests come from.")
+    respond: Respond | None = Field(
+        default=None, description="Where responses go. Without it there are none."
+    )
+    operations: tuple[Text, ...] = Field(
+        min_length=1,
+        description="What partners may call: Service.operation, or Service.* for all of a service.",
+    )
+    process: Process = Field(default_factory=Process, description="How requests are worked on.")
+    security: Security = Field(default_factory=Security, description="Who may send, and for whom.")
+    limits: Limits = Field(default_factory=Limits, description="What a file may cost.")
+    logging: LoggingMode = Field(
+        default=LoggingMode.ORIGINAL, description="What history keeps: original | all | header | off."
+    )
+
+    @model_validator(mode="after")
+    def _incomplete_files_wait_longer_than_they_settle(self) -> "Port":
+        if self.receive.grace_seconds < self.receive.settle_seconds:
+            raise ValueError("receive.grace_seconds must not be shorter than receive.settle_seconds")
+        return self

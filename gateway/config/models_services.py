@@ -1,0 +1,210 @@
+"""Services: the business functions that the actions of messages name."""
+
+import re
+from collections.abc import Mapping
+from string import Formatter
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    GetJsonSchemaHandler,
+    Tag,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from gateway.config.models_base import Count, Flag, Seconds, Section, Text
+from gateway.domain.namespaces import SERVICES, canonical
+
+DocumentOperation = Literal["create", "read"]
+DOCUMENT_OPERATIONS: tuple[DocumentOperation, ...] = ("create", "read")
+DOCUMENTS = "http://schemas.microsoft.com/dynamics/2008/01/documents/"
+
+_XML_NAME = re.compile(r"[^\W\d][\w.-]*")
+_QUALIFIED = re.compile(r"\{([^{}\s]+)\}([^\W\d][\w.-]*)")
+_HANDLER = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
+
+
+def _xml_name(value: str) -> str:
+    if not _XML_NAME.fullmatch(value):
+        raise ValueError("must be the name of an XML element, without a namespace")
+    return value
+
+
+def _qualified(value: str) -> str:
+    match = _QUALIFIED.fullmatch(value)
+    if match is None:
+        raise ValueError("must be written {namespace}Name")
+    return canonical(value)
+
+
+def _document(value: str) -> str:
+    """Expand a short document name to its documented namespace."""
+    if _XML_NAME.fullmatch(value):
+        return f"{{{DOCUMENTS}{value}}}{value}"
+    try:
+        return _qualified(value)
+    except ValueError:
+        raise ValueError(
+            "must be a document name such as SalesOrder, or be written {namespace}Name"
+        ) from None
+
+
+def _namespace(value: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s{}]+", value):
+        raise ValueError("must be a namespace such as http://tempuri.org")
+    return canonical(value).rstrip("/")
+
+
+def _number_format(value: str) -> str:
+    try:
+        parts = [
+            (field, spec, conversion)
+            for _, field, spec, conversion in Formatter().parse(value)
+            if field is not None
+        ]
+    except ValueError:
+        raise ValueError("has a brace without its partner") from None
+    if [field for field, _, _ in parts] != ["number"]:
+        raise ValueError("must hold {number} exactly once and no other placeholder, such as SO-{number:06}")
+    _, spec, conversion = parts[0]
+    if conversion or (spec and not re.fullmatch(r"0?[0-9]{1,2}d?", spec)):
+        raise ValueError("may give {number} a width only, such as {number:06}")
+    return value
+
+
+def _handler(value: str) -> str:
+    if not _HANDLER.fullmatch(value):
+        raise ValueError("must be written module:object, such as my_company.orders:create")
+    return value
+
+
+Qualified = Annotated[Text, AfterValidator(_qualified)]
+Namespaces = Annotated[tuple[Annotated[Text, AfterValidator(_namespace)], ...], Field(min_length=1)]
+
+
+class NumberSequence(Section):
+    """Running numbers for the keys of new documents, without gaps."""
+
+    name: Text = Field(description="Name of the sequence; services that name the same one share its numbers.")
+    format: Annotated[Text, AfterValidator(_number_format)] = Field(
+        default="{number}", description="How a number is written, such as SO-{number:06}."
+    )
+    first: Count = Field(
+        default=1, ge=0, le=10**15, description="First number; counts only when the sequence is new."
+    )
+    step: Count = Field(default=1, ge=1, le=10**6, description="Distance between two numbers.")
+
+
+class DocumentService(Section):
+    """A built-in service that stores the documents of one schema; needs no code."""
+
+    kind: Literal["document"] = Field(description="document: the built-in service for documents of a schema.")
+    namespaces: Namespaces = Field(
+        default=(SERVICES,), description="Namespaces of its actions; several are allowed."
+    )
+    document: Annotated[Text, AfterValidator(_document)] = Field(
+        description="Root of the document as {namespace}Name; a short name means the documented namespace."
+    )
+    entity: Annotated[Text, AfterValidator(_xml_name)] = Field(
+        description="Element under the root that holds one record, such as SalesTable."
+    )
+    key: Annotated[Text, AfterValidator(_xml_name)] = Field(
+        description="Field of the entity that names a record, such as SalesId."
+    )
+    number_sequence: NumberSequence | None = Field(
+        default=None, description="Makes the keys of new documents. Without it the partner must send the key."
+    )
+    operations: Annotated[tuple[DocumentOperation, ...], Field(min_length=1)] = Field(
+        default=DOCUMENT_OPERATIONS, description="Operations that exist: create, read. Default: all."
+    )
+
+    @property
+    def operation_names(self) -> tuple[str, ...]:
+        """Return the operations of this service."""
+        return self.operations
+
+
+class PythonOperation(Section):
+    """One operation of a service written in Python; a plain text in its place is the handler."""
+
+    handler: Annotated[Text, AfterValidator(_handler)] = Field(
+        description="Function or class that does the work, written module:object."
+    )
+    expects: tuple[Qualified, ...] | None = Field(
+        default=None, description="The parts of a request as {namespace}Name, in order. Default: anything."
+    )
+    undoable: Flag = Field(
+        default=True,
+        description="All effects go through the database transaction it gets; needed by on_error: rollback.",
+    )
+    idempotent: Flag = Field(
+        default=False, description="Refuse a MessageId that was processed before as a duplicate."
+    )
+    timeout_seconds: Seconds = Field(default=60.0, gt=0, le=3600, description="Seconds one call may take.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _plain_text_is_the_handler(cls, value: object) -> object:
+        return {"handler": value} if isinstance(value, str) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Describe both forms: the handler alone, or a mapping."""
+        return {
+            "anyOf": [{"type": "string", "description": "The handler, written module:object."}, handler(core)]
+        }
+
+
+class PythonService(Section):
+    """A service whose operations are Python functions or classes of your own."""
+
+    kind: Literal["python"] = Field(description="python: operations are functions or classes of your own.")
+    namespaces: Namespaces = Field(
+        default=(SERVICES,), description="Namespaces of its actions; several are allowed."
+    )
+    operations: Mapping[str, PythonOperation] = Field(min_length=1, description="Operations by name.")
+
+    @field_validator("operations", mode="after")
+    @classmethod
+    def _names_are_words(cls, value: Mapping[str, PythonOperation]) -> Mapping[str, PythonOperation]:
+        seen: dict[str, str] = {}
+        for name in value:
+            if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
+                raise ValueError(
+                    f"has the operation {name!r}: names start with a letter, then letters, digits, '_'"
+                )
+            other = seen.setdefault(name.lower(), name)
+            if other != name:
+                raise ValueError(f"has the operations {other!r} and {name!r}, which differ only by case")
+        return value
+
+    @property
+    def operation_names(self) -> tuple[str, ...]:
+        """Return the operations of this service."""
+        return tuple(self.operations)
+
+
+SERVICE_KINDS: Mapping[str, type[DocumentService] | type[PythonService]] = {
+    "document": DocumentService,
+    "python": PythonService,
+}
+
+
+def _kind(value: object) -> str | None:
+    kind = value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
+    return f"<{kind}>" if kind in SERVICE_KINDS else None
+
+
+Service = Annotated[
+    Annotated[DocumentService, Tag("<document>")] | Annotated[PythonService, Tag("<python>")],
+    Discriminator(
+        _kind,
+        custom_error_type="service_kind",
+        custom_error_message="needs a kind: document or python",
+    ),
+]
