@@ -1,0 +1,58 @@
+"""The states of the gateway queue, as the database checks them."""
+
+from enum import StrEnum
+
+
+class Direction(StrEnum):
+    """Which way a message goes."""
+
+    IN = "in"
+    OUT = "out"
+
+
+class Status(StrEnum):
+    """Where a queued message stands. There is no "done": finished rows leave the queue.
+
+    Source: AIF reference, section 22.1.
+    """
+
+    READY = "ready"  # waiting for the next processing or send
+    IN_PROCESS = "in_process"  # inbound: taken by inbound processing
+    HOLD = "hold"  # parked by an operator or by the error policy of its set
+    ERROR = "error"  # failed; the exception log says why
+    IN_TRANSPORT = "in_transport"  # outbound: taken by the send stage
+    MALFORMED = "malformed"  # the file could not be read as messages
+
+
+class Reason(StrEnum):
+    """Why a message is where it is; every row has exactly one."""
+
+    READY = "ready"  # nothing is in its way
+    BEHIND_IN_LANE = "behind_in_lane"  # an earlier message of its lane comes first
+    BACKOFF = "backoff"  # waits before it is tried again
+    ADDRESS_UNAVAILABLE = "address_unavailable"  # the folder of its port cannot be used now
+    RUNNING = "running"  # a worker holds its lease
+    HELD_BY_OPERATOR = "held_by_operator"  # somebody parked it
+    SET_HALTED = "set_halted"  # an earlier message of its set failed under Halt
+    SET_ROLLED_BACK = "set_rolled_back"  # another message of its set failed under Rollback
+    FAILED = "failed"  # cannot succeed unchanged, or tries are used up
+    MALFORMED = "malformed"  # no message could be read
+
+
+class Policy(StrEnum):
+    """What an error in a message set does to the rest of the set.
+
+    Source: AIF reference, section 25; rulings, "Batches, lanes, policies".
+    """
+
+    CONTINUE = "continue"  # the others go on
+    HALT = "halt"  # those before stay committed, those after are held
+    ROLLBACK = "rollback"  # nothing of the set is committed
+
+
+class Outcome(StrEnum):
+    """How a message ended."""
+
+    PROCESSED = "processed"  # inbound: its service operation succeeded
+    SENT = "sent"  # outbound: its file was published
+    DELETED = "deleted"  # an operator deleted it from the queue

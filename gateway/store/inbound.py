@@ -1,0 +1,193 @@
+"""Inbound work in the queue: claim a chunk, record what became of it."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from uuid import UUID
+
+from asyncpg import Connection, Record
+
+from gateway.domain.ids import Fence, LaneName, MessageKey, PortName, SetKey
+from gateway.domain.message import Claimed, Failure, NewResponse, Work
+from gateway.domain.problem import Problem
+from gateway.domain.states import Direction, Policy, Reason, Status
+from gateway.store.exceptions import Entry, insert_exceptions
+from gateway.store.leases import drop_lease, free_lanes, take_lease
+from gateway.store.open import Store
+
+_LANES_PER_CLAIM = 50
+
+
+@dataclass(slots=True, kw_only=True)
+class InboundResult:
+    """What became of a claimed chunk; every item stands in exactly one of the lists.
+
+    `halted` maps a set to the message that failed in it (those after it are held), `rolled_back` likewise
+    (all others are held). `again` are items with the seconds to wait and the reason in words.
+    """
+
+    done: list[tuple[Work, Sequence[tuple[str, str]]]] = field(default_factory=list)
+    failed: list[Failure] = field(default_factory=list)
+    again: list[tuple[Work, float, str]] = field(default_factory=list)
+    released: list[Work] = field(default_factory=list)
+    halted: dict[SetKey, MessageKey] = field(default_factory=dict)
+    rolled_back: dict[SetKey, MessageKey] = field(default_factory=dict)
+    responses: list[NewResponse] = field(default_factory=list)
+    warnings: list[Entry] = field(default_factory=list)
+
+
+async def claim_inbound(store: Store, incarnation: int, port: PortName, limit: int) -> Claimed[Work] | None:
+    """Lease up to *limit* messages of a port: lane heads first, then messages without a lane.
+
+    Rule: of a lane a run from its head is taken, in order; nobody else gets the lane before the result is
+    recorded. A Rollback set is taken whole, however long it is. None when there is nothing to do.
+    """
+    now = datetime.now(UTC)
+    async with store.transaction() as connection:
+        fence = await take_lease(store, connection, incarnation, "inbound", port)
+        taken = await connection.fetch(store.queries.claim_lanes, port, fence, now, limit, _LANES_PER_CLAIM)
+        if len(taken) < limit:
+            taken += await connection.fetch(store.queries.claim_free, port, fence, now, limit - len(taken))
+        if not taken:
+            await drop_lease(store, connection, fence)
+            return None
+        rows = await connection.fetch(store.queries.read_claimed, fence)
+    return Claimed(fence=fence, items=[_work(row) for row in rows])
+
+
+async def take_response_keys(store: Store, connection: Connection, count: int) -> list[MessageKey]:
+    """Draw numbers for responses inside the completing transaction."""
+    return list(await connection.fetchval(store.queries.take_keys, count)) if count else []
+
+
+async def record_inbound(store: Store, connection: Connection, fence: Fence, result: InboundResult) -> None:
+    """Record a chunk inside the transaction that also holds the handlers' effects.
+
+    Raises: LeaseLost when the claim was taken back meanwhile; the caller's transaction rolls everything back.
+    """
+    sql, now = store.queries, datetime.now(UTC)
+    await drop_lease(store, connection, fence)
+    if result.done:
+        await connection.execute(
+            sql.finish_inbound, [work.key for work, _ in result.done], [_keys_literal(keys) for _, keys in result.done], now
+        )
+        per_set = Counter(work.set_key for work, _ in result.done if work.set_key is not None)
+        if per_set:
+            ordered = sorted(per_set)
+            await connection.execute(sql.count_processed_in_sets, ordered, [per_set[key] for key in ordered])
+    if result.failed:
+        await connection.execute(
+            sql.fail_inbound, [f.work.key for f in result.failed], [f.text[:2000] for f in result.failed], now
+        )
+        await insert_exceptions(connection, sql, [_entry(failure) for failure in result.failed])
+        failed_sets = {f.work.set_key: "error" for f in result.failed if f.work.set_key is not None}
+        failed_sets |= dict.fromkeys(result.rolled_back, "rolled_back")
+        if failed_sets:
+            await connection.execute(sql.fail_sets, list(failed_sets), list(failed_sets.values()))
+    if result.again:
+        await connection.execute(
+            sql.retry_inbound, [w.key for w, _, _ in result.again], [text[:2000] for _, _, text in result.again],
+            [delay for _, delay, _ in result.again], now,
+        )  # fmt: skip
+    if result.released:
+        await connection.execute(sql.release_inbound, [work.key for work in result.released])
+    for set_key, failed in result.halted.items():
+        await connection.execute(sql.hold_set_after, set_key, failed)
+    for set_key, failed in result.rolled_back.items():
+        await connection.execute(sql.hold_rolled_back, set_key, failed)
+    await insert_exceptions(connection, sql, result.warnings)
+    await _put_responses(connection, result.responses)
+    await free_lanes(store, connection, [fence])
+
+
+async def _put_responses(connection: Connection, responses: Sequence[NewResponse]) -> None:
+    if not responses:
+        return
+    await connection.copy_records_to_table(
+        "message",
+        columns=("id", "direction", "port", "set_id", "position", "request_id", "message_id", "namespace", "action",
+                 "service", "operation", "company", "partition_key", "conversation_id", "size_bytes", "is_fault",
+                 "file_name"),
+        records=[
+            (r.key, Direction.OUT, r.port, r.request.set_key, r.request.position, r.request.key, r.message_id,
+             r.request.namespace, r.request.action, r.request.service, r.request.operation, r.request.company,
+             r.request.partition_key, r.request.conversation_id, len(r.content), r.is_fault, r.file_name)
+            for r in responses
+        ],
+    )  # fmt: skip
+    await connection.copy_records_to_table(
+        "document",
+        columns=("message_id", "version", "step", "content"),
+        records=[(r.key, 0, "response", r.content) for r in responses],
+    )
+    await connection.copy_records_to_table(
+        "queue",
+        columns=("message_id", "port", "direction", "status", "reason", "set_id"),
+        records=[(r.key, r.port, Direction.OUT, Status.READY, Reason.READY, r.request.set_key) for r in responses],
+    )
+
+
+async def take_processed_ids(
+    store: Store, connection: Connection, works: Sequence[Work]
+) -> tuple[set[MessageKey], dict[UUID, str]]:
+    """Mark MessageIds as processed by this transaction.
+
+    Returns the keys of the messages that were first, and for the repeated ids where they came from before.
+    All works are of one port, service and operation. A concurrent transaction with the same id is waited for.
+    """
+    sql = store.queries
+    first = works[0]
+    rows = await connection.fetch(
+        sql.take_processed_ids, [w.port for w in works], [w.service for w in works], [w.operation for w in works],
+        [w.message_id for w in works], [w.key for w in works],
+    )  # fmt: skip
+    new = {MessageKey(row["request_id"]) for row in rows}
+    repeated = [w.message_id for w in works if w.key not in new]
+    if not repeated:
+        return new, {}
+    earlier = await connection.fetch(sql.first_processed, first.port, first.service, first.operation, repeated)
+    return new, {
+        row["message_id"]: f"file {row['display']}, {row['at']:%Y-%m-%d %H:%M:%S} UTC" for row in earlier
+    }
+
+
+async def give_back_processed_ids(store: Store, connection: Connection, works: Sequence[Work]) -> None:
+    """Forget marks of messages that failed after all: only processed requests count as seen."""
+    await connection.execute(
+        store.queries.give_back_processed_ids, [w.port for w in works], [w.service for w in works],
+        [w.operation for w in works], [w.message_id for w in works], [w.key for w in works],
+    )  # fmt: skip
+
+
+def _entry(failure: Failure) -> Entry:
+    work = failure.work
+    place = failure.problems[0] if failure.problems else None
+    return Entry(
+        code=failure.code, text=failure.text, port=work.port, set_key=work.set_key, message_key=work.key,
+        message_id=work.message_id, file=work.file_display, line=place and place.line, column=place and place.column,
+        path=place and place.path, details=failure.problems, traceback=failure.traceback,
+    )  # fmt: skip
+
+
+def _keys_literal(keys: Sequence[tuple[str, str]]) -> str:
+    """Write natural keys as a one-dimensional array literal, `{SalesId=SO-1,...}` quoted."""
+    quoted = (f"{name}={value}".replace("\\", "\\\\").replace('"', '\\"') for name, value in keys)
+    return "{" + ",".join(f'"{text}"' for text in quoted) + "}"
+
+
+def _work(row: Record) -> Work:
+    (key, port, set_key, policy, lane, position, attempts, version, message_id, message_id_sent, namespace, action, service,
+     operation, company, partition_key, conversation_id, logon_as_user, submitter, parts, checked, problems, content,
+     display, created_at) = row.values()  # fmt: skip
+    return Work(
+        key=MessageKey(key), port=PortName(port), set_key=None if set_key is None else SetKey(set_key),
+        policy=None if policy is None else Policy(policy), lane=None if lane is None else LaneName(lane),
+        position=position, attempts=attempts, version=version, message_id=message_id, message_id_sent=message_id_sent,
+        namespace=namespace, action=action, service=service, operation=operation, company=company,
+        partition_key=partition_key, conversation_id=conversation_id, logon_as_user=logon_as_user, submitter=submitter,
+        parts=tuple(parts), checked=checked,
+        problems=() if problems is None else tuple(Problem(**problem) for problem in json.loads(problems)),
+        content=content, file_display=display, received_at=created_at,
+    )  # fmt: skip

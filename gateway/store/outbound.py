@@ -1,0 +1,92 @@
+"""Outbound work in the queue: claim files to send, promise what is staged, record what is published."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from gateway.domain.ids import Fence, MessageKey, PortName
+from gateway.domain.message import Claimed, Sending
+from gateway.store.exceptions import Entry, insert_exceptions
+from gateway.store.leases import drop_lease, hold_lease, take_lease
+from gateway.store.open import Store
+
+
+@dataclass(slots=True, kw_only=True)
+class SendResult:
+    """What became of a claimed chunk; every item stands in exactly one of the lists.
+
+    `later` are items with the seconds to wait and the reason in words; `failed` likewise without a time.
+    """
+
+    sent: list[Sending] = field(default_factory=list)
+    later: list[tuple[Sending, float, str]] = field(default_factory=list)
+    failed: list[tuple[Sending, str]] = field(default_factory=list)
+    released: list[Sending] = field(default_factory=list)
+
+
+async def claim_outbound(store: Store, incarnation: int, port: PortName, limit: int) -> Claimed[Sending] | None:
+    """Lease up to *limit* responses of a port, oldest first; None when there is nothing to send."""
+    async with store.transaction() as connection:
+        fence = await take_lease(store, connection, incarnation, "send", port)
+        now = datetime.now(UTC)
+        if not await connection.fetch(store.queries.claim_outbound, port, fence, now, limit):
+            await drop_lease(store, connection, fence)
+            return None
+        rows = await connection.fetch(store.queries.read_sending, fence)
+    return Claimed(
+        fence=fence,
+        items=[
+            Sending(key=MessageKey(key), port=PortName(name), file_name=file_name, is_fault=is_fault, attempts=attempts,
+                    staged_name=staged_name, content=content)
+            for key, name, file_name, is_fault, attempts, staged_name, content in (row.values() for row in rows)
+        ],
+    )  # fmt: skip
+
+
+async def promise_staged(store: Store, fence: Fence, staged: Sequence[tuple[MessageKey, str]]) -> None:
+    """Promise durable staged files: from the commit on, only their publication may remove them.
+
+    Raises: LeaseLost; the staged files are the caller's to remove.
+    """
+    async with store.transaction() as connection:
+        await hold_lease(store, connection, fence)
+        await connection.execute(
+            store.queries.promise_staged, [key for key, _ in staged], [name for _, name in staged], fence
+        )
+
+
+async def record_outbound(store: Store, fence: Fence, result: SendResult) -> None:
+    """Record a chunk: what is published leaves the queue.
+
+    Raises: LeaseLost; whoever has the work now finds the promised files published and records the same.
+    """
+    sql, now = store.queries, datetime.now(UTC)
+    async with store.transaction() as connection:
+        await drop_lease(store, connection, fence)
+        if result.sent:
+            await connection.execute(sql.finish_outbound, [item.key for item in result.sent], now)
+        if result.later:
+            await connection.execute(
+                sql.postpone_outbound, [item.key for item, _, _ in result.later],
+                [text[:2000] for _, _, text in result.later], [delay for _, delay, _ in result.later], now,
+            )  # fmt: skip
+        if result.failed:
+            await connection.execute(
+                sql.fail_outbound, [item.key for item, _ in result.failed], [text[:2000] for _, text in result.failed], now
+            )
+            await insert_exceptions(
+                connection,
+                sql,
+                [
+                    Entry(code="send.failed", text=text, port=item.port, message_key=item.key, file=item.file_name)
+                    for item, text in result.failed
+                ],
+            )
+        if result.released:
+            await connection.execute(sql.release_outbound, [item.key for item in result.released])
+
+
+async def promised_names(store: Store, port: PortName) -> set[str]:
+    """Return the staged files of a port that must not be removed."""
+    async with store.transaction() as connection:
+        return {row["staged_name"] for row in await connection.fetch(store.queries.promised_names, port)}

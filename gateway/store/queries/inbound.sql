@@ -1,0 +1,132 @@
+-- name: claim_lanes
+-- Lane heads first. A lane is locked, then leased with a run of its messages from the head; SKIP LOCKED passes lanes
+-- that somebody is just filling or emptying. A Rollback set is taken whole and alone.
+WITH heads AS (
+    SELECT name, head FROM lane
+    WHERE port = $1 AND fence IS NULL AND (not_before IS NULL OR not_before <= clock_timestamp())
+    ORDER BY head LIMIT $5 FOR UPDATE SKIP LOCKED
+), run AS (
+    SELECT heads.name, picked.message_id
+    FROM heads
+    JOIN queue first ON first.message_id = heads.head
+    CROSS JOIN LATERAL (
+        SELECT message_id, sum((policy IS NOT DISTINCT FROM 'rollback')::int) OVER (ORDER BY message_id) AS rollbacks
+        FROM (
+            SELECT message_id, policy FROM queue q
+            WHERE first.policy IS DISTINCT FROM 'rollback' AND q.port = $1 AND q.lane = heads.name
+              AND q.reason IN ('ready', 'behind_in_lane', 'backoff')
+            ORDER BY message_id LIMIT $4
+        ) AS front
+        UNION ALL
+        SELECT message_id, 0 FROM queue q
+        WHERE first.policy = 'rollback' AND q.set_id = first.set_id AND q.reason IN ('ready', 'behind_in_lane', 'backoff')
+    ) AS picked
+    WHERE picked.rollbacks = 0
+), leased AS (
+    UPDATE lane SET fence = $2 FROM (SELECT DISTINCT name FROM run) AS taken
+    WHERE lane.port = $1 AND lane.name = taken.name
+)
+UPDATE queue SET status = 'in_process', reason = 'running', fence = $2, attempts = attempts + 1, not_before = NULL,
+                 changed_at = $3
+FROM run WHERE queue.message_id = run.message_id
+RETURNING queue.message_id
+
+-- name: claim_free
+-- Messages without a lane, oldest first.
+WITH chosen AS (
+    SELECT message_id FROM queue
+    WHERE direction = 'in' AND port = $1 AND reason = 'ready' AND lane IS NULL
+    ORDER BY message_id LIMIT $4 FOR UPDATE SKIP LOCKED
+)
+UPDATE queue SET status = 'in_process', reason = 'running', fence = $2, attempts = attempts + 1, changed_at = $3
+FROM chosen WHERE queue.message_id = chosen.message_id
+RETURNING queue.message_id
+
+-- name: read_claimed
+SELECT m.id, q.port, q.set_id, q.policy, q.lane, m.position, q.attempts, q.version, m.message_id, m.message_id_sent,
+       m.namespace, m.action, m.service, m.operation, m.company, m.partition_key, m.conversation_id, m.logon_as_user,
+       m.submitter, m.parts, m.checked, m.problems, d.content, v.display, m.created_at
+FROM queue q
+JOIN message m ON m.id = q.message_id
+JOIN document d ON d.message_id = q.message_id AND d.version = q.version
+JOIN delivery v ON v.claim_id = m.claim_id
+WHERE q.fence = $1
+ORDER BY m.id
+
+-- name: finish_inbound
+WITH gone AS (DELETE FROM queue WHERE message_id = ANY($1::bigint[]))
+UPDATE message SET outcome = 'processed', finished_at = $3, entity_keys = done.keys::text[]
+FROM unnest($1::bigint[], $2::text[]) AS done (id, keys)
+WHERE message.id = done.id
+
+-- name: count_processed_in_sets
+UPDATE message_set SET processed = processed + done.number,
+       status = CASE WHEN processed + done.number = members THEN 'completed' ELSE status END
+FROM unnest($1::bigint[], $2::int[]) AS done (id, number) WHERE message_set.id = done.id
+
+-- name: fail_inbound
+UPDATE queue SET status = 'error', reason = 'failed', fence = NULL, error = failed.text, changed_at = $3
+FROM unnest($1::bigint[], $2::text[]) AS failed (id, text) WHERE queue.message_id = failed.id
+
+-- name: fail_sets
+UPDATE message_set SET status = failed.status FROM unnest($1::bigint[], $2::text[]) AS failed (id, status)
+WHERE message_set.id = failed.id
+
+-- name: retry_inbound
+UPDATE queue SET status = 'ready', reason = 'backoff', fence = NULL, error = again.text,
+                 not_before = clock_timestamp() + make_interval(secs => again.delay), changed_at = $4
+FROM unnest($1::bigint[], $2::text[], $3::float8[]) AS again (id, text, delay) WHERE queue.message_id = again.id
+
+-- name: release_inbound
+-- Back to where they were; an interruption is not an attempt.
+UPDATE queue SET status = 'ready', reason = CASE WHEN lane IS NULL THEN 'ready' ELSE 'behind_in_lane' END,
+                 fence = NULL, attempts = greatest(attempts - 1, 0), changed_at = clock_timestamp()
+WHERE message_id = ANY($1::bigint[])
+
+-- name: hold_set_after
+-- Halt: what stands behind the failed message waits for an operator.
+UPDATE queue SET status = 'hold', reason = 'set_halted', fence = NULL, not_before = NULL, changed_at = clock_timestamp(),
+                 attempts = greatest(attempts - (fence IS NOT NULL)::int, 0)
+WHERE set_id = $1 AND message_id > $2 AND status IN ('ready', 'in_process')
+
+-- name: hold_rolled_back
+UPDATE queue SET status = 'hold', reason = 'set_rolled_back', fence = NULL, not_before = NULL, changed_at = clock_timestamp()
+WHERE set_id = $1 AND message_id <> $2 AND status IN ('ready', 'in_process')
+
+-- name: lock_lanes
+SELECT port, name FROM lane WHERE fence = ANY($1::bigint[]) ORDER BY port, name FOR UPDATE
+
+-- name: free_lanes
+-- A statement of its own after lock_lanes: its snapshot must see what was put while we waited for the lock.
+WITH next AS (
+    SELECT l.port, l.name, front.message_id AS head, front.not_before
+    FROM lane l LEFT JOIN LATERAL (
+        SELECT q.message_id, q.not_before FROM queue q
+        WHERE q.port = l.port AND q.lane = l.name AND q.reason IN ('ready', 'behind_in_lane', 'backoff')
+        ORDER BY q.message_id LIMIT 1
+    ) AS front ON true
+    WHERE l.fence = ANY($1::bigint[])
+), emptied AS (
+    DELETE FROM lane USING next WHERE next.head IS NULL AND lane.port = next.port AND lane.name = next.name
+), moved AS (
+    UPDATE lane SET head = next.head, not_before = next.not_before, fence = NULL FROM next
+    WHERE next.head IS NOT NULL AND lane.port = next.port AND lane.name = next.name
+)
+UPDATE queue SET reason = 'ready' FROM next WHERE queue.message_id = next.head AND queue.reason = 'behind_in_lane'
+
+-- name: take_processed_ids
+-- First come, first served: the key decides between two claims at the same time. Returns what was new.
+INSERT INTO processed_id (port, service, operation, message_id, request_id)
+SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::bigint[]) AS new (port, service, operation, message_id, request_id)
+ORDER BY 1, 2, 3, 4
+ON CONFLICT DO NOTHING
+RETURNING request_id
+
+-- name: give_back_processed_ids
+DELETE FROM processed_id WHERE (port, service, operation, message_id)
+    IN (SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[])) AND request_id = ANY($5::bigint[])
+
+-- name: first_processed
+SELECT p.message_id, p.at, v.display FROM processed_id p
+JOIN message m ON m.id = p.request_id LEFT JOIN delivery v ON v.claim_id = m.claim_id
+WHERE p.port = $1 AND p.service = $2 AND p.operation = $3 AND p.message_id = ANY($4::uuid[])

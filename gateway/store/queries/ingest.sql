@@ -1,0 +1,53 @@
+-- name: take_keys
+-- Numbers for messages and sets, in order; never reused, gaps do not matter.
+SELECT array_agg(k) FROM (SELECT nextval('message_key') AS k FROM generate_series(1, $1::int)) AS taken
+
+-- name: insert_set
+INSERT INTO message_set (id, claim_id, port, batch_id, conversation_id, policy, members)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+
+-- name: insert_deliveries
+-- The claim id is the primary key: a second ingestion of the same claimed file fails here.
+INSERT INTO delivery (claim_id, port, name, display, size_bytes, sha256, owner_uid, owner, submitter, modified_at,
+                      root, encoding, envelopes, outcome, settlement, code, reason)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::text[], $5::bigint[], $6::bytea[], $7::bigint[], $8::text[],
+                     $9::text[], $10::timestamptz[], $11::text[], $12::text[], $13::int[], $14::text[], $15::text[],
+                     $16::text[], $17::text[])
+
+-- name: register_lanes
+-- Locks each lane, so that a worker that is just emptying it sees the new rows or we see it gone.
+INSERT INTO lane (port, name, head)
+SELECT port, name, head FROM unnest($1::text[], $2::text[], $3::bigint[]) AS new (port, name, head)
+ORDER BY port, name
+ON CONFLICT (port, name) DO UPDATE SET head = least(lane.head, excluded.head)
+
+-- name: ready_lane_heads
+UPDATE queue SET reason = 'ready'
+FROM unnest($1::text[], $2::text[]) AS touched (port, name)
+JOIN lane ON lane.port = touched.port AND lane.name = touched.name
+WHERE queue.message_id = lane.head AND lane.fence IS NULL AND queue.reason = 'behind_in_lane'
+
+-- name: known_deliveries
+-- What the store already decided about claimed files.
+SELECT claim_id, settlement, reason FROM delivery WHERE claim_id = ANY($1::uuid[])
+
+-- name: same_content
+-- Earlier deliveries of the same bytes on the port, newest first.
+SELECT DISTINCT ON (sha256) sha256, display, received_at FROM delivery
+WHERE port = $1 AND sha256 = ANY($2::bytea[]) AND NOT claim_id = ANY($3::uuid[]) AND outcome = 'ingested'
+ORDER BY sha256, received_at DESC
+
+-- name: earlier_batches
+-- Sets that carried one of these batch ids before.
+SELECT DISTINCT batch_id FROM message_set WHERE port = $1 AND batch_id = ANY($2::text[])
+
+-- name: insert_exceptions
+INSERT INTO exception (severity, code, text, port, claim_id, set_id, message_key, message_id, file, line, col, path, details, traceback)
+SELECT severity, code, text, port, claim_id, set_id, message_key, message_id, file, line, col, path, details::jsonb, traceback
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::bigint[], $7::bigint[], $8::uuid[],
+            $9::text[], $10::int[], $11::int[], $12::text[], $13::text[], $14::text[])
+     AS new (severity, code, text, port, claim_id, set_id, message_key, message_id, file, line, col, path, details, traceback)
+
+-- name: waiting_inbound
+-- How much intake may still add: counts up to the limit only, so its cost is bounded.
+SELECT count(*) FROM (SELECT 1 FROM queue WHERE direction = 'in' AND status IN ('ready', 'in_process') LIMIT $1) AS waiting

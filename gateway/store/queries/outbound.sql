@@ -1,0 +1,44 @@
+-- name: claim_outbound
+WITH chosen AS (
+    SELECT message_id FROM queue
+    WHERE direction = 'out' AND port = $1 AND reason = 'ready' AND lane IS NULL
+    ORDER BY message_id LIMIT $4 FOR UPDATE SKIP LOCKED
+)
+UPDATE queue SET status = 'in_transport', reason = 'running', fence = $2, attempts = attempts + 1, changed_at = $3
+FROM chosen WHERE queue.message_id = chosen.message_id
+RETURNING queue.message_id
+
+-- name: read_sending
+SELECT m.id, q.port, m.file_name, m.is_fault, q.attempts, q.staged_name, d.content
+FROM queue q
+JOIN message m ON m.id = q.message_id
+JOIN document d ON d.message_id = q.message_id AND d.version = q.version
+WHERE q.fence = $1
+ORDER BY m.id
+
+-- name: promise_staged
+-- From here the staged file is promised: only the rename that publishes it may remove it.
+UPDATE queue SET staged_name = staged.name FROM unnest($1::bigint[], $2::text[]) AS staged (id, name)
+WHERE queue.message_id = staged.id AND queue.fence = $3
+
+-- name: finish_outbound
+WITH gone AS (DELETE FROM queue WHERE message_id = ANY($1::bigint[]))
+UPDATE message SET outcome = 'sent', finished_at = $2 WHERE id = ANY($1::bigint[])
+
+-- name: postpone_outbound
+UPDATE queue SET status = 'ready', reason = 'address_unavailable', fence = NULL, error = later.text,
+                 not_before = clock_timestamp() + make_interval(secs => later.delay), changed_at = $4
+FROM unnest($1::bigint[], $2::text[], $3::float8[]) AS later (id, text, delay) WHERE queue.message_id = later.id
+
+-- name: fail_outbound
+UPDATE queue SET status = 'error', reason = 'failed', fence = NULL, error = failed.text, changed_at = $3
+FROM unnest($1::bigint[], $2::text[]) AS failed (id, text) WHERE queue.message_id = failed.id
+
+-- name: release_outbound
+UPDATE queue SET status = 'ready', reason = 'ready', fence = NULL, attempts = greatest(attempts - 1, 0),
+                 changed_at = clock_timestamp()
+WHERE message_id = ANY($1::bigint[])
+
+-- name: promised_names
+-- Every staged file that must not be removed.
+SELECT staged_name FROM queue WHERE staged_name IS NOT NULL AND port = $1
