@@ -1,21 +1,21 @@
 """What can go wrong, as one tree.
 
-    GatewayError              code (stable) and context (ids) for machines, message for people
-      ConfigError             every problem at once, each with file, line and path; nothing starts
-      TransientError          trying again may help
-        StoreUnavailable      the database is away or answers too late
-        AdapterUnavailable    a folder is missing, full or read-only
-        OperationTimeout      an operation took longer than its limit
-      FileRefused             the file as a whole cannot be taken; it goes to the error folder
-      MessageError            one message cannot succeed unchanged
-        MalformedMessage      its envelope or header breaks the rules
-        SchemaViolation       its document breaks its schema
-        UnknownAction         no such service operation, or not on this port
-        NotAuthorized         submitter, company or partition is not allowed here
-        DuplicateMessage      this MessageId was processed before
-        OperationRejected     the service said no
-      LeaseLost               somebody else owns it now; our result is dropped
-      IllegalTransition       a bug or an operator race; state unchanged
+GatewayError              code (stable) and context (ids) for machines, message for people
+  ConfigError             every problem at once, each with file, line and path; nothing starts
+  TransientError          trying again may help
+    StoreUnavailable      the database is away or answers too late
+    AdapterUnavailable    a folder is missing, full or read-only
+    OperationTimeout      an operation took longer than its limit
+  FileRefused             the file as a whole cannot be taken; it goes to the error folder
+  MessageError            one message cannot succeed unchanged
+    MalformedMessage      its envelope or header breaks the rules
+    SchemaViolation       its document breaks its schema
+    UnknownAction         no such service operation, or not on this port
+    NotAuthorized         submitter, company or partition is not allowed here
+    DuplicateMessage      this MessageId was processed before
+    OperationRejected     the service said no
+  LeaseLost               somebody else owns it now; our result is dropped
+  IllegalTransition       a bug or an operator race; state unchanged
 """
 
 from collections.abc import Mapping, Sequence
@@ -68,9 +68,16 @@ class TransientError(GatewayError):
 
 
 class StoreUnavailable(TransientError):
-    """The database is away, restarting, or answers too late."""
+    """The database is away, restarting, or answers too late.
+
+    `outcome_unknown` is True when a commit may or may not have taken effect: read the rows again to know.
+    """
 
     code = "store.unavailable"
+
+    def __init__(self, message: str, *, outcome_unknown: bool = False, **context: object) -> None:
+        super().__init__(message, code=None, **context)
+        self.outcome_unknown = outcome_unknown
 
 
 class AdapterUnavailable(TransientError):
@@ -94,7 +101,13 @@ class FileRefused(GatewayError):
     code = "file.refused"
 
     def __init__(
-        self, message: str, *, code: str, line: int | None = None, column: int | None = None, **context: object
+        self,
+        message: str,
+        *,
+        code: str,
+        line: int | None = None,
+        column: int | None = None,
+        **context: object,
     ) -> None:
         super().__init__(message, code=code, **context)
         self.line = line
