@@ -15,8 +15,8 @@ from gateway.domain.namespaces import Scheme
 class NumberSequences(Protocol):
     """Running numbers, taken inside the open transaction: a rollback gives them back, so there are no gaps."""
 
-    async def take(self, name: str, count: int = 1) -> Sequence[str]:
-        """Return the next *count* numbers of the sequence, formatted, in order."""
+    async def take(self, name: str, count: int = 1, *, first: int = 1, step: int = 1) -> Sequence[int]:
+        """Return the next *count* numbers of the sequence, in order; a new sequence starts at *first*."""
         ...
 
 
@@ -47,15 +47,22 @@ class Request:
         return f"{self.port}/{self.key}"
 
 
+EntityKey = Sequence[tuple[str, str]]
+"""The natural key of one record: pairs of field and value."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """The answer of a service: the children of the response's MessageParts, in canonical (`http://`) namespaces.
+    """The answer of a service.
 
-    `keys` are the natural keys of the records touched, for correlation in history.
+    Shape: `parts` are the children of the response's MessageParts, in canonical (`http://`) namespaces; with
+    `keys_only` the response is an EntityKeyList of `entity_keys` instead. `entity_keys` name the records
+    touched, for correlation in history.
     """
 
     parts: Sequence[etree._Element] = ()
-    keys: Sequence[tuple[str, str]] = ()
+    entity_keys: Sequence[EntityKey] = ()
+    keys_only: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

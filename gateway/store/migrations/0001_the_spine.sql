@@ -205,15 +205,17 @@ CREATE TABLE number_sequence (
     next   bigint NOT NULL
 );
 
--- What the document service keeps: one row per root entity.
+-- What the document service keeps: one row per root entity. Each entity inside it has a record number of its own:
+-- the root's, plus its place in document order.
+CREATE SEQUENCE rec_id START 5637144576;
 CREATE TABLE entity (
-    rec_id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    rec_id       bigint PRIMARY KEY,
     document     text NOT NULL,           -- {namespace}local, canonical
     partition_key text NOT NULL,
     company      text NOT NULL,
     key          text NOT NULL,
     rec_version  integer NOT NULL DEFAULT 1,
-    content      bytea NOT NULL,          -- the root entity element, UTF-8, canonical namespaces
+    content      bytea NOT NULL,          -- the root entity element, UTF-8, namespaces as received
     request_id   bigint NOT NULL,
     changed_at   timestamptz NOT NULL DEFAULT clock_timestamp(),
     UNIQUE (document, partition_key, company, key)

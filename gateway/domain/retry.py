@@ -1,0 +1,33 @@
+"""How long to wait before something is tried again."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """Waiting times that double up to a bound, with jitter, until a deadline. Units: seconds."""
+
+    first_seconds: float
+    most_seconds: float
+    give_up_seconds: float
+
+    def delay(self, attempt: int, chance: float) -> float:
+        """Return the wait after the *attempt*-th failure (from 1); *chance* in [0, 1) spreads it by half."""
+        plain = min(self.first_seconds * 2.0 ** min(attempt - 1, 30), self.most_seconds)
+        return plain * (0.75 + chance / 2)
+
+    def exhausted(self, attempt: int) -> bool:
+        """True when the waits so far have used up the time to keep trying."""
+        waited, step = 0.0, self.first_seconds
+        for _ in range(attempt):
+            waited += min(step, self.most_seconds)
+            step *= 2
+            if waited >= self.give_up_seconds:
+                return True
+        return False
+
+
+SEND = Backoff(first_seconds=1.0, most_seconds=300.0, give_up_seconds=86_400.0)
+"""Transient failures of sending. Source: rulings, "Send retries"."""
+SERVICE = Backoff(first_seconds=0.5, most_seconds=60.0, give_up_seconds=86_400.0)
+"""Transient failures of a service operation; the number of tries is a setting of the port."""

@@ -1,0 +1,177 @@
+"""The document service: keeps documents of any schema by a key field, without code.
+
+Source: AIF reference, sections 8 and 10.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from asyncpg import UniqueViolationError
+from lxml import etree
+
+from gateway.contracts.service import EntityKey, Reply, Request, ServiceContext
+from gateway.domain.errors import OperationRejected
+from gateway.domain.namespaces import ENTITY_KEY_LIST
+from gateway.services.entity_document import complete_entity, count_entities, root_entities
+from gateway.store.entities import NewEntity, insert_entities, read_entities
+from gateway.store.sql import Queries
+from gateway.xml.keys import entity_keys
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Numbering:
+    """How keys of new documents are made: sequence, text form, first number, distance."""
+
+    sequence: str
+    format: str
+    first: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentKind:
+    """Which documents a service keeps.
+
+    Shape: `document` is canonical `{namespace}local`; `entity` and `key` are local names in that namespace.
+    """
+
+    document: str
+    entity: str
+    key: str
+    numbering: Numbering | None
+
+    @property
+    def namespace(self) -> str:
+        """Return the canonical namespace of the document."""
+        return self.document[1:].partition("}")[0]
+
+    @property
+    def name(self) -> str:
+        """Return the local name of the document."""
+        return self.document.rpartition("}")[2]
+
+
+class Create:
+    """Keep every root entity of the document under a new key; answer with the keys.
+
+    Rule: with a number sequence the partner must not send a key, without one it must.
+    """
+
+    undoable = True
+    idempotent = True
+
+    def __init__(self, kind: DocumentKind, sql: Queries) -> None:
+        self._kind = kind
+        self._sql = sql
+        self.expects: tuple[str, ...] | None = (kind.document,)
+
+    async def call(self, request: Request, context: ServiceContext) -> Reply:
+        """Create the documents of one request.
+
+        Raises: OperationRejected when a key is missing, not allowed, or exists already.
+        """
+        return (await self.call_many([request], context))[0]
+
+    async def call_many(self, requests: Sequence[Request], context: ServiceContext) -> Sequence[Reply]:
+        """Create the documents of many requests with one statement.
+
+        Raises: OperationRejected as for one; then nothing of the set is kept.
+        """
+        found = [(request, list(self._entities(request))) for request in requests]
+        total = sum(len(entities) for _, entities in found)
+        keys = iter(await self._new_keys(total, context)) if self._kind.numbering else None
+        rows: list[NewEntity] = []
+        replies: list[Reply] = []
+        for request, entities in found:
+            named: list[EntityKey] = []
+            for element, sent in entities:
+                key = sent if keys is None else next(keys)
+                rows.append(
+                    NewEntity(
+                        key=key, partition=request.partition, company=request.company, request=request.key,
+                        content=etree.tostring(element, encoding="utf-8", with_tail=False), size=count_entities(element),
+                    )
+                )  # fmt: skip
+                named.append(((self._kind.key, key),))
+            replies.append(Reply(entity_keys=named, keys_only=True))
+        try:
+            await insert_entities(context.connection, self._sql, self._kind.document, rows)
+        except UniqueViolationError as error:
+            keys_sent = ", ".join(row.key for row in rows[:5])
+            raise OperationRejected(
+                f"A {self._kind.entity} with the {self._kind.key} of this request exists already ({keys_sent}).",
+                code="document.exists",
+            ) from error
+        return replies
+
+    async def _new_keys(self, count: int, context: ServiceContext) -> list[str]:
+        numbering = self._kind.numbering
+        if numbering is None:
+            return []
+        numbers = await context.numbers.take(numbering.sequence, count, first=numbering.first, step=numbering.step)
+        return [numbering.format.format(number=number) for number in numbers]
+
+    def _entities(self, request: Request) -> Iterator[tuple[etree._Element, str]]:
+        """Yield the root entities with the key the partner sent ('' where the sequence makes it)."""
+        kind, entities = self._kind, 0
+        for element in root_entities(request.parts[0], kind.entity):
+            entities += 1
+            sent = _field(element, kind.key)
+            if kind.numbering is not None and sent:
+                raise OperationRejected(
+                    f"The {kind.key} '{sent}' must not be sent: it is given by the number sequence.", code="key.not-allowed"
+                )
+            if kind.numbering is None and not sent:
+                raise OperationRejected(f"The {kind.entity} has no {kind.key}; it must be sent.", code="key.missing")
+            yield element, sent
+        if not entities:
+            raise OperationRejected(f"The document {kind.name} holds no {kind.entity}.", code="document.empty")
+
+
+class Read:
+    """Return the documents with the keys of the request, in the order asked for."""
+
+    undoable = True
+    idempotent = False
+    expects: tuple[str, ...] | None = (f"{{{ENTITY_KEY_LIST}}}EntityKeyList",)
+
+    def __init__(self, kind: DocumentKind, sql: Queries) -> None:
+        self._kind = kind
+        self._sql = sql
+
+    async def call(self, request: Request, context: ServiceContext) -> Reply:
+        """Read the documents of one request.
+
+        Raises: OperationRejected naming the first key that is of another field or does not exist.
+        """
+        kind = self._kind
+        keys = [self._key(key) for key in entity_keys(request.parts[0])]
+        kept = await read_entities(
+            context.connection, self._sql, kind.document, request.partition, request.company, keys
+        )
+        root = etree.Element(kind.document, nsmap={None: kind.namespace})
+        etree.SubElement(root, f"{{{kind.namespace}}}DocPurpose").text = "Original"
+        etree.SubElement(root, f"{{{kind.namespace}}}SenderId").text = request.company
+        for key in keys:
+            entity = kept.get(key)
+            if entity is None:
+                raise OperationRejected(
+                    f"There is no {kind.entity} with {kind.key} '{key}' in company '{request.company}'.",
+                    code="document.not-found",
+                )
+            root.append(complete_entity(entity, kind.namespace, kind.key))
+        return Reply(parts=[root], entity_keys=[((kind.key, key),) for key in keys])
+
+    def _key(self, key: EntityKey) -> str:
+        if len(key) != 1 or key[0][0] != self._kind.key:
+            fields = ", ".join(field for field, _ in key)
+            raise OperationRejected(
+                f"A {self._kind.entity} is named by the field {self._kind.key}, not by {fields or 'nothing'}.",
+                code="key.unknown",
+            )
+        return key[0][1]
+
+
+def _field(entity: etree._Element, name: str) -> str:
+    namespace = etree.QName(entity).namespace
+    return (entity.findtext(f"{{{namespace}}}{name}") or "").strip()

@@ -1,0 +1,75 @@
+"""Find the operation that an action names: exact look-up only, data never names code."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.contracts.service import ServiceOperation
+from gateway.domain.action import split_action
+from gateway.domain.errors import UnknownAction
+from gateway.domain.namespaces import canonical
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A service: the namespaces of its actions (canonical) and its operations by name."""
+
+    name: str
+    namespaces: frozenset[str]
+    operations: Mapping[str, ServiceOperation]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An operation with its names as configured."""
+
+    service: str
+    name: str
+    operation: ServiceOperation
+
+
+class Registry:
+    """All services of a gateway, by the names that actions use.
+
+    Rule: namespace and service compare exactly (the namespace in either documented scheme), operations without
+    regard to case. Source: rulings, "Action".
+    """
+
+    def __init__(self, services: Mapping[str, Service]) -> None:
+        self._services = services
+        self._operations = {
+            (service.name, name.lower()): Found(service.name, name, operation)
+            for service in services.values()
+            for name, operation in service.operations.items()
+        }
+
+    def find(self, action: str) -> Found:
+        """Return the operation that *action* names.
+
+        Raises: UnknownAction saying which part is unknown and what exists.
+        """
+        parts = split_action(action)
+        if parts is None:
+            raise UnknownAction(
+                f"The Action '{action}' is not of the form namespace/service/operation.", code="action.unknown"
+            )
+        service = self._services.get(parts.service)
+        if service is None:
+            raise UnknownAction(f"There is no service '{parts.service}'.", code="action.unknown")
+        if canonical(parts.namespace) not in service.namespaces:
+            known = ", ".join(sorted(service.namespaces))
+            raise UnknownAction(
+                f"The service '{service.name}' is not in the namespace '{parts.namespace}' but in {known}.",
+                code="action.unknown",
+            )
+        found = self._operations.get((service.name, parts.operation.lower()))
+        if found is None:
+            known = ", ".join(sorted(service.operations))
+            raise UnknownAction(
+                f"The service '{service.name}' has no operation '{parts.operation}'; it has {known}.",
+                code="action.unknown",
+            )
+        return found
+
+    def operation(self, service: str, name: str) -> Found | None:
+        """Return an operation by its configured names, None when it does not exist any more."""
+        return self._operations.get((service, name.lower()))

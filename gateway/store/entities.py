@@ -1,0 +1,74 @@
+"""Records of the document service, and running numbers; all inside the transaction of the caller."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.domain.ids import MessageKey
+from gateway.store.sql import Connection, Queries
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEntity:
+    """A root entity to be kept. `size` counts the entity elements in it, itself included."""
+
+    key: str
+    partition: str
+    company: str
+    content: bytes
+    size: int
+    request: MessageKey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entity:
+    """A root entity as it is kept: record number of the root, version, the element in UTF-8."""
+
+    rec_id: int
+    key: str
+    rec_version: int
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StoredNumbers:
+    """Number sequences of the store; a rollback of the connection's transaction gives numbers back."""
+
+    connection: Connection
+    sql: Queries
+
+    async def take(self, name: str, count: int = 1, *, first: int = 1, step: int = 1) -> Sequence[int]:
+        """Return the next *count* numbers, in order; a new sequence starts at *first*."""
+        start = int(await self.connection.fetchval(self.sql.take_numbers, name, count, first, step))
+        return [start + index * step for index in range(count)]
+
+
+async def insert_entities(
+    connection: Connection, sql: Queries, document: str, entities: Sequence[NewEntity]
+) -> None:
+    """Keep new root entities.
+
+    Raises: asyncpg.UniqueViolationError when a key exists in the same partition and company.
+    """
+    numbers = await connection.fetchval(sql.take_rec_ids, sum(entity.size for entity in entities))
+    starts, used = [], 0
+    for entity in entities:
+        starts.append(numbers[used])
+        used += entity.size
+    await connection.execute(
+        sql.insert_entities, starts, [document] * len(entities), [e.partition for e in entities],
+        [e.company for e in entities], [e.key for e in entities], [e.content for e in entities],
+        [e.request for e in entities],
+    )  # fmt: skip
+
+
+async def read_entities(
+    connection: Connection, sql: Queries, document: str, partition: str, company: str, keys: Sequence[str]
+) -> dict[str, Entity]:
+    """Return the entities with these keys; keys that do not exist are missing."""
+    rows = await connection.fetch(sql.read_entities, document, partition, company, list(keys))
+    return {
+        row["key"]: Entity(
+            rec_id=row["rec_id"], key=row["key"], rec_version=row["rec_version"], content=row["content"]
+        )
+        for row in rows
+    }

@@ -1,0 +1,16 @@
+-- name: take_numbers
+-- The row lock lasts to the end of the transaction: numbers are given out without gaps, one transaction after another.
+INSERT INTO number_sequence (name, next) VALUES ($1, $3::bigint + $2::bigint * $4::bigint)
+ON CONFLICT (name) DO UPDATE SET next = number_sequence.next + $2::bigint * $4::bigint
+RETURNING next - $2::bigint * $4::bigint
+
+-- name: take_rec_ids
+SELECT array_agg(nextval('rec_id')) FROM generate_series(1, $1::int)
+
+-- name: insert_entities
+INSERT INTO entity (rec_id, document, partition_key, company, key, content, request_id)
+SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bytea[], $7::bigint[])
+
+-- name: read_entities
+SELECT rec_id, key, rec_version, content FROM entity
+WHERE document = $1 AND partition_key = $2 AND company = $3 AND key = ANY($4::text[])
