@@ -1,0 +1,200 @@
+"""The one module that makes XML parsers, and the one place that maps the errors of lxml to ours.
+
+Every setting stops a measured attack:
+
+    resolve_entities, load_dtd, dtd_validation, attribute_defaults off   files read, values cut, names moved
+    no_network, refusing resolver                                        anything fetched, two locks
+    huge_tree off                                                        depth over 256, values over 10 MB
+    recover off                                                          a cut batch taken for a whole one
+    remove_comments, remove_pis                                          nothing but content reaches a handler
+
+No setting makes a document type harmless, so a DOCTYPE is refused before its first declaration is read.
+lxml is never given a path: it would unzip what lies there.
+Source: reliability reference, sections 4.1 and 4.2.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Literal, Protocol, TypedDict, cast
+
+from lxml import etree
+
+from gateway.domain.errors import FileRefused, MalformedMessage
+from gateway.domain.problem import Problem
+
+MAX_TEXT = 200
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+_NO_MEMORY = {2}
+_TOO_LONG_NAMES = {110}
+_RESOURCE_LIMIT = {114}
+_UNFINISHED = {45, 47, 63}  # comment, processing instruction, CDATA: while bytes come, only a limit ends them
+_BAD_BYTES = {81}
+_UNKNOWN_ENCODING = {31, 32}
+
+
+class LogEntry(Protocol):
+    """One line of libxml2's error log."""
+
+    type: int
+    level: int
+    line: int
+    column: int
+    message: str
+
+
+class _Settings(TypedDict):
+    resolve_entities: bool
+    no_network: bool
+    load_dtd: bool
+    dtd_validation: bool
+    attribute_defaults: bool
+    huge_tree: bool
+    recover: bool
+    remove_comments: bool
+    remove_pis: bool
+
+
+_HARDENED: _Settings = {
+    "resolve_entities": False,
+    "no_network": True,
+    "load_dtd": False,
+    "dtd_validation": False,
+    "attribute_defaults": False,
+    "huge_tree": False,
+    "recover": False,
+    "remove_comments": True,
+    "remove_pis": True,
+}
+
+
+class _RefuseAll(etree.Resolver):
+    """Refuses every external reference, should one ever be asked for."""
+
+    def resolve(self, system_url: str, public_id: str, context: object) -> None:  # type: ignore[override]
+        raise OSError("external references are refused")
+
+
+class DoctypeFound(Exception):
+    """A DOCTYPE begins; nothing of it has been read."""
+
+
+class RootFound(Exception):
+    """The start tag of the root element was read.
+
+    Shape: `attributes` by `{namespace}local` name; `namespaces` are the declarations of this tag alone.
+    """
+
+    def __init__(self, tag: str, attributes: Mapping[str, str], namespaces: Mapping[str | None, str]) -> None:
+        super().__init__(tag)
+        self.tag = tag
+        self.attributes = attributes
+        self.namespaces = namespaces
+
+
+class _RootTarget:
+    """Stops the parser at the first thing that decides what a file is: a DOCTYPE or the root's start tag."""
+
+    def doctype(self, name: str | None, public_id: str | None, system_url: str | None) -> None:
+        raise DoctypeFound
+
+    def start(self, tag: str, attributes: Mapping[str, str], namespaces: Mapping[str | None, str]) -> None:
+        raise RootFound(tag, attributes, namespaces)
+
+    def close(self) -> None:
+        """End of the file before any root."""
+
+
+def root_parser() -> etree.XMLParser:
+    """Return a parser whose `feed` raises DoctypeFound or RootFound as soon as it meets one."""
+    parser = etree.XMLParser(target=_RootTarget(), **_HARDENED)  # type: ignore[arg-type]  # stubs know one target
+    parser.resolvers.add(_RefuseAll())
+    return parser
+
+
+def pull_parser(events: Sequence[Literal["start", "end"]], tags: Sequence[str]) -> etree.XMLPullParser:
+    """Return a parser to be fed piece by piece that reports *events* of elements named in *tags* alone."""
+    parser = etree.XMLPullParser(events=events, tag=tuple(tags), **_HARDENED)
+    parser.resolvers.add(_RefuseAll())
+    return parser
+
+
+def document_parser(*, resolver: etree.Resolver | None = None) -> etree.XMLParser:
+    """Return a parser for whole small documents.
+
+    A *resolver* of the caller's (for shipped schemas) replaces the refusing one: it must raise OSError
+    for everything it does not know.
+    """
+    parser = etree.XMLParser(**_HARDENED)
+    parser.resolvers.add(resolver if resolver is not None else _RefuseAll())
+    return parser
+
+
+def parse_checked(content: bytes) -> etree._Element:
+    """Parse bytes of our own store, in this process.
+
+    Raises: MalformedMessage when they are not well-formed or carry a DOCTYPE.
+    """
+    with _malformed():
+        probe = root_parser()
+        try:
+            probe.feed(content)
+        except RootFound:
+            pass
+        except DoctypeFound:
+            raise MalformedMessage(
+                "The document has a DOCTYPE; remove it, it is never accepted.", code="dtd.forbidden"
+            ) from None
+        return etree.fromstring(content, document_parser())
+
+
+@contextmanager
+def _malformed() -> Iterator[None]:
+    """Map a syntax error to MalformedMessage."""
+    try:
+        yield
+    except etree.XMLSyntaxError as error:
+        refused = refusal(error, cast(Iterable[LogEntry], error.error_log))
+        problem = Problem(code=refused.code, text=refused.message, line=refused.line, column=refused.column)
+        raise MalformedMessage(refused.message, code=refused.code, problems=(problem,)) from error
+
+
+def clean(text: str) -> str:
+    """Make text of a partner or a library fit to be shown: one line, 200 characters, none that XML forbids.
+
+    Source: reliability reference, section 4.7.
+    """
+    line = " ".join(_FORBIDDEN.sub("\ufffd", text).split())
+    return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
+
+
+def refusal(error: etree.XMLSyntaxError, log: Iterable[LogEntry]) -> FileRefused:
+    """Return our error for what the parser says; *log* is its error log, whose first error counts.
+
+    Raises: MemoryError when the parser ran out of memory: that is the worker's end, not the file's fault.
+    """
+    first = next((entry for entry in log if entry.level >= etree.ErrorLevels.ERROR), None)
+    number = first.type if first is not None else 0
+    text = first.message if first is not None else (error.msg or "")
+    line, column = (first.line, first.column) if first is not None else (error.lineno, error.offset)
+    if number in _NO_MEMORY:
+        raise MemoryError(text)
+    code, sentence = _classify(number, clean(text))
+    return FileRefused(sentence, code=code, line=line or None, column=column or None)
+
+
+def _classify(number: int, text: str) -> tuple[str, str]:
+    """Return our code and a sentence for an error number of libxml2."""
+    if number in _RESOURCE_LIMIT and "depth" in text:  # libxml2 has one number for all its limits
+        return "xml.too-deep", "Elements are nested more than 256 deep; no business document needs that."
+    if number in _RESOURCE_LIMIT | _TOO_LONG_NAMES | _UNFINISHED:
+        return "xml.limit", f"A single name, text, attribute or comment is over its limit (10 MB): {text}."
+    if number in _BAD_BYTES:
+        return "encoding.mismatch", f"The bytes are not in the encoding the file declares: {text}"
+    if number in _UNKNOWN_ENCODING:
+        return "encoding.unsupported", f"The encoding is not supported: {text}"
+    return (
+        "xml.not-wellformed",
+        f"The file is not well-formed XML: {text}. Correct it and send it whole again.",
+    )
