@@ -38,6 +38,9 @@ class SchemaMismatch(StoreRefused):
     code = "store.schema"
 
 
+DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+"""Everything the driver raises; OSError includes TimeoutError."""
+
 TRANSIENT_CLASSES: Final = frozenset({"08", "40", "53", "57", "58"})
 """SQLSTATE classes that may pass by themselves: connection, rollback, resources, operator, system."""
 
@@ -109,7 +112,7 @@ def database_errors(connection: Connection | None = None, *, committing: bool = 
     """
     try:
         yield
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError) as error:
+    except DRIVER_ERRORS as error:
         if not is_transient(error) or _is_misuse(error, connection):
             raise
         if isinstance(error, OSError) and not _raised_by_driver(error.__traceback__):

@@ -1,0 +1,227 @@
+"""Open the store: start the embedded server or reach one by URL, check it, and hand out transactions."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Final, cast
+from uuid import UUID
+
+import structlog
+from asyncpg import Connection, Pool
+from asyncpg.pool import PoolConnectionProxy
+from asyncpg.transaction import Transaction
+
+from gateway.domain.errors import StoreUnavailable
+from gateway.store.connect import (
+    ANSWER_SECONDS,
+    CLOSE_SECONDS,
+    CONNECT_SECONDS,
+    check_server,
+    connect,
+    open_pool,
+)
+from gateway.store.data_folder import DataLock, Use, node_identity
+from gateway.store.embedded import url_of
+from gateway.store.errors import DRIVER_ERRORS, DataFolderInUse, database_errors
+from gateway.store.migrate import migrate, require_current
+from gateway.store.postmaster import running
+from gateway.store.serve import embedded_server
+from gateway.store.sql import Queries
+from gateway.store.waiting import back_off, uninterrupted, wait_or_stop
+
+log = structlog.get_logger()
+
+EMBEDDED: Final = "embedded"
+VISIT_SECONDS: Final = 10.0
+"""How long a gateway waits for a short command, and a command for a gateway that is just starting."""
+
+_POLL_SECONDS: Final = 0.1
+
+
+class Schema(StrEnum):
+    """What to do about a schema that is not current."""
+
+    MIGRATE = "migrate"  # bring it up to date: an embedded database is nobody else's
+    REQUIRE = "require"  # refuse it
+    IGNORE = "ignore"  # whoever opens the store looks after it
+
+
+class Store:
+    """An open store: transactions, named statements, connections of one's own.
+
+    `url` is the address of the database (it may hold a password: never log it); `node` the identity of the
+    data folder, None for a visit.
+    """
+
+    def __init__(self, *, url: str, node: UUID | None, queries: Queries, pool: Pool, long_pool: Pool) -> None:
+        self.url = url
+        self.node = node
+        self.queries = queries
+        self._pool = pool
+        self._long_pool = long_pool
+
+    @asynccontextmanager
+    async def transaction(self, *, long: bool = False) -> AsyncIterator[Connection]:
+        """Open a transaction: committed at the end of the block, undone when it raises.
+
+        `long` takes off the limits on the time of a statement, for copying big files in.
+        Rule: once begun, a commit is waited for even when we are cancelled.
+        Raises: StoreUnavailable; with `outcome_unknown` when the commit may have taken effect.
+        """
+        pool = self._long_pool if long else self._pool
+        with database_errors():
+            borrowed = await pool.acquire(timeout=CONNECT_SECONDS)
+        connection = cast("Connection", borrowed)  # the pool's proxy offers the same operations
+        try:
+            transaction = connection.transaction()
+            with database_errors(connection):
+                await transaction.start()
+            try:
+                with database_errors(connection):
+                    yield connection
+            except BaseException:
+                await uninterrupted(_undo(connection, transaction))
+                raise
+            with database_errors(connection, committing=True):
+                await uninterrupted(_commit(transaction))
+        finally:
+            await uninterrupted(_give_back(pool, borrowed))
+
+    async def connect(self) -> Connection:
+        """Open a connection of one's own, outside the pool; the caller closes it.
+
+        Raises: StoreUnavailable, StoreRefused.
+        """
+        return await connect(self.url)
+
+    async def is_available(self) -> bool:
+        """Tell whether the database answers now."""
+        try:
+            async with self.transaction() as connection:
+                await connection.fetchval(self.queries.ping, timeout=CONNECT_SECONDS)
+        except StoreUnavailable:
+            return False
+        return True
+
+    async def wait_until_available(self, stopping: asyncio.Event) -> bool:
+        """Return True as soon as the database answers again, False when *stopping* is set before."""
+        for pool in (self._pool, self._long_pool):
+            await pool.expire_connections()  # those from before the trouble may hang without a sign
+        delays = back_off()
+        told = False
+        while not stopping.is_set():
+            if await self.is_available():
+                if told:
+                    log.info("store.available")
+                return True
+            if not told:
+                log.warning("store.unavailable")
+                told = True
+            await wait_or_stop(stopping, next(delays))
+        return False
+
+
+@asynccontextmanager
+async def open_store(
+    address: str, data: Path, *, pool_size: int = 10, use: Use = Use.RUN, schema: Schema | None = None
+) -> AsyncIterator[Store]:
+    """Open the store at *address* (`embedded` or a `postgresql://` URL) for the gateway on the folder *data*.
+
+    `Use.RUN` holds the data folder for one gateway. `Use.VISIT` is for commands: they join the embedded
+    server of a running gateway, or start it for themselves. `schema` defaults to migrating an embedded
+    database and to requiring a current one elsewhere.
+    Raises: StoreRefused, DataFolderInUse, SchemaMismatch, StoreUnavailable.
+    """
+    async with AsyncExitStack() as stack:
+        queries = Queries.load()
+        node: UUID | None = None
+        url = address
+        ours = False
+        if address == EMBEDDED and use is Use.VISIT:
+            joined = await _lock_or_join(stack, data)
+            url, ours = joined or address, joined is None
+        elif use is Use.RUN:
+            await _lock(stack, data, use, VISIT_SECONDS)
+            node = await asyncio.to_thread(node_identity, data)
+            ours = address == EMBEDDED
+        if ours:
+            url = (await stack.enter_async_context(embedded_server(data))).url
+        settings = await _prepare(url, queries, schema or (Schema.MIGRATE if ours else Schema.REQUIRE))
+        pool = await stack.enter_async_context(open_pool(url, settings, pool_size, long=False))
+        long_pool = await stack.enter_async_context(
+            open_pool(url, settings, max(2, pool_size // 2), long=True)
+        )
+        yield Store(url=url, node=node, queries=queries, pool=pool, long_pool=long_pool)
+
+
+async def _prepare(url: str, queries: Queries, schema: Schema) -> dict[str, str]:
+    """Check server and schema on a connection without time limits; return the settings for the pools."""
+    connection = await connect(url)
+    try:
+        settings = await check_server(connection, queries)
+        match schema:
+            case Schema.MIGRATE:
+                for step in await migrate(connection, queries):
+                    log.info("store.migrated", version=step.version, name=step.name)
+            case Schema.REQUIRE:
+                await require_current(connection, queries)
+            case Schema.IGNORE:
+                pass
+        return settings
+    finally:
+        await uninterrupted(_close(connection))
+
+
+async def _lock(stack: AsyncExitStack, data: Path, use: Use, seconds: float) -> None:
+    lock = DataLock(data, use)
+    stack.callback(lock.release)
+    await uninterrupted(asyncio.to_thread(lock.acquire, seconds))
+
+
+async def _lock_or_join(stack: AsyncExitStack, data: Path) -> str | None:
+    """Hold the data folder (None), or return the address of the server that its holder runs."""
+    deadline = time.monotonic() + VISIT_SECONDS
+    while True:
+        try:
+            await _lock(stack, data, Use.VISIT, 0.0)
+        except DataFolderInUse:
+            server = await asyncio.to_thread(running, data / "postgres")
+            if server is not None and server.socket_folder is not None:
+                return url_of(server.socket_folder)
+            if time.monotonic() > deadline:
+                raise
+        else:
+            return None
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _commit(transaction: Transaction) -> None:
+    async with asyncio.timeout(ANSWER_SECONDS):
+        await transaction.commit()
+
+
+async def _undo(connection: Connection, transaction: Transaction) -> None:
+    """Roll back; when that fails the connection is cut, and the server rolls back by itself."""
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await transaction.rollback()
+    except DRIVER_ERRORS:
+        connection.terminate()
+
+
+async def _give_back(pool: Pool, borrowed: PoolConnectionProxy) -> None:
+    """Return a connection to its pool; the pool replaces one that cannot be cleaned."""
+    try:
+        await pool.release(borrowed, timeout=CLOSE_SECONDS)
+    except DRIVER_ERRORS as error:
+        log.debug("store.connection_dropped", error=type(error).__name__)
+
+
+async def _close(connection: Connection) -> None:
+    try:
+        await connection.close(timeout=CLOSE_SECONDS)
+    except DRIVER_ERRORS:
+        connection.terminate()

@@ -1,0 +1,49 @@
+"""Waiting well: never in vain, never for ever, and to the end where stopping half-way would be wrong."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Final, TypeVar
+
+Result = TypeVar("Result")
+
+FIRST_WAIT_SECONDS: Final = 0.1
+LONGEST_WAIT_SECONDS: Final = 5.0
+
+
+async def uninterrupted(work: Awaitable[Result], on_cancel: Callable[[], None] | None = None) -> Result:
+    """Wait for *work* to end even when we are cancelled meanwhile; the cancellation is raised afterwards.
+
+    `on_cancel` is called at each cancellation and may make the work end sooner.
+    """
+    task = asyncio.ensure_future(work)
+    interruption: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            interruption = error
+            if on_cancel is not None:
+                on_cancel()
+    if interruption is not None:
+        if not task.cancelled():
+            task.exception()  # seen; being cancelled outweighs it
+        raise interruption
+    return task.result()
+
+
+def back_off() -> Iterator[float]:
+    """Yield ever longer waits in seconds, up to a limit, with jitter so that many do not knock at once."""
+    delay = FIRST_WAIT_SECONDS
+    while True:
+        yield delay * random.uniform(0.5, 1.0)  # noqa: S311 (not a secret)
+        delay = min(delay * 2, LONGEST_WAIT_SECONDS)
+
+
+async def wait_or_stop(stopping: asyncio.Event, seconds: float) -> None:
+    """Return after *seconds*, or as soon as *stopping* is set."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stopping.wait()
+    except TimeoutError:
+        pass
