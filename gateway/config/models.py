@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
-from gateway.config.models_base import ByteSize, Count, Flag, Location, Seconds, Section, Text
+from gateway.config.models_base import ByteSize, Count, Flag, Location, Name, Seconds, Section, Text, Word
 from gateway.config.models_ports import (
     After,
     Conversations,
@@ -77,8 +77,10 @@ __all__ = [
 ]
 
 EMBEDDED = "embedded"
-_PORT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
-_SERVICE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}")
+_URL = re.compile(r"(?i:postgres(?:ql)?)://(?:[^/?#]+(?:[/?].*)?|/?[^/?#]*\?.*)")
+_URL_PASSWORD = re.compile(
+    r"(?<=://)(?P<user>[^:/?#@]*):.*@|(?P<option>[?&](?:ssl)?password=)[^&]*", re.IGNORECASE
+)
 
 
 class Level(StrEnum):
@@ -189,12 +191,28 @@ class PortFolders:
     faults: Path | None
 
 
+def _owner(value: int | str) -> int | str:
+    if (isinstance(value, int) and value < 0) or value == "":
+        raise ValueError("must be the number or the name of an account")
+    return value
+
+
+Owner = Annotated[int | str, AfterValidator(_owner)]
+
+
+def _store(value: str) -> str:
+    if value != EMBEDDED and not _URL.fullmatch(value):
+        raise ValueError("must be embedded, or a URL such as postgresql://user:${PASSWORD}@host/database")
+    return value
+
+
 class Settings(Section):
     """Everything in `config.yaml`."""
 
-    store: Text = Field(
+    store: Annotated[Text, AfterValidator(_store)] = Field(
         default=EMBEDDED,
         repr=False,
+        exclude=True,
         description="embedded, or postgresql://user:${PASSWORD}@host/database; a password comes from ${…}.",
     )
     data: Location = Field(
@@ -204,12 +222,12 @@ class Settings(Section):
     schemas: tuple[Location, ...] = Field(
         default=(), description="Folders with document schemas (XSD), besides the built-in ones."
     )
-    users: Mapping[int | str, Text] = Field(
+    users: Mapping[Owner, Text] = Field(
         default_factory=dict,
         description="Owner of a file (number or account name) -> gateway user. Others go by account name.",
     )
-    services: Mapping[str, Service] = Field(default_factory=dict, description="Services by name.")
-    ports: Mapping[str, Port] = Field(default_factory=dict, description="Ports by name.")
+    services: Mapping[Word, Service] = Field(default_factory=dict, description="Services by name.")
+    ports: Mapping[Name, Port] = Field(default_factory=dict, description="Ports by name.")
     queue: Queue = Field(default_factory=Queue, description="When intake pauses.")
     workers: Workers = Field(default_factory=Workers, description="How many hands work.")
     jobs: Jobs = Field(default_factory=Jobs, description="Batch jobs.")
@@ -219,34 +237,18 @@ class Settings(Section):
     default_company: Text = Field(default="DAT", description="Company of messages that name none.")
     default_partition: Text = Field(default="initial", description="Partition of messages that name none.")
 
-    @field_validator("ports", mode="after")
-    @classmethod
-    def _port_names(cls, value: Mapping[str, Port]) -> Mapping[str, Port]:
-        seen: dict[str, str] = {}
-        for name in value:
-            if not _PORT_NAME.fullmatch(name):
-                raise ValueError(
-                    f"has the port {name!r}; names are a letter, then letters, digits, '-', '_', 40 at most"
-                )
-            other = seen.setdefault(name.lower(), name)
-            if other != name:
-                raise ValueError(f"has the ports {other!r} and {name!r}, which differ only by case")
-        return value
-
-    @field_validator("services", mode="after")
-    @classmethod
-    def _service_names(cls, value: Mapping[str, Service]) -> Mapping[str, Service]:
-        for name in value:
-            if not _SERVICE_NAME.fullmatch(name):
-                raise ValueError(
-                    f"has the service {name!r}; names are a letter, then letters, digits, '_', 80 at most"
-                )
-        return value
-
     @property
     def embedded(self) -> bool:
         """True when the gateway brings its own database."""
         return self.store == EMBEDDED
+
+    @property
+    def store_shown(self) -> str:
+        """Return the store as it may be shown to people: without any password."""
+        return _URL_PASSWORD.sub(
+            lambda match: f"{match['option'] or match['user'] + ':'}***{'' if match['option'] else '@'}",
+            self.store,
+        )
 
     @property
     def postgres_folder(self) -> Path:

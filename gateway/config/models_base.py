@@ -13,6 +13,7 @@ from pydantic import (
     Strict,
     ValidationInfo,
     WithJsonSchema,
+    model_validator,
 )
 
 from gateway.config.scalars import Substituted, read_scalar
@@ -28,6 +29,8 @@ _UNITS = {
     "gib": 2**30,
     "tib": 2**40,
 }
+_NAME = "[A-Za-z][A-Za-z0-9_-]{0,39}"
+_WORD = "[A-Za-z][A-Za-z0-9_]{0,79}"
 _SIZE = re.compile(r"(?P<number>[0-9]{1,15}(?:\.[0-9]{1,6})?) ?(?P<unit>[A-Za-z]{1,3})")
 
 
@@ -35,6 +38,19 @@ class Section(BaseModel):
     """A part of the configuration: frozen; refuses keys it does not know; checks its defaults too."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_means_default(cls, value: object) -> object:
+        """Let `users:` with nothing (or only comments) below it mean an absent section, list or mapping."""
+        if not isinstance(value, dict):
+            return value
+        empty = {
+            field.alias or name
+            for name, field in cls.model_fields.items()
+            if field.default_factory is not None or field.default == ()
+        }
+        return {key: item for key, item in value.items() if item is not None or key not in empty}
 
 
 def _reread(value: object) -> object:
@@ -64,6 +80,8 @@ def _absolute(value: Path, info: ValidationInfo) -> Path:
     """Resolve a path against the folder of the configuration file, without looking at the disk."""
     if str(value) in {"", "."} or str(value).startswith("~"):
         raise ValueError("must be a path; '~' is not expanded, write ${HOME}/…")
+    if not str(value).isprintable():
+        raise ValueError("must be a path of printable characters")
     context: dict[str, object] = info.context or {}
     base = context.get("base")
     start = base if isinstance(base, Path) else Path.cwd()
@@ -78,6 +96,22 @@ def _one_line(value: str) -> str:
     return value
 
 
+def _name(value: str) -> str:
+    if not re.fullmatch(_NAME, value):
+        raise ValueError("a name is a letter, then up to 39 letters, digits, '-' and '_'")
+    return value
+
+
+def _word(value: str) -> str:
+    if not re.fullmatch(_WORD, value):
+        raise ValueError("a name is a letter, then up to 79 letters, digits and '_'")
+    return value
+
+
+Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$"})]
+"""Name of a port: also the name of its folders."""
+Word = Annotated[str, AfterValidator(_word), WithJsonSchema({"type": "string", "pattern": f"^{_WORD}$"})]
+"""Name of a service or an operation: also a part of an action."""
 Text = Annotated[str, BeforeValidator(_as_text), AfterValidator(_one_line)]
 Flag = Annotated[bool, Strict(), BeforeValidator(_reread)]
 Count = Annotated[int, Strict(), BeforeValidator(_reread)]

@@ -11,13 +11,12 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     Tag,
-    field_validator,
     model_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from gateway.config.models_base import Count, Flag, Seconds, Section, Text
+from gateway.config.models_base import Count, Flag, Seconds, Section, Text, Word
 from gateway.domain.namespaces import SERVICES, canonical
 
 DocumentOperation = Literal["create", "read"]
@@ -167,21 +166,7 @@ class PythonService(Section):
     namespaces: Namespaces = Field(
         default=(SERVICES,), description="Namespaces of its actions; several are allowed."
     )
-    operations: Mapping[str, PythonOperation] = Field(min_length=1, description="Operations by name.")
-
-    @field_validator("operations", mode="after")
-    @classmethod
-    def _names_are_words(cls, value: Mapping[str, PythonOperation]) -> Mapping[str, PythonOperation]:
-        seen: dict[str, str] = {}
-        for name in value:
-            if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
-                raise ValueError(
-                    f"has the operation {name!r}: names start with a letter, then letters, digits, '_'"
-                )
-            other = seen.setdefault(name.lower(), name)
-            if other != name:
-                raise ValueError(f"has the operations {other!r} and {name!r}, which differ only by case")
-        return value
+    operations: Mapping[Word, PythonOperation] = Field(min_length=1, description="Operations by name.")
 
     @property
     def operation_names(self) -> tuple[str, ...]:

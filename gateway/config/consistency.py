@@ -1,0 +1,190 @@
+"""What must fit together across sections; needs no disk, no database and no schema.
+
+Each rule is a function from settings to findings, so that all of them are told at once.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+
+from gateway.config.models import DocumentService, NumberSequence, OnError, PythonService, Settings
+from gateway.config.place import Finding, Path
+from gateway.config.suggest import did_you_mean
+
+
+def check(settings: Settings, *, unsure: frozenset[str] = frozenset()) -> Iterator[Finding]:
+    """Yield everything that does not fit together.
+
+    `unsure` are the names of services that stand in the file but are wrong in themselves: nothing is said
+    about them.
+    """
+    yield from _names_differ_by_more_than_case(("ports",), settings.ports)
+    yield from _names_differ_by_more_than_case(("services",), settings.services)
+    for name, service in settings.services.items():
+        if isinstance(service, PythonService):
+            yield from _names_differ_by_more_than_case(("services", name, "operations"), service.operations)
+    yield from _references(settings, unsure)
+    yield from _rollback_needs_undoable_operations(settings)
+    yield from _sequences_agree(settings, unsure)
+    yield from _folders_do_not_overlap(settings)
+
+
+def _names_differ_by_more_than_case(at: Path, names: Iterable[str]) -> Iterator[Finding]:
+    """Some disks and all operation names make no difference between upper and lower case."""
+    first: dict[str, str] = {}
+    for name in names:
+        other = first.setdefault(name.lower(), name)
+        if other != name:
+            yield Finding(path=(*at, name), text=f"differs from {other} only by case")
+
+
+def _references(settings: Settings, unsure: frozenset[str]) -> Iterator[Finding]:
+    for port_name, port in settings.ports.items():
+        for position, reference in enumerate(port.operations):
+            text = _reference(settings, reference, unsure)
+            if text is not None:
+                yield Finding(path=("ports", port_name, "operations", position), text=text)
+
+
+def _reference(settings: Settings, reference: str, unsure: frozenset[str]) -> str | None:
+    service_name, dot, operation = reference.partition(".")
+    if not dot or not operation:
+        return f"{reference!a} must be written Service.operation or Service.*"
+    if service_name in unsure:
+        return None
+    service = settings.services.get(service_name)
+    if service is None:
+        names = {*settings.services, *unsure}
+        known = f"; known are {', '.join(sorted(names))}" if names else "; there are no services"
+        return f"there is no service {service_name!a}{did_you_mean(service_name, names) or known}"
+    if operation in {"*", *service.operation_names}:
+        return None
+    hint = did_you_mean(operation, service.operation_names)
+    offered = f"; it has {', '.join(service.operation_names)}"
+    return f"the service {service_name} has no operation {operation!a}{hint or offered}"
+
+
+def _rollback_needs_undoable_operations(settings: Settings) -> Iterator[Finding]:
+    for port_name, port in settings.ports.items():
+        if port.process.on_error is not OnError.ROLLBACK:
+            continue
+        for position, reference in enumerate(port.operations):
+            lasting = list(_lasting(settings, reference))
+            if lasting:
+                yield Finding(
+                    path=("ports", port_name, "operations", position),
+                    text=f"cannot be undone: {', '.join(lasting)}; with process.on_error: rollback every "
+                    "operation must be undoable, so move it to another port or choose continue or halt",
+                )
+
+
+def _lasting(settings: Settings, reference: str) -> Iterator[str]:
+    """Yield the operations meant by *reference* whose effects a rollback cannot take back."""
+    service_name, _, wanted = reference.partition(".")
+    service = settings.services.get(service_name)
+    if isinstance(service, PythonService):
+        for name, operation in service.operations.items():
+            if wanted in {"*", name} and not operation.undoable:
+                yield name
+
+
+def _sequences_agree(settings: Settings, unsure: frozenset[str]) -> Iterator[Finding]:
+    """Services that share a number sequence must describe it alike, or their keys could collide."""
+    first: dict[str, tuple[str, NumberSequence]] = {}
+    for name, service in settings.services.items():
+        sequence = service.number_sequence if isinstance(service, DocumentService) else None
+        if sequence is None or name in unsure:
+            continue
+        other, expected = first.setdefault(sequence.name, (name, sequence))
+        if sequence != expected:
+            yield Finding(
+                path=("services", name, "number_sequence"),
+                text=f"differs from the sequence {sequence.name!a} of the service {other}; "
+                "format, first and step must be the same, or the name another one",
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Folder:
+    """A folder in use; `where` names the option it comes from, `owner` is None for the gateway."""
+
+    path: FilePath
+    where: Path
+    kind: str
+    owner: str | None
+
+    @property
+    def label(self) -> str:
+        return f"{self.kind} of {'the gateway' if self.owner is None else 'port ' + self.owner}"
+
+
+_INBOUND = "inbound folder"
+_OUTBOUND = "outbound folder"
+_FAULTS = "faults folder"
+_PARTNERS = {_INBOUND, _OUTBOUND, _FAULTS}
+_DATA = "data folder"
+_AT_DATA: Path = ("data",)
+
+
+def _folders_do_not_overlap(settings: Settings) -> Iterator[Finding]:
+    """Compare each folder with those it equals or lies in: sorted by parts, these are still open."""
+    open_folders: list[_Folder] = []
+    for folder in sorted(_folders(settings), key=lambda folder: (folder.path.parts, folder.kind != _INBOUND)):
+        while open_folders and not folder.path.is_relative_to(open_folders[-1].path):
+            open_folders.pop()
+        for outer in open_folders:
+            text = _overlap(outer, folder)
+            # Where the whole data folder lies wrong, saying so once is enough.
+            part = folder.where == _AT_DATA and folder.kind != _DATA
+            told = part and settings.data.is_relative_to(outer.path)
+            if text is not None and not told:
+                yield Finding(path=folder.where, text=text)
+        open_folders.append(folder)
+
+
+def _folders(settings: Settings) -> Iterator[_Folder]:
+    yield _Folder(path=settings.data, where=_AT_DATA, kind=_DATA, owner=None)
+    if settings.embedded:
+        yield _Folder(path=settings.postgres_folder, where=_AT_DATA, kind="database folder", owner=None)
+    for name, port in settings.ports.items():
+        folders = settings.port_folders(name)
+        receive, respond = port.receive, port.respond
+        at: Path = ("ports", name)
+        yield _Folder(path=folders.inbound, where=(*at, "receive", "folder"), kind=_INBOUND, owner=name)
+        for kind, path, chosen in (
+            ("work", folders.work, receive.work),
+            ("archive", folders.archive, receive.archive),
+            ("error", folders.error, receive.error),
+        ):
+            where: Path = (*at, "receive", kind) if chosen else _AT_DATA
+            yield _Folder(path=path, where=where, kind=f"{kind} folder", owner=name)
+        if respond is None or folders.staging is None:
+            continue
+        where = (*at, "respond", "staging") if respond.staging else _AT_DATA
+        yield _Folder(path=folders.staging, where=where, kind="staging folder", owner=name)
+        yield _Folder(path=respond.folder, where=(*at, "respond", "folder"), kind=_OUTBOUND, owner=name)
+        if respond.faults is not None and respond.faults != respond.folder:
+            yield _Folder(path=respond.faults, where=(*at, "respond", "faults"), kind=_FAULTS, owner=name)
+
+
+def _overlap(outer: _Folder, inner: _Folder) -> str | None:
+    """Say why *inner* may not be, or lie in, *outer*; None when it may.
+
+    Rule: outbound folders may be shared and may lie in an inbound folder, because names of responses never
+    collide and subfolders are never read; everything else is somebody's own.
+    """
+    same = outer.path == inner.path
+    relation = "is also" if same else "lies in"
+    kinds = {outer.kind, inner.kind}
+    text = f"the {inner.label} {relation} the {outer.label} ({outer.path})"
+    if kinds == {_INBOUND}:
+        return f"{text}; each port needs an inbound folder of its own"
+    if kinds <= _PARTNERS:
+        return f"{text}; responses would come in as requests" if same and _INBOUND in kinds else None
+    if outer.kind == _DATA and not same:
+        return None
+    if outer.kind in _PARTNERS:
+        return f"{text}; partners must not reach what belongs to the gateway"
+    if inner.kind in _PARTNERS:
+        return f"{text}; partners cannot reach what belongs to the gateway"
+    return f"{text}; each needs a folder of its own"

@@ -1,0 +1,111 @@
+"""Fill `${NAME}`, `${NAME:-default}` and `${file:/path}` in texts, from the environment and secret files."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path as FilePath
+
+from gateway.config.place import Document, Finding, Path, Value
+from gateway.config.scalars import Substituted, read_scalar
+from gateway.config.suggest import did_you_mean
+
+MAX_SECRET_BYTES = 65_536
+
+REFERENCE = re.compile(r"\$\{([^{}]*)\}")
+_PART = re.compile(r"\$\$\{|\$\{([^{}]*)\}|\$\{")
+_VARIABLE = re.compile(r"(?:env:)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<default>.*))?", re.DOTALL)
+
+
+class _Missing(Exception):
+    """A reference that has no value; the text says why."""
+
+
+def substitute(document: Document, environ: Mapping[str, str], base: FilePath) -> Document:
+    """Return the document with every reference in its texts replaced; keys are left alone.
+
+    Rule: a text that is one reference and nothing else may become a number or a switch, and nothing when its
+    value is empty; `$${` stands for `${`. Values that come in are not searched for further references.
+    Secret files are read once, relative to *base*; white space at their end is dropped.
+    """
+    work = _Substitution(environ, base)
+    value = work.replace(document.value, ())
+    return replace(
+        document,
+        value=value,
+        findings=(*document.findings, *work.findings),
+        unusable=document.unusable | frozenset(work.unusable),
+        substituted=frozenset(work.substituted),
+    )
+
+
+class _Substitution:
+    def __init__(self, environ: Mapping[str, str], base: FilePath) -> None:
+        self._environ = environ
+        self._base = base
+        self.findings: list[Finding] = []
+        self.unusable: set[Path] = set()
+        self.substituted: set[Path] = set()
+
+    def replace(self, value: Value, path: Path) -> Value:
+        if isinstance(value, dict):
+            return {key: self.replace(item, (*path, key)) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.replace(item, (*path, position)) for position, item in enumerate(value)]
+        return self._text(value, path) if isinstance(value, str) and "${" in value else value
+
+    def _text(self, text: str, path: Path) -> Value:
+        problems: list[str] = []
+
+        def fill(match: re.Match[str]) -> str:
+            if match[0] == "$${":
+                return "${"
+            try:
+                return self._resolve(match[1])
+            except _Missing as missing:
+                problems.append(str(missing))
+                return ""
+
+        result = _PART.sub(fill, text)
+        if problems:
+            self.findings.extend(Finding(path=path, text=problem) for problem in problems)
+            self.unusable.add(path)
+            return ""
+        if not REFERENCE.search(text.replace("$${", "")):
+            return result
+        self.substituted.add(path)
+        if not REFERENCE.fullmatch(text):
+            return result
+        return None if read_scalar(result) is None else Substituted(result)
+
+    def _resolve(self, body: str | None) -> str:
+        if body is None:
+            raise _Missing("'${' is not closed by '}'; write '$${' for the characters themselves")
+        if body.startswith("file:"):
+            return self._secret(body.removeprefix("file:"))
+        match = _VARIABLE.fullmatch(body)
+        if match is None:
+            raise _Missing(f"{'${' + body + '}'!a} must be ${{NAME}}, ${{NAME:-default}} or ${{file:/path}}")
+        value = self._environ.get(match["name"])
+        if match["default"] is not None:
+            return value or match["default"]
+        if value is None:
+            near = did_you_mean(match["name"], self._environ)
+            raise _Missing(f"the environment variable {match['name']} is not set{near}")
+        return value
+
+    def _secret(self, name: str) -> str:
+        if not name or "\0" in name:
+            raise _Missing("${file:…} names no file")
+        try:
+            with (self._base / name).open("rb") as file:
+                content = file.read(MAX_SECRET_BYTES + 1)
+        except OSError as error:
+            raise _Missing(f"the file {name!a} cannot be read: {error.strerror}") from None
+        except UnicodeEncodeError:
+            raise _Missing(f"{name!a} cannot be the name of a file") from None
+        if len(content) > MAX_SECRET_BYTES:
+            raise _Missing(f"the file {name!a} is longer than {MAX_SECRET_BYTES} bytes")
+        try:
+            return content.decode("utf-8").rstrip()
+        except UnicodeDecodeError:
+            raise _Missing(f"the file {name!a} is not UTF-8 text") from None

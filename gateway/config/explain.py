@@ -1,0 +1,108 @@
+"""Turn what the models refuse into sentences: what is wrong, what is allowed, which name was meant."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from gateway.config.place import Document, Finding, Path, Value, starts_with_any, value_at
+from gateway.config.shape import fields, is_kind, places, section_at
+from gateway.config.suggest import did_you_mean
+
+_WANTED = {
+    "bool_type": "must be true or false",
+    "int_type": "must be a whole number",
+    "float_type": "must be a number",
+    "string_type": "must be text, in quotes where it looks like something else",
+    "path_type": "must be a path, written as text",
+    "mapping_type": "must be a mapping: keys with values, indented below",
+    "dict_type": "must be a mapping: keys with values, indented below",
+    "model_type": "must be a mapping: keys with values, indented below",
+    "tuple_type": "must be a list: entries below one another, each after '- '",
+    "service_kind": "needs a kind: document or python",
+    "greater_than_equal": "must be at least {ge}",
+    "greater_than": "must be more than {gt}",
+    "less_than_equal": "must be at most {le}",
+    "enum": "must be {expected}",
+    "literal_error": "must be {expected}",
+}
+"""By pydantic's type of error; the names in braces are its context."""
+
+_WITHOUT_VALUE = {"too_short": "must have at least one entry"}
+_LONGEST_SHOWN = 60
+
+
+def explain(error: ValidationError, document: Document) -> Iterator[Finding]:
+    """Yield one finding for each error at a path that is not known to be wrong already."""
+    for details in error.errors(include_url=False):
+        path = path_of(details)
+        if not starts_with_any(path, document.unusable):
+            yield Finding(path=path, text=_sentence(details, path, document))
+
+
+def path_of(details: ErrorDetails) -> Path:
+    """Return the path in the file that an error of the models is about."""
+    path: list[str | int] = []
+    for step in details["loc"]:
+        if step == "[key]":
+            break
+        if not is_kind(step):
+            path.append(step)
+    return tuple(path)
+
+
+def _sentence(details: ErrorDetails, path: Path, document: Document) -> str:
+    kind = details["type"]
+    context: dict[str, Any] = details.get("ctx", {})
+    if kind == "missing":
+        return _missing(details)
+    if kind == "extra_forbidden":
+        return _unknown_key(details)
+    if kind == "value_error":
+        return str(context["error"])
+    if kind in _WITHOUT_VALUE:
+        return _WITHOUT_VALUE[kind]
+    wanted = _WANTED[kind].format_map(context) if kind in _WANTED else details["msg"]
+    if path in document.substituted:
+        return f"{wanted}; the value comes from ${{…}}"
+    found = value_at(document.value, path)
+    hint = did_you_mean(found, _choices(context)) if isinstance(found, str) else ""
+    return f"{wanted}, found {_shown(found)}{hint}"
+
+
+def _choices(context: dict[str, Any]) -> list[str]:
+    """Return the allowed values out of a text such as "'a', 'b' or 'c'"."""
+    return str(context.get("expected", "")).split("'")[1::2]
+
+
+def _shown(value: Value) -> str:
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "true" if value else "false"
+        case str():
+            return ascii(value if len(value) <= _LONGEST_SHOWN else value[:_LONGEST_SHOWN] + "…")
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+    return str(value)
+
+
+def _missing(details: ErrorDetails) -> str:
+    section = section_at(details["loc"][:-1])
+    field = fields(section).get(str(details["loc"][-1])) if section else None
+    return f"is missing. {field.description}" if field and field.description else "is missing"
+
+
+def _unknown_key(details: ErrorDetails) -> str:
+    section = section_at(details["loc"][:-1])
+    known = list(fields(section)) if section else []
+    name = str(details["loc"][-1])
+    hint = did_you_mean(name, known)
+    if not hint:
+        elsewhere = places(name)
+        hint = f"; it belongs in {elsewhere[0]}" if elsewhere else f"; known are {', '.join(known)}"
+    return f"unknown key{hint}"

@@ -1,0 +1,135 @@
+"""From `config.yaml` to checked settings, or to everything that is wrong with it."""
+
+from collections.abc import Iterator, Mapping, Set
+from pathlib import Path as FilePath
+
+from pydantic import ValidationError
+
+from gateway.config import consistency, yaml
+from gateway.config.environment import substitute
+from gateway.config.explain import explain, path_of
+from gateway.config.models import Settings
+from gateway.config.place import Document, Finding, Path, Value, show, starts_with_any, value_at
+from gateway.config.secrets import literal_password
+from gateway.domain.errors import ConfigError, ConfigProblem
+
+
+def load(path: FilePath, environ: Mapping[str, str]) -> Settings:
+    """Read, fill and check a configuration file. Paths in it are taken from the folder of the file.
+
+    Reads the file and the secret files it names: call it from a thread when an event loop runs.
+    Raises: ConfigError with every problem, in the order of lines.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(yaml.MAX_BYTES + 1)
+    except OSError as error:
+        text = f"cannot be read: {error.strerror}; `gateway init` writes a working example"
+        raise ConfigError([ConfigProblem(file=str(path), line=None, path="", text=text)]) from None
+    return parse(content, file=str(path), base=path.absolute().parent, environ=environ)
+
+
+def parse(content: bytes, *, file: str, base: FilePath, environ: Mapping[str, str]) -> Settings:
+    """Do what `load` does for content already at hand; `file` is its name in messages.
+
+    Raises: ConfigError with every problem, in the order of lines.
+    """
+    try:
+        raw = yaml.read(content)
+    except yaml.Unreadable as error:
+        raise ConfigError([ConfigProblem(file=file, line=error.line, path="", text=error.text)]) from None
+    document = substitute(raw, environ, base)
+    settings, findings = _build(document, base)
+    findings = [*document.findings, *_secrets(raw), *findings]
+    if settings is None or findings:
+        raise ConfigError(_problems(findings, document, file))
+    return settings
+
+
+def _problems(findings: list[Finding], document: Document, file: str) -> list[ConfigProblem]:
+    problems = {
+        ConfigProblem(
+            file=file,
+            line=finding.line or document.line_of(finding.path),
+            path=show(finding.path),
+            text=finding.text,
+        ): None
+        for finding in findings
+    }
+    return sorted(problems, key=lambda problem: (problem.line or 0, problem.path))
+
+
+def _secrets(raw: Document) -> Iterator[Finding]:
+    """Passwords are looked for in the file as written: what `${…}` brings in is where they belong."""
+    store = value_at(raw.value, ("store",))
+    if isinstance(store, str) and literal_password(store):
+        yield Finding(
+            path=("store",),
+            text="holds a password; take it from outside: "
+            "postgresql://user:${PASSWORD}@host/database or ${file:/run/secrets/…}",
+        )
+
+
+def _build(document: Document, base: FilePath) -> tuple[Settings | None, list[Finding]]:
+    """Check every section and, with what is sound, how the sections fit together.
+
+    The settings are only what is sound: they count when there are no findings.
+    """
+    if document.value is None:
+        return None, [] if document.findings else [Finding(path=(), text="holds nothing")]
+    value = _without(document.value, document.unusable)
+    findings: list[Finding] | None = None
+    taken_away = set(document.unusable)
+    while True:  # each round takes something away, so there is a last one
+        try:
+            settings = Settings.model_validate(value, context={"base": base})
+            break
+        except ValidationError as error:
+            findings = list(explain(error, document)) if findings is None else findings
+            broken = frozenset(_culprits(error, value))
+        if () in broken:
+            return None, findings
+        taken_away |= broken
+        value = _without(value, broken)
+    misfits = consistency.check(settings, unsure=_unsure(settings, taken_away))
+    usable = (finding for finding in misfits if not starts_with_any(finding.path, document.unusable))
+    return settings, [*(findings or ()), *usable]
+
+
+def _culprits(error: ValidationError, value: Value) -> Iterator[Path]:
+    """Yield what must go from *value* so that the rest can be checked: what is in error, or what lacks a key.
+
+    An entry of a list takes its list along: without it the positions of the others would be wrong.
+    """
+    for details in error.errors(include_url=False, include_context=False, include_input=False):
+        path = path_of(details)
+        while path and not _can_go(value, path):
+            path = path[:-1]
+        yield path
+
+
+def _can_go(value: Value, path: Path) -> bool:
+    around = value_at(value, path[:-1])
+    return isinstance(around, dict) and path[-1] in around
+
+
+def _without(value: Value, paths: frozenset[Path], at: Path = ()) -> Value:
+    """Return a copy of *value* that lacks what stands at *paths*; entries of lists become empty texts."""
+    if isinstance(value, dict):
+        return {
+            key: _without(item, paths, (*at, key)) for key, item in value.items() if (*at, key) not in paths
+        }
+    if isinstance(value, list):
+        return [
+            "" if (*at, position) in paths else _without(item, paths, (*at, position))
+            for position, item in enumerate(value)
+        ]
+    return value
+
+
+def _unsure(settings: Settings, taken_away: Set[Path]) -> frozenset[str]:
+    """Return the names of the services that are not known whole: something was taken away of them."""
+    if ("services",) in taken_away or () in taken_away:
+        ports = settings.ports.values()
+        return frozenset(name.partition(".")[0] for port in ports for name in port.operations)
+    return frozenset(str(path[1]) for path in taken_away if path[0] == "services")
