@@ -17,6 +17,10 @@ class Feed(Protocol):
         """Wait until new input is hinted (True), or until none can come or a stop was asked for (False)."""
         ...
 
+    async def hinted(self) -> None:
+        """Wait for the next hint only, while this task still has work of its own under way."""
+        ...
+
     def produced(self) -> None:
         """Tell the tasks behind this one that there is input for them."""
         ...

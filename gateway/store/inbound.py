@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
-from asyncpg import Connection, Record
+from asyncpg import Record
 
 from gateway.domain.ids import Fence, LaneName, MessageKey, PortName, SetKey
 from gateway.domain.message import Claimed, Failure, NewResponse, Work
@@ -16,6 +16,7 @@ from gateway.domain.states import Direction, Policy, Reason, Status
 from gateway.store.exceptions import Entry, insert_exceptions
 from gateway.store.leases import drop_lease, free_lanes, take_lease
 from gateway.store.open import Store
+from gateway.store.sql import Connection
 
 _LANES_PER_CLAIM = 50
 

@@ -7,16 +7,15 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from uuid import UUID, uuid4
 
-from asyncpg import Connection
-
 from gateway.domain.delivery import Claim, Settlement
 from gateway.domain.envelope import FileEnd, FileHead, Root
-from gateway.domain.ids import ClaimId, LaneName, MessageKey, PortName, SetKey
+from gateway.domain.ids import ClaimId, MessageKey, PortName, SetKey
 from gateway.domain.message import NewFile, NewMessage, RefusedFile
 from gateway.domain.problem import Problem
 from gateway.domain.states import Direction, Policy, Reason, Status
 from gateway.store.exceptions import Entry, insert_exceptions
 from gateway.store.open import Store
+from gateway.store.sql import Connection
 
 _FLUSH_ROWS = 1000
 _FLUSH_BYTES = 4_000_000
@@ -60,7 +59,7 @@ class Ingestion:
             self._keys.extend(await self._connection.fetchval(self._sql.take_keys, count - len(self._keys)))
         return [self._keys.popleft() for _ in range(count)]
 
-    async def new_set(self, claim: Claim, batch_id: str, conversation_id: str | None, policy: Policy) -> SetKey:
+    async def new_set(self) -> SetKey:
         """Number the message set of a batch file; its row is written when the file ends."""
         return SetKey((await self._take_keys(1))[0])
 
@@ -209,7 +208,3 @@ def _refused_row(refused: RefusedFile) -> tuple[object, ...]:
         refused.submitter, claim.modified_at, None, None, 0, "refused", Settlement.QUARANTINE, refused.code, refused.text,
     )  # fmt: skip
 
-
-__all__ = [
-    "Ingestion", "LaneName", "earlier_batches", "ingestion", "known_deliveries", "same_content", "waiting_inbound",
-]  # fmt: skip

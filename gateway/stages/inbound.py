@@ -1,0 +1,97 @@
+"""Inbound processing: requests become effects and responses, in one transaction per chunk."""
+
+import asyncio
+from concurrent.futures import Executor
+
+import structlog
+
+from gateway.contracts.task import TaskContext
+from gateway.domain.faultpoints import reach
+from gateway.domain.message import Claimed, Work
+from gateway.domain.states import Direction
+from gateway.services.registry import Registry
+from gateway.stages.perform import Performance, Performed
+from gateway.stages.port import OpenPort, Ports
+from gateway.stages.prepare import prepare
+from gateway.stages.responses import Draft, build_responses, drafts_of
+from gateway.stages.runner import ChunkRunner
+from gateway.store.inbound import InboundResult, claim_inbound, record_inbound, take_response_keys
+from gateway.store.open import Store
+
+log = structlog.get_logger()
+
+
+class InboundStage:
+    """The task that runs service operations for queued requests."""
+
+    def __init__(
+        self, *, store: Store, incarnation: int, ports: Ports, registry: Registry, executor: Executor, chunk: int
+    ) -> None:
+        self._store = store
+        self._incarnation = incarnation
+        self._ports = ports
+        self.registry = registry
+        self._executor = executor
+        self._chunk = chunk
+
+    async def run(self, context: TaskContext) -> None:
+        """Process queued requests until none is left and none can come."""
+        runner: ChunkRunner[Work] = ChunkRunner(
+            stage="inbound",
+            direction=Direction.IN,
+            store=self._store,
+            ports=self._ports,
+            claim=lambda port: claim_inbound(self._store, self._incarnation, port, self._chunk),
+            work=self._process,
+            side_by_side=2,
+        )
+        await runner.run(context)
+
+    async def _process(self, port: OpenPort, chunk: Claimed[Work], context: TaskContext) -> None:
+        loop = asyncio.get_running_loop()
+        items = await loop.run_in_executor(
+            self._executor, prepare, chunk.items, port, self.registry, self._ports.settings
+        )
+        reach("inbound.before_effects")
+        async with self._store.transaction() as connection:
+            performed = await Performance(self._store, connection, port).run(items)
+            drafts = drafts_of(performed, port)
+            keys = await take_response_keys(self._store, connection, len(drafts))
+            responses = await loop.run_in_executor(self._executor, build_responses, drafts, keys, port)
+            result = _result(performed)
+            result.responses = responses
+            await record_inbound(self._store, connection, chunk.fence, result)
+            reach("inbound.before_commit")
+        reach("inbound.after_commit")
+        self._tell(port, performed, drafts, context)
+
+    def _tell(self, port: OpenPort, performed: Performed, drafts: list[Draft], context: TaskContext) -> None:
+        context.tally.add("messages", len(performed.done))
+        context.tally.add("failed", len(performed.failed))
+        context.tally.add("retries", len(performed.again))
+        if drafts:
+            context.feed.produced()
+        log.info(
+            "messages.processed", port=port.name, stage="inbound", processed=len(performed.done),
+            failed=len(performed.failed), retried=len(performed.again), responses=len(drafts),
+        )  # fmt: skip
+        for failed in performed.failed:
+            failure = failed.failure
+            log.warning(
+                "message.failed", port=port.name, stage="inbound", message_key=failure.work.key,
+                message_id=str(failure.work.message_id), file=failure.work.file_display, code=failure.code,
+                error=failure.text[:500],
+            )  # fmt: skip
+
+
+def _result(performed: Performed) -> InboundResult:
+    return InboundResult(
+        done=[(item.work, [pair for key in reply.entity_keys for pair in key]) for item, reply in performed.done],
+        failed=[failed.failure for failed in performed.failed],
+        again=[(again.work, again.delay_seconds, again.text) for again in performed.again],
+        released=performed.released,
+        halted=performed.halted,
+        rolled_back=performed.rolled_back,
+    )
+
+

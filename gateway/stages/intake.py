@@ -1,0 +1,86 @@
+"""Make queue messages of what the reader found in a file: ids, lanes, action names, submitter."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from uuid import uuid4
+
+from gateway.config.models import Conversations, Settings
+from gateway.domain.action import split_action
+from gateway.domain.delivery import Claim
+from gateway.domain.envelope import FileHead, Header, ReadEnvelope
+from gateway.domain.ids import SetKey, parse_message_id
+from gateway.domain.lane import lane_of
+from gateway.domain.message import NewMessage
+from gateway.stages.port import OpenPort
+
+_LONGEST_ACTION = 1000
+
+
+def submitter_of(claim: Claim, port: OpenPort, settings: Settings) -> str | None:
+    """Return who sent a file: the owner by the configured map, else the account, else the port's default user.
+
+    Source: rulings, "Submitter".
+    """
+    mapped = settings.users.get(claim.owner_uid)
+    if mapped is None and claim.owner is not None:
+        mapped = settings.users.get(claim.owner)
+    return mapped or claim.owner or port.settings.security.default_user
+
+
+def new_messages(
+    envelopes: Sequence[ReadEnvelope], head: FileHead, set_key: SetKey | None, port: OpenPort
+) -> list[NewMessage]:
+    """Return the messages of a piece of a file, in document order."""
+    return [_new_message(envelope, head, set_key, port) for envelope in envelopes]
+
+
+def _new_message(envelope: ReadEnvelope, head: FileHead, set_key: SetKey | None, port: OpenPort) -> NewMessage:
+    header = envelope.header
+    sent = header.message_id
+    message_id = None if sent is None else parse_message_id(sent)
+    action = split_action(header.action) if header.action and len(header.action) <= _LONGEST_ACTION else None
+    return NewMessage(
+        position=envelope.position,
+        message_id=message_id or uuid4(),
+        message_id_sent=sent,
+        namespace=envelope.namespace,
+        header=_bounded(header),
+        service=action and action.service[:200],
+        operation=action and action.operation[:200].lower(),
+        conversation_id=header.conversation_id,
+        lane=lane_of(
+            sequential=port.sequential,
+            policy=port.policy,
+            set_key=set_key,
+            batch_conversation=head.conversation_id,
+            own_conversation=header.conversation_id,
+            spans_sets=port.settings.process.conversations is Conversations.PORT,
+        ),
+        parts=envelope.parts,
+        checked=envelope.schema,
+        problems=(*envelope.header_problems, *envelope.body_problems),
+        content=envelope.content,
+    )
+
+
+def _bounded(header: Header) -> Header:
+    """Cut a senseless action; the reader has already said what is wrong with it or the look-up will."""
+    if header.action and len(header.action) > _LONGEST_ACTION:
+        return replace(header, action=header.action[:_LONGEST_ACTION])
+    return header
+
+
+def set_warnings(messages: Sequence[NewMessage], head: FileHead) -> list[tuple[str, str]]:
+    """Return what the operator may want to know of a set: members whose own conversation is ignored."""
+    if head.conversation_id is None:
+        return []
+    ignored = [m for m in messages if m.conversation_id not in (None, head.conversation_id)]
+    if not ignored:
+        return []
+    return [
+        (
+            "conversation.ignored",
+            f"{len(ignored)} messages name a conversation of their own, first '{ignored[0].conversation_id}' at position "
+            f"{ignored[0].position}; the batch's conversation '{head.conversation_id}' stands over it.",
+        )
+    ]

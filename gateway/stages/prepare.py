@@ -1,0 +1,100 @@
+"""Make requests of claimed messages: authorise, match the parts, raise what the reader found, parse.
+
+Runs in a thread: parsing a chunk takes longer than the event loop may stand still.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lxml import etree
+
+from gateway.config.models import Settings
+from gateway.contracts.service import Request
+from gateway.domain.errors import MalformedMessage, SchemaViolation
+from gateway.domain.message import Work
+from gateway.domain.namespaces import canonical, scheme_of
+from gateway.domain.problem import Problem
+from gateway.services.registry import Found, Registry
+from gateway.stages.authorise import authorise
+from gateway.stages.port import OpenPort
+from gateway.xml.parse import parse_checked
+
+_DOCUMENT_CODES = ("schema", "value.", "document.")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A message that may run: the request and the operation it calls."""
+
+    work: Work
+    request: Request
+    found: Found
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A message that must not run, and why."""
+
+    work: Work
+    error: Exception
+
+
+def prepare(
+    works: Sequence[Work], port: OpenPort, registry: Registry, settings: Settings
+) -> list[Prepared | Refused]:
+    """Check and parse messages of one port, in order; one entry each. Any exception of one is its own."""
+    prepared: list[Prepared | Refused] = []
+    for work in works:
+        try:
+            prepared.append(_prepare(work, port, registry, settings))
+        except Exception as error:  # a message's trouble stays its own; decide.py judges it
+            prepared.append(Refused(work, error))
+    return prepared
+
+
+def _prepare(work: Work, port: OpenPort, registry: Registry, settings: Settings) -> Prepared:
+    header = tuple(p for p in work.problems if not p.code.startswith(_DOCUMENT_CODES))
+    if header:
+        raise MalformedMessage(_summary("The envelope is not valid", header), code=header[0].code, problems=header)
+    allowed = authorise(work, port, registry, settings)
+    _match_parts(work, allowed.found)
+    if work.problems and port.settings.process.validate_documents:
+        raise SchemaViolation(
+            _summary("The document is not valid", work.problems), code=work.problems[0].code, problems=work.problems
+        )
+    envelope = parse_checked(work.content)
+    parts = envelope.findall(f"{{{work.namespace}}}Body/{{{work.namespace}}}MessageParts/*")
+    request = Request(
+        key=work.key, port=port.name, message_id=work.message_id, service=allowed.found.service,
+        operation=allowed.found.name, parts=[part for part in parts if isinstance(part.tag, str)],
+        scheme=scheme_of(work.namespace), company=allowed.company, partition=allowed.partition, user=allowed.user,
+        received_at=work.received_at,
+    )  # fmt: skip
+    return Prepared(work, request, allowed.found)
+
+
+def _match_parts(work: Work, found: Found) -> None:
+    """Compare what the request carries with what the operation takes.
+
+    Raises: SchemaViolation naming both.
+    """
+    expects = found.operation.expects
+    if expects is None or tuple(canonical(part) for part in work.parts) == expects:
+        return
+    carried = ", ".join(etree.QName(part).localname for part in work.parts) or "nothing"
+    wanted = ", ".join(etree.QName(part).localname for part in expects) or "nothing"
+    problem = Problem(
+        code="document.unexpected",
+        text=f"{found.service}.{found.name} takes {wanted}; the MessageParts hold {carried}.",
+        path="/Envelope/Body/MessageParts",
+        found=", ".join(work.parts) or None,
+        expected=", ".join(expects) or None,
+    )
+    raise SchemaViolation(problem.text, code=problem.code, problems=(problem,))
+
+
+def _summary(what: str, problems: Sequence[Problem]) -> str:
+    """Say the first problem in full and how many more there are."""
+    more = len(problems) - 1
+    return f"{what}: {problems[0]}" + (f" ({more} more)" if more else "")
+

@@ -1,0 +1,73 @@
+"""Build the answers of a chunk: responses and faults, as the bytes of their files."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import uuid4
+
+from gateway.contracts.service import Reply
+from gateway.domain.ids import MessageKey
+from gateway.domain.message import NewResponse, Work
+from gateway.domain.namespaces import MESSAGE_2011
+from gateway.stages.decide import Failed
+from gateway.stages.perform import Performed
+from gateway.stages.port import OpenPort
+from gateway.xml import answer
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An answer that is decided but not written yet."""
+
+    work: Work
+    content: Reply | Failed
+
+
+def drafts_of(performed: Performed, port: OpenPort) -> list[Draft]:
+    """Return what a chunk answers: a response per success, a fault per failure if the port answers errors.
+
+    Source: rulings, "Answers to errors"; under Rollback the failing message alone is answered.
+    """
+    if port.send is None:
+        return []
+    drafts = [Draft(item.work, reply) for item, reply in performed.done]
+    if port.answers_errors:
+        drafts += [Draft(failed.failure.work, failed) for failed in performed.failed]
+    drafts.sort(key=lambda draft: draft.work.key)
+    return drafts
+
+
+def build_responses(drafts: Sequence[Draft], keys: Sequence[MessageKey], port: OpenPort) -> list[NewResponse]:
+    """Write the answers; runs in a thread."""
+    return [_build(draft, key, port) for draft, key in zip(drafts, keys, strict=True)]
+
+
+def _build(draft: Draft, key: MessageKey, port: OpenPort) -> NewResponse:
+    respond = port.settings.respond
+    assert respond is not None
+    work, message_id, is_fault = draft.work, uuid4(), isinstance(draft.content, Failed)
+    namespace = work.namespace or MESSAGE_2011
+    header = answer.AnswerHeader(
+        namespace=namespace,
+        message_id=message_id,
+        action=work.action or "",
+        request_message_id=work.message_id_sent or answer.own_id(work.message_id),
+        conversation_id=work.conversation_id,
+        company=work.company,
+        partition_key=work.partition_key,
+    )
+    match draft.content:
+        case Failed() as failed:
+            content = answer.fault(
+                header, failed.fault_code, failed.fault_text,
+                details=failed.failure.problems if respond.details else (), encoding=respond.encoding.value,
+            )  # fmt: skip
+        case Reply(keys_only=True) as reply:
+            content = answer.key_list(header, reply.entity_keys, encoding=respond.encoding.value)
+        case Reply() as reply:
+            content = answer.response(header, reply.parts, encoding=respond.encoding.value)
+    return NewResponse(
+        key=key, request=work, port=port.name, message_id=message_id,
+        file_name=port.name_response(work, message_id, is_fault), content=content, is_fault=is_fault,
+    )  # fmt: skip
+
+

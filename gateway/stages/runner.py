@@ -1,0 +1,119 @@
+"""The loop of a stage: claim a chunk, work on it beside others, go on until the input is empty."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+import structlog
+
+from gateway.contracts.task import TaskContext
+from gateway.domain.errors import LeaseLost, StoreUnavailable
+from gateway.domain.ids import Fence, PortName
+from gateway.domain.message import Claimed
+from gateway.domain.states import Direction
+from gateway.stages.port import OpenPort, Ports
+from gateway.store.leases import give_back, ports_with_work
+from gateway.store.open import Store
+
+log = structlog.get_logger()
+T = TypeVar("T")
+
+Claim = Callable[[PortName], Awaitable[Claimed[T] | None]]
+Work = Callable[[OpenPort, Claimed[T], TaskContext], Awaitable[None]]
+
+
+class ChunkRunner(Generic[T]):
+    """Claims chunks port by port, in turn, and works on a few of them at the same time.
+
+    The outcome of a chunk is recorded even when the stage is cancelled meanwhile; a chunk whose outcome could not
+    be recorded is given back, which does nothing when it was recorded after all.
+    """
+
+    def __init__(
+        self,
+        *,
+        stage: str,
+        direction: Direction,
+        store: Store,
+        ports: Ports,
+        claim: Claim[T],
+        work: Work[T],
+        side_by_side: int,
+    ) -> None:
+        self._stage = stage
+        self._direction = direction
+        self._store = store
+        self._ports = ports
+        self._claim = claim
+        self._work = work
+        self._side_by_side = side_by_side
+        self._turn: list[PortName] = []
+
+    async def run(self, context: TaskContext) -> None:
+        """Work until nothing is left and nothing can come, or a stop is asked for; then wait for what runs."""
+        running: set[asyncio.Task[None]] = set()
+        try:
+            while not context.stopping.is_set():
+                try:
+                    await self._fill(running, context)
+                except StoreUnavailable as error:
+                    log.warning("store.unavailable", stage=self._stage, error=error.message)
+                    await self._store.wait_until_available(context.stopping)
+                    continue
+                if running:
+                    await self._wait(running, context)
+                elif not await context.feed.more():
+                    return
+        finally:
+            if running:
+                await asyncio.wait(running)
+                for task in running:
+                    task.result()
+
+    async def _fill(self, running: set[asyncio.Task[None]], context: TaskContext) -> None:
+        while len(running) < self._side_by_side and not context.stopping.is_set():
+            claimed = await self._claim_next()
+            if claimed is None:
+                return
+            port, chunk = claimed
+            task = asyncio.create_task(self._guarded(port, chunk, context), name=f"{self._stage}:{port.name}")
+            running.add(task)
+
+    async def _claim_next(self) -> tuple[OpenPort, Claimed[T]] | None:
+        """Claim from the next port in turn that has work, so that a busy port does not starve the others."""
+        if not self._turn:
+            self._turn = await ports_with_work(self._store, self._direction, self._ports.names())
+        while self._turn:
+            port = self._ports.get(self._turn.pop(0))
+            if port is not None and (chunk := await self._claim(port.name)) is not None:
+                return port, chunk
+        return None
+
+    async def _wait(self, running: set[asyncio.Task[None]], context: TaskContext) -> None:
+        hint = asyncio.create_task(context.feed.hinted(), name=f"{self._stage}:hint")
+        try:
+            done, _ = await asyncio.wait({*running, hint}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hint.cancel()
+        for task in done & running:
+            running.discard(task)
+            task.result()
+
+    async def _guarded(self, port: OpenPort, chunk: Claimed[T], context: TaskContext) -> None:
+        """Work on one chunk; whatever happens, its claim ends."""
+        try:
+            await self._work(port, chunk, context)
+        except LeaseLost as error:
+            log.warning("lease.lost", stage=self._stage, port=port.name, fence=chunk.fence, error=error.message)
+        except StoreUnavailable as error:
+            log.warning("store.unavailable", stage=self._stage, port=port.name, error=error.message)
+            await self._give_back(chunk.fence, context)
+
+    async def _give_back(self, fence: Fence, context: TaskContext) -> None:
+        """Return a chunk whose outcome is unknown; when a stop is asked for first, its lease runs out instead."""
+        while await self._store.wait_until_available(context.stopping):
+            try:
+                await give_back(self._store, fence)
+            except StoreUnavailable:
+                continue
+            return

@@ -1,0 +1,87 @@
+"""What ports say of themselves: open, degraded with a reason, paused; stored when it changes, told once."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import structlog
+
+from gateway.domain.delivery import LeftInPlace
+from gateway.domain.errors import StoreUnavailable
+from gateway.domain.ids import PortName
+from gateway.store.open import Store
+from gateway.store.ports import write_port_status
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Said:
+    receiving: str | None = None  # why nothing is taken now
+    paused: str | None = None  # why intake waits
+    responding: str | None = None  # why nothing is delivered now
+    left: list[dict[str, str]] = field(default_factory=list)
+    written: tuple[object, ...] = ()
+
+
+class Trouble:
+    """Keeps the state of each port and writes it when it changes. A store that is away is told later."""
+
+    def __init__(self, store: Store, incarnation: int) -> None:
+        self._store = store
+        self._incarnation = incarnation
+        self._said: dict[PortName, _Said] = {}
+
+    async def degraded(self, port: PortName, reason: str, part: str = "respond") -> None:
+        """Say that an address of the port cannot be used; warns once per reason."""
+        said = self._said.setdefault(port, _Said())
+        old = said.receiving if part == "receive" else said.responding
+        if part == "receive":
+            said.receiving = reason
+        else:
+            said.responding = reason
+        if old != reason:
+            log.warning("port.degraded", port=port, part=part, error=reason)
+        await self._write(port, said)
+
+    async def paused(self, port: PortName, reason: str | None) -> None:
+        """Say that intake of the port waits (None: it goes on)."""
+        said = self._said.setdefault(port, _Said())
+        if reason is not None and said.paused is None:
+            log.warning("port.paused", port=port, reason=reason)
+        elif reason is None and said.paused is not None:
+            log.info("port.resumed", port=port)
+        said.paused = reason
+        await self._write(port, said)
+
+    async def working(self, port: PortName, part: str) -> None:
+        """Say that an address works; a port that was degraded is open again when all of it works."""
+        said = self._said.setdefault(port, _Said())
+        if part == "receive":
+            was, said.receiving = said.receiving, None
+        else:
+            was, said.responding = said.responding, None
+        if was is not None:
+            log.info("port.recovered", port=port, part=part)
+        await self._write(port, said)
+
+    async def left_in_place(self, port: PortName, entries: Sequence[LeftInPlace]) -> None:
+        """Say which entries of the inbound folder are not taken, and why."""
+        said = self._said.setdefault(port, _Said())
+        said.left = [
+            {"name": e.display, "code": e.code, "text": e.text, "since": e.since.isoformat()} for e in entries
+        ]
+        await self._write(port, said)
+
+    async def _write(self, port: PortName, said: _Said) -> None:
+        reasons = [reason for reason in (said.receiving, said.responding) if reason]
+        state = "degraded" if reasons else "paused" if said.paused else "open"
+        reason = " ".join(reasons) or said.paused
+        now = (state, reason, json.dumps(said.left))
+        if now == said.written:
+            return
+        try:
+            await write_port_status(self._store, port, state, reason, now[2], self._incarnation)
+        except StoreUnavailable:
+            return  # written with the next change or look
+        said.written = now

@@ -1,0 +1,9 @@
+-- name: write_port_status
+INSERT INTO port_status (port, state, reason, left_in_place, incarnation)
+VALUES ($1, $2, $3, $4::text::jsonb, $5)
+ON CONFLICT (port) DO UPDATE SET state = excluded.state, reason = excluded.reason,
+    left_in_place = excluded.left_in_place, incarnation = excluded.incarnation, changed_at = clock_timestamp()
+
+-- name: insert_run
+INSERT INTO run (job, incarnation, started_at, ended_at, status, counts, error)
+VALUES ($1, $2, $3, $4, $5, $6::text::jsonb, $7) RETURNING id
