@@ -93,9 +93,7 @@ def is_transient(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         state = error.sqlstate or ""
         return state not in PERMANENT_CODES and (state[:2] in TRANSIENT_CLASSES or state in TRANSIENT_CODES)
-    if isinstance(
-        error, ValueError | asyncpg.UnsupportedClientFeatureError | asyncpg.UnsupportedServerFeatureError
-    ):
+    if isinstance(error, ValueError | asyncpg.UnsupportedClientFeatureError | asyncpg.UnsupportedServerFeatureError):
         return False  # ValueError: the driver's own errors about values and settings
     # OSError includes TimeoutError and ConnectionError
     return isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError | OSError)
@@ -118,6 +116,14 @@ def database_errors(connection: Connection | None = None, *, committing: bool = 
         if isinstance(error, OSError) and not _raised_by_driver(error.__traceback__):
             raise
         raise unavailable(error, committing=committing) from error
+
+
+def is_lost(connection: Connection) -> bool:
+    """Tell whether a connection that we still hold has ended."""
+    try:
+        return connection.is_closed()
+    except asyncpg.InterfaceError:
+        return True  # the pool took the ended connection out of our hands
 
 
 def unavailable(error: BaseException, *, committing: bool = False) -> StoreUnavailable:
@@ -145,7 +151,7 @@ def _is_misuse(error: BaseException, connection: Connection | None) -> bool:
         return False
     if isinstance(error, asyncpg.OutdatedSchemaCacheError):
         return False
-    return connection is not None and not connection.is_closed()
+    return connection is not None and not is_lost(connection)
 
 
 def _raised_by_driver(traceback: TracebackType | None) -> bool:

@@ -25,7 +25,7 @@ from gateway.store.connect import (
 )
 from gateway.store.data_folder import DataLock, Use, node_identity
 from gateway.store.embedded import url_of
-from gateway.store.errors import DRIVER_ERRORS, DataFolderInUse, database_errors
+from gateway.store.errors import DRIVER_ERRORS, DataFolderInUse, database_errors, is_lost
 from gateway.store.migrate import migrate, require_current
 from gateway.store.postmaster import running
 from gateway.store.serve import embedded_server
@@ -151,9 +151,7 @@ async def open_store(
             url = (await stack.enter_async_context(embedded_server(data))).url
         settings = await _prepare(url, queries, schema or (Schema.MIGRATE if ours else Schema.REQUIRE))
         pool = await stack.enter_async_context(open_pool(url, settings, pool_size, long=False))
-        long_pool = await stack.enter_async_context(
-            open_pool(url, settings, max(2, pool_size // 2), long=True)
-        )
+        long_pool = await stack.enter_async_context(open_pool(url, settings, max(2, pool_size // 2), long=True))
         yield Store(url=url, node=node, queries=queries, pool=pool, long_pool=long_pool)
 
 
@@ -209,7 +207,8 @@ async def _undo(connection: Connection, transaction: Transaction) -> None:
         async with asyncio.timeout(CLOSE_SECONDS):
             await transaction.rollback()
     except DRIVER_ERRORS:
-        connection.terminate()
+        if not is_lost(connection):
+            connection.terminate()
 
 
 async def _give_back(pool: Pool, borrowed: PoolConnectionProxy) -> None:

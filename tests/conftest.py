@@ -1,0 +1,106 @@
+"""Fixtures for everybody: one embedded database server for the run, a fresh database per test that asks."""
+
+import asyncio
+import shutil
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import Future
+from itertools import count
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from asyncpg import Connection
+
+from gateway.store.connect import connect
+from gateway.store.embedded import DATABASE, EmbeddedServer
+from gateway.store.migrate import migrate
+from gateway.store.open import Store, open_store
+from gateway.store.sql import Queries
+
+Result = TypeVar("Result")
+
+
+class Databases:
+    """Clones of a migrated template on one server; works beside any event loop a test may have."""
+
+    def __init__(self, server: EmbeddedServer) -> None:
+        self.server = server
+        self._numbers = count(1)
+        self._drops: list[Future[None]] = []
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="databases", daemon=True)
+        self._thread.start()
+        self._maker, self._dropper = self._run(self._prepare()).result()
+
+    def url(self, database: str) -> str:
+        """The address of a database of this server."""
+        return self.server.url.replace(f"@/{DATABASE}?", f"@/{database}?")
+
+    def clone(self) -> str:
+        """Make a fresh, migrated database and return its name."""
+        name = f"test_{next(self._numbers)}"
+        statement = f"CREATE DATABASE {name} TEMPLATE {DATABASE} STRATEGY file_copy"
+        self._run(self._maker.execute(statement)).result()
+        return name
+
+    def drop(self, name: str) -> None:
+        """Remove a database, whoever is still connected to it; done beside the next test."""
+        self._drops.append(self._run(self._drop_in_turn(name)))
+
+    def close(self) -> None:
+        """Wait for what is under way and end the thread."""
+        for drop in self._drops:
+            drop.result()
+        for connection in (self._maker, self._dropper):
+            self._run(connection.close()).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _run(self, work: Coroutine[Any, Any, Result]) -> Future[Result]:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    async def _prepare(self) -> tuple[Connection, Connection]:
+        self._turn = asyncio.Lock()
+        connection = await connect(self.server.url)
+        try:
+            await migrate(connection, Queries.load())
+        finally:
+            await connection.close()
+        return await connect(self.url("postgres")), await connect(self.url("postgres"))
+
+    async def _drop_in_turn(self, name: str) -> None:
+        async with self._turn:
+            await self._dropper.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def databases() -> Iterator[Databases]:
+    """The database server of the run."""
+    folder = Path(tempfile.mkdtemp(prefix="gateway-tests-"))
+    server = EmbeddedServer(folder)
+    try:
+        server.start()
+        databases = Databases(server)
+        yield databases
+        databases.close()
+    finally:
+        server.stop()
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def database_url(databases: Databases) -> Iterator[str]:
+    """The address of a fresh database with the current schema, this test's alone."""
+    name = databases.clone()
+    yield databases.url(name)
+    databases.drop(name)
+
+
+@pytest.fixture
+async def store(database_url: str, tmp_path: Path) -> AsyncIterator[Store]:
+    """An open store on a fresh database; its data folder is `tmp_path / "data"`."""
+    async with open_store(database_url, tmp_path / "data") as store:
+        yield store
