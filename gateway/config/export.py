@@ -9,6 +9,7 @@ _REFERENCE = {
     "pattern": r"^\$\{[^{}]+\}$",
     "description": "Taken from outside: ${NAME}, ${NAME:-default} or ${file:/path}.",
 }
+_POINTER = {"$ref": "#/$defs/Reference"}
 _ANNOTATIONS = ("title", "description", "default")
 
 
@@ -17,11 +18,12 @@ def json_schema() -> dict[str, Any]:
 
     Rule: a reference such as `${NAME}` may stand where a number, a switch or one of a few words is wanted.
     """
-    schema = Settings.model_json_schema(by_alias=True, mode="validation")
+    schema = _with_references(Settings.model_json_schema(by_alias=True, mode="validation"))
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **_with_references(schema),
+        **schema,
         "title": "Configuration of the gateway",
+        "$defs": {**schema["$defs"], "Reference": _REFERENCE},
     }
 
 
@@ -32,5 +34,6 @@ def _with_references(schema: Any) -> Any:
         return schema
     if schema.get("type") in {"integer", "number", "boolean"} or "enum" in schema or "const" in schema:
         kept = {key: schema[key] for key in _ANNOTATIONS if key in schema}
-        return {**kept, "anyOf": [{key: item for key, item in schema.items() if key not in kept}, _REFERENCE]}
-    return {key: item if key == "default" else _with_references(item) for key, item in schema.items()}
+        return {**kept, "anyOf": [{key: item for key, item in schema.items() if key not in kept}, _POINTER]}
+    closed = {"additionalProperties": False} if "patternProperties" in schema else {}
+    return {key: item if key == "default" else _with_references(item) for key, item in schema.items()} | closed

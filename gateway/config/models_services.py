@@ -182,7 +182,7 @@ SERVICE_KINDS: Mapping[str, type[DocumentService] | type[PythonService]] = {
 
 def _kind(value: object) -> str | None:
     kind = value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
-    return f"<{kind}>" if kind in SERVICE_KINDS else None
+    return f"<{kind}>" if isinstance(kind, str) and kind in SERVICE_KINDS else None
 
 
 Service = Annotated[
