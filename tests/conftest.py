@@ -1,6 +1,7 @@
 """Fixtures for everybody: one embedded database server for the run, a fresh database per test that asks."""
 
 import asyncio
+import os
 import shutil
 import tempfile
 import threading
@@ -79,7 +80,7 @@ class Databases:
 @pytest.fixture(scope="session")
 def databases() -> Iterator[Databases]:
     """The database server of the run."""
-    folder = Path(tempfile.mkdtemp(prefix="gateway-tests-"))
+    folder = Path(tempfile.mkdtemp(prefix="gateway-tests-", dir=_fast_folder()))
     server = EmbeddedServer(folder)
     try:
         server.start()
@@ -89,6 +90,13 @@ def databases() -> Iterator[Databases]:
     finally:
         server.stop()
         shutil.rmtree(folder)
+
+
+def _fast_folder() -> Path | None:
+    """Return a folder in memory when the machine has one with room: a clone there takes a tenth of the time."""
+    memory = Path("/dev/shm")
+    roomy = memory.is_dir() and os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > 2_000_000_000
+    return memory if roomy else None
 
 
 @pytest.fixture
