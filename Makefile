@@ -1,0 +1,53 @@
+# Everything a developer or a first-time user starts. `make help` lists it.
+# The environment lies in .venv and is made again whenever pyproject.toml changes.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install run demo test lint format bench crash clean
+
+help: ## list what can be made
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## make or refresh the environment in .venv
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "The gateway needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) 2>/dev/null || \
+	  { rm -rf $(VENV) && $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	@touch $(STAMP)
+
+run: $(STAMP) ## start the gateway on config.yaml, drop the samples, show what happens until Ctrl-C
+	@$(BIN)/gateway demo --config config.yaml --keep
+
+demo: $(STAMP) ## the same, ending by itself; fails when a sample does not get its answer
+	@$(BIN)/gateway demo --config config.yaml
+
+test: $(STAMP) ## run all tests
+	$(BIN)/pytest
+
+lint: $(STAMP) ## check style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## measure speed, memory and latency
+	$(BIN)/python -m tests.bench
+
+crash: $(STAMP) ## the full-size proof: kill at every point, restart, compare
+	$(BIN)/pytest -m full --timeout 0
+
+clean: ## remove the environment and caches; data/ and demo/ are kept
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
