@@ -47,3 +47,14 @@ async def wait_or_stop(stopping: asyncio.Event, seconds: float) -> None:
             await stopping.wait()
     except TimeoutError:
         pass
+
+
+async def wait_for_any(seconds: float, *events: asyncio.Event) -> None:
+    """Return after *seconds*, or as soon as one of *events* is set."""
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+        await asyncio.wait(waits)
