@@ -1,0 +1,197 @@
+"""File names: partners' names are bytes that we only show and encode; the names we give are plain ASCII.
+
+A partner's name never becomes part of a path as it stands: percent-encoded after a claim id in our folders,
+reduced to letters, digits and `._-` in the names of responses.
+"""
+
+import fnmatch
+import re
+import string
+import unicodedata
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from uuid import UUID
+
+from gateway.domain.ids import ClaimId
+
+TEMPORARY_PREFIXES = (b".", b"~")
+TEMPORARY_SUFFIXES = (b".tmp", b".part", b".filepart", b".crdownload", b".done")
+DONE_SUFFIX = b".done"
+REASON_SUFFIX = b".txt"
+NAME_SUFFIX = b".name"
+DEFAULT_RESPONSE_PATTERN = "{stem}.{position:06}.{response_id}.xml"
+
+_MAX_WORK_BYTES = 240  # leaves room for the suffix of a reason within the 255 bytes of a file name
+_MAX_RESPONSE_BYTES = 120
+_MAX_STEM = 60
+_PLAIN = frozenset(string.ascii_letters.encode() + string.digits.encode() + b"._-")
+_CLAIM_ID = re.compile(rb"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})~(.*)", re.DOTALL)
+_DIGITS = re.compile(r"([0-9]+)")
+_INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_RESERVED = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|$)", re.IGNORECASE)
+
+
+class NameOrder(StrEnum):
+    """How the files of one sweep are ordered."""
+
+    NAME = "name"  # by Unicode code point, first ignoring case, then by case
+    NATURAL = "natural"  # the same with runs of digits compared as numbers
+
+
+def display(name: bytes) -> str:
+    """Return *name* for people: not UTF-8 as `\\xff`, everything invisible or overriding escaped."""
+    text = name.decode("utf-8", "surrogateescape")
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_visible(character) for character in text)
+
+
+def _visible(character: str) -> str:
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    if unicodedata.category(character) not in _INVISIBLE:
+        return character
+    return {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(character) or (
+        f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    )
+
+
+def is_temporary(name: bytes) -> bool:
+    """Return whether the name says that its file is not meant for us yet, or is a marker."""
+    return name.startswith(TEMPORARY_PREFIXES) or name.lower().endswith(TEMPORARY_SUFFIXES)
+
+
+def matcher(pattern: str) -> Callable[[bytes], bool]:
+    """Return a test whether a name is taken: it matches the pattern, case ignored, and is not temporary."""
+    match = re.compile(fnmatch.translate(pattern), re.IGNORECASE).match
+
+    def takes(name: bytes) -> bool:
+        return not is_temporary(name) and match(name.decode("utf-8", "surrogateescape")) is not None
+
+    return takes
+
+
+def sort_key(order: NameOrder) -> Callable[[bytes], tuple[object, ...]]:
+    """Return the key by which names are ordered; two different names never have the same key."""
+    return _natural_key if order is NameOrder.NATURAL else _code_point_key
+
+
+def _code_point_key(name: bytes) -> tuple[object, ...]:
+    text = name.decode("utf-8", "surrogateescape")
+    return text.casefold(), text
+
+
+def _natural_key(name: bytes) -> tuple[object, ...]:
+    text = name.decode("utf-8", "surrogateescape")
+    # split puts text at even and digits at odd places, so numbers only ever meet numbers
+    parts = _DIGITS.split(text.casefold())
+    return tuple(int(part) if place % 2 else part for place, part in enumerate(parts)), text
+
+
+def escape(name: bytes) -> bytes:
+    """Percent-encode everything but letters, digits and `._-`; reversible."""
+    return b"".join(bytes((byte,)) if byte in _PLAIN else b"%%%02X" % byte for byte in name)
+
+
+def unescape(text: bytes) -> bytes:
+    """Undo `escape`."""
+    return re.sub(rb"%([0-9A-F]{2})", lambda match: bytes((int(match[1], 16),)), text)
+
+
+def work_name(claim_id: ClaimId, name: bytes) -> tuple[bytes, bool]:
+    """Return `<claim id>~<escaped name>` and whether the whole name fits; a cut one ends in `~`."""
+    full = b"%s~%s" % (str(claim_id).encode(), escape(name))
+    if len(full) <= _MAX_WORK_BYTES:
+        return full, True
+    return re.sub(rb"%[0-9A-F]?$", b"", full[: _MAX_WORK_BYTES - 1]) + b"~", False
+
+
+def parse_work_name(work: bytes) -> tuple[ClaimId, bytes, bool] | None:
+    """Return claim id, original name and whether that is whole; None when it is no work name of ours."""
+    match = _CLAIM_ID.fullmatch(work)
+    if match is None:
+        return None
+    whole = not match[2].endswith(b"~")
+    return ClaimId(UUID(match[1].decode())), unescape(match[2].removesuffix(b"~")), whole
+
+
+def name_file(claim_id: ClaimId) -> bytes:
+    """Return the name of the small file that keeps an original name too long for the work name."""
+    return str(claim_id).encode() + NAME_SUFFIX
+
+
+def reason_name(work: bytes) -> bytes:
+    """Return the name of the text beside a quarantined file."""
+    return work + REASON_SUFFIX
+
+
+def stem(name: bytes) -> str:
+    """Reduce a request's file name, without its last extension, to at most 60 letters, digits and `._-`.
+
+    Rule: other characters become one `_`; never empty, never beginning with `.` or `-`, never ending with `.`,
+    never a name that Windows reserves: a partner may read the outbound folder from anywhere.
+    """
+    text = name.decode("utf-8", "surrogateescape")
+    head, dot, _ = text.rpartition(".")
+    return _reduced(head if dot and head else text) or "file"
+
+
+def _reduced(text: str) -> str:
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", text).lstrip(".-")[:_MAX_STEM].rstrip(".")
+    return f"_{plain}"[:_MAX_STEM] if _RESERVED.match(plain) else plain
+
+
+def response_name(
+    pattern: str,
+    *,
+    request: bytes,
+    position: int,
+    response_id: str,
+    request_message_id: str = "",
+    port: str = "",
+    date: str = "",
+    fault: bool = False,
+) -> str:
+    """Return the final name of a response: letters, digits and `._{}-`, at most 120 bytes.
+
+    Shape: *request* is the request file's name as bytes; *position* counts from 1 inside the file; the name of
+    a fault ends in `.fault.xml`.
+    Rule: the stem gives way when the name would become too long, so that the response id stays whole.
+    Raises: ValueError when the pattern has an unknown field or gives too long a name.
+    """
+    texts: dict[str, str] = {
+        "response_id": response_id,
+        "request_message_id": request_message_id,
+        "port": port,
+        "date": date,
+    }
+    values: dict[str, str | int] = {key: _allowed(text) for key, text in texts.items()}
+    values["position"] = position
+    base = stem(request)
+    suffix = ".fault.xml" if fault else ".xml"
+    excess = len(_filled(pattern, {**values, "stem": base})) + len(suffix) - _MAX_RESPONSE_BYTES
+    if excess > 0:
+        base = base[: max(1, len(base) - excess)].rstrip(".") or "x"
+    filled = _filled(pattern, {**values, "stem": base})
+    if len(filled) + len(suffix) > _MAX_RESPONSE_BYTES:
+        raise ValueError(f"it gives a name of more than {_MAX_RESPONSE_BYTES} bytes: {filled}{suffix}")
+    return filled + suffix
+
+
+def _filled(pattern: str, values: Mapping[str, str | int]) -> str:
+    """Fill the pattern, without its extension; what the pattern itself adds is reduced as well."""
+    parts: list[str] = []
+    for literal, field, spec, conversion in string.Formatter().parse(pattern.removesuffix(".xml")):
+        parts.append(_allowed(literal))
+        if field is None:
+            continue
+        # only plain names: attributes and items would reach into Python objects
+        if field not in values or conversion:
+            raise ValueError(f"unknown field {{{field}}}")
+        parts.append(format(values[field], spec or ""))
+    return "".join(parts)
+
+
+def _allowed(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._{}-]+", "_", text)

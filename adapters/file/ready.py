@@ -1,0 +1,153 @@
+"""Is a file ready to be taken? The ladder of questions, from the surest to the slowest.
+
+1. Its `.done` marker is there (when the port wants one): ready. 2. The kernel says that nobody has it open for
+writing, or, where the kernel cannot say, size and times have not changed for `settle_seconds`: go on. 3. It ends
+like a whole document: ready. Otherwise it waits until `grace_seconds` after its last change and is then taken as
+it is, so that the reader can refuse it with the reason; a silent writer gets no longer than that either.
+
+Source: rulings, "Files: when"; reliability reference 5.2.
+"""
+
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from adapters.file.ending import Ending, ending
+from adapters.file.kernel import Writer, probe_writer
+
+_FIRST_LOOK_SECONDS = 0.05  # after a writer was seen; doubles with the age of its last change
+_LAST_LOOK_SECONDS = 2.0
+
+
+class Monotonic(Protocol):
+    """The clock that durations are measured with."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never jump."""
+        ...
+
+
+class Look(StrEnum):
+    """What one look at a file says."""
+
+    READY = "ready"  # take it
+    WAIT = "wait"  # look again later
+    ASK = "ask"  # its end is suspicious: only a parser can tell cut off from broken
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadyRules:
+    """How long a port waits, in seconds."""
+
+    settle_seconds: float = 2.0
+    grace_seconds: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What changes when a file changes; ctime, because partners' tools set old modification times."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "Signature":
+        """Take the signature from a descriptor's status."""
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A file that was not ready: its signature, since when that stands, why it waits, when to look again.
+
+    Shape: `since` and `due` by the monotonic clock; `broken` is the answer of the parser, None when not asked.
+    """
+
+    signature: Signature
+    since: float
+    code: str = ""
+    text: str = ""
+    due: float | None = None
+    broken: bool | None = None
+
+
+class ReadyLadder:
+    """Remembers what waits in one inbound folder and answers look by look; used by one thread at a time."""
+
+    def __init__(self, rules: ReadyRules, clock: Monotonic, *, can_ask: bool) -> None:
+        self._rules = rules
+        self._clock = clock
+        self._can_ask = can_ask
+        self._before: dict[bytes, Waiting] = {}
+        self._now: dict[bytes, Waiting] = {}
+
+    def begin_sweep(self) -> None:
+        """Forget what the last sweep did not see again."""
+        self._before, self._now = self._now, {}
+
+    def due_seconds(self) -> float | None:
+        """Return in how many seconds a waiting file may have become ready, None when nothing waits."""
+        seen = (*self._before.values(), *self._now.values())
+        dues = [waiting.due for waiting in seen if waiting.due is not None]
+        return max(0.0, min(dues) - self._clock.monotonic()) if dues else None
+
+    def waiting(self, name: bytes) -> Waiting | None:
+        """Return what is remembered of *name* in this sweep."""
+        return self._now.get(name)
+
+    def forget(self, name: bytes) -> None:
+        """Drop *name*: it was taken or has gone."""
+        self._before.pop(name, None)
+        self._now.pop(name, None)
+
+    def answer(self, name: bytes, signature: Signature, *, broken: bool) -> None:
+        """Keep the parser's answer for a file that had *signature* when it was asked."""
+        waiting = self._now.get(name)
+        if waiting is not None and waiting.signature == signature:
+            waiting.broken = broken
+
+    def look(self, name: bytes, fd: int, status: os.stat_result, *, kernel_tells: bool) -> Look:
+        """Look at the open regular file *fd* once."""
+        now = self._clock.monotonic()
+        signature = Signature.of(status)
+        known = self._now.get(name) or self._before.pop(name, None)
+        if known is None or known.signature != signature:
+            known = Waiting(signature, now)
+        quiet = now - known.since
+        writer = probe_writer(fd) if kernel_tells else Writer.UNKNOWN
+        if writer is Writer.SOMEBODY and quiet < self._rules.grace_seconds:
+            due = now + min(max(quiet, _FIRST_LOOK_SECONDS), _LAST_LOOK_SECONDS)
+            return self._wait(name, known, "file.being-written", "A program has it open for writing.", due)
+        if writer is Writer.UNKNOWN and quiet < self._rules.settle_seconds:
+            due = known.since + self._rules.settle_seconds
+            return self._wait(name, known, "file.being-written", "It changed a moment ago.", due)
+        end = Ending.COMPLETE if status.st_nlink > 1 else ending(fd, status.st_size)
+        if Signature.of(os.fstat(fd)) != signature:
+            known = Waiting(Signature.of(os.fstat(fd)), now)
+            return self._wait(name, known, "file.being-written", "It is changing.", now + _FIRST_LOOK_SECONDS)
+        return self._judge(name, known, end, now)
+
+    def _judge(self, name: bytes, known: Waiting, end: Ending, now: float) -> Look:
+        over = known.since + self._rules.grace_seconds
+        if end in (Ending.COMPLETE, Ending.FOREIGN) or now >= over or known.broken:
+            return Look.READY
+        if end is Ending.SUSPICIOUS and self._can_ask and known.broken is None:
+            self._wait(name, known, "file.incomplete", _INCOMPLETE[end], over)
+            return Look.ASK
+        return self._wait(name, known, "file.incomplete", _INCOMPLETE[end], over)
+
+    def _wait(self, name: bytes, waiting: Waiting, code: str, text: str, due: float) -> Look:
+        waiting.code, waiting.text, waiting.due = code, text, due
+        self._now[name] = waiting
+        return Look.WAIT
+
+
+_INCOMPLETE = {
+    Ending.EMPTY: "It is empty. It is refused when it stays so.",
+    Ending.UNFILLED: "It ends in NUL bytes, reserved for what is still to come. It is refused when it stays so.",
+    Ending.SUSPICIOUS: "It does not end with the closing tag of its document. It is refused when it stays so.",
+}

@@ -1,0 +1,158 @@
+"""The receive adapter for folders: partners drop files, we take each exactly once.
+
+Source: rulings, "Files"; reliability reference 5.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
+
+import structlog
+
+from adapters.file.claim import Claimer, Question
+from adapters.file.errors import folder_errors
+from adapters.file.fsops import FileOps, NotRegular, open_checked, opened
+from adapters.file.names import reason_name
+from adapters.file.offload import OneAtATime
+from adapters.file.settings import Clock, FileReceiveSettings
+from adapters.file.settle import settle_wave
+from adapters.file.watch import watch_folder
+from gateway.domain.delivery import Claim, LeftInPlace, Settled, Settlement
+from gateway.domain.errors import FileRefused, LeaseLost, TransientError
+
+log = structlog.get_logger()
+
+Probe = Callable[[int], Awaitable[bool]]
+"""Reads a file to its end: True when waiting cannot help (it is whole, or broken), False when it is cut off."""
+
+
+class FileReceiveAdapter:
+    """Takes files from one inbound folder (`gateway.contracts.adapter.ReceiveAdapter`).
+
+    All disk work runs in *executor*, at most one look and one settling at a time. *probe* judges files whose
+    end looks wrong; without it they wait for the grace time.
+    """
+
+    def __init__(
+        self,
+        settings: FileReceiveSettings,
+        *,
+        executor: Executor,
+        clock: Clock,
+        probe: Probe | None = None,
+        ops: FileOps | None = None,
+    ) -> None:
+        self._settings = settings
+        self._executor = executor
+        self._clock = clock
+        self._probe = probe
+        self._ops = ops or FileOps()
+        self._claimer = Claimer(settings, clock, self._ops, can_ask=probe is not None)
+        self._looking = OneAtATime(executor, settings.inbound_place, settings.io_seconds)
+        self._settling = OneAtATime(executor, settings.work_place, settings.io_seconds)
+        self._stop = asyncio.Event()
+
+    async def claim(self, limit: int) -> Sequence[Claim]:
+        """Take up to *limit* ready files in name order; fewer than *limit* means that no more were ready.
+
+        Raises: AdapterUnavailable. Claims made by a call that was cancelled or timed out come with the next.
+        """
+        fresh = self._claimer.fresh
+        if not fresh:
+            await self._look(limit)
+        taken = fresh[:limit]
+        del fresh[: len(taken)]
+        return taken
+
+    async def _look(self, limit: int) -> None:
+        first = True
+        while (question := await self._looking.run(partial(self._claimer.look, limit, first=first))) is not None:
+            broken = await self._ask(question)
+            await self._looking.run(partial(self._claimer.answer, question, broken))
+            first = False
+
+    async def _ask(self, question: Question) -> bool | None:
+        """Return the probe's answer, None when it could not say; the file may have changed or gone meanwhile."""
+        if self._probe is None:
+            return None
+        try:
+            fd = await self._looking.run(partial(self._claimer.open_asked, question))
+            return None if fd is None else await self._probe(fd)
+        except TransientError as error:
+            log.warning("file.probe_failed", port=self._settings.port, reason=error.message)
+            return None
+        finally:
+            self._claimer.close_asked()
+
+    async def claimed(self) -> Sequence[Claim]:
+        """Return what lies claimed in the work folder, in claim order, made durable."""
+        return await self._looking.run(self._claimer.recover)
+
+    def open(self, claim: Claim) -> AbstractContextManager[int]:
+        """Open a claimed file read-only; blocks for as long as the disk does.
+
+        Raises: LeaseLost when it is gone (another node settled it), FileRefused when it is no regular file,
+        AdapterUnavailable when the work folder cannot be used.
+        """
+        return self._opened(claim)
+
+    @contextmanager
+    def _opened(self, claim: Claim) -> Iterator[int]:
+        settings = self._settings
+        with ExitStack() as stack:
+            with folder_errors(settings.work_place), opened(settings.work) as folder:
+                try:
+                    fd, _ = stack.enter_context(open_checked(folder, claim.work_name))
+                except FileNotFoundError as error:
+                    raise LeaseLost(
+                        f"{claim.display} is no longer in {settings.work}: somebody else settled it.",
+                        code="claim.gone",
+                        claim_id=claim.id,
+                    ) from error
+                except NotRegular as error:
+                    raise FileRefused(f"{claim.display}: {error}.", code="entry.not-regular") from error
+            yield fd
+
+    async def settle(self, settled: Sequence[Settled]) -> None:
+        """Archive by day, delete or quarantine; durable when it returns; may be called again for the same files.
+
+        Raises: AdapterUnavailable.
+        """
+        if not settled:
+            return
+        for item in settled:
+            if item.settlement is Settlement.QUARANTINE:
+                await self._write_reason(item)
+        day = self._clock.now().date().isoformat()
+        await self._settling.run(partial(settle_wave, self._ops, self._settings, settled, day))
+
+    async def _write_reason(self, item: Settled) -> None:
+        place = self._settings.error_place
+        text = f"{item.claim.display}\n\n{item.reason or 'No reason was given.'}\n"
+        with folder_errors(place):
+            async with asyncio.timeout(self._settings.io_seconds):
+                await self._ops.write_reason(place.path, reason_name(item.claim.work_name), text, self._executor)
+
+    def left_in_place(self) -> Sequence[LeftInPlace]:
+        """Return what the last look saw and did not take, with the reason and since when."""
+        return self._claimer.left_in_place()
+
+    def hints(self) -> AsyncIterator[None]:
+        """Yield at once, and whenever something appears or changes in the folder; ends after `stop`."""
+        settings = self._settings
+        return watch_folder(
+            settings.inbound,
+            stop=self._stop,
+            force_polling=settings.force_polling,
+            poll_seconds=min(1.0, settings.sweep_seconds),
+        )
+
+    def stop(self) -> None:
+        """End `hints` at once."""
+        self._stop.set()
+
+    def next_look_seconds(self) -> float | None:
+        """Return in how many seconds a waiting file may have become ready, None when nothing waits."""
+        return self._claimer.next_look_seconds()

@@ -1,0 +1,69 @@
+"""One orderly walk through an inbound folder: the listing is the truth, events are only hints.
+
+A walk goes page by page in name order. A page holds the smallest names after the page before, so that a folder
+of a million entries costs a bounded amount of memory and never holds the interpreter for long.
+"""
+
+from collections.abc import Callable, Iterator
+
+from adapters.file.fsops import EntryKind, Folder, scan
+
+PAGE_NAMES = 20_000
+
+Key = Callable[[bytes], tuple[object, ...]]
+LeaveIn = Callable[[bytes, EntryKind | None], None]
+
+
+class Sweep:
+    """A walk in progress: names of regular files that the port takes, in order, each once."""
+
+    def __init__(self, takes: Callable[[bytes], bool], key: Key, page_names: int = PAGE_NAMES) -> None:
+        self._takes = takes
+        self._key = key
+        self._page_names = page_names
+        self._page: list[tuple[tuple[object, ...], bytes]] = []
+        self._next = 0
+        self._last: tuple[object, ...] | None = None
+        self._more = True
+
+    def names(self, folder: Folder, leave: LeaveIn) -> Iterator[bytes]:
+        """Yield the names that are still to come; listing again, of the folder as it is then, page by page.
+
+        *leave* is told once per walk about every entry that is not taken: its kind, or None when it is a
+        regular file whose name does not match.
+        """
+        while True:
+            while self._next < len(self._page):
+                self._next += 1
+                yield self._page[self._next - 1][1]
+            if not self._more:
+                return
+            self._load(folder, leave)
+
+    def _load(self, folder: Folder, leave: LeaveIn) -> None:
+        first, after = self._last is None, self._last
+        best: list[tuple[tuple[object, ...], bytes]] = []
+        self._more = False
+        for part in scan(folder):
+            fresh = []
+            for name, kind in part:
+                if kind is not EntryKind.FILE or not self._takes(name):
+                    if first:
+                        leave(name, None if kind is EntryKind.FILE else kind)
+                    continue
+                key = self._key(name)
+                if after is None or key > after:
+                    fresh.append((key, name))
+            if fresh and len(best) == self._page_names:
+                fresh = [pair for pair in fresh if pair < best[-1]]
+                self._more = True
+            # two sorted runs: the sort merges them in one pass
+            fresh.sort()
+            best += fresh
+            best.sort()
+            if len(best) > self._page_names:
+                self._more = True
+                del best[self._page_names :]
+        self._page, self._next = best, 0
+        if best:
+            self._last = best[-1][0]
