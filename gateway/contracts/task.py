@@ -25,6 +25,10 @@ class Feed(Protocol):
         """Tell the tasks behind this one that there is input for them."""
         ...
 
+    def enough(self) -> bool:
+        """Tell whether the occurrence has reached its bound: a task that brings in new work ends here."""
+        ...
+
 
 @dataclass(slots=True, kw_only=True)
 class Tally:

@@ -149,7 +149,7 @@ class Read:
         kept = await read_entities(
             context.connection, self._sql, kind.document, request.partition, request.company, keys
         )
-        root = etree.Element(kind.document, nsmap={None: kind.namespace})
+        root = etree.Element(kind.document, nsmap={None: kind.namespace})  # type: ignore[dict-item]  # the stubs forget the default namespace
         etree.SubElement(root, f"{{{kind.namespace}}}DocPurpose").text = "Original"
         etree.SubElement(root, f"{{{kind.namespace}}}SenderId").text = request.company
         for key in keys:

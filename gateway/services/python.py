@@ -4,11 +4,12 @@ import asyncio
 import importlib
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 from gateway.contracts.service import Reply, Request, ServiceContext
 from gateway.domain.errors import GatewayError, OperationRejected, OperationTimeout
 
+PlainHandler = Callable[[Request, ServiceContext], Reply]
 Handler = Callable[[Request, ServiceContext], Reply | Awaitable[Reply]]
 
 
@@ -60,9 +61,10 @@ class PythonOperation:
         self.undoable = undoable
         self.idempotent = idempotent
         self._timeout = timeout_seconds
-        call = handler if inspect.isfunction(handler) or inspect.ismethod(handler) else handler.__call__
         self._handler = handler
-        self._on_loop = inspect.iscoroutinefunction(call)
+        self._on_loop = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
+            getattr(handler, "__call__", None)  # noqa: B004 an instance of a class with an async __call__
+        )
 
     async def call(self, request: Request, context: ServiceContext) -> Reply:
         """Run the handler for one request.
@@ -72,9 +74,9 @@ class PythonOperation:
         try:
             async with asyncio.timeout(self._timeout):
                 if self._on_loop:
-                    result = await self._handler(request, context)  # type: ignore[misc]  # checked: a coroutine function
+                    result = await cast("Awaitable[Reply]", self._handler(request, context))
                 else:
-                    result = await asyncio.to_thread(self._handler, request, context)
+                    result = await asyncio.to_thread(cast("PlainHandler", self._handler), request, context)
         except TimeoutError as error:
             raise OperationTimeout(
                 f"{request.service}.{request.operation} took longer than {self._timeout:g} seconds."

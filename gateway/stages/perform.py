@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 
 import structlog
+from asyncpg import Connection
 
 from gateway.config.models import LoggingMode
 from gateway.contracts.service import Reply, ServiceContext, SetOperation
@@ -25,7 +26,6 @@ from gateway.store.entities import StoredNumbers
 from gateway.store.errors import database_errors
 from gateway.store.inbound import take_processed_ids
 from gateway.store.open import Store
-from gateway.store.sql import Connection
 
 log = structlog.get_logger()
 

@@ -25,7 +25,6 @@ class OpenPort:
     rules: ReadRules
     receive: ReceiveAdapter
     send: SendAdapter | None
-    send_faults: SendAdapter | None
     name_response: NameResponse
 
     @property

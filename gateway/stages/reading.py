@@ -1,7 +1,7 @@
 """Read claimed files: small ones whole and side by side, large ones as a stream; a dying worker gets a second try."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
@@ -66,7 +66,7 @@ async def _read_whole(claim: Claim, port: OpenPort, pool: XmlPool) -> WholeFile 
 
 async def read_file(
     claim: Claim, port: OpenPort, pool: XmlPool
-) -> AsyncIterator[FileHead | Sequence[ReadEnvelope] | FileEnd]:
+) -> AsyncGenerator[FileHead | Sequence[ReadEnvelope] | FileEnd, None]:
     """Read one claimed file; a new FileHead after the first means that it was begun again.
 
     Raises: FileRefused, also when the file ends its worker twice.

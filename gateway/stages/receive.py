@@ -61,9 +61,11 @@ class ReceiveStage:
                     ]
             except* StoreUnavailable as errors:
                 log.warning("store.unavailable", stage="receive", error=str(errors.exceptions[0]))
+                sweeps = []
+            if not sweeps and self._ports.by_name:
                 await self._store.wait_until_available(context.stopping)
                 continue
-            if not any(sweep.result() for sweep in sweeps) and not await context.feed.more():
+            if context.feed.enough() or (not any(sweep.result() for sweep in sweeps) and not await context.feed.more()):
                 return
 
     async def _sweep(self, port: OpenPort, context: TaskContext) -> bool:

@@ -51,23 +51,19 @@ class SendStage:
 
     async def _deliver(self, port: OpenPort, chunk: Claimed[Sending], context: TaskContext) -> None:
         result = SendResult()
-        for is_fault in (False, True):
-            items = [item for item in chunk.items if item.is_fault is is_fault]
-            adapter = port.send_faults if is_fault else port.send
-            if adapter is None:
-                result.released += items
-            elif items:
-                await self._deliver_to(adapter, chunk, items, result)
+        if port.send is None:  # its answers were queued before the port stopped responding
+            text = f"The port '{port.name}' has no outbound folder any more (respond)."
+            result.later += [(item, SEND.most_seconds, text) for item in chunk.items]
+        else:
+            await self._deliver_to(port.send, chunk, result)
         reach("send.before_sent")
         await record_outbound(self._store, chunk.fence, result)
         reach("send.after_sent")
         await self._tell(port, result, context)
 
-    async def _deliver_to(
-        self, adapter: SendAdapter, chunk: Claimed[Sending], items: Sequence[Sending], result: SendResult
-    ) -> None:
-        promised = [item for item in items if item.staged_name is not None]
-        fresh = [item for item in items if item.staged_name is None]
+    async def _deliver_to(self, adapter: SendAdapter, chunk: Claimed[Sending], result: SendResult) -> None:
+        promised = [item for item in chunk.items if item.staged_name is not None]
+        fresh = [item for item in chunk.items if item.staged_name is None]
         names = {item.key: f"{item.file_name}.{chunk.fence}.tmp" for item in fresh}
         errors = await adapter.stage(
             [Outgoing(staged_name=names[i.key], final_name=i.file_name, content=i.content) for i in fresh]

@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from asyncpg import Connection
+
 from gateway.domain.ids import MessageKey
-from gateway.store.sql import Connection, Queries
+from gateway.store.sql import Queries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

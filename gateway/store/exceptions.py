@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from uuid import UUID
 
+from asyncpg import Connection
+
 from gateway.domain.ids import ClaimId, MessageKey, PortName, SetKey
 from gateway.domain.problem import Problem
 from gateway.domain.text import clean
-from gateway.store.sql import Connection, Queries
+from gateway.store.sql import Queries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
-from asyncpg import Record
+from asyncpg import Connection, Record
 
 from gateway.domain.ids import Fence, LaneName, MessageKey, PortName, SetKey
 from gateway.domain.message import Claimed, Failure, NewResponse, Work
@@ -16,7 +16,6 @@ from gateway.domain.states import Direction, Policy, Reason, Status
 from gateway.store.exceptions import Entry, insert_exceptions
 from gateway.store.leases import drop_lease, free_lanes, take_lease
 from gateway.store.open import Store
-from gateway.store.sql import Connection
 
 _LANES_PER_CLAIM = 50
 
@@ -167,8 +166,8 @@ def _entry(failure: Failure) -> Entry:
     place = failure.problems[0] if failure.problems else None
     return Entry(
         code=failure.code, text=failure.text, port=work.port, set_key=work.set_key, message_key=work.key,
-        message_id=work.message_id, file=work.file_display, line=place and place.line, column=place and place.column,
-        path=place and place.path, details=failure.problems, traceback=failure.traceback,
+        message_id=work.message_id, file=work.file_display, line=place.line if place else None, column=place.column if place else None,
+        path=place.path if place else None, details=failure.problems, traceback=failure.traceback,
     )  # fmt: skip
 
 

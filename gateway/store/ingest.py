@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from uuid import UUID, uuid4
 
+from asyncpg import Connection
+
 from gateway.domain.delivery import Claim, Settlement
 from gateway.domain.envelope import FileEnd, FileHead, Root
 from gateway.domain.ids import ClaimId, MessageKey, PortName, SetKey
@@ -15,7 +17,6 @@ from gateway.domain.problem import Problem
 from gateway.domain.states import Direction, Policy, Reason, Status
 from gateway.store.exceptions import Entry, insert_exceptions
 from gateway.store.open import Store
-from gateway.store.sql import Connection
 
 _FLUSH_ROWS = 1000
 _FLUSH_BYTES = 4_000_000

@@ -3,11 +3,12 @@
 import socket
 from os import getpid
 
+from asyncpg import Connection
+
 from gateway.domain.errors import LeaseLost
 from gateway.domain.ids import Fence, PortName
 from gateway.domain.states import Direction
 from gateway.store.open import Store
-from gateway.store.sql import Connection
 
 LEASE_SECONDS = 30.0
 """How long a claim lasts without being extended. Source: rulings, "Nodes, time, recovery"."""

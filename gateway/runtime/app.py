@@ -1,0 +1,187 @@
+"""The gateway: everything is built here, started in order, and stopped in the reverse order."""
+
+import asyncio
+import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, suppress
+from importlib.metadata import version
+from pathlib import Path
+from signal import SIGINT, SIGTERM
+
+import structlog
+
+from gateway.config.changes import compare
+from gateway.config.load import load
+from gateway.config.models import Settings
+from gateway.contracts.task import TaskHandler
+from gateway.domain.ids import PortName
+from gateway.domain.states import Direction
+from gateway.runtime.logs import configure_logs
+from gateway.runtime.plugins import build_registry
+from gateway.runtime.ports import open_port
+from gateway.runtime.reload import follow_configuration
+from gateway.runtime.wakeup import Followers, follow_due_times, keep_leases
+from gateway.scheduler.busy import Bounds, EventJob, Occurrence
+from gateway.stages.inbound import InboundStage
+from gateway.stages.port import Ports
+from gateway.stages.receive import ReceiveStage
+from gateway.stages.send import SendStage
+from gateway.stages.trouble import Trouble
+from gateway.store.leases import start_incarnation, stop_incarnation
+from gateway.store.listen import Listener
+from gateway.store.open import Store, open_store
+from gateway.store.ports import insert_run
+from gateway.xml.pool import XmlPool
+
+log = structlog.get_logger()
+
+DISTRIBUTION = "aif-gateway"
+GATEWAY_JOB = "gateway"
+_PLACES = {Direction.IN: 1, Direction.OUT: 2}
+
+
+class Gateway:
+    """A running gateway, put together from a configuration."""
+
+    def __init__(
+        self, settings: Settings, store: Store, incarnation: int, pool: XmlPool, files: ThreadPoolExecutor,
+        computing: ThreadPoolExecutor, stopping: asyncio.Event,
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._incarnation = incarnation
+        self._pool = pool
+        self._files = files
+        self._stopping = stopping
+        self._trouble = Trouble(store, incarnation)
+        self._ports = Ports({}, settings)
+        self._receive = ReceiveStage(
+            store=store, ports=self._ports, pool=pool, readers=settings.workers.xml, trouble=self._trouble
+        )
+        chunk = settings.workers.chunk
+        self._inbound = InboundStage(
+            store=store, incarnation=incarnation, ports=self._ports, registry=build_registry(settings, store.queries),
+            executor=computing, chunk=chunk,
+        )  # fmt: skip
+        send = SendStage(store=store, incarnation=incarnation, ports=self._ports, chunk=chunk, trouble=self._trouble)
+        tasks: list[tuple[str, TaskHandler]] = [("receive", self._receive), ("inbound", self._inbound), ("send", send)]
+        bounds = Bounds(messages=settings.jobs.gateway.max_messages, seconds=settings.jobs.gateway.max_seconds)
+        self.job = EventJob(name=GATEWAY_JOB, tasks=tasks, bounds=bounds, record=self._record, stopping=stopping)
+
+    async def run(self, config: Path, ready: asyncio.Event | None) -> None:
+        """Open the ports and move messages until a stop is asked for."""
+        async with asyncio.TaskGroup() as group:
+            followers = Followers(group, lambda: self.job.wake(0))
+            for name in self._ports.settings.active_ports():
+                await self._open(name, self._ports.settings, followers)
+
+            async def apply(old: Settings, new: Settings) -> None:
+                await self._apply(old, new, followers)
+
+            beside = [
+                group.create_task(follow_due_times(self._store, self._wake), name="due times"),
+                group.create_task(keep_leases(self._store, self._incarnation, self._wake), name="leases"),
+                group.create_task(self._listen(), name="hints"),
+                group.create_task(
+                    follow_configuration(config, self._ports.settings, apply, self._stopping), name="configuration"
+                ),
+            ]
+            job = group.create_task(self.job.run(), name="job:gateway")
+            for direction in Direction:
+                self._wake(direction)
+            log.info("gateway.started", ports=self._ports.names(), incarnation=self._incarnation, pid=os.getpid())
+            if ready is not None:
+                ready.set()
+            await self._stopping.wait()
+            log.info("gateway.stopping")
+            self.job.stop()
+            followers.leave_all()
+            await asyncio.wait([job], timeout=self._ports.settings.shutdown.drain_seconds)
+            if not job.done():
+                log.warning("gateway.drain_over", drain_seconds=self._ports.settings.shutdown.drain_seconds)
+                job.cancel()
+            for task in beside:
+                task.cancel()
+
+    def _wake(self, direction: Direction) -> None:
+        self.job.wake(_PLACES[direction])
+
+    async def _listen(self) -> None:
+        async with Listener(self._store, lambda _: self._wake_all()) as listener:
+            await listener.run()
+
+    def _wake_all(self) -> None:
+        for place in range(3):
+            self.job.wake(place)
+
+    async def _open(self, name: PortName, settings: Settings, followers: Followers) -> None:
+        port = await asyncio.to_thread(open_port, name, settings, executor=self._files, pool=self._pool)
+        self._ports.by_name[name] = port
+        self._receive.forget(name)
+        if port.send is not None:
+            await self._clean_staging(port.name)
+        followers.follow(port)
+        log.info("port.opened", port=name)
+
+    async def _clean_staging(self, name: PortName) -> None:
+        """Remove staged files that no promise names: their attempt ended before the promise."""
+        from gateway.store.outbound import promised_names
+
+        port = self._ports.by_name[name]
+        assert port.send is not None
+        with suppress(OSError):
+            left = set(await port.send.staged()) - await promised_names(self._store, name)
+            await port.send.discard(sorted(left))
+
+    async def _apply(self, old: Settings, new: Settings, followers: Followers) -> None:
+        """Take a valid configuration into use: only what changed is touched."""
+        registry = await asyncio.to_thread(build_registry, new, self._store.queries)
+        changes = compare(old, new)
+        kept = new.model_copy(update={name: getattr(old, name) for name in changes.restart_needed})
+        was = set(self._ports.by_name)
+        self._inbound.registry = registry
+        self._ports.settings = kept
+        for name in was - set(kept.active_ports()):
+            followers.leave(name)
+            del self._ports.by_name[name]
+            log.info("port.closed", port=name)
+        for name in kept.active_ports():
+            if name in changes.changed or name not in was:
+                await self._open(name, kept, followers)
+        configure_logs(kept.logging)
+
+    async def _record(self, occurrence: Occurrence) -> None:
+        await insert_run(
+            self._store, job=occurrence.job, incarnation=self._incarnation, started_at=occurrence.started_at,
+            ended_at=occurrence.ended_at, counts=occurrence.counts, error=occurrence.error,
+        )  # fmt: skip
+
+
+async def serve(config: Path, *, ready: asyncio.Event | None = None) -> None:
+    """Run the gateway on a configuration file until SIGTERM or SIGINT; a second signal ends it at once.
+
+    Raises: ConfigError, StoreRefused and other GatewayErrors when it cannot start; each says what to do.
+    """
+    config = config.absolute()
+    settings = await asyncio.to_thread(load, config, os.environ)
+    configure_logs(settings.logging)
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def ask_to_stop() -> None:
+        if stopping.is_set():
+            log.warning("gateway.aborted")
+            os._exit(130)  # every step is safe to be cut off: the next start goes on from the store
+        stopping.set()
+
+    for number in (SIGTERM, SIGINT):
+        loop.add_signal_handler(number, ask_to_stop)
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(settings.store, settings.data, pool_size=10))
+        incarnation = await start_incarnation(store, str(store.node), version(DISTRIBUTION))
+        pool = await stack.enter_async_context(XmlPool(size=settings.workers.xml))
+        files = stack.enter_context(ThreadPoolExecutor(settings.workers.threads, thread_name_prefix="files"))
+        computing = stack.enter_context(ThreadPoolExecutor(2, thread_name_prefix="computing"))
+        gateway = Gateway(settings, store, incarnation, pool, files, computing, stopping)
+        await gateway.run(config, ready)
+        await stop_incarnation(store, incarnation)
+        log.info("gateway.stopped")

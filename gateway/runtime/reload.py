@@ -1,0 +1,56 @@
+"""Take a changed configuration into use while running: only the changed ports, or nothing at all."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import structlog
+from watchfiles import awatch
+
+from gateway.config.changes import compare
+from gateway.config.load import load
+from gateway.config.models import Settings
+from gateway.domain.errors import ConfigError, GatewayError
+
+log = structlog.get_logger()
+
+Apply = Callable[[Settings, Settings], Awaitable[None]]
+"""Take the second configuration into use in place of the first; raise GatewayError and change nothing if it cannot."""
+
+
+async def follow_configuration(path: Path, settings: Settings, apply: Apply, stopping: asyncio.Event) -> None:
+    """Apply every valid change of the file; an invalid one is refused whole, with the reason, and the old one goes on."""
+    current = settings
+    async for _ in _changes(path, stopping):
+        try:
+            changed = await asyncio.to_thread(load, path, os.environ)
+        except ConfigError as error:
+            log.error("config.refused", path=str(path), problems=[str(problem) for problem in error.problems])
+            continue
+        changes = compare(current, changed)
+        if not changes:
+            continue
+        if changes.restart_needed:
+            log.warning("config.restart_needed", path=str(path), options=list(changes.restart_needed))
+        try:
+            await apply(current, changed)
+        except GatewayError as error:
+            log.error("config.refused", path=str(path), problems=[error.message])
+            continue
+        current = changed
+        log.info(
+            "config.reloaded", path=str(path), added=list(changes.added), removed=list(changes.removed),
+            changed=list(changes.changed), at_once=list(changes.at_once),
+        )  # fmt: skip
+
+
+async def _changes(path: Path, stopping: asyncio.Event) -> AsyncIterator[None]:
+    """Yield when the file may have changed; its folder is watched, because editors replace files by rename."""
+    name = path.name
+    async for events in awatch(
+        path.parent, watch_filter=lambda _, changed: Path(changed).name == name, recursive=False, stop_event=stopping,
+        debounce=200, step=50,
+    ):  # fmt: skip
+        if events:
+            yield

@@ -1,0 +1,106 @@
+"""What wakes the gateway's job: file events, due times, hints from other processes, and the sweep.
+
+Everything here only shortens waiting; a look that comes too often or too late changes nothing but latency.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from gateway.domain.errors import StoreUnavailable
+from gateway.domain.ids import PortName
+from gateway.domain.states import Direction
+from gateway.stages.port import OpenPort
+from gateway.store.leases import EXTEND_SECONDS, extend_leases, reap_expired, wake_due
+from gateway.store.open import Store
+
+log = structlog.get_logger()
+
+_POLL_SECONDS = 5.0
+_NEARLY = 0.01
+
+
+async def follow_port(port: OpenPort, wake: Callable[[], None]) -> None:
+    """Wake at file events of a port, when a waiting file may have become ready, and at every sweep."""
+    wake()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_follow_events(port, wake), name=f"events:{port.name}")
+        group.create_task(_follow_clock(port, wake), name=f"sweep:{port.name}")
+
+
+async def _follow_events(port: OpenPort, wake: Callable[[], None]) -> None:
+    async for _ in port.receive.hints():
+        wake()
+
+
+async def _follow_clock(port: OpenPort, wake: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    next_sweep = loop.time() + port.settings.receive.sweep_seconds
+    while True:
+        waiting = port.receive.next_look_seconds()
+        until_sweep = next_sweep - loop.time()
+        # a waiting file is looked at when it is due; the short poll notices one that began to wait meanwhile
+        await asyncio.sleep(max(_NEARLY, min(until_sweep, 0.5 if waiting is None else waiting)))
+        if loop.time() >= next_sweep:
+            next_sweep = loop.time() + port.settings.receive.sweep_seconds
+            wake()
+        elif waiting is not None and (port.receive.next_look_seconds() or 0.0) <= _NEARLY:
+            wake()
+
+
+async def follow_due_times(store: Store, wake: Callable[[Direction], None]) -> None:
+    """Wake messages whose waiting time is over; the database's clock decides."""
+    while True:
+        pause = _POLL_SECONDS
+        try:
+            woken, seconds = await wake_due(store)
+        except StoreUnavailable:
+            log.debug("store.unavailable", part="due times")
+        else:
+            if seconds is not None and seconds <= 0:
+                woken = set(Direction)  # the head of a lane is due
+            for direction in woken:
+                wake(direction)
+            if seconds is not None:
+                pause = min(max(seconds, 0.1), 1.0)
+        await asyncio.sleep(pause)
+
+
+async def keep_leases(store: Store, incarnation: int, wake: Callable[[Direction], None]) -> None:
+    """Extend our leases while we live; take back those of processes that do not."""
+    while True:
+        await asyncio.sleep(EXTEND_SECONDS)
+        try:
+            await extend_leases(store, incarnation)
+            if reaped := await reap_expired(store):
+                log.warning("lease.expired", leases=reaped)
+                for direction in Direction:
+                    wake(direction)
+        except StoreUnavailable:
+            log.debug("store.unavailable", part="leases")
+
+
+class Followers:
+    """One follower per open port; a reload starts and ends them port by port."""
+
+    def __init__(self, group: asyncio.TaskGroup, wake: Callable[[], None]) -> None:
+        self._group = group
+        self._wake = wake
+        self._tasks: dict[PortName, asyncio.Task[None]] = {}
+
+    def follow(self, port: OpenPort) -> None:
+        """Start following a port, in place of what was followed under its name."""
+        self.leave(port.name)
+        self._tasks[port.name] = self._group.create_task(follow_port(port, self._wake), name=f"port:{port.name}")
+
+    def leave(self, name: PortName) -> None:
+        """Stop following a port."""
+        task = self._tasks.pop(name, None)
+        if task is not None:
+            task.cancel()
+
+    def leave_all(self) -> None:
+        """Stop following."""
+        for name in list(self._tasks):
+            self.leave(name)

@@ -1,0 +1,73 @@
+"""Records in any state, with sensible values for what a test does not care about."""
+
+from datetime import UTC, datetime
+from uuid import UUID, uuid4
+
+from gateway.domain.delivery import Claim, Settlement
+from gateway.domain.envelope import FileEnd, FileHead, Header, Root
+from gateway.domain.ids import ClaimId, LaneName, PortName
+from gateway.domain.message import NewFile, NewMessage
+from gateway.domain.namespaces import BATCH, MESSAGE_2011
+from gateway.domain.problem import Problem
+from gateway.domain.states import Policy
+
+ORDERS = PortName("orders")
+CREATE = "http://schemas.microsoft.com/dynamics/2008/01/services/SalesOrderService/create"
+
+
+def a_claim(name: str = "order.xml", *, port: PortName = ORDERS, size: int = 100) -> Claim:
+    claim_id = ClaimId(uuid4())
+    return Claim(
+        id=claim_id,
+        port=port,
+        name=name.encode(),
+        display=name,
+        work_name=f"{claim_id}~{name}".encode(),
+        size=size,
+        modified_at=datetime(2031, 2, 3, tzinfo=UTC),
+        owner_uid=1000,
+        owner="partner",
+    )
+
+
+def a_message(
+    position: int = 1,
+    *,
+    message_id: UUID | None = None,
+    lane: str | None = None,
+    problems: tuple[Problem, ...] = (),
+    content: bytes = b"<Envelope/>",
+    action: str = CREATE,
+) -> NewMessage:
+    chosen = message_id or uuid4()
+    return NewMessage(
+        position=position,
+        message_id=chosen,
+        message_id_sent=str(chosen) if message_id else None,
+        namespace=MESSAGE_2011,
+        header=Header(message_id=str(chosen) if message_id else None, action=action),
+        service="SalesOrderService",
+        operation="create",
+        conversation_id=None,
+        lane=None if lane is None else LaneName(lane),
+        parts=("{http://schemas.microsoft.com/dynamics/2008/01/documents/SalesOrder}SalesOrder",),
+        checked=None,
+        problems=problems,
+        content=content,
+    )
+
+
+def a_file(claim: Claim, *, members: int | None = None, policy: Policy = Policy.CONTINUE) -> NewFile:
+    """Return a good file: a batch of *members*, or a single envelope when there are none."""
+    batch = members is not None
+    return NewFile(
+        claim=claim,
+        head=FileHead(
+            root=Root.BATCH if batch else Root.ENVELOPE, namespace=BATCH if batch else MESSAGE_2011, encoding="UTF-8"
+        ),
+        end=FileEnd(envelopes=members or 1, size=claim.size, sha256=uuid4().bytes * 2),
+        submitter="partner",
+        settlement=Settlement.ARCHIVE,
+        batch_id=str(uuid4()) if batch else None,
+        policy=policy,
+    )
