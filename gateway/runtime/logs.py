@@ -1,0 +1,122 @@
+"""What the program writes about itself: events with names and fields, for people on a terminal, as JSON elsewhere.
+
+Every event is listed in `docs/events.md`. Documents are never written, secrets are masked, and nothing that
+comes from a partner can move the cursor of a terminal.
+"""
+
+import logging
+import sys
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
+from typing import Any, Final, TextIO
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+import structlog
+
+from gateway.config.models import Level, LogFormat, Settings
+from gateway.runtime.visible import visible, visible_lines
+
+LONGEST_VALUE: Final = 2000
+"""Characters of one value that are written; tracebacks are exempt."""
+
+_MASK: Final = "***"
+_SHORTEST_SECRET: Final = 4
+_LEVELS: Final[Mapping[Level, int]] = {
+    Level.DEBUG: logging.DEBUG,
+    Level.INFO: logging.INFO,
+    Level.WARNING: logging.WARNING,
+    Level.ERROR: logging.ERROR,
+}
+_WHOLE: Final = frozenset({"exception", "stack"})
+
+Event = MutableMapping[str, Any]
+
+
+def configure(
+    level: Level = Level.INFO,
+    log_format: LogFormat = LogFormat.AUTO,
+    *,
+    secrets: Iterable[str] = (),
+    stream: TextIO | None = None,
+) -> None:
+    """Set up logging for this process: to *stream* (default: standard error), from *level* on.
+
+    *secrets* are masked wherever they would appear, in error texts and tracebacks too.
+    """
+    target = sys.stderr if stream is None else stream
+    on_terminal = target.isatty()
+    as_json = log_format is LogFormat.JSON or (log_format is LogFormat.AUTO and not on_terminal)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            _Guard(secrets, escape=not as_json),
+            structlog.processors.JSONRenderer()
+            if as_json
+            else structlog.dev.ConsoleRenderer(colors=on_terminal, exception_formatter=structlog.dev.plain_traceback),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(target),
+        cache_logger_on_first_use=False,  # a reload may change the level
+    )
+    root = logging.getLogger()
+    root.handlers = [_Bridge()]
+    root.setLevel(logging.WARNING)
+
+
+def secrets_of(settings: Settings) -> Sequence[str]:
+    """Return what must never be written: the address of the store when it holds a password, and that password."""
+    if settings.embedded:
+        return ()
+    parts = urlsplit(settings.store)
+    found = [parts.password or ""]
+    found += [value for name, value in parse_qsl(parts.query) if name.lower() in {"password", "sslpassword"}]
+    passwords = [password for password in found if password]
+    if not passwords:
+        return ()
+    decoded = [unquote(password) for password in passwords]
+    long_enough = {text for text in (*passwords, *decoded) if len(text) >= _SHORTEST_SECRET}
+    return (settings.store, *sorted(long_enough, key=len, reverse=True))
+
+
+class _Guard:
+    """The last look at an event: masks secrets, keeps bodies out, shortens long values."""
+
+    def __init__(self, secrets: Iterable[str], *, escape: bool) -> None:
+        self._secrets = tuple(filter(None, secrets))
+        self._escape = escape
+
+    def __call__(self, _logger: object, _method: str, event: Event) -> Event:
+        for key, value in event.items():
+            event[key] = self._checked(value, whole=key in _WHOLE)
+        return event
+
+    def _checked(self, value: object, *, whole: bool = False) -> object:
+        match value:
+            case None | bool() | int() | float():
+                return value
+            case bytes() | bytearray() | memoryview():
+                return f"<{len(value)} bytes>"
+            case Mapping():
+                return {str(key): self._checked(item) for key, item in value.items()}
+            case list() | tuple() | set() | frozenset():
+                return [self._checked(item) for item in value]
+        text = value if isinstance(value, str) else str(value)
+        for secret in self._secrets:
+            text = text.replace(secret, _MASK)
+        if whole:
+            return visible_lines(text) if self._escape else text
+        if len(text) > LONGEST_VALUE:
+            text = text[: LONGEST_VALUE - 1] + "…"
+        return visible(text) if self._escape else text
+
+
+class _Bridge(logging.Handler):
+    """Passes on what libraries say through the logging module of Python."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record as an event of ours."""
+        log = structlog.get_logger()
+        write = log.error if record.levelno >= logging.ERROR else log.warning
+        write("library.said", library=record.name, text=record.getMessage(), exc_info=record.exc_info)

@@ -1,0 +1,301 @@
+"""What operators ask about single messages: queue, history, exceptions, answers."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from asyncpg import Record
+
+from gateway.store.open import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueRow:
+    """An unfinished message. `since` is when it came to its status; `not_before` is when it is tried again."""
+
+    key: int
+    port: str
+    message_id: UUID
+    direction: str
+    status: str
+    reason: str
+    company: str | None
+    service: str | None
+    operation: str | None
+    error: str | None
+    file: str | None
+    position: int
+    attempts: int
+    since: datetime
+    not_before: datetime | None
+    set_key: int | None
+    lane: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HistoryRow:
+    """A finished message. `other_key` and `other_message_id` name its answer, or the request it answers."""
+
+    key: int
+    port: str
+    message_id: UUID
+    direction: str
+    company: str | None
+    service: str | None
+    operation: str | None
+    outcome: str | None
+    is_fault: bool
+    file: str | None
+    position: int
+    set_key: int | None
+    created_at: datetime
+    finished_at: datetime | None
+    other_key: int | None
+    other_message_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A message that a reference means; `queued` while it is unfinished."""
+
+    key: int
+    message_id: UUID
+    direction: str
+    port: str
+    queued: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetRow:
+    """The message set a message belongs to."""
+
+    key: int
+    port: str
+    batch_id: str
+    conversation_id: str | None
+    policy: str
+    members: int
+    processed: int
+    status: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correlated:
+    """The other side of an exchange: a response or fault of a request, or the request of a response."""
+
+    key: int
+    direction: str
+    message_id: UUID
+    is_fault: bool
+    outcome: str | None
+    file_name: str | None
+    status: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionRow:
+    """One kept version of a document; number 0 is as received or first produced."""
+
+    version: int
+    step: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExceptionRow:
+    """One entry of the exception log."""
+
+    id: int
+    at: datetime
+    severity: str
+    code: str
+    text: str
+    port: str | None
+    claim_id: UUID | None
+    set_key: int | None
+    message_key: int | None
+    message_id: UUID | None
+    file: str | None
+    line: int | None
+    col: int | None
+    path: str | None
+    details: Sequence[Mapping[str, object]]
+    traceback: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRow:
+    """The header of a message with its place in the queue; the last seven are None for a finished one."""
+
+    key: int
+    direction: str
+    port: str
+    position: int
+    message_id: UUID
+    message_id_sent: str | None
+    namespace: str
+    action: str | None
+    service: str | None
+    operation: str | None
+    company: str | None
+    partition_key: str | None
+    conversation_id: str | None
+    logon_as_user: str | None
+    submitter: str | None
+    parts: Sequence[str]
+    problems: Sequence[Mapping[str, object]]
+    size_bytes: int
+    is_fault: bool
+    file: str | None
+    entity_keys: Sequence[str] | None
+    created_at: datetime
+    outcome: str | None
+    finished_at: datetime | None
+    request_key: int | None
+    claim_id: UUID | None
+    set_key: int | None
+    status: str | None
+    reason: str | None
+    lane: str | None
+    attempts: int | None
+    not_before: datetime | None
+    error: str | None
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageReport:
+    """Everything about one message; `document` is the version that counts now, as bytes."""
+
+    message: MessageRow
+    message_set: SetRow | None
+    correlated: Sequence[Correlated]
+    versions: Sequence[VersionRow]
+    exceptions: Sequence[ExceptionRow]
+    document: bytes | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileProgress:
+    """How far a file is. `stuck` messages wait for an operator; `answers_open` are made but not yet delivered."""
+
+    messages: int
+    finished: int
+    stuck: int
+    answers_open: int
+
+    @property
+    def settled(self) -> bool:
+        """True when nothing more will happen by itself."""
+        return self.messages > 0 and self.finished + self.stuck >= self.messages and self.answers_open == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerRow:
+    """A response or fault to one request of a file; `position` and the ids are those of the request."""
+
+    key: int
+    message_id: UUID
+    is_fault: bool
+    outcome: str | None
+    file_name: str | None
+    position: int
+    request_message_id: UUID
+    message_id_sent: str | None
+    content: bytes
+
+
+async def list_queue(
+    store: Store, *, port: str | None, status: str | None, direction: str | None, limit: int
+) -> Sequence[QueueRow]:
+    """Return unfinished messages in order of arrival."""
+    async with store.transaction() as connection:
+        rows = await connection.fetch(store.queries.list_queue, port, status, direction, limit)
+    return [QueueRow(**row) for row in rows]
+
+
+async def list_history(
+    store: Store, *, port: str | None, direction: str | None, before: int | None, limit: int
+) -> Sequence[HistoryRow]:
+    """Return finished messages, the newest first; *before* is a message key to go on from."""
+    async with store.transaction() as connection:
+        rows = await connection.fetch(store.queries.list_history, port, direction, before, limit)
+    return [HistoryRow(**row) for row in rows]
+
+
+async def list_exceptions(
+    store: Store, *, port: str | None, message_key: int | None, before: int | None, limit: int
+) -> Sequence[ExceptionRow]:
+    """Return entries of the exception log, the newest first; *before* is the number of an entry to go on from."""
+    async with store.transaction() as connection:
+        rows = await connection.fetch(store.queries.list_exceptions, port, message_key, before, limit)
+    return [_exception(row) for row in rows]
+
+
+async def read_exception(store: Store, number: int) -> ExceptionRow | None:
+    """Return one entry of the exception log, None when there is none of this number."""
+    async with store.transaction() as connection:
+        row = await connection.fetchrow(store.queries.read_exception, number)
+    return None if row is None else _exception(row)
+
+
+async def find_messages(store: Store, *, key: int | None, message_id: UUID | None) -> Sequence[Found]:
+    """Return the messages of this number or MessageId, the newest first."""
+    async with store.transaction() as connection:
+        rows = await connection.fetch(store.queries.find_messages, key, message_id)
+    return [Found(**row) for row in rows]
+
+
+async def known_message_ids(store: Store, message_ids: Sequence[UUID]) -> set[UUID]:
+    """Return which of the ids some message already has."""
+    async with store.transaction() as connection:
+        rows = await connection.fetch(store.queries.known_message_ids, list(message_ids))
+    return {row["message_id"] for row in rows}
+
+
+async def read_message(store: Store, key: int, *, exceptions: int = 100) -> MessageReport | None:
+    """Return everything about one message, None when there is none of this number."""
+    sql = store.queries
+    async with store.transaction() as connection:
+        row = await connection.fetchrow(sql.read_message, key)
+        if row is None:
+            return None
+        message = MessageRow(**{**row, "problems": json.loads(row["problems"] or "[]")})
+        found_set = None if message.set_key is None else await connection.fetchrow(sql.read_set, message.set_key)
+        correlated = await connection.fetch(sql.read_answers, key, message.request_key)
+        versions = [VersionRow(**version) for version in await connection.fetch(sql.list_versions, key)]
+        noted = await connection.fetch(sql.list_exceptions, None, key, None, exceptions)
+        document: bytes | None = None
+        if versions:
+            document = await connection.fetchval(sql.read_document, key, versions[-1].version)
+    return MessageReport(
+        message=message,
+        message_set=None if found_set is None else SetRow(**found_set),
+        correlated=[Correlated(**other) for other in correlated],
+        versions=versions,
+        exceptions=[_exception(entry) for entry in noted],
+        document=document,
+    )
+
+
+async def progress_of_file(store: Store, claim_id: UUID) -> FileProgress:
+    """Return how far the messages of a received file are."""
+    async with store.transaction() as connection:
+        row = await connection.fetchrow(store.queries.progress_of_file, claim_id)
+    assert row is not None  # counts always give a row
+    return FileProgress(**row)
+
+
+async def answers_to_file(store: Store, claim_id: UUID, *, limit: int) -> Sequence[AnswerRow]:
+    """Return the responses and faults to the requests of a file, in the order of its envelopes."""
+    async with store.transaction() as connection:
+        rows = await connection.fetch(store.queries.answers_to_file, claim_id, limit)
+    return [AnswerRow(**row) for row in rows]
+
+
+def _exception(row: Record) -> ExceptionRow:
+    return ExceptionRow(**{**row, "details": json.loads(row["details"] or "[]")})

@@ -1,0 +1,151 @@
+-- What operators ask. Reads only; every list is bounded.
+
+-- name: list_incarnations
+-- The latest start of each node.
+SELECT DISTINCT ON (node) id, node, host, pid, version, started_at, stopped_at
+FROM incarnation ORDER BY node, id DESC
+
+-- name: list_port_status
+SELECT port, state, reason, left_in_place::text AS left_in_place, changed_at FROM port_status ORDER BY port
+
+-- name: count_queue
+SELECT port, direction, status, reason, count(*) AS messages, min(changed_at) AS oldest
+FROM queue GROUP BY port, direction, status, reason ORDER BY port, direction, status, reason
+
+-- name: count_lanes
+SELECT port, count(*) AS lanes, count(fence) AS leased, min(not_before) AS next_due FROM lane GROUP BY port ORDER BY port
+
+-- name: list_leases
+SELECT l.fence, l.stage, l.port, i.host, i.pid, l.taken_at, l.until, l.until < clock_timestamp() AS expired,
+       (SELECT count(*) FROM queue q WHERE q.fence = l.fence) AS messages
+FROM lease l LEFT JOIN incarnation i ON i.id = l.owner ORDER BY l.fence LIMIT $1
+
+-- name: list_runs
+SELECT id, job, started_at, ended_at, status, counts::text AS counts, error FROM run ORDER BY started_at DESC LIMIT $1
+
+-- name: list_queue
+SELECT q.message_id AS key, q.port, m.message_id, q.direction, q.status, q.reason, m.company, m.service, m.operation,
+       q.error, coalesce(v.display, m.file_name) AS file, m.position, q.attempts, q.changed_at AS since, q.not_before,
+       q.set_id AS set_key, q.lane
+FROM queue q JOIN message m ON m.id = q.message_id LEFT JOIN delivery v ON v.claim_id = m.claim_id
+WHERE ($1::text IS NULL OR q.port = $1) AND ($2::text IS NULL OR q.status = $2) AND ($3::text IS NULL OR q.direction = $3)
+ORDER BY q.message_id LIMIT $4
+
+-- name: list_history
+-- Messages that are finished: no row in the queue. The newest first; `other` is the answer or the answered.
+SELECT m.id AS key, m.port, m.message_id, m.direction, m.company, m.service, m.operation, m.outcome, m.is_fault,
+       coalesce(v.display, m.file_name) AS file, m.position, m.set_id AS set_key, m.created_at, m.finished_at,
+       other.id AS other_key, other.message_id AS other_message_id
+FROM message m LEFT JOIN delivery v ON v.claim_id = m.claim_id
+LEFT JOIN LATERAL (
+    SELECT o.id, o.message_id FROM message o
+    WHERE (m.direction = 'out' AND o.id = m.request_id) OR (m.direction = 'in' AND o.request_id = m.id)
+    ORDER BY o.id LIMIT 1
+) AS other ON true
+WHERE NOT EXISTS (SELECT 1 FROM queue q WHERE q.message_id = m.id)
+  AND ($1::text IS NULL OR m.port = $1) AND ($2::text IS NULL OR m.direction = $2) AND ($3::bigint IS NULL OR m.id < $3)
+ORDER BY m.id DESC LIMIT $4
+
+-- name: find_messages
+-- Both directions; by our number or by the value of the MessageId.
+SELECT m.id AS key, m.message_id, m.direction, m.port,
+       EXISTS (SELECT 1 FROM queue q WHERE q.message_id = m.id) AS queued
+FROM message m WHERE m.id = $1 OR m.message_id = $2 ORDER BY m.id DESC LIMIT 50
+
+-- name: known_message_ids
+SELECT DISTINCT message_id FROM message WHERE message_id = ANY($1::uuid[])
+
+-- name: read_message
+SELECT m.id AS key, m.direction, m.port, m.position, m.message_id, m.message_id_sent, m.namespace, m.action, m.service,
+       m.operation, m.company, m.partition_key, m.conversation_id, m.logon_as_user, m.submitter, m.parts,
+       m.problems::text AS problems, m.size_bytes, m.is_fault, coalesce(v.display, m.file_name) AS file, m.entity_keys,
+       m.created_at, m.outcome, m.finished_at, m.request_id AS request_key, m.claim_id, m.set_id AS set_key,
+       q.status, q.reason, q.lane, q.attempts, q.not_before, q.error, q.changed_at AS since
+FROM message m LEFT JOIN queue q ON q.message_id = m.id LEFT JOIN delivery v ON v.claim_id = m.claim_id
+WHERE m.id = $1
+
+-- name: read_set
+SELECT id AS key, port, batch_id, conversation_id, policy, members, processed, status, created_at
+FROM message_set WHERE id = $1
+
+-- name: read_answers
+-- Responses and faults of a request, and the request of a response.
+SELECT m.id AS key, m.direction, m.message_id, m.is_fault, m.outcome, m.file_name, q.status, q.reason
+FROM message m LEFT JOIN queue q ON q.message_id = m.id
+WHERE m.request_id = $1 OR m.id = $2 ORDER BY m.id
+
+-- name: list_versions
+SELECT version, step, octet_length(content) AS size_bytes FROM document WHERE message_id = $1 ORDER BY version
+
+-- name: read_document
+SELECT content FROM document WHERE message_id = $1 AND version = $2
+
+-- name: list_exceptions
+SELECT id, at, severity, code, text, port, claim_id, set_id AS set_key, message_key, message_id, file, line, col, path,
+       details::text AS details, traceback
+FROM exception
+WHERE ($1::text IS NULL OR port = $1) AND ($2::bigint IS NULL OR message_key = $2) AND ($3::bigint IS NULL OR id < $3)
+ORDER BY id DESC LIMIT $4
+
+-- name: read_exception
+SELECT id, at, severity, code, text, port, claim_id, set_id AS set_key, message_key, message_id, file, line, col, path,
+       details::text AS details, traceback
+FROM exception WHERE id = $1
+
+-- name: list_deliveries
+SELECT claim_id, port, display AS file, size_bytes, owner, submitter, received_at, root, encoding, envelopes, outcome,
+       settlement, code, reason
+FROM delivery WHERE ($1::text IS NULL OR port = $1) ORDER BY received_at DESC LIMIT $2
+
+-- name: find_delivery
+-- The file that was put into the inbound folder under this name at or after a moment of the database's clock.
+SELECT claim_id, port, display AS file, size_bytes, owner, submitter, received_at, root, encoding, envelopes, outcome,
+       settlement, code, reason
+FROM delivery WHERE port = $1 AND name = $2 AND received_at >= $3 ORDER BY received_at LIMIT 1
+
+-- name: database_clock
+SELECT clock_timestamp()
+
+-- name: progress_of_file
+-- How far the messages of a file and their answers are. `stuck` waits for an operator.
+SELECT count(*) AS messages,
+       count(*) FILTER (WHERE m.finished_at IS NOT NULL) AS finished,
+       count(*) FILTER (WHERE q.status IN ('error', 'hold', 'malformed')) AS stuck,
+       (SELECT count(*) FROM message r JOIN message p ON p.id = r.request_id
+        WHERE p.claim_id = $1 AND r.direction = 'out' AND r.finished_at IS NULL) AS answers_open
+FROM message m LEFT JOIN queue q ON q.message_id = m.id WHERE m.claim_id = $1
+
+-- name: answers_to_file
+SELECT r.id AS key, r.message_id, r.is_fault, r.outcome, r.file_name, m.position, m.message_id AS request_message_id,
+       m.message_id_sent, d.content
+FROM message m JOIN message r ON r.request_id = m.id JOIN document d ON d.message_id = r.id AND d.version = 0
+WHERE m.claim_id = $1 ORDER BY m.id, r.id LIMIT $2
+
+-- name: count_activity
+-- Since a moment, per port; leading columns of the time indexes.
+SELECT port, sum(files)::bigint AS files, sum(refused)::bigint AS refused, sum(messages)::bigint AS messages,
+       sum(responses)::bigint AS responses, sum(faults)::bigint AS faults
+FROM (
+    SELECT port, count(*) AS files, count(*) FILTER (WHERE outcome = 'refused') AS refused, 0 AS messages, 0 AS responses,
+           0 AS faults
+    FROM delivery WHERE received_at >= $1 GROUP BY port
+    UNION ALL
+    SELECT port, 0, 0, count(*) FILTER (WHERE direction = 'in' AND position > 0),
+           count(*) FILTER (WHERE direction = 'out' AND outcome = 'sent'),
+           count(*) FILTER (WHERE direction = 'out' AND outcome = 'sent' AND is_fault)
+    FROM message WHERE created_at >= $1 GROUP BY port
+) AS counted GROUP BY port ORDER BY port
+
+-- name: latest_happenings
+-- The newest of what came in, went out and failed since a moment.
+(SELECT received_at AS at, 'file' AS kind, port, display AS what,
+        CASE outcome WHEN 'ingested' THEN envelopes || ' messages' ELSE reason END AS text
+ FROM delivery WHERE received_at >= $1 ORDER BY received_at DESC LIMIT $2)
+UNION ALL
+(SELECT finished_at, CASE WHEN is_fault THEN 'fault' ELSE 'response' END, port, file_name,
+        coalesce(array_to_string(entity_keys, ' '), '')
+ FROM message WHERE direction = 'out' AND outcome = 'sent' AND created_at >= $1 ORDER BY id DESC LIMIT $2)
+UNION ALL
+(SELECT at, severity, port, coalesce(file, ''), code || ': ' || text
+ FROM exception WHERE at >= $1 ORDER BY id DESC LIMIT $2)
+ORDER BY 1 DESC LIMIT $2
