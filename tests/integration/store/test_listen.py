@@ -11,6 +11,7 @@ from gateway.store.connect import connect
 from gateway.store.listen import Listener
 from gateway.store.open import Store
 from gateway.store.sql import Queries
+from tests.conftest import Databases
 
 
 @asynccontextmanager
@@ -77,11 +78,13 @@ async def test_heartbeats_do_not_hint(store: Store) -> None:
         assert hints.empty()
 
 
-async def test_listener_waits_for_a_server_that_is_not_there_yet(tmp_path_factory: pytest.TempPathFactory) -> None:
-    folder = tmp_path_factory.mktemp("no-server")
-    async with listening(f"postgresql://gateway@/gateway?host={folder}&sslmode=disable") as hints:
-        await asyncio.sleep(0)
-        assert hints.empty()
+async def test_listener_waits_for_a_database_that_is_not_there_yet(databases: Databases) -> None:
+    async with listening(databases.url("late")) as hints:
+        connection = await connect(databases.url("postgres"))
+        await connection.execute("CREATE DATABASE late TEMPLATE gateway STRATEGY file_copy")
+        await connection.close()
+        assert await hints.get() is None
+    databases.drop("late")
 
 
 class _Proxy:
