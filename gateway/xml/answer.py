@@ -1,0 +1,194 @@
+"""Writes response files: the envelope around what a service returned, or around a fault.
+
+Made for people too: indented, header in the documented order. Namespaces are written in the scheme and the
+generation of the request. Runs once per message, so envelope and keys are written as text; tests hold that
+against the same answer built as a tree.
+Source: AIF reference, sections 6, 7.3 and 10; rulings, "Namespaces".
+"""
+
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from uuid import UUID
+
+from lxml import etree
+
+from gateway.domain.ids import format_message_id
+from gateway.domain.namespaces import ENTITY_KEY, ENTITY_KEY_LIST, FAULT, Scheme, in_scheme, scheme_of
+from gateway.domain.problem import Problem
+from gateway.domain.text import clean
+from gateway.xml.keys import KEY_LIST, EntityKey, plain_keys
+from gateway.xml.normalise import rewrite_scheme
+
+LANGUAGE = "en-us"
+_MAX_VALUE = 100_000
+
+
+def response(
+    envelope_namespace: str,
+    message_id: UUID,
+    action: str,
+    request_message_id: str,
+    parts: Sequence[etree._Element],
+    *,
+    conversation_id: str | None = None,
+    company: str | None = None,
+    partition_key: str | None = None,
+    logon_as_user: str | None = None,
+    encoding: str = "UTF-8",
+) -> bytes:
+    """Return the file that answers a request.
+
+    Shape: `envelope_namespace` and `request_message_id` as the request wrote them; *parts* are the children of
+    MessageParts in canonical (`http://`) namespaces, left unchanged; the optional values are those the request
+    carried. With a declaration; characters that *encoding* lacks become references.
+    Raises: LookupError for an unknown encoding.
+    """
+    scheme = scheme_of(envelope_namespace)
+    return _envelope(
+        envelope_namespace,
+        message_id,
+        action,
+        request_message_id,
+        [_part(part, scheme) for part in parts],
+        conversation_id=conversation_id,
+        company=company,
+        partition_key=partition_key,
+        logon_as_user=logon_as_user,
+        encoding=encoding,
+    )
+
+
+def fault(
+    envelope_namespace: str,
+    message_id: UUID,
+    action: str,
+    request_message_id: str,
+    code: str,
+    text: str,
+    *,
+    lang: str = LANGUAGE,
+    details: Sequence[Problem] = (),
+    conversation_id: str | None = None,
+    company: str | None = None,
+    partition_key: str | None = None,
+    logon_as_user: str | None = None,
+    encoding: str = "UTF-8",
+) -> bytes:
+    """Return the file that tells why a request failed; one Detail per problem in *details*.
+
+    Every text is made fit for XML, wherever it came from. Otherwise as `response`.
+    """
+    return _envelope(
+        envelope_namespace,
+        message_id,
+        action,
+        request_message_id,
+        ["".join(_fault(in_scheme(FAULT, scheme_of(envelope_namespace)), code, text, lang, details))],
+        conversation_id=conversation_id,
+        company=company,
+        partition_key=partition_key,
+        logon_as_user=logon_as_user,
+        encoding=encoding,
+    )
+
+
+def _envelope(
+    namespace: str,
+    message_id: UUID,
+    action: str,
+    request_message_id: str,
+    parts: Sequence[str],
+    *,
+    conversation_id: str | None,
+    company: str | None,
+    partition_key: str | None,
+    logon_as_user: str | None,
+    encoding: str,
+) -> bytes:
+    fields = (
+        ("MessageId", format_message_id(message_id)),
+        ("LogonAsUser", logon_as_user),
+        ("Company", company),
+        ("Action", action),
+        ("ConversationId", conversation_id),
+        ("RequestMessageId", request_message_id),
+        ("PartitionKey", partition_key),
+    )
+    header = "".join(f"    <{name}>{_text(value)}</{name}>\n" for name, value in fields if value)
+    declared = _attribute(namespace)
+    body = "".join(parts)
+    message_parts = (
+        f'    <MessageParts xmlns="{declared}">\n{body}    </MessageParts>\n'
+        if body
+        else f'    <MessageParts xmlns="{declared}"/>\n'
+    )
+    document = (
+        f'<?xml version="1.0" encoding="{encoding}"?>\n<Envelope xmlns="{declared}">\n'
+        f"  <Header>\n{header}  </Header>\n  <Body>\n{message_parts}  </Body>\n</Envelope>\n"
+    )
+    return document.encode(encoding, "xmlcharrefreplace")
+
+
+def _part(part: etree._Element, scheme: Scheme) -> str:
+    """Return one child of MessageParts, indented, in the scheme of the answer."""
+    if part.tag == KEY_LIST:
+        keys = plain_keys(part)
+        if keys is not None:
+            return _key_list(keys, scheme)
+    indented = deepcopy(part)
+    indented.tail = None
+    etree.indent(indented, space="  ", level=3)
+    text = etree.tostring(indented, encoding="unicode")
+    if scheme is not Scheme.HTTP:
+        text = rewrite_scheme(text, scheme)
+    return f"      {text}\n"
+
+
+def _key_list(keys: Sequence[EntityKey], scheme: Scheme) -> str:
+    namespace = in_scheme(ENTITY_KEY_LIST, scheme)
+    if not keys:
+        return f'      <EntityKeyList xmlns="{namespace}"/>\n'
+    key_namespace = in_scheme(ENTITY_KEY, scheme)
+    lines = [f'      <EntityKeyList xmlns="{namespace}">']
+    for key in keys:
+        lines.append(f'        <EntityKey xmlns="{key_namespace}">\n          <KeyData>')
+        lines.extend(
+            f"            <KeyField>\n              {_element('Field', field)}\n"
+            f"              {_element('Value', value)}\n            </KeyField>"
+            for field, value in key
+        )
+        lines.append("          </KeyData>\n        </EntityKey>")
+    lines.append("      </EntityKeyList>\n")
+    return "\n".join(lines)
+
+
+def _fault(namespace: str, code: str, text: str, lang: str, details: Sequence[Problem]) -> Iterator[str]:
+    yield f'      <Fault xmlns="{namespace}">\n        {_element("Code", code)}\n        <Reason>\n'
+    yield f'          <Text xml:lang="{_attribute(lang)}">{_text(text)}</Text>\n        </Reason>\n'
+    for problem in details:
+        yield "        <Detail>\n"
+        for name, value in (
+            ("Line", problem.line),
+            ("Column", problem.column),
+            ("Path", problem.path),
+            ("Found", problem.found),
+            ("Expected", problem.expected),
+            ("Text", problem.text),
+        ):
+            if value is not None:
+                yield f"          {_element(name, str(value))}\n"
+        yield "        </Detail>\n"
+    yield "      </Fault>\n"
+
+
+def _element(name: str, value: str) -> str:
+    return f"<{name}>{_text(value)}</{name}>" if value else f"<{name}/>"
+
+
+def _text(value: str) -> str:
+    value = clean(value, _MAX_VALUE).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return value.replace("\r", "&#13;")
+
+
+def _attribute(value: str) -> str:
+    return _text(value).replace('"', "&quot;").replace("\n", "&#10;").replace("\t", "&#9;")

@@ -1,0 +1,174 @@
+"""Tells what is wrong with a failed envelope: what was found, what was expected, where in the partner's file.
+
+Costs much more than the verdict and runs only after it. xmlschema finds the words; where it cannot (it disagrees
+with libxml2, stumbles over the document, or the document is large), libxml2's own are used.
+"""
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from lxml import etree
+
+from gateway.domain.problem import Problem
+from gateway.xml import words
+from gateway.xml.catalog import Catalog
+from gateway.xml.grammar import Grammar, is_large
+from gateway.xml.locate import Locator
+from gateway.xml.paths import find, local_name, path_of
+
+if TYPE_CHECKING:
+    from xmlschema import XMLSchemaValidationError
+
+MAX_PROBLEMS = 20
+_TAG_NAME = re.compile(rb"<[^!?/\s>][^\s/>]*")
+_LIBXML2_STEP = re.compile(r"/([^/\[]+)(?:\[(\d+)\])?")
+_ELEMENT = re.compile(r"Element '([^']*)'")
+FAR_YEAR = re.compile(r"\s*(?:-?\d{5,}|-\d{4})-\d\d-\d\d")
+"""A year outside 0001 to 9999."""
+_DATES = ("date", "dateTime")
+
+_Told = tuple[etree._Element, Problem]
+
+
+class Explainer:
+    """Finds words and places for what is wrong. One per process; remembers how far it read the last file."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._locator: Locator | None = None
+        self._file: tuple[int, ...] = ()
+        self._position = 0
+
+    def explain(
+        self, fd: int, encoding: str, position: int, envelope: etree._Element, problems: Sequence[Problem]
+    ) -> tuple[Problem, ...]:
+        """Return *problems* with line and column in the file behind *fd*, in document order.
+
+        Shape: `position` counts envelopes from 1; *envelope* is its tree; the path of a problem starts at the
+        Envelope or at a child of MessageParts. A problem whose element is missing gets the place of the nearest
+        element around it.
+        """
+        elements = [find(envelope, problem.path or "") for problem in problems]
+        wanted = set(elements)
+        numbers = {element: index for index, element in enumerate(envelope.iter("*")) if element in wanted}
+        places = self._walk(fd, encoding, position).places(position)
+        told: list[tuple[int, Problem]] = []
+        for problem, element in zip(problems, elements, strict=True):
+            number = numbers[element]
+            line, column = places[number] if number < len(places) else (None, None)
+            told.append((number, replace(problem, line=line, column=column)))
+        return tuple(problem for _, problem in sorted(told, key=lambda each: each[0]))
+
+    def describe(self, part: etree._Element, grammar: Grammar | None = None) -> tuple[Problem, ...]:
+        """Return what keeps a document from being valid: up to 20 problems in document order, without places.
+
+        *part* has failed the verdict of *grammar* (looked up when None); at least one problem is returned.
+        """
+        grammar = grammar or self._catalog.element(str(part.tag))
+        found: list[_Told] = []
+        if grammar is not None:
+            large = is_large(part)
+            if not large:
+                found = _by_xmlschema(grammar, part)
+            if not found:
+                found = _large(grammar, part) if large else _by_libxml2(grammar, part)
+        if not found:
+            text = f"{local_name(part)} does not follow its schema."
+            return (Problem(code=words.SCHEMA, text=text, path=path_of(part, part)),)
+        wanted = {element for element, _ in found}
+        order = {element: index for index, element in enumerate(part.iter("*")) if element in wanted}
+        found.sort(key=lambda each: order.get(each[0], 0))
+        return tuple(dict.fromkeys(problem for _, problem in found))[:MAX_PROBLEMS]
+
+    def _walk(self, fd: int, encoding: str, position: int) -> Locator:
+        """Return the locator of this file: the last one when it is still behind *position*, else a new one."""
+        status = os.fstat(fd)
+        file = (fd, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        if self._locator is None or self._file != file or position <= self._position:
+            self._locator = Locator(fd, encoding)
+        self._file, self._position = file, position
+        return self._locator
+
+
+def far_dates(grammar: Grammar, part: etree._Element) -> tuple[Problem, ...]:
+    """Return the dates of a valid document whose year no calendar here can hold, such as 99999999-01-01."""
+    found: list[etree._Element] = []
+
+    def note(element: object, declaration: object) -> None:
+        assert isinstance(element, etree._Element)
+        root = getattr(getattr(declaration, "type", None), "root_type", None)
+        if getattr(root, "local_name", None) in _DATES and FAR_YEAR.match(element.text or ""):
+            found.append(element)
+
+    _errors(grammar, part, note)
+    return tuple(words.beyond_range(element, part) for element in found[:MAX_PROBLEMS])
+
+
+def _by_xmlschema(grammar: Grammar, part: etree._Element) -> list[_Told]:
+    return [words.of_error(error, part) for error in _errors(grammar, part)]
+
+
+def _errors(
+    grammar: Grammar, part: etree._Element, note: Callable[[object, object], None] | None = None
+) -> Sequence["XMLSchemaValidationError"]:
+    """Return what xmlschema has against a document, nothing when it stumbles over it."""
+    schema = grammar.explaining
+    if schema is None:
+        return ()
+    from elementpath import ElementPathError  # noqa: PLC0415  # only a failed document pays for the imports
+    from xmlschema import XMLSchemaException  # noqa: PLC0415
+
+    try:
+        # the method, on a schema of ours, without hints: the functions of the package fetch what a document names
+        return list(schema.iter_errors(part, extra_validator=note, use_location_hints=False))
+    except (XMLSchemaException, ElementPathError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError):
+        return ()  # its own errors are many kinds; libxml2 has the verdict and finds words as well
+
+
+def _by_libxml2(grammar: Grammar, part: etree._Element) -> list[_Told]:
+    told = []
+    for entry in grammar.errors(part)[: 3 * MAX_PROBLEMS]:
+        element = _at(part, entry.path or "")
+        told.append((element, words.of_libxml2(entry.message, element, part)))
+    return told
+
+
+def _at(part: etree._Element, path: str) -> etree._Element:
+    """Return the element that libxml2 calls by `/*/*[2]/p:Name`, as far as it can be followed."""
+    current = part
+    for step in list(_LIBXML2_STEP.finditer(path))[1:]:
+        name, number = step[1], int(step[2] or 1)
+        children = (
+            child
+            for child in current.iterchildren("*")
+            if name == "*" or name == (f"{child.prefix}:" if child.prefix else "") + local_name(child)
+        )
+        child = next(islice(children, number - 1, None), None)
+        if child is None:
+            break
+        current = child
+    return current
+
+
+def _large(grammar: Grammar, part: etree._Element) -> list[_Told]:
+    """Let libxml2 parse the document once more, one start tag per line, so that the line tells the element."""
+    text = _TAG_NAME.sub(rb"\g<0>\n", etree.tostring(part, with_tail=False))
+    entries = grammar.streamed_errors(text)[: 3 * MAX_PROBLEMS]
+    lines = {entry.line for entry in entries}
+    elements = {line: element for line, element in enumerate(part.iter("*"), start=2) if line in lines}
+    told = []
+    for entry in entries:
+        last_begun = elements.get(entry.line)
+        if last_begun is None:
+            continue
+        about = _ELEMENT.match(entry.message)
+        element = last_begun
+        if about is not None:
+            around = (each for each in (last_begun, *last_begun.iterancestors()) if each.tag == about[1])
+            element = next(around, last_begun)
+        told.append((element, words.of_libxml2(entry.message, element, part)))
+    return told

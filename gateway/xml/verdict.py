@@ -1,0 +1,96 @@
+"""The verdict over one document: valid or not, fast; words only when it is not.
+
+Called once per message. libxml2 judges the subtree where it stands; nothing is copied.
+Source: reliability, sections 0 and 4.3; rulings, "Names and XML".
+"""
+
+import re
+
+from lxml import etree
+
+from gateway.domain.namespaces import BATCH_NAMESPACES, ENVELOPE_NAMESPACES, XSI, Scheme, canonical
+from gateway.domain.problem import Problem
+from gateway.domain.text import clean
+from gateway.xml.catalog import Catalog
+from gateway.xml.explain import Explainer, far_dates
+from gateway.xml.grammar import Grammar
+from gateway.xml.normalise import rewrite_scheme
+from gateway.xml.parse import document_parser
+from gateway.xml.paths import local_name, path_of
+from gateway.xml.words import SCHEMA
+
+UNKNOWN = "document.unknown"
+XSI_TYPE_FORBIDDEN = "xsi.type.forbidden"
+_XSI_TYPE = f"{{{XSI}}}type"
+_MAYBE_FAR = re.compile(r"-(?:(?<=\d{5}-)\d\d-\d\d|\d{4}-\d\d-\d\d)")
+"""A date with a year outside 0001 to 9999; begins with a plain character because that is ten times as fast."""
+
+
+class Checker:
+    """Judges documents by the schemas of a catalogue. One per process and set of schemas; not for threads."""
+
+    def __init__(self, catalog: Catalog, *, explain: bool = True) -> None:
+        self._catalog = catalog
+        self._explainer = Explainer(catalog) if explain else None
+        self._grammars: dict[str, Grammar] = {}
+        self.fingerprint: str | None = catalog.fingerprint
+        """Names the schemas that a document passed."""
+
+    def check(self, part: etree._Element) -> tuple[Problem, ...]:
+        """Return what is wrong with one child of MessageParts; empty when it is valid.
+
+        Shape: paths start at the document's root; no places in the file (`Explainer.explain` adds them).
+        Without *explain* one terse problem stands for all violations of the schema.
+        Raises: ConfigError when the document's schema does not compile, which `gateway check` finds.
+        """
+        tag = str(part.tag)
+        grammar = self._grammars.get(tag)
+        if grammar is None:
+            grammar = self._catalog.element(tag)
+            if grammar is None:
+                return (_unknown(part),)
+            self._grammars[tag] = grammar
+        if part.get(_XSI_TYPE) is not None:
+            return (_typed(part),)
+        if grammar.valid(part):
+            # dates beyond the calendar are rare: only a text that may hold one pays for the types
+            text = etree.tostring(part, method="text", encoding="unicode")
+            return () if _MAYBE_FAR.search(text) is None else far_dates(grammar, part)
+        return self._failed(part, grammar)
+
+    def _failed(self, part: etree._Element, grammar: Grammar) -> tuple[Problem, ...]:
+        unified = _in_one_scheme(part)
+        if unified is not None:
+            return self.check(unified)
+        if self._explainer is None:
+            text = f"{local_name(part)} does not follow its schema."
+            return (Problem(code=SCHEMA, text=text, path=path_of(part, part)),)
+        return self._explainer.describe(part, grammar)
+
+
+def _unknown(part: etree._Element) -> Problem:
+    """Say that no schema declares the document, and why it may look as if one did."""
+    namespace = str(part.tag)[1:].rpartition("}")[0] if str(part.tag).startswith("{") else ""
+    name = local_name(part)
+    if not namespace:
+        text = f'{name} has no namespace (xmlns=""); write the namespace of its schema on it.'
+    elif canonical(namespace) in (*ENVELOPE_NAMESPACES, *BATCH_NAMESPACES):
+        text = f"{name} cannot stand inside a message; send it as a message of its own."
+    else:
+        text = f"No schema declares the document {name} in the namespace {namespace}."
+    return Problem(code=UNKNOWN, text=clean(text, 1000), path=path_of(part, part), found=clean(str(part.tag), 200))
+
+
+def _typed(part: etree._Element) -> Problem:
+    text = f"{local_name(part)} carries xsi:type, which is not allowed on the root of a document; remove it."
+    found = clean(part.get(_XSI_TYPE) or "", 200)
+    return Problem(code=XSI_TYPE_FORBIDDEN, text=text, path=path_of(part, part), found=found)
+
+
+def _in_one_scheme(part: etree._Element) -> etree._Element | None:
+    """Return a copy in canonical namespaces of a document that mixes http and https, None when it does not."""
+    forms = {canonical(str(each.tag)) == each.tag for each in part.iter("*")}
+    if len(forms) == 1:
+        return None
+    text = rewrite_scheme(etree.tostring(part, encoding="unicode", with_tail=False), Scheme.HTTP)
+    return etree.fromstring(text, document_parser())
