@@ -195,6 +195,22 @@ def read_small(folder: Folder, name: bytes, limit: int = 4096) -> bytes | None:
         return None
 
 
+def try_move(source: Path, target: Path, name: bytes) -> None:
+    """Write, flush, move and remove a file of that name, as a test. Raises: OSError; nothing is left behind."""
+    with opened(source) as here, opened(target) as there:
+        fd = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=here.fd)
+        left = here
+        try:
+            os.fsync(fd)
+            rename_new(name, here.fd, name, there.fd)
+            left = there
+            os.fsync(there.fd)
+            os.fsync(here.fd)
+        finally:
+            os.close(fd)
+            os.unlink(name, dir_fd=left.fd)
+
+
 class FileOps:
     """The changing steps; *recorder* is told each one after it happened."""
 
@@ -299,6 +315,12 @@ class FileOps:
             for op in ("create", "write", "fsync"):
                 self._recorder(Operation(op, f"{folder}/{os.fsdecode(name)}"))
         reach("settle.reason_written")
+
+    def mark_staging(self, staging: Folder, name: bytes) -> None:
+        """Put our mark into a staging folder; the flush of the first group makes it durable."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        os.close(os.open(name, flags, 0o600, dir_fd=staging.fd))
+        self._record("create", staging, name)
 
     def write_staged(self, staging: Folder, name: bytes, content: bytes, *, group: int | None, flush: bool) -> None:
         """Write a new file where the partner cannot see it; *flush* makes its content durable at once.

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from enum import StrEnum
+from pathlib import Path
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _RENAME_NOREPLACE = 1
@@ -54,6 +55,18 @@ def file_system(fd: int) -> str | None:
     if _LIBC.fstatfs(fd, buffer) != 0:
         return None
     return _FILE_SYSTEMS.get(ctypes.c_long.from_buffer(buffer).value & 0xFFFFFFFF)
+
+
+def file_system_at(path: Path) -> str | None:
+    """Return the name of the file system that holds the folder *path*, None when it is unknown to us."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return file_system(fd)
+    finally:
+        os.close(fd)
 
 
 def tells_writers(fd: int) -> bool:

@@ -1,0 +1,198 @@
+"""Can the folders of a port be used? Asked by `gateway check` and at every start; answers are sentences.
+
+Source: reliability reference 5.1 and 3.6.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from adapters.file.errors import Place, unavailable
+from adapters.file.fsops import try_move
+from adapters.file.kernel import file_system_at
+from adapters.file.settings import FileReceiveSettings, FileSendSettings
+
+_HARDLINKS = Path("/proc/sys/fs/protected_hardlinks")
+_REMOTE = "Changes made elsewhere give no events (set force_polling) and all files may seem to have one owner."
+_WARNINGS = {
+    "nfs": f"NFS: {_REMOTE} A crash of its server may undo what was promised unless it exports with sync.",
+    "cifs": f"a Windows share: {_REMOTE} Whether a flush reaches its disk is up to its server.",
+    "smb2": f"a Windows share: {_REMOTE} Whether a flush reaches its disk is up to its server.",
+    "smb": f"a Windows share: {_REMOTE} Whether a flush reaches its disk is up to its server.",
+    "9p": f"a share of the host: {_REMOTE} Whether a flush reaches its disk is up to the host.",
+    "fuse": "a FUSE file system: whether a flush reaches a disk and a rename is one step is up to its program.",
+    "overlay": "a container's own layer: what it holds is gone with the container. Mount a volume there.",
+    "tmpfs": "memory: everything in it is gone after a restart of the machine.",
+    "vfat": "FAT: it has no owners and no journal; a power loss may damage it.",
+    "exfat": "exFAT: it has no owners and no journal; a power loss may damage it.",
+}
+
+
+class Severity(StrEnum):
+    """Whether a port can run with a finding."""
+
+    ERROR = "error"  # it cannot
+    WARNING = "warning"  # it can, with less than is promised
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing about a folder that somebody should know; `setting` is what to change."""
+
+    severity: Severity
+    setting: str
+    text: str
+
+
+def check_receive(settings: FileReceiveSettings, *, make: bool = False) -> Sequence[Finding]:
+    """Check the folders of an inbound port; with *make* missing ones are made (ours with mode 0700)."""
+    inbound, work = settings.inbound_place, settings.work_place
+    own = [work, settings.archive_place, settings.error_place]
+    findings = [
+        *_each_folder([inbound], 0o770, make=make),
+        *_each_folder(own, 0o700, make=make),
+        *_apart(inbound, own),
+        *_one_file_system(inbound, own),
+        *_kinds(inbound),
+        *_private(own),
+        *_hard_links(inbound),
+    ]
+    if not _errors(findings) and inbound.path.is_dir():
+        for place in own:
+            findings += _self_test(inbound, place)
+    return findings
+
+
+def check_send(settings: FileSendSettings, *, make: bool = False) -> Sequence[Finding]:
+    """Check the folders of an outbound address; with *make* missing ones are made (staging with mode 0700)."""
+    staging = settings.staging_place
+    targets = [settings.outbound_place]
+    if settings.faults is not None and settings.faults != settings.outbound:
+        targets.append(settings.target_place(".fault.xml"))
+    findings = [*_each_folder(targets, 0o770, make=make), *_each_folder([staging], 0o700, make=make)]
+    for target in targets:
+        findings += [*_apart(target, [staging]), *_one_file_system(target, [staging]), *_kinds(target)]
+    findings += _private([staging])
+    if not _errors(findings):
+        for target in targets:
+            if target.path.is_dir():
+                findings += _self_test(staging, target)
+    return findings
+
+
+def _error(place: Place, text: str) -> Finding:
+    return Finding(severity=Severity.ERROR, setting=place.setting, text=text)
+
+
+def _warning(place: Place, text: str) -> Finding:
+    return Finding(severity=Severity.WARNING, setting=place.setting, text=text)
+
+
+def _errors(findings: Sequence[Finding]) -> bool:
+    return any(finding.severity is Severity.ERROR for finding in findings)
+
+
+def _each_folder(places: Sequence[Place], mode: int, *, make: bool) -> Iterator[Finding]:
+    """Each is a folder, itself and not by a link, that we may read, write and enter; or it can be made."""
+    for place in places:
+        try:
+            if make and not os.path.lexists(place.path):
+                place.path.mkdir(mode=mode, parents=True)
+            yield from _usable(place)
+        except OSError as error:
+            yield _error(place, f"{unavailable(error, place).message}")
+
+
+def _usable(place: Place) -> Iterator[Finding]:
+    path = place.path
+    if path.is_symlink():
+        yield _error(place, f"{path} is a symbolic link. Set {place.setting} to {path.resolve()} itself.")
+    elif not path.exists():
+        parent = _nearest(path)
+        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+            yield _error(place, f"{path} does not exist and cannot be made in {parent}. Change {place.setting}.")
+    elif not path.is_dir():
+        yield _error(place, f"{path} is not a folder. Change {place.setting}.")
+    elif not os.access(path, os.R_OK | os.W_OK | os.X_OK):
+        yield _error(
+            place, f"The gateway's account may not read, write and rename in {path} ({place.setting}). Grant it that."
+        )
+
+
+def _nearest(path: Path) -> Path:
+    """Return the folder itself or the nearest ancestor that exists."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return path
+
+
+def _apart(partner: Place, own: Sequence[Place]) -> Iterator[Finding]:
+    """Our folders are never inside a partner's folder, nor the other way round."""
+    theirs = partner.path.resolve()
+    for place in own:
+        ours = place.path.resolve()
+        if ours == theirs or ours.is_relative_to(theirs) or theirs.is_relative_to(ours):
+            yield _error(
+                place,
+                f"{place.path} ({place.setting}) and {partner.path} ({partner.setting}) are one folder or lie in "
+                f"each other. Set {place.setting} to a folder that partners cannot reach.",
+            )
+
+
+def _one_file_system(partner: Place, own: Sequence[Place]) -> Iterator[Finding]:
+    device = _device(partner.path)
+    for place in own:
+        ours = _device(place.path)
+        if device is not None and ours is not None and ours != device:
+            yield _error(
+                place,
+                f"{place.path} is on another file system than {partner.path}, so files cannot be moved between "
+                f"them at one stroke. Set {place.setting} to a folder beside {partner.path}, where partners "
+                "cannot reach it.",
+            )
+
+
+def _device(path: Path) -> int | None:
+    try:
+        return _nearest(path).stat().st_dev
+    except OSError:
+        return None
+
+
+def _kinds(partner: Place) -> Iterator[Finding]:
+    kind = file_system_at(_nearest(partner.path))
+    if kind in _WARNINGS:
+        yield _warning(partner, f"{partner.path} ({partner.setting}) is on {_WARNINGS[kind]}")
+
+
+def _private(own: Sequence[Place]) -> Iterator[Finding]:
+    for place in own:
+        if place.path.is_dir() and place.path.stat().st_mode & 0o077:
+            yield _warning(
+                place, f"{place.path} ({place.setting}) can be entered by other accounts. Run chmod 700 on it."
+            )
+
+
+def _hard_links(inbound: Place) -> Iterator[Finding]:
+    try:
+        protected = _HARDLINKS.read_text().strip() == "1"
+    except OSError:
+        return
+    if not protected:
+        yield _warning(
+            inbound,
+            "Anybody may link a colleague's file into the inbound folder, and such files are refused. "
+            "Set the kernel parameter fs.protected_hardlinks to 1.",
+        )
+
+
+def _self_test(source: Place, target: Place) -> Iterator[Finding]:
+    """Do once what every file goes through: write, flush, move, flush."""
+    name = f".gateway-check-{secrets.token_hex(8)}".encode()
+    try:
+        try_move(source.path, target.path, name)
+    except OSError as error:
+        yield _error(target, unavailable(error, target, source).message)

@@ -1,0 +1,194 @@
+"""Staging and publishing: written where the partner cannot see it, promised by the store, shown by one rename.
+
+The absence of a promised staged file is the proof that it was published; so nothing here ever removes a
+promised file but the rename, and absence is only believed in the very folder the file was staged in.
+Everything blocks and runs in one thread. Source: reliability reference 5.3, steps S1, S3 and S4.
+"""
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+
+from adapters.file.errors import AWAY, FULL, Place, folder_errors, unavailable
+from adapters.file.fsops import FileOps, Folder, opened, scan, status_of
+from adapters.file.settings import FileSendSettings
+from gateway.domain.delivery import Outgoing, Promise
+from gateway.domain.errors import AdapterUnavailable, GatewayError
+
+STAGING_MARK = b".gateway-staging"
+"""Lies in every staging folder we have used: an empty mount point in its place does not have it."""
+
+FEW_FILES = 4
+"""Up to here each file is flushed by itself; above, one syncfs flushes the group.
+
+Measured on ext4, 1.5 kB files, per file, folder flush included: 500 files 284 µs with fsync each, 461 µs with
+fsync in four threads, 194 µs with syncfs; 32 files 239 and 69 µs; 4 files 226 and 131 µs; a single file 541 and
+646 µs. The other side of syncfs is that it also waits for what others have written to that file system, which
+is not worth it for a few files.
+"""
+
+Results = list[GatewayError | None]
+
+
+def stage_wave(ops: FileOps, settings: FileSendSettings, files: Sequence[Outgoing]) -> Results:
+    """Write all files and make them durable together; a file that could not be is removed, its entry says why.
+
+    A failed flush is never tried again on the same file: the caller comes back with a new staged name.
+    """
+    place = settings.staging_place
+    with folder_errors(place), opened(settings.staging) as staging:
+        if status_of(staging, STAGING_MARK) is None:
+            ops.mark_staging(staging, STAGING_MARK)
+        few = len(files) <= FEW_FILES
+        results = _write(ops, settings, staging, files, flush=few)
+        if not few and None in results:
+            _flush_group(ops, place, staging, files, results)
+        if None in results:
+            try:
+                ops.flush_folder(staging, "stage")
+            except OSError as error:
+                for number, file in enumerate(files):
+                    if results[number] is None:
+                        results[number] = unavailable(error, place)
+                        _remove(ops, staging, file)
+    return results
+
+
+def _write(
+    ops: FileOps, settings: FileSendSettings, staging: Folder, files: Sequence[Outgoing], *, flush: bool
+) -> Results:
+    place = settings.staging_place
+    groups = {path: _group_for(staging, path) for path in {settings.target_place(f.final_name).path for f in files}}
+    results: Results = []
+    hopeless: OSError | None = None
+    for file in files:
+        if hopeless is not None:
+            results.append(unavailable(hopeless, place))
+            continue
+        group = groups[settings.target_place(file.final_name).path]
+        try:
+            ops.write_staged(staging, file.staged_name.encode(), file.content, group=group, flush=flush)
+        except FileExistsError:
+            # not ours to remove: it may be promised
+            results.append(_taken(place, file.staged_name))
+        except OSError as error:
+            _remove(ops, staging, file)
+            results.append(unavailable(error, place))
+            if error.errno in FULL | AWAY:
+                hopeless = error
+        else:
+            results.append(None)
+    return results
+
+
+def _flush_group(ops: FileOps, place: Place, staging: Folder, files: Sequence[Outgoing], results: Results) -> None:
+    try:
+        ops.sync_staged(staging)
+    except OSError:
+        # somebody's file on this file system failed, or there is no such call: ask for each of ours
+        for number, file in enumerate(files):
+            if results[number] is not None:
+                continue
+            try:
+                ops.fsync_staged(staging, file.staged_name.encode())
+            except OSError as error:
+                results[number] = unavailable(error, place)
+                _remove(ops, staging, file)
+
+
+def _remove(ops: FileOps, staging: Folder, file: Outgoing) -> None:
+    # what cannot be removed now is found by `staged` later: no promise will ever name it
+    with suppress(OSError):
+        ops.unlink(staging, file.staged_name.encode(), "stage")
+
+
+def _group_for(staging: Folder, target: os.PathLike[str]) -> int | None:
+    """Return the group to give to files for *target*, None when they get it by themselves."""
+    try:
+        group = os.stat(target).st_gid  # noqa: PTH116  only asked for its group
+    except OSError:
+        return None
+    own = os.fstat(staging.fd)
+    natural = own.st_gid if own.st_mode & 0o2000 else os.getegid()
+    return None if group == natural else group
+
+
+def publish_wave(ops: FileOps, settings: FileSendSettings, promises: Sequence[Promise]) -> Results:
+    """Rename promised files to their final names, then flush the folders; what is gone was published before.
+
+    Folders are flushed for those as well: the process that renamed them may have died before its flush.
+    """
+    results: Results = [None] * len(promises)
+    places = [settings.target_place(promise.final_name) for promise in promises]
+    with folder_errors(settings.staging_place), opened(settings.staging) as staging:
+        for place in sorted(set(places), key=lambda each: each.path):
+            numbers = [number for number, its in enumerate(places) if its == place]
+            try:
+                with folder_errors(place, settings.staging_place), opened(place.path) as target:
+                    for number in numbers:
+                        results[number] = _publish(ops, settings, staging, target, place, promises[number])
+                    if any(results[number] is None for number in numbers):
+                        ops.flush_folder(target, "publish.outbound")
+            except AdapterUnavailable as error:
+                for number in numbers:
+                    results[number] = results[number] or error
+        if None in results:
+            ops.flush_folder(staging, "publish.staging")
+    return results
+
+
+def _publish(
+    ops: FileOps, settings: FileSendSettings, staging: Folder, target: Folder, place: Place, promise: Promise
+) -> GatewayError | None:
+    try:
+        if ops.publish(staging, promise.staged_name.encode(), target, promise.final_name.encode()):
+            return None
+        if not _absence_counts(staging, target):
+            return AdapterUnavailable(
+                f"The folder {settings.staging} ({settings.staging_place.setting}) is not the one in which "
+                f"{promise.final_name} was prepared: it lacks the file {STAGING_MARK.decode()} or lies on another "
+                "file system than the outbound folder. Mount the right one, or restore it.",
+                code="address.other-staging",
+                port=settings.port,
+                folder=str(settings.staging),
+                setting=settings.staging_place.setting,
+            )
+    except FileExistsError:
+        return _taken(place, promise.final_name)
+    except OSError as error:
+        return unavailable(error, place, settings.staging_place)
+    return None
+
+
+def _absence_counts(staging: Folder, target: Folder) -> bool:
+    """Return whether a missing staged file proves anything: this is the folder that we staged in.
+
+    A staging file system that is not mounted looks like a folder where everything was published.
+    """
+    same = os.fstat(staging.fd).st_dev == os.fstat(target.fd).st_dev
+    return same and status_of(staging, STAGING_MARK) is not None
+
+
+def _taken(place: Place, name: str) -> AdapterUnavailable:
+    return AdapterUnavailable(
+        f"{place.path} already holds a file named {name}, which is never overwritten. Move that file away.",
+        code="address.name-taken",
+        port=place.port,
+        folder=str(place.path),
+        setting=place.setting,
+        file=name,
+    )
+
+
+def discard_wave(ops: FileOps, settings: FileSendSettings, staged_names: Sequence[str]) -> None:
+    """Remove staged files that no promise names."""
+    with folder_errors(settings.staging_place), opened(settings.staging) as staging:
+        for name in staged_names:
+            ops.unlink(staging, name.encode(), "stage")
+
+
+def staged_names(settings: FileSendSettings) -> list[str]:
+    """List the staging folder, sorted, without our mark."""
+    with folder_errors(settings.staging_place), opened(settings.staging) as staging:
+        names = [name for part in scan(staging) for name, _ in part if not name.startswith(b".")]
+    return sorted(os.fsdecode(name) for name in names)
