@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import structlog
 
-from gateway.config.models import Level, LogFormat, Settings
+from gateway.config.models import Level, LogFormat, Logging, Settings
 from gateway.runtime.visible import visible, visible_lines
 
 LONGEST_VALUE: Final = 2000
@@ -31,20 +31,17 @@ _WHOLE: Final = frozenset({"exception", "stack"})
 Event = MutableMapping[str, Any]
 
 
-def configure(
-    level: Level = Level.INFO,
-    log_format: LogFormat = LogFormat.AUTO,
-    *,
-    secrets: Iterable[str] = (),
-    stream: TextIO | None = None,
+def configure_logs(
+    settings: Logging, secrets: Iterable[str] = (), *, stream: TextIO | None = None, terminal: bool | None = None
 ) -> None:
-    """Set up logging for this process: to *stream* (default: standard error), from *level* on.
+    """Set up logging for this process, to *stream* (default: standard error); again replaces what was set up.
 
-    *secrets* are masked wherever they would appear, in error texts and tracebacks too.
+    *secrets* are masked wherever they would appear, in error texts and tracebacks too; see `secrets_of`.
+    *terminal* says whether a person reads the stream (default: ask it).
     """
     target = sys.stderr if stream is None else stream
-    on_terminal = target.isatty()
-    as_json = log_format is LogFormat.JSON or (log_format is LogFormat.AUTO and not on_terminal)
+    on_terminal = target.isatty() if terminal is None else terminal
+    as_json = settings.format is LogFormat.JSON or (settings.format is LogFormat.AUTO and not on_terminal)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -56,7 +53,7 @@ def configure(
             if as_json
             else structlog.dev.ConsoleRenderer(colors=on_terminal, exception_formatter=structlog.dev.plain_traceback),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[settings.level]),
         logger_factory=structlog.PrintLoggerFactory(target),
         cache_logger_on_first_use=False,  # a reload may change the level
     )
