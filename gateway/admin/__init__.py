@@ -1,1 +1,1 @@
-"""gateway/admin"""
+"""What people may ask of a gateway, whichever front end they use."""

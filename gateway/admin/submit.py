@@ -1,0 +1,188 @@
+"""Put files into an inbound folder the way partners should: complete before they are visible. And wait for answers."""
+
+import asyncio
+import os
+import secrets
+import shutil
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+from adapters.file.kernel import rename_new
+from adapters.file.names import DONE_SUFFIX, matcher
+from gateway.admin.messages import document_text
+from gateway.admin.references import NotFound, known_port
+from gateway.config.models import PortFolders, Settings
+from gateway.domain.errors import AdapterUnavailable, GatewayError
+from gateway.domain.ids import PortName
+from gateway.store.message_reports import AnswerRow, FileProgress, answers_to_file, progress_of_file
+from gateway.store.open import Store
+from gateway.store.reports import DeliveryRow, find_delivery
+
+POLL_SECONDS: Final = 0.1
+_MOST_NAMES: Final = 1000
+
+
+class NotAccepted(GatewayError):
+    """A file that the port would not take is not put there."""
+
+    code = "submit.refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submission:
+    """A file that lies in the inbound folder now, under a name of its own."""
+
+    source: Path
+    port: PortName
+    target: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """A response or fault. `path` is where it was put; `text` its content, also when the partner took it already."""
+
+    position: int
+    request_message_id: UUID
+    message_id: UUID
+    is_fault: bool
+    outcome: str | None
+    path: Path | None
+    text: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reception:
+    """What became of a submitted file; `delivery` is None and `done` False when the time was over first."""
+
+    submission: Submission
+    delivery: DeliveryRow | None
+    progress: FileProgress | None
+    answers: Sequence[Answer]
+    done: bool
+
+    @property
+    def good(self) -> bool:
+        """True when every request of the file succeeded."""
+        return self.done and self.progress is not None and self.progress.stuck == 0 and not self._faulty
+
+    @property
+    def _faulty(self) -> bool:
+        return any(answer.is_fault for answer in self.answers)
+
+
+def check_target(settings: Settings, port: str) -> PortName:
+    """Return the port that files may be submitted to.
+
+    Raises: NotFound for an unknown port, NotAccepted for an inactive one.
+    """
+    name = known_port(settings, port)
+    if name is None:
+        raise NotFound("name a port")
+    if not settings.ports[name].active:
+        raise NotAccepted(f"the port {name} is not active: its folders are left alone")
+    return name
+
+
+def place_file(settings: Settings, port: PortName, source: Path, *, avoid: Collection[str] = ()) -> Submission:
+    """Copy *source* into the inbound folder under a hidden name, make it durable, rename it; blocks.
+
+    Rule: the file keeps its name; when that is taken or in *avoid*, a number is added. Nothing is ever overwritten.
+    Raises: NotAccepted when the port takes no file of this name; AdapterUnavailable when the folder cannot be used.
+    """
+    receive = settings.ports[port].receive
+    if not matcher(receive.pattern)(os.fsencode(source.name)):
+        raise NotAccepted(
+            f"the port {port} takes files named {receive.pattern} that are not hidden or temporary, not {source.name!a}"
+        )
+    if not source.is_file():
+        raise NotAccepted(f"{source} is not a file")
+    try:
+        target = _copy_in(source, receive.folder, avoid)
+        if receive.done_marker:
+            (target.parent / os.fsdecode(os.fsencode(target.name) + DONE_SUFFIX)).touch()
+    except OSError as error:
+        hint = "; the gateway makes it when it starts" if not receive.folder.exists() else ""
+        raise AdapterUnavailable(
+            f"{source} cannot be put into {receive.folder}: {error.strerror or error}{hint}", port=port
+        ) from error
+    return Submission(source=source, port=port, target=target)
+
+
+async def wait_for_answers(
+    store: Store, settings: Settings, submission: Submission, *, since: datetime, seconds: float, limit: int = 1000
+) -> Reception:
+    """Wait until everything that came of a file is finished or needs an operator, at most *seconds*.
+
+    *since* is the database's clock before the file was submitted; at most *limit* answers are returned.
+    """
+    name = os.fsencode(submission.target.name)
+    delivery: DeliveryRow | None = None
+    progress: FileProgress | None = None
+    try:
+        async with asyncio.timeout(seconds):
+            while progress is None or not progress.settled:
+                delivery = delivery or await find_delivery(store, submission.port, name, since)
+                progress = None if delivery is None else await progress_of_file(store, delivery.claim_id)
+                if progress is None or not progress.settled:
+                    await asyncio.sleep(POLL_SECONDS)
+    except TimeoutError:
+        done = False
+    else:
+        done = True
+    rows = [] if delivery is None else await answers_to_file(store, delivery.claim_id, limit=limit)
+    folders = settings.port_folders(submission.port)
+    answers = [_answer(row, folders) for row in rows]
+    return Reception(submission=submission, delivery=delivery, progress=progress, answers=answers, done=done)
+
+
+def _answer(row: AnswerRow, folders: PortFolders) -> Answer:
+    folder = folders.faults if row.is_fault else folders.outbound
+    return Answer(
+        position=row.position,
+        request_message_id=row.request_message_id,
+        message_id=row.message_id,
+        is_fault=row.is_fault,
+        outcome=row.outcome,
+        path=folder / row.file_name if folder is not None and row.file_name and row.outcome == "sent" else None,
+        text=document_text(row.content),
+    )
+
+
+def _copy_in(source: Path, folder: Path, avoid: Collection[str]) -> Path:
+    hidden = folder / f".{secrets.token_hex(8)}.part"
+    try:
+        with source.open("rb") as reading, hidden.open("xb") as writing:
+            shutil.copyfileobj(reading, writing, 1_000_000)
+            writing.flush()
+            os.fsync(writing.fileno())
+        return _publish(hidden, [name for name in _names(source) if name not in avoid])
+    except BaseException:
+        hidden.unlink(missing_ok=True)
+        raise
+
+
+def _publish(hidden: Path, names: Sequence[str]) -> Path:
+    """Give a complete file the first free name, durably."""
+    folder = hidden.parent
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for name in names:
+            try:
+                rename_new(os.fsencode(hidden.name), descriptor, os.fsencode(name), descriptor)
+            except FileExistsError:
+                continue
+            os.fsync(descriptor)
+            return folder / name
+    finally:
+        os.close(descriptor)
+    raise FileExistsError(f"{_MOST_NAMES} files of this name are there already")
+
+
+def _names(source: Path) -> Iterator[str]:
+    yield source.name
+    for number in range(2, _MOST_NAMES):
+        yield f"{source.stem}-{number}{source.suffix}"
