@@ -41,10 +41,11 @@ class Databases:
 
     def clone(self) -> str:
         """Make a fresh, migrated database and return its name."""
-        name = f"test_{next(self._numbers)}"
-        statement = f"CREATE DATABASE {name} TEMPLATE {DATABASE} STRATEGY file_copy"
-        self._run(self._maker.execute(statement)).result()
-        return name
+        return self._create(DATABASE)
+
+    def create_empty(self) -> str:
+        """Make a database without tables and return its name."""
+        return self._create("template0")
 
     def drop(self, name: str) -> None:
         """Remove a database, whoever is still connected to it; done beside the next test."""
@@ -59,6 +60,12 @@ class Databases:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    def _create(self, template: str) -> str:
+        name = f"test_{next(self._numbers)}"
+        statement = f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy"
+        self._run(self._maker.execute(statement)).result()
+        return name
 
     def _run(self, work: Coroutine[Any, Any, Result]) -> Future[Result]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
