@@ -16,7 +16,7 @@ from gateway.config.models import Settings
 from gateway.contracts.task import TaskHandler
 from gateway.domain.ids import PortName
 from gateway.domain.states import Direction
-from gateway.runtime.logs import configure_logs
+from gateway.runtime import logs
 from gateway.runtime.plugins import build_registry
 from gateway.runtime.ports import open_port
 from gateway.runtime.reload import follow_configuration
@@ -30,6 +30,7 @@ from gateway.stages.trouble import Trouble
 from gateway.store.leases import start_incarnation, stop_incarnation
 from gateway.store.listen import Listener
 from gateway.store.open import Store, open_store
+from gateway.store.outbound import promised_names
 from gateway.store.ports import insert_run
 from gateway.xml.pool import XmlPool
 
@@ -106,10 +107,9 @@ class Gateway:
         self.job.wake(_PLACES[direction])
 
     async def _listen(self) -> None:
-        async with Listener(self._store, lambda _: self._wake_all()) as listener:
-            await listener.run()
+        await Listener(self._store.url, self._store.queries, self._hinted).run(self._stopping)
 
-    def _wake_all(self) -> None:
+    def _hinted(self, _: str | None) -> None:
         for place in range(3):
             self.job.wake(place)
 
@@ -124,8 +124,6 @@ class Gateway:
 
     async def _clean_staging(self, name: PortName) -> None:
         """Remove staged files that no promise names: their attempt ended before the promise."""
-        from gateway.store.outbound import promised_names
-
         port = self._ports.by_name[name]
         assert port.send is not None
         with suppress(OSError):
@@ -147,7 +145,7 @@ class Gateway:
         for name in kept.active_ports():
             if name in changes.changed or name not in was:
                 await self._open(name, kept, followers)
-        configure_logs(kept.logging)
+        logs.configure(kept.logging.level, kept.logging.format, secrets=logs.secrets_of(kept))
 
     async def _record(self, occurrence: Occurrence) -> None:
         await insert_run(
@@ -163,7 +161,7 @@ async def serve(config: Path, *, ready: asyncio.Event | None = None) -> None:
     """
     config = config.absolute()
     settings = await asyncio.to_thread(load, config, os.environ)
-    configure_logs(settings.logging)
+    logs.configure(settings.logging.level, settings.logging.format, secrets=logs.secrets_of(settings))
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
 

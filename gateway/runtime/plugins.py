@@ -1,6 +1,6 @@
 """Make services of settings; user code is imported here, once, before anything runs."""
 
-from gateway.config.models import DocumentService, PythonService, Settings
+from gateway.config.models import DocumentService, NumberSequence, PythonService, Settings
 from gateway.contracts.service import ServiceOperation
 from gateway.services.document import Create, DocumentKind, Numbering, Read
 from gateway.services.python import PythonOperation, load_handler
@@ -16,19 +16,21 @@ def build_registry(settings: Settings, sql: Queries) -> Registry:
     return Registry({name: _build(name, service, sql) for name, service in settings.services.items()})
 
 
+def _numbering(sequence: NumberSequence | None) -> Numbering | None:
+    if sequence is None:
+        return None
+    return Numbering(sequence=sequence.name, format=sequence.format, first=sequence.first, step=sequence.step)
+
+
 def _build(name: str, service: DocumentService | PythonService, sql: Queries) -> Service:
     operations: dict[str, ServiceOperation]
     match service:
         case DocumentService():
-            numbering = service.number_sequence
             kind = DocumentKind(
                 document=service.document,
                 entity=service.entity,
                 key=service.key,
-                numbering=numbering
-                and Numbering(
-                    sequence=numbering.name, format=numbering.format, first=numbering.first, step=numbering.step
-                ),
+                numbering=_numbering(service.number_sequence),
             )
             known: dict[str, ServiceOperation] = {"create": Create(kind, sql), "read": Read(kind, sql)}
             operations = {operation: known[operation] for operation in service.operations}

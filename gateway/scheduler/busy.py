@@ -13,6 +13,7 @@ import structlog
 
 from gateway.contracts.task import Tally, TaskContext, TaskHandler
 from gateway.domain.errors import StoreUnavailable
+from gateway.scheduler.lag import LagMeter
 
 log = structlog.get_logger()
 
@@ -35,7 +36,7 @@ class _Stream:
             await self._period.until(lambda: self.hint.is_set() or self._period.finished_before(self._place))
         finally:
             self.waiting = False
-        if self.hint.is_set():
+        if self.hint.is_set() and not self._period.stopping.is_set():
             self.hint.clear()
             return True
         return False
@@ -149,8 +150,6 @@ class EventJob:
         self._work.set()
         if self._period is not None:
             self._period.changed.set()
-            for stream in self._period.streams:
-                stream.hint.set()
 
     async def run(self) -> None:
         """Run one occurrence after another, each started by a hint, until a stop is asked for."""
@@ -172,6 +171,8 @@ class EventJob:
 
         period = self._period = _Period(len(self._tasks), self._stopping, over)
         error: str | None = None
+        lag = LagMeter()
+        meter = asyncio.create_task(lag.run(), name=f"{self._name}:lag")
         try:
             async with asyncio.TaskGroup() as group:
                 for place, (name, handler) in enumerate(self._tasks):
@@ -184,10 +185,11 @@ class EventJob:
             log.exception("run.failed", job=self._name, run_id=self._number)
         finally:
             self._period = None
+            meter.cancel()
         if any(stream.hint.is_set() for stream in period.streams) or over():
             self._work.set()  # hinted while closing: look again
         if not tally.idle or error:
-            await self._tell(started, tally, error)
+            await self._tell(started, tally, error, lag)
 
     async def _task(self, handler: TaskHandler, context: TaskContext, period: _Period, place: int) -> None:
         try:
@@ -196,13 +198,14 @@ class EventJob:
             period.streams[place].ended = True
             period.changed.set()
 
-    async def _tell(self, started: datetime, tally: Tally, error: str | None) -> None:
+    async def _tell(self, started: datetime, tally: Tally, error: str | None, lag: LagMeter) -> None:
         occurrence = Occurrence(
             job=self._name, started_at=started, ended_at=datetime.now(UTC), counts=dict(tally.counts), error=error
         )
         log.info(
             "run.ended", job=self._name, run_id=self._number, counts=occurrence.counts,
             duration_ms=round((occurrence.ended_at - started).total_seconds() * 1000),
+            loop_lag_ms=round(lag.longest * 1000),
         )  # fmt: skip
         try:
             await self._record(occurrence)

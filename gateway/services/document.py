@@ -15,7 +15,7 @@ from gateway.domain.namespaces import ENTITY_KEY_LIST
 from gateway.services.entity_document import complete_entity, count_entities, root_entities
 from gateway.store.entities import NewEntity, insert_entities, read_entities
 from gateway.store.sql import Queries
-from gateway.xml.keys import entity_keys
+from gateway.xml.keys import read_keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +145,7 @@ class Read:
         Raises: OperationRejected naming the first key that is of another field or does not exist.
         """
         kind = self._kind
-        keys = [self._key(key) for key in entity_keys(request.parts[0])]
+        keys = [self._key(key) for key in read_keys(request.parts[0])]
         kept = await read_entities(
             context.connection, self._sql, kind.document, request.partition, request.company, keys
         )

@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 from uuid import uuid4
 
 from gateway.contracts.service import Reply
-from gateway.domain.ids import MessageKey
+from gateway.domain.ids import MessageKey, format_message_id
 from gateway.domain.message import NewResponse, Work
 from gateway.domain.namespaces import MESSAGE_2011
 from gateway.stages.decide import Failed
 from gateway.stages.perform import Performed
 from gateway.stages.port import OpenPort
-from gateway.xml import answer
+from gateway.xml.answer import fault, response
+from gateway.xml.keys import build_keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +22,15 @@ class Draft:
 
     work: Work
     content: Reply | Failed
+
+
+class _Echoed(TypedDict):
+    """What an answer repeats of its request, and how it is written."""
+
+    conversation_id: str | None
+    company: str | None
+    partition_key: str | None
+    encoding: str
 
 
 def drafts_of(performed: Performed, port: OpenPort) -> list[Draft]:
@@ -45,29 +56,27 @@ def _build(draft: Draft, key: MessageKey, port: OpenPort) -> NewResponse:
     respond = port.settings.respond
     assert respond is not None
     work, message_id, is_fault = draft.work, uuid4(), isinstance(draft.content, Failed)
-    namespace = work.namespace or MESSAGE_2011
-    header = answer.AnswerHeader(
-        namespace=namespace,
-        message_id=message_id,
-        action=work.action or "",
-        request_message_id=work.message_id_sent or answer.own_id(work.message_id),
+    common = (
+        work.namespace or MESSAGE_2011,
+        message_id,
+        work.action or "",
+        work.message_id_sent or format_message_id(work.message_id),
+    )
+    echoed = _Echoed(
         conversation_id=work.conversation_id,
         company=work.company,
         partition_key=work.partition_key,
+        encoding=respond.encoding.value,
     )
     match draft.content:
         case Failed() as failed:
-            content = answer.fault(
-                header, failed.fault_code, failed.fault_text,
-                details=failed.failure.problems if respond.details else (), encoding=respond.encoding.value,
-            )  # fmt: skip
+            details = failed.failure.problems if respond.details else ()
+            content = fault(*common, failed.fault_code, failed.fault_text, details=details, **echoed)
         case Reply(keys_only=True) as reply:
-            content = answer.key_list(header, reply.entity_keys, encoding=respond.encoding.value)
+            content = response(*common, [build_keys(reply.entity_keys)], **echoed)
         case Reply() as reply:
-            content = answer.response(header, reply.parts, encoding=respond.encoding.value)
+            content = response(*common, reply.parts, **echoed)
     return NewResponse(
         key=key, request=work, port=port.name, message_id=message_id,
         file_name=port.name_response(work, message_id, is_fault), content=content, is_fault=is_fault,
     )  # fmt: skip
-
-
