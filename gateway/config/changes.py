@@ -43,9 +43,7 @@ def compare(old: Settings, new: Settings) -> Changes:
         added=tuple(PortName(name) for name in new.ports if name not in old.ports),
         removed=tuple(PortName(name) for name in old.ports if name not in new.ports),
         changed=tuple(
-            PortName(name)
-            for name in new.ports
-            if name in old.ports and (every_port or _port_differs(old, new, name))
+            PortName(name) for name in new.ports if name in old.ports and (every_port or _port_differs(old, new, name))
         ),
         at_once=tuple(name for name in AT_ONCE if _differs(old, new, name)),
         restart_needed=tuple(name for name in RESTART if _differs(old, new, name)),

@@ -114,6 +114,11 @@ class _Folder:
     owner: str | None
 
     @property
+    def rank(self) -> int:
+        """Say who was there first, where two use one folder: partners before the gateway."""
+        return 0 if self.kind == _INBOUND else 1 if self.kind in _PARTNERS else 2
+
+    @property
     def label(self) -> str:
         return f"{self.kind} of {'the gateway' if self.owner is None else 'port ' + self.owner}"
 
@@ -129,7 +134,7 @@ _AT_DATA: Path = ("data",)
 def _folders_do_not_overlap(settings: Settings) -> Iterator[Finding]:
     """Compare each folder with those it equals or lies in: sorted by parts, these are still open."""
     open_folders: list[_Folder] = []
-    for folder in sorted(_folders(settings), key=lambda folder: (folder.path.parts, folder.kind != _INBOUND)):
+    for folder in sorted(_folders(settings), key=lambda folder: (folder.path.parts, folder.rank)):
         while open_folders and not folder.path.is_relative_to(open_folders[-1].path):
             open_folders.pop()
         for outer in open_folders:

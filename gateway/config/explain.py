@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from gateway.config.models_services import SERVICE_KINDS
 from gateway.config.place import Document, Finding, Path, Value, starts_with_any, value_at
 from gateway.config.shape import fields, is_kind, places, section_at
 from gateway.config.suggest import did_you_mean
@@ -20,7 +21,6 @@ _WANTED = {
     "dict_type": "must be a mapping: keys with values, indented below",
     "model_type": "must be a mapping: keys with values, indented below",
     "tuple_type": "must be a list: entries below one another, each after '- '",
-    "service_kind": "needs a kind: document or python",
     "greater_than_equal": "must be at least {ge}",
     "greater_than": "must be more than {gt}",
     "less_than_equal": "must be at most {le}",
@@ -61,6 +61,8 @@ def _sentence(details: ErrorDetails, path: Path, document: Document) -> str:
         return _unknown_key(details)
     if kind == "value_error":
         return str(context["error"])
+    if kind == "service_kind":
+        return _service_kind(path, document)
     if kind in _WITHOUT_VALUE:
         return _WITHOUT_VALUE[kind]
     wanted = _WANTED[kind].format_map(context) if kind in _WANTED else details["msg"]
@@ -69,6 +71,16 @@ def _sentence(details: ErrorDetails, path: Path, document: Document) -> str:
     found = value_at(document.value, path)
     hint = did_you_mean(found, _choices(context)) if isinstance(found, str) else ""
     return f"{wanted}, found {_shown(found)}{hint}"
+
+
+def _service_kind(path: Path, document: Document) -> str:
+    service = value_at(document.value, path)
+    if not isinstance(service, dict):
+        return f"{_WANTED['model_type']}, found {_shown(service)}"
+    kind = service.get("kind")
+    secret = (*path, "kind") in document.substituted
+    hint = did_you_mean(kind, SERVICE_KINDS) if isinstance(kind, str) and not secret else ""
+    return f"needs a kind: {' or '.join(SERVICE_KINDS)}{hint}"
 
 
 def _choices(context: dict[str, Any]) -> list[str]:

@@ -116,9 +116,7 @@ def _can_go(value: Value, path: Path) -> bool:
 def _without(value: Value, paths: frozenset[Path], at: Path = ()) -> Value:
     """Return a copy of *value* that lacks what stands at *paths*; entries of lists become empty texts."""
     if isinstance(value, dict):
-        return {
-            key: _without(item, paths, (*at, key)) for key, item in value.items() if (*at, key) not in paths
-        }
+        return {key: _without(item, paths, (*at, key)) for key, item in value.items() if (*at, key) not in paths}
     if isinstance(value, list):
         return [
             "" if (*at, position) in paths else _without(item, paths, (*at, position))

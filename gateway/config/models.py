@@ -78,9 +78,7 @@ __all__ = [
 
 EMBEDDED = "embedded"
 _URL = re.compile(r"(?i:postgres(?:ql)?)://(?:[^/?#]+(?:[/?].*)?|/?[^/?#]*\?.*)")
-_URL_PASSWORD = re.compile(
-    r"(?<=://)(?P<user>[^:/?#@]*):.*@|(?P<option>[?&](?:ssl)?password=)[^&]*", re.IGNORECASE
-)
+_URL_PASSWORD = re.compile(r"(?<=://)(?P<user>[^:/?#@]*):.*@|(?P<option>[?&](?:ssl)?password=)[^&]*", re.IGNORECASE)
 
 
 class Level(StrEnum):
@@ -118,9 +116,7 @@ class Workers(Section):
 
     xml: Count = Field(default=2, ge=1, le=64, description="Processes that read and check XML.")
     threads: Count = Field(default=4, ge=1, le=256, description="Threads for file operations.")
-    chunk: Count = Field(
-        default=500, ge=1, le=10_000, description="Messages a stage takes and records at once."
-    )
+    chunk: Count = Field(default=500, ge=1, le=10_000, description="Messages a stage takes and records at once.")
 
 
 class GatewayJob(Section):
@@ -144,9 +140,7 @@ class Jobs(Section):
 class Logging(Section):
     """What the program writes about itself."""
 
-    level: Level = Field(
-        default=Level.INFO, description="Lowest level written: debug | info | warning | error."
-    )
+    level: Level = Field(default=Level.INFO, description="Lowest level written: debug | info | warning | error.")
     format: LogFormat = Field(
         default=LogFormat.AUTO, description="auto (console on a terminal, else json) | json | console."
     )
@@ -162,9 +156,7 @@ class Retention(Section):
         le=36_500,
         description="Days that finished messages are kept; also the window for duplicates.",
     )
-    exceptions_days: Count = Field(
-        default=90, ge=1, le=36_500, description="Days that the exception log is kept."
-    )
+    exceptions_days: Count = Field(default=90, ge=1, le=36_500, description="Days that the exception log is kept.")
 
 
 class Shutdown(Section):

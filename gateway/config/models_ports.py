@@ -83,8 +83,7 @@ def response_fields(pattern: str) -> tuple[tuple[str, str | None, str], ...]:
     """
     try:
         parts = [
-            (literal, field, spec or "", conversion)
-            for literal, field, spec, conversion in Formatter().parse(pattern)
+            (literal, field, spec or "", conversion) for literal, field, spec, conversion in Formatter().parse(pattern)
         ]
     except ValueError:
         raise ValueError("has a brace without its partner") from None
@@ -146,9 +145,7 @@ class Receive(Section):
         le=86_400,
         description="Seconds between two looks at the folder when no event comes.",
     )
-    after: After = Field(
-        default=After.ARCHIVE, description="Fate of a file once it is in the queue: archive | delete."
-    )
+    after: After = Field(default=After.ARCHIVE, description="Fate of a file once it is in the queue: archive | delete.")
     work: Location | None = Field(
         default=None,
         description="Folder for claimed files, on the inbound file system. Default: data/work/<port>.",
@@ -167,14 +164,10 @@ class Respond(Section):
     """The outbound folder of a port and how responses are written to it."""
 
     folder: Location = Field(description="Outbound folder: one file per response appears here, complete.")
-    faults: Location | None = Field(
-        default=None, description="Own folder for faults. Default: the outbound folder."
-    )
+    faults: Location | None = Field(default=None, description="Own folder for faults. Default: the outbound folder.")
     name: Annotated[Text, AfterValidator(_response_name)] = Field(
         default="{stem}.{position:06}.{response_id}.xml",
-        description="Name of a response file. Placeholders: "
-        + ", ".join(PLACEHOLDERS)
-        + "; must hold response_id.",
+        description="Name of a response file. Placeholders: " + ", ".join(PLACEHOLDERS) + "; must hold response_id.",
     )
     staging: Location | None = Field(
         default=None,
@@ -242,12 +235,8 @@ class Security(Section):
     trusted_intermediaries: tuple[Text, ...] = Field(
         default=(), description="Gateway users whose LogonAsUser counts; anybody else's is ignored."
     )
-    company: Text | None = Field(
-        default=None, description="The only company allowed in messages. Default: any."
-    )
-    partition: Text | None = Field(
-        default=None, description="The only partition allowed in messages. Default: any."
-    )
+    company: Text | None = Field(default=None, description="The only company allowed in messages. Default: any.")
+    partition: Text | None = Field(default=None, description="The only partition allowed in messages. Default: any.")
 
 
 class Limits(Section):
@@ -262,12 +251,8 @@ class Limits(Section):
         le=1_000_000_000,
         description="Size from which an envelope is refused, in bytes as received.",
     )
-    max_envelopes: Count = Field(
-        default=500_000, ge=1, le=10_000_000, description="Most envelopes in one file."
-    )
-    max_attributes: Count = Field(
-        default=100, ge=10, le=10_000, description="Most attributes on one element."
-    )
+    max_envelopes: Count = Field(default=500_000, ge=1, le=10_000_000, description="Most envelopes in one file.")
+    max_attributes: Count = Field(default=100, ge=10, le=10_000, description="Most attributes on one element.")
 
 
 class Port(Section):
@@ -276,9 +261,7 @@ class Port(Section):
     direction: Literal["inbound"] = Field(default="inbound", description="Requests come in: inbound.")
     active: Flag = Field(default=True, description="An inactive port leaves its folders alone.")
     receive: Receive = Field(description="Where requests come from.")
-    respond: Respond | None = Field(
-        default=None, description="Where responses go. Without it there are none."
-    )
+    respond: Respond | None = Field(default=None, description="Where responses go. Without it there are none.")
     operations: tuple[Text, ...] = Field(
         min_length=1,
         description="What partners may call: Service.operation, or Service.* for all of a service.",

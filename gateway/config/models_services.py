@@ -48,9 +48,7 @@ def _document(value: str) -> str:
     try:
         return _qualified(value)
     except ValueError:
-        raise ValueError(
-            "must be a document name such as SalesOrder, or be written {namespace}Name"
-        ) from None
+        raise ValueError("must be a document name such as SalesOrder, or be written {namespace}Name") from None
 
 
 def _namespace(value: str) -> str:
@@ -62,9 +60,7 @@ def _namespace(value: str) -> str:
 def _number_format(value: str) -> str:
     try:
         parts = [
-            (field, spec, conversion)
-            for _, field, spec, conversion in Formatter().parse(value)
-            if field is not None
+            (field, spec, conversion) for _, field, spec, conversion in Formatter().parse(value) if field is not None
         ]
     except ValueError:
         raise ValueError("has a brace without its partner") from None
@@ -93,9 +89,7 @@ class NumberSequence(Section):
     format: Annotated[Text, AfterValidator(_number_format)] = Field(
         default="{number}", description="How a number is written, such as SO-{number:06}."
     )
-    first: Count = Field(
-        default=1, ge=0, le=10**15, description="First number; counts only when the sequence is new."
-    )
+    first: Count = Field(default=1, ge=0, le=10**15, description="First number; counts only when the sequence is new.")
     step: Count = Field(default=1, ge=1, le=10**6, description="Distance between two numbers.")
 
 
@@ -103,9 +97,7 @@ class DocumentService(Section):
     """A built-in service that stores the documents of one schema; needs no code."""
 
     kind: Literal["document"] = Field(description="document: the built-in service for documents of a schema.")
-    namespaces: Namespaces = Field(
-        default=(SERVICES,), description="Namespaces of its actions; several are allowed."
-    )
+    namespaces: Namespaces = Field(default=(SERVICES,), description="Namespaces of its actions; several are allowed.")
     document: Annotated[Text, AfterValidator(_document)] = Field(
         description="Root of the document as {namespace}Name; a short name means the documented namespace."
     )
@@ -141,9 +133,7 @@ class PythonOperation(Section):
         default=True,
         description="All effects go through the database transaction it gets; needed by on_error: rollback.",
     )
-    idempotent: Flag = Field(
-        default=False, description="Refuse a MessageId that was processed before as a duplicate."
-    )
+    idempotent: Flag = Field(default=False, description="Refuse a MessageId that was processed before as a duplicate.")
     timeout_seconds: Seconds = Field(default=60.0, gt=0, le=3600, description="Seconds one call may take.")
 
     @model_validator(mode="before")
@@ -154,18 +144,14 @@ class PythonOperation(Section):
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """Describe both forms: the handler alone, or a mapping."""
-        return {
-            "anyOf": [{"type": "string", "description": "The handler, written module:object."}, handler(core)]
-        }
+        return {"anyOf": [{"type": "string", "description": "The handler, written module:object."}, handler(core)]}
 
 
 class PythonService(Section):
     """A service whose operations are Python functions or classes of your own."""
 
     kind: Literal["python"] = Field(description="python: operations are functions or classes of your own.")
-    namespaces: Namespaces = Field(
-        default=(SERVICES,), description="Namespaces of its actions; several are allowed."
-    )
+    namespaces: Namespaces = Field(default=(SERVICES,), description="Namespaces of its actions; several are allowed.")
     operations: Mapping[Word, PythonOperation] = Field(min_length=1, description="Operations by name.")
 
     @property

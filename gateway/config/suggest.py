@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from difflib import SequenceMatcher
 
 _LIKENESS = 0.7
+_SHORTEST_BEGINNING = 4
 
 
 def _plain(name: str) -> str:
@@ -13,17 +14,18 @@ def _plain(name: str) -> str:
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name most like *name*, or None when none is near.
 
-    Rule: case, '-' and '_' do not count; otherwise seven tenths must agree. Among equals the first in
-    alphabetical order wins.
+    Rule: case, '-' and '_' do not count; otherwise seven tenths must agree, or four letters that a known name
+    begins with. Among equals the first in alphabetical order wins.
     """
     wanted = _plain(name)
     matcher = SequenceMatcher(b=wanted, autojunk=False)
     best: tuple[float, str] | None = None
     for candidate in sorted(known):
-        matcher.set_seq1(_plain(candidate))
-        if matcher.real_quick_ratio() < _LIKENESS or matcher.quick_ratio() < _LIKENESS:
-            continue
-        ratio = matcher.ratio()
+        plain = _plain(candidate)
+        matcher.set_seq1(plain)
+        ratio = matcher.ratio() if matcher.quick_ratio() >= _LIKENESS else 0.0
+        if len(wanted) >= _SHORTEST_BEGINNING and plain.startswith(wanted):
+            ratio = max(ratio, _LIKENESS)
         if ratio >= _LIKENESS and (best is None or ratio > best[0]):
             best = (ratio, candidate)
     return best[1] if best else None

@@ -1,0 +1,170 @@
+"""Sections must fit together."""
+
+import pytest
+
+from tests.unit.config.conftest import Build, Told
+
+SERVICES = """
+services:
+  Doc: {kind: document, document: D, entity: E, key: K}
+  Py: {kind: python, operations: {safe: "m:a", lasting: {handler: "m:b", undoable: false}}}
+"""
+
+
+def port(name: str, receive: str, respond: str = "null", more: str = "") -> str:
+    return f"  {name}: {{receive: {{{receive}}}, respond: {respond}, operations: [Doc.create]{more}}}\n"
+
+
+def with_ports(*ports: str, top: str = "") -> str:
+    return top + SERVICES + "ports:\n" + "".join(ports)
+
+
+@pytest.mark.parametrize(
+    ("reference", "expected"),
+    [
+        ("Dock.create", "there is no service 'Dock'; did you mean 'Doc'?"),
+        ("Zebra.create", "there is no service 'Zebra'; known are Doc, Py"),
+        ("Doc.creat", "the service Doc has no operation 'creat'; did you mean 'create'?"),
+        ("Doc.update", "the service Doc has no operation 'update'; it has create, read"),
+        ("Doc.Create", "the service Doc has no operation 'Create'; did you mean 'create'?"),
+        ("Doc", "'Doc' must be written Service.operation or Service.*"),
+        ("Doc.", "'Doc.' must be written Service.operation or Service.*"),
+    ],
+)
+def test_references_name_what_exists(reference: str, expected: str, told: Told) -> None:
+    text = f"{SERVICES}ports:\n  p:\n    receive: {{folder: in}}\n    operations:\n      - Py.*\n      - {reference}\n"
+    assert told(text) == [(10, "ports.p.operations[1]", expected)]
+
+
+@pytest.mark.parametrize("reference", ["Py.lasting", "Py.*"])
+def test_rollback_needs_operations_that_can_be_undone(reference: str, told: Told, build: Build) -> None:
+    text = (
+        SERVICES + f"ports: {{p: {{receive: {{folder: in}}, operations: [Py.safe, {reference}], process: {{on_error: "
+    )
+    ((_, path, problem),) = told(text + "rollback}}}")
+    assert path == "ports.p.operations[1]"
+    assert problem.startswith("cannot be undone: lasting; with process.on_error: rollback")
+    assert build(text + "halt}}}")
+
+
+def test_rollback_is_fine_where_everything_can_be_undone(build: Build) -> None:
+    assert build(
+        SERVICES + "ports: {p: {receive: {folder: in}, operations: [Py.safe, Doc.*], process: {on_error: rollback}}}"
+    )
+
+
+def test_shared_sequences_are_described_alike(told: Told, build: Build) -> None:
+    text = """\
+services:
+  A: {kind: document, document: A, entity: E, key: K, number_sequence: {name: n, first: 5}}
+  B: {kind: document, document: B, entity: E, key: K, number_sequence: {name: n, first: %s}}
+"""
+    ((line, path, problem),) = told(text % 6)
+    assert (line, path) == (3, "services.B.number_sequence")
+    assert "differs from the sequence 'n' of the service A" in problem
+    assert build(text % 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        (with_ports(port("orders", "folder: a"), port("Orders", "folder: b")), "ports.Orders"),
+        (
+            "services: {S: {kind: python, operations: {o: 'm:o'}}, s: {kind: python, operations: {o: 'm:o'}}}",
+            "services.s",
+        ),
+        ("services: {S: {kind: python, operations: {get: 'm:o', Get: 'm:o'}}}", "services.S.operations.Get"),
+    ],
+)
+def test_names_differ_by_more_than_case(text: str, path: str, told: Told) -> None:
+    ((_, where, problem),) = told(text)
+    assert where == path
+    assert "only by case" in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "expected"),
+    [
+        (
+            with_ports(port("a", "folder: in"), port("b", "folder: ./x/../in")),
+            "ports.b.receive.folder",
+            "the inbound folder of port b is also the inbound folder of port a",
+        ),
+        (
+            with_ports(port("a", "folder: in/deep/er"), port("b", "folder: in")),
+            "ports.a.receive.folder",
+            "the inbound folder of port a lies in the inbound folder of port b",
+        ),
+        (
+            with_ports(port("a", "folder: in", "{folder: in}")),
+            "ports.a.respond.folder",
+            "responses would come in as requests",
+        ),
+        (
+            with_ports(port("a", "folder: a", "{folder: b}"), port("b", "folder: b")),
+            "ports.a.respond.folder",
+            "the outbound folder of port a is also the inbound folder of port b",
+        ),
+        (
+            with_ports(port("a", "folder: in", "{folder: out, faults: in}")),
+            "ports.a.respond.faults",
+            "responses would come in as requests",
+        ),
+        (
+            with_ports(port("a", "folder: in, work: in/work")),
+            "ports.a.receive.work",
+            "partners must not reach what belongs to the gateway",
+        ),
+        (
+            with_ports(port("a", "folder: in", "{folder: out, staging: out}")),
+            "ports.a.respond.staging",
+            "partners must not reach what belongs to the gateway",
+        ),
+        (
+            with_ports(port("a", "folder: share"), top="data: share/data\n"),
+            "data",
+            "the data folder of the gateway lies in the inbound folder of port a",
+        ),
+        (
+            with_ports(port("a", "folder: data/work/a/in")),
+            "ports.a.receive.folder",
+            "partners cannot reach what belongs to the gateway",
+        ),
+        (
+            with_ports(port("a", "folder: in", "{folder: data/postgres/out}")),
+            "ports.a.respond.folder",
+            "the outbound folder of port a lies in the database folder of the gateway",
+        ),
+        (
+            with_ports(port("a", "folder: a, work: w"), port("b", "folder: b, work: w")),
+            "ports.b.receive.work",
+            "the work folder of port b is also the work folder of port a",
+        ),
+        (
+            with_ports(port("a", "folder: a, archive: kept, error: kept/error")),
+            "ports.a.receive.error",
+            "the error folder of port a lies in the archive folder of port a",
+        ),
+    ],
+)
+def test_folders_that_overlap_are_refused_once(text: str, path: str, expected: str, told: Told) -> None:
+    ((_, where, problem),) = told(text)
+    assert where == path
+    assert expected in problem
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        with_ports(port("a", "folder: in-a"), port("b", "folder: in")),
+        with_ports(port("a", "folder: a/in", "{folder: out}"), port("b", "folder: b/in", "{folder: out}")),
+        with_ports(port("a", "folder: share", "{folder: share/out, faults: share/out/faults}")),
+        with_ports(port("a", "folder: in", "{folder: out, faults: out}")),
+        with_ports(port("a", "folder: data/inbound")),
+        with_ports(
+            port("a", "folder: in, work: /srv/w, archive: /srv/a, error: /srv/e", "{folder: out, staging: /srv/s}")
+        ),
+    ],
+)
+def test_folders_that_do_not_disturb_each_other_are_accepted(text: str, build: Build) -> None:
+    assert build(text)
