@@ -38,6 +38,9 @@ EMBEDDED: Final = "embedded"
 VISIT_SECONDS: Final = 10.0
 """How long a gateway waits for a short command, and a command for a gateway that is just starting."""
 
+CALM_SECONDS: Final = 30.0
+"""After this long without trouble the next one is a new one."""
+
 _POLL_SECONDS: Final = 0.1
 
 
@@ -62,6 +65,8 @@ class Store:
         self.queries = queries
         self._pool = pool
         self._long_pool = long_pool
+        self._delays = back_off()
+        self._available_at = time.monotonic()
 
     @asynccontextmanager
     async def transaction(self, *, long: bool = False) -> AsyncIterator[Connection]:
@@ -107,21 +112,25 @@ class Store:
         return True
 
     async def wait_until_available(self, stopping: asyncio.Event) -> bool:
-        """Return True as soon as the database answers again, False when *stopping* is set before."""
+        """Return True as soon as the database answers again, False when *stopping* is set before.
+
+        Rule: always waits a little, and longer when called again soon: a database with a full disk answers
+        and still cannot do the work.
+        """
         for pool in (self._pool, self._long_pool):
             await pool.expire_connections()  # those from before the trouble may hang without a sign
-        delays = back_off()
-        told = False
-        while not stopping.is_set():
+        if time.monotonic() - self._available_at > CALM_SECONDS:
+            self._delays = back_off()
+        tries = 0
+        while True:
+            await wait_or_stop(stopping, next(self._delays))
+            if stopping.is_set():
+                return False
             if await self.is_available():
-                if told:
-                    log.info("store.available")
+                self._available_at = time.monotonic()
+                log.info("store.available", tries=tries)
                 return True
-            if not told:
-                log.warning("store.unavailable")
-                told = True
-            await wait_or_stop(stopping, next(delays))
-        return False
+            tries += 1
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 
 from gateway.domain.errors import StoreUnavailable
+from gateway.store import open as open_module
 from gateway.store.data_folder import Use
 from gateway.store.errors import DataFolderInUse, SchemaMismatch, StoreRefused
 from gateway.store.open import Schema, Store, open_store
@@ -131,6 +132,20 @@ async def test_waiting_for_the_database_ends_when_asked_to_stop(store: Store) ->
     stopping = asyncio.Event()
     stopping.set()
     assert not await store.wait_until_available(stopping)
+
+
+async def test_trouble_that_repeats_is_waited_out_longer_each_time(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits: list[float] = []
+
+    async def note(stopping: asyncio.Event, seconds: float) -> None:
+        waits.append(seconds)
+
+    monkeypatch.setattr(open_module, "wait_or_stop", note)
+    for _ in range(3):
+        assert await store.wait_until_available(asyncio.Event())
+    assert 0 < waits[0] <= 0.1 <= waits[1] <= 0.2 <= waits[2]
 
 
 async def test_missing_database_is_refused_with_what_to_do(databases: Databases, tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def _statements_used(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         match node:
             case ast.Attribute(
-                value=ast.Name(id="queries" | "sql") | ast.Attribute(attr="queries" | "_queries" | "_sql")
+                value=ast.Name(id="queries" | "sql") | ast.Attribute(attr="queries" | "_queries" | "sql" | "_sql")
             ):
                 yield node.attr
             case _:
