@@ -1,0 +1,158 @@
+"""Would the gateway run with this configuration? Everything that can be known without starting it, all at once."""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import schemas
+from adapters.file import check as folders
+from gateway.config.models import DocumentService, PythonService, Settings
+from gateway.domain.errors import ConfigProblem, GatewayError
+from gateway.domain.ids import PortName
+from gateway.runtime.addresses import receive_settings, send_settings
+from gateway.services.python import load_handler
+from gateway.store.data_folder import Use
+from gateway.store.installation import find_installation
+from gateway.store.open import Schema, open_store
+from gateway.xml.catalog import Catalog
+from gateway.xml.parse import parse_checked
+from gateway.xml.verdict import Checker
+
+SAMPLES: Final = "*.sample.xml"
+
+
+class Verdict(StrEnum):
+    """What a check found."""
+
+    OK = "ok"
+    WARNING = "warning"  # it runs, with less than is promised
+    ERROR = "error"  # it does not
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that was checked and what was found.
+
+    Shape: `path` is the option it comes from, `()` when none; `file` and `line` the place when it is another file.
+    """
+
+    subject: str
+    verdict: Verdict
+    text: str
+    path: tuple[str | int, ...] = ()
+    file: str | None = None
+    line: int | None = None
+
+
+async def check(settings: Settings) -> list[Finding]:
+    """Check folders, schemas, samples, services and the store; nothing that is not there yet is made.
+
+    Rule: an embedded database that exists is started for a moment, unless a running gateway has it open.
+    """
+    findings: list[Finding] = []
+    for part in (_folders, _documents, _handlers):
+        findings += await asyncio.to_thread(_all, part, settings)
+    return [*findings, await _store(settings)]
+
+
+def _all(part: Callable[[Settings], Iterator[Finding]], settings: Settings) -> list[Finding]:
+    return list(part(settings))
+
+
+def _folders(settings: Settings) -> Iterator[Finding]:
+    for name in settings.ports:
+        if not settings.ports[name].active:
+            yield Finding(subject=f"port {name}", verdict=Verdict.OK, text="not active: its folders are left alone")
+            continue
+        port = PortName(name)
+        found = list(folders.check_receive(receive_settings(port, settings)))
+        sending = send_settings(port, settings)
+        found += [] if sending is None else folders.check_send(sending)
+        for one in dict.fromkeys(found):
+            yield Finding(
+                subject=f"port {name}",
+                verdict=Verdict(one.severity.value),
+                text=one.text,
+                path=tuple(one.setting.split(".")),
+            )
+        if not found:
+            yield Finding(subject=f"port {name}", verdict=Verdict.OK, text="its folders can be used")
+
+
+def _documents(settings: Settings) -> Iterator[Finding]:
+    """Schemas compile, samples pass, and every document service has a schema."""
+    missing = [folder for folder in settings.schemas if not folder.is_dir()]
+    for folder in missing:
+        yield Finding(
+            subject="schemas", verdict=Verdict.ERROR, text=f"the folder {folder} does not exist", path=("schemas",)
+        )
+    places = [schemas.FOLDER, *(folder for folder in settings.schemas if folder not in missing)]
+    catalog = Catalog(places)
+    problems = catalog.problems()
+    yield from (_schema_finding(problem, Verdict.ERROR) for problem in problems)
+    yield from (_schema_finding(problem, Verdict.WARNING) for problem in catalog.warnings())
+    if not problems:
+        text = f"{len(catalog.names())} documents in {len(places)} folders"
+        yield Finding(subject="schemas", verdict=Verdict.OK, text=text)
+    known = set(catalog.names())
+    for name, service in settings.services.items():
+        if isinstance(service, DocumentService) and service.document not in known:
+            yield Finding(
+                subject=f"service {name}",
+                verdict=Verdict.ERROR,
+                text=f"no schema declares {service.document}; put its XSD into a folder named by `schemas`",
+                path=("services", name, "document"),
+            )
+    yield from _samples(places, catalog)
+
+
+def _schema_finding(problem: ConfigProblem, verdict: Verdict) -> Finding:
+    return Finding(subject="schemas", verdict=verdict, text=problem.text, file=problem.file, line=problem.line)
+
+
+def _samples(places: Sequence[Path], catalog: Catalog) -> Iterator[Finding]:
+    checker = Checker(catalog)
+    for sample in (path for folder in places for path in sorted(folder.rglob(SAMPLES))):
+        try:
+            problems = checker.check(parse_checked(sample.read_bytes()))
+        except (GatewayError, OSError) as error:
+            yield Finding(subject="samples", verdict=Verdict.ERROR, text=str(error), file=str(sample))
+            continue
+        for problem in problems:
+            place = f"{problem.path}: " if problem.path else ""
+            text = f"{place}{problem.text}"
+            yield Finding(subject="samples", verdict=Verdict.ERROR, text=text, file=str(sample), line=problem.line)
+        if not problems:
+            yield Finding(subject="samples", verdict=Verdict.OK, text="passes its schema", file=str(sample))
+
+
+def _handlers(settings: Settings) -> Iterator[Finding]:
+    for name, service in settings.services.items():
+        if not isinstance(service, PythonService):
+            continue
+        for operation, entry in service.operations.items():
+            path = ("services", name, "operations", operation)
+            subject = f"service {name}"
+            try:
+                load_handler(entry.handler)
+            except GatewayError as error:
+                yield Finding(subject=subject, verdict=Verdict.ERROR, text=error.message, path=path)
+            else:
+                yield Finding(subject=subject, verdict=Verdict.OK, text=f"{operation}: {entry.handler}")
+
+
+async def _store(settings: Settings) -> Finding:
+    try:
+        if settings.embedded and not settings.postgres_folder.exists():
+            await asyncio.to_thread(find_installation)
+            text = "embedded: will be made at the first start"
+        else:
+            schema = Schema.IGNORE if settings.embedded else Schema.REQUIRE
+            async with open_store(settings.store, settings.data, pool_size=2, use=Use.VISIT, schema=schema):
+                text = f"{settings.store_shown}: answers"
+    except GatewayError as error:
+        return Finding(subject="store", verdict=Verdict.ERROR, text=error.message, path=("store",))
+    return Finding(subject="store", verdict=Verdict.OK, text=text)
