@@ -162,7 +162,9 @@ class Site:
         finally:
             await connection.close()
 
-    async def wait_answers(self, number: int, port: str = "orders", *, seconds: float = DEADLINE_SECONDS) -> dict[str, bytes]:
+    async def wait_answers(
+        self, number: int, port: str = "orders", *, seconds: float = DEADLINE_SECONDS
+    ) -> dict[str, bytes]:
         """Wait until the outbound folder holds *number* files and return them."""
 
         async def enough() -> bool:

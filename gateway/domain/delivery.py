@@ -69,7 +69,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
-    """A staged file that the store has promised: it exists in staging exactly until the one rename that publishes it."""
+    """A staged file that the store has promised: it is in staging exactly until the one rename that publishes it."""
 
     staged_name: str
     final_name: str

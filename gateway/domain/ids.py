@@ -29,6 +29,11 @@ def parse_message_id(text: str) -> UUID | None:
     return UUID(match[1])
 
 
+def is_message_id(text: str) -> bool:
+    """Tell whether `parse_message_id` takes *text*, without making the value."""
+    return _GUID.fullmatch(text) is not None and text.startswith("{") == text.endswith("}")
+
+
 def format_message_id(value: UUID) -> str:
     """Write a MessageId of ours: upper case, in braces."""
     return f"{{{str(value).upper()}}}"

@@ -89,7 +89,8 @@ class Create:
                 rows.append(
                     NewEntity(
                         key=key, partition=request.partition, company=request.company, request=request.key,
-                        content=etree.tostring(element, encoding="utf-8", with_tail=False), size=count_entities(element),
+                        content=etree.tostring(element, encoding="utf-8", with_tail=False),
+                        size=count_entities(element),
                     )
                 )  # fmt: skip
                 named.append(((self._kind.key, key),))
@@ -119,7 +120,8 @@ class Create:
             sent = _field(element, kind.key)
             if kind.numbering is not None and sent:
                 raise OperationRejected(
-                    f"The {kind.key} '{sent}' must not be sent: it is given by the number sequence.", code="key.not-allowed"
+                    f"The {kind.key} '{sent}' must not be sent: it is given by the number sequence.",
+                    code="key.not-allowed",
                 )
             if kind.numbering is None and not sent:
                 raise OperationRejected(f"The {kind.entity} has no {kind.key}; it must be sent.", code="key.missing")

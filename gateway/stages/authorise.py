@@ -34,7 +34,9 @@ def authorise(work: Work, port: OpenPort, registry: Registry, settings: Settings
             f"The owner of the file '{work.file_display}' is not known to the gateway.", code="owner.unknown"
         )
     if security.users is not None and submitter not in security.users:
-        raise NotAuthorized(f"The user '{submitter}' may not submit to the port '{port.name}'.", code="user.not-allowed")
+        raise NotAuthorized(
+            f"The user '{submitter}' may not submit to the port '{port.name}'.", code="user.not-allowed"
+        )
     user = submitter
     if work.logon_as_user is not None and submitter in security.trusted_intermediaries:
         user = _known_user(work.logon_as_user, settings)

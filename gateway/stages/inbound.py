@@ -93,5 +93,3 @@ def _result(performed: Performed) -> InboundResult:
         halted=performed.halted,
         rolled_back=performed.rolled_back,
     )
-
-

@@ -80,7 +80,7 @@ def set_warnings(messages: Sequence[NewMessage], head: FileHead) -> list[tuple[s
     return [
         (
             "conversation.ignored",
-            f"{len(ignored)} messages name a conversation of their own, first '{ignored[0].conversation_id}' at position "
-            f"{ignored[0].position}; the batch's conversation '{head.conversation_id}' stands over it.",
+            f"{len(ignored)} messages name a conversation of their own, first '{ignored[0].conversation_id}' at "
+            f"position {ignored[0].position}; the batch's conversation '{head.conversation_id}' stands over it.",
         )
     ]

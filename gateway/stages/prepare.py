@@ -39,9 +39,7 @@ class Refused:
     error: Exception
 
 
-def prepare(
-    works: Sequence[Work], port: OpenPort, registry: Registry, settings: Settings
-) -> list[Prepared | Refused]:
+def prepare(works: Sequence[Work], port: OpenPort, registry: Registry, settings: Settings) -> list[Prepared | Refused]:
     """Check and parse messages of one port, in order; one entry each. Any exception of one is its own."""
     prepared: list[Prepared | Refused] = []
     for work in works:
@@ -97,4 +95,3 @@ def _summary(what: str, problems: Sequence[Problem]) -> str:
     """Say the first problem in full and how many more there are."""
     more = len(problems) - 1
     return f"{what}: {problems[0]}" + (f" ({more} more)" if more else "")
-

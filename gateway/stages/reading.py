@@ -33,7 +33,9 @@ class BadFile:
     error: FileRefused
 
 
-async def read_whole(claims: Sequence[Claim], port: OpenPort, pool: XmlPool, side_by_side: int) -> list[WholeFile | BadFile]:
+async def read_whole(
+    claims: Sequence[Claim], port: OpenPort, pool: XmlPool, side_by_side: int
+) -> list[WholeFile | BadFile]:
     """Read small files, a few at a time; one entry each, in order."""
     limit = asyncio.Semaphore(side_by_side)
 

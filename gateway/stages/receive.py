@@ -91,7 +91,7 @@ class ReceiveStage:
         return bool(claims)
 
     async def _must_wait(self, port: OpenPort) -> bool:
-        """Tell whether intake waits: enough unfinished messages, or too little space. Files wait at the partner's sight."""
+        """Tell whether intake waits: too many unfinished messages, too little space. The partner sees the files wait."""
         queue = self._ports.settings.queue
         waiting = await waiting_inbound(self._store, queue.max_ready)
         reason: str | None = None
@@ -159,9 +159,14 @@ class ReceiveStage:
                 submitter = submitter_of(file.claim, port, self._ports.settings)
                 new = new_messages(file.envelopes, file.head, set_key, port)
                 await ingesting.add_messages(port.name, file.claim.id, submitter, set_key, port.policy, new)
-                warnings = [*set_warnings(new, file.head), *_file_warnings(file.claim, file.end, twins.get(file.end.sha256))]
+                warnings = [
+                    *set_warnings(new, file.head),
+                    *_file_warnings(file.claim, file.end, twins.get(file.end.sha256)),
+                ]
                 warnings += _batch_warning(file.head, seen)
-                settled.append(await self._end_file(ingesting, file.claim, file.head, file.end, set_key, warnings, port))
+                settled.append(
+                    await self._end_file(ingesting, file.claim, file.head, file.end, set_key, warnings, port)
+                )
                 messages += len(new)
             reach("ingest.before_commit")
         return settled, messages
@@ -185,7 +190,9 @@ class ReceiveStage:
                         if head is not None:
                             raise FileRefused("The reader ended in the middle of the file.", code="worker.crashed")
                         head = piece
-                        seen = await earlier_batches(self._store, port.name, [head.batch_id]) if head.batch_id else set()
+                        seen = (
+                            await earlier_batches(self._store, port.name, [head.batch_id]) if head.batch_id else set()
+                        )
                         if seen and port.settings.process.unique_batch_id:
                             raise _batch_seen(head.batch_id)
                         warnings += _batch_warning(head, seen)
@@ -243,7 +250,11 @@ class ReceiveStage:
 
 
 def _reason(claim: Claim, error: FileRefused) -> str:
-    place = "" if error.line is None else f"Place:   line {error.line}" + (f", column {error.column}\n" if error.column else "\n")
+    place = (
+        ""
+        if error.line is None
+        else f"Place:   line {error.line}" + (f", column {error.column}\n" if error.column else "\n")
+    )
     return (
         f"The gateway could not take this file; nothing of it took effect.\n\n"
         f"File:    {claim.display}\nPort:    {claim.port}\nCode:    {error.code}\n{place}Reason:  {error.message}\n\n"
@@ -252,7 +263,9 @@ def _reason(claim: Claim, error: FileRefused) -> str:
 
 
 def _batch_seen(batch_id: str | None) -> FileRefused:
-    return FileRefused(f"The BatchId '{batch_id}' was received before; this port takes each one once.", code="batch.duplicate")
+    return FileRefused(
+        f"The BatchId '{batch_id}' was received before; this port takes each one once.", code="batch.duplicate"
+    )
 
 
 def _batch_warning(head: FileHead, seen: set[str]) -> list[tuple[str, str]]:
@@ -301,4 +314,3 @@ def _groups(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
 def _free_bytes(folder: Path) -> int:
     status = os.statvfs(folder)
     return status.f_bavail * status.f_frsize
-

@@ -97,9 +97,7 @@ class SendStage:
             await self._trouble.working(port.name, "respond")
 
 
-def _sort_out(
-    items: Sequence[Sending], errors: Sequence[GatewayError | None], result: SendResult
-) -> list[Sending]:
+def _sort_out(items: Sequence[Sending], errors: Sequence[GatewayError | None], result: SendResult) -> list[Sending]:
     """Return the items that went well; file the others: transient ones wait, permanent ones fail."""
     good: list[Sending] = []
     for item, error in zip(items, errors, strict=True):

@@ -68,9 +68,7 @@ class Trouble:
     async def left_in_place(self, port: PortName, entries: Sequence[LeftInPlace]) -> None:
         """Say which entries of the inbound folder are not taken, and why."""
         said = self._said.setdefault(port, _Said())
-        said.left = [
-            {"name": e.display, "code": e.code, "text": e.text, "since": e.since.isoformat()} for e in entries
-        ]
+        said.left = [{"name": e.display, "code": e.code, "text": e.text, "since": e.since.isoformat()} for e in entries]
         await self._write(port, said)
 
     async def _write(self, port: PortName, said: _Said) -> None:

@@ -44,9 +44,7 @@ class StoredNumbers:
         return [start + index * step for index in range(count)]
 
 
-async def insert_entities(
-    connection: Connection, sql: Queries, document: str, entities: Sequence[NewEntity]
-) -> None:
+async def insert_entities(connection: Connection, sql: Queries, document: str, entities: Sequence[NewEntity]) -> None:
     """Keep new root entities.
 
     Raises: asyncpg.UniqueViolationError when a key exists in the same partition and company.
@@ -69,8 +67,6 @@ async def read_entities(
     """Return the entities with these keys; keys that do not exist are missing."""
     rows = await connection.fetch(sql.read_entities, document, partition, company, list(keys))
     return {
-        row["key"]: Entity(
-            rec_id=row["rec_id"], key=row["key"], rec_version=row["rec_version"], content=row["content"]
-        )
+        row["key"]: Entity(rec_id=row["rec_id"], key=row["key"], rec_version=row["rec_version"], content=row["content"])
         for row in rows
     }

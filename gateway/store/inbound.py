@@ -71,7 +71,10 @@ async def record_inbound(store: Store, connection: Connection, fence: Fence, res
     await drop_lease(store, connection, fence)
     if result.done:
         await connection.execute(
-            sql.finish_inbound, [work.key for work, _ in result.done], [_keys_literal(keys) for _, keys in result.done], now
+            sql.finish_inbound,
+            [work.key for work, _ in result.done],
+            [_keys_literal(keys) for _, keys in result.done],
+            now,
         )
         per_set = Counter(work.set_key for work, _ in result.done if work.set_key is not None)
         if per_set:
@@ -148,17 +151,7 @@ async def take_processed_ids(
     if not repeated:
         return new, {}
     earlier = await connection.fetch(sql.first_processed, first.port, first.service, first.operation, repeated)
-    return new, {
-        row["message_id"]: f"file {row['display']}, {row['at']:%Y-%m-%d %H:%M:%S} UTC" for row in earlier
-    }
-
-
-async def give_back_processed_ids(store: Store, connection: Connection, works: Sequence[Work]) -> None:
-    """Forget marks of messages that failed after all: only processed requests count as seen."""
-    await connection.execute(
-        store.queries.give_back_processed_ids, [w.port for w in works], [w.service for w in works],
-        [w.operation for w in works], [w.message_id for w in works], [w.key for w in works],
-    )  # fmt: skip
+    return new, {row["message_id"]: f"file {row['display']}, {row['at']:%Y-%m-%d %H:%M:%S} UTC" for row in earlier}
 
 
 def _entry(failure: Failure) -> Entry:
@@ -166,8 +159,8 @@ def _entry(failure: Failure) -> Entry:
     place = failure.problems[0] if failure.problems else None
     return Entry(
         code=failure.code, text=failure.text, port=work.port, set_key=work.set_key, message_key=work.key,
-        message_id=work.message_id, file=work.file_display, line=place.line if place else None, column=place.column if place else None,
-        path=place.path if place else None, details=failure.problems, traceback=failure.traceback,
+        message_id=work.message_id, file=work.file_display, line=place.line if place else None,
+        column=place.column if place else None, path=place.path if place else None, details=failure.problems, traceback=failure.traceback,
     )  # fmt: skip
 
 
@@ -178,8 +171,8 @@ def _keys_literal(keys: Sequence[tuple[str, str]]) -> str:
 
 
 def _work(row: Record) -> Work:
-    (key, port, set_key, policy, lane, position, attempts, version, message_id, message_id_sent, namespace, action, service,
-     operation, company, partition_key, conversation_id, logon_as_user, submitter, parts, checked, problems, content,
+    (key, port, set_key, policy, lane, position, attempts, version, message_id, message_id_sent, namespace, action,
+     service, operation, company, partition_key, conversation_id, logon_as_user, submitter, parts, checked, problems, content,
      display, created_at) = row.values()  # fmt: skip
     return Work(
         key=MessageKey(key), port=PortName(port), set_key=None if set_key is None else SetKey(set_key),

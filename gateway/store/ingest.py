@@ -82,7 +82,8 @@ class Ingestion:
         for key, message in zip(keys, messages, strict=True):
             header = message.header
             self._messages.append((
-                key, Direction.IN, port, claim_id, set_key, message.position, message.message_id, message.message_id_sent,
+                key, Direction.IN, port, claim_id, set_key, message.position, message.message_id,
+                message.message_id_sent,
                 message.namespace, header.action, message.service, message.operation, header.company,
                 header.partition_key, message.conversation_id, header.logon_as_user, submitter, message.parts,
                 message.checked, problems_json(message.problems), len(message.content),
@@ -206,6 +207,6 @@ def _refused_row(refused: RefusedFile) -> tuple[object, ...]:
     size = claim.size if refused.size is None else refused.size
     return (
         claim.id, claim.port, claim.name, claim.display, size, refused.sha256, claim.owner_uid, claim.owner,
-        refused.submitter, claim.modified_at, None, None, 0, "refused", Settlement.QUARANTINE, refused.code, refused.text,
+        refused.submitter, claim.modified_at, None, None, 0, "refused", Settlement.QUARANTINE,
+        refused.code, refused.text,
     )  # fmt: skip
-

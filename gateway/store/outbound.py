@@ -72,7 +72,10 @@ async def record_outbound(store: Store, fence: Fence, result: SendResult) -> Non
             )  # fmt: skip
         if result.failed:
             await connection.execute(
-                sql.fail_outbound, [item.key for item, _ in result.failed], [text[:2000] for _, text in result.failed], now
+                sql.fail_outbound,
+                [item.key for item, _ in result.failed],
+                [text[:2000] for _, text in result.failed],
+                now,
             )
             await insert_exceptions(
                 connection,

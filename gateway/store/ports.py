@@ -13,9 +13,7 @@ async def write_port_status(
 ) -> None:
     """Replace what the port says of itself. `left_in_place` is a JSON array."""
     async with store.transaction() as connection:
-        await connection.execute(
-            store.queries.write_port_status, port, state, reason, left_in_place, incarnation
-        )
+        await connection.execute(store.queries.write_port_status, port, state, reason, left_in_place, incarnation)
 
 
 async def insert_run(

@@ -122,10 +122,6 @@ ORDER BY 1, 2, 3, 4
 ON CONFLICT DO NOTHING
 RETURNING request_id
 
--- name: give_back_processed_ids
-DELETE FROM processed_id WHERE (port, service, operation, message_id)
-    IN (SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[])) AND request_id = ANY($5::bigint[])
-
 -- name: first_processed
 SELECT p.message_id, p.at, v.display FROM processed_id p
 JOIN message m ON m.id = p.request_id LEFT JOIN delivery v ON v.claim_id = m.claim_id

@@ -167,9 +167,7 @@ async def test_halted_set_holds_what_is_behind_even_outside_the_claim(store: Sto
     first, failing, _ = claimed.items
     assert set_key is not None
     failure = Failure(work=failing, code="schema", text="wrong")
-    await record(
-        store, claimed, InboundResult(done=[(first, [])], failed=[failure], halted={set_key: failing.key})
-    )
+    await record(store, claimed, InboundResult(done=[(first, [])], failed=[failure], halted={set_key: failing.key}))
     assert await rows(store, QUEUE) == [("error", "failed"), ("hold", "set_halted"), ("hold", "set_halted")]
     assert await rows(store, "SELECT count(*) FROM lane") == [(0,)]
     assert await rows(store, "SELECT processed, status FROM message_set") == [(1, "error")]
