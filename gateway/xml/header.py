@@ -1,0 +1,322 @@
+"""Read and check what stands around the documents of an envelope: Header, Body, MessageParts.
+
+Everything here runs once per message: the good case is a straight line, problems are put together only for
+an envelope that has some.
+Source: AIF reference, sections 5 and 6; rulings, "Names and XML"; reliability reference, rows 78 to 92.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from lxml import etree
+
+from gateway.domain.envelope import Header
+from gateway.domain.ids import is_message_id
+from gateway.domain.namespaces import ENVELOPE_NAMESPACES, XSI, canonical
+from gateway.domain.problem import Problem
+from gateway.xml.parse import MAX_TEXT, clean
+from gateway.xml.plain import plain_values
+
+XML_SPACE = " \t\r\n"
+MAX_ID = 256
+MAX_ACTION = 1000
+
+FIELDS = {
+    "MessageId": "message_id",
+    "LogonAsUser": "logon_as_user",
+    "Company": "company",
+    "Action": "action",
+    "ConversationId": "conversation_id",
+    "RequestMessageId": "request_message_id",
+    "PartitionKey": "partition_key",
+}
+"""The header elements in their documented order, and the fields they fill."""
+
+_ORDER = {field: place for place, field in enumerate(FIELDS.values())}
+_ELEMENT_OF = {field: element for element, field in FIELDS.items()}
+_LIMITS = {field: MAX_ACTION if field == "action" else MAX_ID for field in FIELDS.values()}
+_XSI_TYPE = f"{{{XSI}}}type"
+_XSI_MARK = XSI.encode()
+_IGNORED = (f"{{{XSI}}}schemaLocation", f"{{{XSI}}}noNamespaceSchemaLocation", f"{{{XSI}}}nil")
+_XML_ATTRIBUTE = "{http://www.w3.org/XML/1998/namespace}"
+_SAMPLE = "Header with an Action, then Body with MessageParts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """The element names of one envelope namespace, as `{namespace}local`."""
+
+    namespace: str
+    envelope: str
+    header: str
+    body: str
+    parts: str
+    fields: Mapping[str, str]
+
+    @classmethod
+    def of(cls, namespace: str) -> "Names":
+        """Return the names for an envelope namespace in the form the partner writes it."""
+        return cls(
+            namespace=namespace,
+            envelope=f"{{{namespace}}}Envelope",
+            header=f"{{{namespace}}}Header",
+            body=f"{{{namespace}}}Body",
+            parts=f"{{{namespace}}}MessageParts",
+            fields={f"{{{namespace}}}{element}": field for element, field in FIELDS.items()},
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """What stands around the documents: the header's values, the children of MessageParts, what is wrong."""
+
+    header: Header
+    parts: Sequence[etree._Element]
+    problems: tuple[Problem, ...] = ()
+
+
+def read_frame(envelope: etree._Element, names: Names, content: bytes, *, strict: bool = False) -> Frame:
+    """Read the frame of an envelope; *content* is its serialised form (or empty), asked before the tree is.
+
+    Shape: problems carry the path from `/Envelope` but no place in the file; at most one per element.
+    """
+    problems: list[Problem] = []
+    plain = None if strict else plain_values(content, FIELDS, XML_SPACE)
+    if plain is not None:
+        parts = list(envelope[1][0])
+        if len(parts) == 1 and not (_XSI_MARK in content and parts[0].get(_XSI_TYPE) is not None):
+            _check_values(plain, problems)
+            return Frame(header=Header(**plain), parts=parts, problems=tuple(problems))
+    header, body = _header_and_body(envelope, names, problems)
+    values: dict[str, str] = {}
+    if header is not None:
+        _read_fields(header, names, values, problems, strict=strict)
+    message_parts, parts = _read_body(body, names, problems)
+    for element, path in (
+        (envelope, "/Envelope"),
+        (header, "/Envelope/Header"),
+        (body, "/Envelope/Body"),
+        (message_parts, "/Envelope/Body/MessageParts"),
+    ):
+        if element is not None and element.keys():
+            problems.extend(_bad_attributes(element, path))
+    if _XSI_MARK in content:
+        for part in parts:
+            if part.get(_XSI_TYPE) is not None:
+                problems.append(_typed(part, f"/Envelope/Body/MessageParts/{_local(part)}"))
+    _check_values(values, problems)
+    return Frame(header=Header(**values), parts=parts, problems=tuple(problems))
+
+
+def _header_and_body(
+    envelope: etree._Element, names: Names, problems: list[Problem]
+) -> tuple[etree._Element | None, etree._Element | None]:
+    """Return Header and Body; anything but exactly these two, in this order, is a problem."""
+    children = list(envelope)
+    if len(children) == 2 and children[0].tag == names.header and children[1].tag == names.body:
+        header, body = children
+        if _has_text(envelope.text) or _has_text(header.tail) or _has_text(body.tail):
+            problems.append(_stray_text("/Envelope"))
+        return header, body
+    headers = [child for child in children if child.tag == names.header]
+    bodies = [child for child in children if child.tag == names.body]
+    for child in children:
+        if child.tag not in (names.header, names.body):
+            problems.append(_unknown(child, names, "Envelope", "/Envelope", "envelope.structure"))
+    for name, found in (("Header", headers), ("Body", bodies)):
+        if len(found) != 1:
+            count = "is missing" if not found else f"stands {len(found)} times"
+            text = f"{name} {count}; an Envelope has {_SAMPLE}."
+            problems.append(Problem(code="envelope.structure", text=text, path="/Envelope", expected=_SAMPLE))
+    if headers and bodies and envelope.index(bodies[0]) < envelope.index(headers[0]):
+        text = "Body stands before Header; put the Header first."
+        problems.append(Problem(code="envelope.structure", text=text, path="/Envelope/Body[1]"))
+    if _has_text(envelope.text) or any(_has_text(child.tail) for child in children):
+        problems.append(_stray_text("/Envelope"))
+    return (headers[0] if headers else None), (bodies[0] if bodies else None)
+
+
+def _read_fields(
+    header: etree._Element, names: Names, values: dict[str, str], problems: list[Problem], *, strict: bool
+) -> None:
+    """Fill *values* from the children of Header."""
+    stray = _has_text(header.text)
+    last, actions = -1, 0
+    seen: set[str] = set()
+    for child in header:
+        field = names.fields.get(child.tag)
+        if _has_text(child.tail):
+            stray = True
+        if field is None:
+            problems.append(_unknown(child, names, "Header", "/Envelope/Header", "header.unknown"))
+            continue
+        if field == "action":
+            actions += 1
+        elif field in seen:
+            problems.append(_repeated(field))
+            continue
+        seen.add(field)
+        if strict:
+            if _ORDER[field] < last:
+                problems.append(_out_of_order(field))
+            last = max(last, _ORDER[field])
+        if len(child):
+            problems.append(_not_plain(field))
+            continue
+        if child.keys():
+            problems.extend(_bad_attributes(child, f"/Envelope/Header/{_ELEMENT_OF[field]}"))
+        value = (child.text or "").strip(XML_SPACE)
+        if value:
+            values[field] = value
+    if stray:
+        problems.append(_stray_text("/Envelope/Header"))
+    if actions != 1 or "action" not in values:
+        if actions > 1:
+            values.pop("action", None)
+        problems.append(_action_missing(actions))
+
+
+def _read_body(
+    body: etree._Element | None, names: Names, problems: list[Problem]
+) -> tuple[etree._Element | None, list[etree._Element]]:
+    """Return MessageParts and its children."""
+    if body is None:
+        return None, []
+    if len(body) != 1 or body[0].tag != names.parts:
+        problems.append(_bad_body(body, names))
+        return None, []
+    message_parts = body[0]
+    parts = list(message_parts)
+    stray = _has_text(body.text) or _has_text(message_parts.tail)
+    if stray:
+        problems.append(_stray_text("/Envelope/Body"))
+    if _has_text(message_parts.text) or any(_has_text(part.tail) for part in parts):
+        problems.append(_stray_text("/Envelope/Body/MessageParts"))
+    return message_parts, parts
+
+
+def _check_values(values: dict[str, str], problems: list[Problem]) -> None:
+    """Check identifiers and lengths; over-long values are cut so that everything behind can hold them."""
+    message_id = values.get("message_id")
+    if message_id is not None and not is_message_id(message_id):
+        text = "MessageId is not a GUID; write it like {722B196B-4ACB-4048-8ED3-36915A7DD269}, or leave it out."
+        problems.append(
+            Problem(
+                code="messageid.invalid",
+                text=text,
+                path="/Envelope/Header/MessageId",
+                found=clean(message_id),
+                expected="a GUID, braces optional",
+            )
+        )
+        values["message_id"] = message_id[:MAX_TEXT]
+    for field, value in values.items():
+        if len(value) > _LIMITS[field] and field != "message_id":
+            name, limit = _ELEMENT_OF[field], _LIMITS[field]
+            problems.append(
+                Problem(
+                    code="header.too-long",
+                    text=f"{name} has {len(value)} characters; at most {limit} are allowed.",
+                    path=f"/Envelope/Header/{name}",
+                    found=clean(value),
+                    expected=f"at most {limit} characters",
+                )
+            )
+            values[field] = value[:MAX_TEXT]
+
+
+def _bad_attributes(element: etree._Element, path: str) -> Iterator[Problem]:
+    """Say which attributes do not belong on the frame: `xsi:type` could change what a schema accepts."""
+    for key, value in element.items():
+        name = str(key)
+        if name == _XSI_TYPE:
+            yield _typed(element, path)
+        elif name not in _IGNORED and not name.startswith(_XML_ATTRIBUTE):
+            text = f"{_local(element)} has no attribute {clean(name)}; remove it."
+            yield Problem(code="envelope.attribute", text=text, path=path, found=clean(str(value)))
+
+
+def _typed(element: etree._Element, path: str) -> Problem:
+    text = f"xsi:type is not allowed on {_local(element)}; remove it."
+    return Problem(code="xsi.type.forbidden", text=text, path=path, found=clean(element.get(_XSI_TYPE) or ""))
+
+
+def _unknown(child: etree._Element, names: Names, parent: str, path: str, code: str) -> Problem:
+    """Say which element does not belong here, and why it may look as if it did."""
+    namespace, local = split_name(child.tag)
+    where = f"{path}/{local}"
+    if not namespace:
+        text = (
+            f'{clean(local)} in {parent} has no namespace (xmlns=""), so it is not the {clean(local)} '
+            f'of the message schema; remove xmlns="".'
+        )
+    elif canonical(namespace) in ENVELOPE_NAMESPACES and namespace != names.namespace:
+        text = (
+            f"{clean(local)} in {parent} is in the namespace {clean(namespace)}, "
+            f"its Envelope in {names.namespace}; use one namespace for the whole Envelope."
+        )
+    else:
+        text = f"{clean(local)} is not an element of {parent}."
+    expected = ", ".join(FIELDS) if parent == "Header" else _SAMPLE
+    return Problem(code=code, text=text, path=clean(where), found=clean(str(child.tag)), expected=expected)
+
+
+def _bad_body(body: etree._Element, names: Names) -> Problem:
+    """Say why a Body does not hold exactly one MessageParts."""
+    if len(body) == 0:
+        text = "Body is empty; it must hold one MessageParts."
+    elif len(body) > 1:
+        text = f"Body holds {len(body)} elements; it must hold one MessageParts and nothing else."
+    else:
+        return _unknown(body[0], names, "Body", "/Envelope/Body", "envelope.structure")
+    return Problem(code="envelope.structure", text=text, path="/Envelope/Body", expected="one MessageParts")
+
+
+def _repeated(field: str) -> Problem:
+    name = _ELEMENT_OF[field]
+    text = f"{name} stands more than once in the Header; leave one."
+    return Problem(code="header.repeated", text=text, path=f"/Envelope/Header/{name}[2]")
+
+
+def _out_of_order(field: str) -> Problem:
+    name = _ELEMENT_OF[field]
+    text = f"{name} is out of order; this port wants the documented order of header elements."
+    return Problem(code="header.order", text=text, path=f"/Envelope/Header/{name}", expected=", ".join(FIELDS))
+
+
+def _not_plain(field: str) -> Problem:
+    name = _ELEMENT_OF[field]
+    text = f"{name} holds elements; it must hold text alone."
+    return Problem(code="header.content", text=text, path=f"/Envelope/Header/{name}", expected="text")
+
+
+def _action_missing(actions: int) -> Problem:
+    text = {0: "Action is missing from the Header", 1: "Action is empty"}.get(
+        actions, f"Action stands {actions} times in the Header"
+    )
+    return Problem(
+        code="action.missing",
+        text=f"{text}; exactly one is needed.",
+        path="/Envelope/Header/Action[2]" if actions > 1 else "/Envelope/Header",
+        expected="{service namespace}/{service}/{operation}",
+    )
+
+
+def _stray_text(path: str) -> Problem:
+    name = path.rpartition("/")[2]
+    return Problem(code="envelope.text", text=f"Text stands directly in {name}; remove it.", path=path)
+
+
+def _has_text(text: str | None) -> bool:
+    """Tell whether there is anything but XML white space."""
+    return text is not None and bool(text.strip(XML_SPACE))
+
+
+def split_name(tag: str) -> tuple[str, str]:
+    """Return the namespace (empty: none) and the local name of a `{namespace}local` name."""
+    namespace, brace, local = tag.rpartition("}")
+    return (namespace[1:], local) if brace else ("", tag)
+
+
+def _local(element: etree._Element) -> str:
+    return clean(split_name(element.tag)[1])

@@ -1,0 +1,161 @@
+"""What a file is: the look at its root element, before any of its content is built.
+
+A DOCTYPE ends it here, wherever it stands and before its first declaration is read.
+Source: AIF reference, sections 4.3 and 5.2; reliability reference, rows 1 to 25, 65, 71, 73, 74, 79, 80.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from lxml import etree
+
+from gateway.domain.envelope import FileHead, Root
+from gateway.domain.errors import FileRefused
+from gateway.domain.namespaces import BATCH, BATCH_NAMESPACES, ENVELOPE_NAMESPACES, MESSAGE_2011, XSI, canonical
+from gateway.xml.encoding import PREFIX_BYTES, Encoding, looks_like
+from gateway.xml.ending import at_the_end, empty_file
+from gateway.xml.header import MAX_ID, XML_SPACE, split_name
+from gateway.xml.limits import ReadRules
+from gateway.xml.parse import DoctypeFound, RootFound, clean, root_parser
+from gateway.xml.source import CHUNK_BYTES, Source
+
+MAX_BATCH_NAMESPACES = 16_384
+"""Characters of all namespace declarations of a Batch: each of its envelopes carries them."""
+
+_FIRST_PIECE = 1024
+_PROLOG = re.compile(r"\ufeff?(?:\s+|<!--.*?-->|<\?.*?\?>)*", re.DOTALL)
+_SOAP = ("http://schemas.xmlsoap.org/soap/envelope/", "http://www.w3.org/2003/05/soap-envelope")
+_XSI_TYPE = f"{{{XSI}}}type"
+_IGNORED = (f"{{{XSI}}}schemaLocation", f"{{{XSI}}}noNamespaceSchemaLocation")
+_XML_ATTRIBUTE = "{http://www.w3.org/XML/1998/namespace}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RootElement:
+    """The root of a file that we take: its name as written, and the head made of it."""
+
+    tag: str
+    head: FileHead
+
+
+def read_root(source: Source, encoding: Encoding, rules: ReadRules) -> RootElement:
+    """Find the root element and check it.
+
+    Raises: FileRefused when there is none, when it is not ours, when a DOCTYPE comes first.
+    """
+    parser = root_parser()
+    offset, length = 0, _FIRST_PIECE
+    try:
+        while piece := source.peek(offset, length):
+            offset += len(piece)
+            parser.feed(piece)
+            length = min(2 * length, CHUNK_BYTES)  # the root is nearly always in the first piece
+        parser.close()
+    except DoctypeFound:
+        raise _doctype(source, encoding, offset) from None
+    except RootFound as root:
+        return _checked(root, encoding, rules, _place(source, encoding, offset))
+    except etree.XMLSyntaxError as error:
+        if (empty := empty_file(source, encoding)) is not None:
+            raise empty from None
+        refused = at_the_end(error, parser, source, encoding, closing=offset >= source.size)
+        hint = looks_like(source.peek(0, PREFIX_BYTES))
+        if hint is not None and refused.code == "xml.not-wellformed":
+            text = f"This is not XML: the file looks like {hint}. {refused.message}"
+            refused = FileRefused(text, code=refused.code, line=refused.line, column=refused.column)
+        raise refused from error
+    raise AssertionError("a parser that ends without root and without error")
+
+
+def _checked(root: RootFound, encoding: Encoding, rules: ReadRules, place: Mapping[str, int | None]) -> RootElement:
+    """Return what a root element says about its file."""
+    namespace, local = split_name(root.tag)
+    known = canonical(namespace)
+    if len(root.attributes) > rules.max_attributes:
+        raise FileRefused(
+            f"The root element has {len(root.attributes)} attributes; at most {rules.max_attributes} are allowed.",
+            code="xml.too-many-attributes",
+            **place,
+        )
+    if local == "Envelope" and known in ENVELOPE_NAMESPACES:
+        head = FileHead(root=Root.ENVELOPE, namespace=namespace, encoding=encoding.name)
+        return RootElement(tag=root.tag, head=head)
+    if local != "Batch" or known not in BATCH_NAMESPACES:
+        raise FileRefused(_why_unknown(namespace, local), code="root.unknown", **place)
+    _check_namespaces(root, rules, place)
+    ids = _batch_attributes(root.attributes, place)
+    head = FileHead(
+        root=Root.BATCH,
+        namespace=namespace,
+        encoding=encoding.name,
+        batch_id=ids.get("BatchId") or None,
+        conversation_id=ids.get("ConversationId") or None,
+    )
+    return RootElement(tag=root.tag, head=head)
+
+
+def _check_namespaces(root: RootFound, rules: ReadRules, place: Mapping[str, int | None]) -> None:
+    """Refuse a Batch whose declarations would blow up every one of its envelopes."""
+    declared = root.namespaces
+    length = sum(len(prefix or "") + len(uri) for prefix, uri in declared.items())
+    if len(declared) > rules.max_attributes or length > MAX_BATCH_NAMESPACES:
+        raise FileRefused(
+            f"The Batch declares {len(declared)} namespaces in {length} characters; at most {rules.max_attributes} "
+            f"in {MAX_BATCH_NAMESPACES} are allowed. Declare them where they are used.",
+            code="xml.limit",
+            **place,
+        )
+
+
+def _batch_attributes(attributes: Mapping[str, str], place: Mapping[str, int | None]) -> dict[str, str]:
+    """Return the attributes of a Batch, trimmed."""
+    ids: dict[str, str] = {}
+    for name, value in attributes.items():
+        if name == _XSI_TYPE:
+            text = "xsi:type is not allowed on Batch; remove it."
+            raise FileRefused(text, code="xsi.type.forbidden", **place)
+        if name in _IGNORED or name.startswith(_XML_ATTRIBUTE):
+            continue
+        if name not in ("BatchId", "ConversationId"):
+            text = f"Batch has no attribute {clean(name)}; allowed are BatchId and ConversationId."
+            raise FileRefused(text, code="batch.attribute", **place)
+        ids[name] = value.strip(XML_SPACE)
+        if len(ids[name]) > MAX_ID:
+            text = f"{name} of the Batch has {len(ids[name])} characters; at most {MAX_ID} are allowed."
+            raise FileRefused(text, code="batch.attribute", **place)
+    return ids
+
+
+def _why_unknown(namespace: str, local: str) -> str:
+    """Say what a root element is, and what it should be."""
+    name = f"{clean(local)} in namespace {clean(namespace)}" if namespace else f"{clean(local)} without namespace"
+    wanted = f"expected is Envelope in {MESSAGE_2011} or Batch in {BATCH}"
+    if namespace in _SOAP:
+        return f"This is a SOAP envelope; SOAP is not taken here: {wanted}."
+    if local.lower() == "html":
+        return f"This is an HTML page, perhaps the error page of a server: {wanted}."
+    if local in ("Envelope", "Batch"):
+        return f"The root element is {name}, which is not one of the message namespaces: {wanted}."
+    if namespace.startswith(("http://schemas.microsoft.com/dynamics/", "https://schemas.microsoft.com/dynamics/")):
+        return f"The root element is {name}: a business document without its Envelope; {wanted}."
+    return f"The root element is {name}; {wanted}."
+
+
+def _doctype(source: Source, encoding: Encoding, length: int) -> FileRefused:
+    """Return the refusal of a document type, whatever it declares."""
+    page = " The file looks like an HTML page." if looks_like(source.peek(0, PREFIX_BYTES)) == "an HTML page" else ""
+    return FileRefused(
+        f"The file has a DOCTYPE; document types and entities are never accepted. Remove it.{page}",
+        code="dtd.forbidden",
+        **_place(source, encoding, length),
+    )
+
+
+def _place(source: Source, encoding: Encoding, length: int) -> dict[str, int | None]:
+    """Return line and column of the first thing after the prolog, within the first *length* bytes."""
+    text = source.peek(0, length).decode(encoding.codec, "replace")
+    prolog = _PROLOG.match(text)
+    assert prolog is not None  # it also matches nothing
+    before = text[: prolog.end()].removeprefix("\ufeff")
+    return {"line": before.count("\n") + 1, "column": len(before) - before.rfind("\n")}

@@ -1,0 +1,341 @@
+"""Read a file envelope by envelope: hardened, in bounded memory, whatever it holds.
+
+Nothing that comes out counts before the FileEnd has come: only then the file is known to be whole. An envelope
+that is wrong comes out with its problems; a file that is wrong ends in FileRefused.
+Source: reliability reference, sections 3.1 to 3.4 and 4.1; architecture, section 7.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, cast
+
+from lxml import etree
+
+from gateway.domain.envelope import FileEnd, FileHead, ReadEnvelope, Root
+from gateway.domain.errors import FileRefused
+from gateway.domain.namespaces import ENVELOPE_NAMESPACES, Scheme, in_scheme
+from gateway.domain.problem import Problem
+from gateway.xml.encoding import PREFIX_BYTES, Encoding, detect
+from gateway.xml.ending import at_the_end, empty_file, incomplete
+from gateway.xml.header import XML_SPACE, Names, read_frame
+from gateway.xml.limits import ReadRules
+from gateway.xml.parse import clean, line_of, pull_parser
+from gateway.xml.root import RootElement, read_root
+from gateway.xml.sizes import measure
+from gateway.xml.source import CHUNK_BYTES, Source
+
+_KEPT_CHILDREN = 64
+"""Children kept per level of an envelope that is over its limit: enough for its header."""
+
+
+class PartChecker(Protocol):
+    """Judges documents; `fingerprint` names the schemas it does that with, None for none."""
+
+    @property
+    def fingerprint(self) -> str | None: ...
+
+    def check(self, part: etree._Element) -> Sequence[Problem]:
+        """Return what is wrong with a child of MessageParts."""
+        ...
+
+
+class Explainer(Protocol):
+    """Finds the places of problems in the partner's file; asked only for envelopes that have some."""
+
+    def explain(
+        self, fd: int, encoding: str, position: int, envelope: etree._Element, problems: Sequence[Problem]
+    ) -> Sequence[Problem]:
+        """Return *problems* with line and column; *position* counts from 1 and never goes back in a file."""
+        ...
+
+
+def read_envelopes(
+    fd: int, rules: ReadRules, checker: PartChecker | None = None, explainer: Explainer | None = None
+) -> Iterator[FileHead | ReadEnvelope | FileEnd]:
+    """Yield the head of a file, its envelopes in document order, its end.
+
+    Shape: *fd* is open for reading, its shared offset is neither used nor moved; without *checker* documents
+    are not validated, without *explainer* problems carry no place.
+    Raises: FileRefused, with size and SHA-256 in its context where the file could be read.
+    """
+    source = Source(fd, rules.max_file_bytes)
+    try:
+        yield from _Reading(source, rules, checker, explainer).run()
+    except FileRefused as refused:
+        refused.context = {**refused.context, **source.facts()}
+        raise
+
+
+class _Reading:
+    """One pass over one file."""
+
+    def __init__(
+        self, source: Source, rules: ReadRules, checker: PartChecker | None, explainer: Explainer | None
+    ) -> None:
+        self._source = source
+        self._rules = rules
+        self._checker = checker
+        self._explainer = explainer
+        self._names = {names.envelope: names for names in _all_names()}
+        self._crowded_tag = re.compile(rb'<[^<>"=]*(?:="[^<>"]*"[^<>"=]*){%d}' % (rules.max_attributes + 1))
+        self._position = 0
+        self._root: etree._Element | None = None
+        self._previous: etree._Element | None = None
+        self._current: etree._Element | None = None
+        self._depth = 0  # of Envelopes within one another
+        self._nested = False
+        self._pruned = False
+        self._chunk_at = 0
+        self._opened_at = 0
+        self._ended_at = 0
+
+    def run(self) -> Iterator[FileHead | ReadEnvelope | FileEnd]:
+        prefix = self._source.peek(0, PREFIX_BYTES)
+        encoding = detect(prefix)
+        if not prefix and (empty := empty_file(self._source, encoding)) is not None:
+            raise empty
+        root = read_root(self._source, encoding, self._rules)
+        yield root.head
+        yield from self._envelopes(root, encoding)
+        self._source.check_unchanged()
+        yield FileEnd(envelopes=self._position, size=self._source.offset, sha256=self._source.digest())
+
+    def _envelopes(self, root: RootElement, encoding: Encoding) -> Iterator[ReadEnvelope]:
+        """Feed the file to the parser and hand on what becomes complete."""
+        in_batch = root.head.root is Root.BATCH
+        parser = pull_parser(("start", "end"), (*self._names, root.tag))
+        for chunk in self._source.chunks():
+            failure: etree.XMLSyntaxError | None = None
+            try:
+                parser.feed(chunk)
+            except etree.XMLSyntaxError as error:
+                failure = error  # what was complete before it still comes first
+            yield from self._complete(parser, encoding, in_batch=in_batch)
+            if failure is not None:
+                raise at_the_end(failure, parser, self._source, encoding, closing=False) from failure
+            self._check_budget()
+            self._chunk_at = self._source.offset
+        try:
+            parser.close()
+        except etree.XMLSyntaxError as error:
+            raise at_the_end(error, parser, self._source, encoding, closing=True) from error
+        yield from self._complete(parser, encoding, in_batch=in_batch)
+        if self._root is None or self._depth:
+            raise incomplete()  # the parser says so first; nothing but a whole document may pass here
+        _check_document(self._root, encoding)
+
+    def _complete(self, parser: etree.XMLPullParser, encoding: Encoding, *, in_batch: bool) -> Iterator[ReadEnvelope]:
+        """Follow start and end tags of Batch and Envelope, and yield each Envelope that has ended."""
+        events = cast(Iterator[tuple[str, etree._Element]], parser.read_events())
+        for event, element in events:
+            is_envelope = element.tag in self._names
+            if event == "start":
+                if self._root is None:
+                    self._root = element
+                elif not is_envelope and self._depth == 0:
+                    raise _foreign(element)
+                if is_envelope:
+                    self._begin(element)
+            elif is_envelope:
+                self._depth -= 1
+                if self._depth == 0:
+                    yield self._finish(element, encoding, in_batch=in_batch)
+            elif element is self._root:
+                self._check_batch_end(element)
+
+    def _finish(self, element: etree._Element, encoding: Encoding, *, in_batch: bool) -> ReadEnvelope:
+        """Check a complete Envelope and let go of the one before it."""
+        if in_batch:
+            self._check_neighbours(element)
+        self._position += 1
+        if self._position > self._rules.max_envelopes:
+            text = f"The Batch has more than {self._rules.max_envelopes} envelopes; send it in several files."
+            raise FileRefused(text, code="batch.too-many", line=line_of(element))
+        names = self._names[element.tag]
+        problems: list[Problem] = []
+        size = self._size(encoding)
+        if size >= self._rules.max_envelope_bytes:
+            content = b""
+            problems.append(_too_large(size, self._rules.max_envelope_bytes, measured=not self._pruned))
+        else:
+            content = etree.tostring(element, encoding="utf-8", with_tail=False)
+            self._check_attributes(content, element)
+        if self._nested:
+            problems.append(_nested_envelope())
+        frame = read_frame(element, names, content, strict=self._rules.strict_header)
+        problems.extend(frame.problems)
+        body_problems: Sequence[Problem] = ()
+        if self._checker is not None and content:
+            for part in frame.parts:
+                body_problems = (*body_problems, *self._checker.check(part))
+        header_problems = self._placed(element, encoding, problems)
+        body_problems = self._placed(element, encoding, body_problems)
+        self._ended_at = self._source.offset
+        self._current = None
+        return ReadEnvelope(
+            position=self._position,
+            namespace=names.namespace,
+            header=frame.header,
+            parts=tuple([part.tag for part in frame.parts]),
+            content=content,
+            header_problems=tuple(header_problems),
+            body_problems=tuple(body_problems),
+            schema=self._checker.fingerprint if self._checker is not None else None,
+        )
+
+    def _begin(self, element: etree._Element) -> None:
+        """Note where an Envelope begins; one inside another is no message, only a problem of the outer one."""
+        self._depth += 1
+        if self._depth == 1:
+            self._current = element
+            self._opened_at = self._chunk_at
+            self._nested = self._pruned = False
+        else:
+            self._nested = True
+
+    def _placed(self, envelope: etree._Element, encoding: Encoding, problems: Sequence[Problem]) -> Sequence[Problem]:
+        """Return problems with their places in the file; of an envelope that was cut down, without."""
+        if not problems or self._explainer is None or self._pruned:
+            return problems
+        return self._explainer.explain(self._source.fd, encoding.name, self._position, envelope, problems)
+
+    def _check_neighbours(self, element: etree._Element) -> None:
+        """Refuse a Batch that holds anything but Envelopes; drop the Envelope before this one.
+
+        It is dropped only now because its tail, the text behind it, is complete only now.
+        """
+        root, before = self._root, element.getprevious()
+        assert root is not None
+        if element.getparent() is not root:
+            raise _foreign(root[-1])
+        if before is not self._previous:
+            raise _foreign(root[0] if self._previous is None else root[1])
+        if before is None:
+            self._check_text(root.text, root)
+        else:
+            self._check_text(before.tail, before)
+            root.remove(before)
+        self._previous = element
+
+    def _check_batch_end(self, root: etree._Element) -> None:
+        """Refuse a Batch without Envelopes, or with anything behind the last one."""
+        if self._previous is None:
+            if len(root):
+                raise _foreign(root[0])
+            self._check_text(root.text, root)
+            raise FileRefused(
+                "The Batch holds no Envelope; put at least one message into it.",
+                code="batch.empty",
+                line=line_of(root),
+            )
+        if len(root) > 1:
+            raise _foreign(root[1])
+        self._check_text(self._previous.tail, self._previous)
+
+    def _check_text(self, text: str | None, before: etree._Element) -> None:
+        """Refuse text directly in the Batch."""
+        if text is not None and text.strip(XML_SPACE):
+            raise FileRefused(
+                f"Text stands between the envelopes of the Batch: {clean(text)!r}. Remove it.",
+                code="batch.text",
+                line=line_of(before),
+            )
+
+    def _check_attributes(self, content: bytes, element: etree._Element) -> None:
+        """Refuse an element with too many attributes before anything lists them, which would take for ever.
+
+        The serialised form is asked: one count for nearly all envelopes, one pattern for the others.
+        """
+        limit = self._rules.max_attributes
+        if content.count(b"=") > limit and self._crowded_tag.search(content) is not None:
+            raise FileRefused(
+                f"An element of envelope {self._position} has more than {limit} attributes and namespace "
+                "declarations; no business document needs that.",
+                code="xml.too-many-attributes",
+                line=line_of(element),
+            )
+
+    def _check_budget(self) -> None:
+        """Keep memory bounded whatever the envelope that is being read holds."""
+        offset = self._source.offset
+        if self._current is None:
+            if offset - self._ended_at > self._rules.hard_envelope_bytes and self._root is not None:
+                if len(self._root) > (self._previous is not None):
+                    raise _foreign(self._root[-1])
+                self._ended_at = offset
+            return
+        size = offset - self._opened_at
+        if size > self._rules.hard_envelope_bytes:
+            raise FileRefused(
+                f"Envelope {self._position + 1} goes on beyond {self._rules.hard_envelope_bytes} bytes. "
+                f"A message must be smaller than {self._rules.max_envelope_bytes} bytes.",
+                code="message.too-large",
+                line=line_of(self._current),
+            )
+        if size > self._rules.max_envelope_bytes + 2 * CHUNK_BYTES:
+            self._pruned = True
+            _prune(self._current)
+
+    def _size(self, encoding: Encoding) -> int:
+        """Return the bytes of the Envelope that ended in this chunk: an upper bound, exact near the limit."""
+        upper = self._source.offset - self._opened_at
+        if self._pruned or upper < self._rules.max_envelope_bytes:
+            return upper
+        return measure(self._source, encoding, self._opened_at, self._chunk_at)
+
+
+def _prune(envelope: etree._Element) -> None:
+    """Drop what an over-long Envelope has brought so far, but for its first children and the open ones.
+
+    The last child of every level stays: it may be open, and the parser still writes to it.
+    """
+    element = envelope
+    while len(element):
+        del element[_KEPT_CHILDREN:-1]
+        element = element[-1]
+
+
+def _check_document(root: etree._Element, encoding: Encoding) -> None:
+    """Make sure that the parser saw what we saw: no document type, the same encoding (known only at the end)."""
+    info: Any = root.getroottree().docinfo  # Any: its stub lacks what is asked here
+    if info.doctype or info.internalDTD is not None:
+        raise FileRefused("The file has a DOCTYPE; remove it.", code="dtd.forbidden", line=line_of(root))
+    seen = info.encoding or "UTF-8"  # also said of UTF-16 without declaration
+    if seen not in ("UTF-8", encoding.declared):
+        text = f"The file declares {clean(seen)} in a way that hides it from the check before parsing."
+        raise FileRefused(text, code="encoding.mismatch", line=1, column=1)
+
+
+def _foreign(element: etree._Element) -> FileRefused:
+    """Return the refusal of something that is no Envelope in a Batch."""
+    return FileRefused(
+        f"A Batch holds Envelopes alone; {clean(str(element.tag))} does not belong there. Remove it.",
+        code="batch.foreign-element",
+        line=line_of(element),
+    )
+
+
+def _too_large(size: int, limit: int, *, measured: bool) -> Problem:
+    """Say that an envelope is over its limit."""
+    return Problem(
+        code="message.too-large",
+        text=f"The message has {'' if measured else 'more than '}{size} bytes; it must be smaller than {limit}. "
+        "Send it in several messages.",
+        path="/Envelope",
+        expected=f"fewer than {limit} bytes",
+    )
+
+
+def _nested_envelope() -> Problem:
+    return Problem(
+        code="envelope.nested",
+        text="An Envelope stands inside another one; it is not taken for a message. Put it beside the first one.",
+        path="/Envelope",
+    )
+
+
+def _all_names() -> Iterator[Names]:
+    """Return the names of every envelope namespace in both its forms."""
+    for namespace in ENVELOPE_NAMESPACES:
+        for scheme in Scheme:
+            yield Names.of(in_scheme(namespace, scheme))
