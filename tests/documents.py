@@ -123,9 +123,9 @@ def forms_of_the_example() -> dict[str, tuple[bytes, int]]:
         '\n    BatchId="1234" ConversationId="5678"', ""
     )
     prefixed = http
-    for name in ("Batch", "Envelope", "Header", "Body", "MessageId", "Action", "MessageParts", "SalesOrder", "SalesTable",
-                 "CustAccount", "PurchOrderFormNum", "ReceiptDateRequested", "SalesLine", "ItemId", "SalesQty",
-                 "SalesUnit"):  # fmt: skip
+    for name in ("Batch", "Envelope", "Header", "Body", "MessageId", "Action", "MessageParts", "SalesOrder",
+                 "SalesTable", "CustAccount", "PurchOrderFormNum", "ReceiptDateRequested", "SalesLine", "ItemId",
+                 "SalesQty", "SalesUnit"):  # fmt: skip
         prefix = (
             "b"
             if name == "Batch"

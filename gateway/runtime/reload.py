@@ -16,7 +16,7 @@ from gateway.domain.errors import ConfigError, GatewayError
 log = structlog.get_logger()
 
 Apply = Callable[[Settings, Settings], Awaitable[None]]
-"""Take the second configuration into use in place of the first; raise GatewayError and change nothing if not."""
+"""Take the second configuration into use in place of the first; when it cannot, raise and change nothing."""
 
 
 async def follow_configuration(path: Path, settings: Settings, apply: Apply, stopping: asyncio.Event) -> None:

@@ -91,7 +91,7 @@ class ReceiveStage:
         return bool(claims)
 
     async def _must_wait(self, port: OpenPort) -> bool:
-        """Tell whether intake waits: too many unfinished messages, too little space. The partner sees the files wait."""
+        """Tell whether intake waits: too many unfinished messages, or too little space."""
         queue = self._ports.settings.queue
         waiting = await waiting_inbound(self._store, queue.max_ready)
         reason: str | None = None

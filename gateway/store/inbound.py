@@ -160,7 +160,8 @@ def _entry(failure: Failure) -> Entry:
     return Entry(
         code=failure.code, text=failure.text, port=work.port, set_key=work.set_key, message_key=work.key,
         message_id=work.message_id, file=work.file_display, line=place.line if place else None,
-        column=place.column if place else None, path=place.path if place else None, details=failure.problems, traceback=failure.traceback,
+        column=place.column if place else None, path=place.path if place else None, details=failure.problems,
+        traceback=failure.traceback,
     )  # fmt: skip
 
 
@@ -172,8 +173,8 @@ def _keys_literal(keys: Sequence[tuple[str, str]]) -> str:
 
 def _work(row: Record) -> Work:
     (key, port, set_key, policy, lane, position, attempts, version, message_id, message_id_sent, namespace, action,
-     service, operation, company, partition_key, conversation_id, logon_as_user, submitter, parts, checked, problems, content,
-     display, created_at) = row.values()  # fmt: skip
+     service, operation, company, partition_key, conversation_id, logon_as_user, submitter, parts, checked, problems,
+     content, display, created_at) = row.values()  # fmt: skip
     return Work(
         key=MessageKey(key), port=PortName(port), set_key=None if set_key is None else SetKey(set_key),
         policy=None if policy is None else Policy(policy), lane=None if lane is None else LaneName(lane),
