@@ -35,7 +35,7 @@ FIELDS = {
 _ORDER = {field: place for place, field in enumerate(FIELDS.values())}
 _ELEMENT_OF = {field: element for element, field in FIELDS.items()}
 _LIMITS = {field: MAX_ACTION if field == "action" else MAX_ID for field in FIELDS.values()}
-_XSI_TYPE = f"{{{XSI}}}type"
+XSI_TYPE = f"{{{XSI}}}type"
 _XSI_MARK = XSI.encode()
 _IGNORED = (f"{{{XSI}}}schemaLocation", f"{{{XSI}}}noNamespaceSchemaLocation", f"{{{XSI}}}nil")
 _XML_ATTRIBUTE = "{http://www.w3.org/XML/1998/namespace}"
@@ -84,7 +84,7 @@ def read_frame(envelope: etree._Element, names: Names, content: bytes, *, strict
     plain = None if strict else plain_values(content, FIELDS, XML_SPACE)
     if plain is not None:
         parts = list(envelope[1][0])
-        if len(parts) == 1 and not (_XSI_MARK in content and parts[0].get(_XSI_TYPE) is not None):
+        if len(parts) == 1 and not (_XSI_MARK in content and parts[0].get(XSI_TYPE) is not None):
             _check_values(plain, problems)
             return Frame(header=Header(**plain), parts=parts, problems=tuple(problems))
     header, body = _header_and_body(envelope, names, problems)
@@ -102,7 +102,7 @@ def read_frame(envelope: etree._Element, names: Names, content: bytes, *, strict
             problems.extend(_bad_attributes(element, path))
     if _XSI_MARK in content:
         for part in parts:
-            if part.get(_XSI_TYPE) is not None:
+            if part.get(XSI_TYPE) is not None:
                 problems.append(_typed(part, f"/Envelope/Body/MessageParts/{_local(part)}"))
     _check_values(values, problems)
     return Frame(header=Header(**values), parts=parts, problems=tuple(problems))
@@ -229,7 +229,7 @@ def _bad_attributes(element: etree._Element, path: str) -> Iterator[Problem]:
     """Say which attributes do not belong on the frame: `xsi:type` could change what a schema accepts."""
     for key, value in element.items():
         name = str(key)
-        if name == _XSI_TYPE:
+        if name == XSI_TYPE:
             yield _typed(element, path)
         elif name not in _IGNORED and not name.startswith(_XML_ATTRIBUTE):
             text = f"{_local(element)} has no attribute {clean(name)}; remove it."
@@ -238,7 +238,7 @@ def _bad_attributes(element: etree._Element, path: str) -> Iterator[Problem]:
 
 def _typed(element: etree._Element, path: str) -> Problem:
     text = f"xsi:type is not allowed on {_local(element)}; remove it."
-    return Problem(code="xsi.type.forbidden", text=text, path=path, found=clean(element.get(_XSI_TYPE) or ""))
+    return Problem(code="xsi.type.forbidden", text=text, path=path, found=clean(element.get(XSI_TYPE) or ""))
 
 
 def _unknown(child: etree._Element, names: Names, parent: str, path: str, code: str) -> Problem:

@@ -15,7 +15,7 @@ from gateway.domain.errors import FileRefused
 from gateway.domain.namespaces import BATCH, BATCH_NAMESPACES, ENVELOPE_NAMESPACES, MESSAGE_2011, XSI, canonical
 from gateway.xml.encoding import PREFIX_BYTES, Encoding, looks_like
 from gateway.xml.ending import at_the_end, empty_file
-from gateway.xml.header import MAX_ID, XML_SPACE, split_name
+from gateway.xml.header import MAX_ID, XML_SPACE, XSI_TYPE, split_name
 from gateway.xml.limits import ReadRules
 from gateway.xml.parse import DoctypeFound, RootFound, clean, root_parser
 from gateway.xml.source import CHUNK_BYTES, Source
@@ -26,7 +26,6 @@ MAX_BATCH_NAMESPACES = 16_384
 _FIRST_PIECE = 1024
 _PROLOG = re.compile(r"\ufeff?(?:\s+|<!--.*?-->|<\?.*?\?>)*", re.DOTALL)
 _SOAP = ("http://schemas.xmlsoap.org/soap/envelope/", "http://www.w3.org/2003/05/soap-envelope")
-_XSI_TYPE = f"{{{XSI}}}type"
 _IGNORED = (f"{{{XSI}}}schemaLocation", f"{{{XSI}}}noNamespaceSchemaLocation")
 _XML_ATTRIBUTE = "{http://www.w3.org/XML/1998/namespace}"
 
@@ -112,7 +111,7 @@ def _batch_attributes(attributes: Mapping[str, str], place: Mapping[str, int | N
     """Return the attributes of a Batch, trimmed."""
     ids: dict[str, str] = {}
     for name, value in attributes.items():
-        if name == _XSI_TYPE:
+        if name == XSI_TYPE:
             text = "xsi:type is not allowed on Batch; remove it."
             raise FileRefused(text, code="xsi.type.forbidden", **place)
         if name in _IGNORED or name.startswith(_XML_ATTRIBUTE):

@@ -12,12 +12,12 @@ from typing import Any, Protocol, cast
 from lxml import etree
 
 from gateway.domain.envelope import FileEnd, FileHead, ReadEnvelope, Root
-from gateway.domain.errors import FileRefused
+from gateway.domain.errors import ConfigError, FileRefused
 from gateway.domain.namespaces import ENVELOPE_NAMESPACES, Scheme, in_scheme
 from gateway.domain.problem import Problem
 from gateway.xml.encoding import PREFIX_BYTES, Encoding, detect
 from gateway.xml.ending import at_the_end, empty_file, incomplete
-from gateway.xml.header import XML_SPACE, Names, read_frame
+from gateway.xml.header import XML_SPACE, XSI_TYPE, Names, read_frame, split_name
 from gateway.xml.limits import ReadRules
 from gateway.xml.parse import clean, line_of, pull_parser
 from gateway.xml.root import RootElement, read_root
@@ -164,10 +164,7 @@ class _Reading:
             problems.append(_nested_envelope())
         frame = read_frame(element, names, content, strict=self._rules.strict_header)
         problems.extend(frame.problems)
-        body_problems: Sequence[Problem] = ()
-        if self._checker is not None and content:
-            for part in frame.parts:
-                body_problems = (*body_problems, *self._checker.check(part))
+        body_problems = self._judge(frame.parts) if self._checker is not None and content else ()
         header_problems = self._placed(element, encoding, problems)
         body_problems = self._placed(element, encoding, body_problems)
         self._ended_at = self._source.offset
@@ -192,6 +189,20 @@ class _Reading:
             self._nested = self._pruned = False
         else:
             self._nested = True
+
+    def _judge(self, parts: Sequence[etree._Element]) -> Sequence[Problem]:
+        """Return what is wrong with the documents of an envelope."""
+        assert self._checker is not None
+        found: list[Problem] = []
+        for part in parts:
+            if part.get(XSI_TYPE) is not None:
+                continue  # already a problem of the frame
+            try:
+                found.extend(self._checker.check(part))
+            except ConfigError as error:  # the operator's mistake: this message waits for him, the file goes on
+                text = f"The schema of this document cannot be used: {clean(error.problems[0].text)}"
+                found.append(Problem(code="schema.unusable", text=text, path=f"/{split_name(part.tag)[1]}"))
+        return found
 
     def _placed(self, envelope: etree._Element, encoding: Encoding, problems: Sequence[Problem]) -> Sequence[Problem]:
         """Return problems with their places in the file; of an envelope that was cut down, without."""

@@ -1,0 +1,174 @@
+"""A few long-lived worker processes that read files for this one.
+
+Workers start when they are first needed, serve one file at a time, and are replaced when they die, grow too
+large, or are left in the middle of a file. The parent never parses a partner's bytes.
+Source: architecture, section 7; reliability reference, section 4.5.
+"""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncGenerator, Sequence
+from types import TracebackType
+from typing import IO
+
+from gateway.domain.envelope import FileEnd, FileHead, ReadEnvelope
+from gateway.xml import frames
+from gateway.xml.frames import Kind
+from gateway.xml.limits import ReadRules
+from gateway.xml.process import Frame, WorkerDied, WorkerProcess
+
+__all__ = ["WorkerDied", "XmlPool"]
+
+Piece = FileHead | Sequence[ReadEnvelope] | FileEnd
+
+
+class XmlPool:
+    """Reads files in worker processes; an async context manager.
+
+    Units: seconds, bytes. A file may take `wall_seconds`, and one more for every `wall_bytes_per_second`, of
+    the worker's time: while the caller is busy with what it got, the clock stands. A worker that holds more
+    than `max_resident_bytes` after a file is replaced.
+    """
+
+    def __init__(
+        self,
+        size: int = 2,
+        *,
+        wall_seconds: float = 120,
+        wall_bytes_per_second: int = 500_000,
+        max_resident_bytes: int = 300_000_000,
+    ) -> None:
+        self._size = size
+        self._wall_seconds = wall_seconds
+        self._wall_bytes_per_second = wall_bytes_per_second
+        self._max_resident_bytes = max_resident_bytes
+        self._places = asyncio.Semaphore(size)
+        self._idle: list[WorkerProcess] = []
+        self._workers: set[WorkerProcess] = set()
+        self._ending: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> "XmlPool":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for worker in list(self._workers):
+            self._end(worker)
+        self._idle.clear()
+        await asyncio.gather(*self._ending)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Return the process ids of the workers, for watching over them."""
+        return tuple(worker.pid for worker in self._workers)
+
+    async def warm(self, rules: ReadRules) -> None:
+        """Start every worker and let it load the schemas of *rules*, so that the first file need not wait."""
+        await asyncio.gather(*(self._warm(rules) for _ in range(self._size)))
+
+    async def read(self, fd: int, rules: ReadRules) -> AsyncGenerator[Piece, None]:
+        """Yield the head of the file behind *fd*, its envelopes in chunks, its end.
+
+        Shape: *fd* is a regular file or memory, open for reading until the iteration is over; its offset is not
+        moved. Nothing counts before the FileEnd. Close the iterator (`contextlib.aclosing`) when leaving early:
+        the worker in the middle of the file is then replaced.
+        Raises: FileRefused; WorkerDied when the worker ended, by itself or by a limit.
+        """
+        async with self._places:
+            worker = await self._take()
+            budget = self._wall_seconds + os.fstat(fd).st_size / self._wall_bytes_per_second
+            finished = False
+            try:
+                await worker.request(Kind.READ, rules, fd)
+                while not finished:
+                    frame, budget = await self._receive(worker, budget)
+                    match frame.kind, frame.fields:
+                        case Kind.HEAD, list(fields):
+                            yield frames.head_from(fields)
+                        case Kind.ENVELOPES, list(rows):
+                            yield tuple(frames.envelopes_from(rows, frame.body))
+                        case Kind.END, [*fields, int(resident)]:
+                            finished = self._give_back(worker, resident)
+                            yield frames.end_from(fields)
+                        case Kind.REFUSED, [*fields, int(resident)]:
+                            finished = self._give_back(worker, resident)
+                            raise frames.refused_from(fields)
+                        case _:
+                            raise WorkerDied(f"The reader answered out of turn: {frame.kind.name}.")
+            finally:
+                if not finished:
+                    self._end(worker)
+
+    async def read_bytes(self, content: bytes, rules: ReadRules) -> AsyncGenerator[Piece, None]:
+        """Do what `read` does for bytes in memory."""
+        with _anonymous_file() as file:
+            file.write(content)
+            file.flush()
+            pieces = self.read(file.fileno(), rules)
+            try:
+                async for piece in pieces:
+                    yield piece
+            finally:
+                await pieces.aclose()
+
+    async def _warm(self, rules: ReadRules) -> None:
+        async with self._places:
+            worker = await self._take()
+            ready = False
+            try:
+                await worker.request(Kind.WARM, rules)
+                frame, _ = await self._receive(worker, self._wall_seconds)
+                ready = frame.kind is Kind.READY
+            finally:
+                if not ready:
+                    self._end(worker)
+            self._idle.append(worker)
+
+    async def _take(self) -> WorkerProcess:
+        """Return an idle worker, the latest used first, or a new one."""
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.alive:
+                return worker
+            self._end(worker)
+        worker = await WorkerProcess.start()
+        self._workers.add(worker)
+        return worker
+
+    async def _receive(self, worker: WorkerProcess, budget: float) -> tuple[Frame, float]:
+        """Return the next frame and what is left of the time."""
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        try:
+            async with asyncio.timeout(budget):
+                frame = await worker.receive()
+        except TimeoutError as error:
+            raise WorkerDied("Reading the file took longer than it may; the reader was ended.") from error
+        return frame, budget - (clock() - started)
+
+    def _give_back(self, worker: WorkerProcess, resident: int) -> bool:
+        """Keep a worker that has finished a file, unless it has grown too large; always true."""
+        if resident > self._max_resident_bytes:
+            self._end(worker)
+        else:
+            self._idle.append(worker)
+        return True
+
+    def _end(self, worker: WorkerProcess) -> None:
+        """End a worker now; somebody takes its place when it is needed."""
+        if worker not in self._workers:
+            return
+        self._workers.discard(worker)
+        worker.kill()
+        task = asyncio.get_running_loop().create_task(worker.wait(), name=f"xml worker {worker.pid} ends")
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+
+def _anonymous_file() -> IO[bytes]:
+    """Return a file without a name, in memory where the system has such."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("document", os.MFD_CLOEXEC), "w+b")
+    return tempfile.TemporaryFile()

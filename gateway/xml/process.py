@@ -1,0 +1,147 @@
+"""One worker process as its parent sees it: started, asked, listened to, ended."""
+
+import asyncio
+import contextlib
+import json
+import os
+import socket
+import sys
+from asyncio.subprocess import DEVNULL, PIPE, Process
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.domain.errors import TransientError
+from gateway.xml.frames import MAX_FRAME_BYTES, PREFIX, Kind
+from gateway.xml.limits import ReadRules
+
+_RECEIVE_BYTES = 262_144
+_STDERR_BYTES = 2000
+_PACKAGE_ROOT = Path(__file__).resolve().parents[2]
+
+
+class WorkerDied(TransientError):
+    """The process that read the file has ended, by a limit, a crash or a signal; nothing of the file counts.
+
+    The caller tries the file once more alone, then quarantines it.
+    """
+
+    code = "worker.crashed"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame of a worker: its kind, its JSON, its body."""
+
+    kind: Kind
+    fields: object
+    body: bytes
+
+
+class WorkerProcess:
+    """A worker and the socket to it. One request at a time."""
+
+    def __init__(self, process: Process, connection: socket.socket) -> None:
+        self._process = process
+        self._connection = connection
+        self._buffer = bytearray()
+
+    @classmethod
+    async def start(cls) -> "WorkerProcess":
+        """Start a worker with an empty environment; it is ready when it answers its first request."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable,
+                    "-P",
+                    "-s",
+                    "-m",
+                    "gateway.xml.worker",
+                    str(theirs.fileno()),
+                    str(os.getpid()),
+                    stdin=DEVNULL,
+                    stdout=DEVNULL,
+                    stderr=PIPE,
+                    cwd="/",
+                    env={"PYTHONPATH": str(_PACKAGE_ROOT), "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
+                    pass_fds=(theirs.fileno(),),
+                )
+            except BaseException:
+                ours.close()
+                raise
+        ours.setblocking(False)
+        return cls(process, ours)
+
+    @property
+    def pid(self) -> int:
+        """Return the process id."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether the process has not ended, as far as is known."""
+        return self._process.returncode is None
+
+    async def request(self, kind: Kind, rules: ReadRules, fd: int | None = None) -> None:
+        """Ask the worker; a descriptor travels with the question.
+
+        Raises: WorkerDied when nobody listens.
+        """
+        text = json.dumps(rules.to_json()).encode()
+        data = PREFIX.pack(kind, len(text), 0) + text
+        try:
+            sent = socket.send_fds(self._connection, [data], [] if fd is None else [fd])
+            if sent < len(data):
+                await asyncio.get_running_loop().sock_sendall(self._connection, data[sent:])
+        except OSError as error:
+            raise await self._died() from error
+
+    async def receive(self) -> Frame:
+        """Return the next frame.
+
+        Raises: WorkerDied when the worker ends before, or says that it will.
+        """
+        await self._fill(PREFIX.size)
+        number, text_length, body_length = PREFIX.unpack_from(self._buffer)
+        start, end = PREFIX.size + text_length, PREFIX.size + text_length + body_length
+        if end > MAX_FRAME_BYTES:
+            raise WorkerDied(f"The reader announced a frame of {end} bytes.")
+        await self._fill(end)
+        kind = Kind(number)
+        fields = json.loads(bytes(self._buffer[PREFIX.size : start]))
+        body = bytes(self._buffer[start:end])
+        del self._buffer[:end]
+        if kind is Kind.CRASHED:
+            raise WorkerDied(f"The reader of the file failed: {str(fields).strip().splitlines()[-1]}", details=fields)
+        return Frame(kind, fields, body)
+
+    def kill(self) -> None:
+        """End the process at once; `wait` still has to be awaited."""
+        self._connection.close()
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def wait(self) -> None:
+        """Wait until the process has gone and its pipe is drained."""
+        await self._process.communicate()
+
+    async def _fill(self, length: int) -> None:
+        """Read until the buffer holds *length* bytes; what nobody asks for stays in the socket."""
+        loop = asyncio.get_running_loop()
+        while len(self._buffer) < length:
+            try:
+                data = await loop.sock_recv(self._connection, _RECEIVE_BYTES)
+            except OSError as error:
+                raise await self._died() from error
+            if not data:
+                raise await self._died()
+            self._buffer += data
+
+    async def _died(self) -> WorkerDied:
+        """Return what is known about the death of this worker."""
+        self.kill()
+        _, stderr = await self._process.communicate()
+        status = self._process.returncode
+        how = f"signal {-status}" if status is not None and status < 0 else f"exit status {status}"
+        said = stderr.decode("utf-8", "replace")[-_STDERR_BYTES:].strip()
+        return WorkerDied(f"The process that read the file ended unexpectedly ({how}).", status=status, details=said)
