@@ -109,7 +109,7 @@ class Site:
         env = {**os.environ, **(environment or {}), "GATEWAY_FAULT": faults, "PYTHONUNBUFFERED": "1"}
         with self.log_file.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "gateway", "run", "--config", str(self.config),
+                sys.executable, "-c", "import asyncio,sys,pathlib; from gateway.runtime.app import serve; asyncio.run(serve(pathlib.Path(sys.argv[1])))", str(self.config),
                 stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL, env=env, start_new_session=True,
             )  # fmt: skip
         process = self.process
@@ -119,7 +119,9 @@ class Site:
                 return True
             return any(event.get("event") == "gateway.started" for event in self.events(position))
 
-        await until(started, "the gateway starts", seconds=90)
+        await until(started, "the gateway starts", seconds=90, tell=self.tail)
+        if process.returncode is not None and not faults:
+            raise AssertionError(f"the gateway ended at its start with {process.returncode}\n{self.tail()}")
 
     def events(self, position: int = 0) -> list[dict[str, Any]]:
         """Return the events of the log from a byte position on; lines that are no JSON stand as text."""

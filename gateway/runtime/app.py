@@ -16,7 +16,7 @@ from gateway.config.models import Settings
 from gateway.contracts.task import TaskHandler
 from gateway.domain.ids import PortName
 from gateway.domain.states import Direction
-from gateway.runtime import logs
+from gateway.runtime.logs import configure_logs, secrets_of
 from gateway.runtime.plugins import build_registry
 from gateway.runtime.ports import open_port
 from gateway.runtime.reload import follow_configuration
@@ -145,7 +145,7 @@ class Gateway:
         for name in kept.active_ports():
             if name in changes.changed or name not in was:
                 await self._open(name, kept, followers)
-        logs.configure(kept.logging.level, kept.logging.format, secrets=logs.secrets_of(kept))
+        configure_logs(kept.logging, secrets_of(kept))
 
     async def _record(self, occurrence: Occurrence) -> None:
         await insert_run(
@@ -161,7 +161,7 @@ async def serve(config: Path, *, ready: asyncio.Event | None = None) -> None:
     """
     config = config.absolute()
     settings = await asyncio.to_thread(load, config, os.environ)
-    logs.configure(settings.logging.level, settings.logging.format, secrets=logs.secrets_of(settings))
+    configure_logs(settings.logging, secrets_of(settings))
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
 
