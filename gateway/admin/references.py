@@ -76,8 +76,14 @@ def known_port(settings: Settings, name: str | None) -> PortName | None:
 
     Raises: NotFound naming the ports there are.
     """
-    if name is None:
-        return None
+    return None if name is None else require_port(settings, name)
+
+
+def require_port(settings: Settings, name: str) -> PortName:
+    """Return the name of a configured port.
+
+    Raises: NotFound naming the ports there are.
+    """
     if name in settings.ports:
         return PortName(name)
     near = difflib.get_close_matches(name, settings.ports, n=1)

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
-from gateway.config.models import Port, Settings
+from gateway.config.models import InboundPort, Port, Settings
 from gateway.store.open import Store
 from gateway.store.reports import (
     LaneCount,
@@ -48,18 +48,20 @@ class Node:
 class PortReport:
     """A configured port: what it says of itself, where its folders are, how much is unfinished.
 
-    Shape: `state` is open, degraded, paused or inactive as stored, `unknown` before its first word; `running`,
-    `waiting`, `held`, `failed` count unfinished messages of both directions.
+    Shape: `mode`, `on_error` and `inbound` are None for an outbound port; `state` is open, degraded, paused or
+    inactive as stored, `unknown` before its first word; `running`, `waiting`, `held`, `failed` count unfinished
+    messages of both directions.
     """
 
     port: str
+    direction: str
     state: str
     reason: str | None
     since: datetime | None
-    mode: str
-    on_error: str
+    mode: str | None
+    on_error: str | None
     operations: Sequence[str]
-    inbound: Path
+    inbound: Path | None
     outbound: Path | None
     waiting: int
     running: int
@@ -118,14 +120,15 @@ def _port(
 
     return PortReport(
         port=name,
+        direction=port.direction,
         state="inactive" if not port.active else said.state if said else "unknown",
         reason=said.reason if said else None,
         since=said.changed_at if said else None,
-        mode=port.process.mode,
-        on_error=port.process.on_error,
+        mode=port.process.mode if isinstance(port, InboundPort) else None,
+        on_error=port.process.on_error if isinstance(port, InboundPort) else None,
         operations=port.operations,
-        inbound=folders.inbound,
-        outbound=folders.outbound,
+        inbound=folders.receive.inbound if folders.receive else None,
+        outbound=folders.send.outbound if folders.send else None,
         waiting=number("ready"),
         running=number("in_process", "in_transport"),
         held=number("hold"),

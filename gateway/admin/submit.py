@@ -14,8 +14,8 @@ from uuid import UUID
 from adapters.file.kernel import rename_new
 from adapters.file.names import DONE_SUFFIX, matcher
 from gateway.admin.messages import document_text
-from gateway.admin.references import NotFound, known_port
-from gateway.config.models import PortFolders, Settings
+from gateway.admin.references import require_port
+from gateway.config.models import InboundPort, Receive, SendFolders, Settings
 from gateway.domain.errors import AdapterUnavailable, GatewayError
 from gateway.domain.ids import PortName
 from gateway.store.message_reports import AnswerRow, FileProgress, answers_to_file, progress_of_file
@@ -74,26 +74,26 @@ class Reception:
         return any(answer.is_fault for answer in self.answers)
 
 
-def check_target(settings: Settings, port: str) -> PortName:
-    """Return the port that files may be submitted to.
+def check_target(settings: Settings, port: str) -> tuple[PortName, Receive]:
+    """Return the port that files may be submitted to, and how it takes them.
 
-    Raises: NotFound for an unknown port, NotAccepted for an inactive one.
+    Raises: NotFound for an unknown port, NotAccepted for an inactive or an outbound one.
     """
-    name = known_port(settings, port)
-    if name is None:
-        raise NotFound("name a port")
-    if not settings.ports[name].active:
+    name = require_port(settings, port)
+    found = settings.ports[name]
+    if not isinstance(found, InboundPort):
+        raise NotAccepted(f"the port {name} is outbound: it takes no files")
+    if not found.active:
         raise NotAccepted(f"the port {name} is not active: its folders are left alone")
-    return name
+    return name, found.receive
 
 
-def place_file(settings: Settings, port: PortName, source: Path, *, avoid: Collection[str] = ()) -> Submission:
+def place_file(port: PortName, receive: Receive, source: Path, *, avoid: Collection[str] = ()) -> Submission:
     """Copy *source* into the inbound folder under a hidden name, make it durable, rename it; blocks.
 
     Rule: the file keeps its name; when that is taken or in *avoid*, a number is added. Nothing is ever overwritten.
     Raises: NotAccepted when the port takes no file of this name; AdapterUnavailable when the folder cannot be used.
     """
-    receive = settings.ports[port].receive
     if not matcher(receive.pattern)(os.fsencode(source.name)):
         raise NotAccepted(
             f"the port {port} takes files named {receive.pattern} that are not hidden or temporary, not {source.name!a}"
@@ -134,13 +134,13 @@ async def wait_for_answers(
     else:
         done = True
     rows = [] if delivery is None else await answers_to_file(store, delivery.claim_id, limit=limit)
-    folders = settings.port_folders(submission.port)
+    folders = settings.port_folders(submission.port).send
     answers = [_answer(row, folders) for row in rows]
     return Reception(submission=submission, delivery=delivery, progress=progress, answers=answers, done=done)
 
 
-def _answer(row: AnswerRow, folders: PortFolders) -> Answer:
-    folder = folders.faults if row.is_fault else folders.outbound
+def _answer(row: AnswerRow, folders: SendFolders | None) -> Answer:
+    folder = None if folders is None else folders.faults if row.is_fault else folders.outbound
     return Answer(
         position=row.position,
         request_message_id=row.request_message_id,

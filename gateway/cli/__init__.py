@@ -1,1 +1,1 @@
-"""gateway/cli"""
+"""The command line."""

@@ -2,39 +2,41 @@
 
 from adapters.file.names import NameOrder
 from adapters.file.settings import FileReceiveSettings, FileSendSettings
-from gateway.config.models import Settings
+from gateway.config.models import InboundPort, Settings
 from gateway.domain.ids import PortName
 
 
-def receive_settings(name: PortName, settings: Settings) -> FileReceiveSettings:
-    """Return how a port takes files.
+def receive_settings(name: PortName, settings: Settings) -> FileReceiveSettings | None:
+    """Return how a port takes files, None when it is outbound.
 
     Raises: KeyError when there is no such port.
     """
-    receive, folders = settings.ports[name].receive, settings.port_folders(name)
+    port, folders = settings.ports[name], settings.port_folders(name).receive
+    if not isinstance(port, InboundPort) or folders is None:
+        return None
     return FileReceiveSettings(
         port=name,
         inbound=folders.inbound,
         work=folders.work,
         archive=folders.archive,
         error=folders.error,
-        pattern=receive.pattern,
-        order=NameOrder(receive.order.value),
-        settle_seconds=receive.settle_seconds,
-        grace_seconds=receive.grace_seconds,
-        done_marker=receive.done_marker,
-        force_polling=receive.force_polling,
-        sweep_seconds=receive.sweep_seconds,
+        pattern=port.receive.pattern,
+        order=NameOrder(port.receive.order.value),
+        settle_seconds=port.receive.settle_seconds,
+        grace_seconds=port.receive.grace_seconds,
+        done_marker=port.receive.done_marker,
+        force_polling=port.receive.force_polling,
+        sweep_seconds=port.receive.sweep_seconds,
     )
 
 
 def send_settings(name: PortName, settings: Settings) -> FileSendSettings | None:
-    """Return how a port delivers responses, None when it sends none.
+    """Return how a port delivers files, None when it delivers none.
 
     Raises: KeyError when there is no such port.
     """
-    folders = settings.port_folders(name)
-    if folders.outbound is None or folders.staging is None:
+    folders = settings.port_folders(name).send
+    if folders is None:
         return None
     faults = None if folders.faults == folders.outbound else folders.faults
     return FileSendSettings(port=name, staging=folders.staging, outbound=folders.outbound, faults=faults)

@@ -68,8 +68,8 @@ def _folders(settings: Settings) -> Iterator[Finding]:
             yield Finding(subject=f"port {name}", verdict=Verdict.OK, text="not active: its folders are left alone")
             continue
         port = PortName(name)
-        found = list(folders.check_receive(receive_settings(port, settings)))
-        sending = send_settings(port, settings)
+        receiving, sending = receive_settings(port, settings), send_settings(port, settings)
+        found = [] if receiving is None else list(folders.check_receive(receiving))
         found += [] if sending is None else folders.check_send(sending)
         for one in dict.fromkeys(found):
             yield Finding(

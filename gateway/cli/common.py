@@ -1,0 +1,116 @@
+"""What all commands share: options, exit codes, the configuration and the store they work on."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn, TypeVar
+
+import typer
+from rich.text import Text
+
+from gateway.cli.render import console
+from gateway.config.load import load
+from gateway.config.models import Level, LogFormat, Logging, Settings
+from gateway.domain.errors import ConfigError, GatewayError
+from gateway.runtime.logs import configure_logs, secrets_of
+from gateway.runtime.visible import visible, visible_lines
+from gateway.store.data_folder import Use
+from gateway.store.open import Store, open_store
+
+Result = TypeVar("Result")
+
+KNOWN_ERROR: Final = 1
+BUG: Final = 3
+INTERRUPTED: Final = 130
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", envvar="GATEWAY_CONFIG", help="The configuration file.", show_default=True)
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
+PortOption = Annotated[str | None, typer.Option("--port", "-p", help="Only this port.")]
+LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="How many rows at most.")]
+DEFAULT_CONFIG: Final = Path("config.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A configuration and the store that goes with it."""
+
+    settings: Settings
+    store: Store
+
+
+def perform(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a command to its end; trouble that we know becomes one clear message and exit code 1.
+
+    Raises: typer.Exit; anything unknown passes and becomes exit code 3 in `main`.
+    """
+    try:
+        return asyncio.run(work)
+    except GatewayError as error:
+        fail(error)
+    except ExceptionGroup as group:
+        known = _known(group)
+        if known is None:
+            raise
+        fail(known)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _known(group: ExceptionGroup[Exception]) -> GatewayError | None:
+    """Return the known error that ended several tasks together, None when one of them ended by something else."""
+    known, unknown = group.split(GatewayError)
+    if known is None or unknown is not None:
+        return None
+    first: Exception = known
+    while isinstance(first, ExceptionGroup):
+        first = first.exceptions[0]
+    return first if isinstance(first, GatewayError) else None
+
+
+def fail(error: GatewayError) -> NoReturn:
+    """Tell a known error and end with exit code 1."""
+    out = console(error=True)
+    if isinstance(error, ConfigError):
+        for problem in error.problems:
+            out.print(Text(visible(str(problem))))
+        count = len(error.problems)
+        out.print(Text(f"The configuration has {count} problem{'s' if count != 1 else ''}.", style="bold red"))
+    else:
+        out.print(Text.assemble(("Error: ", "bold red"), visible_lines(error.message)))
+    raise typer.Exit(KNOWN_ERROR)
+
+
+def load_settings(config: Path) -> Settings:
+    """Read the configuration for a command; only warnings are logged from here on.
+
+    Handlers of one's own are looked for in the folder of the configuration, after the installed packages.
+    Raises: ConfigError.
+    """
+    settings = load(config, os.environ)
+    configure_logs(Logging(level=Level.WARNING, format=LogFormat.CONSOLE), secrets_of(settings))
+    find_handlers_beside(config)
+    return settings
+
+
+def find_handlers_beside(config: Path) -> None:
+    """Let `module:object` in a configuration mean a module that lies beside it."""
+    folder = str(config.absolute().parent)
+    if folder not in sys.path:
+        sys.path.append(folder)
+
+
+@asynccontextmanager
+async def open_site(config: Path) -> AsyncIterator[Site]:
+    """Open the store for a short visit: beside a running gateway, or alone.
+
+    Raises: ConfigError, StoreRefused, StoreUnavailable.
+    """
+    settings = await asyncio.to_thread(load_settings, config)
+    async with open_store(settings.store, settings.data, pool_size=3, use=Use.VISIT) as store:
+        yield Site(settings, store)

@@ -1,0 +1,91 @@
+"""Commands on the database itself."""
+
+import asyncio
+from dataclasses import dataclass
+
+import typer
+from rich.progress import Progress
+
+from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, load_settings, perform
+from gateway.cli.render import console, print_fields, print_json
+from gateway.store.data_folder import Use
+from gateway.store.migrate import Migration, migrate, state
+from gateway.store.open import Schema, open_store
+
+app = typer.Typer(no_args_is_help=True, help="The database: its schema and how to bring it up to date.")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseInfo:
+    """What `gateway db info` tells; versions count from 1, `version` is None for an empty database."""
+
+    store: str
+    server: str
+    version: int | None
+    known: int
+    pending: tuple[str, ...]
+    current: bool
+
+
+@app.command("migrate")
+def migrate_database(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Bring the schema of the database up to date.
+
+    Safe to run on several machines at once. An embedded database is migrated by itself when the gateway starts.
+    """
+    applied = perform(_migrate(config, quiet=as_json))
+    if as_json:
+        print_json({"applied": [_name(step) for step in applied]})
+    elif applied:
+        console().print(f"Done: {', '.join(_name(step) for step in applied)}.")
+    else:
+        console().print("The schema is up to date.")
+
+
+@app.command("info")
+def info(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Show where the database is, which server it runs on and how its schema stands to this program."""
+    found = perform(_info(config))
+    if as_json:
+        print_json(found)
+        return
+    print_fields(
+        [("store", found.store), ("server", f"PostgreSQL {found.server}"), ("schema version", found.version),
+         ("this program has", found.known), ("steps to come", found.pending), ("up to date", found.current)]
+    )  # fmt: skip
+
+
+async def _migrate(config: ConfigOption, *, quiet: bool) -> tuple[Migration, ...]:
+    settings = await asyncio.to_thread(load_settings, config)
+    async with open_store(settings.store, settings.data, pool_size=2, use=Use.VISIT, schema=Schema.IGNORE) as store:
+        connection = await store.connect()
+        try:
+            pending = (await state(connection, store.queries)).pending
+            with Progress(console=console(error=True), transient=True, disable=quiet) as progress:
+                bar = progress.add_task("Migrating", total=len(pending))
+                return await migrate(connection, store.queries, progress=lambda _: progress.advance(bar))
+        finally:
+            await connection.close()
+
+
+async def _info(config: ConfigOption) -> DatabaseInfo:
+    settings = await asyncio.to_thread(load_settings, config)
+    async with open_store(settings.store, settings.data, pool_size=2, use=Use.VISIT, schema=Schema.IGNORE) as store:
+        connection = await store.connect()
+        try:
+            found = await state(connection, store.queries)
+            server = ".".join(map(str, connection.get_server_version()[:2]))
+        finally:
+            await connection.close()
+    return DatabaseInfo(
+        store=settings.store_shown,
+        server=server,
+        version=found.current,
+        known=found.known[-1],
+        pending=tuple(_name(step) for step in found.pending),
+        current=found.is_current,
+    )
+
+
+def _name(step: Migration) -> str:
+    return f"{step.version:04d} {step.name}"

@@ -1,0 +1,88 @@
+"""How one message is shown, in the queue and in the history."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from gateway.admin import messages as admin
+from gateway.cli.common import open_site, perform
+from gateway.cli.render import console, operation_of, plain, print_document, print_fields, print_json, table
+from gateway.store.message_reports import MessageReport
+
+MessageArgument = Annotated[
+    str, typer.Argument(metavar="MESSAGE", help="A number, or a MessageId: any case, with or without braces.")
+]
+XmlOption = Annotated[bool, typer.Option("--xml", help="Print the document alone, as it is.")]
+
+
+def show_message(message: str, *, queued: bool, xml: bool, config: Path, as_json: bool) -> None:
+    """Print everything about one message."""
+    report = perform(_read(config, message, queued))
+    document = admin.document_text(report.document)
+    if xml:
+        print_document(document or "")
+    elif as_json:
+        record = plain(report)
+        assert isinstance(record, dict)
+        print_json({**record, "document": document})
+    else:
+        _print(report, document)
+
+
+async def _read(config: Path, message: str, queued: bool) -> MessageReport:
+    async with open_site(config) as site:
+        return await admin.message(site.store, message, queued=queued)
+
+
+def _print(report: MessageReport, document: str | None) -> None:
+    out = console()
+    m = report.message
+    kind = "Fault" if m.is_fault else "Response" if m.direction == "out" else "Request"
+    print_fields(
+        [
+            ("message id", m.message_id), ("as sent", m.message_id_sent), ("port", m.port), ("direction", m.direction),
+            ("status", m.status), ("reason", m.reason), ("error", m.error), ("attempts", m.attempts),
+            ("tried again", m.not_before), ("since", m.since), ("lane", m.lane), ("outcome", m.outcome),
+            ("action", m.action), ("operation", operation_of(m.service, m.operation)), ("company", m.company),
+            ("partition", m.partition_key), ("conversation", m.conversation_id), ("logon as user", m.logon_as_user),
+            ("submitter", m.submitter), ("file", m.file), ("position", m.position), ("size", f"{m.size_bytes} bytes"),
+            ("entity keys", _pairs(m.entity_keys or ())), ("received" if m.direction == "in" else "made", m.created_at),
+            ("finished", m.finished_at),
+        ],
+        title=f"{kind} {m.key}",
+    )  # fmt: skip
+    if report.message_set is not None:
+        s = report.message_set
+        print_fields(
+            [("batch id", s.batch_id), ("conversation", s.conversation_id), ("policy", s.policy), ("status", s.status),
+             ("processed", f"{s.processed} of {s.members}")],
+            title=f"\nMessage set {s.key}",
+        )  # fmt: skip
+    if m.problems:
+        rows = [(p.get("code"), p.get("text"), p.get("line"), p.get("column"), p.get("path")) for p in m.problems]
+        out.print(table(("code", "text", "line", "column", "path"), rows, title="\nFound while reading"))
+    if report.correlated:
+        other = "Answers" if m.direction == "in" else "Answers to"
+        rows = [
+            (c.key, c.message_id, "fault" if c.is_fault else "response" if c.direction == "out" else "request",
+             c.outcome or c.status, c.file_name)
+            for c in report.correlated
+        ]  # fmt: skip
+        out.print(table(("number", "message id", "kind", "state", "file"), rows, title=f"\n{other}"))
+    if report.exceptions:
+        entries = [(e.id, e.at, e.severity, e.code, e.text, e.line, e.path) for e in report.exceptions]
+        out.print(table(("number", "at", "severity", "code", "text", "line", "path"), entries, title="\nExceptions"))
+    if report.versions:
+        versions = [(v.version, v.step, v.size_bytes) for v in report.versions]
+        out.print(table(("version", "step", "bytes"), versions, title="\nDocument"))
+    if document:
+        print_document(document)
+    else:
+        out.print(Text("No document is kept.", style="dim"))
+
+
+def _pairs(entity_keys: "tuple[str, ...] | list[str] | object") -> str:
+    texts = list(entity_keys) if isinstance(entity_keys, list | tuple) else []
+    return ", ".join(f"{field}={value}" for field, value in zip(texts[::2], texts[1::2], strict=False))

@@ -1,0 +1,165 @@
+"""How answers look: tables and text for people, JSON with stable keys for programs.
+
+Whatever comes from outside is shown with its invisible characters escaped, and is never read as markup.
+"""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from gateway.domain.ids import format_message_id
+from gateway.runtime.visible import visible, visible_lines
+
+WIDTH_WITHOUT_TERMINAL: Final = 200
+NARROW: Final = 160
+"""Columns of text below which wide tables leave out what matters less; `--json` always has everything."""
+STYLES: Final[Mapping[str, str]] = {
+    "open": "green", "running": "green", "ok": "green", "sent": "green", "processed": "green", "ended": "yellow",
+    "degraded": "red", "error": "bold red", "failed": "red", "malformed": "red", "fault": "red", "refused": "red",
+    "paused": "yellow", "hold": "yellow", "warning": "yellow", "inactive": "dim", "unknown": "dim", "stopped": "dim",
+}  # fmt: skip
+"""Colours of words that tell a state; other words have none."""
+
+
+def console(*, error: bool = False) -> Console:
+    """Return where people read: colours only on a terminal, a wide page elsewhere."""
+    stream = sys.stderr if error else sys.stdout
+    width = None if stream.isatty() else WIDTH_WITHOUT_TERMINAL
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
+
+
+def plain(value: object) -> object:
+    """Turn a record into what JSON knows: times in ISO 8601 UTC, MessageIds upper case in braces, keys by name."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case Enum():
+            return value.value
+        case str():
+            return value
+        case UUID():
+            return format_message_id(value)
+        case datetime():
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case Path():
+            return str(value)
+        case Mapping():
+            return {str(key): plain(item) for key, item in value.items()}
+        case bytes():
+            return value.decode("utf-8", "replace")
+        case Iterable():
+            return [plain(item) for item in value]
+    return str(value)
+
+
+def print_json(value: object) -> None:
+    """Write one JSON document to standard output."""
+    sys.stdout.write(json.dumps(plain(value), indent=2, ensure_ascii=True) + "\n")
+
+
+def cell(value: object) -> Text:
+    """Return a value as it stands in a table."""
+    text = "" if value is None else _short(value)
+    return Text(visible(text), style=STYLES.get(text, ""))
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> Table:
+    """Return a table; columns of numbers are set to the right, long texts are folded."""
+    made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+    listed = [list(row) for row in rows]
+    for place, name in enumerate(columns):
+        values = [row[place] for row in listed if row[place] is not None]
+        numbers = bool(values) and all(isinstance(value, int) and not isinstance(value, bool) for value in values)
+        made.add_column(name, justify="right" if numbers else "left", overflow="fold")
+    for row in listed:
+        made.add_row(*(cell(value) for value in row))
+    return made
+
+
+def print_rows(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    nothing: str,
+    title: str = "",
+    narrow: Sequence[str] | None = None,
+) -> None:
+    """Print a table, or the sentence *nothing* when there are no rows; a narrow terminal shows the columns *narrow*."""
+    out = console()
+    if not rows:
+        out.print(Text(nothing, style="dim"))
+        return
+    if narrow is not None and out.width < NARROW:
+        kept = [place for place, name in enumerate(columns) if name in narrow]
+        columns = [columns[place] for place in kept]
+        rows = [[row[place] for place in kept] for row in rows]
+    out.print(table(columns, rows, title=title or None))
+
+
+def print_fields(pairs: Iterable[tuple[str, object]], *, title: str | None = None) -> None:
+    """Print names and values below one another; empty values are left out."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in pairs:
+        if value is not None and value not in ("", ()):
+            grid.add_row(name, cell(value))
+    out = console()
+    if title:
+        out.print(Text(title, style="bold"))
+    out.print(grid)
+
+
+def print_document(text: str) -> None:
+    """Print a document: as it is into a file or pipe, with invisible characters escaped on a terminal."""
+    if sys.stdout.isatty():
+        text = visible_lines(text)
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+
+def age(moment: datetime | None, now: datetime) -> str:
+    """Return how long ago a moment was, such as `3 min`; empty for None."""
+    if moment is None:
+        return ""
+    seconds = max(0, int((now - moment).total_seconds()))
+    for size, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
+
+
+def operation_of(service: str | None, operation: str | None) -> str | None:
+    """Return `Service.operation`, None when the message names none."""
+    return f"{service}.{operation}" if service and operation else None
+
+
+def _short(value: object) -> str:
+    match value:
+        case datetime():
+            return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+        case bool():
+            return "yes" if value else "no"
+        case UUID():
+            return format_message_id(value)
+        case Enum():
+            return str(value.value)
+        case str():
+            return value
+        case Mapping():
+            return ", ".join(f"{key}={item}" for key, item in value.items())
+        case list() | tuple():
+            return ", ".join(_short(item) for item in value)
+    return str(value)

@@ -1,0 +1,86 @@
+"""Commands that tell how the gateway is."""
+
+from datetime import UTC, datetime
+
+from rich.text import Text
+
+from gateway.admin import status as admin
+from gateway.admin.status import GatewayStatus, PortReport
+from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, open_site, perform
+from gateway.cli.render import age, console, print_json, print_rows, table
+
+
+def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Show how the gateway is: processes, ports, what waits and why, who works on it, the last runs."""
+    found = perform(_status(config))
+    if as_json:
+        print_json(found)
+    else:
+        _print_status(found)
+
+
+def ports(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Show every port: its state with the reason, its folders, what waits, which files it leaves alone."""
+    found = perform(_ports(config))
+    if as_json:
+        print_json({"ports": found})
+        return
+    columns = ("port", "state", "reason", "inbound", "outbound", "operations", "waiting", "running", "held", "failed")
+    rows = [
+        (one.port, one.state, one.reason, one.inbound, one.outbound, one.operations, one.waiting, one.running, one.held,
+         one.failed)
+        for one in found
+    ]  # fmt: skip
+    print_rows(columns, rows, nothing="The configuration has no ports.", narrow=("port", "state", "reason", "inbound"))
+    left = [
+        (one.port, entry.get("name"), entry.get("code"), entry.get("text"), entry.get("since"))
+        for one in found
+        for entry in one.left_in_place
+        if isinstance(entry, dict)
+    ]
+    if left:
+        print_rows(("port", "file", "code", "why it is not taken", "since"), left, nothing="", title="Left alone")
+
+
+async def _status(config: ConfigOption) -> GatewayStatus:
+    async with open_site(config) as site:
+        return await admin.status(site.store, site.settings)
+
+
+async def _ports(config: ConfigOption) -> list[PortReport]:
+    async with open_site(config) as site:
+        return list(await admin.ports(site.store, site.settings))
+
+
+def _print_status(found: GatewayStatus) -> None:
+    now = datetime.now(UTC)
+    out = console()
+    out.print(Text.assemble("gateway: ", ("running", "green") if found.running else ("not running here", "yellow")))
+    out.print(Text(f"store:   {found.store}"))
+    if found.nodes:
+        rows: list[tuple[object, ...]] = [
+            (node.alive, node.host, node.pid, node.version, node.started_at, node.stopped_at) for node in found.nodes
+        ]
+        out.print(table(("process", "host", "pid", "version", "started", "stopped"), rows, title="Processes"))
+    columns = ("port", "state", "reason", "waiting", "running", "held", "failed")
+    rows = [(p.port, p.state, p.reason, p.waiting, p.running, p.held, p.failed) for p in found.ports]
+    out.print(table(columns, rows, title="Ports"))
+    if found.queue:
+        rows = [(q.port, q.direction, q.status, q.reason, q.messages, age(q.oldest, now)) for q in found.queue]
+        out.print(table(("port", "direction", "status", "reason", "messages", "oldest"), rows, title="Queue"))
+    else:
+        out.print(Text("Nothing is unfinished.\n", style="dim"))
+    if found.lanes:
+        rows = [(lane.port, lane.lanes, lane.leased, lane.next_due) for lane in found.lanes]
+        out.print(table(("port", "lanes", "in work", "next due"), rows, title="Lanes"))
+    if found.leases:
+        rows = [(x.fence, x.stage, x.port, x.host, x.pid, x.messages, x.until, x.expired) for x in found.leases]
+        names = ("lease", "stage", "port", "host", "pid", "messages", "until", "expired")
+        out.print(table(names, rows, title="Leases"))
+    if found.runs:
+        rows = [
+            (run.id, run.job, run.status, run.started_at, f"{(run.ended_at - run.started_at).total_seconds():.1f} s",
+             run.counts, run.error)
+            for run in found.runs
+        ]  # fmt: skip
+        out.print(table(("run", "job", "status", "started", "took", "counts", "error"), rows, title="Last runs"))

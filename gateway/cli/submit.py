@@ -1,0 +1,124 @@
+"""The command that puts files into an inbound folder and shows what comes back."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.progress import Progress
+from rich.text import Text
+
+from gateway.admin.submit import Reception, Submission, check_target, place_file, wait_for_answers
+from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, load_settings, perform
+from gateway.cli.render import console, print_document, print_json, print_rows
+from gateway.config.models import Settings
+from gateway.domain.errors import GatewayError
+from gateway.domain.ids import format_message_id
+from gateway.runtime.visible import visible
+from gateway.store.data_folder import Use
+from gateway.store.open import open_store
+from gateway.store.postmaster import running
+from gateway.store.reports import database_clock
+
+_BAR_FROM: Final = 5
+
+
+class NotRunning(GatewayError):
+    """Nobody would take the files, so nobody can be waited for."""
+
+    code = "submit.not-running"
+
+
+def submit(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Files to submit.", exists=True, dir_okay=False)
+    ],
+    port: Annotated[str, typer.Option("--port", "-p", help="The port to submit to.")],
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the answers and show them.")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="How long to wait, in seconds.")] = 60.0,
+    text: Annotated[bool, typer.Option("--text/--no-text", help="Show the text of the answers.")] = True,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Put files into the inbound folder of a port, each complete before it is visible.
+
+    With --wait the answers are shown, and the exit code is 1 when a request failed or the time was over first.
+    """
+    if not wait:
+        submissions = perform(_place(config, port, files))
+        if as_json:
+            print_json({"submitted": submissions})
+        else:
+            print_rows(("file", "submitted as"), [(one.source, one.target) for one in submissions], nothing="")
+        return
+    receptions = perform(_exchange(config, port, files, timeout))
+    if as_json:
+        print_json({"submitted": receptions})
+    else:
+        for reception in receptions:
+            show_reception(reception, timeout=timeout, text=text)
+    if not all(reception.good for reception in receptions):
+        raise typer.Exit(KNOWN_ERROR)
+
+
+def show_reception(reception: Reception, *, timeout: float, text: bool) -> None:
+    """Print what became of a submitted file: its answers, or why there are none."""
+    out = console()
+    delivery, progress = reception.delivery, reception.progress
+    out.print(Text(visible(str(reception.submission.target)), style="bold"))
+    if delivery is None:
+        out.print(Text(f"  not taken within {timeout:g} seconds; the file stays in the folder", style="red"))
+        return
+    if delivery.outcome == "refused":
+        out.print(Text(f"  refused, {delivery.code}: {visible(delivery.reason or '')}", style="red"))
+        return
+    assert progress is not None
+    state = f"{progress.finished} of {progress.messages} requests done"
+    if progress.stuck:
+        state += f", {progress.stuck} need an operator (gateway queue list)"
+    if not reception.done:
+        state += f"; not finished within {timeout:g} seconds"
+    out.print(Text(f"  {state}", style="green" if reception.good else "red"))
+    for answer in reception.answers:
+        kind = Text("fault", style="red") if answer.is_fault else Text("response", style="green")
+        place = "not delivered yet" if answer.path is None else str(answer.path)
+        out.print(
+            Text.assemble("  ", kind, f" to {answer.position} {format_message_id(answer.request_message_id)}: ", place)
+        )
+        if text and answer.text:
+            print_document(answer.text)
+
+
+async def _place(config: Path, port: str, files: Sequence[Path]) -> list[Submission]:
+    settings = await asyncio.to_thread(load_settings, config)
+    name, receive = check_target(settings, port)
+    done: list[Submission] = []
+    with Progress(console=console(error=True), transient=True, disable=len(files) < _BAR_FROM) as progress:
+        for file in progress.track(files, description="Submitting"):
+            taken = [one.target.name for one in done]
+            done.append(await asyncio.to_thread(place_file, name, receive, file, avoid=taken))
+    return done
+
+
+async def _exchange(config: Path, port: str, files: Sequence[Path], timeout: float) -> list[Reception]:  # noqa: ASYNC109 (for all files together)
+    settings = await asyncio.to_thread(load_settings, config)
+    check_target(settings, port)
+    _require_running(settings)
+    async with open_store(settings.store, settings.data, pool_size=3, use=Use.VISIT) as store:
+        since: datetime = await database_clock(store)
+        submissions = await _place(config, port, files)
+        deadline = asyncio.get_running_loop().time() + timeout
+        done: list[Reception] = []
+        with Progress(console=console(error=True), transient=True, disable=len(files) < _BAR_FROM) as progress:
+            for submission in progress.track(submissions, description="Waiting for answers"):
+                left = max(0.1, deadline - asyncio.get_running_loop().time())
+                done.append(await wait_for_answers(store, settings, submission, since=since, seconds=left))
+    return done
+
+
+def _require_running(settings: Settings) -> None:
+    """Refuse to wait where nobody works: an embedded database runs exactly while its gateway does."""
+    if settings.embedded and running(settings.postgres_folder) is None:
+        raise NotRunning("no gateway is running here: start one with `gateway run`, or submit without --wait")
