@@ -20,6 +20,7 @@ from gateway.store.embedded import DATABASE, EmbeddedServer
 from gateway.store.migrate import migrate
 from gateway.store.open import Store, open_store
 from gateway.store.sql import Queries
+from tests.site import Site
 
 Result = TypeVar("Result")
 
@@ -140,3 +141,19 @@ async def store(database_url: str, tmp_path: Path) -> AsyncIterator[Store]:
     """An open store on a fresh database; its data folder is `tmp_path / "data"`."""
     async with open_store(database_url, tmp_path / "data") as store:
         yield store
+
+
+@pytest.fixture
+async def site(tmp_path: Path, database_url: str) -> AsyncIterator[Site]:
+    """A gateway to be run as a process, on a fresh database of the run's server."""
+    site = Site(tmp_path, database_url)
+    yield site
+    await site.close()
+
+
+@pytest.fixture
+async def embedded_site(server_folder: Path) -> AsyncIterator[Site]:
+    """A gateway to be run as a process with its own embedded server."""
+    site = Site(server_folder)
+    yield site
+    await site.close()

@@ -134,7 +134,7 @@ async def test_fault_tells_line_column_path_and_value_in_the_partners_file(site:
     assert fault.root.find(f".//{{{FAULT}}}Fault") is not None and fault.text("Code") == "SchemaValidation"
     line = content.decode().splitlines()[3]
     assert fault.text("Line") == "4" and fault.text("Column") == str(line.index("<SalesQty>") + 1)
-    assert fault.text("Found") == "ten" and str(fault.text("Path")).endswith("/SalesLine/SalesQty")
+    assert fault.text("Found") == "ten" and str(fault.text("Path")).endswith("/SalesLine[1]/SalesQty")
     assert [answers[guid(n)].text("Field") for n in (1, 3)] == ["SalesId", "SalesId"]
     assert any(name.endswith(".fault.xml") for name in site.answers())
     (row,) = await site.query("SELECT code, line, file, message_id FROM exception WHERE severity = 'error'")
