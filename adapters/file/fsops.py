@@ -6,6 +6,7 @@ every state a power loss may leave.
 """
 
 import asyncio
+import errno
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -179,11 +180,15 @@ def open_checked(folder: Folder, name: bytes) -> Iterator[tuple[int, os.stat_res
 
 
 def status_of(folder: Folder, name: bytes) -> os.stat_result | None:
-    """Return the status of the entry itself, None when there is none."""
+    """Return the status of the entry itself, None when there is none, nor can be under so long a name."""
     try:
         return os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return None
+        raise
 
 
 def read_small(folder: Folder, name: bytes, limit: int = 4096) -> bytes | None:

@@ -52,8 +52,9 @@ def _recovered(
         describer.put_aside(inbound, work, target, name, error)
         return None
     # a marker that outlived its file would make the next file of that name look ready
-    if settings.done_marker and status_of(inbound, name) is None:
-        ops.unlink(inbound, name + DONE_SUFFIX, "claim")
+    marker = name + DONE_SUFFIX
+    if settings.done_marker and status_of(inbound, name) is None and status_of(inbound, marker) is not None:
+        ops.unlink(inbound, marker, "claim")
     return claim
 
 

@@ -1,0 +1,178 @@
+"""The readiness ladder, with a clock that only the test moves."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from adapters.file.ready import Look, ReadyLadder, ReadyRules
+from tests.unit.adapters.support import WHOLE, FakeClock
+
+NAME = b"order.xml"
+
+
+class Inbound:
+    """One file and the ladder that looks at it."""
+
+    def __init__(self, path: Path, *, kernel_tells: bool, can_ask: bool = False) -> None:
+        self.path = path
+        self.clock = FakeClock()
+        self.ladder = ReadyLadder(ReadyRules(settle_seconds=2, grace_seconds=600), self.clock, can_ask=can_ask)
+        self.kernel_tells = kernel_tells
+
+    def look(self) -> Look:
+        self.ladder.begin_sweep()
+        fd = os.open(self.path, os.O_RDONLY)
+        try:
+            return self.ladder.look(NAME, fd, os.fstat(fd), kernel_tells=self.kernel_tells)
+        finally:
+            os.close(fd)
+
+    def why(self) -> str:
+        waiting = self.ladder.waiting(NAME)
+        assert waiting is not None
+        return waiting.code
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Inbound:
+    return Inbound(tmp_path / "order.xml", kernel_tells=True)
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Inbound:
+    return Inbound(tmp_path / "order.xml", kernel_tells=False)
+
+
+@pytest.fixture
+def asking(tmp_path: Path) -> Inbound:
+    return Inbound(tmp_path / "order.xml", kernel_tells=True, can_ask=True)
+
+
+def test_a_whole_file_without_a_writer_is_ready_at_once(local: Inbound) -> None:
+    local.path.write_bytes(WHOLE)
+    assert local.look() is Look.READY
+    assert local.ladder.due_seconds() is None
+
+
+def test_an_open_writer_is_waited_for_and_looked_after_soon(local: Inbound) -> None:
+    with local.path.open("wb") as file:
+        file.write(WHOLE)
+        file.flush()
+        assert local.look() is Look.WAIT
+        assert local.why() == "file.being-written"
+        assert local.ladder.due_seconds() == pytest.approx(0.05)
+        local.clock.move(1.0)
+        assert local.look() is Look.WAIT
+        assert local.ladder.due_seconds() == pytest.approx(1.0)
+    assert local.look() is Look.READY
+
+
+def test_a_writer_that_falls_silent_is_waited_for_no_longer_than_the_grace_time(local: Inbound) -> None:
+    with local.path.open("wb") as file:
+        file.write(b"<Batch>")
+        file.flush()
+        assert local.look() is Look.WAIT
+        local.clock.move(599)
+        assert local.look() is Look.WAIT
+        local.clock.move(2)
+        assert local.look() is Look.READY
+
+
+def test_where_the_kernel_cannot_tell_a_file_must_settle(remote: Inbound) -> None:
+    remote.path.write_bytes(WHOLE)
+    assert remote.look() is Look.WAIT
+    assert remote.ladder.due_seconds() == pytest.approx(2.0)
+    remote.clock.move(1.9)
+    assert remote.look() is Look.WAIT
+    remote.clock.move(0.2)
+    assert remote.look() is Look.READY
+
+
+def test_a_change_starts_the_settling_again(remote: Inbound) -> None:
+    remote.path.write_bytes(WHOLE[:-5])
+    remote.look()
+    remote.clock.move(1.9)
+    remote.path.write_bytes(WHOLE)
+    assert remote.look() is Look.WAIT
+    remote.clock.move(1.9)
+    assert remote.look() is Look.WAIT
+    remote.clock.move(0.2)
+    assert remote.look() is Look.READY
+
+
+def test_a_copy_with_an_old_modification_time_still_counts_as_changed(remote: Inbound) -> None:
+    remote.path.write_bytes(WHOLE)
+    os.utime(remote.path, ns=(10**18, 10**18))
+    remote.look()
+    remote.clock.move(1.9)
+    remote.path.write_bytes(WHOLE.replace(b"Batch", b"Bacht"))
+    os.utime(remote.path, ns=(10**18, 10**18))
+    remote.look()
+    remote.clock.move(0.2)
+    assert remote.look() is Look.WAIT
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"<Batch><Envelope>", WHOLE[:-20] + b"\0" * 20])
+def test_an_unfinished_file_waits_for_its_grace_time_and_is_then_taken(local: Inbound, content: bytes) -> None:
+    local.path.write_bytes(content)
+    assert local.look() is Look.WAIT
+    assert local.why() == "file.incomplete"
+    assert local.ladder.due_seconds() == pytest.approx(600)
+    local.clock.move(599)
+    assert local.look() is Look.WAIT
+    local.clock.move(1)
+    assert local.look() is Look.READY
+
+
+def test_an_unfinished_file_that_is_finished_is_ready(local: Inbound) -> None:
+    local.path.write_bytes(WHOLE[:20])
+    assert local.look() is Look.WAIT
+    local.clock.move(1)
+    local.path.write_bytes(WHOLE)
+    assert local.look() is Look.READY
+
+
+def test_what_is_no_document_is_ready_at_once_to_be_refused(local: Inbound) -> None:
+    local.path.write_bytes(b'{"not": "xml"}')
+    assert local.look() is Look.READY
+
+
+def test_a_suspicious_end_is_asked_about_once(asking: Inbound) -> None:
+    asking.path.write_bytes(WHOLE + b"trailing text")
+    assert asking.look() is Look.ASK
+    waiting = asking.ladder.waiting(NAME)
+    assert waiting is not None
+    asking.ladder.answer(NAME, waiting.signature, broken=True)
+    assert asking.look() is Look.READY
+
+
+def test_a_cut_off_file_is_not_asked_about_again_until_it_changes(asking: Inbound) -> None:
+    asking.path.write_bytes(WHOLE[:30])
+    assert asking.look() is Look.ASK
+    waiting = asking.ladder.waiting(NAME)
+    assert waiting is not None
+    asking.ladder.answer(NAME, waiting.signature, broken=False)
+    assert asking.look() is Look.WAIT
+    asking.path.write_bytes(WHOLE[:31])
+    assert asking.look() is Look.ASK
+
+
+def test_an_answer_about_a_file_that_has_changed_counts_for_nothing(asking: Inbound) -> None:
+    asking.path.write_bytes(WHOLE[:30])
+    asking.look()
+    waiting = asking.ladder.waiting(NAME)
+    assert waiting is not None
+    old = waiting.signature
+    asking.path.write_bytes(WHOLE[:31])
+    asking.look()
+    asking.ladder.answer(NAME, old, broken=True)
+    assert asking.look() is Look.ASK
+
+
+def test_files_that_have_gone_are_forgotten(local: Inbound) -> None:
+    local.path.write_bytes(b"")
+    local.look()
+    local.ladder.begin_sweep()
+    local.ladder.begin_sweep()
+    assert local.ladder.due_seconds() is None

@@ -1,0 +1,71 @@
+"""One walk through a folder: every name once, in order, whatever the size of the folder."""
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from adapters.file.fsops import EntryKind, opened
+from adapters.file.names import NameOrder, matcher, sort_key
+from adapters.file.sweep import Sweep
+
+
+def fill(folder: Path, count: int) -> list[bytes]:
+    numbers = list(range(count))
+    random.shuffle(numbers)
+    for number in numbers:
+        (folder / f"o{number:07}.xml").touch()
+    return [b"o%07d.xml" % number for number in range(count)]
+
+
+def left_nothing(name: bytes, kind: EntryKind | None) -> None:
+    raise AssertionError(name)
+
+
+@pytest.mark.parametrize("page_names", [1, 7, 100, 300, 20_000])
+def test_every_name_comes_once_and_in_order_page_by_page(tmp_path: Path, page_names: int) -> None:
+    expected = fill(tmp_path, 300)
+    sweep = Sweep(matcher("*.xml"), sort_key(NameOrder.NAME), page_names=page_names)
+    with opened(tmp_path) as folder:
+        assert list(sweep.names(folder, left_nothing)) == expected
+
+
+def test_a_walk_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    expected = fill(tmp_path, 50)
+    sweep = Sweep(matcher("*.xml"), sort_key(NameOrder.NAME), page_names=20)
+    seen: list[bytes] = []
+    for _ in range(10):
+        with opened(tmp_path) as folder:
+            walk = sweep.names(folder, left_nothing)
+            seen += [name for _, name in zip(range(5), walk, strict=False)]
+    assert seen == expected
+
+
+def test_a_name_that_comes_late_and_belongs_earlier_is_for_the_next_walk(tmp_path: Path) -> None:
+    fill(tmp_path, 20)
+    sweep = Sweep(matcher("*.xml"), sort_key(NameOrder.NAME), page_names=10)
+    with opened(tmp_path) as folder:
+        walk = sweep.names(folder, left_nothing)
+        first = [next(walk) for _ in range(12)]
+        (tmp_path / "a-late.xml").touch()
+        assert b"a-late.xml" not in [*first, *walk]
+
+
+def test_what_is_not_taken_is_told_once_per_walk(tmp_path: Path) -> None:
+    fill(tmp_path, 30)
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "folder.xml").mkdir()
+    os.symlink("/etc/passwd", tmp_path / "link.xml")
+    os.mkfifo(tmp_path / "pipe.xml")
+    told: list[tuple[bytes, EntryKind | None]] = []
+    sweep = Sweep(matcher("*.xml"), sort_key(NameOrder.NAME), page_names=4)
+    with opened(tmp_path) as folder:
+        found = list(sweep.names(folder, lambda name, kind: told.append((name, kind))))
+    assert len(found) == 30
+    assert sorted(told, key=str) == [
+        (b"folder.xml", EntryKind.FOLDER),
+        (b"link.xml", EntryKind.SYMLINK),
+        (b"notes.txt", None),
+        (b"pipe.xml", EntryKind.FIFO),
+    ]
