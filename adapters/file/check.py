@@ -62,7 +62,8 @@ def check_receive(settings: FileReceiveSettings, *, make: bool = False) -> Seque
     ]
     if not _errors(findings) and inbound.path.is_dir():
         for place in own:
-            findings += _self_test(inbound, place)
+            if place.path.is_dir():
+                findings += _self_test(inbound, place)
     return findings
 
 
@@ -76,7 +77,7 @@ def check_send(settings: FileSendSettings, *, make: bool = False) -> Sequence[Fi
     for target in targets:
         findings += [*_apart(target, [staging]), *_one_file_system(target, [staging]), *_kinds(target)]
     findings += _private([staging])
-    if not _errors(findings):
+    if not _errors(findings) and staging.path.is_dir():
         for target in targets:
             if target.path.is_dir():
                 findings += _self_test(staging, target)
