@@ -7,9 +7,24 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
-from gateway.config.models import DocumentService, NumberSequence, OnError, PythonService, Settings
+from gateway.config.models import (
+    DocumentService,
+    InboundPort,
+    NumberSequence,
+    OnError,
+    OutboundPort,
+    PythonService,
+    Receive,
+    ReceiveFolders,
+    Respond,
+    Send,
+    SendFolders,
+    Service,
+    Settings,
+)
 from gateway.config.place import Finding, Path
 from gateway.config.suggest import did_you_mean
+from gateway.domain.namespaces import ENTITY_KEY_LIST
 
 
 def check(settings: Settings, *, unsure: frozenset[str] = frozenset()) -> Iterator[Finding]:
@@ -25,6 +40,7 @@ def check(settings: Settings, *, unsure: frozenset[str] = frozenset()) -> Iterat
             yield from _names_differ_by_more_than_case(("services", name, "operations"), service.operations)
     yield from _references(settings, unsure)
     yield from _rollback_needs_undoable_operations(settings)
+    yield from _outbound_ports_only_read(settings)
     yield from _sequences_agree(settings, unsure)
     yield from _folders_do_not_overlap(settings)
 
@@ -66,7 +82,7 @@ def _reference(settings: Settings, reference: str, unsure: frozenset[str]) -> st
 
 def _rollback_needs_undoable_operations(settings: Settings) -> Iterator[Finding]:
     for port_name, port in settings.ports.items():
-        if port.process.on_error is not OnError.ROLLBACK:
+        if not isinstance(port, InboundPort) or port.process.on_error is not OnError.ROLLBACK:
             continue
         for position, reference in enumerate(port.operations):
             lasting = list(_lasting(settings, reference))
@@ -86,6 +102,41 @@ def _lasting(settings: Settings, reference: str) -> Iterator[str]:
         for name, operation in service.operations.items():
             if wanted in {"*", name} and not operation.undoable:
                 yield name
+
+
+_WRITING = {"create", "update", "delete"}
+_KEY_LIST = f"{{{ENTITY_KEY_LIST}}}EntityKeyList"
+
+
+def _outbound_ports_only_read(settings: Settings) -> Iterator[Finding]:
+    """What is sent is read by key: there is no request, so nothing else can be given to an operation.
+
+    Source: AIF reference, section 29.
+    """
+    for port_name, port in settings.ports.items():
+        if not isinstance(port, OutboundPort):
+            continue
+        for position, reference in enumerate(port.operations):
+            service_name, _, wanted = reference.partition(".")
+            service = settings.services.get(service_name)
+            if service is None:
+                continue
+            names = [name for name in service.operation_names if wanted in {"*", name}]
+            wrong = [name for name in names if not _reads_by_key(service, name)]
+            if wrong:
+                yield Finding(
+                    path=("ports", port_name, "operations", position),
+                    text=f"cannot be sent: {', '.join(wrong)}; an outbound port offers only operations that read "
+                    f"documents by key, such as {service_name}.read",
+                )
+
+
+def _reads_by_key(service: Service, operation: str) -> bool:
+    """Tell whether an operation can be given keys and changes nothing; of code we know only its name."""
+    if isinstance(service, DocumentService):
+        return operation == "read"
+    known = service.operations.get(operation)
+    return operation.lower() not in _WRITING and (known is None or known.expects in {None, (_KEY_LIST,)})
 
 
 def _sequences_agree(settings: Settings, unsure: frozenset[str]) -> Iterator[Finding]:
@@ -153,23 +204,31 @@ def _folders(settings: Settings) -> Iterator[_Folder]:
         yield _Folder(path=settings.postgres_folder, where=_AT_DATA, kind="database folder", owner=None)
     for name, port in settings.ports.items():
         folders = settings.port_folders(name)
-        receive, respond = port.receive, port.respond
-        at: Path = ("ports", name)
-        yield _Folder(path=folders.inbound, where=(*at, "receive", "folder"), kind=_INBOUND, owner=name)
-        for kind, path, chosen in (
-            ("work", folders.work, receive.work),
-            ("archive", folders.archive, receive.archive),
-            ("error", folders.error, receive.error),
-        ):
-            where: Path = (*at, "receive", kind) if chosen else _AT_DATA
-            yield _Folder(path=path, where=where, kind=f"{kind} folder", owner=name)
-        if respond is None or folders.staging is None:
-            continue
-        where = (*at, "respond", "staging") if respond.staging else _AT_DATA
-        yield _Folder(path=folders.staging, where=where, kind="staging folder", owner=name)
-        yield _Folder(path=respond.folder, where=(*at, "respond", "folder"), kind=_OUTBOUND, owner=name)
-        if respond.faults is not None and respond.faults != respond.folder:
-            yield _Folder(path=respond.faults, where=(*at, "respond", "faults"), kind=_FAULTS, owner=name)
+        if isinstance(port, InboundPort) and folders.receive is not None:
+            yield from _receive_folders(name, port.receive, folders.receive)
+        key, out = ("send", port.send) if isinstance(port, OutboundPort) else ("respond", port.respond)
+        if out is not None and folders.send is not None:
+            yield from _send_folders(name, key, out, folders.send)
+
+
+def _receive_folders(name: str, receive: Receive, folders: ReceiveFolders) -> Iterator[_Folder]:
+    at: Path = ("ports", name, "receive")
+    yield _Folder(path=folders.inbound, where=(*at, "folder"), kind=_INBOUND, owner=name)
+    for kind, path, chosen in (
+        ("work", folders.work, receive.work),
+        ("archive", folders.archive, receive.archive),
+        ("error", folders.error, receive.error),
+    ):
+        yield _Folder(path=path, where=(*at, kind) if chosen else _AT_DATA, kind=f"{kind} folder", owner=name)
+
+
+def _send_folders(name: str, key: str, out: Respond | Send, folders: SendFolders) -> Iterator[_Folder]:
+    at: Path = ("ports", name, key)
+    where = (*at, "staging") if out.staging else _AT_DATA
+    yield _Folder(path=folders.staging, where=where, kind="staging folder", owner=name)
+    yield _Folder(path=folders.outbound, where=(*at, "folder"), kind=_OUTBOUND, owner=name)
+    if folders.faults != folders.outbound:
+        yield _Folder(path=folders.faults, where=(*at, "faults"), kind=_FAULTS, owner=name)
 
 
 def _overlap(outer: _Folder, inner: _Folder) -> str | None:

@@ -6,6 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from gateway.config.models_ports import DIRECTIONS
 from gateway.config.models_services import SERVICE_KINDS
 from gateway.config.place import Document, Finding, Path, Value, starts_with_any, value_at
 from gateway.config.shape import fields, is_kind, places, section_at
@@ -28,6 +29,9 @@ _WANTED = {
     "literal_error": "must be {expected}",
 }
 """By pydantic's type of error; the names in braces are its context."""
+
+_CHOSEN_BY = {"service_kind": ("kind", tuple(SERVICE_KINDS)), "port_direction": ("direction", tuple(DIRECTIONS))}
+"""Sections that come in several kinds: by pydantic's type of error, the key that chooses and what it may be."""
 
 _WITHOUT_VALUE = {"too_short": "must have at least one entry"}
 _LONGEST_SHOWN = 60
@@ -61,8 +65,8 @@ def _sentence(details: ErrorDetails, path: Path, document: Document) -> str:
         return _unknown_key(details)
     if kind == "value_error":
         return str(context["error"])
-    if kind == "service_kind":
-        return _service_kind(path, document)
+    if kind in _CHOSEN_BY:
+        return _choice(path, document, *_CHOSEN_BY[kind])
     if kind in _WITHOUT_VALUE:
         return _WITHOUT_VALUE[kind]
     wanted = _WANTED[kind].format_map(context) if kind in _WANTED else details["msg"]
@@ -73,14 +77,14 @@ def _sentence(details: ErrorDetails, path: Path, document: Document) -> str:
     return f"{wanted}, found {_shown(found)}{hint}"
 
 
-def _service_kind(path: Path, document: Document) -> str:
-    service = value_at(document.value, path)
-    if not isinstance(service, dict):
-        return f"{_WANTED['model_type']}, found {_shown(service)}"
-    kind = service.get("kind")
-    secret = (*path, "kind") in document.substituted
-    hint = did_you_mean(kind, SERVICE_KINDS) if isinstance(kind, str) and not secret else ""
-    return f"needs a kind: {' or '.join(SERVICE_KINDS)}{hint}"
+def _choice(path: Path, document: Document, key: str, known: tuple[str, ...]) -> str:
+    section = value_at(document.value, path)
+    if not isinstance(section, dict):
+        return f"{_WANTED['model_type']}, found {_shown(section)}"
+    chosen = section.get(key)
+    secret = (*path, key) in document.substituted
+    hint = did_you_mean(chosen, known) if isinstance(chosen, str) and not secret else ""
+    return f"needs a {key}: {' or '.join(known)}{hint}"
 
 
 def _choices(context: dict[str, Any]) -> list[str]:

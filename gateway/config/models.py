@@ -17,16 +17,20 @@ from gateway.config.models_ports import (
     After,
     Conversations,
     Encoding,
+    InboundPort,
     Limits,
     LoggingMode,
     Mode,
     OnError,
     Order,
+    OutboundPort,
+    OutboundProcess,
     Port,
     Process,
     Receive,
     Respond,
     Security,
+    Send,
 )
 from gateway.config.models_services import (
     DocumentService,
@@ -46,6 +50,7 @@ __all__ = [
     "Encoding",
     "Flag",
     "GatewayJob",
+    "InboundPort",
     "Jobs",
     "Level",
     "Limits",
@@ -57,6 +62,8 @@ __all__ = [
     "NumberSequence",
     "OnError",
     "Order",
+    "OutboundPort",
+    "OutboundProcess",
     "Port",
     "PortFolders",
     "Process",
@@ -64,11 +71,14 @@ __all__ = [
     "PythonService",
     "Queue",
     "Receive",
+    "ReceiveFolders",
     "Respond",
     "Retention",
     "Seconds",
     "Section",
     "Security",
+    "Send",
+    "SendFolders",
     "Service",
     "Settings",
     "Shutdown",
@@ -171,16 +181,30 @@ class Shutdown(Section):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PortFolders:
-    """All folders of a port, absolute; the last three are None when the port does not respond."""
+class ReceiveFolders:
+    """Where files come in and what becomes of them, absolute."""
 
     inbound: Path
     work: Path
     archive: Path
     error: Path
-    staging: Path | None
-    outbound: Path | None
-    faults: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendFolders:
+    """Where files go out, absolute."""
+
+    staging: Path
+    outbound: Path
+    faults: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortFolders:
+    """All folders of a port: `receive` is None when it is outbound, `send` when it is inbound and does not respond."""
+
+    receive: ReceiveFolders | None
+    send: SendFolders | None
 
 
 def _owner(value: int | str) -> int | str:
@@ -253,16 +277,22 @@ class Settings(Section):
         Raises: KeyError when there is no such port.
         """
         settings = self.ports[port]
-        receive, respond = settings.receive, settings.respond
-        return PortFolders(
-            inbound=receive.folder,
-            work=receive.work or self.data / "work" / port,
-            archive=receive.archive or self.data / "archive" / port,
-            error=receive.error or self.data / "error" / port,
-            staging=None if respond is None else respond.staging or self.data / "staging" / port,
-            outbound=None if respond is None else respond.folder,
-            faults=None if respond is None else respond.faults or respond.folder,
+        out = settings.send if isinstance(settings, OutboundPort) else settings.respond
+        send = None
+        if out is not None:
+            faults = out.faults if isinstance(out, Respond) else None
+            send = SendFolders(
+                staging=out.staging or self.data / "staging" / port, outbound=out.folder, faults=faults or out.folder
+            )
+        if isinstance(settings, OutboundPort):
+            return PortFolders(receive=None, send=send)
+        receive = ReceiveFolders(
+            inbound=settings.receive.folder,
+            work=settings.receive.work or self.data / "work" / port,
+            archive=settings.receive.archive or self.data / "archive" / port,
+            error=settings.receive.error or self.data / "error" / port,
         )
+        return PortFolders(receive=receive, send=send)
 
     def exposed(self, port: str) -> tuple[tuple[str, str], ...]:
         """Return the (service, operation) pairs that *port* offers, each once, in the order written.

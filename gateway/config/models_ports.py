@@ -1,17 +1,20 @@
-"""Ports: how files come in, what happens to them, where the answers go."""
+"""Ports: how files come in, what happens to them, where the answers go; and what is sent without being asked."""
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 from string import Formatter
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from gateway.config.models_base import ByteSize, Count, Flag, Location, Seconds, Section, Text
 
 PLACEHOLDERS = ("stem", "position", "response_id", "request_message_id", "port", "date")
 NAME_LIMIT = 120
 """Longest name of a file we write, in bytes."""
+SEND_PLACEHOLDERS = ("response_id", "port", "date")
+"""What is known of a document that answers no request."""
 _WIDEST = {"position": 10, "response_id": 38, "request_message_id": 38, "port": 40, "date": 8, "stem": 10}
 _FAULT_SUFFIX = len(".fault")
 
@@ -110,6 +113,15 @@ def _response_name(value: str) -> str:
     longest = _FAULT_SUFFIX + sum(len(literal) + _WIDEST.get(field or "", 0) for literal, field, _ in parts)
     if longest > NAME_LIMIT:
         raise ValueError(f"can become {longest} characters long; at most {NAME_LIMIT} are allowed")
+    return value
+
+
+def _send_name(value: str) -> str:
+    """Refuse what `_response_name` refuses, and placeholders that only a request could fill."""
+    for _, field, _ in response_fields(_response_name(value)):
+        if field is not None and field not in SEND_PLACEHOLDERS:
+            known = ", ".join(f"{{{name}}}" for name in SEND_PLACEHOLDERS)
+            raise ValueError(f"has the placeholder {{{field}}}, but there is no request; known are {known}")
     return value
 
 
@@ -255,8 +267,37 @@ class Limits(Section):
     max_attributes: Count = Field(default=100, ge=10, le=10_000, description="Most attributes on one element.")
 
 
-class Port(Section):
-    """A configured point of exchange with a partner."""
+class Send(Section):
+    """The outbound folder of a port that sends without being asked."""
+
+    folder: Location = Field(description="Outbound folder: one file per document appears here, complete.")
+    name: Annotated[Text, AfterValidator(_send_name)] = Field(
+        default="{port}.{response_id}.xml",
+        description="Name of a file. Placeholders: " + ", ".join(SEND_PLACEHOLDERS) + "; must hold response_id.",
+    )
+    staging: Location | None = Field(
+        default=None,
+        description="Folder where files are prepared, on the file system of the outbound folder. "
+        "Default: data/staging/<port>.",
+    )
+    encoding: Encoding = Field(
+        default=Encoding.UTF_8, description="Encoding of the files: UTF-8 | UTF-16 | UTF-16BE | GB18030."
+    )
+
+
+class OutboundProcess(Section):
+    """How the documents of a port that sends are read."""
+
+    retries: Count = Field(
+        default=3,
+        ge=1,
+        le=100,
+        description="Attempts to read a document when its service fails for a passing reason.",
+    )
+
+
+class InboundPort(Section):
+    """A configured point of exchange with a partner who asks."""
 
     direction: Literal["inbound"] = Field(default="inbound", description="Requests come in: inbound.")
     active: Flag = Field(default=True, description="An inactive port leaves its folders alone.")
@@ -274,7 +315,41 @@ class Port(Section):
     )
 
     @model_validator(mode="after")
-    def _incomplete_files_wait_longer_than_they_settle(self) -> "Port":
+    def _incomplete_files_wait_longer_than_they_settle(self) -> "InboundPort":
         if self.receive.grace_seconds < self.receive.settle_seconds:
             raise ValueError("receive.grace_seconds must not be shorter than receive.settle_seconds")
         return self
+
+
+class OutboundPort(Section):
+    """A configured point of exchange with a partner who is sent documents without asking."""
+
+    direction: Literal["outbound"] = Field(description="Documents go out: outbound.")
+    active: Flag = Field(
+        default=True, description="An inactive port takes no send requests and leaves its folder alone."
+    )
+    send: Send = Field(description="Where documents go.")
+    operations: tuple[Text, ...] = Field(
+        min_length=1,
+        description="What may be sent: operations that read documents by key, such as Service.read.",
+    )
+    process: OutboundProcess = Field(default_factory=OutboundProcess, description="How documents are read.")
+
+
+DIRECTIONS: Mapping[str, type[InboundPort] | type[OutboundPort]] = {"inbound": InboundPort, "outbound": OutboundPort}
+
+
+def _direction(value: object) -> str | None:
+    """Return the tag of a port; a port that does not say is inbound."""
+    direction = value.get("direction", "inbound") if isinstance(value, Mapping) else getattr(value, "direction", None)
+    return f"<{direction}>" if isinstance(direction, str) and direction in DIRECTIONS else None
+
+
+Port = Annotated[
+    Annotated[InboundPort, Tag("<inbound>")] | Annotated[OutboundPort, Tag("<outbound>")],
+    Discriminator(
+        _direction,
+        custom_error_type="port_direction",
+        custom_error_message="needs a direction: inbound or outbound",
+    ),
+]

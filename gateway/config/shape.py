@@ -8,15 +8,17 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from gateway.config.models import Settings
+from gateway.config.models_ports import DIRECTIONS
 from gateway.config.models_services import SERVICE_KINDS
 
 Location = tuple[str | int, ...]
-"""A path as pydantic names it: with a step such as `<document>` where a kind of service was chosen."""
+"""A path as pydantic names it: with a step such as `<document>` where a kind of section was chosen."""
+_KINDS: Mapping[str, type[BaseModel]] = {**SERVICE_KINDS, **DIRECTIONS}
 
 
 def is_kind(step: str | int) -> bool:
-    """Return whether a step names no key but the chosen kind of a service."""
-    return isinstance(step, str) and step.startswith("<") and step.strip("<>") in SERVICE_KINDS
+    """Return whether a step names no key but the chosen kind of a service or a port."""
+    return isinstance(step, str) and step.startswith("<") and step.strip("<>") in _KINDS
 
 
 def fields(section: type[BaseModel]) -> dict[str, FieldInfo]:
@@ -48,7 +50,7 @@ def _plain(annotation: Any, step: str | int) -> Any:
         origin = get_origin(annotation)
         if origin in {Union, UnionType}:
             if is_kind(step):
-                return SERVICE_KINDS[str(step).strip("<>")]
+                return _KINDS[str(step).strip("<>")]
             annotation = get_args(annotation)[0]
         elif origin is Annotated:
             annotation = get_args(annotation)[0]

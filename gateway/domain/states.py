@@ -10,6 +10,18 @@ class Direction(StrEnum):
     OUT = "out"
 
 
+class Stage(StrEnum):
+    """The four services, in the order in which they feed one another.
+
+    Source: AIF reference, section 27.
+    """
+
+    RECEIVE = "receive"  # files become queued requests
+    INBOUND = "inbound"  # queued requests become responses
+    OUTBOUND = "outbound"  # send requests become messages
+    SEND = "send"  # responses and messages become files
+
+
 class Status(StrEnum):
     """Where a queued message stands. There is no "done": finished rows leave the queue.
 

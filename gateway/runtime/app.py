@@ -13,9 +13,10 @@ import structlog
 from gateway.config.changes import compare
 from gateway.config.load import load
 from gateway.config.models import Settings
+from gateway.contracts.adapter import SendAdapter
 from gateway.contracts.task import TaskHandler
 from gateway.domain.ids import PortName
-from gateway.domain.states import Direction
+from gateway.domain.states import Stage
 from gateway.runtime.logs import configure_logs, secrets_of
 from gateway.runtime.plugins import build_registry
 from gateway.runtime.ports import open_port
@@ -23,7 +24,8 @@ from gateway.runtime.reload import follow_configuration
 from gateway.runtime.wakeup import Followers, follow_due_times, keep_leases
 from gateway.scheduler.busy import Bounds, EventJob, Occurrence
 from gateway.stages.inbound import InboundStage
-from gateway.stages.port import Ports
+from gateway.stages.outbound import OutboundStage
+from gateway.stages.port import OpenInbound, Ports
 from gateway.stages.receive import ReceiveStage
 from gateway.stages.send import SendStage
 from gateway.stages.trouble import Trouble
@@ -38,7 +40,7 @@ log = structlog.get_logger()
 
 DISTRIBUTION = "aif-gateway"
 GATEWAY_JOB = "gateway"
-_PLACES = {Direction.IN: 1, Direction.OUT: 2}
+_PLACES = {stage: place for place, stage in enumerate(Stage)}
 
 
 class Gateway:
@@ -54,17 +56,26 @@ class Gateway:
         self._files = files
         self._stopping = stopping
         self._trouble = Trouble(store, incarnation)
-        self._ports = Ports({}, settings)
+        self._ports = Ports(settings)
         self._receive = ReceiveStage(
             store=store, ports=self._ports, pool=pool, readers=settings.workers.xml, trouble=self._trouble
         )
         chunk = settings.workers.chunk
+        registry = build_registry(settings, store.queries)
         self._inbound = InboundStage(
-            store=store, incarnation=incarnation, ports=self._ports, registry=build_registry(settings, store.queries),
-            executor=computing, chunk=chunk,
-        )  # fmt: skip
+            store=store, incarnation=incarnation, ports=self._ports, registry=registry, executor=computing, chunk=chunk
+        )
+        self._outbound = OutboundStage(
+            store=store, incarnation=incarnation, ports=self._ports, registry=registry, executor=computing, chunk=chunk
+        )
         send = SendStage(store=store, incarnation=incarnation, ports=self._ports, chunk=chunk, trouble=self._trouble)
-        tasks: list[tuple[str, TaskHandler]] = [("receive", self._receive), ("inbound", self._inbound), ("send", send)]
+        handlers: dict[Stage, TaskHandler] = {
+            Stage.RECEIVE: self._receive,
+            Stage.INBOUND: self._inbound,
+            Stage.OUTBOUND: self._outbound,
+            Stage.SEND: send,
+        }
+        tasks = [(stage.value, handlers[stage]) for stage in Stage]
         bounds = Bounds(messages=settings.jobs.gateway.max_messages, seconds=settings.jobs.gateway.max_seconds)
         self.job = EventJob(name=GATEWAY_JOB, tasks=tasks, bounds=bounds, record=self._record, stopping=stopping)
 
@@ -87,9 +98,8 @@ class Gateway:
                 ),
             ]
             job = group.create_task(self.job.run(), name="job:gateway")
-            for direction in Direction:
-                self._wake(direction)
-            log.info("gateway.started", ports=self._ports.names(), incarnation=self._incarnation, pid=os.getpid())
+            self._hinted(None)
+            log.info("gateway.started", ports=list(self._ports.all()), incarnation=self._incarnation, pid=os.getpid())
             if ready is not None:
                 ready.set()
             await self._stopping.wait()
@@ -103,44 +113,46 @@ class Gateway:
             for task in beside:
                 task.cancel()
 
-    def _wake(self, direction: Direction) -> None:
-        self.job.wake(_PLACES[direction])
+    def _wake(self, stage: Stage) -> None:
+        self.job.wake(_PLACES[stage])
 
     async def _listen(self) -> None:
         await Listener(self._store.url, self._store.queries, self._hinted).run(self._stopping)
 
     def _hinted(self, _: str | None) -> None:
-        for place in range(3):
-            self.job.wake(place)
+        for stage in Stage:
+            self._wake(stage)
 
     async def _open(self, name: PortName, settings: Settings, followers: Followers) -> None:
         port = await asyncio.to_thread(open_port, name, settings, executor=self._files, pool=self._pool)
-        self._ports.by_name[name] = port
+        followers.leave(name)
+        self._ports.add(port)
         self._receive.forget(name)
         if port.send is not None:
-            await self._clean_staging(port.name)
-        followers.follow(port)
+            await self._clean_staging(name, port.send)
+        if isinstance(port, OpenInbound):
+            followers.follow(port)
+        else:
+            self._wake(Stage.OUTBOUND)
         log.info("port.opened", port=name)
 
-    async def _clean_staging(self, name: PortName) -> None:
+    async def _clean_staging(self, name: PortName, send: SendAdapter) -> None:
         """Remove staged files that no promise names: their attempt ended before the promise."""
-        port = self._ports.by_name[name]
-        assert port.send is not None
         with suppress(OSError):
-            left = set(await port.send.staged()) - await promised_names(self._store, name)
-            await port.send.discard(sorted(left))
+            left = set(await send.staged()) - await promised_names(self._store, name)
+            await send.discard(sorted(left))
 
     async def _apply(self, old: Settings, new: Settings, followers: Followers) -> None:
         """Take a valid configuration into use: only what changed is touched."""
         registry = await asyncio.to_thread(build_registry, new, self._store.queries)
         changes = compare(old, new)
         kept = new.model_copy(update={name: getattr(old, name) for name in changes.restart_needed})
-        was = set(self._ports.by_name)
-        self._inbound.registry = registry
+        was = set(self._ports.all())
+        self._inbound.registry = self._outbound.registry = registry
         self._ports.settings = kept
         for name in was - set(kept.active_ports()):
             followers.leave(name)
-            del self._ports.by_name[name]
+            self._ports.remove(name)
             log.info("port.closed", port=name)
         for name in kept.active_ports():
             if name in changes.changed or name not in was:

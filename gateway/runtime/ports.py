@@ -10,15 +10,15 @@ from time import monotonic
 from uuid import UUID
 
 import schemas
-from adapters.file.names import NameOrder, response_name
+from adapters.file.names import response_name
 from adapters.file.receive import FileReceiveAdapter
 from adapters.file.send import FileSendAdapter
-from adapters.file.settings import FileReceiveSettings, FileSendSettings
-from gateway.config.models import Port, Settings
+from gateway.config.models import InboundPort, OutboundPort, Settings
 from gateway.domain.errors import FileRefused
 from gateway.domain.ids import PortName, format_message_id
 from gateway.domain.message import Work
-from gateway.stages.port import NameResponse, OpenPort
+from gateway.runtime.addresses import receive_settings, send_settings
+from gateway.stages.port import NameResponse, OpenInbound, OpenOutbound, OpenPort
 from gateway.xml.limits import ReadRules
 from gateway.xml.pool import WorkerDied, XmlPool
 
@@ -40,35 +40,21 @@ class SystemClock:
 def open_port(name: PortName, settings: Settings, *, executor: ThreadPoolExecutor, pool: XmlPool) -> OpenPort:
     """Return the port with its adapters; nothing is touched before the first look."""
     port = settings.ports[name]
-    folders = settings.port_folders(name)
-    rules = read_rules(port, settings)
-    receive = FileReceiveAdapter(
-        FileReceiveSettings(
-            port=name,
-            inbound=folders.inbound,
-            work=folders.work,
-            archive=folders.archive,
-            error=folders.error,
-            pattern=port.receive.pattern,
-            order=NameOrder(port.receive.order.value),
-            settle_seconds=port.receive.settle_seconds,
-            grace_seconds=port.receive.grace_seconds,
-            done_marker=port.receive.done_marker,
-            force_polling=port.receive.force_polling,
-            sweep_seconds=port.receive.sweep_seconds,
-        ),
-        executor=executor,
-        clock=SystemClock(),
-        probe=probe_with(pool, rules),
-    )
-    send: FileSendAdapter | None = None
-    if folders.outbound is not None and folders.staging is not None:
-        faults = None if folders.faults == folders.outbound else folders.faults
-        send = FileSendAdapter(
-            FileSendSettings(port=name, staging=folders.staging, outbound=folders.outbound, faults=faults),
-            executor=executor,
+    sending = send_settings(name, settings)
+    send = None if sending is None else FileSendAdapter(sending, executor=executor)
+    if isinstance(port, OutboundPort):
+        assert send is not None
+        actions = {
+            (service, operation): f"{settings.services[service].namespaces[0]}/{service}/{operation}"
+            for service, operation in settings.exposed(name)
+        }
+        return OpenOutbound(
+            name=name, settings=port, actions=actions, send=send, name_sent=partial(_name_sent, name, port.send.name)
         )
-    return OpenPort(
+    receiving, rules = receive_settings(name, settings), read_rules(port, settings)
+    assert receiving is not None
+    receive = FileReceiveAdapter(receiving, executor=executor, clock=SystemClock(), probe=probe_with(pool, rules))
+    return OpenInbound(
         name=name, settings=port, exposed=frozenset(settings.exposed(name)), rules=rules, receive=receive, send=send,
         name_response=_naming(name, port),
     )  # fmt: skip
@@ -79,7 +65,7 @@ def schema_folders(settings: Settings) -> tuple[Path, ...]:
     return (schemas.FOLDER, *settings.schemas)
 
 
-def read_rules(port: Port, settings: Settings) -> ReadRules:
+def read_rules(port: InboundPort, settings: Settings) -> ReadRules:
     """Return what the port allows in a file."""
     folders = schema_folders(settings)
     return ReadRules(
@@ -121,7 +107,7 @@ def probe_with(pool: XmlPool, rules: ReadRules) -> Probe:
     return probe
 
 
-def _naming(name: PortName, port: Port) -> NameResponse:
+def _naming(name: PortName, port: InboundPort) -> NameResponse:
     if port.respond is None:
         return lambda work, message_id, is_fault: f"{format_message_id(message_id)}.xml"
     return partial(_name_response, name, port.respond.name)
@@ -131,4 +117,11 @@ def _name_response(port: PortName, pattern: str, work: Work, message_id: UUID, i
     return response_name(
         pattern, request=work.file_display.encode(), position=work.position, response_id=str(message_id),
         request_message_id=str(work.message_id), port=port, date=datetime.now(UTC).strftime("%Y%m%d"), fault=is_fault,
+    )  # fmt: skip
+
+
+def _name_sent(port: PortName, pattern: str, message_id: UUID) -> str:
+    return response_name(
+        pattern, request=b"", position=1, response_id=str(message_id), port=port,
+        date=datetime.now(UTC).strftime("%Y%m%d"),
     )  # fmt: skip

@@ -10,8 +10,8 @@ import structlog
 
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ids import PortName
-from gateway.domain.states import Direction
-from gateway.stages.port import OpenPort
+from gateway.domain.states import Stage
+from gateway.stages.port import OpenInbound
 from gateway.store.leases import EXTEND_SECONDS, extend_leases, reap_expired, wake_due
 from gateway.store.open import Store
 
@@ -21,7 +21,7 @@ _POLL_SECONDS = 5.0
 _NEARLY = 0.01
 
 
-async def follow_port(port: OpenPort, wake: Callable[[], None]) -> None:
+async def follow_port(port: OpenInbound, wake: Callable[[], None]) -> None:
     """Wake at file events of a port, when a waiting file may have become ready, and at every sweep."""
     wake()
     async with asyncio.TaskGroup() as group:
@@ -29,12 +29,12 @@ async def follow_port(port: OpenPort, wake: Callable[[], None]) -> None:
         group.create_task(_follow_clock(port, wake), name=f"sweep:{port.name}")
 
 
-async def _follow_events(port: OpenPort, wake: Callable[[], None]) -> None:
+async def _follow_events(port: OpenInbound, wake: Callable[[], None]) -> None:
     async for _ in port.receive.hints():
         wake()
 
 
-async def _follow_clock(port: OpenPort, wake: Callable[[], None]) -> None:
+async def _follow_clock(port: OpenInbound, wake: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     next_sweep = loop.time() + port.settings.receive.sweep_seconds
     while True:
@@ -49,7 +49,7 @@ async def _follow_clock(port: OpenPort, wake: Callable[[], None]) -> None:
             wake()
 
 
-async def follow_due_times(store: Store, wake: Callable[[Direction], None]) -> None:
+async def follow_due_times(store: Store, wake: Callable[[Stage], None]) -> None:
     """Wake messages whose waiting time is over; the database's clock decides."""
     while True:
         pause = _POLL_SECONDS
@@ -59,15 +59,15 @@ async def follow_due_times(store: Store, wake: Callable[[Direction], None]) -> N
             log.debug("store.unavailable", part="due times")
         else:
             if seconds is not None and seconds <= 0:
-                woken = set(Direction)  # the head of a lane is due
-            for direction in woken:
-                wake(direction)
+                woken = set(Stage)  # the head of a lane is due
+            for stage in woken:
+                wake(stage)
             if seconds is not None:
                 pause = min(max(seconds, 0.1), 1.0)
         await asyncio.sleep(pause)
 
 
-async def keep_leases(store: Store, incarnation: int, wake: Callable[[Direction], None]) -> None:
+async def keep_leases(store: Store, incarnation: int, wake: Callable[[Stage], None]) -> None:
     """Extend our leases while we live; take back those of processes that do not."""
     while True:
         await asyncio.sleep(EXTEND_SECONDS)
@@ -75,21 +75,21 @@ async def keep_leases(store: Store, incarnation: int, wake: Callable[[Direction]
             await extend_leases(store, incarnation)
             if reaped := await reap_expired(store):
                 log.warning("lease.expired", leases=reaped)
-                for direction in Direction:
-                    wake(direction)
+                for stage in Stage:
+                    wake(stage)
         except StoreUnavailable:
             log.debug("store.unavailable", part="leases")
 
 
 class Followers:
-    """One follower per open port; a reload starts and ends them port by port."""
+    """One follower per open inbound port; a reload starts and ends them port by port."""
 
     def __init__(self, group: asyncio.TaskGroup, wake: Callable[[], None]) -> None:
         self._group = group
         self._wake = wake
         self._tasks: dict[PortName, asyncio.Task[None]] = {}
 
-    def follow(self, port: OpenPort) -> None:
+    def follow(self, port: OpenInbound) -> None:
         """Start following a port, in place of what was followed under its name."""
         self.leave(port.name)
         self._tasks[port.name] = self._group.create_task(follow_port(port, self._wake), name=f"port:{port.name}")

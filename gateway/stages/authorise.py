@@ -9,7 +9,7 @@ from gateway.config.models import Settings
 from gateway.domain.errors import NotAuthorized, UnknownAction
 from gateway.domain.message import Work
 from gateway.services.registry import Found, Registry
-from gateway.stages.port import OpenPort
+from gateway.stages.port import OpenInbound
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Allowed:
     found: Found
 
 
-def authorise(work: Work, port: OpenPort, registry: Registry, settings: Settings) -> Allowed:
+def authorise(work: Work, port: OpenInbound, registry: Registry, settings: Settings) -> Allowed:
     """Return what the message may do.
 
     Raises: NotAuthorized, UnknownAction, each naming what was refused and what is allowed.

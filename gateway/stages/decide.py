@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from gateway.domain.errors import LeaseLost, MessageError, StoreUnavailable, TransientError
 from gateway.domain.message import Failure, Work
+from gateway.domain.problem import Problem
 from gateway.domain.retry import SERVICE
 
 GENERIC = "The request failed; details are in the exception log of the gateway."
@@ -32,29 +33,61 @@ class TryAgain:
     text: str
 
 
-def decide(work: Work, error: Exception, *, most_tries: int, chance: float) -> Failed | TryAgain:
-    """Decide what becomes of a message whose processing raised *error*.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """Why something cannot succeed: for the exception log, and in the words of a fault."""
 
-    Raises: the error itself when it says nothing about the message (lease lost, store away).
+    code: str
+    text: str
+    problems: tuple[Problem, ...] = ()
+    traceback: str | None = None
+    fault_code: str = "RequestFailed"
+    fault_text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wait:
+    """Trying again may help, after so many seconds."""
+
+    delay_seconds: float
+    text: str
+
+
+def judge(error: Exception, *, attempts: int, most_tries: int, chance: float) -> Cause | Wait:
+    """Decide what *error* means for the work that raised it at its *attempts*-th try.
+
+    Raises: the error itself when it says nothing about the work (lease lost, store away).
     """
     match error:
         case LeaseLost() | StoreUnavailable():
             raise error
         case MessageError():
-            failure = Failure(work=work, code=error.code, text=error.message, problems=error.problems)
-            return Failed(failure=failure, fault_code=error.fault_code, fault_text=error.message)
-        case TransientError() if work.attempts < most_tries:
-            return TryAgain(
-                work=work, delay_seconds=SERVICE.delay(work.attempts, chance), text=f"{error.code}: {error.message}"
-            )
+            return Cause(
+                code=error.code, text=error.message, problems=error.problems, fault_code=error.fault_code,
+                fault_text=error.message,
+            )  # fmt: skip
+        case TransientError() if attempts < most_tries:
+            return Wait(delay_seconds=SERVICE.delay(attempts, chance), text=f"{error.code}: {error.message}")
         case TransientError():
-            text = f"{error.message} Tried {work.attempts} times."
+            text = f"{error.message} Tried {attempts} times."
             fault_code = "Timeout" if error.code == "operation.timeout" else "RequestFailed"
-            return Failed(
-                failure=Failure(work=work, code=error.code, text=text), fault_code=fault_code, fault_text=text
-            )
+            return Cause(code=error.code, text=text, fault_code=fault_code, fault_text=text)
         case _:
             trace = "".join(traceback.format_exception(error))
-            text = f"{type(error).__name__}: {error}"
-            failure = Failure(work=work, code="operation.failed", text=text, traceback=trace)
-            return Failed(failure=failure, fault_code="RequestFailed", fault_text=GENERIC)
+            return Cause(
+                code="operation.failed", text=f"{type(error).__name__}: {error}", traceback=trace, fault_text=GENERIC
+            )
+
+
+def decide(work: Work, error: Exception, *, most_tries: int, chance: float) -> Failed | TryAgain:
+    """Decide what becomes of a message whose processing raised *error*.
+
+    Raises: the error itself when it says nothing about the message (lease lost, store away).
+    """
+    verdict = judge(error, attempts=work.attempts, most_tries=most_tries, chance=chance)
+    if isinstance(verdict, Wait):
+        return TryAgain(work=work, delay_seconds=verdict.delay_seconds, text=verdict.text)
+    failure = Failure(
+        work=work, code=verdict.code, text=verdict.text, problems=verdict.problems, traceback=verdict.traceback
+    )
+    return Failed(failure=failure, fault_code=verdict.fault_code, fault_text=verdict.fault_text)

@@ -8,10 +8,10 @@ import structlog
 from gateway.contracts.task import TaskContext
 from gateway.domain.faultpoints import reach
 from gateway.domain.message import Claimed, Work
-from gateway.domain.states import Direction
+from gateway.domain.states import Stage
 from gateway.services.registry import Registry
 from gateway.stages.perform import Performance, Performed
-from gateway.stages.port import OpenPort, Ports
+from gateway.stages.port import OpenInbound, Ports
 from gateway.stages.prepare import prepare
 from gateway.stages.responses import Draft, build_responses, drafts_of
 from gateway.stages.runner import ChunkRunner
@@ -36,18 +36,17 @@ class InboundStage:
 
     async def run(self, context: TaskContext) -> None:
         """Process queued requests until none is left and none can come."""
-        runner: ChunkRunner[Work] = ChunkRunner(
-            stage="inbound",
-            direction=Direction.IN,
+        runner: ChunkRunner[OpenInbound, Work] = ChunkRunner(
+            stage=Stage.INBOUND,
             store=self._store,
-            ports=self._ports,
+            ports=lambda: self._ports.inbound,
             claim=lambda port: claim_inbound(self._store, self._incarnation, port, self._chunk),
             work=self._process,
             side_by_side=2,
         )
         await runner.run(context)
 
-    async def _process(self, port: OpenPort, chunk: Claimed[Work], context: TaskContext) -> None:
+    async def _process(self, port: OpenInbound, chunk: Claimed[Work], context: TaskContext) -> None:
         loop = asyncio.get_running_loop()
         items = await loop.run_in_executor(
             self._executor, prepare, chunk.items, port, self.registry, self._ports.settings
@@ -65,7 +64,7 @@ class InboundStage:
         reach("inbound.after_commit")
         self._tell(port, performed, drafts, context)
 
-    def _tell(self, port: OpenPort, performed: Performed, drafts: list[Draft], context: TaskContext) -> None:
+    def _tell(self, port: OpenInbound, performed: Performed, drafts: list[Draft], context: TaskContext) -> None:
         context.tally.add("messages", len(performed.done))
         context.tally.add("failed", len(performed.failed))
         context.tally.add("retries", len(performed.again))

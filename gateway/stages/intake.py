@@ -11,12 +11,12 @@ from gateway.domain.envelope import FileHead, Header, ReadEnvelope
 from gateway.domain.ids import SetKey, parse_message_id
 from gateway.domain.lane import lane_of
 from gateway.domain.message import NewMessage
-from gateway.stages.port import OpenPort
+from gateway.stages.port import OpenInbound
 
 _LONGEST_ACTION = 1000
 
 
-def submitter_of(claim: Claim, port: OpenPort, settings: Settings) -> str | None:
+def submitter_of(claim: Claim, port: OpenInbound, settings: Settings) -> str | None:
     """Return who sent a file: the owner by the configured map, else the account, else the port's default user.
 
     Source: rulings, "Submitter".
@@ -28,13 +28,13 @@ def submitter_of(claim: Claim, port: OpenPort, settings: Settings) -> str | None
 
 
 def new_messages(
-    envelopes: Sequence[ReadEnvelope], head: FileHead, set_key: SetKey | None, port: OpenPort
+    envelopes: Sequence[ReadEnvelope], head: FileHead, set_key: SetKey | None, port: OpenInbound
 ) -> list[NewMessage]:
     """Return the messages of a piece of a file, in document order."""
     return [_new_message(envelope, head, set_key, port) for envelope in envelopes]
 
 
-def _new_message(envelope: ReadEnvelope, head: FileHead, set_key: SetKey | None, port: OpenPort) -> NewMessage:
+def _new_message(envelope: ReadEnvelope, head: FileHead, set_key: SetKey | None, port: OpenInbound) -> NewMessage:
     header = envelope.header
     sent = header.message_id
     message_id = None if sent is None else parse_message_id(sent)

@@ -20,7 +20,7 @@ from gateway.domain.ids import LaneName, MessageKey, SetKey
 from gateway.domain.message import Work
 from gateway.domain.states import Policy
 from gateway.stages.decide import Failed, TryAgain, decide
-from gateway.stages.port import OpenPort
+from gateway.stages.port import OpenInbound
 from gateway.stages.prepare import Prepared, Refused
 from gateway.store.entities import StoredNumbers
 from gateway.store.errors import database_errors
@@ -51,7 +51,7 @@ class Performed:
 class Performance:
     """Goes through the items of one chunk."""
 
-    def __init__(self, store: Store, connection: Connection, port: OpenPort) -> None:
+    def __init__(self, store: Store, connection: Connection, port: OpenInbound) -> None:
         self._store = store
         self._connection = connection
         self._port = port

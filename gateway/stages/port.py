@@ -1,10 +1,11 @@
 """What the stages know of an open port."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
 from uuid import UUID
 
-from gateway.config.models import Mode, Port, Settings
+from gateway.config.models import InboundPort, Mode, OutboundPort, Settings
 from gateway.contracts.adapter import ReceiveAdapter, SendAdapter
 from gateway.domain.ids import PortName
 from gateway.domain.message import Work
@@ -13,14 +14,16 @@ from gateway.xml.limits import ReadRules
 
 NameResponse = Callable[[Work, UUID, bool], str]
 """Make the file name of a response: request, id of the response, whether it is a fault."""
+NameSent = Callable[[UUID], str]
+"""Make the file name of a document that answers no request, from the id of its message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenPort:
-    """A port with its adapters. `send` is None when the port does not respond."""
+class OpenInbound:
+    """An inbound port with its adapters. `send` is None when the port does not respond."""
 
     name: PortName
-    settings: Port
+    settings: InboundPort
     exposed: frozenset[tuple[str, str]]
     rules: ReadRules
     receive: ReceiveAdapter
@@ -43,17 +46,42 @@ class OpenPort:
         return self.settings.respond is not None and self.settings.respond.errors
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenOutbound:
+    """An outbound port with its adapter. `actions` are the Actions of what may be sent, by service and operation."""
+
+    name: PortName
+    settings: OutboundPort
+    actions: Mapping[tuple[str, str], str]
+    send: SendAdapter
+    name_sent: NameSent
+
+
+OpenPort = OpenInbound | OpenOutbound
+P = TypeVar("P", bound=OpenPort)
+
+
 @dataclass(slots=True)
 class Ports:
     """The ports that are open now; a reload replaces entries, work in progress keeps what it started with."""
 
-    by_name: dict[PortName, OpenPort]
     settings: Settings
+    inbound: dict[PortName, OpenInbound] = field(default_factory=dict)
+    outbound: dict[PortName, OpenOutbound] = field(default_factory=dict)
 
-    def names(self) -> list[PortName]:
-        """Return the open ports in the order of the configuration."""
-        return list(self.by_name)
+    def all(self) -> Mapping[PortName, OpenPort]:
+        """Return every open port by name."""
+        return {**self.inbound, **self.outbound}
 
-    def get(self, name: PortName) -> OpenPort | None:
-        """Return an open port, None when it was closed meanwhile."""
-        return self.by_name.get(name)
+    def add(self, port: OpenPort) -> None:
+        """Take a port into use, in place of what was open under its name."""
+        self.remove(port.name)
+        if isinstance(port, OpenInbound):
+            self.inbound[port.name] = port
+        else:
+            self.outbound[port.name] = port
+
+    def remove(self, name: PortName) -> None:
+        """Forget a port."""
+        self.inbound.pop(name, None)
+        self.outbound.pop(name, None)

@@ -16,7 +16,7 @@ from gateway.domain.namespaces import canonical, scheme_of
 from gateway.domain.problem import Problem
 from gateway.services.registry import Found, Registry
 from gateway.stages.authorise import authorise
-from gateway.stages.port import OpenPort
+from gateway.stages.port import OpenInbound
 from gateway.xml.parse import parse_checked
 
 _DOCUMENT_CODES = ("schema", "value.", "document.")
@@ -39,7 +39,9 @@ class Refused:
     error: Exception
 
 
-def prepare(works: Sequence[Work], port: OpenPort, registry: Registry, settings: Settings) -> list[Prepared | Refused]:
+def prepare(
+    works: Sequence[Work], port: OpenInbound, registry: Registry, settings: Settings
+) -> list[Prepared | Refused]:
     """Check and parse messages of one port, in order; one entry each. Any exception of one is its own."""
     prepared: list[Prepared | Refused] = []
     for work in works:
@@ -50,7 +52,7 @@ def prepare(works: Sequence[Work], port: OpenPort, registry: Registry, settings:
     return prepared
 
 
-def _prepare(work: Work, port: OpenPort, registry: Registry, settings: Settings) -> Prepared:
+def _prepare(work: Work, port: OpenInbound, registry: Registry, settings: Settings) -> Prepared:
     header = tuple(p for p in work.problems if not p.code.startswith(_DOCUMENT_CODES))
     if header:
         raise MalformedMessage(_summary("The envelope is not valid", header), code=header[0].code, problems=header)

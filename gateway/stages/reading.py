@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gateway.domain.delivery import Claim
 from gateway.domain.envelope import FileEnd, FileHead, ReadEnvelope
 from gateway.domain.errors import FileRefused
-from gateway.stages.port import OpenPort
+from gateway.stages.port import OpenInbound
 from gateway.xml.pool import WorkerDied, XmlPool
 
 SMALL_BYTES = 1_000_000
@@ -34,7 +34,7 @@ class BadFile:
 
 
 async def read_whole(
-    claims: Sequence[Claim], port: OpenPort, pool: XmlPool, side_by_side: int
+    claims: Sequence[Claim], port: OpenInbound, pool: XmlPool, side_by_side: int
 ) -> list[WholeFile | BadFile]:
     """Read small files, a few at a time; one entry each, in order."""
     limit = asyncio.Semaphore(side_by_side)
@@ -46,7 +46,7 @@ async def read_whole(
     return list(await asyncio.gather(*(one(claim) for claim in claims)))
 
 
-async def _read_whole(claim: Claim, port: OpenPort, pool: XmlPool) -> WholeFile | BadFile:
+async def _read_whole(claim: Claim, port: OpenInbound, pool: XmlPool) -> WholeFile | BadFile:
     try:
         envelopes: list[ReadEnvelope] = []
         head: FileHead | None = None
@@ -67,7 +67,7 @@ async def _read_whole(claim: Claim, port: OpenPort, pool: XmlPool) -> WholeFile 
 
 
 async def read_file(
-    claim: Claim, port: OpenPort, pool: XmlPool
+    claim: Claim, port: OpenInbound, pool: XmlPool
 ) -> AsyncGenerator[FileHead | Sequence[ReadEnvelope] | FileEnd, None]:
     """Read one claimed file; a new FileHead after the first means that it was begun again.
 

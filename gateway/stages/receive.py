@@ -22,7 +22,7 @@ from gateway.domain.faultpoints import reach
 from gateway.domain.ids import PortName, SetKey
 from gateway.domain.message import NewFile, RefusedFile
 from gateway.stages.intake import new_messages, set_warnings, submitter_of
-from gateway.stages.port import OpenPort, Ports
+from gateway.stages.port import OpenInbound, Ports
 from gateway.stages.reading import SMALL_BYTES, BadFile, WholeFile, read_file, read_whole
 from gateway.stages.trouble import Trouble
 from gateway.store.ingest import Ingestion, earlier_batches, ingestion, known_deliveries, same_content, waiting_inbound
@@ -57,18 +57,18 @@ class ReceiveStage:
                 async with asyncio.TaskGroup() as group:
                     sweeps = [
                         group.create_task(self._sweep(port, context), name=f"receive:{name}")
-                        for name, port in list(self._ports.by_name.items())
+                        for name, port in list(self._ports.inbound.items())
                     ]
             except* StoreUnavailable as errors:
                 log.warning("store.unavailable", stage="receive", error=str(errors.exceptions[0]))
                 sweeps = []
-            if not sweeps and self._ports.by_name:
+            if not sweeps and self._ports.inbound:
                 await self._store.wait_until_available(context.stopping)
                 continue
             if context.feed.enough() or (not any(sweep.result() for sweep in sweeps) and not await context.feed.more()):
                 return
 
-    async def _sweep(self, port: OpenPort, context: TaskContext) -> bool:
+    async def _sweep(self, port: OpenInbound, context: TaskContext) -> bool:
         """Look at one port once; True when files were taken."""
         try:
             if port.name not in self._recovered:
@@ -90,7 +90,7 @@ class ReceiveStage:
                 raise
         return bool(claims)
 
-    async def _must_wait(self, port: OpenPort) -> bool:
+    async def _must_wait(self, port: OpenInbound) -> bool:
         """Tell whether intake waits: too many unfinished messages, or too little space."""
         queue = self._ports.settings.queue
         waiting = await waiting_inbound(self._store, queue.max_ready)
@@ -104,7 +104,7 @@ class ReceiveStage:
         await self._trouble.paused(port.name, reason)
         return reason is not None
 
-    async def _recover(self, port: OpenPort, context: TaskContext) -> None:
+    async def _recover(self, port: OpenInbound, context: TaskContext) -> None:
         """Go on with what lies claimed in the work folder: settle what the store knows, ingest the rest."""
         claims = await port.receive.claimed()
         if not claims:
@@ -120,7 +120,7 @@ class ReceiveStage:
         if unknown:
             await self._take(unknown, port, context)
 
-    async def _take(self, claims: Sequence[Claim], port: OpenPort, context: TaskContext) -> None:
+    async def _take(self, claims: Sequence[Claim], port: OpenInbound, context: TaskContext) -> None:
         """Ingest claimed files, in order: groups of small ones share a commit, a large one has its own."""
         for group in _groups(claims):
             if context.stopping.is_set():
@@ -138,7 +138,7 @@ class ReceiveStage:
             await port.receive.settle(settled)
             reach("ingest.after_settle")
 
-    async def _ingest_small(self, group: Sequence[Claim], port: OpenPort) -> tuple[list[Settled], int]:
+    async def _ingest_small(self, group: Sequence[Claim], port: OpenInbound) -> tuple[list[Settled], int]:
         files = await read_whole(group, port, self._pool, self._readers * 2)
         good = [file for file in files if isinstance(file, WholeFile)]
         twins = await same_content(self._store, port.name, [f.end.sha256 for f in good], [f.claim.id for f in good])
@@ -171,7 +171,7 @@ class ReceiveStage:
             reach("ingest.before_commit")
         return settled, messages
 
-    async def _ingest_large(self, claim: Claim, port: OpenPort) -> tuple[list[Settled], int]:
+    async def _ingest_large(self, claim: Claim, port: OpenInbound) -> tuple[list[Settled], int]:
         """Stream one large file into an open transaction; a bad end rolls all of it back."""
         try:
             return await self._stream(claim, port)
@@ -180,7 +180,7 @@ class ReceiveStage:
                 settled = await self._refuse(ingesting, BadFile(claim, error), port)
             return [settled], 0
 
-    async def _stream(self, claim: Claim, port: OpenPort) -> tuple[list[Settled], int]:
+    async def _stream(self, claim: Claim, port: OpenInbound) -> tuple[list[Settled], int]:
         submitter = submitter_of(claim, port, self._ports.settings)
         async with ingestion(self._store) as ingesting, aclosing(read_file(claim, port, self._pool)) as pieces:
             head, set_key, warnings, messages = None, None, list[tuple[str, str]](), 0
@@ -220,7 +220,7 @@ class ReceiveStage:
         end: FileEnd,
         set_key: SetKey | None,
         warnings: Sequence[tuple[str, str]],
-        port: OpenPort,
+        port: OpenInbound,
     ) -> Settled:
         settlement = Settlement(port.settings.receive.after.value)
         batch_id = (head.batch_id or str(uuid4())) if head.root is Root.BATCH else None
@@ -237,7 +237,7 @@ class ReceiveStage:
                  messages=end.envelopes, size_bytes=end.size)  # fmt: skip
         return Settled(claim=claim, settlement=settlement)
 
-    async def _refuse(self, ingesting: Ingestion, file: BadFile, port: OpenPort) -> Settled:
+    async def _refuse(self, ingesting: Ingestion, file: BadFile, port: OpenInbound) -> Settled:
         claim, error = file.claim, file.error
         submitter = submitter_of(claim, port, self._ports.settings)
         await ingesting.refuse_file(

@@ -11,7 +11,7 @@ from gateway.domain.message import NewResponse, Work
 from gateway.domain.namespaces import MESSAGE_2011
 from gateway.stages.decide import Failed
 from gateway.stages.perform import Performed
-from gateway.stages.port import OpenPort
+from gateway.stages.port import OpenInbound
 from gateway.xml.answer import fault, response
 from gateway.xml.keys import build_keys
 
@@ -33,7 +33,7 @@ class _Echoed(TypedDict):
     encoding: str
 
 
-def drafts_of(performed: Performed, port: OpenPort) -> list[Draft]:
+def drafts_of(performed: Performed, port: OpenInbound) -> list[Draft]:
     """Return what a chunk answers: a response per success, a fault per failure if the port answers errors.
 
     Source: rulings, "Answers to errors"; under Rollback the failing message alone is answered.
@@ -47,12 +47,12 @@ def drafts_of(performed: Performed, port: OpenPort) -> list[Draft]:
     return drafts
 
 
-def build_responses(drafts: Sequence[Draft], keys: Sequence[MessageKey], port: OpenPort) -> list[NewResponse]:
+def build_responses(drafts: Sequence[Draft], keys: Sequence[MessageKey], port: OpenInbound) -> list[NewResponse]:
     """Write the answers; runs in a thread."""
     return [_build(draft, key, port) for draft, key in zip(drafts, keys, strict=True)]
 
 
-def _build(draft: Draft, key: MessageKey, port: OpenPort) -> NewResponse:
+def _build(draft: Draft, key: MessageKey, port: OpenInbound) -> NewResponse:
     respond = port.settings.respond
     assert respond is not None
     work, message_id, is_fault = draft.work, uuid4(), isinstance(draft.content, Failed)

@@ -1,7 +1,7 @@
 """The loop of a stage: claim a chunk, work on it beside others, go on until the input is empty."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Generic, TypeVar
 
 import structlog
@@ -10,8 +10,8 @@ from gateway.contracts.task import TaskContext
 from gateway.domain.errors import LeaseLost, StoreUnavailable
 from gateway.domain.ids import Fence, PortName
 from gateway.domain.message import Claimed
-from gateway.domain.states import Direction
-from gateway.stages.port import OpenPort, Ports
+from gateway.domain.states import Stage
+from gateway.stages.port import P
 from gateway.store.leases import give_back, ports_with_work
 from gateway.store.open import Store
 
@@ -19,10 +19,10 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 Claim = Callable[[PortName], Awaitable[Claimed[T] | None]]
-Work = Callable[[OpenPort, Claimed[T], TaskContext], Awaitable[None]]
+Work = Callable[[P, Claimed[T], TaskContext], Awaitable[None]]
 
 
-class ChunkRunner(Generic[T]):
+class ChunkRunner(Generic[P, T]):
     """Claims chunks port by port, in turn, and works on a few of them at the same time.
 
     The outcome of a chunk is recorded even when the stage is cancelled meanwhile; a chunk whose outcome could not
@@ -32,16 +32,14 @@ class ChunkRunner(Generic[T]):
     def __init__(
         self,
         *,
-        stage: str,
-        direction: Direction,
+        stage: Stage,
         store: Store,
-        ports: Ports,
+        ports: Callable[[], Mapping[PortName, P]],
         claim: Claim[T],
-        work: Work[T],
+        work: Work[P, T],
         side_by_side: int,
     ) -> None:
         self._stage = stage
-        self._direction = direction
         self._store = store
         self._ports = ports
         self._claim = claim
@@ -79,12 +77,12 @@ class ChunkRunner(Generic[T]):
             task = asyncio.create_task(self._guarded(port, chunk, context), name=f"{self._stage}:{port.name}")
             running.add(task)
 
-    async def _claim_next(self) -> tuple[OpenPort, Claimed[T]] | None:
+    async def _claim_next(self) -> tuple[P, Claimed[T]] | None:
         """Claim from the next port in turn that has work, so that a busy port does not starve the others."""
         if not self._turn:
-            self._turn = await ports_with_work(self._store, self._direction, self._ports.names())
+            self._turn = await ports_with_work(self._store, self._stage, list(self._ports()))
         while self._turn:
-            port = self._ports.get(self._turn.pop(0))
+            port = self._ports().get(self._turn.pop(0))
             if port is not None and (chunk := await self._claim(port.name)) is not None:
                 return port, chunk
         return None
@@ -99,7 +97,7 @@ class ChunkRunner(Generic[T]):
             running.discard(task)
             task.result()
 
-    async def _guarded(self, port: OpenPort, chunk: Claimed[T], context: TaskContext) -> None:
+    async def _guarded(self, port: P, chunk: Claimed[T], context: TaskContext) -> None:
         """Work on one chunk; whatever happens, its claim ends."""
         try:
             await self._work(port, chunk, context)

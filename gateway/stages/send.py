@@ -16,7 +16,7 @@ from gateway.domain.errors import GatewayError, LeaseLost, TransientError
 from gateway.domain.faultpoints import reach
 from gateway.domain.message import Claimed, Sending
 from gateway.domain.retry import SEND
-from gateway.domain.states import Direction
+from gateway.domain.states import Stage
 from gateway.stages.port import OpenPort, Ports
 from gateway.stages.runner import ChunkRunner
 from gateway.stages.trouble import Trouble
@@ -38,11 +38,10 @@ class SendStage:
 
     async def run(self, context: TaskContext) -> None:
         """Deliver responses until none is left and none can come."""
-        runner: ChunkRunner[Sending] = ChunkRunner(
-            stage="send",
-            direction=Direction.OUT,
+        runner: ChunkRunner[OpenPort, Sending] = ChunkRunner(
+            stage=Stage.SEND,
             store=self._store,
-            ports=self._ports,
+            ports=self._ports.all,
             claim=lambda port: claim_outbound(self._store, self._incarnation, port, self._chunk),
             work=self._deliver,
             side_by_side=2,

@@ -7,7 +7,7 @@ from asyncpg import Connection
 
 from gateway.domain.errors import LeaseLost
 from gateway.domain.ids import Fence, PortName
-from gateway.domain.states import Direction
+from gateway.domain.states import Stage
 from gateway.store.open import Store
 
 LEASE_SECONDS = 30.0
@@ -80,21 +80,21 @@ async def give_back(store: Store, fence: Fence) -> None:
             await _reset(store, connection, [fence])
 
 
-async def wake_due(store: Store) -> tuple[set[Direction], float | None]:
-    """Make waiting messages ready whose time has come.
+async def wake_due(store: Store) -> tuple[set[Stage], float | None]:
+    """Make waiting messages and send requests ready whose time has come.
 
-    Returns the directions that got work and the seconds until the next one is due (None: nothing waits).
+    Returns the stages that got work and the seconds until the next one is due (None: nothing waits).
     """
     async with store.transaction() as connection:
         rows = await connection.fetch(store.queries.wake_due)
         seconds = await connection.fetchval(store.queries.next_due)
-    return {Direction(row["direction"]) for row in rows}, seconds
+    return {Stage(row["stage"]) for row in rows}, seconds
 
 
-async def ports_with_work(store: Store, direction: Direction, ports: list[PortName]) -> list[PortName]:
-    """Return which of the ports have something to claim now."""
+async def ports_with_work(store: Store, stage: Stage, ports: list[PortName]) -> list[PortName]:
+    """Return which of the ports have something that the stage can claim now."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.ports_with_work, direction, ports)
+        rows = await connection.fetch(store.queries.ports_with_work, stage, ports)
     return [PortName(row["port"]) for row in rows]
 
 

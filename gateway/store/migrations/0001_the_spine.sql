@@ -168,6 +168,38 @@ CREATE TABLE lane (
 CREATE INDEX lane_claim ON lane (port, head) WHERE fence IS NULL;
 CREATE INDEX lane_fence ON lane (fence) WHERE fence IS NOT NULL;
 
+-- What was asked to be sent and is no message yet: the queue of outbound processing. A request keeps its number for
+-- life: the message that it becomes has the same.
+CREATE TABLE send_request (
+    id               bigint PRIMARY KEY,      -- of message_key
+    port             text NOT NULL,
+    service          text NOT NULL,
+    operation        text NOT NULL,
+    entity_keys      jsonb NOT NULL,          -- a list of keys; a key is a list of [field, value]
+    company          text,                    -- null: the default company, and no word of it in the message
+    partition_key    text,
+    conversation_id  text,
+    submitter        text NOT NULL,
+    created_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    status           text NOT NULL DEFAULT 'ready' CHECK (status IN ('ready', 'in_process', 'error')),
+    reason           text NOT NULL DEFAULT 'ready' CHECK (reason IN ('ready', 'backoff', 'running', 'failed')),
+    attempts         smallint NOT NULL DEFAULT 0,
+    not_before       timestamptz,
+    fence            bigint,
+    error            text,
+    changed_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT send_request_has_keys CHECK (jsonb_typeof(entity_keys) = 'array' AND jsonb_array_length(entity_keys) > 0),
+    CONSTRAINT send_request_reason_fits_status CHECK (CASE status
+        WHEN 'ready' THEN reason IN ('ready', 'backoff')
+        WHEN 'in_process' THEN reason = 'running'
+        ELSE reason = 'failed' END),
+    CONSTRAINT send_request_fence_only_when_running CHECK ((reason = 'running') = (fence IS NOT NULL)),
+    CONSTRAINT send_request_waits_have_a_time CHECK ((reason = 'backoff') = (not_before IS NOT NULL))
+) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000);
+CREATE INDEX send_request_claim ON send_request (port, id) WHERE reason = 'ready';
+CREATE INDEX send_request_due ON send_request (not_before) WHERE not_before IS NOT NULL;
+CREATE INDEX send_request_fence ON send_request (fence) WHERE fence IS NOT NULL;
+
 -- A MessageId that was processed by an operation that refuses repeats; the key decides between two at the same time.
 CREATE TABLE processed_id (
     port        text NOT NULL,

@@ -11,6 +11,21 @@ services:
 """
 
 
+CODE = """
+services:
+  Doc: {kind: document, document: D, entity: E, key: K}
+  Code:
+    kind: python
+    operations:
+      read: "m:read"
+      Update: "m:update"
+      find: {handler: "m:find", expects: ["{urn:x}Criteria"]}
+      export:
+        handler: "m:export"
+        expects: ["{https://schemas.microsoft.com/dynamics/2006/02/documents/EntityKeyList}EntityKeyList"]
+"""
+
+
 def port(name: str, receive: str, respond: str = "null", more: str = "") -> str:
     return f"  {name}: {{receive: {{{receive}}}, respond: {respond}, operations: [Doc.create]{more}}}\n"
 
@@ -51,6 +66,35 @@ def test_rollback_is_fine_where_everything_can_be_undone(build: Build) -> None:
     assert build(
         SERVICES + "ports: {p: {receive: {folder: in}, operations: [Py.safe, Doc.*], process: {on_error: rollback}}}"
     )
+
+
+COPIES = "ports: {{p: {{direction: outbound, send: {{folder: out}}, operations: [{}]}}}}"
+
+
+@pytest.mark.parametrize(
+    ("reference", "wrong"),
+    [
+        ("Doc.create", "create"),
+        ("Doc.*", "create"),
+        ("Code.Update", "Update"),
+        ("Code.find", "find"),
+        ("Code.*", "Update, find"),
+    ],
+)
+def test_outbound_ports_refuse_what_does_not_read_by_key(reference: str, wrong: str, told: Told) -> None:
+    ((_, path, problem),) = told(CODE + COPIES.format(f"Doc.read, {reference}"))
+    assert path == "ports.p.operations[1]"
+    assert problem.startswith(f"cannot be sent: {wrong}; an outbound port offers only operations that read")
+
+
+@pytest.mark.parametrize("reference", ["Doc.read", "Code.read", "Code.export"])
+def test_outbound_ports_take_what_reads_by_key(reference: str, build: Build) -> None:
+    assert build(CODE + COPIES.format(reference))
+
+
+def test_outbound_ports_name_operations_that_exist(told: Told) -> None:
+    ((_, path, problem),) = told(CODE + COPIES.format("Doc.raed"))
+    assert (path, problem) == ("ports.p.operations[0]", "the service Doc has no operation 'raed'; did you mean 'read'?")
 
 
 def test_shared_sequences_are_described_alike(told: Told, build: Build) -> None:
@@ -134,6 +178,18 @@ def test_names_differ_by_more_than_case(text: str, path: str, told: Told) -> Non
             with_ports(port("a", "folder: in", "{folder: data/postgres/out}")),
             "ports.a.respond.folder",
             "the outbound folder of port a lies in the database folder of the gateway",
+        ),
+        (
+            with_ports(
+                port("a", "folder: in"), "  b: {direction: outbound, send: {folder: in}, operations: [Doc.read]}\n"
+            ),
+            "ports.b.send.folder",
+            "the outbound folder of port b is also the inbound folder of port a",
+        ),
+        (
+            with_ports("  b: {direction: outbound, send: {folder: out, staging: out}, operations: [Doc.read]}\n"),
+            "ports.b.send.staging",
+            "partners must not reach what belongs to the gateway",
         ),
         (
             with_ports(port("a", "folder: a, work: w"), port("b", "folder: b, work: w")),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.load import load
-from gateway.config.models import Section, Settings
+from gateway.config.models import InboundPort, Section, Settings
 from gateway.config.shape import fields
 
 EXAMPLE = Path(__file__).parents[3] / "config.yaml"
@@ -21,8 +21,13 @@ def test_example_is_a_working_configuration() -> None:
         ("Ping", "ping"),
     )
     assert settings.exposed("customers") == (("CustomerService", "create"), ("CustomerService", "read"))
-    assert settings.port_folders("orders").inbound == EXAMPLE.parent / "demo/orders/in"
-    assert settings.ports["customers"].process.mode == "parallel"
+    folders = settings.port_folders("orders")
+    assert folders.receive is not None
+    assert folders.receive.inbound == EXAMPLE.parent / "demo/orders/in"
+    customers = settings.ports["customers"]
+    assert isinstance(customers, InboundPort)
+    assert customers.process.mode == "parallel"
+    assert settings.exposed("order-copies") == (("SalesOrderService", "read"),)
 
 
 @pytest.mark.parametrize("section", Section.__subclasses__(), ids=lambda section: section.__name__)
@@ -35,9 +40,10 @@ def test_example_mentions_every_option(section: type[Section]) -> None:
 def test_values_in_the_example_are_the_defaults() -> None:
     """Comments promise so; what an example has to choose is excepted."""
     settings = load(EXAMPLE, {})
-    chosen = {"receive": {"folder"}, "respond": {"folder", "details"}}
-    for name in ("receive", "respond", "process", "security", "limits"):
-        section = getattr(settings.ports["orders"], name)
+    chosen = {"receive": {"folder"}, "respond": {"folder", "details"}, "send": {"folder"}}
+    sections = [("orders", name) for name in ("receive", "respond", "process", "security", "limits")]
+    for port, name in [*sections, ("order-copies", "send"), ("order-copies", "process")]:
+        section = getattr(settings.ports[port], name)
         for key, field in type(section).model_fields.items():
             if key not in chosen.get(name, set()):
                 assert getattr(section, key) == field.get_default(call_default_factory=True), f"{name}.{key}"

@@ -37,7 +37,7 @@ def test_keys_are_those_of_the_file_and_described() -> None:
 def test_references_may_stand_for_numbers_switches_and_words() -> None:
     definitions = json_schema()["$defs"]
     pointer = {"$ref": "#/$defs/Reference"}
-    assert pointer in definitions["Port"]["properties"]["active"]["anyOf"]
+    assert pointer in definitions["InboundPort"]["properties"]["active"]["anyOf"]
     assert pointer in definitions["Mode"]["anyOf"]
     assert pointer in definitions["Workers"]["properties"]["xml"]["anyOf"]
 

@@ -6,13 +6,18 @@ import pytest
 from pydantic import ValidationError
 
 from gateway.config.models import (
+    InboundPort,
     Limits,
     NumberSequence,
-    Port,
+    OutboundPort,
+    PortFolders,
     Process,
     PythonOperation,
+    ReceiveFolders,
     Respond,
     Section,
+    Send,
+    SendFolders,
     Settings,
 )
 from gateway.config.models_ports import response_fields
@@ -29,6 +34,7 @@ def sections(model: type[Section]) -> set[type[Section]]:
 
 def test_everything_has_a_default_but_the_folders_and_operations_of_a_port() -> None:
     port = Settings.model_validate({"ports": {"p": PORT}}).ports["p"]
+    assert isinstance(port, InboundPort)
     assert port.receive.settle_seconds == 2.0
     assert port.receive.grace_seconds == 600.0
     assert port.respond is None
@@ -109,6 +115,45 @@ def test_response_names_that_could_do_harm_are_refused(name: str, reason: str) -
         Respond.model_validate({"folder": "out", "name": name})
 
 
+@pytest.mark.parametrize("field", ["stem", "position:06", "request_message_id"])
+def test_name_of_what_is_sent_knows_no_request(field: str) -> None:
+    with pytest.raises(ValidationError, match="there is no request"):
+        Send.model_validate({"folder": "out", "name": f"{{{field}}}.{{response_id}}.xml"})
+
+
+@pytest.mark.parametrize("name", ["{port}.{response_id}.xml", "copy-{date}-{response_id}.xml"])
+def test_name_of_what_is_sent_holds_what_is_known(name: str) -> None:
+    assert Send.model_validate({"folder": "out", "name": name}).name == name
+
+
+def test_direction_decides_what_a_port_holds() -> None:
+    sending = {"direction": "outbound", "send": {"folder": "out"}, "operations": ["S.read"]}
+    ports = Settings.model_validate({"ports": {"p": PORT, "q": sending}}).ports
+    assert isinstance(ports["p"], InboundPort)
+    assert isinstance(ports["q"], OutboundPort)
+    assert ports["q"].process.retries == 3
+
+
+@pytest.mark.parametrize(
+    ("port", "path", "expected"),
+    [
+        ("{direction: sideways}", "ports.p", "needs a direction: inbound or outbound"),
+        ("{direction: outbond}", "ports.p", "did you mean 'outbound'?"),
+        ("{direction: outbound, operations: [S.read]}", "ports.p.send", "is missing"),
+        (
+            "{direction: outbound, send: {folder: o}, operations: [S.read], receive: {folder: i}}",
+            "ports.p.receive",
+            "unknown key",
+        ),
+        ("{receive: {folder: i}, operations: [S.read], send: {folder: o}}", "ports.p.send", "unknown key"),
+        ("[]", "ports.p", "must be a mapping"),
+    ],
+)
+def test_a_port_of_the_wrong_shape_is_told_where(port: str, path: str, expected: str, told: Told) -> None:
+    service = "services: {S: {kind: document, document: D, entity: E, key: K}}\n"
+    assert [(where, expected in text) for _, where, text in told(f"{service}ports:\n  p: {port}\n")] == [(path, True)]
+
+
 def test_response_name_is_split_into_literals_and_placeholders() -> None:
     assert response_fields("a-{position:06}.xml") == (("a-", "position", "06"), (".xml", None, ""))
 
@@ -165,7 +210,7 @@ def test_validate_is_the_name_in_the_file() -> None:
 
 def test_grace_is_not_shorter_than_settling() -> None:
     with pytest.raises(ValidationError, match="grace_seconds must not be shorter"):
-        Port.model_validate({**PORT, "receive": {"folder": "in", "settle_seconds": 5, "grace_seconds": 4}})
+        InboundPort.model_validate({**PORT, "receive": {"folder": "in", "settle_seconds": 5, "grace_seconds": 4}})
 
 
 @pytest.mark.parametrize("name", ["1st", "a b", "a/b", "../up", "ä", "a" * 41, "", "a."])
@@ -185,19 +230,25 @@ def test_paths_are_absolute_from_the_folder_of_the_file(build: Build, tmp_path: 
             respond: {folder: out, staging: stage}
             operations: [P.o]
           q: {receive: {folder: q}, operations: [P.o]}
+          r: {direction: outbound, send: {folder: copies}, operations: [P.o]}
         """
     )
     folders = settings.port_folders("p")
     assert settings.schemas == (tmp_path.parent / "shared", Path("/etc/xsd"))
-    assert folders.inbound == tmp_path / "inbound"
-    assert folders.work == tmp_path / "data/work/p"
-    assert folders.archive == tmp_path / "data/archive/p"
-    assert folders.error == Path("/elsewhere/error")
-    assert folders.staging == tmp_path / "stage"
-    assert folders.outbound == folders.faults == tmp_path / "out"
+    assert folders.receive == ReceiveFolders(
+        inbound=tmp_path / "inbound",
+        work=tmp_path / "data/work/p",
+        archive=tmp_path / "data/archive/p",
+        error=Path("/elsewhere/error"),
+    )
+    out = tmp_path / "out"
+    assert folders.send == SendFolders(staging=tmp_path / "stage", outbound=out, faults=out)
     assert settings.postgres_folder == tmp_path / "data/postgres"
-    silent = settings.port_folders("q")
-    assert (silent.staging, silent.outbound, silent.faults) == (None, None, None)
+    assert settings.port_folders("q").send is None
+    copies = tmp_path / "copies"
+    assert settings.port_folders("r") == PortFolders(
+        receive=None, send=SendFolders(staging=tmp_path / "data/staging/r", outbound=copies, faults=copies)
+    )
 
 
 @pytest.mark.parametrize("path", ["", ".", "~/in", '"a\\0b"', '"a\\nb"', "5", "[a]"])

@@ -1,0 +1,159 @@
+"""Outbound processing: send requests become messages in the queue, in one transaction per chunk.
+
+A document is read by a service operation and wrapped like a response that answers nobody.
+Source: AIF reference, sections 3.2 and 29.
+"""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import structlog
+from asyncpg import Connection
+from lxml import etree
+
+from gateway.contracts.service import Reply, Request, ServiceContext
+from gateway.contracts.task import TaskContext
+from gateway.domain.errors import MalformedMessage, UnknownAction
+from gateway.domain.faultpoints import reach
+from gateway.domain.message import Claimed
+from gateway.domain.namespaces import MESSAGE_2011, Scheme
+from gateway.domain.outbound import NewSending, RequestFailure, SendRequest
+from gateway.domain.states import Stage
+from gateway.services.registry import Registry
+from gateway.stages.decide import Wait, judge
+from gateway.stages.port import OpenOutbound, Ports
+from gateway.stages.runner import ChunkRunner
+from gateway.store.entities import StoredNumbers
+from gateway.store.errors import database_errors
+from gateway.store.open import Store
+from gateway.store.requests import RequestResult, claim_requests, record_requests
+from gateway.xml.answer import response
+from gateway.xml.keys import build_keys
+
+log = structlog.get_logger()
+
+
+class OutboundStage:
+    """The task that reads the documents which were asked to be sent."""
+
+    def __init__(
+        self, *, store: Store, incarnation: int, ports: Ports, registry: Registry, executor: Executor, chunk: int
+    ) -> None:
+        self._store = store
+        self._incarnation = incarnation
+        self._ports = ports
+        self.registry = registry
+        self._executor = executor
+        self._chunk = chunk
+
+    async def run(self, context: TaskContext) -> None:
+        """Process send requests until none is left and none can come."""
+        runner: ChunkRunner[OpenOutbound, SendRequest] = ChunkRunner(
+            stage=Stage.OUTBOUND,
+            store=self._store,
+            ports=lambda: self._ports.outbound,
+            claim=lambda port: claim_requests(self._store, self._incarnation, port, self._chunk),
+            work=self._process,
+            side_by_side=1,  # documents leave in the order in which they were asked for
+        )
+        await runner.run(context)
+
+    async def _process(self, port: OpenOutbound, chunk: Claimed[SendRequest], context: TaskContext) -> None:
+        result = RequestResult()
+        async with self._store.transaction() as connection:
+            for request in chunk.items:
+                try:
+                    with database_errors():
+                        async with connection.transaction():
+                            result.done.append(await self._message(port, request, connection))
+                except Exception as error:
+                    _file(result, request, error, port.settings.process.retries)
+            await record_requests(self._store, connection, chunk.fence, result)
+            reach("outbound.before_commit")
+        reach("outbound.after_commit")
+        _tell(port, result, context)
+
+    async def _message(self, port: OpenOutbound, request: SendRequest, connection: Connection) -> NewSending:
+        """Read the documents of one request and make their message."""
+        action = port.actions.get((request.service, request.operation))
+        found = self.registry.operation(request.service, request.operation)
+        if action is None or found is None:
+            raise UnknownAction(f"The port '{port.name}' does not send {request.service}.{request.operation} any more.")
+        message_id = uuid4()
+        call = Request(
+            key=request.key, port=port.name, message_id=message_id, service=found.service, operation=found.name,
+            parts=[_key_list(request)], scheme=Scheme.HTTP,
+            company=request.company or self._ports.settings.default_company,
+            partition=request.partition_key or self._ports.settings.default_partition, user=request.submitter,
+            received_at=request.requested_at,
+        )  # fmt: skip
+        reply = await found.operation.call(call, self._context(connection))
+        content = await asyncio.get_running_loop().run_in_executor(
+            self._executor, _envelope, reply, port, request, action, call
+        )
+        return NewSending(
+            request=request, message_id=message_id, namespace=MESSAGE_2011, action=action, entity_keys=request.keys,
+            file_name=port.name_sent(message_id), content=content,
+        )  # fmt: skip
+
+    def _context(self, connection: Connection) -> ServiceContext:
+        return ServiceContext(
+            connection=connection,
+            numbers=StoredNumbers(connection, self._store.queries),
+            now=datetime.now(UTC),
+            log=log,
+        )
+
+
+def _key_list(request: SendRequest) -> etree._Element:
+    try:
+        return build_keys(request.keys)
+    except ValueError as error:
+        raise MalformedMessage(f"The keys cannot be written as XML: {error}.", code="key.malformed") from error
+
+
+def _envelope(reply: Reply, port: OpenOutbound, request: SendRequest, action: str, call: Request) -> bytes:
+    """Write the envelope around what the service returned; runs in a thread."""
+    parts: Sequence[etree._Element] = [build_keys(reply.entity_keys)] if reply.keys_only else reply.parts
+    return response(
+        MESSAGE_2011, call.message_id, action, "", parts, conversation_id=request.conversation_id,
+        company=request.company, partition_key=request.partition_key, encoding=port.settings.send.encoding.value,
+    )  # fmt: skip
+
+
+def _file(result: RequestResult, request: SendRequest, error: Exception, most_tries: int) -> None:
+    """Put a request that failed where it belongs."""
+    verdict = judge(error, attempts=request.attempts, most_tries=most_tries, chance=random.random())  # noqa: S311 jitter
+    if isinstance(verdict, Wait):
+        result.again.append((request, verdict.delay_seconds, verdict.text))
+        return
+    result.failed.append(
+        RequestFailure(
+            request=request,
+            code=verdict.code,
+            text=verdict.text,
+            problems=verdict.problems,
+            traceback=verdict.traceback,
+        )
+    )
+
+
+def _tell(port: OpenOutbound, result: RequestResult, context: TaskContext) -> None:
+    context.tally.add("requests", len(result.done))
+    context.tally.add("failed", len(result.failed))
+    context.tally.add("retries", len(result.again))
+    if result.done:
+        context.feed.produced()
+    log.info(
+        "requests.processed", port=port.name, stage=Stage.OUTBOUND.value, processed=len(result.done),
+        failed=len(result.failed), retried=len(result.again),
+    )  # fmt: skip
+    for failure in result.failed:
+        log.warning(
+            "request.failed", port=port.name, stage=Stage.OUTBOUND.value, message_key=failure.request.key,
+            code=failure.code, error=failure.text[:500],
+        )  # fmt: skip

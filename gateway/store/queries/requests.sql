@@ -1,0 +1,40 @@
+-- name: put_send_requests
+INSERT INTO send_request (id, port, service, operation, entity_keys, company, partition_key, conversation_id, submitter)
+SELECT id, port, service, operation, keys::jsonb, company, partition_key, conversation_id, submitter
+FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[])
+     AS new (id, port, service, operation, keys, company, partition_key, conversation_id, submitter)
+
+-- name: hint
+-- Heard by every running gateway when the transaction commits.
+SELECT pg_notify($1, $2)
+
+-- name: claim_requests
+-- Oldest first; SKIP LOCKED passes what somebody else is just claiming.
+WITH chosen AS (
+    SELECT id FROM send_request WHERE port = $1 AND reason = 'ready' ORDER BY id LIMIT $4 FOR UPDATE SKIP LOCKED
+)
+UPDATE send_request SET status = 'in_process', reason = 'running', fence = $2, attempts = attempts + 1, changed_at = $3
+FROM chosen WHERE send_request.id = chosen.id
+RETURNING send_request.id, port, service, operation, entity_keys::text, company, partition_key, conversation_id, submitter,
+          attempts, created_at
+
+-- name: finish_requests
+DELETE FROM send_request WHERE id = ANY($1::bigint[])
+
+-- name: fail_requests
+UPDATE send_request SET status = 'error', reason = 'failed', fence = NULL, error = failed.text, changed_at = $3
+FROM unnest($1::bigint[], $2::text[]) AS failed (id, text) WHERE send_request.id = failed.id
+
+-- name: retry_requests
+UPDATE send_request SET status = 'ready', reason = 'backoff', fence = NULL, error = again.text,
+                        not_before = clock_timestamp() + make_interval(secs => again.delay), changed_at = $4
+FROM unnest($1::bigint[], $2::text[], $3::float8[]) AS again (id, text, delay) WHERE send_request.id = again.id
+
+-- name: progress_of_requests
+-- Where requests are: not processed yet, a message in the queue, or finished. Those never made or purged are missing.
+SELECT id AS key, port, status, error, NULL::text AS outcome, NULL::text AS file_name
+FROM send_request WHERE id = ANY($1::bigint[])
+UNION ALL
+SELECT m.id, m.port, q.status, q.error, m.outcome, m.file_name
+FROM message m LEFT JOIN queue q ON q.message_id = m.id WHERE m.id = ANY($1::bigint[])
+ORDER BY key

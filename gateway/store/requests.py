@@ -1,0 +1,151 @@
+"""Send requests: put them, claim a chunk, turn it into messages of the queue."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from asyncpg import Connection, Record
+
+from gateway.domain.ids import Fence, MessageKey, PortName
+from gateway.domain.message import Claimed
+from gateway.domain.outbound import NewSending, NewSendRequest, RecordKey, RequestFailure, SendRequest
+from gateway.domain.states import Direction, Outcome, Reason, Stage, Status
+from gateway.store.exceptions import Entry, insert_exceptions
+from gateway.store.leases import drop_lease, take_lease
+from gateway.store.listen import CHANNEL
+from gateway.store.open import Store
+
+
+@dataclass(slots=True, kw_only=True)
+class RequestResult:
+    """What became of a claimed chunk; every request stands in exactly one of the lists.
+
+    `again` are requests with the seconds to wait and the reason in words.
+    """
+
+    done: list[NewSending] = field(default_factory=list)
+    failed: list[RequestFailure] = field(default_factory=list)
+    again: list[tuple[SendRequest, float, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestProgress:
+    """Where a request is: `status` of the request or of its message in the queue, `outcome` when that is finished."""
+
+    key: MessageKey
+    port: PortName
+    status: Status | None
+    error: str | None
+    outcome: Outcome | None
+    file_name: str | None
+
+
+async def put_send_requests(store: Store, requests: Sequence[NewSendRequest]) -> list[MessageKey]:
+    """Put requests into their queue, all or none, and hint running gateways; returns their numbers, in order."""
+    if not requests:
+        return []
+    sql = store.queries
+    async with store.transaction() as connection:
+        keys = [MessageKey(key) for key in await connection.fetchval(sql.take_keys, len(requests))]
+        await connection.execute(
+            sql.put_send_requests, keys, [r.port for r in requests], [r.service for r in requests],
+            [r.operation for r in requests], [json.dumps(r.keys) for r in requests], [r.company for r in requests],
+            [r.partition_key for r in requests], [r.conversation_id for r in requests], [r.submitter for r in requests],
+        )  # fmt: skip
+        await connection.fetchval(sql.hint, CHANNEL, Stage.OUTBOUND)
+    return keys
+
+
+async def claim_requests(store: Store, incarnation: int, port: PortName, limit: int) -> Claimed[SendRequest] | None:
+    """Lease up to *limit* requests of a port, oldest first; None when there is nothing to do."""
+    async with store.transaction() as connection:
+        fence = await take_lease(store, connection, incarnation, Stage.OUTBOUND, port)
+        rows = await connection.fetch(store.queries.claim_requests, port, fence, datetime.now(UTC), limit)
+        if not rows:
+            await drop_lease(store, connection, fence)
+            return None
+    return Claimed(fence=fence, items=sorted((_request(row) for row in rows), key=lambda request: request.key))
+
+
+async def record_requests(store: Store, connection: Connection, fence: Fence, result: RequestResult) -> None:
+    """Record a chunk inside the transaction in which the documents were read.
+
+    Rule: a request that is done leaves its queue and its message enters the other, at once.
+    Raises: LeaseLost when the claim was taken back meanwhile; the caller's transaction rolls everything back.
+    """
+    sql, now = store.queries, datetime.now(UTC)
+    await drop_lease(store, connection, fence)
+    if result.done:
+        await connection.execute(sql.finish_requests, [sending.request.key for sending in result.done])
+        await _put(connection, result.done)
+    if result.failed:
+        await connection.execute(
+            sql.fail_requests, [f.request.key for f in result.failed], [f.text[:2000] for f in result.failed], now
+        )
+        await insert_exceptions(connection, sql, [_entry(failure) for failure in result.failed])
+    if result.again:
+        await connection.execute(
+            sql.retry_requests, [request.key for request, _, _ in result.again],
+            [text[:2000] for _, _, text in result.again], [delay for _, delay, _ in result.again], now,
+        )  # fmt: skip
+
+
+async def progress_of_requests(store: Store, keys: Sequence[MessageKey]) -> list[RequestProgress]:
+    """Return where requests are, in order of their numbers; those that are not known are missing."""
+    async with store.transaction() as connection:
+        rows = await connection.fetch(store.queries.progress_of_requests, list(keys))
+    return [
+        RequestProgress(
+            key=MessageKey(row["key"]), port=PortName(row["port"]),
+            status=None if row["status"] is None else Status(row["status"]), error=row["error"],
+            outcome=None if row["outcome"] is None else Outcome(row["outcome"]), file_name=row["file_name"],
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+async def _put(connection: Connection, sendings: Sequence[NewSending]) -> None:
+    await connection.copy_records_to_table(
+        "message",
+        columns=("id", "direction", "port", "position", "message_id", "namespace", "action", "service", "operation",
+                 "company", "partition_key", "conversation_id", "submitter", "size_bytes", "file_name", "entity_keys"),
+        records=[
+            (s.request.key, Direction.OUT, s.request.port, 1, s.message_id, s.namespace, s.action, s.request.service,
+             s.request.operation, s.request.company, s.request.partition_key, s.request.conversation_id,
+             s.request.submitter, len(s.content), s.file_name, _key_texts(s.entity_keys))
+            for s in sendings
+        ],
+    )  # fmt: skip
+    await connection.copy_records_to_table(
+        "document",
+        columns=("message_id", "version", "step", "content"),
+        records=[(s.request.key, 0, "sent", s.content) for s in sendings],
+    )
+    await connection.copy_records_to_table(
+        "queue",
+        columns=("message_id", "port", "direction", "status", "reason"),
+        records=[(s.request.key, s.request.port, Direction.OUT, Status.READY, Reason.READY) for s in sendings],
+    )
+
+
+def _key_texts(keys: Sequence[RecordKey]) -> list[str]:
+    return [f"{field}={value}" for key in keys for field, value in key]
+
+
+def _entry(failure: RequestFailure) -> Entry:
+    return Entry(
+        code=failure.code, text=failure.text, port=failure.request.port, message_key=failure.request.key,
+        details=failure.problems, traceback=failure.traceback,
+    )  # fmt: skip
+
+
+def _request(row: Record) -> SendRequest:
+    (key, port, service, operation, keys, company, partition_key, conversation_id, submitter, attempts,
+     requested_at) = row.values()  # fmt: skip
+    return SendRequest(
+        key=MessageKey(key), port=PortName(port), service=service, operation=operation,
+        keys=[[(name, value) for name, value in entity] for entity in json.loads(keys)], company=company,
+        partition_key=partition_key, conversation_id=conversation_id, submitter=submitter, attempts=attempts,
+        requested_at=requested_at,
+    )  # fmt: skip
