@@ -36,9 +36,10 @@ async def watch_folder(
                 async for _ in _changes(path, before, stop, force_polling=force_polling, poll_seconds=poll_seconds):
                     failures = 0
                     yield None
-        # watchfiles raises RuntimeError for a name it cannot decode, OSError when its watches are used up
-        except (OSError, RuntimeError) as error:
-            log.warning("folder.watch_failed", folder=str(path), reason=str(error))
+        # in a group: RuntimeError for a name it cannot decode; by itself: OSError when the watches are used up
+        except* (OSError, RuntimeError) as errors:
+            reason = "; ".join(str(error) for error in errors.exceptions)
+            log.warning("folder.watch_failed", folder=str(path), reason=reason)
         if stop.is_set():
             return
         pause = _BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)]
@@ -67,10 +68,11 @@ async def _changes(
     )
     try:
         async for changes in watch:
+            # a folder made anew often gets the number of the old one: the event says more than the identity
+            if (Change.deleted, str(path)) in changes or (not changes and await _identity(path) != before):
+                return
             if any(kind is not Change.deleted for kind, _ in changes):
                 yield None
-            elif await _identity(path) != before:
-                return
     finally:
         await watch.aclose()
         limiter.total_tokens -= 1

@@ -62,10 +62,9 @@ def take(root: Path, received: list[str]) -> None:
 def site(root: Path) -> None:
     for name in ("inbound", "work", "archive", "error", "outbound", "staging"):
         (root / name).mkdir()
-    for name, content in REQUESTS.items():
-        (root / "inbound" / os.fsdecode(name)).write_bytes(content)
-        marker = root / "inbound" / (os.fsdecode(name) + ".done")
-        marker.touch()
+    for request, content in REQUESTS.items():
+        (root / "inbound" / os.fsdecode(request)).write_bytes(content)
+        (root / "inbound" / (os.fsdecode(request) + ".done")).touch()
 
 
 @pytest.mark.parametrize("second", ["", "claim.work.flush:1:kill", "publish.renamed:1:kill"], ids=["once", "c", "p"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.domain.delivery import Settled, Settlement
+from gateway.domain.delivery import Claim, Settled, Settlement
 from gateway.domain.errors import AdapterUnavailable, FileRefused, LeaseLost
 from gateway.domain.faultpoints import switched_on
 from tests.unit.adapters.support import PORT, START, WHOLE, Site, archived, names, quarantined
@@ -93,7 +93,8 @@ async def test_two_thousand_files_are_claimed_in_name_order_wave_by_wave(site: S
     expected = [b"PO_%05d.xml" % number for number in range(2000)]
     for name in reversed(expected):
         (site.inbound / os.fsdecode(name)).write_bytes(WHOLE)
-    adapter, claims = site.receiver(), []
+    adapter = site.receiver()
+    claims: list[Claim] = []
     while wave := await adapter.claim(300):
         claims += wave
     assert names(claims) == expected
@@ -335,13 +336,13 @@ async def test_a_suspicious_end_is_decided_by_the_probe_in_name_order(site: Site
 async def test_a_probe_that_cannot_say_leaves_the_file_and_is_asked_again(site: Site) -> None:
     site.drop("a.xml", WHOLE + b"rubbish")
     site.drop("b.xml")
-    answers = iter([AdapterUnavailable("busy"), True])
+    asked: list[int] = []
 
     async def probe(fd: int) -> bool:
-        answer = next(answers)
-        if isinstance(answer, AdapterUnavailable):
-            raise answer
-        return answer
+        asked.append(fd)
+        if len(asked) == 1:
+            raise AdapterUnavailable("busy")
+        return True
 
     adapter = site.receiver(probe=probe)
     with capture_logs() as logs:

@@ -1,0 +1,105 @@
+"""What every send adapter must do; run on each implementation."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from adapters.file import FileSendAdapter, FileSendSettings
+from gateway.contracts.adapter import SendAdapter
+from gateway.domain.delivery import Outgoing, Promise
+from gateway.domain.errors import AdapterUnavailable
+from gateway.domain.ids import PortName
+
+FILES = [
+    Outgoing(staged_name=f"{number}.1.tmp", final_name=f"answer.{number}.xml", content=b"<a>%d</a>" % number)
+    for number in range(7)
+]
+PROMISES = [Promise(staged_name=file.staged_name, final_name=file.final_name) for file in FILES]
+
+
+class Address(Protocol):
+    """The partner's side of an outbound address."""
+
+    def adapter(self) -> SendAdapter:
+        """Return a new adapter, as after a restart."""
+        ...
+
+    def visible(self) -> dict[str, bytes]:
+        """Return what the partner sees."""
+        ...
+
+    def take(self) -> dict[str, bytes]:
+        """Take everything away, as a fast partner does."""
+        ...
+
+    def close(self) -> None:
+        """Make the address unusable."""
+        ...
+
+
+class FolderAddress:
+    def __init__(self, root: Path, executor: ThreadPoolExecutor) -> None:
+        self._outbound, self._executor = root / "outbound", executor
+        self._settings = FileSendSettings(port=PortName("orders"), outbound=self._outbound, staging=root / "staging")
+        for name in ("outbound", "staging"):
+            (root / name).mkdir()
+
+    def adapter(self) -> SendAdapter:
+        return FileSendAdapter(self._settings, executor=self._executor)
+
+    def visible(self) -> dict[str, bytes]:
+        return {path.name: path.read_bytes() for path in self._outbound.iterdir()}
+
+    def take(self) -> dict[str, bytes]:
+        taken = self.visible()
+        for name in taken:
+            (self._outbound / name).unlink()
+        return taken
+
+    def close(self) -> None:
+        self._outbound.rename(self._outbound.with_name("gone"))
+
+
+@pytest.fixture(params=["folder"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Address]:
+    with ThreadPoolExecutor(2) as executor:
+        yield {"folder": FolderAddress}[request.param](tmp_path, executor)
+
+
+async def test_staged_files_are_invisible_until_published_and_then_whole(address: Address) -> None:
+    adapter = address.adapter()
+    assert await adapter.stage(FILES) == [None] * len(FILES)
+    assert address.visible() == {}
+    assert sorted(await adapter.staged()) == sorted(file.staged_name for file in FILES)
+    assert await address.adapter().publish(PROMISES) == [None] * len(FILES)
+    assert address.visible() == {file.final_name: file.content for file in FILES}
+    assert await adapter.staged() == []
+
+
+async def test_publishing_again_delivers_nothing_twice(address: Address) -> None:
+    adapter = address.adapter()
+    await adapter.stage(FILES)
+    await adapter.publish(PROMISES[:3])
+    assert len(address.take()) == 3
+    assert await address.adapter().publish(PROMISES) == [None] * len(FILES)
+    assert sorted(address.take()) == [file.final_name for file in FILES[3:]]
+
+
+async def test_discarded_files_are_never_seen(address: Address) -> None:
+    adapter = address.adapter()
+    await adapter.stage(FILES[:2])
+    await adapter.discard([FILES[0].staged_name, "never-staged.tmp"])
+    assert await adapter.staged() == [FILES[1].staged_name]
+    assert address.visible() == {}
+
+
+async def test_an_address_that_cannot_be_used_keeps_what_is_staged(address: Address) -> None:
+    adapter = address.adapter()
+    await adapter.stage(FILES)
+    address.close()
+    results = await adapter.publish(PROMISES)
+    assert all(isinstance(error, AdapterUnavailable) for error in results)
+    assert len(await adapter.staged()) == len(FILES)

@@ -1,0 +1,92 @@
+"""The start checks: sentences that name the setting to change."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from adapters.file.check import Finding, Severity, check_receive, check_send
+from gateway.domain.faultpoints import switched_on
+from tests.unit.adapters.support import Site
+
+
+def errors(findings: "tuple[Finding, ...] | list[Finding]") -> list[tuple[str, str]]:
+    return [(each.setting, each.text) for each in findings if each.severity is Severity.ERROR]
+
+
+def test_good_folders_have_no_errors_and_nothing_is_left_behind(site: Site) -> None:
+    assert errors([*check_receive(site.receive_settings), *check_send(site.send_settings)]) == []
+    assert all(os.listdir(folder) == [] for folder in site.root.iterdir())
+
+
+def test_missing_folders_can_be_made_and_are_made_when_asked(site: Site) -> None:
+    settings = replace(site.receive_settings, work=site.root / "new" / "work", inbound=site.root / "new" / "in")
+    assert errors(list(check_receive(settings))) == []
+    assert not (site.root / "new").exists()
+    assert errors(list(check_receive(settings, make=True))) == []
+    assert (site.root / "new" / "work").stat().st_mode & 0o777 == 0o700
+    sending = replace(site.send_settings, staging=site.root / "new" / "staging")
+    assert errors(list(check_send(sending, make=True))) == []
+    assert (site.root / "new" / "staging").is_dir()
+
+
+@pytest.mark.parametrize("kind", ["link", "file", "inside a file"])
+def test_what_is_no_folder_is_refused(site: Site, kind: str) -> None:
+    path = site.root / "odd"
+    if kind == "link":
+        path.symlink_to(site.inbound)
+    else:
+        path.touch()
+    if kind == "inside a file":
+        path = path / "below"
+    ((setting, text),) = errors(list(check_receive(replace(site.receive_settings, archive=path), make=True)))[:1]
+    assert setting == "ports.orders.receive.archive"
+    assert str(path) in text
+
+
+def test_our_folders_may_not_lie_inside_a_partners_folder(site: Site) -> None:
+    inside = replace(site.receive_settings, work=site.inbound / "work")
+    assert [setting for setting, _ in errors(list(check_receive(inside)))] == ["ports.orders.receive.work"]
+    same = replace(site.send_settings, staging=site.outbound)
+    assert [setting for setting, _ in errors(list(check_send(same)))] == ["ports.orders.respond.staging"]
+
+
+def test_another_file_system_is_refused_with_the_setting_to_change(site: Site) -> None:
+    other = next(Path(mount) for mount in ("/dev/shm", "/run") if Path(mount).is_dir())
+    found = errors(list(check_receive(replace(site.receive_settings, work=other / "gateway-work"))))
+    assert [setting for setting, _ in found] == ["ports.orders.receive.work"]
+    assert "another file system" in found[0][1]
+    found = errors(list(check_send(replace(site.send_settings, staging=other / "gateway-staging"))))
+    assert [setting for setting, _ in found] == ["ports.orders.respond.staging"]
+
+
+def test_a_folder_that_fails_the_test_run_is_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(fd: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    assert errors(list(check_send(site.send_settings)))[0][0] == "ports.orders.respond.folder"
+    monkeypatch.undo()
+    assert os.listdir(site.outbound) == os.listdir(site.staging) == []
+
+
+def test_folders_open_to_other_accounts_are_warned_about(site: Site) -> None:
+    site.work.chmod(0o755)
+    found = [each for each in check_receive(site.receive_settings) if each.setting.endswith(".work")]
+    assert [each.severity for each in found] == [Severity.WARNING]
+    assert "chmod 700" in found[0].text
+
+
+def test_the_kind_of_file_system_is_warned_about(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adapters.file.check.file_system_at", lambda path: "cifs")
+    found = [each for each in check_receive(site.receive_settings) if "Windows share" in each.text]
+    assert [(each.severity, each.setting) for each in found] == [(Severity.WARNING, "ports.orders.receive.folder")]
+
+
+def test_checks_need_no_fault_points(site: Site) -> None:
+    reached: list[str] = []
+    with switched_on(observer=reached.append):
+        check_receive(site.receive_settings)
+        check_send(site.send_settings)
+    assert reached == []
