@@ -8,10 +8,12 @@ from gateway.domain.envelope import FileEnd, FileHead, Header, Root
 from gateway.domain.ids import ClaimId, LaneName, PortName
 from gateway.domain.message import NewFile, NewMessage
 from gateway.domain.namespaces import BATCH, MESSAGE_2011
+from gateway.domain.outbound import NewSendRequest
 from gateway.domain.problem import Problem
 from gateway.domain.states import Policy
 
 ORDERS = PortName("orders")
+COPIES = PortName("order-copies")
 CREATE = "http://schemas.microsoft.com/dynamics/2008/01/services/SalesOrderService/create"
 
 
@@ -27,6 +29,21 @@ def a_claim(name: str = "order.xml", *, port: PortName = ORDERS, size: int = 100
         modified_at=datetime(2031, 2, 3, tzinfo=UTC),
         owner_uid=1000,
         owner="partner",
+    )
+
+
+def a_send_request(*keys: str, port: PortName = COPIES) -> NewSendRequest:
+    """Return a request to send the orders with these keys."""
+    return NewSendRequest(
+        port=port,
+        message_id=uuid4(),
+        service="SalesOrderService",
+        operation="read",
+        keys=[[("SalesId", key)] for key in keys or ("SO-1",)],
+        company=None,
+        partition_key=None,
+        conversation_id=None,
+        submitter="clerk",
     )
 
 

@@ -5,7 +5,7 @@ import traceback
 
 import typer
 
-from gateway.cli import db, demo, exceptions, history, init, queue, run, status, submit, watch
+from gateway.cli import db, demo, exceptions, history, init, queue, run, send, status, submit, watch
 from gateway.cli.common import BUG, INTERRUPTED
 
 HELP = (
@@ -35,6 +35,7 @@ app.command("check", rich_help_panel=START)(run.check)
 app.command("run", rich_help_panel=START)(run.run)
 app.command("demo", rich_help_panel=START)(demo.demo)
 app.command("submit", rich_help_panel=EXCHANGE)(submit.submit)
+app.command("send", rich_help_panel=EXCHANGE)(send.send_documents)
 app.command("watch", rich_help_panel=EXCHANGE)(watch.watch)
 app.command("status", rich_help_panel=OPERATE)(status.status)
 app.command("ports", rich_help_panel=OPERATE)(status.ports)

@@ -20,6 +20,7 @@ class NewSendRequest:
     """
 
     port: PortName
+    message_id: UUID
     service: str
     operation: str
     keys: Sequence[RecordKey]
@@ -31,7 +32,7 @@ class NewSendRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendRequest(NewSendRequest):
-    """A claimed send request. `key` is also the number of the message that it becomes."""
+    """A claimed send request. `key` and `message_id` are also those of the message that it becomes."""
 
     key: MessageKey
     attempts: int
@@ -43,7 +44,6 @@ class NewSending:
     """A message about to be put into the queue in place of its send request."""
 
     request: SendRequest
-    message_id: UUID
     namespace: str
     action: str
     entity_keys: Sequence[RecordKey]

@@ -9,7 +9,6 @@ import random
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from datetime import UTC, datetime
-from uuid import uuid4
 
 import structlog
 from asyncpg import Connection
@@ -83,9 +82,8 @@ class OutboundStage:
         found = self.registry.operation(request.service, request.operation)
         if action is None or found is None:
             raise UnknownAction(f"The port '{port.name}' does not send {request.service}.{request.operation} any more.")
-        message_id = uuid4()
         call = Request(
-            key=request.key, port=port.name, message_id=message_id, service=found.service, operation=found.name,
+            key=request.key, port=port.name, message_id=request.message_id, service=found.service, operation=found.name,
             parts=[_key_list(request)], scheme=Scheme.HTTP,
             company=request.company or self._ports.settings.default_company,
             partition=request.partition_key or self._ports.settings.default_partition, user=request.submitter,
@@ -93,11 +91,11 @@ class OutboundStage:
         )  # fmt: skip
         reply = await found.operation.call(call, self._context(connection))
         content = await asyncio.get_running_loop().run_in_executor(
-            self._executor, _envelope, reply, port, request, action, call
+            self._executor, _envelope, reply, port, request, action
         )
         return NewSending(
-            request=request, message_id=message_id, namespace=MESSAGE_2011, action=action, entity_keys=request.keys,
-            file_name=port.name_sent(message_id), content=content,
+            request=request, namespace=MESSAGE_2011, action=action, entity_keys=request.keys,
+            file_name=port.name_sent(request.message_id), content=content,
         )  # fmt: skip
 
     def _context(self, connection: Connection) -> ServiceContext:
@@ -116,11 +114,11 @@ def _key_list(request: SendRequest) -> etree._Element:
         raise MalformedMessage(f"The keys cannot be written as XML: {error}.", code="key.malformed") from error
 
 
-def _envelope(reply: Reply, port: OpenOutbound, request: SendRequest, action: str, call: Request) -> bytes:
+def _envelope(reply: Reply, port: OpenOutbound, request: SendRequest, action: str) -> bytes:
     """Write the envelope around what the service returned; runs in a thread."""
     parts: Sequence[etree._Element] = [build_keys(reply.entity_keys)] if reply.keys_only else reply.parts
     return response(
-        MESSAGE_2011, call.message_id, action, "", parts, conversation_id=request.conversation_id,
+        MESSAGE_2011, request.message_id, action, "", parts, conversation_id=request.conversation_id,
         company=request.company, partition_key=request.partition_key, encoding=port.settings.send.encoding.value,
     )  # fmt: skip
 

@@ -52,6 +52,7 @@ async def put_send_requests(store: Store, requests: Sequence[NewSendRequest]) ->
             sql.put_send_requests, keys, [r.port for r in requests], [r.service for r in requests],
             [r.operation for r in requests], [json.dumps(r.keys) for r in requests], [r.company for r in requests],
             [r.partition_key for r in requests], [r.conversation_id for r in requests], [r.submitter for r in requests],
+            [r.message_id for r in requests],
         )  # fmt: skip
         await connection.fetchval(sql.hint, CHANNEL, Stage.OUTBOUND)
     return keys
@@ -111,10 +112,10 @@ async def _put(connection: Connection, sendings: Sequence[NewSending]) -> None:
         columns=("id", "direction", "port", "position", "message_id", "namespace", "action", "service", "operation",
                  "company", "partition_key", "conversation_id", "submitter", "size_bytes", "file_name", "entity_keys"),
         records=[
-            (s.request.key, Direction.OUT, s.request.port, 1, s.message_id, s.namespace, s.action, s.request.service,
-             s.request.operation, s.request.company, s.request.partition_key, s.request.conversation_id,
-             s.request.submitter, len(s.content), s.file_name, _key_texts(s.entity_keys))
+            (r.key, Direction.OUT, r.port, 1, r.message_id, s.namespace, s.action, r.service, r.operation, r.company,
+             r.partition_key, r.conversation_id, r.submitter, len(s.content), s.file_name, _key_texts(s.entity_keys))
             for s in sendings
+            for r in (s.request,)
         ],
     )  # fmt: skip
     await connection.copy_records_to_table(
@@ -136,15 +137,15 @@ def _key_texts(keys: Sequence[RecordKey]) -> list[str]:
 def _entry(failure: RequestFailure) -> Entry:
     return Entry(
         code=failure.code, text=failure.text, port=failure.request.port, message_key=failure.request.key,
-        details=failure.problems, traceback=failure.traceback,
+        message_id=failure.request.message_id, details=failure.problems, traceback=failure.traceback,
     )  # fmt: skip
 
 
 def _request(row: Record) -> SendRequest:
-    (key, port, service, operation, keys, company, partition_key, conversation_id, submitter, attempts,
+    (key, message_id, port, service, operation, keys, company, partition_key, conversation_id, submitter, attempts,
      requested_at) = row.values()  # fmt: skip
     return SendRequest(
-        key=MessageKey(key), port=PortName(port), service=service, operation=operation,
+        key=MessageKey(key), message_id=message_id, port=PortName(port), service=service, operation=operation,
         keys=[[(name, value) for name, value in entity] for entity in json.loads(keys)], company=company,
         partition_key=partition_key, conversation_id=conversation_id, submitter=submitter, attempts=attempts,
         requested_at=requested_at,

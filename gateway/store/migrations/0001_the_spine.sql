@@ -168,10 +168,11 @@ CREATE TABLE lane (
 CREATE INDEX lane_claim ON lane (port, head) WHERE fence IS NULL;
 CREATE INDEX lane_fence ON lane (fence) WHERE fence IS NOT NULL;
 
--- What was asked to be sent and is no message yet: the queue of outbound processing. A request keeps its number for
--- life: the message that it becomes has the same.
+-- What was asked to be sent and is no message yet: the queue of outbound processing. A request keeps its number and
+-- its MessageId for life: the message that it becomes has the same.
 CREATE TABLE send_request (
     id               bigint PRIMARY KEY,      -- of message_key
+    message_id       uuid NOT NULL,
     port             text NOT NULL,
     service          text NOT NULL,
     operation        text NOT NULL,

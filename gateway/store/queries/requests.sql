@@ -1,8 +1,10 @@
 -- name: put_send_requests
-INSERT INTO send_request (id, port, service, operation, entity_keys, company, partition_key, conversation_id, submitter)
-SELECT id, port, service, operation, keys::jsonb, company, partition_key, conversation_id, submitter
-FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[])
-     AS new (id, port, service, operation, keys, company, partition_key, conversation_id, submitter)
+INSERT INTO send_request (id, port, service, operation, entity_keys, company, partition_key, conversation_id, submitter,
+                          message_id)
+SELECT id, port, service, operation, keys::jsonb, company, partition_key, conversation_id, submitter, message_id
+FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+            $10::uuid[])
+     AS new (id, port, service, operation, keys, company, partition_key, conversation_id, submitter, message_id)
 
 -- name: hint
 -- Heard by every running gateway when the transaction commits.
@@ -15,7 +17,7 @@ WITH chosen AS (
 )
 UPDATE send_request SET status = 'in_process', reason = 'running', fence = $2, attempts = attempts + 1, changed_at = $3
 FROM chosen WHERE send_request.id = chosen.id
-RETURNING send_request.id, port, service, operation, entity_keys::text, company, partition_key, conversation_id, submitter,
+RETURNING send_request.id, message_id, port, service, operation, entity_keys::text, company, partition_key, conversation_id, submitter,
           attempts, created_at
 
 -- name: finish_requests

@@ -1,0 +1,112 @@
+"""The command that sends documents nobody has asked for."""
+
+import asyncio
+import os
+import pwd
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from gateway.admin.send import Progress, send, wait_until_sent
+from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, PortOption, open_site, perform
+from gateway.cli.render import console, print_json, print_rows
+from gateway.config.models import Settings
+from gateway.domain.ids import MessageKey
+from gateway.store.requests import RequestProgress, progress_of_requests
+
+Key = tuple[str, str]
+
+
+def _key(text: str) -> Key:
+    field, equals, value = text.partition("=")
+    if not (field.strip() and equals and value.strip()):
+        raise typer.BadParameter(f"{text!a} must be written Field=Value, such as SalesId=SO-100021")
+    return field.strip(), value.strip()
+
+
+def send_documents(
+    operation: Annotated[
+        str, typer.Argument(metavar="OPERATION", help="What reads the documents, such as SalesOrderService.read.")
+    ],
+    keys: Annotated[
+        list[str],
+        typer.Option("--key", "-k", metavar="FIELD=VALUE", help="A document, by its key; may be given several times."),
+    ],
+    port: PortOption = None,
+    company: Annotated[str | None, typer.Option("--company", help="The company of the documents.")] = None,
+    partition: Annotated[str | None, typer.Option("--partition", help="The partition of the documents.")] = None,
+    conversation: Annotated[str | None, typer.Option("--conversation", help="The ConversationId to send with.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait until the files are there.")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="How long to wait, in seconds.")] = 60.0,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Send documents through outbound ports: all of them in one message for each port that sends this operation.
+
+    The running gateway reads the documents and writes the files; without one the requests wait. With --wait the
+    exit code is 1 when a document could not be sent or the time was over first.
+    """
+    wanted = [_key(text) for text in keys]
+    progress = perform(
+        _send(config, operation, wanted, port, company, partition, conversation, timeout if wait else None)
+    )
+    if as_json:
+        print_json({"requests": progress.requests, "done": progress.done})
+    else:
+        _print(progress, waited=wait, timeout=timeout)
+    if wait and not progress.good:
+        raise typer.Exit(KNOWN_ERROR)
+
+
+async def _send(
+    config: Path,
+    operation: str,
+    keys: Sequence[Key],
+    port: str | None,
+    company: str | None,
+    partition: str | None,
+    conversation: str | None,
+    seconds: float | None,
+) -> Progress:
+    async with open_site(config) as site:
+        numbers: list[MessageKey] = await send(
+            site.store,
+            site.settings,
+            port=port,
+            service_operation=operation,
+            keys=[[key] for key in keys],
+            company=company,
+            partition=partition,
+            conversation=conversation,
+            user=await asyncio.to_thread(_user, site.settings),
+        )
+        if seconds is None:
+            return Progress(requests=await progress_of_requests(site.store, numbers), done=False)
+        return await wait_until_sent(site.store, numbers, seconds=seconds)
+
+
+def _user(settings: Settings) -> str:
+    """Return who asks: the owner of this process, named as the owner of a file would be."""
+    uid = os.getuid()
+    try:
+        account = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        account = str(uid)
+    return settings.users.get(uid) or settings.users.get(account) or account
+
+
+def _print(progress: Progress, *, waited: bool, timeout: float) -> None:
+    rows = [
+        (request.key, request.port, _state(request), request.file_name, request.error) for request in progress.requests
+    ]
+    print_rows(("number", "port", "state", "file", "error"), rows, nothing="")
+    if waited and not progress.done:
+        text = f"Not sent within {timeout:g} seconds; what is not finished goes on when a gateway runs."
+        console(error=True).print(Text(text, style="yellow"))
+
+
+def _state(request: RequestProgress) -> str | None:
+    return request.outcome or request.status
