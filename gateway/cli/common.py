@@ -78,11 +78,11 @@ def fail(error: GatewayError) -> NoReturn:
     out = console(error=True)
     if isinstance(error, ConfigError):
         for problem in error.problems:
-            out.print(Text(visible(str(problem))))
+            out.print(Text(visible(str(problem))), soft_wrap=True)
         count = len(error.problems)
         out.print(Text(f"The configuration has {count} problem{'s' if count != 1 else ''}.", style="bold red"))
     else:
-        out.print(Text.assemble(("Error: ", "bold red"), visible_lines(error.message)))
+        out.print(Text.assemble(("Error: ", "bold red"), visible_lines(error.message)), soft_wrap=True)
     raise typer.Exit(KNOWN_ERROR)
 
 

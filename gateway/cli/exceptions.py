@@ -7,6 +7,7 @@ from rich.text import Text
 
 from gateway.admin import messages as admin
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, PortOption, open_site, perform
+from gateway.cli.message import DETAILS
 from gateway.cli.render import console, print_fields, print_json, print_rows, table
 from gateway.runtime.visible import visible_lines
 from gateway.store.message_reports import ExceptionRow
@@ -58,9 +59,8 @@ def show(
         title=f"Exception {found.id}",
     )  # fmt: skip
     if found.details:
-        columns = ("line", "column", "path", "text", "found", "expected")
-        rows = [[detail.get(name) for name in columns] for detail in found.details]
-        console().print(table(columns, rows, title="\nDetails"))
+        rows = [[detail.get(name) for name in DETAILS] for detail in found.details]
+        console().print(table(DETAILS, rows, title="\nWhat is wrong in the document"))
     if found.traceback:
         console().print(Text(f"\n{visible_lines(found.traceback)}"))
 

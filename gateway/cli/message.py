@@ -15,6 +15,8 @@ MessageArgument = Annotated[
     str, typer.Argument(metavar="MESSAGE", help="A number, or a MessageId: any case, with or without braces.")
 ]
 XmlOption = Annotated[bool, typer.Option("--xml", help="Print the document alone, as it is.")]
+DETAILS = ("line", "column", "path", "text", "found", "expected")
+"""What is told of each thing wrong in a document."""
 
 
 def show_message(message: str, *, queued: bool, xml: bool, config: Path, as_json: bool) -> None:
@@ -48,7 +50,7 @@ def _print(report: MessageReport, document: str | None) -> None:
             ("action", m.action), ("operation", operation_of(m.service, m.operation)), ("company", m.company),
             ("partition", m.partition_key), ("conversation", m.conversation_id), ("logon as user", m.logon_as_user),
             ("submitter", m.submitter), ("file", m.file), ("position", m.position), ("size", f"{m.size_bytes} bytes"),
-            ("entity keys", _pairs(m.entity_keys or ())), ("received" if m.direction == "in" else "made", m.created_at),
+            ("entity keys", tuple(m.entity_keys or ())), ("received" if m.direction == "in" else "made", m.created_at),
             ("finished", m.finished_at),
         ],
         title=f"{kind} {m.key}",
@@ -74,6 +76,9 @@ def _print(report: MessageReport, document: str | None) -> None:
     if report.exceptions:
         entries = [(e.id, e.at, e.severity, e.code, e.text, e.line, e.path) for e in report.exceptions]
         out.print(table(("number", "at", "severity", "code", "text", "line", "path"), entries, title="\nExceptions"))
+        details = [[detail.get(name) for name in DETAILS] for e in report.exceptions for detail in e.details]
+        if details:
+            out.print(table(DETAILS, details, title="\nWhat is wrong in the document"))
     if report.versions:
         versions = [(v.version, v.step, v.size_bytes) for v in report.versions]
         out.print(table(("version", "step", "bytes"), versions, title="\nDocument"))
@@ -81,8 +86,3 @@ def _print(report: MessageReport, document: str | None) -> None:
         print_document(document)
     else:
         out.print(Text("No document is kept.", style="dim"))
-
-
-def _pairs(entity_keys: "tuple[str, ...] | list[str] | object") -> str:
-    texts = list(entity_keys) if isinstance(entity_keys, list | tuple) else []
-    return ", ".join(f"{field}={value}" for field, value in zip(texts[::2], texts[1::2], strict=False))
