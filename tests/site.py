@@ -109,7 +109,7 @@ class Site:
         env = {**os.environ, **(environment or {}), "GATEWAY_FAULT": faults, "PYTHONUNBUFFERED": "1"}
         with self.log_file.open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", "import asyncio,sys,pathlib; from gateway.runtime.app import serve; asyncio.run(serve(pathlib.Path(sys.argv[1])))", str(self.config),
+                sys.executable, "-m", "gateway", "run", "--config", str(self.config),
                 stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL, env=env, start_new_session=True,
             )  # fmt: skip
         process = self.process

@@ -15,11 +15,12 @@ from gateway.config.load import load
 from gateway.config.models import Settings
 from gateway.contracts.adapter import SendAdapter
 from gateway.contracts.task import TaskHandler
+from gateway.domain.errors import AdapterUnavailable
 from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
 from gateway.runtime.logs import configure_logs, secrets_of
 from gateway.runtime.plugins import build_registry
-from gateway.runtime.ports import open_port
+from gateway.runtime.ports import make_folders, open_port
 from gateway.runtime.reload import follow_configuration
 from gateway.runtime.wakeup import Followers, follow_due_times, keep_leases
 from gateway.scheduler.busy import Bounds, EventJob, Occurrence
@@ -124,6 +125,7 @@ class Gateway:
             self._wake(stage)
 
     async def _open(self, name: PortName, settings: Settings, followers: Followers) -> None:
+        await asyncio.to_thread(make_folders, name, settings)
         port = await asyncio.to_thread(open_port, name, settings, executor=self._files, pool=self._pool)
         followers.leave(name)
         self._ports.add(port)
@@ -138,7 +140,7 @@ class Gateway:
 
     async def _clean_staging(self, name: PortName, send: SendAdapter) -> None:
         """Remove staged files that no promise names: their attempt ended before the promise."""
-        with suppress(OSError):
+        with suppress(AdapterUnavailable):  # the stage will say so
             left = set(await send.staged()) - await promised_names(self._store, name)
             await send.discard(sorted(left))
 

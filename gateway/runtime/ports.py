@@ -60,6 +60,20 @@ def open_port(name: PortName, settings: Settings, *, executor: ThreadPoolExecuto
     )  # fmt: skip
 
 
+def make_folders(name: PortName, settings: Settings) -> None:
+    """Make the port's own folders, private; those of partners too when their parent is there.
+
+    A parent that is missing may be a share that is not mounted: nothing is made in its place.
+    """
+    folders = settings.port_folders(name)
+    for folder in (folders.work, folders.archive, folders.error, folders.staging):
+        if folder is not None:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in (folders.inbound, folders.outbound, folders.faults):
+        if folder is not None and folder.parent.is_dir():
+            folder.mkdir(exist_ok=True)
+
+
 def schema_folders(settings: Settings) -> tuple[Path, ...]:
     """Return all folders with schemas: the built-in ones first."""
     return (schemas.FOLDER, *settings.schemas)
