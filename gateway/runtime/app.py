@@ -128,10 +128,10 @@ class Gateway:
         await asyncio.to_thread(make_folders, name, settings)
         port = await asyncio.to_thread(open_port, name, settings, executor=self._files, pool=self._pool)
         followers.leave(name)
+        if port.send is not None and name not in self._ports.all():
+            await self._clean_staging(name, port.send)  # later a send may just be between staging and its promise
         self._ports.add(port)
         self._receive.forget(name)
-        if port.send is not None:
-            await self._clean_staging(name, port.send)
         if isinstance(port, OpenInbound):
             followers.follow(port)
         else:
