@@ -25,7 +25,8 @@ from gateway.domain.namespaces import (
     scheme_of,
 )
 from gateway.xml.grammar import XML_NAMESPACE, Grammar, SchemaResolver, location_of
-from gateway.xml.schema_files import XSD, SchemaFile, line_of, read_schema_files
+from gateway.xml.parse import line_of
+from gateway.xml.schema_files import XSD, SchemaFile, read_schema_files
 
 _OURS = frozenset({*ENVELOPE_NAMESPACES, *BATCH_NAMESPACES, ENTITY_KEY, ENTITY_KEY_LIST, FAULT, QUERY_CRITERIA})
 """Namespaces of the exchange itself: the first folder, which is ours, decides what they mean."""

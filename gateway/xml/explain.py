@@ -16,17 +16,19 @@ from lxml import etree
 from gateway.domain.problem import Problem
 from gateway.xml import words
 from gateway.xml.catalog import Catalog
-from gateway.xml.grammar import Grammar, is_large
+from gateway.xml.grammar import Grammar, has_more_than
 from gateway.xml.locate import Locator
 from gateway.xml.paths import find, local_name, path_of
+from gateway.xml.windows import windows
 
 if TYPE_CHECKING:
     from xmlschema import XMLSchemaValidationError
 
 MAX_PROBLEMS = 20
-_TAG_NAME = re.compile(rb"<[^!?/\s>][^\s/>]*")
+EXPLAINED_WHOLE = 1_000
+"""Documents with more elements are explained by windows: the time xmlschema takes for wrong children grows with
+the square of their number (20,000 take 6 s)."""
 _LIBXML2_STEP = re.compile(r"/([^/\[]+)(?:\[(\d+)\])?")
-_ELEMENT = re.compile(r"Element '([^']*)'")
 FAR_YEAR = re.compile(r"\s*(?:-?\d{5,}|-\d{4})-\d\d-\d\d")
 """A year outside 0001 to 9999."""
 _DATES = ("date", "dateTime")
@@ -71,13 +73,13 @@ class Explainer:
         grammar = grammar or self._catalog.element(str(part.tag))
         found: list[_Told] = []
         if grammar is not None:
-            large = is_large(part)
+            large = has_more_than(EXPLAINED_WHOLE, part)
             if not large:
                 found = _by_xmlschema(grammar, part)
             if not found:
                 found = _large(grammar, part) if large else _by_libxml2(grammar, part)
         if not found:
-            text = f"{local_name(part)} does not follow its schema."
+            text = f"{local_name(part)} does not follow its schema; where, could not be found out."
             return (Problem(code=words.SCHEMA, text=text, path=path_of(part, part)),)
         wanted = {element for element, _ in found}
         order = {element: index for index, element in enumerate(part.iter("*")) if element in wanted}
@@ -85,10 +87,10 @@ class Explainer:
         return tuple(dict.fromkeys(problem for _, problem in found))[:MAX_PROBLEMS]
 
     def _walk(self, fd: int, encoding: str, position: int) -> Locator:
-        """Return the locator of this file: the last one when it is still behind *position*, else a new one."""
+        """Return the locator of this file: the last one unless it has gone beyond *position*."""
         status = os.fstat(fd)
         file = (fd, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
-        if self._locator is None or self._file != file or position <= self._position:
+        if self._locator is None or self._file != file or position < self._position:
             self._locator = Locator(fd, encoding)
         self._file, self._position = file, position
         return self._locator
@@ -133,7 +135,7 @@ def _by_libxml2(grammar: Grammar, part: etree._Element) -> list[_Told]:
     told = []
     for entry in grammar.errors(part)[: 3 * MAX_PROBLEMS]:
         element = _at(part, entry.path or "")
-        told.append((element, words.of_libxml2(entry.message, element, part)))
+        told.append((element, words.of_libxml2(entry.message, element, part, grammar.explaining)))
     return told
 
 
@@ -155,20 +157,14 @@ def _at(part: etree._Element, path: str) -> etree._Element:
 
 
 def _large(grammar: Grammar, part: etree._Element) -> list[_Told]:
-    """Let libxml2 parse the document once more, one start tag per line, so that the line tells the element."""
-    text = _TAG_NAME.sub(rb"\g<0>\n", etree.tostring(part, with_tail=False))
-    entries = grammar.streamed_errors(text)[: 3 * MAX_PROBLEMS]
-    lines = {entry.line for entry in entries}
-    elements = {line: element for line, element in enumerate(part.iter("*"), start=2) if line in lines}
-    told = []
-    for entry in entries:
-        last_begun = elements.get(entry.line)
-        if last_begun is None:
+    """Look at a large document window by window, until enough is known."""
+    told: dict[etree._Element, Problem] = {}
+    for window, origins in windows(part):
+        if grammar.valid(window):
             continue
-        about = _ELEMENT.match(entry.message)
-        element = last_begun
-        if about is not None:
-            around = (each for each in (last_begun, *last_begun.iterancestors()) if each.tag == about[1])
-            element = next(around, last_begun)
-        told.append((element, words.of_libxml2(entry.message, element, part)))
-    return told
+        for copy, problem in _by_xmlschema(grammar, window) or _by_libxml2(grammar, window):
+            element = origins[copy]
+            told.setdefault(element, replace(problem, path=path_of(element, part)))
+        if len(told) >= 2 * MAX_PROBLEMS:
+            break
+    return list(told.items())

@@ -126,7 +126,7 @@ class Grammar:
         if self._compiled is None:
             assert self._carried is not None
             return self._carried.is_valid(part, use_location_hints=False)
-        if not is_large(part):
+        if not has_more_than(LARGE, part):
             return self._compiled(part)
         try:
             etree.fromstring(etree.tostring(part), document_parser(schema=self._compiled))
@@ -139,16 +139,6 @@ class Grammar:
         if self._compiled is None or self._compiled(part):
             return ()
         return list(cast(Iterable[TreeEntry], self._compiled.error_log))
-
-    def streamed_errors(self, text: bytes) -> Sequence[TreeEntry]:
-        """Return what libxml2 has against a serialised document of any size, with lines in *text*."""
-        if self._compiled is None:
-            return ()
-        try:
-            etree.fromstring(text, document_parser(schema=self._compiled))
-        except etree.XMLSyntaxError as error:
-            return list(cast(Iterable[TreeEntry], error.error_log))
-        return ()
 
     @cached_property
     def explaining(self) -> "XMLSchemaBase | None":
@@ -210,9 +200,9 @@ class Grammar:
         ]
 
 
-def is_large(part: etree._Element) -> bool:
-    """Tell whether a document has more elements than errors on a tree can be logged for in reasonable time."""
-    return next(islice(part.iter(), LARGE, None), None) is not None
+def has_more_than(count: int, part: etree._Element) -> bool:
+    """Tell whether a document has more than *count* elements, without counting on."""
+    return next(islice(part.iter(), count, None), None) is not None
 
 
 def _is_1_1(file: SchemaFile) -> bool:

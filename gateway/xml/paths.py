@@ -1,7 +1,8 @@
 """Names an element by a path that a person can follow, and finds it again.
 
 Shape: `/SalesOrder/SalesTable[1]/SalesLine[2]/SalesQty` from a document's root, or `/Envelope/Header/Action`;
-local names only; an element that holds others, or has a namesake beside it, carries its number from 1.
+local names only; an entity (it holds others, or is marked with a class) and an
+element with a namesake beside it carry their number from 1.
 """
 
 import re
@@ -23,7 +24,8 @@ def path_of(element: etree._Element, root: etree._Element) -> str:
     while current is not None:
         before = sum(1 for _ in current.itersiblings(current.tag, preceding=True))
         twins = before or next(current.itersiblings(current.tag), None) is not None
-        numbered = twins or (len(current) and current is not root)
+        entity = current.get("class") is not None or next(current.iterchildren("*"), None) is not None
+        numbered = twins or (entity and current is not root)
         steps.append(f"{local_name(current)}[{before + 1}]" if numbered else local_name(current))
         if current is root:
             break

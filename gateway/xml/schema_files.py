@@ -10,7 +10,7 @@ from lxml import etree
 from gateway.domain.errors import ConfigError, ConfigProblem
 from gateway.domain.namespaces import HTTPS, MICROSOFT, Scheme
 from gateway.xml.normalise import is_costly, rewrite_scheme, strip_anchors
-from gateway.xml.parse import DoctypeFound, LogEntry, RootFound, document_parser, refusal, root_parser
+from gateway.xml.parse import DoctypeFound, LogEntry, RootFound, document_parser, line_of, refusal, root_parser
 
 XSD = "{http://www.w3.org/2001/XMLSchema}"
 MAX_SCHEMA_BYTES = 32_000_000
@@ -78,12 +78,6 @@ def read_schema_files(folders: Sequence[Path], resolver: etree.Resolver) -> Sche
                 )
             )
     return SchemaFiles(files=tuple(files), problems=tuple(problems), warnings=tuple(warnings))
-
-
-def line_of(element: etree._Element) -> int | None:
-    """Return the line of an element in its file, None when libxml2 has lost it."""
-    line = cast("int | None", element.sourceline)
-    return line or None
 
 
 def _parse(path: Path, resolver: etree.Resolver) -> etree._Element:

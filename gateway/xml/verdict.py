@@ -89,8 +89,8 @@ def _typed(part: etree._Element) -> Problem:
 
 def _in_one_scheme(part: etree._Element) -> etree._Element | None:
     """Return a copy in canonical namespaces of a document that mixes http and https, None when it does not."""
-    forms = {canonical(str(each.tag)) == each.tag for each in part.iter("*")}
-    if len(forms) == 1:
+    names = {str(each.tag) for each in part.iter("*")}
+    if len({canonical(name) == name for name in names}) == 1:
         return None
     text = rewrite_scheme(etree.tostring(part, encoding="unicode", with_tail=False), Scheme.HTTP)
     return etree.fromstring(text, document_parser())

@@ -12,6 +12,7 @@ from gateway.domain.text import clean
 from gateway.xml.paths import local_name, path_of
 
 if TYPE_CHECKING:
+    from xmlschema import XMLSchemaBase
     from xmlschema.validators import XMLSchemaChildrenValidationError, XMLSchemaValidationError
 
 SCHEMA = "schema"
@@ -46,6 +47,7 @@ _BOUNDS = {
 }
 _NAME = re.compile(r"\{[^}]*\}")
 _XSD = "{http://www.w3.org/2001/XMLSchema}"
+_LIBXML2_TYPE = re.compile(r" is not a valid value of the (?:local )?(?:atomic|union|list) type '([^']+)'")
 _LIBXML2_VALUE = re.compile(r"\[facet '\w+'\] ")
 
 
@@ -69,8 +71,16 @@ def of_error(error: "XMLSchemaValidationError", part: etree._Element) -> tuple[e
     return element, _value(element, part, expected, code)
 
 
-def of_libxml2(message: str, element: etree._Element, part: etree._Element) -> Problem:
-    """Return an error of libxml2 as a problem: its own words, without namespaces, and the value found."""
+def of_libxml2(
+    message: str, element: etree._Element, part: etree._Element, schema: "XMLSchemaBase | None" = None
+) -> Problem:
+    """Return an error of libxml2 as a problem: its own words, without namespaces, and the value found.
+
+    *schema* tells what the type that libxml2 names allows.
+    """
+    named = _LIBXML2_TYPE.search(message)
+    if named is not None and schema is not None:
+        return _value(element, part, _of_type(named[1], schema), SCHEMA)
     text = _LIBXML2_VALUE.sub("", _NAME.sub("", message)).strip()
     found = None if len(element) else _found(element)
     expected = None
@@ -211,6 +221,16 @@ def _expected(validator: object) -> str | None:
         return f"in the form {' or '.join(patterns)}"
     value = getattr(validator, "value", None)
     return _of_facet(_facet(validator), value)
+
+
+def _of_type(name: str, schema: "XMLSchemaBase") -> str | None:
+    """Say in words what a simple type allows at least, by its `{namespace}local` or `xs:local` name."""
+    declared = schema.maps.types.get(name.replace("xs:", _XSD, 1) if name.startswith("xs:") else name)
+    for each in (declared, getattr(declared, "root_type", None)):
+        local = getattr(each, "local_name", None)
+        if local in _BUILTIN:
+            return _BUILTIN[local]
+    return None
 
 
 def _of_facet(facet: str, value: object) -> str | None:
