@@ -29,6 +29,7 @@ _LEVELS: Final[Mapping[Level, int]] = {
 _WHOLE: Final = frozenset({"exception", "stack"})
 
 Event = MutableMapping[str, Any]
+log = structlog.get_logger()
 
 
 def configure_logs(
@@ -114,6 +115,8 @@ class _Bridge(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record as an event of ours."""
-        log = structlog.get_logger()
-        write = log.error if record.levelno >= logging.ERROR else log.warning
-        write("library.said", library=record.name, text=record.getMessage(), exc_info=record.exc_info)
+        name, text = record.name, record.getMessage()
+        if record.levelno >= logging.ERROR:
+            log.error("library.said", library=name, text=text, exc_info=record.exc_info)
+        else:
+            log.warning("library.said", library=name, text=text, exc_info=record.exc_info)

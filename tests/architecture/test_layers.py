@@ -1,0 +1,22 @@
+"""The parts know one another in one direction only, as pyproject.toml says."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_imports_go_downwards_only_and_in_no_circle(tmp_path: Path) -> None:
+    result = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--config", ROOT / "pyproject.toml", "--cache-dir", tmp_path],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_sql_stands_in_the_store_only() -> None:
+    """Statements are files; nothing outside the store knows a table."""
+    files = [path for path in (ROOT / "gateway").rglob("*.sql") if path.is_relative_to(ROOT / "gateway" / "store")]
+    assert files
+    assert sorted(files) == sorted((ROOT / "gateway").rglob("*.sql"))
