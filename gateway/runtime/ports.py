@@ -66,11 +66,16 @@ def make_folders(name: PortName, settings: Settings) -> None:
     A parent that is missing may be a share that is not mounted: nothing is made in its place.
     """
     folders = settings.port_folders(name)
-    for folder in (folders.work, folders.archive, folders.error, folders.staging):
-        if folder is not None:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for folder in (folders.inbound, folders.outbound, folders.faults):
-        if folder is not None and folder.parent.is_dir():
+    receive, send = folders.receive, folders.send
+    own = [receive.work, receive.archive, receive.error] if receive else []
+    partners = [receive.inbound] if receive else []
+    if send is not None:
+        own.append(send.staging)
+        partners += [folder for folder in (send.outbound, send.faults) if folder is not None]
+    for folder in own:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in partners:
+        if folder.parent.is_dir():
             folder.mkdir(exist_ok=True)
 
 
