@@ -14,7 +14,7 @@ from adapters.file.fsops import EntryKind, FileOps, Folder, NotRegular, open_che
 from adapters.file.kernel import tells_writers
 from adapters.file.left import LeftEntries
 from adapters.file.names import DONE_SUFFIX, display, matcher, name_file, sort_key, work_name
-from adapters.file.ready import Look, ReadyLadder, ReadyRules, Signature
+from adapters.file.ready import Look, ReadyLadder, ReadyRules, Signature, signature_of
 from adapters.file.recover import recover
 from adapters.file.settings import Clock, FileReceiveSettings
 from adapters.file.sweep import Sweep
@@ -171,7 +171,7 @@ class Claimer:
                 look = self._ladder.look(name, fd, status, kernel_tells=kernel_tells)
                 if look is not Look.READY and (waiting := self._ladder.waiting(name)) is not None:
                     self._left.add(name, waiting.code, waiting.text)
-                return look, Signature.of(status)
+                return look, signature_of(status)
         except NotRegular as found:
             self._leave(name, found.kind)
         except OSError as error:

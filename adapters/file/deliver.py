@@ -21,10 +21,11 @@ STAGING_MARK = b".gateway-staging"
 FEW_FILES = 4
 """Up to here each file is flushed by itself; above, one syncfs flushes the group.
 
-Measured on ext4, 1.5 kB files, per file, folder flush included: 500 files 284 µs with fsync each, 461 µs with
-fsync in four threads, 194 µs with syncfs; 32 files 239 and 69 µs; 4 files 226 and 131 µs; a single file 541 and
-646 µs. The other side of syncfs is that it also waits for what others have written to that file system, which
-is not worth it for a few files.
+Measured on ext4, 1.5 kB files, microseconds per file with everything: 500 files 284 with fsync each, 461 with
+fsync in four threads, 194 with syncfs, and 1,900 to 220 on a busy disk; 32 files 239 to 69; 4 files 226 to 131;
+one file 541 to 646. The other side of syncfs is that it also waits for what others have written to that file
+system, which is not worth it for a few files. (ext4 looks past inodes freed in the last seconds: after a partner
+took thousands of files, making new ones nearby costs up to 600 more; that is the file system's own doing.)
 """
 
 Results = list[GatewayError | None]

@@ -1,7 +1,7 @@
 """A claimed file as a record: everything about it comes from its descriptor, never from a path."""
 
+import os
 import pwd
-import secrets
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -29,7 +29,7 @@ class ClaimIds:
         tick = int(self._clock.now().timestamp() * 1000) << 12
         self._last = max(self._last + 1, tick)
         high, low = self._last >> 12, self._last & 0xFFF
-        return ClaimId(UUID(int=high << 80 | 7 << 76 | low << 64 | 2 << 62 | secrets.randbits(62)))
+        return ClaimId(UUID(int=high << 80 | 7 << 76 | low << 64 | 2 << 62 | int.from_bytes(os.urandom(8)) >> 2))
 
 
 class Describer:

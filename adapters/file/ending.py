@@ -17,6 +17,7 @@ _NAME = r"[^ \t\r\n<>/=\"'&!?\x00]+"
 _ROOT = re.compile(rf"<({_NAME})")
 _CLOSING = re.compile(rf"</({_NAME})[ \t\r\n]*>")
 _PROLOG = re.compile(r"[ \t\r\n]*(?:<\?.*?\?>|<!--.*?-->)", re.DOTALL)
+_PLAIN_ROOT = re.compile(rb"(?:\xef\xbb\xbf)?(?:<\?xml [^<>]*\?>)?[ \t\r\n]*<([A-Za-z_][A-Za-z0-9_.:-]*)[ \t\r\n>]")
 _DOCTYPE = "<!DOCTYPE"
 
 
@@ -37,6 +38,8 @@ def ending(fd: int, size: int) -> Ending:
     instructions and white space may follow the root.
     """
     start = os.pread(fd, _HEAD_BYTES, 0)
+    if size <= _HEAD_BYTES and _usual(start):
+        return Ending.COMPLETE
     codec, mark = _codec(start)
     head = start[mark:].decode(codec, "replace")
     if not head.strip(_BLANK + "\0"):
@@ -59,6 +62,12 @@ def ending(fd: int, size: int) -> Ending:
     # a root that closes itself, <Batch/>, is the last tag and the first one
     alone = closing.endswith("/>") and size <= _HEAD_BYTES and head.rfind(closing) == offset
     return Ending.COMPLETE if alone else Ending.SUSPICIOUS
+
+
+def _usual(whole: bytes) -> bool:
+    """Recognise at a glance what nearly every small file is: a declaration perhaps, a root, its closing tag."""
+    match = _PLAIN_ROOT.match(whole)
+    return match is not None and whole.rstrip().endswith(b"</%s>" % match[1])
 
 
 def _codec(start: bytes) -> tuple[str, int]:

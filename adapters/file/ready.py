@@ -11,7 +11,7 @@ Source: rulings, "Files: when"; reliability reference 5.2.
 import os
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from adapters.file.ending import Ending, ending
 from adapters.file.kernel import Writer, probe_writer
@@ -44,8 +44,7 @@ class ReadyRules:
     grace_seconds: float = 600.0
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(NamedTuple):
     """What changes when a file changes; ctime, because partners' tools set old modification times."""
 
     device: int
@@ -54,10 +53,10 @@ class Signature:
     mtime_ns: int
     ctime_ns: int
 
-    @classmethod
-    def of(cls, status: os.stat_result) -> "Signature":
-        """Take the signature from a descriptor's status."""
-        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+def signature_of(status: os.stat_result) -> Signature:
+    """Take the signature from a descriptor's status."""
+    return Signature(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 @dataclass(slots=True)
@@ -113,7 +112,7 @@ class ReadyLadder:
     def look(self, name: bytes, fd: int, status: os.stat_result, *, kernel_tells: bool) -> Look:
         """Look at the open regular file *fd* once."""
         now = self._clock.monotonic()
-        signature = Signature.of(status)
+        signature = signature_of(status)
         known = self._now.get(name) or self._before.pop(name, None)
         if known is None or known.signature != signature:
             known = Waiting(signature, now)
@@ -126,8 +125,8 @@ class ReadyLadder:
             due = known.since + self._rules.settle_seconds
             return self._wait(name, known, "file.being-written", "It changed a moment ago.", due)
         end = Ending.COMPLETE if status.st_nlink > 1 else ending(fd, status.st_size)
-        if Signature.of(os.fstat(fd)) != signature:
-            known = Waiting(Signature.of(os.fstat(fd)), now)
+        if (after := signature_of(os.fstat(fd))) != signature:
+            known = Waiting(after, now)
             return self._wait(name, known, "file.being-written", "It is changing.", now + _FIRST_LOOK_SECONDS)
         return self._judge(name, known, end, now)
 

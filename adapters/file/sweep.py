@@ -7,23 +7,25 @@ of a million entries costs a bounded amount of memory and never holds the interp
 from collections.abc import Callable, Iterator
 
 from adapters.file.fsops import EntryKind, Folder, scan
+from adapters.file.names import key_name
 
-PAGE_NAMES = 20_000
+PAGE_NAMES = 50_000
 
-Key = Callable[[bytes], tuple[object, ...]]
 LeaveIn = Callable[[bytes, EntryKind | None], None]
 
 
 class Sweep:
     """A walk in progress: names of regular files that the port takes, in order, each once."""
 
-    def __init__(self, takes: Callable[[bytes], bool], key: Key, page_names: int = PAGE_NAMES) -> None:
+    def __init__(
+        self, takes: Callable[[bytes], bool], key: Callable[[bytes], str], page_names: int = PAGE_NAMES
+    ) -> None:
         self._takes = takes
         self._key = key
         self._page_names = page_names
-        self._page: list[tuple[tuple[object, ...], bytes]] = []
+        self._page: list[str] = []
         self._next = 0
-        self._last: tuple[object, ...] | None = None
+        self._last: str | None = None
         self._more = True
 
     def names(self, folder: Folder, leave: LeaveIn) -> Iterator[bytes]:
@@ -35,14 +37,14 @@ class Sweep:
         while True:
             while self._next < len(self._page):
                 self._next += 1
-                yield self._page[self._next - 1][1]
+                yield key_name(self._page[self._next - 1])
             if not self._more:
                 return
             self._load(folder, leave)
 
     def _load(self, folder: Folder, leave: LeaveIn) -> None:
         first, after = self._last is None, self._last
-        best: list[tuple[tuple[object, ...], bytes]] = []
+        best: list[str] = []
         self._more = False
         for part in scan(folder):
             fresh = []
@@ -53,10 +55,13 @@ class Sweep:
                     continue
                 key = self._key(name)
                 if after is None or key > after:
-                    fresh.append((key, name))
+                    fresh.append(key)
             if fresh and len(best) == self._page_names:
-                fresh = [pair for pair in fresh if pair < best[-1]]
                 self._more = True
+                worst = best[-1]
+                fresh = [key for key in fresh if key < worst]
+            if not fresh:
+                continue
             # two sorted runs: the sort merges them in one pass
             fresh.sort()
             best += fresh
@@ -66,4 +71,4 @@ class Sweep:
                 del best[self._page_names :]
         self._page, self._next = best, 0
         if best:
-            self._last = best[-1][0]
+            self._last = best[-1]
