@@ -23,15 +23,13 @@ from gateway.cli.demo_samples import FOLDER, SAMPLES, Sample, message_ids, renew
 from gateway.cli.live import REFRESH_SECONDS, Scene
 from gateway.cli.render import console, print_document, table
 from gateway.config.models import InboundPort, Settings
-from gateway.domain.errors import AdapterUnavailable, GatewayError
+from gateway.domain.errors import GatewayError
 from gateway.domain.ids import PortName
 from gateway.runtime.visible import visible
 from gateway.store.message_reports import known_message_ids
 from gateway.store.reports import database_clock
 
 ANSWER_SECONDS: Final = 60.0
-_FOLDER_SECONDS: Final = 20.0
-_LOOK_SECONDS: Final = 0.05
 
 
 class NotForDemo(GatewayError):
@@ -69,6 +67,7 @@ async def _demo(config: Path, *, keep: bool, text: bool) -> bool:
     plan = [(sample, _port_for(sample, settings)) for sample in SAMPLES]
     out = console()
     stopping = _stop_on_signals()
+    await asyncio.to_thread(_make_folders, settings)
     out.print(Text(f"Starting the gateway on {config} (its log: {settings.data / 'gateway.log'}) …"))
     async with running_gateway(config, settings) as gateway:
         out.print(Text(f"It runs as process {gateway.process.pid}. Dropping {len(plan)} sample files …\n"))
@@ -107,7 +106,8 @@ async def _try_all(
         dropped: list[tuple[Sample, Submission, float]] = []
         for sample, port in plan:
             source = await _prepared(sample, gateway, Path(folder))
-            dropped.append((sample, await _drop(settings, port, source, gateway), time.monotonic()))
+            name, receive = check_target(settings, port)
+            dropped.append((sample, await asyncio.to_thread(place_file, name, receive, source), time.monotonic()))
         waits = [_wait(sample, submission, began, settings, gateway, since) for sample, submission, began in dropped]
         return list(await asyncio.gather(*waits))
 
@@ -123,17 +123,14 @@ async def _prepared(sample: Sample, gateway: Running, folder: Path) -> Path:
     return copy
 
 
-async def _drop(settings: Settings, port: PortName, source: Path, gateway: Running) -> Submission:
-    """Put a file into the inbound folder, which a gateway that is just starting may still be making."""
-    name, receive = check_target(settings, port)
-    async with asyncio.timeout(_FOLDER_SECONDS):
-        while True:
-            try:
-                return await asyncio.to_thread(place_file, name, receive, source)
-            except AdapterUnavailable:
-                if gateway.process.returncode is not None:
-                    raise
-            await asyncio.sleep(_LOOK_SECONDS)
+def _make_folders(settings: Settings) -> None:
+    """Make the partners' folders: here nobody else does."""
+    for name in settings.active_ports():
+        folders = settings.port_folders(name)
+        partners = [folders.receive.inbound] if folders.receive else []
+        partners += [folders.send.outbound, folders.send.faults] if folders.send else []
+        for folder in partners:
+            folder.mkdir(parents=True, exist_ok=True)
 
 
 async def _wait(
