@@ -9,27 +9,41 @@ FROM incarnation ORDER BY node, id DESC
 SELECT port, state, reason, left_in_place::text AS left_in_place, changed_at FROM port_status ORDER BY port
 
 -- name: count_queue
+-- Messages, and send requests that are to become messages.
 SELECT port, direction, status, reason, count(*) AS messages, min(changed_at) AS oldest
-FROM queue GROUP BY port, direction, status, reason ORDER BY port, direction, status, reason
+FROM (
+    SELECT port, direction, status, reason, changed_at FROM queue
+    UNION ALL SELECT port, 'out', status, reason, changed_at FROM send_request
+) AS unfinished
+GROUP BY port, direction, status, reason ORDER BY port, direction, status, reason
 
 -- name: count_lanes
 SELECT port, count(*) AS lanes, count(fence) AS leased, min(not_before) AS next_due FROM lane GROUP BY port ORDER BY port
 
 -- name: list_leases
 SELECT l.fence, l.stage, l.port, i.host, i.pid, l.taken_at, l.until, l.until < clock_timestamp() AS expired,
-       (SELECT count(*) FROM queue q WHERE q.fence = l.fence) AS messages
+       (SELECT count(*) FROM queue q WHERE q.fence = l.fence)
+       + (SELECT count(*) FROM send_request r WHERE r.fence = l.fence) AS messages
 FROM lease l LEFT JOIN incarnation i ON i.id = l.owner ORDER BY l.fence LIMIT $1
 
 -- name: list_runs
 SELECT id, job, started_at, ended_at, status, counts::text AS counts, error FROM run ORDER BY started_at DESC LIMIT $1
 
 -- name: list_queue
-SELECT q.message_id AS key, q.port, m.message_id, q.direction, q.status, q.reason, m.company, m.service, m.operation,
+-- Messages, and send requests that are to become messages.
+(SELECT q.message_id AS key, q.port, m.message_id, q.direction, q.status, q.reason, m.company, m.service, m.operation,
        q.error, coalesce(v.display, m.file_name) AS file, m.position, q.attempts, q.changed_at AS since, q.not_before,
        q.set_id AS set_key, q.lane
 FROM queue q JOIN message m ON m.id = q.message_id LEFT JOIN delivery v ON v.claim_id = m.claim_id
 WHERE ($1::text IS NULL OR q.port = $1) AND ($2::text IS NULL OR q.status = $2) AND ($3::text IS NULL OR q.direction = $3)
-ORDER BY q.message_id LIMIT $4
+ORDER BY q.message_id LIMIT $4)
+UNION ALL
+(SELECT id, port, message_id, 'out', status, reason, company, service, operation, error, NULL, 1, attempts, changed_at,
+        not_before, NULL, NULL
+FROM send_request
+WHERE ($1::text IS NULL OR port = $1) AND ($2::text IS NULL OR status = $2) AND ($3::text IS NULL OR $3 = 'out')
+ORDER BY id LIMIT $4)
+ORDER BY key LIMIT $4
 
 -- name: list_history
 -- Messages that are finished: no row in the queue. The newest first; `other` is the answer or the answered.
@@ -50,12 +64,15 @@ ORDER BY m.id DESC LIMIT $4
 -- Both directions; by our number or by the value of the MessageId.
 SELECT m.id AS key, m.message_id, m.direction, m.port,
        EXISTS (SELECT 1 FROM queue q WHERE q.message_id = m.id) AS queued
-FROM message m WHERE m.id = $1 OR m.message_id = $2 ORDER BY m.id DESC LIMIT 50
+FROM message m WHERE m.id = $1 OR m.message_id = $2
+UNION ALL SELECT id, message_id, 'out', port, true FROM send_request WHERE id = $1 OR message_id = $2
+ORDER BY key DESC LIMIT 50
 
 -- name: known_message_ids
 SELECT DISTINCT message_id FROM message WHERE message_id = ANY($1::uuid[])
 
 -- name: read_message
+-- Of a send request only what it will pass on to its message is known.
 SELECT m.id AS key, m.direction, m.port, m.position, m.message_id, m.message_id_sent, m.namespace, m.action, m.service,
        m.operation, m.company, m.partition_key, m.conversation_id, m.logon_as_user, m.submitter, m.parts,
        m.problems::text AS problems, m.size_bytes, m.is_fault, coalesce(v.display, m.file_name) AS file, m.entity_keys,
@@ -63,6 +80,13 @@ SELECT m.id AS key, m.direction, m.port, m.position, m.message_id, m.message_id_
        q.status, q.reason, q.lane, q.attempts, q.not_before, q.error, q.changed_at AS since
 FROM message m LEFT JOIN queue q ON q.message_id = m.id LEFT JOIN delivery v ON v.claim_id = m.claim_id
 WHERE m.id = $1
+UNION ALL
+SELECT id, 'out', port, 1, message_id, NULL, '', NULL, service, operation, company, partition_key, conversation_id, NULL,
+       submitter, '{}', NULL, 0, false, NULL,
+       ARRAY(SELECT concat(pair ->> 0, '=', pair ->> 1)
+             FROM jsonb_array_elements(entity_keys) AS entity (key), jsonb_array_elements(entity.key) AS field (pair)),
+       created_at, NULL, NULL, NULL, NULL, NULL, status, reason, NULL, attempts, not_before, error, changed_at
+FROM send_request WHERE id = $1
 
 -- name: read_set
 SELECT id AS key, port, batch_id, conversation_id, policy, members, processed, status, created_at

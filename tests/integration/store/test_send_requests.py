@@ -12,11 +12,13 @@ from gateway.domain.ids import Fence, MessageKey, PortName
 from gateway.domain.message import Claimed
 from gateway.domain.namespaces import MESSAGE_2011
 from gateway.domain.outbound import NewSending, RequestFailure, SendRequest
-from gateway.domain.states import Outcome, Stage, Status
+from gateway.domain.states import Direction, Outcome, Stage, Status
 from gateway.store.leases import give_back, ports_with_work, reap_expired, start_incarnation, wake_due
 from gateway.store.listen import CHANNEL
+from gateway.store.message_reports import find_messages, list_queue, read_message
 from gateway.store.open import Store
 from gateway.store.outbound import SendResult, claim_outbound, record_outbound
+from gateway.store.reports import read_overview
 from gateway.store.requests import (
     RequestProgress,
     RequestResult,
@@ -183,6 +185,33 @@ async def test_progress_follows_a_request_to_its_file(store: Store) -> None:
     await record_outbound(store, sent.fence, SendResult(sent=list(sent.items)))
     first = (await progress())[0]
     assert (first.status, first.outcome, first.file_name) == (None, Outcome.SENT, f"{good.message_id}.xml")
+
+
+async def test_operators_see_requests_among_the_unfinished_messages(store: Store) -> None:
+    first, second = await put_send_requests(store, [a_send_request("SO-1", "SO-2"), a_send_request(port=OTHER)])
+    listed = await list_queue(store, port=None, status=None, direction=None, limit=10)
+    assert [(row.key, row.direction, row.status) for row in listed] == [
+        (first, "out", "ready"),
+        (second, "out", "ready"),
+    ]
+    assert [row.key for row in await list_queue(store, port=OTHER, status=None, direction=None, limit=10)] == [second]
+    assert await list_queue(store, port=None, status=None, direction=Direction.IN, limit=10) == []
+    assert [row.key for row in await list_queue(store, port=None, status=None, direction=None, limit=1)] == [first]
+    await claim(store)
+    overview = await read_overview(store)
+    assert [(c.port, c.status, c.messages) for c in overview.queue] == [(COPIES, "in_process", 1), (OTHER, "ready", 1)]
+    assert [(lease.stage, lease.messages) for lease in overview.leases] == [("outbound", 1)]
+
+
+async def test_operators_see_all_that_is_known_of_a_request(store: Store) -> None:
+    new = a_send_request("SO-1", "SO-2")
+    (key,) = await put_send_requests(store, [new])
+    (found,) = await find_messages(store, key=None, message_id=new.message_id)
+    assert (found.key, found.queued, found.port) == (key, True, COPIES)
+    report = await read_message(store, key)
+    assert report is not None
+    assert (report.message.entity_keys, report.message.submitter) == (["SalesId=SO-1", "SalesId=SO-2"], "clerk")
+    assert (report.message.status, report.document, report.versions) == ("ready", None, [])
 
 
 def values(**changes: str) -> str:
