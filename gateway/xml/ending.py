@@ -23,8 +23,7 @@ def at_the_end(
     error: etree.XMLSyntaxError, parser: etree.XMLParser, source: Source, encoding: Encoding, *, closing: bool
 ) -> FileRefused:
     """Return our error for a parser that stopped; *closing* when all bytes were fed before."""
-    known_before = any(entry.level >= etree.ErrorLevels.ERROR for entry in parser.feed_error_log)
-    refused = refusal(error, parser.feed_error_log if known_before else error.error_log)  # type: ignore[arg-type]
+    refused = refusal(error, parser.feed_error_log)
     if refused.code not in ("encoding.mismatch", "xml.not-wellformed") or not (
         closing or refused.code == "encoding.mismatch"
     ):

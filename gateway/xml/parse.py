@@ -13,18 +13,16 @@ lxml is never given a path: it would unzip what lies there.
 Source: reliability reference, sections 4.1 and 4.2.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, Protocol, TypedDict, cast
 
 from lxml import etree
 
 from gateway.domain.errors import FileRefused, MalformedMessage
 from gateway.domain.problem import Problem
+from gateway.domain.text import clean as fit_to_show
 
 MAX_TEXT = 200
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 _NO_MEMORY = {2}
 _TOO_LONG_NAMES = {110}
@@ -138,37 +136,34 @@ def parse_checked(content: bytes) -> etree._Element:
 
     Raises: MalformedMessage when they are not well-formed or carry a DOCTYPE.
     """
-    with _malformed():
-        probe = root_parser()
-        try:
-            probe.feed(content)
-        except RootFound:
-            pass
-        except DoctypeFound:
-            raise MalformedMessage(
-                "The document has a DOCTYPE; remove it, it is never accepted.", code="dtd.forbidden"
-            ) from None
-        return etree.fromstring(content, document_parser())
-
-
-@contextmanager
-def _malformed() -> Iterator[None]:
-    """Map a syntax error to MalformedMessage."""
+    probe = root_parser()
     try:
-        yield
+        probe.feed(content)
+        probe.close()
+    except RootFound:
+        pass
+    except DoctypeFound:
+        text = "The document has a DOCTYPE; remove it, it is never accepted."
+        raise MalformedMessage(text, code="dtd.forbidden") from None
     except etree.XMLSyntaxError as error:
-        refused = refusal(error, cast(Iterable[LogEntry], error.error_log))
-        problem = Problem(code=refused.code, text=refused.message, line=refused.line, column=refused.column)
-        raise MalformedMessage(refused.message, code=refused.code, problems=(problem,)) from error
+        raise _malformed(error, probe.feed_error_log) from error
+    parser = document_parser()
+    try:
+        return etree.fromstring(content, parser)
+    except etree.XMLSyntaxError as error:
+        raise _malformed(error, parser.error_log) from error
+
+
+def _malformed(error: etree.XMLSyntaxError, log: Iterable[LogEntry]) -> MalformedMessage:
+    """Return the error for stored bytes that are no document."""
+    refused = refusal(error, log)
+    problem = Problem(code=refused.code, text=refused.message, line=refused.line, column=refused.column)
+    return MalformedMessage(refused.message, code=refused.code, problems=(problem,))
 
 
 def clean(text: str) -> str:
-    """Make text of a partner or a library fit to be shown: one line, 200 characters, none that XML forbids.
-
-    Source: reliability reference, section 4.7.
-    """
-    line = " ".join(_FORBIDDEN.sub("\ufffd", text).split())
-    return line if len(line) <= MAX_TEXT else line[: MAX_TEXT - 1] + "…"
+    """Make text of a partner or a library fit for one line: 200 characters, none that XML forbids."""
+    return fit_to_show(" ".join(text[: 4 * MAX_TEXT].split()), MAX_TEXT)
 
 
 def line_of(element: etree._Element) -> int | None:
@@ -177,8 +172,9 @@ def line_of(element: etree._Element) -> int | None:
 
 
 def refusal(error: etree.XMLSyntaxError, log: Iterable[LogEntry]) -> FileRefused:
-    """Return our error for what the parser says; *log* is its error log, whose first error counts.
+    """Return our error for what the parser says; *log* is its own error log, whose first error counts.
 
+    Not the log that the exception carries: that one also holds errors of earlier files.
     Raises: MemoryError when the parser ran out of memory: that is the worker's end, not the file's fault.
     """
     first = next((entry for entry in log if entry.level >= etree.ErrorLevels.ERROR), None)
