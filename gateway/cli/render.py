@@ -21,7 +21,7 @@ from rich.text import Text
 from gateway.domain.ids import format_message_id
 from gateway.runtime.visible import visible, visible_lines
 
-WIDTH_WITHOUT_TERMINAL: Final = 200
+WIDTH_WITHOUT_TERMINAL: Final = 1000
 NARROW: Final = 160
 """Columns of text below which wide tables leave out what matters less; `--json` always has everything."""
 STYLES: Final[Mapping[str, str]] = {
