@@ -99,4 +99,6 @@ def left_behind(site: Site, port: str = "orders") -> dict[str, list[str]]:
         "staging": site.data / "staging" / port,
         "outbound": site.outbound(port),
     }
-    return {name: names for name, folder in folders.items() if (names := sorted(p.name for p in folder.iterdir()))}
+    names = {name: sorted(p.name for p in folder.iterdir()) for name, folder in folders.items()}
+    names["staging"] = [name for name in names["staging"] if not name.startswith(".")]  # the marker of the folder
+    return {name: found for name, found in names.items() if found}
