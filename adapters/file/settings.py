@@ -73,7 +73,8 @@ class FileSendSettings:
     """The folders of an outbound address.
 
     Shape: absolute folders; `staging` lies on the file system of `outbound` (and of `faults`), never inside it;
-    faults, whose final names end in `.fault.xml`, go to `faults` when that is set.
+    faults, whose final names end in `.fault.xml`, go to `faults` when that is set. `section` is the part of the
+    port's settings that names them.
     """
 
     port: PortName
@@ -81,6 +82,7 @@ class FileSendSettings:
     staging: Path
     faults: Path | None = None
     io_seconds: float = 60.0
+    section: str = "respond"
 
     @property
     def outbound_place(self) -> Place:
@@ -99,4 +101,4 @@ class FileSendSettings:
         return self.outbound_place
 
     def _place(self, path: Path, key: str) -> Place:
-        return Place(path=path, setting=f"ports.{self.port}.respond.{key}", port=self.port)
+        return Place(path=path, setting=f"ports.{self.port}.{self.section}.{key}", port=self.port)

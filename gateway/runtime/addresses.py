@@ -2,7 +2,7 @@
 
 from adapters.file.names import NameOrder
 from adapters.file.settings import FileReceiveSettings, FileSendSettings
-from gateway.config.models import InboundPort, Settings
+from gateway.config.models import InboundPort, OutboundPort, Settings
 from gateway.domain.ids import PortName
 
 
@@ -39,4 +39,7 @@ def send_settings(name: PortName, settings: Settings) -> FileSendSettings | None
     if folders is None:
         return None
     faults = None if folders.faults == folders.outbound else folders.faults
-    return FileSendSettings(port=name, staging=folders.staging, outbound=folders.outbound, faults=faults)
+    section = "send" if isinstance(settings.ports[name], OutboundPort) else "respond"
+    return FileSendSettings(
+        port=name, staging=folders.staging, outbound=folders.outbound, faults=faults, section=section
+    )
