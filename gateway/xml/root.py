@@ -24,7 +24,9 @@ MAX_BATCH_NAMESPACES = 16_384
 """Characters of all namespace declarations of a Batch: each of its envelopes carries them."""
 
 _FIRST_PIECE = 1024
+_WITH_BLANK, _WITHOUT_BLANK = "/Microsoft Dynamics/", "/Microsoft_Dynamics/"
 _PROLOG = re.compile(r"\ufeff?(?:\s+|<!--.*?-->|<\?.*?\?>)*", re.DOTALL)
+_START_TAG = re.compile(r"<(?:[^\"'>]|\"[^\"]*\"|'[^']*')*>")
 _SOAP = ("http://schemas.xmlsoap.org/soap/envelope/", "http://www.w3.org/2003/05/soap-envelope")
 _IGNORED = (f"{{{XSI}}}schemaLocation", f"{{{XSI}}}noNamespaceSchemaLocation")
 _XML_ATTRIBUTE = "{http://www.w3.org/XML/1998/namespace}"
@@ -32,10 +34,16 @@ _XML_ATTRIBUTE = "{http://www.w3.org/XML/1998/namespace}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RootElement:
-    """The root of a file that we take: its name as written, and the head made of it."""
+    """The root of a file that we take: its name for the parser, and the head made of it.
+
+    Shape: `respell` is what has to be written differently in the first `length` bytes, up to the end of the start
+    tag, for the parser to take it; None for nearly all files.
+    """
 
     tag: str
     head: FileHead
+    length: int = 0
+    respell: tuple[bytes, bytes] | None = None
 
 
 def read_root(source: Source, encoding: Encoding, rules: ReadRules) -> RootElement:
@@ -54,7 +62,10 @@ def read_root(source: Source, encoding: Encoding, rules: ReadRules) -> RootEleme
     except DoctypeFound:
         raise _doctype(source, encoding, offset) from None
     except RootFound as root:
-        return _checked(root, encoding, rules, _place(source, encoding, offset))
+        head = _checked(root, encoding, rules, _place(source, encoding, offset))
+        if _WITH_BLANK in root.tag:
+            return _respelled(root.tag, head, source.peek(0, offset), encoding)
+        return RootElement(tag=root.tag, head=head)
     except etree.XMLSyntaxError as error:
         if (empty := empty_file(source, encoding)) is not None:
             raise empty from None
@@ -67,7 +78,7 @@ def read_root(source: Source, encoding: Encoding, rules: ReadRules) -> RootEleme
     raise AssertionError("a parser that ends without root and without error")
 
 
-def _checked(root: RootFound, encoding: Encoding, rules: ReadRules, place: Mapping[str, int | None]) -> RootElement:
+def _checked(root: RootFound, encoding: Encoding, rules: ReadRules, place: Mapping[str, int | None]) -> FileHead:
     """Return what a root element says about its file."""
     namespace, local = split_name(root.tag)
     known = canonical(namespace)
@@ -78,20 +89,33 @@ def _checked(root: RootFound, encoding: Encoding, rules: ReadRules, place: Mappi
             **place,
         )
     if local == "Envelope" and known in ENVELOPE_NAMESPACES:
-        head = FileHead(root=Root.ENVELOPE, namespace=namespace, encoding=encoding.name)
-        return RootElement(tag=root.tag, head=head)
+        return FileHead(root=Root.ENVELOPE, namespace=namespace, encoding=encoding.name)
     if local != "Batch" or known not in BATCH_NAMESPACES:
         raise FileRefused(_why_unknown(namespace, local), code="root.unknown", **place)
     _check_namespaces(root, rules, place)
     ids = _batch_attributes(root.attributes, place)
-    head = FileHead(
+    return FileHead(
         root=Root.BATCH,
         namespace=namespace,
         encoding=encoding.name,
         batch_id=ids.get("BatchId") or None,
         conversation_id=ids.get("ConversationId") or None,
     )
-    return RootElement(tag=root.tag, head=head)
+
+
+def _respelled(tag: str, head: FileHead, start: bytes, encoding: Encoding) -> RootElement:
+    """Return the root as the parser can take it: a namespace with a blank, as documented once, is no URI to it."""
+    text = start.decode(encoding.codec, "ignore")
+    prolog = _PROLOG.match(text)
+    assert prolog is not None  # it also matches nothing
+    end = _START_TAG.match(text, prolog.end())
+    assert end is not None  # the parser has read it
+    return RootElement(
+        tag=tag.replace(_WITH_BLANK, _WITHOUT_BLANK),
+        head=head,
+        length=len(text[: end.end()].encode(encoding.codec)),
+        respell=(_WITH_BLANK.encode(encoding.codec), _WITHOUT_BLANK.encode(encoding.codec)),
+    )
 
 
 def _check_namespaces(root: RootFound, rules: ReadRules, place: Mapping[str, int | None]) -> None:

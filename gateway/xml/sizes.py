@@ -11,8 +11,9 @@ from gateway.xml.encoding import Encoding
 from gateway.xml.source import CHUNK_BYTES, Source
 
 _TAG_BYTES = 4096  # a tag may begin before the chunk in which it ends
-_START = re.compile(r"<(?:[^\s<>/:!?]+:)?Envelope(?=[\s>/])")
-_END = re.compile(r"</(?:[^\s<>/:!?]+:)?Envelope\s*>")
+_NO_TAG = r"<!--.*?(?:-->|\Z)|<!\[CDATA\[.*?(?:\]\]>|\Z)|"
+_START = re.compile(_NO_TAG + r"(<(?:[^\s<>/:!?]+:)?Envelope(?=[\s>/]))", re.DOTALL)
+_END = re.compile(_NO_TAG + r"(</(?:[^\s<>/:!?]+:)?Envelope\s*>)", re.DOTALL)
 
 
 def measure(source: Source, encoding: Encoding, opened: int, closed: int) -> int:
@@ -29,12 +30,12 @@ def measure(source: Source, encoding: Encoding, opened: int, closed: int) -> int
     last += (last - encoding.mark) % width
     tail = source.peek(last, closed + CHUNK_BYTES - last)
     text = _decode(head, encoding)
-    starts = [match.start() for match in _START.finditer(text)]
+    starts = [match.start() for match in _START.finditer(text) if match[1]]
     begin = first + _length(text[: starts[-1]], encoding) if starts else opened
     text = _decode(tail, encoding)
     for match in _END.finditer(text):
         end = last + _length(text[: match.end()], encoding)
-        if end > closed:
+        if match[1] and end > closed:
             return end - begin
     return closed + CHUNK_BYTES - begin
 

@@ -104,7 +104,7 @@ class _Reading:
         """Feed the file to the parser and hand on what becomes complete."""
         in_batch = root.head.root is Root.BATCH
         parser = pull_parser(("start", "end"), (*self._names, root.tag))
-        for chunk in self._source.chunks():
+        for chunk in _respelled(self._source.chunks(), root):
             failure: etree.XMLSyntaxError | None = None
             try:
                 parser.feed(chunk)
@@ -293,6 +293,16 @@ class _Reading:
         if self._pruned or upper < self._rules.max_envelope_bytes:
             return upper
         return measure(self._source, encoding, self._opened_at, self._chunk_at)
+
+
+def _respelled(chunks: Iterator[bytes], root: RootElement) -> Iterator[bytes]:
+    """Yield the bytes for the parser: as received, but for the name of the root where it cannot be taken so."""
+    if root.respell is not None:
+        start = b""
+        while len(start) < root.length:
+            start += next(chunks)
+        yield start[: root.length].replace(*root.respell) + start[root.length :]
+    yield from chunks
 
 
 def _prune(envelope: etree._Element) -> None:
