@@ -8,7 +8,7 @@ import logging
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from typing import Any, Final, TextIO
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import unquote, urlsplit
 
 import structlog
 
@@ -69,7 +69,8 @@ def secrets_of(settings: Settings) -> Sequence[str]:
         return ()
     parts = urlsplit(settings.store)
     found = [parts.password or ""]
-    found += [value for name, value in parse_qsl(parts.query) if name.lower() in {"password", "sslpassword"}]
+    options = (option.partition("=") for option in parts.query.split("&"))
+    found += [value for name, _, value in options if unquote(name).lower() in {"password", "sslpassword"}]
     passwords = [password for password in found if password]
     if not passwords:
         return ()
