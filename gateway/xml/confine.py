@@ -10,12 +10,9 @@ import signal
 import sys
 from pathlib import Path
 
-MEMORY_BYTES = 1_000_000_000
-"""What reading one file may add to a worker's address space."""
-
 CPU_SECONDS = 60
-CPU_BYTES_PER_SECOND = 1_000_000
-"""A file may take a minute, and a second more for each of these."""
+CPU_BYTES_PER_SECOND = 200_000
+"""A file may take a minute, and a second more for each of these: one in which every message has to be explained."""
 
 _OPEN_FILES = 32
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
@@ -41,7 +38,7 @@ def confine(parent: int) -> None:
         resource.setrlimit(kind, (limit, limit))
 
 
-def renew_limits(file_bytes: int) -> None:
+def renew_limits(file_bytes: int, memory_bytes: int) -> None:
     """Set the limits of memory and processor time for the next file, above what is used already."""
     times = resource.getrusage(resource.RUSAGE_SELF)
     seconds = times.ru_utime + times.ru_stime + CPU_SECONDS + file_bytes / CPU_BYTES_PER_SECOND
@@ -49,7 +46,7 @@ def renew_limits(file_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, most))
     if sys.platform == "linux":
         _, most = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (_pages(0) + MEMORY_BYTES, most))
+        resource.setrlimit(resource.RLIMIT_AS, (_pages(0) + memory_bytes, most))
 
 
 def resident_bytes() -> int:

@@ -21,6 +21,7 @@ class ReadRules:
     hard_envelope_bytes: int = 32_000_000
     max_envelopes: int = 500_000
     max_attributes: int = 100
+    max_memory_bytes: int = 1_000_000_000
     strict_header: bool = False
     validate: bool = True
     schema_folders: tuple[str, ...] = ()

@@ -36,7 +36,7 @@ class XmlPool:
         size: int = 2,
         *,
         wall_seconds: float = 120,
-        wall_bytes_per_second: int = 500_000,
+        wall_bytes_per_second: int = 100_000,
         max_resident_bytes: int = 300_000_000,
     ) -> None:
         self._size = size

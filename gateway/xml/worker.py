@@ -23,8 +23,10 @@ from gateway.xml.limits import ReadRules
 from gateway.xml.stream import read_envelopes
 from gateway.xml.verdict import Checker
 
-FRAME_ENVELOPES = 500
-FRAME_BYTES = 1_000_000
+FRAME_ENVELOPES = 200
+FRAME_BYTES = 500_000
+"""How much the parent gets at once: it takes a frame apart in its event loop, which nothing may hold for long."""
+
 _KEPT_SCHEMAS = 8
 _MAX_REQUEST_BYTES = 1_000_000
 
@@ -77,7 +79,7 @@ class Worker:
     def _read(self, fd: int, rules: ReadRules) -> None:
         """Send one file, frame by frame; small ones in one piece."""
         checker, explainer = self._schemas.get(rules)
-        renew_limits(os.fstat(fd).st_size)
+        renew_limits(os.fstat(fd).st_size, rules.max_memory_bytes)
         head = b""
         rows: list[object] = []
         bodies: list[bytes] = []

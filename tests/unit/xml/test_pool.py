@@ -1,0 +1,313 @@
+"""Worker processes: what comes out, what happens when one dies, and what none of them may do."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from pathlib import Path
+
+import pytest
+
+import schemas
+from gateway.domain.envelope import FileEnd, FileHead, Header, ReadEnvelope, Root
+from gateway.domain.errors import FileRefused, TransientError
+from gateway.domain.problem import Problem
+from gateway.xml import frames
+from gateway.xml.frames import Kind
+from gateway.xml.limits import ReadRules
+from gateway.xml.pool import WorkerDied, XmlPool
+from gateway.xml.process import WorkerProcess
+from tests.hostile import batch, endless_envelope, envelope, many_envelopes, order
+from tests.unit.xml.reading import file_of
+
+RULES = ReadRules(schema_folders=(str(schemas.FOLDER),))
+LOOSE = ReadRules(schema_folders=(str(schemas.FOLDER),), validate=False)
+ONE = batch(envelope()).encode()
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[XmlPool]:
+    async with XmlPool(size=1) as opened:
+        yield opened
+
+
+async def _read(pool: XmlPool, content: bytes, rules: ReadRules = RULES) -> list[object]:
+    return [piece async for piece in pool.read_bytes(content, rules)]
+
+
+def _peak_bytes(pid: int) -> int:
+    for row in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if row.startswith("VmHWM:"):
+            return int(row.split()[1]) * 1024
+    raise AssertionError("no peak")
+
+
+async def test_small_file_comes_as_head_one_chunk_and_end(pool: XmlPool) -> None:
+    head, envelopes, end = await _read(pool, ONE)
+    assert isinstance(head, FileHead) and head.root is Root.BATCH
+    assert isinstance(envelopes, tuple) and isinstance(envelopes[0], ReadEnvelope)
+    assert isinstance(end, FileEnd) and (end.envelopes, end.size) == (1, len(ONE))
+    assert envelopes[0].schema is not None
+
+
+async def test_problems_carry_words_and_their_place_in_the_file(pool: XmlPool) -> None:
+    content = batch(envelope(), "\n", envelope(order(date="2011-02-30"), header="\n<Company>x</Company>")).encode()
+    _, envelopes, _ = await _read(pool, content)
+    assert isinstance(envelopes, tuple)
+    good, bad = envelopes
+    assert (*good.header_problems, *good.body_problems) == ()
+    assert [(each.code, each.line) for each in bad.header_problems] == [("action.missing", 2)]
+    (problem,) = bad.body_problems
+    assert (problem.code, problem.line, problem.found) == ("schema", 3, "2011-02-30")
+    text = content.splitlines()[2]
+    assert problem.column == text.index(b"<ReceiptDateRequested>") + 1
+
+
+async def test_documents_are_not_judged_where_the_port_says_so(pool: XmlPool) -> None:
+    _, envelopes, _ = await _read(pool, envelope("<x/>").encode(), LOOSE)
+    assert isinstance(envelopes, tuple)
+    assert (envelopes[0].body_problems, envelopes[0].schema) == ((), None)
+
+
+async def test_large_file_comes_in_chunks_in_order(pool: XmlPool) -> None:
+    with file_of(many_envelopes(5_000)) as fd:
+        chunks = [piece async for piece in pool.read(fd, LOOSE) if isinstance(piece, tuple)]
+    assert len(chunks) > 5
+    assert [each.position for chunk in chunks for each in chunk] == list(range(1, 5_001))
+
+
+async def test_refusal_arrives_with_code_place_and_context(pool: XmlPool) -> None:
+    with pytest.raises(FileRefused) as caught:
+        await _read(pool, b"<!-- -->\n <!DOCTYPE a><a/>")
+    assert (caught.value.code, caught.value.line, caught.value.column) == ("dtd.forbidden", 2, 2)
+    assert caught.value.context["size"] == 26
+    assert (await _read(pool, ONE))[-1] is not None
+
+
+async def test_killed_worker_is_told_and_replaced(pool: XmlPool) -> None:
+    with file_of(many_envelopes(20_000)) as fd:
+        with pytest.raises(WorkerDied, match="signal 9") as caught:
+            async with aclosing(pool.read(fd, LOOSE)) as pieces:
+                await anext(pieces)
+                (dead,) = pool.pids
+                os.kill(dead, signal.SIGKILL)
+                async for _ in pieces:
+                    pass
+        assert isinstance(caught.value, TransientError)
+        assert caught.value.code == "worker.crashed"
+        pieces_again = [piece async for piece in pool.read(fd, LOOSE)]
+    assert isinstance(pieces_again[-1], FileEnd)
+    assert pool.pids != (dead,)
+
+
+async def test_worker_killed_while_idle_is_replaced(pool: XmlPool) -> None:
+    await _read(pool, ONE)
+    (pid,) = pool.pids
+    os.kill(pid, signal.SIGKILL)
+    while True:  # whether its end is noticed before or while it is asked
+        try:
+            assert isinstance((await _read(pool, ONE))[-1], FileEnd)
+            break
+        except WorkerDied:
+            continue
+    assert pool.pids != (pid,)
+
+
+async def test_file_left_in_the_middle_leaves_a_healthy_pool(pool: XmlPool) -> None:
+    with file_of(many_envelopes(20_000)) as fd:
+        async with aclosing(pool.read(fd, LOOSE)) as pieces:
+            async for piece in pieces:
+                assert isinstance(piece, FileHead)
+                break
+        assert isinstance((await _read(pool, ONE))[-1], FileEnd)
+
+
+async def test_cancelled_reader_leaves_a_healthy_pool(pool: XmlPool) -> None:
+    started = asyncio.Event()
+
+    async def stuck() -> None:
+        with file_of(many_envelopes(20_000)) as fd:
+            async for _ in pool.read(fd, LOOSE):
+                started.set()
+                await asyncio.Event().wait()
+
+    task = asyncio.create_task(stuck())
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert isinstance((await _read(pool, ONE))[-1], FileEnd)
+
+
+async def test_slow_consumer_holds_the_worker_back(pool: XmlPool) -> None:
+    """Back-pressure is the socket: a worker that nobody listens to stops reading."""
+    with file_of(many_envelopes(60_000)) as fd:
+        async with aclosing(pool.read(fd, LOOSE)) as pieces:
+            await anext(pieces)
+            (pid,) = pool.pids
+            while "pipe_write" not in (state := _waits_in(pid)) and "sock" not in state:
+                await asyncio.sleep(0.01)
+            read_so_far = int(_io(pid)["rchar"])
+    assert read_so_far < 40_000_000
+
+
+def _waits_in(pid: int) -> str:
+    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return "sock" if state == "S" else state
+
+
+def _io(pid: int) -> dict[str, str]:
+    return dict(row.split(": ") for row in Path(f"/proc/{pid}/io").read_text().splitlines())
+
+
+async def test_wall_limit_ends_the_reader_and_counts_its_time_alone() -> None:
+    async with XmlPool(size=1, wall_seconds=0.0, wall_bytes_per_second=10**15) as pool:
+        with pytest.raises(WorkerDied, match="longer than it may"):
+            await _read(pool, ONE)
+        assert pool.pids == ()
+
+
+async def test_worker_that_has_grown_is_replaced() -> None:
+    async with XmlPool(size=1, max_resident_bytes=1) as pool:
+        await _read(pool, ONE)
+        assert pool.pids == ()
+        await _read(pool, ONE)
+
+
+async def test_files_are_read_side_by_side() -> None:
+    async with XmlPool(size=2) as pool:
+        with file_of(many_envelopes(20_000)) as fd:
+            async with aclosing(pool.read(fd, LOOSE)) as pieces:
+                await anext(pieces)
+                assert isinstance((await _read(pool, ONE))[-1], FileEnd)
+                assert len(pool.pids) == 2
+
+
+async def test_warm_workers_have_loaded_the_schemas() -> None:
+    async with XmlPool(size=2) as pool:
+        await pool.warm(RULES)
+        assert len(pool.pids) == 2
+        assert isinstance((await _read(pool, ONE))[-1], FileEnd)
+
+
+async def test_changed_schemas_are_loaded_anew(pool: XmlPool, tmp_path: Path) -> None:
+    schema = tmp_path / "thing.xsd"
+    text = (
+        '<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" targetNamespace="urn:t">'
+        '<xs:element name="Thing" type="xs:{}"/></xs:schema>'
+    )
+    document = envelope('<Thing xmlns="urn:t">12</Thing>').encode()
+    outcomes = []
+    for version, kind in (("1", "date"), ("2", "int")):
+        schema.write_text(text.format(kind))
+        rules = ReadRules(schema_folders=(str(schemas.FOLDER), str(tmp_path)), schema_version=version)
+        _, envelopes, _ = await _read(pool, document, rules)
+        assert isinstance(envelopes, tuple)
+        outcomes.append(len(envelopes[0].body_problems))
+    assert outcomes == [1, 0]
+
+
+async def test_memory_of_the_worker_does_not_grow_with_the_file(pool: XmlPool) -> None:
+    await _read(pool, ONE, LOOSE)
+    (pid,) = pool.pids
+    before = _peak_bytes(pid)
+    with file_of(many_envelopes(20_000, envelope(order("x" * 4_500)))) as fd:
+        assert os.fstat(fd).st_size > 90_000_000
+        async for piece in pool.read(fd, LOOSE):
+            if isinstance(piece, FileEnd):
+                assert piece.envelopes == 20_000
+    assert _peak_bytes(pid) - before < 30_000_000
+
+
+async def test_memory_of_an_over_long_envelope_is_bounded(pool: XmlPool) -> None:
+    await _read(pool, ONE, LOOSE)
+    (pid,) = pool.pids
+    before = _peak_bytes(pid)
+    rules = ReadRules(max_envelope_bytes=200_000, hard_envelope_bytes=30_000_000, validate=False)
+    end = b"</MessageParts></Body></Envelope>"
+    with file_of(piece for piece in (*endless_envelope(20_000_000), end)) as fd:
+        pieces = [piece async for piece in pool.read(fd, rules)]
+    assert isinstance(pieces[1], tuple)
+    assert [problem.code for problem in pieces[1][0].header_problems] == ["message.too-large"]
+    assert _peak_bytes(pid) - before < 40_000_000  # the whole of it would take 600 MB
+
+
+async def test_worker_is_confined(pool: XmlPool) -> None:
+    await _read(pool, ONE)
+    (pid,) = pool.pids
+    limits = {row[:26].strip(): row[26:].split()[0] for row in Path(f"/proc/{pid}/limits").read_text().splitlines()}
+    assert (limits["Max file size"], limits["Max core file size"], limits["Max open files"]) == ("0", "0", "32")
+    assert 60 < int(limits["Max cpu time"]) < 200
+    assert int(limits["Max address space"]) < 3_000_000_000
+    status = Path(f"/proc/{pid}/status").read_text()
+    assert "NoNewPrivs:\t1" in status
+    assert str(Path(f"/proc/{pid}/cwd").readlink()) == "/"
+    names = {row.partition("=")[0] for row in Path(f"/proc/{pid}/environ").read_text().split("\0") if row}
+    assert names <= {"PYTHONPATH", "LANG", "PYTHONDONTWRITEBYTECODE"}
+    open_files = {os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()}
+    assert not [name for name in open_files if name.startswith("/") and name != "/dev/null"]
+
+
+async def test_worker_ends_when_its_parent_hangs_up() -> None:
+    worker = await WorkerProcess.start()
+    await worker.request(Kind.WARM, RULES)
+    await worker.receive()
+    worker._connection.close()
+    async with asyncio.timeout(20):
+        await worker.wait()
+    assert not worker.alive
+
+
+async def test_memory_limit_ends_the_worker_and_not_the_pool(pool: XmlPool) -> None:
+    rules = ReadRules(validate=False, max_memory_bytes=50_000_000)
+    crowd = envelope("<a/>" * 1_000_000).encode()  # 120 MB as a tree
+    with pytest.raises(WorkerDied, match=r"more memory|signal|exit"):
+        await _read(pool, crowd, rules)
+    assert isinstance((await _read(pool, ONE))[-1], FileEnd)
+    assert isinstance((await _read(pool, crowd, LOOSE))[-1], FileEnd)
+
+
+def test_records_survive_the_journey_between_processes() -> None:
+    problem = Problem(code="c", text="t\udc80", line=1, column=2, path="/a", found="f", expected="e")
+    sent = ReadEnvelope(
+        position=7,
+        namespace="urn:n",
+        header=Header(message_id="m", logon_as_user="l", company="c", action="a", conversation_id="v",
+                      request_message_id="r", partition_key="p"),
+        parts=("{urn:x}y",),
+        content=b"<x/>",
+        header_problems=(problem,),
+        body_problems=(problem, problem),
+        schema="s",
+    )  # fmt: skip
+    rows: Sequence[Sequence[object]] = json.loads(json.dumps([frames.envelope_fields(sent)] * 2))
+    assert list(frames.envelopes_from(rows, b"<x/><x/>")) == [sent, sent]
+    head = FileHead(root=Root.BATCH, namespace="n", encoding="UTF-8", batch_id="b", conversation_id=None)
+    assert frames.head_from(json.loads(json.dumps(frames.head_fields(head)))) == head
+    end = FileEnd(envelopes=1, size=2, sha256=b"\xff" * 32)
+    assert frames.end_from(json.loads(json.dumps(frames.end_fields(end)))) == end
+    refused = FileRefused("m", code="c", line=1, column=None, size=3)
+    back = frames.refused_from(json.loads(json.dumps(frames.refused_fields(refused))))
+    assert (back.message, back.code, back.line, back.column, back.context) == ("m", "c", 1, None, {"size": 3})
+
+
+def test_rules_survive_the_journey() -> None:
+    rules = ReadRules(max_attributes=7, strict_header=True, schema_folders=("/a", "/b"), schema_version="v")
+    assert ReadRules.from_json(rules.to_json()) == rules
+
+
+async def test_frame_of_impossible_size_is_not_waited_for() -> None:
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+
+    class _Process:
+        returncode = None
+
+    with ours, theirs:
+        theirs.sendall(frames.PREFIX.pack(Kind.HEAD, 0xFFFFFFFF, 0xFFFFFFFF))
+        worker = WorkerProcess(_Process(), ours)  # type: ignore[arg-type]
+        with pytest.raises(WorkerDied, match="announced a frame"):
+            await worker.receive()
