@@ -12,7 +12,7 @@ from gateway.domain.namespaces import BATCH_NAMESPACES, ENVELOPE_NAMESPACES, XSI
 from gateway.domain.problem import Problem
 from gateway.domain.text import clean
 from gateway.xml.catalog import Catalog
-from gateway.xml.explain import Explainer, far_dates
+from gateway.xml.explain import FAR_YEAR, Explainer, far_dates
 from gateway.xml.grammar import Grammar
 from gateway.xml.normalise import rewrite_scheme
 from gateway.xml.parse import document_parser
@@ -53,9 +53,12 @@ class Checker:
         if part.get(_XSI_TYPE) is not None:
             return (_typed(part),)
         if grammar.valid(part):
-            # dates beyond the calendar are rare: only a text that may hold one pays for the types
+            # dates beyond the calendar are rare: only a document that may hold one pays for the types; all text
+            # in one piece is asked first, where a number right before a date looks like a far year
             text = etree.tostring(part, method="text", encoding="unicode")
-            return () if _MAYBE_FAR.search(text) is None else far_dates(grammar, part)
+            if _MAYBE_FAR.search(text) is None or not any(FAR_YEAR.match(str(each)) for each in part.itertext()):
+                return ()
+            return far_dates(grammar, part)
         return self._failed(part, grammar)
 
     def _failed(self, part: etree._Element, grammar: Grammar) -> tuple[Problem, ...]:
