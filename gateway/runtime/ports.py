@@ -10,7 +10,7 @@ from time import monotonic
 from uuid import UUID
 
 import schemas
-from adapters.file.names import response_name
+from adapters.file.names import ResponseNames, response_name
 from adapters.file.receive import FileReceiveAdapter
 from adapters.file.send import FileSendAdapter
 from gateway.config.models import InboundPort, OutboundPort, Settings
@@ -129,14 +129,15 @@ def probe_with(pool: XmlPool, rules: ReadRules) -> Probe:
 def _naming(name: PortName, port: InboundPort) -> NameResponse:
     if port.respond is None:
         return lambda work, message_id, is_fault: f"{format_message_id(message_id)}.xml"
-    return partial(_name_response, name, port.respond.name)
+    names = ResponseNames(port.respond.name, name)
 
+    def name_response(work: Work, message_id: UUID, is_fault: bool) -> str:
+        today = f"{datetime.now(UTC):%Y%m%d}"
+        return names.name(
+            work.file_display, work.position, str(message_id), str(work.message_id), today, fault=is_fault
+        )
 
-def _name_response(port: PortName, pattern: str, work: Work, message_id: UUID, is_fault: bool) -> str:
-    return response_name(
-        pattern, request=work.file_display.encode(), position=work.position, response_id=str(message_id),
-        request_message_id=str(work.message_id), port=port, date=datetime.now(UTC).strftime("%Y%m%d"), fault=is_fault,
-    )  # fmt: skip
+    return name_response
 
 
 def _name_sent(port: PortName, pattern: str, message_id: UUID) -> str:

@@ -3,6 +3,7 @@
 Source: AIF reference, sections 8 and 10.
 """
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -51,6 +52,9 @@ class DocumentKind:
         return self.document.rpartition("}")[2]
 
 
+_Found = tuple[bytes, int, str]
+
+
 class Create:
     """Keep every root entity of the document under a new key; answer with the keys.
 
@@ -77,22 +81,24 @@ class Create:
 
         Raises: OperationRejected as for one; then nothing of the set is kept.
         """
-        found = [(request, list(self._entities(request))) for request in requests]
-        total = sum(len(entities) for _, entities in found)
-        keys = iter(await self._new_keys(total, context)) if self._kind.numbering else None
+        found = await asyncio.to_thread(self._extract, requests)
+        keys = await self._new_keys(sum(len(entities) for _, entities in found), context)
         rows: list[NewEntity] = []
         replies: list[Reply] = []
         for request, entities in found:
             named: list[EntityKey] = []
-            for element, sent in entities:
-                key = sent if keys is None else next(keys)
+            for content, size, sent in entities:
+                key = sent or keys[len(rows)]
                 rows.append(
                     NewEntity(
-                        key=key, partition=request.partition, company=request.company, request=request.key,
-                        content=etree.tostring(element, encoding="utf-8", with_tail=False),
-                        size=count_entities(element),
+                        key=key,
+                        partition=request.partition,
+                        company=request.company,
+                        request=request.key,
+                        content=content,
+                        size=size,
                     )
-                )  # fmt: skip
+                )
                 named.append(((self._kind.key, key),))
             replies.append(Reply(entity_keys=named, keys_only=True))
         try:
@@ -112,8 +118,12 @@ class Create:
         numbers = await context.numbers.take(numbering.sequence, count, first=numbering.first, step=numbering.step)
         return [numbering.format.format(number=number) for number in numbers]
 
-    def _entities(self, request: Request) -> Iterator[tuple[etree._Element, str]]:
-        """Yield the root entities with the key the partner sent ('' where the sequence makes it)."""
+    def _extract(self, requests: Sequence[Request]) -> list[tuple[Request, list[_Found]]]:
+        """Return the root entities of all requests; takes longer than the event loop may stand still."""
+        return [(request, list(self._entities(request))) for request in requests]
+
+    def _entities(self, request: Request) -> Iterator[_Found]:
+        """Yield the root entities: content, number of entities in it, key as sent ('': the sequence makes it)."""
         kind, entities = self._kind, 0
         for element in root_entities(request.parts[0], kind.entity):
             entities += 1
@@ -125,7 +135,8 @@ class Create:
                 )
             if kind.numbering is None and not sent:
                 raise OperationRejected(f"The {kind.entity} has no {kind.key}; it must be sent.", code="key.missing")
-            yield element, sent
+            content = etree.tostring(element, encoding="utf-8", with_tail=False)
+            yield content, count_entities(element), sent
         if not entities:
             raise OperationRejected(f"The document {kind.name} holds no {kind.entity}.", code="document.empty")
 

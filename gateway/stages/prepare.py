@@ -17,7 +17,7 @@ from gateway.domain.problem import Problem
 from gateway.services.registry import Found, Registry
 from gateway.stages.authorise import authorise
 from gateway.stages.port import OpenInbound
-from gateway.xml.parse import parse_checked
+from gateway.xml.parse import document_parser, parse_checked
 
 _DOCUMENT_CODES = ("schema", "value.", "document.")
 
@@ -44,15 +44,18 @@ def prepare(
 ) -> list[Prepared | Refused]:
     """Check and parse messages of one port, in order; one entry each. Any exception of one is its own."""
     prepared: list[Prepared | Refused] = []
+    parser = document_parser()
     for work in works:
         try:
-            prepared.append(_prepare(work, port, registry, settings))
+            prepared.append(_prepare(work, port, registry, settings, parser))
         except Exception as error:  # a message's trouble stays its own; decide.py judges it
             prepared.append(Refused(work, error))
     return prepared
 
 
-def _prepare(work: Work, port: OpenInbound, registry: Registry, settings: Settings) -> Prepared:
+def _prepare(
+    work: Work, port: OpenInbound, registry: Registry, settings: Settings, parser: etree.XMLParser
+) -> Prepared:
     header = tuple(p for p in work.problems if not p.code.startswith(_DOCUMENT_CODES))
     if header:
         raise MalformedMessage(_summary("The envelope is not valid", header), code=header[0].code, problems=header)
@@ -62,11 +65,12 @@ def _prepare(work: Work, port: OpenInbound, registry: Registry, settings: Settin
         raise SchemaViolation(
             _summary("The document is not valid", work.problems), code=work.problems[0].code, problems=work.problems
         )
-    envelope = parse_checked(work.content)
-    parts = envelope.findall(f"{{{work.namespace}}}Body/{{{work.namespace}}}MessageParts/*")
+    envelope = parse_checked(work.content, parser)
+    (body,) = envelope.iterchildren(f"{{{work.namespace}}}Body")
+    (parts,) = body.iterchildren(f"{{{work.namespace}}}MessageParts")
     request = Request(
         key=work.key, port=port.name, message_id=work.message_id, service=allowed.found.service,
-        operation=allowed.found.name, parts=[part for part in parts if isinstance(part.tag, str)],
+        operation=allowed.found.name, parts=list(parts.iterchildren(etree.Element)),
         scheme=scheme_of(work.namespace), company=allowed.company, partition=allowed.partition, user=allowed.user,
         received_at=work.received_at,
     )  # fmt: skip

@@ -12,8 +12,7 @@ from gateway.domain.namespaces import MESSAGE_2011
 from gateway.stages.decide import Failed
 from gateway.stages.perform import Performed
 from gateway.stages.port import OpenInbound
-from gateway.xml.answer import fault, response
-from gateway.xml.keys import build_keys
+from gateway.xml.answer import fault, key_answer, response
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +72,7 @@ def _build(draft: Draft, key: MessageKey, port: OpenInbound) -> NewResponse:
             details = failed.failure.problems if respond.details else ()
             content = fault(*common, failed.fault_code, failed.fault_text, details=details, **echoed)
         case Reply(keys_only=True) as reply:
-            content = response(*common, [build_keys(reply.entity_keys)], **echoed)
+            content = key_answer(*common, reply.entity_keys, **echoed)
         case Reply() as reply:
             content = response(*common, reply.parts, **echoed)
     return NewResponse(

@@ -16,7 +16,7 @@ from gateway.domain.ids import format_message_id
 from gateway.domain.namespaces import ENTITY_KEY, ENTITY_KEY_LIST, FAULT, Scheme, in_scheme, scheme_of
 from gateway.domain.problem import Problem
 from gateway.domain.text import clean
-from gateway.xml.keys import KEY_LIST, EntityKey, plain_keys
+from gateway.xml.keys import KEY_LIST, plain_keys
 from gateway.xml.normalise import rewrite_scheme
 
 LANGUAGE = "en-us"
@@ -50,6 +50,34 @@ def response(
         action,
         request_message_id,
         [_part(part, scheme) for part in parts],
+        conversation_id=conversation_id,
+        company=company,
+        partition_key=partition_key,
+        logon_as_user=logon_as_user,
+        encoding=encoding,
+    )
+
+
+def key_answer(
+    envelope_namespace: str,
+    message_id: UUID,
+    action: str,
+    request_message_id: str,
+    keys: Sequence[Sequence[tuple[str, str]]],
+    *,
+    conversation_id: str | None = None,
+    company: str | None = None,
+    partition_key: str | None = None,
+    logon_as_user: str | None = None,
+    encoding: str = "UTF-8",
+) -> bytes:
+    """Return what `response` returns for an EntityKeyList of *keys*, without building its tree."""
+    return _envelope(
+        envelope_namespace,
+        message_id,
+        action,
+        request_message_id,
+        [_key_list(keys, scheme_of(envelope_namespace))],
         conversation_id=conversation_id,
         company=company,
         partition_key=partition_key,
@@ -144,7 +172,7 @@ def _part(part: etree._Element, scheme: Scheme) -> str:
     return f"      {text}\n"
 
 
-def _key_list(keys: Sequence[EntityKey], scheme: Scheme) -> str:
+def _key_list(keys: Sequence[Sequence[tuple[str, str]]], scheme: Scheme) -> str:
     namespace = in_scheme(ENTITY_KEY_LIST, scheme)
     if not keys:
         return f'      <EntityKeyList xmlns="{namespace}"/>\n'

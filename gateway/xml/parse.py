@@ -131,27 +131,20 @@ def document_parser(
     return parser
 
 
-def parse_checked(content: bytes) -> etree._Element:
-    """Parse bytes of our own store, in this process.
+def parse_checked(content: bytes, parser: etree.XMLParser | None = None) -> etree._Element:
+    """Parse bytes of our own store, in this process; whoever parses many gives a *parser* of `document_parser`.
 
     Raises: MalformedMessage when they are not well-formed or carry a DOCTYPE.
     """
-    probe = root_parser()
+    parser = document_parser() if parser is None else parser
     try:
-        probe.feed(content)
-        probe.close()
-    except RootFound:
-        pass
-    except DoctypeFound:
-        text = "The document has a DOCTYPE; remove it, it is never accepted."
-        raise MalformedMessage(text, code="dtd.forbidden") from None
-    except etree.XMLSyntaxError as error:
-        raise _malformed(error, probe.feed_error_log) from error
-    parser = document_parser()
-    try:
-        return etree.fromstring(content, parser)
+        root = etree.fromstring(content, parser)
     except etree.XMLSyntaxError as error:
         raise _malformed(error, parser.error_log) from error
+    if root.getroottree().docinfo.internalDTD is not None:
+        text = "The document has a DOCTYPE; remove it, it is never accepted."
+        raise MalformedMessage(text, code="dtd.forbidden")
+    return root
 
 
 def _malformed(error: etree.XMLSyntaxError, log: Iterable[LogEntry]) -> MalformedMessage:

@@ -12,15 +12,15 @@ import asyncpg
 from lxml import etree
 
 import schemas
+from adapters.file import kernel
 from gateway.domain.action import split_action
 from gateway.domain.envelope import FileEnd, FileHead, ReadEnvelope
-from gateway.domain.ids import format_message_id, parse_message_id
+from gateway.domain.ids import parse_message_id
 from gateway.services.entity_document import count_entities
-from gateway.xml.answer import response
+from gateway.xml.answer import key_answer
 from gateway.xml.catalog import Catalog
-from gateway.xml.keys import build_keys
 from gateway.xml.limits import ReadRules
-from gateway.xml.parse import parse_checked
+from gateway.xml.parse import document_parser, parse_checked
 from gateway.xml.stream import read_envelopes
 from gateway.xml.verdict import Checker
 
@@ -56,7 +56,7 @@ async def bare_loop(url: str, files: list[Path], outbound: Path) -> int:
 
 async def _answer(connection: asyncpg.Connection, chunk: list[ReadEnvelope], staging: Path, outbound: Path) -> int:
     messages, documents, entities, answers = [], [], [], []
-    claim = uuid4()
+    claim, parser = uuid4(), document_parser()
     numbers = await connection.fetchval(
         "SELECT array_agg(nextval('message_key')) FROM generate_series(1, $1::int)", 2 * len(chunk)
     )
@@ -70,7 +70,7 @@ async def _answer(connection: asyncpg.Connection, chunk: list[ReadEnvelope], sta
         action = split_action(header.action)
         guid = parse_message_id(header.message_id)
         assert action is not None and guid is not None
-        order = parse_checked(read.content).find(".//{*}SalesTable")
+        order = parse_checked(read.content, parser).find(".//{*}SalesTable")
         assert order is not None
         count_entities(order)
         sales_id = f"SO-{records[2 * index]}"
@@ -79,10 +79,7 @@ async def _answer(connection: asyncpg.Connection, chunk: list[ReadEnvelope], sta
             etree.tostring(order, encoding="utf-8", with_tail=False), key,
         ))  # fmt: skip
         answer_id = uuid4()
-        content = response(
-            read.namespace, answer_id, header.action, header.message_id or format_message_id(guid),
-            [build_keys([(("SalesId", sales_id),)])],
-        )  # fmt: skip
+        content = key_answer(read.namespace, answer_id, header.action, header.message_id, [[("SalesId", sales_id)]])
         name = f"bare.{read.position:06}.{answer_id}.xml"
         messages.append((key, "in", "bare", claim, read.position, guid, read.namespace, header.action, action.service,
                          action.operation, list(read.parts), len(read.content), None, None))  # fmt: skip
@@ -107,13 +104,22 @@ async def _answer(connection: asyncpg.Connection, chunk: list[ReadEnvelope], sta
     return len(answers)
 
 
+def _sync_file_system(folder: Path) -> None:
+    """Flush what was written as one group, as the file adapter does."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        kernel.sync_file_system(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _write(answers: list[tuple[str, bytes]], staging: Path, outbound: Path) -> None:
     """Stage, flush, publish: what a careful writer of files cannot leave out."""
     for name, content in answers:
         descriptor = os.open(staging / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o640)
         os.write(descriptor, content)
         os.close(descriptor)
-    os.sync()
+    _sync_file_system(staging)
     for name, _ in answers:
         (staging / name).rename(outbound / name)
     for folder in (staging, outbound):

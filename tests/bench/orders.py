@@ -18,7 +18,7 @@ def envelope(number: int, lines: int = 1) -> str:
     )
     return (
         f'<Envelope xmlns="{_MESSAGE}">\n  <Header>\n'
-        f'    <MessageId>{{{str(UUID(int=number + 1)).upper()}}}</MessageId>\n'
+        f"    <MessageId>{{{str(UUID(int=number + 1)).upper()}}}</MessageId>\n"
         f"    <Action>{_ACTION}</Action>\n  </Header>\n  <Body>\n    <MessageParts>\n"
         f'      <SalesOrder xmlns="{_ORDER}">\n        <SalesTable class="entity">\n'
         f"          <CustAccount>{100000 + number % 1000}</CustAccount>\n"
