@@ -10,6 +10,8 @@ from lxml import etree
 from tests.documents import batch, envelope, guid, single
 from tests.site import Site
 
+PAUSE_SECONDS = 0.004
+
 
 @dataclass
 class Partner:
@@ -17,13 +19,16 @@ class Partner:
 
     site: Site
     port: str = "orders"
-    seed: int = 1
+    seed: object = 1
     submitted: list[str] = field(default_factory=list)
     answered: dict[str, list[str]] = field(default_factory=dict)
+    values: dict[str, str] = field(default_factory=dict)
+    """The key that each answered request got."""
     partial: list[str] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._random = Random(self.seed)
+        self._random = Random(str(self.seed))
         self._taken = self.site.folder / f"{self.port}-taken"
         self._taken.mkdir(exist_ok=True)
         self._stop = threading.Event()
@@ -38,31 +43,36 @@ class Partner:
         self._stop.set()
         self._thread.join()
 
-    def drop(self, files: int, *, most: int = 6) -> None:
+    def new_ids(self, count: int) -> list[str]:
+        """Return new request ids, which count as submitted from now on."""
+        ids = [guid(len(self.submitted) + n + 1) for n in range(count)]
+        self.submitted += ids
+        return ids
+
+    def drop(self, files: int, *, most: int = 6, suffix: str = "") -> None:
         """Drop *files* files: single envelopes and batches of up to *most* requests, every id new."""
         for _ in range(files):
             self._files += 1
-            count = self._random.randint(1, most)
-            ids = [guid(len(self.submitted) + n + 1) for n in range(count)]
-            self.submitted += ids
+            ids = self.new_ids(self._random.randint(1, most))
             members = [envelope(message_id=one) for one in ids]
-            content = single(members[0]) if count == 1 else batch(members)
-            self.site.drop(f"file_{self._files:06}.xml", content, self.port)
+            content = single(members[0]) if len(ids) == 1 else batch(members)
+            self.site.drop(f"file_{self._files:06}{suffix}.xml", content, self.port)
 
     def _take_away(self) -> None:
         outbound = self.site.outbound(self.port)
         while not self._stop.is_set():
             if not self._take_once(outbound):
-                self._stop.wait(0.002)
+                self._stop.wait(PAUSE_SECONDS)
         self._take_once(outbound)
 
     def _take_once(self, outbound: Path) -> bool:
         found = False
         for path in list(outbound.iterdir()):
             found = True
-            target = self._taken / f"{len(list(self.answered))}-{path.name}"
+            target = self._taken / path.name
             content = path.read_bytes()
             path.rename(target)
+            target.unlink()
             try:
                 root = etree.fromstring(content)
             except etree.XMLSyntaxError:
@@ -70,7 +80,11 @@ class Partner:
                 continue
             request = str(root.findtext("{*}Header/{*}RequestMessageId"))
             self.answered.setdefault(request, []).append(str(root.findtext("{*}Header/{*}MessageId")))
-            target.unlink()
+            value = root.findtext(".//{*}Value")
+            if value is None:
+                self.faults.append(f"{request}: {root.findtext('.//{*}Code')}: {root.findtext('.//{*}Text')}")
+            else:
+                self.values[request] = value
         return found
 
     @property
@@ -85,10 +99,11 @@ class Partner:
             "twice": sum(len(ids) > 1 for ids in self.answered.values()),
             "phantom": len(set(self.answered) - set(self.submitted)),
             "partial": len(self.partial),
+            "faults": len(self.faults),
         }
 
 
-NOTHING = {"lost": 0, "twice": 0, "phantom": 0, "partial": 0}
+NOTHING = {"lost": 0, "twice": 0, "phantom": 0, "partial": 0, "faults": 0}
 
 
 def left_behind(site: Site, port: str = "orders") -> dict[str, list[str]]:
@@ -99,6 +114,6 @@ def left_behind(site: Site, port: str = "orders") -> dict[str, list[str]]:
         "staging": site.data / "staging" / port,
         "outbound": site.outbound(port),
     }
-    names = {name: sorted(p.name for p in folder.iterdir()) for name, folder in folders.items()}
-    names["staging"] = [name for name in names["staging"] if not name.startswith(".")]  # the marker of the folder
+    names = {name: sorted(p.name for p in folder.iterdir()) for name, folder in folders.items() if folder.is_dir()}
+    names["staging"] = [name for name in names.get("staging", []) if not name.startswith(".")]  # the folder's marker
     return {name: found for name, found in names.items() if found}

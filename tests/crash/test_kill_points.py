@@ -1,64 +1,171 @@
-"""Promise: a process that dies at any named point loses nothing and repeats nothing; also when it dies again at once."""
+"""P2: a process that dies at any named point loses nothing and repeats nothing; nor when it dies again in recovery.
+
+Deaths come in chains: each life finds what the one before left, gets new files, and dies at the next point.
+"""
+
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Any
 
 import pytest
 
 from adapters.file.fsops import FAULT_POINTS as FILE_POINTS
 from gateway.domain.faultpoints import KILLED_STATUS
 from gateway.stages.faultpoints import FAULT_POINTS as STAGE_POINTS
-from tests.crash.partner import NOTHING, Partner, left_behind
-from tests.site import Site, until
+from tests.crash.partner import Partner, left_behind
+from tests.crash.proof import drained, everything_happened_once
+from tests.crash.site import CrashSite
+from tests.site import until
 
-NEVER_ON_THE_WAY = {
-    "claim.put_back",  # only when a file changes hands in the middle of the claim
-    "claim.name_kept",  # only for names too long to be part of the work name
-    "claim.unmark", "claim.unmarked",  # only with done markers
-    "settle.reason", "settle.reason_written",  # only for refused files
-    "settle.unlink", "settle.unlinked",  # only when files are deleted after the intake
-    "stage.unlink", "stage.unlinked",  # only after a failed write
-}  # fmt: skip
-POINTS = [point for point in (*FILE_POINTS, *STAGE_POINTS) if point not in NEVER_ON_THE_WAY]
+LONG_NAME = "_" + "x" * 220
+FILES = 12
 
 
-async def drained(site: Site, partner: Partner) -> None:
-    """Wait until everything is answered and the queue is empty."""
+@dataclass(frozen=True, kw_only=True)
+class Death:
+    """Where to die; `first` is trouble that leads there, `few` that only a small group of responses does."""
 
-    async def empty() -> bool:
-        if not partner.complete:
-            return False
-        (row,) = await site.query("SELECT (SELECT count(*) FROM queue) + (SELECT count(*) FROM lease) AS left")
-        return bool(row["left"] == 0) and not left_behind(site)
+    point: str
+    first: str = ""
+    few: bool = False
 
-    await until(empty, "everything is answered", tell=site.tail)
-
-
-async def effects(site: Site) -> int:
-    (row,) = await site.query("SELECT count(*) AS orders, count(DISTINCT key) AS keys FROM entity")
-    assert row["orders"] == row["keys"]
-    return int(row["orders"])
+    @property
+    def faults(self) -> str:
+        return f"{self.first}{self.point}:1:kill"
 
 
-@pytest.mark.parametrize("point", POINTS)
-async def test_death_at_a_named_point_loses_and_repeats_nothing(site: Site, point: str) -> None:
-    site.add_port(process={"mode": "parallel"})
+@dataclass(frozen=True, kw_only=True)
+class Port:
+    """A kind of port, what its partner drops beside the usual, and the deaths on its way."""
+
+    options: dict[str, Any]
+    deaths: tuple[Death, ...]
+    suffix: str = ""
+    broken: bool = False
+
+
+TROUBLE = {
+    "claim.put_back": "claim.inbound.flush:1:eio,claim.inbound.flush:3:eio,",  # the first may be of the recovery
+    "stage.unlink": "stage.syncfs:1:eio,stage.fsync:1+:eio,",
+    "stage.unlinked": "stage.syncfs:1:eio,stage.fsync:1+:eio,",
+}
+ODD = {"claim.name_kept", "claim.unmark", "claim.unmarked", "settle.reason", "settle.reason_written", "settle.unlink",
+       "settle.unlinked"}  # fmt: skip
+ALL = [Death(point=one, first=TROUBLE.get(one, ""), few=one.startswith("stage.fsync")) for one in
+       (*FILE_POINTS, *STAGE_POINTS)]  # fmt: skip
+USUAL = Port(options={"process": {"mode": "parallel"}}, deaths=tuple(one for one in ALL if one.point not in ODD))
+IN_ORDER = replace(USUAL, options={"process": {"mode": "sequential"}})
+MARKED = Port(
+    options={"receive": {"done_marker": True, "after": "delete"}},
+    deaths=tuple(one for one in ALL if one.point in ODD),
+    suffix=LONG_NAME,
+    broken=True,
+)
+
+
+@dataclass
+class Chain:
+    """One installation that dies again and again."""
+
+    site: CrashSite
+    partner: Partner
+    port: Port
+    refused: list[str] = field(default_factory=list)
+
+    async def die(self, death: Death, build: str = "") -> None:
+        """Start with new files and die at the point; what does not lead there at once gets more files."""
+        self.drop(FILES if not death.few else 1)
+        if death.point == "settle.folder_made":
+            self.forget_today()
+        life = self.site.launch(faults=death.faults, build=build)
+        for _ in range(5):
+            if await self.ended_or_idle(life):
+                break
+            self.drop(1 if death.few else FILES)
+        assert life.returncode == KILLED_STATUS, f"{death.point} was not reached\n{self.site.tail()}"
+
+    async def ended_or_idle(self, life: Any) -> bool:
+        async def over() -> bool:
+            done = self.partner.complete and not left_behind(self.site)
+            return life.returncode is not None or done
+
+        await until(over, "it dies or has nothing to do", tell=self.site.tail)
+        return life.returncode is not None
+
+    def drop(self, files: int) -> None:
+        before = set(self.site.inbound().iterdir())
+        self.partner.drop(files, most=6 if files > 1 else 1, suffix=self.port.suffix)
+        if self.port.broken:
+            name = f"broken_{len(self.refused):03}.xml"
+            self.refused.append(name)
+            self.site.drop(name, b"<Batch>")
+        if self.port.options.get("receive", {}).get("done_marker"):
+            for path in set(self.site.inbound().iterdir()) - before:
+                path.with_name(marker_of(path.name)).touch()
+
+    def forget_today(self) -> None:
+        """Take the archive of the day away, so that it has to be made again."""
+        archive = self.site.data / "archive" / "orders"
+        if archive.is_dir():
+            for day in archive.iterdir():
+                day.rename(self.site.folder / f"{day.name}-{len(list(self.site.folder.iterdir()))}")
+
+    async def conclude(self, build: str = "") -> None:
+        """Live on, answer everything, and have done everything once."""
+        await self.site.run(build=build)
+        await drained(self.site, self.partner)
+        await everything_happened_once(self.site, self.partner)
+        errors = self.site.data / "error" / "orders"
+        kept = sorted(path.name.split("~", 1)[1] for path in errors.iterdir() if path.suffix == ".xml")
+        assert kept == self.refused
+        assert len([path for path in errors.iterdir() if path.suffix == ".txt"]) == len(kept)
+        assert await self.site.stop() == 0
+
+
+def marker_of(name: str) -> str:
+    return f"{name}.done"
+
+
+async def chain_of_deaths(site: CrashSite, port: Port, deaths: list[Death], build: str = "") -> None:
+    site.add_port(**port.options)
     with Partner(site) as partner:
-        partner.drop(20)
-        await site.start(faults=f"{point}:1:kill")
-        if await ends_or_finishes(site, partner):
-            assert site.process is not None and site.process.returncode == KILLED_STATUS
-            await site.start()
-        await drained(site, partner)
-    assert partner.verdict() == NOTHING
-    assert await effects(site) == len(partner.submitted)
-    assert await site.stop() == 0
+        chain = Chain(site, partner, port)
+        for death in deaths:
+            await chain.die(death, build)
+        await chain.conclude(build)
 
 
-async def ends_or_finishes(site: Site, partner: Partner) -> bool:
-    """Wait until the process died at its point (True) or did all its work without reaching it (False)."""
+@pytest.mark.parametrize(
+    ("port", "part"),
+    [(USUAL, 0), (USUAL, 1), (IN_ORDER, 0), (IN_ORDER, 1), (MARKED, None)],
+    ids=["parallel-1", "parallel-2", "sequential-1", "sequential-2", "marked"],
+)
+async def test_every_point_survives_a_death_during_the_recovery_from_another(
+    crash_site: CrashSite, chance: Random, port: Port, part: int | None
+) -> None:
+    """Parallel and sequential ports share the points: each dies at every other one, in an order of chance."""
+    deaths = list(port.deaths if part is None else port.deaths[part::2])
+    chance.shuffle(deaths)
+    if port is IN_ORDER:
+        deaths = deaths[: len(deaths) // 2]
+    await chain_of_deaths(crash_site, port, deaths)
 
-    async def over() -> bool:
-        assert site.process is not None
-        return site.process.returncode is not None or partner.complete
 
-    await until(over, "the process dies or finishes", tell=site.tail)
-    assert site.process is not None
-    return site.process.returncode is not None
+@pytest.mark.full
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("port", [USUAL, MARKED], ids=["parallel", "marked"])
+async def test_every_ordered_pair_of_deaths(crash_site: CrashSite, port: Port) -> None:
+    """One chain in which every point follows every other once."""
+    await chain_of_deaths(crash_site, port, every_pair(port.deaths))
+
+
+def every_pair(deaths: tuple[Death, ...]) -> list[Death]:
+    """Return a walk that takes each ordered pair once: a round through a graph with all edges (Hierholzer)."""
+    left = {death: list(deaths) for death in deaths}
+    path, walk = [deaths[0]], list[Death]()
+    while path:
+        if left[path[-1]]:
+            path.append(left[path[-1]].pop())
+        else:
+            walk.append(path.pop())
+    return walk[::-1]

@@ -1,0 +1,37 @@
+"""The nursery of the run, and sites whose gateways are born in it."""
+
+import os
+from collections.abc import AsyncIterator, Iterator
+from random import Random
+
+import pytest
+
+from tests.crash.nursery import Nursery
+from tests.crash.site import CrashSite
+from tests.site import Site
+
+
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """A process that bears gateways; all of them end with it."""
+    nursery = Nursery()
+    try:
+        yield nursery
+    finally:
+        nursery.close()
+
+
+@pytest.fixture
+async def crash_site(site: Site, nursery: Nursery) -> AsyncIterator[CrashSite]:
+    """A gateway to be killed, on a fresh database of the run's server."""
+    crash_site = CrashSite(site, nursery)
+    yield crash_site
+    await crash_site.close()
+
+
+@pytest.fixture
+def chance() -> Random:
+    """Randomness of a test; its seed is printed, GATEWAY_TEST_SEED repeats it."""
+    seed = os.environ.get("GATEWAY_TEST_SEED") or str(int.from_bytes(os.urandom(4)))
+    print(f"repeat with GATEWAY_TEST_SEED={seed}")
+    return Random(seed)

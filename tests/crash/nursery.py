@@ -1,0 +1,185 @@
+"""Bears gateways by fork: a process that has imported everything once, so that a life takes a fraction of a second.
+
+Run as `python -m tests.crash.nursery`. Each line on standard input is a `Birth` as JSON; each line on standard
+output tells the process id of a child that began, or that ended and how. A child is the real `gateway run` from
+its first statement on, in a session of its own, and dies with the nursery.
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import os
+import random
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gateway.cli.main import main
+from gateway.domain.faultpoints import switched_on
+from tests.crash import bad_builds
+
+ROOT = Path(__file__).resolve().parents[2]
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Birth:
+    """What a child is to be: *build* names one of the bad builds or of the worlds, `pauses` where it waits."""
+
+    config: str
+    log: str
+    faults: str = ""
+    build: str = ""
+    pauses: Mapping[str, str] = field(default_factory=dict)
+
+
+class Child:
+    """A gateway that was born; looks like a process of asyncio."""
+
+    def __init__(self, pid: int, ended: "Future[int]") -> None:
+        self.pid = pid
+        self._ended = ended
+
+    @property
+    def returncode(self) -> int | None:
+        return self._ended.result() if self._ended.done() else None
+
+    def send_signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    async def wait(self) -> int:
+        return await asyncio.wrap_future(self._ended)
+
+
+class Nursery:
+    """The test's side."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.crash.nursery"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True, bufsize=1,
+        )  # fmt: skip
+        self._born: list[Future[Child]] = []
+        self._ended: dict[int, Future[int]] = {}
+        self._reader = threading.Thread(target=self._listen, name="nursery", daemon=True)
+        self._reader.start()
+
+    def bear(self, birth: Birth) -> Child:
+        """Fork a gateway; returns as soon as it exists."""
+        born: Future[Child] = Future()
+        self._born.append(born)
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(asdict(birth)) + "\n")
+        return born.result(60)
+
+    def close(self) -> None:
+        """End the nursery, and with it every child."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join()
+        self._process.stdout.close()
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            told: dict[str, Any] = json.loads(line)
+            pid = told["pid"]
+            if told["what"] == "born":
+                self._ended[pid] = Future()
+                self._born.pop(0).set_result(Child(pid, self._ended[pid]))
+            else:
+                self._ended.pop(pid).set_result(told["status"])
+
+
+def _serve() -> Birth | None:
+    """Bear children until standard input closes; returns in each child, and in the nursery at its end (None)."""
+    woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(wake)
+    children: set[int] = set()
+    buffer = b""
+    while True:
+        ready, _, _ = select.select([0, woken], [], [])
+        if woken in ready:
+            os.read(woken, 1000)
+            _bury(children)
+        if 0 not in ready:
+            continue
+        data = os.read(0, 65536)
+        if not data:
+            break
+        *lines, buffer = (buffer + data).split(b"\n")
+        for line in lines:
+            pid = os.fork()
+            if pid == 0:
+                os.close(woken)
+                os.close(wake)
+                return Birth(**json.loads(line))
+            children.add(pid)
+            _tell(what="born", pid=pid)
+    for pid in children:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)
+    return None
+
+
+def _bury(children: set[int]) -> None:
+    while children:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        if pid == 0:
+            return
+        children.discard(pid)
+        _tell(what="ended", pid=pid, status=os.waitstatus_to_exitcode(status))
+
+
+def _tell(**facts: object) -> None:
+    os.write(1, json.dumps(facts).encode() + b"\n")
+
+
+def _become(birth: Birth) -> None:
+    """Turn this fork into `gateway run`; ends as that does."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    log = os.open(birth.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    for source, target in ((nothing, 0), (log, 1), (log, 2)):
+        os.dup2(source, target)
+    random.seed()
+    bad_builds.apply(birth.build)
+    paused: set[str] = set()
+
+    def pause(point: str) -> None:
+        """Wait at a point, the first time, until the test says go on."""
+        if point in birth.pauses and point not in paused:
+            paused.add(point)
+            signs = Path(birth.pauses[point])
+            (signs / f"{point}.here").touch()
+            while not (signs / f"{point}.go").exists():
+                time.sleep(0.002)
+
+    sys.argv = ["gateway", "run", "--config", birth.config]
+    with switched_on(birth.faults, observer=pause if birth.pauses else None):
+        main()
+
+
+if __name__ == "__main__":
+    found = _serve()
+    if found is not None:
+        _become(found)

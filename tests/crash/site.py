@@ -1,0 +1,52 @@
+"""A site whose gateway is born in the nursery: quick to start, easy to break."""
+
+from collections.abc import Mapping
+from signal import SIGKILL
+from typing import Any
+
+from tests.crash.nursery import Birth, Child, Nursery
+from tests.site import Site, until
+
+
+class CrashSite(Site):
+    """As `Site`, with one reader process and short sweeps, so that a life takes a fraction of a second."""
+
+    process: Child | None  # type: ignore[assignment]
+
+    def __init__(self, site: Site, nursery: Nursery) -> None:
+        super().__init__(site.folder, site.store)
+        self._nursery = nursery
+        self._log_start = 0
+        self.extra = {"workers": {"xml": 1}}
+
+    def launch(self, *, faults: str = "", build: str = "", pauses: Mapping[str, str] | None = None) -> Child:
+        """Start the gateway and return at once."""
+        self.write_config()
+        self._log_start = self.log_file.stat().st_size if self.log_file.exists() else 0
+        self.process = self._nursery.bear(
+            Birth(config=str(self.config), log=str(self.log_file), faults=faults, build=build, pauses=pauses or {})
+        )
+        return self.process
+
+    async def run(self, *, faults: str = "", build: str = "", pauses: Mapping[str, str] | None = None) -> Child:
+        """Start the gateway and return when it says that it runs, or has ended."""
+        process = self.launch(faults=faults, build=build, pauses=pauses)
+
+        async def started() -> bool:
+            return process.returncode is not None or self.told("gateway.started")
+
+        await until(started, "the gateway starts", seconds=90, tell=self.tail)
+        assert process.returncode is None or faults, f"it ended with {process.returncode}\n{self.tail()}"
+        return process
+
+    def happened(self, name: str) -> list[dict[str, Any]]:
+        """Return the events of that name that the present or last process told."""
+        return [event for event in self.events(self._log_start) if event.get("event") == name]
+
+    def told(self, name: str) -> bool:
+        """Tell whether the present or last process told of an event of that name."""
+        return bool(self.log_file.exists() and self.happened(name))
+
+    async def kill(self) -> None:
+        """End the process at once, as a crash does."""
+        await self.stop(SIGKILL)
