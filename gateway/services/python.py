@@ -3,7 +3,9 @@
 import asyncio
 import importlib
 import inspect
-from collections.abc import Awaitable, Callable
+import traceback
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 from gateway.contracts.service import Reply, Request, ServiceContext
@@ -22,23 +24,42 @@ class HandlerNotFound(GatewayError):
 def load_handler(reference: str) -> Handler:
     """Import `module:object`; a class is instantiated once, without arguments, and must be callable.
 
-    Raises: HandlerNotFound saying which part is missing.
+    Raises: HandlerNotFound saying which part is missing, or what the imported code raised and where.
     """
     module_name, _, attribute = reference.partition(":")
-    try:
+    with _strange_code(f"The handler '{reference}' cannot be imported"):
         target: Any = importlib.import_module(module_name)
-    except ImportError as error:
-        raise HandlerNotFound(f"The handler '{reference}' cannot be imported: {error}.") from error
     for part in attribute.split("."):
         if not hasattr(target, part):
             raise HandlerNotFound(f"The handler '{reference}' does not exist: '{module_name}' has no '{attribute}'.")
         target = getattr(target, part)
     if inspect.isclass(target):
-        target = target()
+        with _strange_code(f"The handler '{reference}' cannot be made"):
+            target = target()
     if not callable(target):
         raise HandlerNotFound(f"The handler '{reference}' is not a function or a class with __call__.")
     handler: Handler = target
     return handler
+
+
+@contextmanager
+def _strange_code(what: str) -> Iterator[None]:
+    """Turn whatever the user's code raises into one line: type, text, file and line."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:  # a module may end in anything, even in exit()
+        said = " ".join((error.msg if isinstance(error, SyntaxError) else str(error)).split())
+        text = f"{type(error).__name__}: {said}" if said else type(error).__name__
+        raise HandlerNotFound(f"{what}: {text}{_place_of(error)}.") from error
+
+
+def _place_of(error: BaseException) -> str:
+    """Say in which line of which file it was raised; empty when that is in none of the user's."""
+    if isinstance(error, SyntaxError):
+        return f" ({error.filename}, line {error.lineno})" if error.filename else ""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")]
+    inside = [frame for frame in frames if frame.filename not in (__file__, importlib.__file__)]
+    return f" ({inside[-1].filename}, line {inside[-1].lineno})" if inside else ""
 
 
 class PythonOperation:
