@@ -12,6 +12,7 @@ from gateway.domain.ids import SetKey, parse_message_id
 from gateway.domain.lane import lane_of
 from gateway.domain.message import NewMessage
 from gateway.stages.port import OpenInbound
+from gateway.store.slices import map_sliced
 
 _LONGEST_ACTION = 1000
 
@@ -27,11 +28,11 @@ def submitter_of(claim: Claim, port: OpenInbound, settings: Settings) -> str | N
     return mapped or claim.owner or port.settings.security.default_user
 
 
-def new_messages(
+async def new_messages(
     envelopes: Sequence[ReadEnvelope], head: FileHead, set_key: SetKey | None, port: OpenInbound
 ) -> list[NewMessage]:
     """Return the messages of a piece of a file, in document order."""
-    return [_new_message(envelope, head, set_key, port) for envelope in envelopes]
+    return await map_sliced(lambda envelope: _new_message(envelope, head, set_key, port), envelopes)
 
 
 def _new_message(envelope: ReadEnvelope, head: FileHead, set_key: SetKey | None, port: OpenInbound) -> NewMessage:

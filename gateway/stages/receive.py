@@ -157,7 +157,7 @@ class ReceiveStage:
                     seen.add(file.head.batch_id)
                 set_key = await _begin_set(ingesting, file.head)
                 submitter = submitter_of(file.claim, port, self._ports.settings)
-                new = new_messages(file.envelopes, file.head, set_key, port)
+                new = await new_messages(file.envelopes, file.head, set_key, port)
                 await ingesting.add_messages(port.name, file.claim.id, submitter, set_key, port.policy, new)
                 warnings = [
                     *set_warnings(new, file.head),
@@ -205,7 +205,7 @@ class ReceiveStage:
                         messages = piece.envelopes
                     case _:
                         assert head is not None
-                        new = new_messages(piece, head, set_key, port)
+                        new = await new_messages(piece, head, set_key, port)
                         if not warnings:
                             warnings += set_warnings(new, head)
                         await ingesting.add_messages(port.name, claim.id, submitter, set_key, port.policy, new)

@@ -16,6 +16,7 @@ from gateway.domain.states import Direction, Policy, Reason, Status
 from gateway.store.exceptions import Entry, insert_exceptions
 from gateway.store.leases import drop_lease, free_lanes, take_lease
 from gateway.store.open import Store
+from gateway.store.slices import map_sliced
 
 _LANES_PER_CLAIM = 50
 
@@ -54,7 +55,7 @@ async def claim_inbound(store: Store, incarnation: int, port: PortName, limit: i
             await drop_lease(store, connection, fence)
             return None
         rows = await connection.fetch(store.queries.read_claimed, fence)
-    return Claimed(fence=fence, items=[_work(row) for row in rows])
+    return Claimed(fence=fence, items=await map_sliced(_work, rows))
 
 
 async def take_response_keys(store: Store, connection: Connection, count: int) -> list[MessageKey]:

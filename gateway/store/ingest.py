@@ -1,5 +1,6 @@
 """Put files into the store: one transaction, visible at once or not at all."""
 
+import asyncio
 import json
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
@@ -17,8 +18,9 @@ from gateway.domain.problem import Problem
 from gateway.domain.states import Direction, Policy, Reason, Status
 from gateway.store.exceptions import Entry, insert_exceptions
 from gateway.store.open import Store
+from gateway.store.slices import SLICE
 
-_FLUSH_ROWS = 1000
+_FLUSH_ROWS = 500
 _FLUSH_BYTES = 4_000_000
 
 _MESSAGE_COLUMNS = (
@@ -40,7 +42,7 @@ class Ingestion:
 
     Messages of a file may be added before the file itself is known to be good; nothing is visible before the
     transaction commits, and a file that turns out bad rolls all of it back. Memory stays bounded: rows are
-    copied into the tables whenever a thousand, or four megabytes, have come together.
+    copied into the tables whenever five hundred, or four megabytes, have come together.
     """
 
     def __init__(self, store: Store, connection: Connection) -> None:
@@ -94,6 +96,8 @@ class Ingestion:
             if message.lane is not None:
                 self._lanes.setdefault((port, message.lane), key)
             self._bytes += len(message.content)
+            if len(self._messages) % SLICE == 0:
+                await asyncio.sleep(0)
             if len(self._messages) >= _FLUSH_ROWS or self._bytes >= _FLUSH_BYTES:
                 await self._copy()
 

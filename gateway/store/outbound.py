@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from asyncpg import Record
+
 from gateway.domain.ids import Fence, MessageKey, PortName
 from gateway.domain.message import Claimed, Sending
 from gateway.store.exceptions import Entry, insert_exceptions
 from gateway.store.leases import drop_lease, hold_lease, take_lease
 from gateway.store.open import Store
+from gateway.store.slices import map_sliced
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,13 +36,14 @@ async def claim_outbound(store: Store, incarnation: int, port: PortName, limit: 
             await drop_lease(store, connection, fence)
             return None
         rows = await connection.fetch(store.queries.read_sending, fence)
-    return Claimed(
-        fence=fence,
-        items=[
-            Sending(key=MessageKey(key), port=PortName(name), file_name=file_name, is_fault=is_fault, attempts=attempts,
-                    staged_name=staged_name, content=content)
-            for key, name, file_name, is_fault, attempts, staged_name, content in (row.values() for row in rows)
-        ],
+    return Claimed(fence=fence, items=await map_sliced(_sending, rows))
+
+
+def _sending(row: Record) -> Sending:
+    key, port, file_name, is_fault, attempts, staged_name, content = row.values()
+    return Sending(
+        key=MessageKey(key), port=PortName(port), file_name=file_name, is_fault=is_fault, attempts=attempts,
+        staged_name=staged_name, content=content,
     )  # fmt: skip
 
 

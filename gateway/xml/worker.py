@@ -24,7 +24,7 @@ from gateway.xml.stream import read_envelopes
 from gateway.xml.verdict import Checker
 
 FRAME_ENVELOPES = 200
-FRAME_BYTES = 500_000
+FRAME_BYTES = 150_000
 """How much the parent gets at once: it takes a frame apart in its event loop, which nothing may hold for long."""
 
 _KEPT_SCHEMAS = 8
