@@ -18,6 +18,10 @@ SALES_ORDER = "http://schemas.microsoft.com/dynamics/2008/01/documents/SalesOrde
 CREATE = "http://schemas.microsoft.com/dynamics/2008/01/services/SalesOrderService/create"
 XSI = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
 ACTION = f"<Action>{CREATE}</Action>"
+TRAP = "127.0.0.1:9"
+"""Where the inputs want to connect to; nothing may."""
+SECRET = "/etc/passwd"
+"""The file that the inputs want to read; nothing may."""
 
 Content = bytes | Iterable[bytes]
 
@@ -183,17 +187,17 @@ def _a(row: int, title: str, make: Callable[[], Content], *, of: int = 1) -> Cas
 
 def _doctypes() -> Iterator[Case]:
     code = "dtd.forbidden"
-    secret = "file:///etc/passwd"
+    secret = f"file://{SECRET}"
     cases: list[tuple[int, str, str]] = [
         (1, "harmless doctype", "<!DOCTYPE Batch>"),
         (2, "small internal entity", '<!DOCTYPE Batch [<!ENTITY e "x">]>'),
         (3, "entity from a file", f'<!DOCTYPE Batch [<!ENTITY e SYSTEM "{secret}">]>'),
         *(
-            (4, f"entity from {scheme}", f'<!DOCTYPE Batch [<!ENTITY e SYSTEM "{scheme}127.0.0.1:9/x">]>')
+            (4, f"entity from {scheme}", f'<!DOCTYPE Batch [<!ENTITY e SYSTEM "{scheme}{TRAP}/x">]>')
             for scheme in ("http://", "ftp://", "\\\\\\\\", "jar:http://", "expect://", "netdoc:///")
         ),
         (5, "external subset from a file", f'<!DOCTYPE Batch SYSTEM "{secret}">'),
-        (5, "external subset from http", '<!DOCTYPE Batch SYSTEM "http://127.0.0.1:9/x.dtd">'),
+        (5, "external subset from http", f'<!DOCTYPE Batch SYSTEM "http://{TRAP}/x.dtd">'),
         (6, "public id", '<!DOCTYPE Batch PUBLIC "-//W3C//DTD XHTML 1.0 Strict//EN" "x.dtd">'),
         (7, "parameter entity", f'<!DOCTYPE Batch [<!ENTITY % p SYSTEM "{secret}"> %p;]>'),
         (8, "billion laughs declared", laughs()),
@@ -230,11 +234,11 @@ def _doctypes() -> Iterator[Case]:
 
 
 def _references() -> Iterator[Case]:
-    include = f'<xi:include xmlns:xi="http://www.w3.org/2001/XInclude" href="file:///etc/passwd"/>{line()}'
+    include = f'<xi:include xmlns:xi="http://www.w3.org/2001/XInclude" href="file://{SECRET}"/>{line()}'
     yield _s(22, "xinclude of a file", order(include))
-    hint = f' {XSI} xsi:schemaLocation="{BATCH} http://127.0.0.1:9/x.xsd"'
+    hint = f' {XSI} xsi:schemaLocation="{BATCH} http://{TRAP}/x.xsd"'
     yield _a(23, "schema location on a good batch", _of(batch(envelope(), attributes=hint)))
-    foreign = f'<x xmlns="urn:x" {XSI} xsi:schemaLocation="urn:x http://127.0.0.1:9/x.xsd"/>'
+    foreign = f'<x xmlns="urn:x" {XSI} xsi:schemaLocation="urn:x http://{TRAP}/x.xsd"/>'
     yield _q(24, "foreign root with schema location", _of(foreign), "root.unknown")
     anything = f'<x {XSI} xmlns:xs="http://www.w3.org/2001/XMLSchema" xsi:type="xs:anyType"/>'
     yield _q(25, "undeclared root with a type", _of(anything), "root.unknown")
@@ -247,7 +251,7 @@ def _references() -> Iterator[Case]:
     nil = order().replace("<CustAccount>100002<", f'<CustAccount {XSI} xsi:nil="true"><')
     yield _s(27, "nil on a required field", nil)
     yield _a(28, "stylesheet instruction", _of(f'<?xml-stylesheet href="x.xsl" type="text/xsl"?>{_ONE}'))
-    yield _a(29, "xml:base elsewhere", _of(batch(envelope(), attributes=' xml:base="http://127.0.0.1:9/"')))
+    yield _a(29, "xml:base elsewhere", _of(batch(envelope(), attributes=f' xml:base="http://{TRAP}/"')))
 
 
 def _sizes() -> Iterator[Case]:

@@ -15,7 +15,7 @@ from gateway.domain.ids import is_message_id
 from gateway.domain.namespaces import ENVELOPE_NAMESPACES, XSI, canonical
 from gateway.domain.problem import Problem
 from gateway.xml.parse import MAX_TEXT, clean
-from gateway.xml.plain import plain_values
+from gateway.xml.plain import PlainFrames
 
 XML_SPACE = " \t\r\n"
 MAX_ID = 256
@@ -75,18 +75,25 @@ class Frame:
     problems: tuple[Problem, ...] = ()
 
 
-def read_frame(envelope: etree._Element, names: Names, content: bytes, *, strict: bool = False) -> Frame:
-    """Read the frame of an envelope; *content* is its serialised form (or empty), asked before the tree is.
+def read_frame(
+    envelope: etree._Element,
+    names: Names,
+    content: bytes = b"",
+    plain: PlainFrames | None = None,
+    *,
+    strict: bool = False,
+) -> Frame:
+    """Read the frame of an envelope; *content* is its serialised form, which *plain* is asked about first.
 
     Shape: problems carry the path from `/Envelope` but no place in the file; at most one per element.
     """
     problems: list[Problem] = []
-    plain = None if strict else plain_values(content, FIELDS, XML_SPACE)
-    if plain is not None:
+    usual = None if plain is None or strict else plain.values(content)
+    if usual is not None:
         parts = list(envelope[1][0])
         if len(parts) == 1 and not (_XSI_MARK in content and parts[0].get(XSI_TYPE) is not None):
-            _check_values(plain, problems)
-            return Frame(header=Header(**plain), parts=parts, problems=tuple(problems))
+            _check_values(usual, problems)
+            return Frame(header=Header(**usual), parts=parts, problems=tuple(problems))
     header, body = _header_and_body(envelope, names, problems)
     values: dict[str, str] = {}
     if header is not None:

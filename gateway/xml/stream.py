@@ -17,9 +17,10 @@ from gateway.domain.namespaces import ENVELOPE_NAMESPACES, Scheme, in_scheme
 from gateway.domain.problem import Problem
 from gateway.xml.encoding import PREFIX_BYTES, Encoding, detect
 from gateway.xml.ending import at_the_end, empty_file, incomplete
-from gateway.xml.header import XML_SPACE, XSI_TYPE, Names, read_frame, split_name
+from gateway.xml.header import FIELDS, XML_SPACE, XSI_TYPE, Names, read_frame, split_name
 from gateway.xml.limits import ReadRules
 from gateway.xml.parse import clean, line_of, pull_parser
+from gateway.xml.plain import PlainFrames
 from gateway.xml.root import RootElement, read_root
 from gateway.xml.sizes import measure
 from gateway.xml.source import CHUNK_BYTES, Source
@@ -78,6 +79,7 @@ class _Reading:
         self._explainer = explainer
         self._names = {names.envelope: names for names in _all_names()}
         self._crowded_tag = re.compile(rb'<[^<>"=]*(?:="[^<>"]*"[^<>"=]*){%d}' % (rules.max_attributes + 1))
+        self._plain = PlainFrames(FIELDS, XML_SPACE)
         self._position = 0
         self._root: etree._Element | None = None
         self._previous: etree._Element | None = None
@@ -162,7 +164,7 @@ class _Reading:
             self._check_attributes(content, element)
         if self._nested:
             problems.append(_nested_envelope())
-        frame = read_frame(element, names, content, strict=self._rules.strict_header)
+        frame = read_frame(element, names, content, self._plain, strict=self._rules.strict_header)
         problems.extend(frame.problems)
         body_problems = self._judge(frame.parts) if self._checker is not None and content else ()
         header_problems = self._placed(element, encoding, problems)

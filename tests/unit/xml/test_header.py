@@ -6,10 +6,12 @@ from hypothesis import strategies as st
 from lxml import etree
 
 from gateway.domain.envelope import Header
-from gateway.xml.header import FIELDS, Names, read_frame
+from gateway.domain.errors import MalformedMessage
+from gateway.xml.header import FIELDS, XML_SPACE, Names, read_frame
 from gateway.xml.limits import ReadRules
 from gateway.xml.parse import parse_checked
-from tests.hostile import ACTION, CREATE, MESSAGE, MESSAGE_2008, envelope, order, parts
+from gateway.xml.plain import PlainFrames
+from tests.hostile import ACTION, CREATE, MESSAGE, MESSAGE_2008, batch, envelope, order, parts
 from tests.unit.xml.reading import read
 
 GUID = "{722B196B-4ACB-4048-8ED3-36915A7DD269}"
@@ -164,13 +166,41 @@ _FRAME = st.builds(
 )
 
 
-@given(text=_FRAME)
-def test_short_way_and_tree_agree(text: str) -> None:
-    """`plain` reads bytes, `header` the tree; whatever the first accepts the second must see in the same way."""
-    element = parse_checked(text.encode())
-    names = Names.of(MESSAGE)
-    content = etree.tostring(element, encoding="utf-8", with_tail=False)
-    short, long = read_frame(element, names, content), read_frame(element, names, b"")
-    assert short.header == long.header
-    assert short.problems == long.problems
-    assert list(short.parts) == list(long.parts)
+@given(first=_FRAME, second=_FRAME, change=st.sampled_from([("ceu", "dat"), ("\n", "\n\t"), ("x", "y")]))
+def test_short_ways_and_tree_agree(first: str, second: str, change: tuple[str, str]) -> None:
+    """`plain` reads bytes, `header` the tree; whatever the first accepts the second must see in the same way.
+
+    The second and third envelope are met with the shape of an earlier one in mind.
+    """
+    names, plain = Names.of(MESSAGE), PlainFrames(FIELDS, XML_SPACE)
+    for text in (envelope(header=f"<Company>ceu</Company>{ACTION}"), first, second, first.replace(*change)):
+        try:
+            element = parse_checked(text.encode())
+        except MalformedMessage:
+            continue  # the change hit a name
+        if element.tag != names.envelope:
+            continue
+        content = etree.tostring(element, encoding="utf-8", with_tail=False)
+        short, long = read_frame(element, names, content, plain), read_frame(element, names)
+        assert short.header == long.header
+        assert short.problems == long.problems
+        assert list(short.parts) == list(long.parts)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "<Company>b</Company>" + ACTION,
+        "<Company>b&amp;c</Company>" + ACTION,
+        "<Company>b</Company><Company>c</Company>" + ACTION,
+        "<Partner>b</Partner>" + ACTION,
+        '<Company xmlns="">b</Company>' + ACTION,
+        "<Company>b</Company><Action/>",
+        "<Company>b</Company> x" + ACTION,
+    ],
+)
+def test_envelope_like_the_one_before_is_read_for_itself(other: str) -> None:
+    first, second = read(batch(*(envelope(header=each) for each in ("<Company>a</Company>" + ACTION, other)))).envelopes
+    alone = read(envelope(header=other)).envelopes[0]
+    assert (second.header, second.header_problems) == (alone.header, alone.header_problems)
+    assert first.header.company == "a"
