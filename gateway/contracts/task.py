@@ -57,7 +57,6 @@ class TaskContext:
     `stopping` is set when the task should end at its next safe point; `parameters` are the task's own, checked.
     """
 
-    run_id: int
     task: str
     feed: Feed
     stopping: asyncio.Event

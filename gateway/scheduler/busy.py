@@ -107,7 +107,8 @@ class Occurrence:
     error: str | None
 
 
-Record = Callable[[Occurrence], Awaitable[None]]
+Record = Callable[[Occurrence], Awaitable[int]]
+"""Write an occurrence into history; returns its number there."""
 
 
 class EventJob:
@@ -133,7 +134,6 @@ class EventJob:
         self._stopping = stopping
         self._work = asyncio.Event()
         self._period: _Period | None = None
-        self._number = 0
         self.tally = Tally()
 
     def wake(self, place: int = 0) -> None:
@@ -161,7 +161,6 @@ class EventJob:
             await self._occur()
 
     async def _occur(self) -> None:
-        self._number += 1
         started, began = datetime.now(UTC), asyncio.get_running_loop().time()
         tally = self.tally = Tally()
 
@@ -176,13 +175,11 @@ class EventJob:
         try:
             async with asyncio.TaskGroup() as group:
                 for place, (name, handler) in enumerate(self._tasks):
-                    context = TaskContext(
-                        run_id=self._number, task=name, feed=period.streams[place], stopping=self._stopping, tally=tally
-                    )
+                    context = TaskContext(task=name, feed=period.streams[place], stopping=self._stopping, tally=tally)
                     group.create_task(self._task(handler, context, period, place), name=f"{self._name}:{name}")
         except* Exception as errors:  # a task's bug ends the occurrence, not the job
             error = "; ".join(f"{type(e).__name__}: {e}" for e in errors.exceptions)
-            log.exception("run.failed", job=self._name, run_id=self._number)
+            log.exception("run.failed", job=self._name)
         finally:
             self._period = None
             meter.cancel()
@@ -202,12 +199,13 @@ class EventJob:
         occurrence = Occurrence(
             job=self._name, started_at=started, ended_at=datetime.now(UTC), counts=dict(tally.counts), error=error
         )
+        run_id: int | None = None
+        try:
+            run_id = await self._record(occurrence)
+        except StoreUnavailable as trouble:
+            log.warning("run.not_recorded", job=self._name, error=trouble.message)
         log.info(
-            "run.ended", job=self._name, run_id=self._number, counts=occurrence.counts,
+            "run.ended", job=self._name, run_id=run_id, counts=occurrence.counts,
             duration_ms=round((occurrence.ended_at - started).total_seconds() * 1000),
             loop_lag_ms=round(lag.longest * 1000),
         )  # fmt: skip
-        try:
-            await self._record(occurrence)
-        except StoreUnavailable as trouble:
-            log.warning("run.not_recorded", job=self._name, run_id=self._number, error=trouble.message)

@@ -114,7 +114,7 @@ class Bench:
 
     async def run(self) -> None:
         await self.stage.run(
-            TaskContext(run_id=1, task="outbound", feed=self.feed, stopping=asyncio.Event(), tally=self.tally)
+            TaskContext(task="outbound", feed=self.feed, stopping=asyncio.Event(), tally=self.tally)
         )
 
     async def rows(self, sql: str) -> list[tuple[Any, ...]]:

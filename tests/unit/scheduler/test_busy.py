@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from structlog.testing import capture_logs
+
 from gateway.contracts.task import TaskContext
 from gateway.scheduler.busy import Bounds, EventJob, Occurrence
 
@@ -30,10 +32,11 @@ class Runs:
         self.seen: list[Occurrence] = []
         self.arrived = asyncio.Condition()
 
-    async def record(self, occurrence: Occurrence) -> None:
+    async def record(self, occurrence: Occurrence) -> int:
         async with self.arrived:
             self.seen.append(occurrence)
             self.arrived.notify_all()
+        return 40 + len(self.seen)
 
     async def wait(self, number: int) -> None:
         async with asyncio.timeout(DEADLINE), self.arrived:
@@ -156,6 +159,19 @@ async def test_bound_closes_an_occurrence_and_the_next_starts() -> None:
     await runs.wait(3)
     assert {run.counts["received"] for run in runs.seen} == {20}
     await finish(job, running, stopping)
+
+
+async def test_end_of_a_run_is_told_with_its_number_in_history() -> None:
+    async def work(context: TaskContext) -> None:
+        context.tally.add("files")
+
+    job, runs, _, stopping = job_of(work)
+    with capture_logs() as events:
+        running = asyncio.create_task(job.run())
+        job.wake()
+        await runs.wait(1)
+        await finish(job, running, stopping)
+    assert [event["run_id"] for event in events if event["event"] == "run.ended"] == [41]
 
 
 async def test_bug_in_a_task_ends_the_occurrence_but_not_the_job() -> None:
