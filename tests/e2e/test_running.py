@@ -1,0 +1,142 @@
+"""A gateway that runs: it takes changes of its configuration, bears trouble with folders, and stops in order."""
+
+import signal
+from pathlib import Path
+from typing import Any
+
+from tests.documents import batch, envelope, guid, single
+from tests.site import Site, until
+
+
+async def event(site: Site, name: str, **fields: Any) -> dict[str, Any]:
+    """Wait for an event in the log and return it."""
+    found: list[dict[str, Any]] = []
+
+    async def said() -> bool:
+        found[:] = [
+            e for e in site.events() if e.get("event") == name and all(e.get(k) == v for k, v in fields.items())
+        ]
+        return bool(found)
+
+    await until(said, f"the event {name} {fields}", tell=site.tail)
+    return found[-1]
+
+
+async def test_changed_configuration_opens_and_closes_only_the_changed_ports(site: Site) -> None:
+    site.add_port("one").add_port("two")
+    await site.start()
+    site.drop("a.xml", single(envelope(message_id=guid(1))), "one")
+    await site.wait_answers(1, "one")
+    site.ports["two"]["active"] = False
+    site.add_port("three")
+    site.write_config()
+    reloaded = await event(site, "config.reloaded")
+    assert (reloaded["added"], reloaded["removed"], reloaded["changed"]) == (["three"], [], ["two"])
+    site.drop("b.xml", single(envelope(message_id=guid(2))), "three")
+    await site.wait_answers(1, "three")
+    site.drop("c.xml", single(envelope(message_id=guid(3))), "two")
+    site.drop("d.xml", single(envelope(message_id=guid(4))), "one")
+    await site.wait_answers(2, "one")
+    assert site.answers("two") == {} and [p.name for p in site.inbound("two").iterdir()] == ["c.xml"]
+    opened = [e["port"] for e in site.events() if e.get("event") == "port.opened"]
+    assert opened.count("one") == 1, "an unchanged port does not notice"
+
+
+async def test_invalid_change_is_refused_whole_and_the_old_configuration_goes_on(site: Site) -> None:
+    site.add_port("one")
+    await site.start()
+    site.add_port("two")
+    site.ports["one"]["receive"]["setle_seconds"] = 3
+    site.write_config()
+    refused = await event(site, "config.refused")
+    assert any("setle_seconds" in problem and "settle_seconds" in problem for problem in refused["problems"])
+    site.drop("a.xml", single(envelope(message_id=guid(1))), "one")
+    await site.wait_answers(1, "one")
+    assert not [e for e in site.events() if e.get("event") == "port.opened" and e.get("port") == "two"]
+
+
+async def test_missing_outbound_folder_degrades_one_port_and_nothing_is_lost(site: Site) -> None:
+    site.add_port("one").add_port("two")
+    await site.start()
+    away = site.outbound("one").rename(site.folder / "one" / "away")
+    site.drop("a.xml", single(envelope(message_id=guid(1))), "one")
+    site.drop("b.xml", single(envelope(message_id=guid(2))), "two")
+    await site.wait_answers(1, "two")
+    degraded = await event(site, "port.degraded", port="one")
+    assert "does not exist" in degraded["error"]
+    (row,) = await site.query("SELECT status, reason FROM queue WHERE direction = 'out'")
+    assert (row["status"], row["reason"]) == ("ready", "address_unavailable")
+    away.rename(site.outbound("one"))
+    await site.wait_answers(1, "one")
+    await event(site, "port.recovered", port="one")
+
+
+async def test_missing_inbound_folder_is_told_and_taken_up_when_it_is_back(site: Site) -> None:
+    site.add_port()
+    await site.start()
+    site.inbound().rmdir()
+    await event(site, "port.degraded", port="orders")
+    site.inbound().mkdir()
+    site.drop("a.xml", single(envelope(message_id=guid(1))))
+    await site.wait_answers(1)
+
+
+async def test_full_queue_stops_the_intake_and_says_so(site: Site) -> None:
+    site.extra["queue"] = {"min_free_bytes": 10**15}
+    site.add_port()
+    await site.start()
+    site.drop("a.xml", single(envelope(message_id=guid(1))))
+    paused = await event(site, "port.paused")
+    assert "free" in paused["reason"]
+    assert [p.name for p in site.inbound().iterdir()] == ["a.xml"], "the partner can see it wait"
+    site.extra["queue"] = {"min_free_bytes": 0}
+    site.write_config()
+    await site.wait_answers(1)
+
+
+async def test_files_are_answered_in_the_order_of_their_names_on_a_sequential_port(site: Site) -> None:
+    site.add_port()
+    names = ["B.xml", "a.xml", "Ä.xml", "b2.xml", "b10.xml", "A1.xml"]
+    for number, name in enumerate(names):
+        site.drop(name, single(envelope(message_id=guid(number + 1))))
+    await site.start()
+    await site.wait_answers(len(names))
+    rows = await site.query(
+        "SELECT v.display, e.key FROM entity e JOIN message m ON m.id = e.request_id "
+        "JOIN delivery v ON v.claim_id = m.claim_id ORDER BY e.key"
+    )
+    assert [row["display"] for row in rows] == ["a.xml", "A1.xml", "B.xml", "b10.xml", "b2.xml", "Ä.xml"]
+
+
+async def test_second_gateway_on_the_same_data_is_refused_with_the_reason(embedded_site: Site) -> None:
+    embedded_site.add_port()
+    await embedded_site.start()
+    assert embedded_site.process is not None
+    second = Site(embedded_site.folder)
+    second.ports = embedded_site.ports
+    try:
+        await second.start()
+    except AssertionError as error:
+        assert "ended at its start with 1" in str(error)
+        assert str(embedded_site.process.pid) in str(error), "it names the other process"
+    else:
+        await second.close()
+        raise AssertionError("two gateways run on one data folder")
+    embedded_site.drop("a.xml", batch([envelope(message_id=guid(n)) for n in (1, 2)]))
+    await embedded_site.wait_answers(2)
+    assert await embedded_site.stop() == 0
+
+
+async def test_gateway_with_embedded_database_survives_a_kill(embedded_site: Site) -> None:
+    embedded_site.add_port()
+    await embedded_site.start()
+    embedded_site.drop("a.xml", single(envelope(message_id=guid(1))))
+    await embedded_site.wait_answers(1)
+    await embedded_site.stop(signal.SIGKILL)
+    embedded_site.drop("b.xml", single(envelope(message_id=guid(1))))
+    embedded_site.drop("c.xml", single(envelope(message_id=guid(2))))
+    await embedded_site.start()
+    answers = await embedded_site.wait_answers(3)
+    assert sum(b"DuplicateMessage" in content for content in answers.values()) == 1
+    assert await embedded_site.stop(signal.SIGINT) == 0
+    assert not Path(embedded_site.data / "postgres" / "postmaster.pid").exists()
