@@ -107,7 +107,11 @@ NOTHING = {"lost": 0, "twice": 0, "phantom": 0, "partial": 0, "faults": 0}
 
 
 def left_behind(site: Site, port: str = "orders") -> dict[str, list[str]]:
-    """Return what lies in folders that must be empty when all is done."""
+    """Return what lies in folders that must be empty when all is done.
+
+    Not counted: the marker of the staging folder, and kept long names of claims that never came to be, which
+    are removed when they are an hour old.
+    """
     folders = {
         "inbound": site.inbound(port),
         "work": site.data / "work" / port,
@@ -115,5 +119,6 @@ def left_behind(site: Site, port: str = "orders") -> dict[str, list[str]]:
         "outbound": site.outbound(port),
     }
     names = {name: sorted(p.name for p in folder.iterdir()) for name, folder in folders.items() if folder.is_dir()}
-    names["staging"] = [name for name in names.get("staging", []) if not name.startswith(".")]  # the folder's marker
+    names["staging"] = [name for name in names.get("staging", []) if not name.startswith(".")]
+    names["work"] = [name for name in names.get("work", []) if not name.endswith(".name")]
     return {name: found for name, found in names.items() if found}

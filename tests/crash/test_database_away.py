@@ -1,0 +1,130 @@
+"""P9: without its database the gateway lives, says so, takes nothing in, answers nothing wrong, and goes on later."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from random import Random
+
+import psutil
+import pytest
+
+from gateway.store.connect import connect
+from gateway.store.embedded import EmbeddedServer
+from gateway.store.migrate import migrate
+from gateway.store.sql import Queries
+from tests.crash.nursery import Nursery
+from tests.crash.partner import Partner
+from tests.crash.proof import drained, everything_happened_once
+from tests.crash.site import CrashSite
+from tests.crash.test_random_kills import moment
+from tests.site import Site, until
+
+CLAIM_WAVE = 200
+
+
+class OwnServer:
+    """A database server of this test alone, to be stopped and started."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._server = EmbeddedServer(folder)
+
+    async def start(self) -> str:
+        self._server = EmbeddedServer(self._folder)
+        await asyncio.to_thread(self._server.start)
+        return self._server.url
+
+    async def stop(self, number: signal.Signals = signal.SIGINT) -> None:
+        """End the server: SIGINT in good order, SIGQUIT as a crash does."""
+        if not self._server.ended.done():
+            psutil.Process(self._server.pid).send_signal(number)
+        await asyncio.wrap_future(self._server.ended)
+
+    def close(self) -> None:
+        self._server.stop()
+
+
+@pytest.fixture
+async def server(server_folder: Path) -> AsyncIterator[OwnServer]:
+    server = OwnServer(server_folder)
+    try:
+        yield server
+    finally:
+        await asyncio.to_thread(server.close)
+
+
+@pytest.fixture
+async def away_site(server: OwnServer, tmp_path: Path, nursery: Nursery) -> AsyncIterator[CrashSite]:
+    """A gateway on the server of this test."""
+    url = await server.start()
+    connection = await connect(url)
+    try:
+        await migrate(connection, Queries.load())
+    finally:
+        await connection.close()
+    site = CrashSite(Site(tmp_path, url), nursery)
+    yield site
+    await site.close()
+
+
+async def says_so(site: CrashSite) -> None:
+    async def said() -> bool:
+        return site.told("store.unavailable")
+
+    await until(said, "it says that the database is away", tell=site.tail)
+
+
+@pytest.mark.parametrize(
+    "seconds", [3.0, pytest.param(600.0, marks=[pytest.mark.full, pytest.mark.timeout(0)])], ids=["short", "long"]
+)
+async def test_files_wait_in_the_inbound_folder_while_the_database_is_away(
+    away_site: CrashSite, server: OwnServer, seconds: float
+) -> None:
+    away_site.add_port()
+    with Partner(away_site) as partner:
+        life = await away_site.run()
+        partner.drop(20)
+        await drained(away_site, partner)
+        before = psutil.Process(life.pid).memory_info().rss
+        await server.stop()
+        dropped = 0
+        for _ in range(10):
+            partner.drop(CLAIM_WAVE // 8)
+            dropped += CLAIM_WAVE // 8
+            await asyncio.sleep(seconds / 10)
+        await says_so(away_site)
+        assert life.returncode is None
+        work = list((away_site.data / "work" / "orders").iterdir())
+        assert len(work) <= CLAIM_WAVE
+        assert len(work) + len(list(away_site.inbound().iterdir())) == dropped
+        assert psutil.Process(life.pid).memory_info().rss < before + 30_000_000
+        await server.start()
+        await drained(away_site, partner)
+        assert life.returncode is None and away_site.told("store.available")
+        await everything_happened_once(away_site, partner)
+        assert await away_site.stop() == 0
+
+
+@pytest.mark.parametrize(
+    "outages", [3, pytest.param(50, marks=[pytest.mark.full, pytest.mark.timeout(0)])], ids=["few", "many"]
+)
+async def test_database_that_crashes_in_the_middle_of_work_loses_and_repeats_nothing(
+    away_site: CrashSite, server: OwnServer, chance: Random, outages: int
+) -> None:
+    away_site.add_port(process={"mode": "parallel"})
+    with Partner(away_site, seed=chance.random()) as partner:
+        life = await away_site.run()
+        for _ in range(outages):
+            partner.drop(30)
+            before = len(partner.answered)
+            if chance.random() < 0.7:
+                await moment(lambda: len(partner.answered) > before)  # noqa: B023  (asked at once)
+            await asyncio.sleep(chance.uniform(0, 0.1))
+            await server.stop(signal.SIGQUIT)
+            await says_so(away_site)
+            await server.start()
+        await drained(away_site, partner)
+        assert life.returncode is None
+        await everything_happened_once(away_site, partner)
+        assert await away_site.stop() == 0

@@ -1,0 +1,94 @@
+"""P19: SIGTERM ends it in good order at any moment; a second one ends it at once, which is as safe."""
+
+import asyncio
+from random import Random
+from signal import SIGTERM
+
+import pytest
+
+from tests.crash.partner import Partner
+from tests.crash.proof import drained, everything_happened_once
+from tests.crash.site import CrashSite
+from tests.crash.test_random_kills import moment, reached
+from tests.site import until
+
+DRAIN_SECONDS = 25.0
+ABORTED_STATUS = 130
+
+
+async def nothing_is_held(site: CrashSite) -> None:
+    """What was not finished is as it was before it was claimed: no lease, nobody's, no attempt counted."""
+    rows = await site.query(
+        "SELECT (SELECT count(*) FROM lease) AS leases, (SELECT count(*) FROM queue WHERE fence IS NOT NULL) AS held,"
+        " (SELECT coalesce(sum(attempts), 0) FROM queue) AS attempts"
+    )
+    assert dict(rows[0]) == {"leases": 0, "held": 0, "attempts": 0}
+
+
+@pytest.mark.parametrize(
+    "stops", [15, pytest.param(100, marks=[pytest.mark.full, pytest.mark.timeout(0)])], ids=["few", "many"]
+)
+async def test_stopped_at_random_instants_it_ends_in_good_order(
+    crash_site: CrashSite, chance: Random, stops: int
+) -> None:
+    crash_site.add_port(process={"mode": "parallel"})
+    with Partner(crash_site, seed=chance.random()) as partner:
+        for _ in range(stops):
+            partner.drop(chance.randint(2, 20))
+            life = crash_site.launch()
+            await moment(reached(crash_site, partner, chance.choice(("start", "claim", "answer"))))
+            await asyncio.sleep(chance.uniform(0, 0.3))
+            ended = await crash_site.stop(SIGTERM, seconds=DRAIN_SECONDS)
+            if ended == -SIGTERM:
+                assert not crash_site.told("port.opened"), "it has touched nothing before it can be asked"
+            else:
+                assert ended == 0, crash_site.tail()
+            assert life.returncode == ended
+            await nothing_is_held(crash_site)
+        await crash_site.run()
+        await drained(crash_site, partner)
+        assert await crash_site.stop() == 0
+    await everything_happened_once(crash_site, partner)
+
+
+@pytest.mark.parametrize("point", ["claim.renamed", "settle.moved", "stage.written", "publish.renamed"])
+async def test_a_second_signal_ends_it_at_once_and_the_next_start_completes(crash_site: CrashSite, point: str) -> None:
+    crash_site.add_port(process={"mode": "parallel"})
+    with Partner(crash_site) as partner:
+        partner.drop(10)
+        life = crash_site.launch(pauses={point: str(crash_site.folder)})
+        await moment((crash_site.folder / f"{point}.here").exists)
+        life.send_signal(SIGTERM)
+
+        async def stopping() -> bool:
+            return crash_site.told("gateway.stopping")
+
+        await until(stopping, "it says that it stops", tell=crash_site.tail)
+        assert life.returncode is None
+        assert await crash_site.stop(SIGTERM, seconds=5) == ABORTED_STATUS
+        await crash_site.run()
+        await drained(crash_site, partner)
+        assert await crash_site.stop() == 0
+    await everything_happened_once(crash_site, partner)
+
+
+async def test_work_that_does_not_end_in_time_is_given_back(crash_site: CrashSite) -> None:
+    crash_site.add_port(process={"mode": "parallel"})
+    crash_site.extra["shutdown"] = {"drain_seconds": 0.2}
+    with Partner(crash_site) as partner:
+        partner.drop(10)
+        crash_site.launch(pauses={"publish.renamed": str(crash_site.folder)})
+        await moment((crash_site.folder / "publish.renamed.here").exists)
+        assert crash_site.process is not None
+        crash_site.process.send_signal(SIGTERM)
+
+        async def over() -> bool:
+            return crash_site.told("gateway.drain_over")
+
+        await until(over, "its time to drain is over", tell=crash_site.tail)
+        (crash_site.folder / "publish.renamed.go").touch()
+        assert await crash_site.ended(DRAIN_SECONDS) == 0, crash_site.tail()
+        await nothing_is_held(crash_site)
+        await crash_site.run()
+        await drained(crash_site, partner)
+    await everything_happened_once(crash_site, partner)
