@@ -1,16 +1,20 @@
 """Commands on the gateway queue: what is not finished, and why."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from gateway.admin import messages as admin
+from gateway.admin import operate
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, PortOption, open_site, perform
 from gateway.cli.message import MessageArgument, XmlOption, show_message
 from gateway.cli.render import age, operation_of, print_json, print_rows
 from gateway.domain.states import Direction, Status
 from gateway.store.message_reports import QueueRow
+from gateway.store.open import Store
+from gateway.store.operate import Changed
 
 app = typer.Typer(no_args_is_help=True, help="Messages that are not finished: waiting, running, held, failed.")
 
@@ -49,6 +53,37 @@ def show(
 ) -> None:
     """Show everything about one unfinished message: header, set, lane, versions, document, exceptions, answer."""
     show_message(message, queued=True, xml=xml, config=config, as_json=as_json)
+
+
+MessagesArgument = Annotated[list[str], typer.Argument(help="Numbers or MessageIds of queued messages.")]
+
+
+@app.command("hold")
+def hold(messages: MessagesArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Park messages that have not started; a member of a set takes its whole set along."""
+    _tell("held", perform(_change(config, operate.hold, messages)), as_json=as_json)
+
+
+@app.command("release")
+def release(messages: MessagesArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Let held or failed messages run again; a member of a set takes its whole set along."""
+    _tell("released", perform(_change(config, operate.release, messages)), as_json=as_json)
+
+
+async def _change(
+    config: ConfigOption, action: Callable[[Store, Sequence[str]], Awaitable[Changed]], messages: list[str]
+) -> Changed:
+    async with open_site(config) as site:
+        return await action(site.store, messages)
+
+
+def _tell(what: str, outcome: Changed, *, as_json: bool) -> None:
+    if as_json:
+        print_json({what: list(outcome.changed), "left": [{"number": k, "status": s} for k, s in outcome.left]})
+        return
+    rows = [(key, what) for key in outcome.changed]
+    rows += [(key, f"left as it is: {status}") for key, status in outcome.left]
+    print_rows(("number", "result"), rows, nothing="Nothing was changed.")
 
 
 async def _list(

@@ -52,7 +52,7 @@ async def _start_again(server: EmbeddedServer) -> None:
         try:
             await uninterrupted(asyncio.to_thread(server.start), server.interrupt)
         except StoreRefused as error:
-            log.error("store.server_not_started", error=error.message)  # noqa: TRY400 (the text says it all)
+            log.error("store.server_not_started", error=error.message)
             await asyncio.sleep(delay)
         else:
             return

@@ -1,10 +1,13 @@
 """A gateway that runs: it takes changes of its configuration, bears trouble with folders, and stops in order."""
 
+import asyncio
+import json
 import signal
+import sys
 from pathlib import Path
 from typing import Any
 
-from tests.documents import batch, envelope, guid, single
+from tests.documents import READ, batch, envelope, guid, keys, single
 from tests.site import Site, until
 
 
@@ -140,3 +143,22 @@ async def test_gateway_with_embedded_database_survives_a_kill(embedded_site: Sit
     assert sum(b"DuplicateMessage" in content for content in answers.values()) == 1
     assert await embedded_site.stop(signal.SIGINT) == 0
     assert not Path(embedded_site.data / "postgres" / "postmaster.pid").exists()
+
+
+async def test_operator_releases_a_halted_set_from_the_command_line(site: Site) -> None:
+    site.add_port(process={"on_error": "halt"})
+    await site.start()
+    missing = envelope(keys("SO-100021"), message_id=guid(1), action=READ)
+    site.drop("a.xml", batch([missing, envelope(message_id=guid(2))]))
+    await site.wait_answers(1)
+    site.drop("b.xml", single(envelope(message_id=guid(3))))
+    await site.wait_answers(2)
+    # the order that was missing exists now: the failed message can succeed, and the rest behind it
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", "queue", "release", guid(2), "--json", "--config", str(site.config),
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    printed, _ = await process.communicate()
+    assert process.returncode == 0 and len(json.loads(printed)["released"]) == 2
+    answers = await site.wait_answers(4)
+    assert sum(b"SO-100021" in content and b"DocPurpose" in content for content in answers.values()) == 1

@@ -1,0 +1,75 @@
+"""Hold and release: sets together, lanes in order, running messages untouched."""
+
+import pytest
+
+from gateway.domain.ids import MessageKey
+from gateway.domain.message import Failure
+from gateway.domain.states import Policy
+from gateway.store.inbound import InboundResult, claim_inbound
+from gateway.store.open import Store
+from gateway.store.operate import hold, release
+from tests.factories import ORDERS, a_message
+from tests.integration.store.test_way_of_a_message import QUEUE, claim, put, record, rows
+
+
+async def keys_of(store: Store) -> list[MessageKey]:
+    return [
+        MessageKey(int(str(key))) for (key,) in await rows(store, "SELECT message_id FROM queue ORDER BY message_id")
+    ]
+
+
+async def test_held_message_is_passed_over_and_released_to_its_own_place(store: Store) -> None:
+    for _ in range(3):
+        await put(store, [a_message(lane="port")])
+    first, second, third = await keys_of(store)
+    assert (await hold(store, [first])).changed == (first,)
+    assert await rows(store, QUEUE) == [("hold", "held_by_operator"), ("ready", "ready"), ("ready", "behind_in_lane")]
+    assert (await release(store, [first])).changed == (first,)
+    assert await rows(store, QUEUE) == [("ready", "ready"), ("ready", "behind_in_lane"), ("ready", "behind_in_lane")]
+    assert [work.key for work in (await claim(store)).items] == [first, second, third]
+
+
+async def test_lane_whose_messages_are_all_held_goes_and_comes_back(store: Store) -> None:
+    await put(store, [a_message(lane="port")])
+    (key,) = await keys_of(store)
+    await hold(store, [key])
+    assert await rows(store, "SELECT count(*) FROM lane") == [(0,)]
+    assert await claim_inbound(store, 1, ORDERS, 10) is None
+    await release(store, [key])
+    assert [work.key for work in (await claim(store)).items] == [key]
+
+
+async def test_running_message_is_left_alone(store: Store) -> None:
+    await put(store, [a_message(lane="port")])
+    (key,) = await keys_of(store)
+    await claim(store)
+    outcome = await hold(store, [key])
+    assert (outcome.changed, outcome.left) == ((), ((key, "in_process"),))
+
+
+async def test_change_of_one_member_changes_its_whole_set(store: Store) -> None:
+    await put(store, [a_message(n) for n in (1, 2, 3)], batch=True)
+    await put(store, [a_message()])
+    first = (await keys_of(store))[0]
+    assert len((await hold(store, [first])).changed) == 3
+    assert [status for status, _ in await rows(store, QUEUE)] == ["hold", "hold", "hold", "ready"]
+
+
+@pytest.mark.parametrize("policy", [Policy.HALT, Policy.ROLLBACK])
+async def test_release_of_one_member_runs_the_rest_of_a_stopped_set_in_order(store: Store, policy: Policy) -> None:
+    await put(store, [a_message(n, lane="set:1") for n in (1, 2, 3)], policy=policy, batch=True)
+    claimed = await claim(store)
+    first, failing, third = claimed.items
+    assert failing.set_key is not None
+    result = InboundResult(failed=[Failure(work=failing, code="schema", text="wrong")])
+    if policy is Policy.HALT:
+        result.done, result.halted = [(first, [])], {failing.set_key: failing.key}
+    else:
+        result.rolled_back = {failing.set_key: failing.key}
+    await record(store, claimed, result)
+    await release(store, [third.key])
+    expected = [2, 3] if policy is Policy.HALT else [1, 2, 3]
+    again = await claim(store)
+    assert [work.position for work in again.items] == expected
+    assert {work.attempts for work in again.items} == {1}, "tries begin anew"
+    assert await rows(store, "SELECT status FROM message_set") == [("ready",)]
