@@ -47,13 +47,18 @@ class Finding:
     text: str
 
 
-def check_receive(settings: FileReceiveSettings, *, make: bool = False) -> Sequence[Finding]:
-    """Check the folders of an inbound port; with *make* missing ones are made (ours with mode 0700)."""
+def check_receive(
+    settings: FileReceiveSettings, *, make: bool = False, reach: Sequence[Path] | None = None
+) -> Sequence[Finding]:
+    """Check the folders of an inbound port; with *make* missing ones are made (ours with mode 0700).
+
+    Outside *reach* (None: nowhere) a folder is only made when its parent is there: it may be a share.
+    """
     inbound, work = settings.inbound_place, settings.work_place
     own = [work, settings.archive_place, settings.error_place]
     findings = [
-        *_each_folder([inbound], 0o770, make=make),
-        *_each_folder(own, 0o700, make=make),
+        *_each_folder([inbound], 0o770, make=make, reach=reach),
+        *_each_folder(own, 0o700, make=make, reach=reach),
         *_apart(inbound, own),
         *_one_file_system(inbound, own),
         *_kinds(inbound),
@@ -67,13 +72,18 @@ def check_receive(settings: FileReceiveSettings, *, make: bool = False) -> Seque
     return findings
 
 
-def check_send(settings: FileSendSettings, *, make: bool = False) -> Sequence[Finding]:
-    """Check the folders of an outbound address; with *make* missing ones are made (staging with mode 0700)."""
+def check_send(
+    settings: FileSendSettings, *, make: bool = False, reach: Sequence[Path] | None = None
+) -> Sequence[Finding]:
+    """Check the folders of an outbound address, as `check_receive` does."""
     staging = settings.staging_place
     targets = [settings.outbound_place]
     if settings.faults is not None and settings.faults != settings.outbound:
         targets.append(settings.target_place(".fault.xml"))
-    findings = [*_each_folder(targets, 0o770, make=make), *_each_folder([staging], 0o700, make=make)]
+    findings = [
+        *_each_folder(targets, 0o770, make=make, reach=reach),
+        *_each_folder([staging], 0o700, make=make, reach=reach),
+    ]
     for target in targets:
         findings += [*_apart(target, [staging]), *_one_file_system(target, [staging]), *_kinds(target)]
     findings += _private([staging])
@@ -96,25 +106,32 @@ def _errors(findings: Sequence[Finding]) -> bool:
     return any(finding.severity is Severity.ERROR for finding in findings)
 
 
-def _each_folder(places: Sequence[Place], mode: int, *, make: bool) -> Iterator[Finding]:
+def _each_folder(places: Sequence[Place], mode: int, *, make: bool, reach: Sequence[Path] | None) -> Iterator[Finding]:
     """Each is a folder, itself and not by a link, that we may read, write and enter; or it can be made."""
     for place in places:
         try:
             if make and not os.path.lexists(place.path):
                 place.path.mkdir(mode=mode, parents=True)
-            yield from _usable(place)
+            yield from _usable(place, reach)
         except OSError as error:
             yield _error(place, f"{unavailable(error, place).message}")
 
 
-def _usable(place: Place) -> Iterator[Finding]:
+def _usable(place: Place, reach: Sequence[Path] | None) -> Iterator[Finding]:
     path = place.path
+    inside = reach is None or any(path.is_relative_to(folder) for folder in reach)
     if path.is_symlink():
         yield _error(place, f"{path} is a symbolic link. Set {place.setting} to {path.resolve()} itself.")
     elif not path.exists():
         parent = _nearest(path)
         if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
             yield _error(place, f"{path} does not exist and cannot be made in {parent}. Change {place.setting}.")
+        elif not inside and parent != path.parent:
+            yield _error(
+                place,
+                f"{path.parent} does not exist. It may be a share that is not mounted, so {path} ({place.setting}) "
+                "is not made. Mount the share, or make the folder.",
+            )
     elif not path.is_dir():
         yield _error(place, f"{path} is not a folder. Change {place.setting}.")
     elif not os.access(path, os.R_OK | os.W_OK | os.X_OK):

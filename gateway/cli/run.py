@@ -58,7 +58,7 @@ def check(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) ->
         ]  # fmt: skip
         print_json({"ok": False, "findings": problems})
         raise typer.Exit(KNOWN_ERROR) from None
-    found = perform(check_settings(settings))
+    found = perform(check_settings(settings, config.absolute().parent))
     findings = [Finding(subject="configuration", verdict=Verdict.OK, text="every option is known and allowed",
                         file=str(config)), *_with_lines(found, config)]  # fmt: skip
     errors = [one for one in findings if one.verdict is Verdict.ERROR]

@@ -15,7 +15,6 @@ import structlog
 from gateway.config.changes import compare
 from gateway.config.load import load
 from gateway.config.models import Settings
-from gateway.contracts.adapter import SendAdapter
 from gateway.contracts.task import TaskHandler
 from gateway.domain.errors import AdapterUnavailable
 from gateway.domain.ids import PortName
@@ -28,7 +27,7 @@ from gateway.runtime.wakeup import Followers, follow_due_times, keep_leases
 from gateway.scheduler.busy import Bounds, EventJob, Occurrence
 from gateway.stages.inbound import InboundStage
 from gateway.stages.outbound import OutboundStage
-from gateway.stages.port import OpenInbound, Ports
+from gateway.stages.port import OpenInbound, OpenPort, Ports
 from gateway.stages.receive import ReceiveStage
 from gateway.stages.send import SendStage
 from gateway.stages.trouble import Trouble
@@ -53,8 +52,9 @@ class Gateway:
 
     def __init__(
         self, settings: Settings, store: Store, incarnation: int, pool: XmlPool, files: ThreadPoolExecutor,
-        computing: ThreadPoolExecutor, stopping: asyncio.Event,
+        computing: ThreadPoolExecutor, stopping: asyncio.Event, config: Path,
     ) -> None:  # fmt: skip
+        self._config = config
         self._store = store
         self._incarnation = incarnation
         self._pool = pool
@@ -84,12 +84,14 @@ class Gateway:
         bounds = Bounds(messages=settings.jobs.gateway.max_messages, seconds=settings.jobs.gateway.max_seconds)
         self.job = EventJob(name=GATEWAY_JOB, tasks=tasks, bounds=bounds, record=self._record, stopping=stopping)
 
-    async def run(self, config: Path, ready: asyncio.Event | None) -> None:
+    async def run(self, ready: asyncio.Event | None) -> None:
         """Open the ports and move messages until a stop is asked for."""
         async with asyncio.TaskGroup() as group:
             followers = Followers(group, lambda: self.job.wake(0))
             for name in self._ports.settings.active_ports():
                 await self._open(name, self._ports.settings, followers)
+            for port in self._ports.all().values():
+                await self._clean_staging(port)
 
             async def apply(old: Settings, new: Settings) -> None:
                 await self._apply(old, new, followers)
@@ -99,7 +101,8 @@ class Gateway:
                 group.create_task(keep_leases(self._store, self._incarnation, self._wake), name="leases"),
                 group.create_task(self._listen(), name="hints"),
                 group.create_task(
-                    follow_configuration(config, self._ports.settings, apply, self._stopping), name="configuration"
+                    follow_configuration(self._config, self._ports.settings, apply, self._stopping),
+                    name="configuration",
                 ),
             ]
             job = group.create_task(self.job.run(), name="job:gateway")
@@ -129,11 +132,9 @@ class Gateway:
             self._wake(stage)
 
     async def _open(self, name: PortName, settings: Settings, followers: Followers) -> None:
-        await asyncio.to_thread(make_folders, name, settings)
+        await asyncio.to_thread(make_folders, name, settings, self._config.parent)
         port = await asyncio.to_thread(open_port, name, settings, executor=self._files, pool=self._pool)
         followers.leave(name)
-        if port.send is not None and name not in self._ports.all():
-            await self._clean_staging(name, port.send)  # later a send may just be between staging and its promise
         self._ports.add(port)
         self._receive.forget(name)
         if isinstance(port, OpenInbound):
@@ -142,11 +143,17 @@ class Gateway:
             self._wake(Stage.OUTBOUND)
         log.info("port.opened", port=name)
 
-    async def _clean_staging(self, name: PortName, send: SendAdapter) -> None:
-        """Remove staged files that no promise names: their attempt ended before the promise."""
+    async def _clean_staging(self, port: OpenPort) -> None:
+        """Remove staged files that no promise names: their attempt ended before the promise.
+
+        Only before the job runs: later a file may just be between staging and its promise, also that of a port
+        which was switched off meanwhile.
+        """
+        if port.send is None:
+            return
         with suppress(AdapterUnavailable):  # the stage will say so
-            left = set(await send.staged()) - await promised_names(self._store, name)
-            await send.discard(sorted(left))
+            left = set(await port.send.staged()) - await promised_names(self._store, port.name)
+            await port.send.discard(sorted(left))
 
     async def _apply(self, old: Settings, new: Settings, followers: Followers) -> None:
         """Take a valid configuration into use: only what changed is touched."""
@@ -206,7 +213,7 @@ async def serve(config: Path, *, ready: asyncio.Event | None = None) -> None:
         files = stack.enter_context(ThreadPoolExecutor(settings.workers.threads, thread_name_prefix="files"))
         computing = stack.enter_context(ThreadPoolExecutor(2, thread_name_prefix="computing"))
         _calm_the_collector()
-        gateway = Gateway(settings, store, incarnation, pool, files, computing, stopping)
-        await gateway.run(config, ready)
+        gateway = Gateway(settings, store, incarnation, pool, files, computing, stopping, config)
+        await gateway.run(ready)
         await stop_incarnation(store, incarnation)
         log.info("gateway.stopped")

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -47,13 +48,14 @@ class Finding:
     line: int | None = None
 
 
-async def check(settings: Settings) -> list[Finding]:
+async def check(settings: Settings, site: Path) -> list[Finding]:
     """Check folders, schemas, samples, services and the store; nothing that is not there yet is made.
 
+    *site* is the folder of the configuration file.
     Rule: an embedded database that exists is started for a moment, unless a running gateway has it open.
     """
     findings: list[Finding] = []
-    for part in (_folders, _documents, _handlers):
+    for part in (partial(_folders, site=site), _documents, _handlers):
         findings += await asyncio.to_thread(_all, part, settings)
     return [*findings, await _store(settings)]
 
@@ -62,15 +64,16 @@ def _all(part: Callable[[Settings], Iterator[Finding]], settings: Settings) -> l
     return list(part(settings))
 
 
-def _folders(settings: Settings) -> Iterator[Finding]:
+def _folders(settings: Settings, site: Path) -> Iterator[Finding]:
     for name in settings.ports:
         if not settings.ports[name].active:
             yield Finding(subject=f"port {name}", verdict=Verdict.OK, text="not active: its folders are left alone")
             continue
         port = PortName(name)
         receiving, sending = receive_settings(port, settings), send_settings(port, settings)
-        found = [] if receiving is None else list(folders.check_receive(receiving))
-        found += [] if sending is None else folders.check_send(sending)
+        reach = (site, settings.data)
+        found = [] if receiving is None else list(folders.check_receive(receiving, reach=reach))
+        found += [] if sending is None else folders.check_send(sending, reach=reach)
         for one in dict.fromkeys(found):
             yield Finding(
                 subject=f"port {name}",

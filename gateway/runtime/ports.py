@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
@@ -60,10 +61,11 @@ def open_port(name: PortName, settings: Settings, *, executor: ThreadPoolExecuto
     )  # fmt: skip
 
 
-def make_folders(name: PortName, settings: Settings) -> None:
-    """Make the port's own folders, private; those of partners too when their parent is there.
+def make_folders(name: PortName, settings: Settings, site: Path) -> None:
+    """Make the port's folders where that is safe, our own ones private.
 
-    A parent that is missing may be a share that is not mounted: nothing is made in its place.
+    Rule: what lies in *site* (the folder of the configuration file) or in the data folder is made with its parents;
+    anything else only when its parent is there, because a parent that is missing may be a share that is not mounted.
     """
     folders = settings.port_folders(name)
     receive, send = folders.receive, folders.send
@@ -71,12 +73,12 @@ def make_folders(name: PortName, settings: Settings) -> None:
     partners = [receive.inbound] if receive else []
     if send is not None:
         own.append(send.staging)
-        partners += [folder for folder in (send.outbound, send.faults) if folder is not None]
-    for folder in own:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for folder in partners:
-        if folder.parent.is_dir():
-            folder.mkdir(exist_ok=True)
+        partners += [send.outbound, send.faults]
+    for folder, mode in [*((folder, 0o700) for folder in own), *((folder, 0o777) for folder in partners)]:
+        inside = folder.is_relative_to(site) or folder.is_relative_to(settings.data)
+        with suppress(OSError):  # the port says what is wrong with its folder when it wants to use it
+            if inside or folder.parent.is_dir():
+                folder.mkdir(mode=mode, parents=inside, exist_ok=True)
 
 
 def schema_folders(settings: Settings) -> tuple[Path, ...]:

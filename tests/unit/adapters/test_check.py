@@ -31,6 +31,16 @@ def test_missing_folders_can_be_made_and_are_made_when_asked(site: Site) -> None
     assert (site.root / "new" / "staging").is_dir()
 
 
+def test_parents_are_only_made_within_reach(site: Site) -> None:
+    far = replace(site.receive_settings, inbound=site.root / "share" / "in")
+    assert errors(list(check_receive(far, reach=[site.root]))) == []
+    ((setting, text),) = errors(list(check_receive(far, reach=[site.root / "site"])))
+    assert setting == "ports.orders.receive.folder"
+    assert "may be a share that is not mounted" in text
+    near = replace(site.receive_settings, inbound=site.root / "in two")
+    assert errors(list(check_receive(near, reach=[site.root / "site"]))) == []
+
+
 @pytest.mark.parametrize("kind", ["link", "file", "inside a file"])
 def test_what_is_no_folder_is_refused(site: Site, kind: str) -> None:
     path = site.root / "odd"

@@ -1,0 +1,57 @@
+"""Which folders of a port are made at its start."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.config.models import Settings
+from gateway.domain.ids import PortName
+from gateway.runtime.ports import make_folders
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    return folder
+
+
+def made(site: Path, inbound: Path, data: Path | None = None, **receive: Path) -> Path:
+    """Make the folders of a port with this inbound folder; returns that."""
+    settings = Settings.model_validate({
+        "data": data or site / "data",
+        "services": {"Ping": {"kind": "python", "operations": {"ping": "m:ping"}}},
+        "ports": {"p": {
+            "receive": {"folder": inbound, **receive}, "respond": {"folder": inbound.parent / "out"},
+            "operations": ["Ping.ping"],
+        }},
+    })  # fmt: skip
+    make_folders(PortName("p"), settings, site)
+    return inbound
+
+
+def test_folders_beside_the_configuration_are_made_with_their_parents(site: Path) -> None:
+    assert made(site, site / "demo" / "orders" / "in").is_dir()
+    assert (site / "demo" / "orders" / "out").is_dir()
+    assert (site / "data" / "work" / "p").stat().st_mode & 0o777 == 0o700
+
+
+def test_folder_elsewhere_is_made_when_its_parent_is_there(site: Path, tmp_path: Path) -> None:
+    (tmp_path / "share").mkdir()
+    assert made(site, tmp_path / "share" / "in").is_dir()
+
+
+def test_nothing_is_made_where_a_share_may_not_be_mounted(site: Path, tmp_path: Path) -> None:
+    made(site, tmp_path / "share" / "in", work=tmp_path / "share" / "gateway" / "work")
+    assert not (tmp_path / "share").exists()
+
+
+def test_folders_in_a_data_folder_elsewhere_are_made_with_their_parents(site: Path, tmp_path: Path) -> None:
+    made(site, site / "in", data=tmp_path / "state" / "gateway")
+    assert (tmp_path / "state" / "gateway" / "archive" / "p").is_dir()
+
+
+def test_folder_that_cannot_be_made_is_left_to_the_port_to_tell(site: Path) -> None:
+    (site / "in").touch()
+    assert made(site, site / "in").is_file()
+    assert (site / "out").is_dir()
