@@ -1,1 +1,1 @@
-"""adapters"""
+"""What moves bytes between addresses and the gateway."""

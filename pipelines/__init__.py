@@ -1,1 +1,1 @@
-"""pipelines"""
+"""Content steps of a port; none ships yet."""

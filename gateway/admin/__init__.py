@@ -1,1 +1,1 @@
-"""What people may ask of a gateway, whichever front end they use."""
+"""What operators may ask and do; the command line and every other front end use it."""

@@ -1,1 +1,1 @@
-"""gateway/config"""
+"""The configuration: read, filled, checked, compared."""

@@ -1,1 +1,1 @@
-"""gateway/contracts"""
+"""The plug-in points: what an adapter, a service operation and a task must be."""

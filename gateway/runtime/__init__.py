@@ -1,1 +1,1 @@
-"""gateway/runtime"""
+"""The composition root: builds everything, starts and stops it, reloads the configuration."""

@@ -1,1 +1,1 @@
-"""gateway/scheduler"""
+"""What drives tasks: busy periods of event-driven jobs."""

@@ -1,1 +1,1 @@
-"""gateway/services"""
+"""The business functions that ship, and the registry that finds them by action."""

@@ -1,1 +1,1 @@
-"""gateway/stages"""
+"""The way of a message: receive, inbound, outbound, send."""

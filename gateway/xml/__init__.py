@@ -1,1 +1,1 @@
-"""gateway/xml"""
+"""Everything that knows XML: reading in guarded workers, schemas, keys, answers."""
