@@ -83,13 +83,14 @@ class ServiceOperation(Protocol):
 
     `expects` are the canonical `{namespace}local` names of the request's parts, in order (None: anything).
     `undoable`: every effect goes through the context's transaction. `idempotent`: a MessageId sent again is a
-    duplicate. Before: the request is authorised and valid. A crash leaves no effect unless the outcome
-    was committed.
+    duplicate. `timeout_seconds` is the longest that one call may take. Before: the request is authorised and
+    valid. A crash leaves no effect unless the outcome was committed.
     """
 
     expects: tuple[str, ...] | None
     undoable: bool
     idempotent: bool
+    timeout_seconds: float
 
     async def call(self, request: Request, context: ServiceContext) -> Reply:
         """Do the operation for one request.

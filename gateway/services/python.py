@@ -81,7 +81,7 @@ class PythonOperation:
         self.expects = expects
         self.undoable = undoable
         self.idempotent = idempotent
-        self._timeout = timeout_seconds
+        self.timeout_seconds = timeout_seconds
         self._handler = handler
         self._on_loop = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
             getattr(handler, "__call__", None)  # noqa: B004 an instance of a class with an async __call__
@@ -93,14 +93,14 @@ class PythonOperation:
         Raises: OperationTimeout after the configured seconds; OperationRejected when the result is no Reply.
         """
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self.timeout_seconds):
                 if self._on_loop:
                     result = await cast("Awaitable[Reply]", self._handler(request, context))
                 else:
                     result = await asyncio.to_thread(cast("PlainHandler", self._handler), request, context)
         except TimeoutError as error:
             raise OperationTimeout(
-                f"{request.service}.{request.operation} took longer than {self._timeout:g} seconds."
+                f"{request.service}.{request.operation} took longer than {self.timeout_seconds:g} seconds."
             ) from error
         if not isinstance(result, Reply):
             raise OperationRejected(

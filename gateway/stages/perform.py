@@ -4,6 +4,7 @@ One bad message never changes the outcome of its neighbours: a bulk call that fa
 are gone through one by one.
 """
 
+import asyncio
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -13,23 +14,25 @@ from itertools import groupby
 import structlog
 from asyncpg import Connection
 
-from gateway.config.models import LoggingMode
 from gateway.contracts.service import Reply, ServiceContext, SetOperation
-from gateway.domain.errors import DuplicateMessage
+from gateway.domain.errors import DuplicateMessage, LeaseLost, StoreUnavailable, TransientError
 from gateway.domain.ids import LaneName, MessageKey, SetKey
 from gateway.domain.message import Work
-from gateway.domain.states import Policy
+from gateway.domain.states import LoggingMode, Policy
 from gateway.stages.decide import Failed, TryAgain, decide
 from gateway.stages.port import OpenInbound
 from gateway.stages.prepare import Prepared, Refused
 from gateway.store.entities import StoredNumbers
-from gateway.store.errors import database_errors
+from gateway.store.errors import database_errors, is_lost
 from gateway.store.inbound import take_processed_ids
 from gateway.store.open import Store
 
 log = structlog.get_logger()
 
 Item = Prepared | Refused
+
+_CHUNK_SECONDS = 5.0
+"""After this the rest of a chunk is given back, so that slow operations do not hold the answers of quick ones."""
 
 
 @dataclass(slots=True)
@@ -56,6 +59,7 @@ class Performance:
         self._connection = connection
         self._port = port
         self._now = datetime.now(UTC)
+        self._until = asyncio.get_running_loop().time() + _CHUNK_SECONDS
         self.result = Performed()
 
     async def run(self, items: Sequence[Item]) -> Performed:
@@ -78,12 +82,19 @@ class Performance:
                 if members[0] is group[0]:
                     await self._rollback_set(members)
                 continue
-            before = len(self.result.again)
+            before = len(self.result.again) + len(self.result.released)
             await self._group(group)
-            if len(self.result.again) > before:
-                waiting = self.result.again[-1].work.key
-                self.result.released += [item.work for item in remaining if item.work.key > waiting]
+            if len(self.result.again) + len(self.result.released) > before:
+                self._release_after(remaining)
                 return
+
+    def _release_after(self, items: Sequence[Item]) -> None:
+        """Give back what stands in the lane behind a message that waits or was given back itself."""
+        released = {work.key for work in self.result.released}
+        stopped = min([again.work.key for again in self.result.again if again.work.lane == items[0].work.lane] + [
+            item.work.key for item in items if item.work.key in released
+        ])  # fmt: skip
+        self.result.released += [i.work for i in items if i.work.key > stopped and i.work.key not in released]
 
     async def _group(self, group: Sequence[Item]) -> None:
         """Perform items of one operation: together when the operation can, else one by one."""
@@ -92,12 +103,15 @@ class Performance:
             try:
                 done, repeated = await self._together(prepared)
             except Exception as error:  # the set is undone; going one by one finds the culprit
-                self._pass_on(error, prepared[0].work)
+                self._pass_on(error)
             else:
                 self.result.done += done
                 self.result.failed += repeated
                 return
         for index, item in enumerate(group):
+            if self._out_of_time():
+                self.result.released += [other.work for other in group[index:]]
+                return
             outcome = await self._alone(item)
             if isinstance(outcome, TryAgain):
                 if item.work.lane is not None:
@@ -109,9 +123,14 @@ class Performance:
                     await self._group(part)
                 return
 
-    def _pass_on(self, error: Exception, work: Work) -> None:
+    def _out_of_time(self) -> bool:
+        """Tell whether the chunk has taken long enough: answers of what is done must not wait for the rest."""
+        return asyncio.get_running_loop().time() > self._until
+
+    def _pass_on(self, error: Exception) -> None:
         """Raise what is no outcome of a message: the store is away, the lease is lost."""
-        decide(work, error, most_tries=1, chance=0.0)
+        if isinstance(error, LeaseLost) or (isinstance(error, StoreUnavailable) and is_lost(self._connection)):
+            raise error
 
     async def _together(self, prepared: Sequence[Prepared]) -> tuple[list[tuple[Prepared, Reply]], list[Failed]]:
         operation = prepared[0].found.operation
@@ -143,6 +162,9 @@ class Performance:
         return None
 
     def _file(self, work: Work, error: Exception) -> Failed | TryAgain:
+        self._pass_on(error)
+        if isinstance(error, StoreUnavailable):  # the connection lives: a statement of this message took too long
+            error = TransientError(error.message, code=error.code)
         outcome = decide(work, error, most_tries=self._port.settings.process.retries, chance=random.random())  # noqa: S311 jitter
         if isinstance(outcome, Failed):
             self.result.failed.append(outcome)
@@ -186,7 +208,7 @@ class Performance:
         Rule: only ids that the sender gave count, only for operations that refuse repeats, and not when the
         port keeps no history. Source: AIF reference, section 21.
         """
-        checked = self._port.settings.logging is not LoggingMode.OFF and prepared[0].found.operation.idempotent
+        checked = self._port.logging is not LoggingMode.OFF and prepared[0].found.operation.idempotent
         candidates = [item for item in prepared if checked and item.work.message_id_sent is not None]
         if not candidates:
             return list(prepared), []
