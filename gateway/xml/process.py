@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -118,8 +119,10 @@ class WorkerProcess:
     def kill(self) -> None:
         """End the process at once; `wait` still has to be awaited."""
         self._connection.close()
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                # not Process.kill: it polls first, and so takes the exit status away from those who wait for it
+                os.kill(self._process.pid, signal.SIGKILL)
 
     async def wait(self) -> None:
         """Wait until the process has gone and its pipe is drained."""

@@ -65,19 +65,17 @@ class Worker:
         """Read files until the parent closes the socket."""
         while (request := self._request()) is not None:
             kind, rules, fd = request
-            try:
-                if kind is Kind.WARM:
-                    self._schemas.get(rules)
-                    self._send(frames.pack(Kind.READY, resident_bytes()))
-                else:
-                    assert fd is not None
-                    self._read(fd, rules)
-            finally:
-                if fd is not None:
-                    os.close(fd)
+            if kind is Kind.WARM:
+                self._schemas.get(rules)
+                last = frames.pack(Kind.READY, resident_bytes())
+            else:
+                assert fd is not None
+                last = self._read(fd, rules)
+                os.close(fd)
+            self._send(last)
 
-    def _read(self, fd: int, rules: ReadRules) -> None:
-        """Send one file, frame by frame; small ones in one piece."""
+    def _read(self, fd: int, rules: ReadRules) -> bytes:
+        """Send one file, frame by frame; return the last piece, which for a small file is all of it."""
         checker, explainer = self._schemas.get(rules)
         renew_limits(os.fstat(fd).st_size, rules.max_memory_bytes)
         head = b""
@@ -90,7 +88,7 @@ class Worker:
                     head = frames.pack(Kind.HEAD, frames.head_fields(item))
                 elif isinstance(item, FileEnd):
                     end = frames.pack(Kind.END, [*frames.end_fields(item), resident_bytes()])
-                    self._send(head + _envelopes(rows, bodies) + end)
+                    return head + _envelopes(rows, bodies) + end
                 else:
                     rows.append(frames.envelope_fields(item))
                     bodies.append(item.content)
@@ -101,7 +99,9 @@ class Worker:
                         rows.clear()
                         bodies.clear()
         except FileRefused as refused:
-            self._send(head + frames.pack(Kind.REFUSED, [*frames.refused_fields(refused), resident_bytes()]))
+            end = frames.pack(Kind.REFUSED, [*frames.refused_fields(refused), resident_bytes()])
+            return head + _envelopes(rows, bodies) + end
+        raise AssertionError("a file without end and without refusal")
 
     def _request(self) -> tuple[Kind, ReadRules, int | None] | None:
         """Return the next request with its descriptor, None when the parent has closed the socket."""

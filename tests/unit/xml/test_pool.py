@@ -87,6 +87,15 @@ async def test_refusal_arrives_with_code_place_and_context(pool: XmlPool) -> Non
     assert (await _read(pool, ONE))[-1] is not None
 
 
+async def test_envelopes_before_a_break_come_before_the_refusal(pool: XmlPool) -> None:
+    positions = []
+    with pytest.raises(FileRefused) as caught:
+        async for piece in pool.read_bytes(batch(envelope(), envelope(), "<x").encode(), LOOSE):
+            if isinstance(piece, tuple):
+                positions += [each.position for each in piece]
+    assert (positions, caught.value.code) == ([1, 2], "xml.not-wellformed")
+
+
 async def test_killed_worker_is_told_and_replaced(pool: XmlPool) -> None:
     with file_of(many_envelopes(20_000)) as fd:
         with pytest.raises(WorkerDied, match="signal 9") as caught:
