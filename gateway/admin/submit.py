@@ -43,7 +43,10 @@ class Submission:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """A response or fault. `path` is where it was put; `text` its content, also when the partner took it already."""
+    """A response or fault. `path` is where it was put; `text` its content, None when it is kept nowhere.
+
+    Where the port keeps documents there is a text also when the partner took the file already.
+    """
 
     position: int
     request_message_id: UUID
@@ -135,20 +138,24 @@ async def wait_for_answers(
         done = True
     rows = [] if delivery is None else await answers_to_file(store, delivery.claim_id, limit=limit)
     folders = settings.port_folders(submission.port).send
-    answers = [_answer(row, folders) for row in rows]
+    answers = await asyncio.to_thread(lambda: [_answer(row, folders) for row in rows])
     return Reception(submission=submission, delivery=delivery, progress=progress, answers=answers, done=done)
 
 
 def _answer(row: AnswerRow, folders: SendFolders | None) -> Answer:
     folder = None if folders is None else folders.faults if row.is_fault else folders.outbound
+    path = folder / row.file_name if folder is not None and row.file_name and row.outcome == "sent" else None
+    content = row.content
+    if content is None and path is not None and path.is_file():
+        content = path.read_bytes()
     return Answer(
         position=row.position,
         request_message_id=row.request_message_id,
         message_id=row.message_id,
         is_fault=row.is_fault,
         outcome=row.outcome,
-        path=folder / row.file_name if folder is not None and row.file_name and row.outcome == "sent" else None,
-        text=document_text(row.content),
+        path=path,
+        text=document_text(content),
     )
 
 

@@ -19,7 +19,6 @@ from gateway.config.models_ports import (
     Encoding,
     InboundPort,
     Limits,
-    LoggingMode,
     Mode,
     OnError,
     Order,
@@ -57,7 +56,6 @@ __all__ = [
     "Location",
     "LogFormat",
     "Logging",
-    "LoggingMode",
     "Mode",
     "NumberSequence",
     "OnError",
@@ -125,7 +123,7 @@ class Workers(Section):
     """How many hands work, and how much each takes at once."""
 
     xml: Count = Field(default=2, ge=1, le=64, description="Processes that read and check XML.")
-    threads: Count = Field(default=4, ge=1, le=256, description="Threads for file operations.")
+    threads: Count = Field(default=4, ge=1, le=256, description="Threads for the folders of each port.")
     chunk: Count = Field(default=500, ge=1, le=10_000, description="Messages a stage takes and records at once.")
 
 

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from gateway.config.models_base import ByteSize, Count, Flag, Location, Seconds, Section, Text
+from gateway.domain.states import LoggingMode
 
 PLACEHOLDERS = ("stem", "position", "response_id", "request_message_id", "port", "date")
 NAME_LIMIT = 120
@@ -53,15 +54,6 @@ class Conversations(StrEnum):
 
     SET = "set"  # it orders messages of the same file
     PORT = "port"  # it orders messages across all files of the port
-
-
-class LoggingMode(StrEnum):
-    """What history keeps of a message."""
-
-    ORIGINAL = "original"  # the document as received
-    ALL = "all"  # a version after each step that changes it, too
-    HEADER = "header"  # header values only
-    OFF = "off"  # nothing; duplicates are then not noticed either
 
 
 class Encoding(StrEnum):
@@ -215,7 +207,7 @@ class Process(Section):
         default=False, description="Refuse headers whose elements are not in the documented order."
     )
     max_parallel: Count = Field(
-        default=1000, ge=1, le=100_000, description="Messages of this port in work at the same time."
+        default=1000, ge=1, le=100_000, description="Messages of a parallel port in work at the same time."
     )
     conversations: Conversations = Field(
         default=Conversations.SET, description="How far a ConversationId orders messages: set | port."
@@ -311,7 +303,7 @@ class InboundPort(Section):
     security: Security = Field(default_factory=Security, description="Who may send, and for whom.")
     limits: Limits = Field(default_factory=Limits, description="What a file may cost.")
     logging: LoggingMode = Field(
-        default=LoggingMode.ORIGINAL, description="What history keeps: original | all | header | off."
+        default=LoggingMode.ORIGINAL, description="What history keeps of a finished message: original | header | off."
     )
 
     @model_validator(mode="after")

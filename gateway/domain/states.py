@@ -68,3 +68,11 @@ class Outcome(StrEnum):
     PROCESSED = "processed"  # inbound: its service operation succeeded
     SENT = "sent"  # outbound: its file was published
     DELETED = "deleted"  # an operator deleted it from the queue
+
+
+class LoggingMode(StrEnum):
+    """What history keeps of a finished message."""
+
+    ORIGINAL = "original"  # its header and its document
+    HEADER = "header"  # its header only
+    OFF = "off"  # nothing; duplicates are then not noticed either

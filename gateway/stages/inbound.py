@@ -7,15 +7,16 @@ import structlog
 
 from gateway.contracts.task import TaskContext
 from gateway.domain.faultpoints import reach
+from gateway.domain.ids import PortName
 from gateway.domain.message import Claimed, Work
 from gateway.domain.states import Stage
 from gateway.services.registry import Registry
 from gateway.stages.perform import Performance, Performed
 from gateway.stages.port import OpenInbound, Ports
-from gateway.stages.prepare import prepare
+from gateway.stages.prepare import Prepared, prepare
 from gateway.stages.responses import Draft, build_responses, drafts_of
 from gateway.stages.runner import ChunkRunner
-from gateway.store.inbound import InboundResult, claim_inbound, record_inbound, take_response_keys
+from gateway.store.inbound import InboundResult, bear_silence, claim_inbound, record_inbound, take_response_keys
 from gateway.store.open import Store
 
 log = structlog.get_logger()
@@ -40,11 +41,19 @@ class InboundStage:
             stage=Stage.INBOUND,
             store=self._store,
             ports=lambda: self._ports.inbound,
-            claim=lambda port: claim_inbound(self._store, self._incarnation, port, self._chunk),
+            claim=lambda port: self._claim(port, runner.in_work(port)),
             work=self._process,
             side_by_side=2,
         )
         await runner.run(context)
+
+    async def _claim(self, name: PortName, in_work: int) -> Claimed[Work] | None:
+        """Claim the next chunk of a port, within what a parallel port may have in work at the same time."""
+        port = self._ports.inbound[name]
+        limit = self._chunk
+        if not port.sequential:
+            limit = min(limit, port.settings.process.max_parallel - in_work)
+        return await claim_inbound(self._store, self._incarnation, name, limit) if limit > 0 else None
 
     async def _process(self, port: OpenInbound, chunk: Claimed[Work], context: TaskContext) -> None:
         loop = asyncio.get_running_loop()
@@ -52,13 +61,15 @@ class InboundStage:
             self._executor, prepare, chunk.items, port, self.registry, self._ports.settings
         )
         reach("inbound.before_effects")
+        slowest = max((i.found.operation.timeout_seconds for i in items if isinstance(i, Prepared)), default=0.0)
         async with self._store.transaction() as connection:
+            await bear_silence(self._store, connection, slowest)
             performed = await Performance(self._store, connection, port).run(items)
             drafts = drafts_of(performed, port)
             keys = await take_response_keys(self._store, connection, len(drafts))
             responses = await loop.run_in_executor(self._executor, build_responses, drafts, keys, port)
             result = _result(performed)
-            result.responses = responses
+            result.responses, result.logging = responses, port.logging
             await record_inbound(self._store, connection, chunk.fence, result)
             reach("inbound.before_commit")
         reach("inbound.after_commit")

@@ -9,7 +9,7 @@ from gateway.config.models import InboundPort, Mode, OutboundPort, Settings
 from gateway.contracts.adapter import ReceiveAdapter, SendAdapter
 from gateway.domain.ids import PortName
 from gateway.domain.message import Work
-from gateway.domain.states import Policy
+from gateway.domain.states import LoggingMode, Policy
 from gateway.xml.limits import ReadRules
 
 NameResponse = Callable[[Work, UUID, bool], str]
@@ -41,6 +41,11 @@ class OpenInbound:
         return self.settings.process.mode is Mode.SEQUENTIAL
 
     @property
+    def logging(self) -> LoggingMode:
+        """Return what is kept of finished messages."""
+        return self.settings.logging
+
+    @property
     def answers_errors(self) -> bool:
         """True when a failed request is answered with a fault."""
         return self.settings.respond is not None and self.settings.respond.errors
@@ -55,6 +60,11 @@ class OpenOutbound:
     actions: Mapping[tuple[str, str], str]
     send: SendAdapter
     name_sent: NameSent
+
+    @property
+    def logging(self) -> LoggingMode:
+        """Return what is kept of finished messages."""
+        return LoggingMode.ORIGINAL
 
 
 OpenPort = OpenInbound | OpenOutbound

@@ -1,7 +1,10 @@
 """The loop of a stage: claim a chunk, work on it beside others, go on until the input is empty."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
 from typing import Generic, TypeVar
 
 import structlog
@@ -14,6 +17,7 @@ from gateway.domain.states import Stage
 from gateway.stages.port import P
 from gateway.store.leases import give_back, ports_with_work
 from gateway.store.open import Store
+from gateway.store.waiting import uninterrupted
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -46,6 +50,11 @@ class ChunkRunner(Generic[P, T]):
         self._work = work
         self._side_by_side = side_by_side
         self._turn: list[PortName] = []
+        self._in_work: Counter[PortName] = Counter()
+
+    def in_work(self, port: PortName) -> int:
+        """Return how many messages of a port are claimed and not yet recorded."""
+        return self._in_work[port]
 
     async def run(self, context: TaskContext) -> None:
         """Work until nothing is left and nothing can come, or a stop is asked for; then wait for what runs."""
@@ -62,10 +71,15 @@ class ChunkRunner(Generic[P, T]):
                     await self._wait(running, context)
                 elif not await context.feed.more():
                     return
+        except asyncio.CancelledError:  # the time to drain is over
+            for task in running:
+                task.cancel()
+            raise
         finally:
             if running:
                 await asyncio.wait(running)
-                for task in running:
+            for task in running:
+                if not task.cancelled():
                     task.result()
 
     async def _fill(self, running: set[asyncio.Task[None]], context: TaskContext) -> None:
@@ -74,8 +88,13 @@ class ChunkRunner(Generic[P, T]):
             if claimed is None:
                 return
             port, chunk = claimed
+            self._in_work[port.name] += len(chunk.items)
             task = asyncio.create_task(self._guarded(port, chunk, context), name=f"{self._stage}:{port.name}")
+            task.add_done_callback(partial(self._done, port.name, len(chunk.items)))
             running.add(task)
+
+    def _done(self, port: PortName, messages: int, _: asyncio.Task[None]) -> None:
+        self._in_work[port] -= messages
 
     async def _claim_next(self) -> tuple[P, Claimed[T]] | None:
         """Claim from the next port in turn that has work, so that a busy port does not starve the others."""
@@ -106,6 +125,10 @@ class ChunkRunner(Generic[P, T]):
         except StoreUnavailable as error:
             log.warning("store.unavailable", stage=self._stage, port=port.name, error=error.message)
             await self._give_back(chunk.fence, context)
+        except asyncio.CancelledError:
+            with suppress(StoreUnavailable):  # then the lease ends by itself
+                await uninterrupted(give_back(self._store, chunk.fence))
+            raise
 
     async def _give_back(self, fence: Fence, context: TaskContext) -> None:
         """Return a chunk whose outcome is unknown; when a stop is asked for first, its lease runs out instead."""

@@ -49,7 +49,7 @@ class SendStage:
         await runner.run(context)
 
     async def _deliver(self, port: OpenPort, chunk: Claimed[Sending], context: TaskContext) -> None:
-        result = SendResult()
+        result = SendResult(logging=port.logging)
         if port.send is None:  # its answers were queued before the port stopped responding
             text = f"The port '{port.name}' has no outbound folder any more (respond)."
             result.later += [(item, SEND.most_seconds, text) for item in chunk.items]

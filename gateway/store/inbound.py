@@ -12,13 +12,15 @@ from asyncpg import Connection, Record
 from gateway.domain.ids import Fence, LaneName, MessageKey, PortName, SetKey
 from gateway.domain.message import Claimed, Failure, NewResponse, Work
 from gateway.domain.problem import Problem
-from gateway.domain.states import Direction, Policy, Reason, Status
+from gateway.domain.states import Direction, LoggingMode, Policy, Reason, Status
 from gateway.store.exceptions import Entry, insert_exceptions
 from gateway.store.leases import drop_lease, free_lanes, take_lease
 from gateway.store.open import Store
 from gateway.store.slices import map_sliced
 
 _LANES_PER_CLAIM = 50
+_SILENCE_SECONDS = 10.0
+"""Less than what every session allows anyway."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,7 +28,8 @@ class InboundResult:
     """What became of a claimed chunk; every item stands in exactly one of the lists.
 
     `halted` maps a set to the message that failed in it (those after it are held), `rolled_back` likewise
-    (all others are held). `again` are items with the seconds to wait and the reason in words.
+    (all others are held). `again` are items with the seconds to wait and the reason in words. `logging` says what
+    is kept of those that are done.
     """
 
     done: list[tuple[Work, Sequence[tuple[str, str]]]] = field(default_factory=list)
@@ -37,6 +40,7 @@ class InboundResult:
     rolled_back: dict[SetKey, MessageKey] = field(default_factory=dict)
     responses: list[NewResponse] = field(default_factory=list)
     warnings: list[Entry] = field(default_factory=list)
+    logging: LoggingMode = LoggingMode.ORIGINAL
 
 
 async def claim_inbound(store: Store, incarnation: int, port: PortName, limit: int) -> Claimed[Work] | None:
@@ -58,6 +62,12 @@ async def claim_inbound(store: Store, incarnation: int, port: PortName, limit: i
     return Claimed(fence=fence, items=await map_sliced(_work, rows))
 
 
+async def bear_silence(store: Store, connection: Connection, seconds: float) -> None:
+    """Let the transaction stay open although nothing is asked of the database for up to *seconds*."""
+    if seconds > _SILENCE_SECONDS:
+        await connection.fetchval(store.queries.bear_silence, f"{int(seconds + _SILENCE_SECONDS) * 1000}ms")
+
+
 async def take_response_keys(store: Store, connection: Connection, count: int) -> list[MessageKey]:
     """Draw numbers for responses inside the completing transaction."""
     return list(await connection.fetchval(store.queries.take_keys, count)) if count else []
@@ -71,12 +81,15 @@ async def record_inbound(store: Store, connection: Connection, fence: Fence, res
     sql, now = store.queries, datetime.now(UTC)
     await drop_lease(store, connection, fence)
     if result.done:
-        await connection.execute(
-            sql.finish_inbound,
-            [work.key for work, _ in result.done],
-            [_keys_literal(keys) for _, keys in result.done],
-            now,
-        )
+        finished = [work.key for work, _ in result.done]
+        if result.logging is LoggingMode.OFF:
+            await connection.execute(sql.forget_finished, finished)
+        else:
+            await connection.execute(
+                sql.finish_inbound, finished, [_keys_literal(keys) for _, keys in result.done], now
+            )
+        if result.logging is LoggingMode.HEADER:
+            await connection.execute(sql.forget_documents, finished)
         per_set = Counter(work.set_key for work, _ in result.done if work.set_key is not None)
         if per_set:
             ordered = sorted(per_set)

@@ -196,7 +196,10 @@ class FileProgress:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerRow:
-    """A response or fault to one request of a file; `position` and the ids are those of the request."""
+    """A response or fault to one request of a file; `position` and the ids are those of the request.
+
+    `content` is None when the port keeps no documents of what is finished.
+    """
 
     key: int
     message_id: UUID
@@ -206,7 +209,7 @@ class AnswerRow:
     position: int
     request_message_id: UUID
     message_id_sent: str | None
-    content: bytes
+    content: bytes | None
 
 
 async def list_queue(

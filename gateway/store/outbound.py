@@ -8,6 +8,7 @@ from asyncpg import Record
 
 from gateway.domain.ids import Fence, MessageKey, PortName
 from gateway.domain.message import Claimed, Sending
+from gateway.domain.states import LoggingMode
 from gateway.store.exceptions import Entry, insert_exceptions
 from gateway.store.leases import drop_lease, hold_lease, take_lease
 from gateway.store.open import Store
@@ -18,13 +19,15 @@ from gateway.store.slices import map_sliced
 class SendResult:
     """What became of a claimed chunk; every item stands in exactly one of the lists.
 
-    `later` are items with the seconds to wait and the reason in words; `failed` likewise without a time.
+    `later` are items with the seconds to wait and the reason in words; `failed` likewise without a time. `logging`
+    says what is kept of those that are sent.
     """
 
     sent: list[Sending] = field(default_factory=list)
     later: list[tuple[Sending, float, str]] = field(default_factory=list)
     failed: list[tuple[Sending, str]] = field(default_factory=list)
     released: list[Sending] = field(default_factory=list)
+    logging: LoggingMode = LoggingMode.ORIGINAL
 
 
 async def claim_outbound(store: Store, incarnation: int, port: PortName, limit: int) -> Claimed[Sending] | None:
@@ -68,7 +71,13 @@ async def record_outbound(store: Store, fence: Fence, result: SendResult) -> Non
     async with store.transaction() as connection:
         await drop_lease(store, connection, fence)
         if result.sent:
-            await connection.execute(sql.finish_outbound, [item.key for item in result.sent], now)
+            sent = [item.key for item in result.sent]
+            if result.logging is LoggingMode.OFF:
+                await connection.execute(sql.forget_finished, sent)
+            else:
+                await connection.execute(sql.finish_outbound, sent, now)
+            if result.logging is LoggingMode.HEADER:
+                await connection.execute(sql.forget_documents, sent)
         if result.later:
             await connection.execute(
                 sql.postpone_outbound, [item.key for item, _, _ in result.later],

@@ -131,18 +131,22 @@ FROM delivery WHERE port = $1 AND name = $2 AND received_at >= $3 ORDER BY recei
 SELECT clock_timestamp()
 
 -- name: progress_of_file
--- How far the messages of a file and their answers are. `stuck` waits for an operator.
-SELECT count(*) AS messages,
-       count(*) FILTER (WHERE m.finished_at IS NOT NULL) AS finished,
-       count(*) FILTER (WHERE q.status IN ('error', 'hold', 'malformed')) AS stuck,
+-- How far the messages of a file and their answers are. `stuck` waits for an operator. What has left the queue is
+-- finished, also where history keeps nothing of it.
+SELECT known.messages, known.messages - known.queued AS finished, known.stuck,
        (SELECT count(*) FROM message r JOIN message p ON p.id = r.request_id
         WHERE p.claim_id = $1 AND r.direction = 'out' AND r.finished_at IS NULL) AS answers_open
-FROM message m LEFT JOIN queue q ON q.message_id = m.id WHERE m.claim_id = $1
+FROM (
+    SELECT greatest(count(m.id), (SELECT envelopes FROM delivery WHERE claim_id = $1)) AS messages,
+           count(q.message_id) AS queued,
+           count(*) FILTER (WHERE q.status IN ('error', 'hold', 'malformed')) AS stuck
+    FROM message m LEFT JOIN queue q ON q.message_id = m.id WHERE m.claim_id = $1
+) AS known
 
 -- name: answers_to_file
 SELECT r.id AS key, r.message_id, r.is_fault, r.outcome, r.file_name, m.position, m.message_id AS request_message_id,
        m.message_id_sent, d.content
-FROM message m JOIN message r ON r.request_id = m.id JOIN document d ON d.message_id = r.id AND d.version = 0
+FROM message m JOIN message r ON r.request_id = m.id LEFT JOIN document d ON d.message_id = r.id AND d.version = 0
 WHERE m.claim_id = $1 ORDER BY m.id, r.id LIMIT $2
 
 -- name: count_activity

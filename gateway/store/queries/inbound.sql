@@ -1,12 +1,14 @@
 -- name: claim_lanes
 -- Lane heads first. A lane is locked, then leased with a run of its messages from the head; SKIP LOCKED passes lanes
--- that somebody is just filling or emptying. A Rollback set is taken whole and alone.
+-- that somebody is just filling or emptying. The oldest lanes get what the limit allows. A Rollback set is taken whole
+-- and alone, even beyond the limit.
 WITH heads AS (
     SELECT name, head FROM lane
     WHERE port = $1 AND fence IS NULL AND (not_before IS NULL OR not_before <= clock_timestamp())
-    ORDER BY head LIMIT $5 FOR UPDATE SKIP LOCKED
-), run AS (
-    SELECT heads.name, picked.message_id
+    ORDER BY head LIMIT least($4::bigint, $5::bigint) FOR UPDATE SKIP LOCKED
+), fronts AS (
+    SELECT heads.name, picked.message_id, first.policy IS NOT DISTINCT FROM 'rollback' AS whole,
+           row_number() OVER (ORDER BY heads.head, picked.message_id) AS place
     FROM heads
     JOIN queue first ON first.message_id = heads.head
     CROSS JOIN LATERAL (
@@ -22,6 +24,10 @@ WITH heads AS (
         WHERE first.policy = 'rollback' AND q.set_id = first.set_id AND q.reason IN ('ready', 'behind_in_lane', 'backoff')
     ) AS picked
     WHERE picked.rollbacks = 0
+), run AS (
+    SELECT name, message_id
+    FROM (SELECT name, message_id, place, whole, min(place) OVER (PARTITION BY name) AS first_place FROM fronts) AS placed
+    WHERE place <= $4 OR (whole AND first_place <= $4)
 ), leased AS (
     UPDATE lane SET fence = $2 FROM (SELECT DISTINCT name FROM run) AS taken
     WHERE lane.port = $1 AND lane.name = taken.name
@@ -53,11 +59,24 @@ JOIN delivery v ON v.claim_id = m.claim_id
 WHERE q.fence = $1
 ORDER BY m.id
 
+-- name: bear_silence
+-- For this transaction only: a slow operation may leave the connection idle for as long as it is allowed to take.
+SELECT set_config('idle_in_transaction_session_timeout', $1, true)
+
 -- name: finish_inbound
 WITH gone AS (DELETE FROM queue WHERE message_id = ANY($1::bigint[]))
 UPDATE message SET outcome = 'processed', finished_at = $3, entity_keys = done.keys::text[]
 FROM unnest($1::bigint[], $2::text[]) AS done (id, keys)
 WHERE message.id = done.id
+
+-- name: forget_documents
+DELETE FROM document WHERE message_id = ANY($1::bigint[])
+
+-- name: forget_finished
+-- Both directions: the message leaves the queue, and history never knows of it.
+WITH gone AS (DELETE FROM queue WHERE message_id = ANY($1::bigint[])),
+documents AS (DELETE FROM document WHERE message_id = ANY($1::bigint[]))
+DELETE FROM message WHERE id = ANY($1::bigint[])
 
 -- name: count_processed_in_sets
 UPDATE message_set SET processed = processed + done.number,

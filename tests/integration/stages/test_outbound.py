@@ -113,9 +113,7 @@ class Bench:
         )
 
     async def run(self) -> None:
-        await self.stage.run(
-            TaskContext(task="outbound", feed=self.feed, stopping=asyncio.Event(), tally=self.tally)
-        )
+        await self.stage.run(TaskContext(task="outbound", feed=self.feed, stopping=asyncio.Event(), tally=self.tally))
 
     async def rows(self, sql: str) -> list[tuple[Any, ...]]:
         async with self.store.transaction() as connection:

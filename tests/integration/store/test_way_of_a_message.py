@@ -5,10 +5,11 @@ from uuid import uuid4
 
 import pytest
 
+from gateway.domain.delivery import Claim
 from gateway.domain.errors import LeaseLost
 from gateway.domain.ids import MessageKey, PortName, SetKey
 from gateway.domain.message import Claimed, Failure, NewMessage, NewResponse, RefusedFile, Work
-from gateway.domain.states import Policy
+from gateway.domain.states import LoggingMode, Policy
 from gateway.store.inbound import (
     InboundResult,
     claim_inbound,
@@ -16,7 +17,7 @@ from gateway.store.inbound import (
     take_processed_ids,
     take_response_keys,
 )
-from gateway.store.ingest import ingestion, known_deliveries, same_content
+from gateway.store.ingest import AlreadyIngested, ingestion, known_deliveries, same_content
 from gateway.store.leases import give_back, reap_expired, start_incarnation, take_lease, wake_due
 from gateway.store.open import Store
 from gateway.store.outbound import SendResult, claim_outbound, promise_staged, record_outbound
@@ -108,10 +109,12 @@ async def test_lane_is_claimed_by_one_at_a_time_and_in_order(store: Store) -> No
     await put(store, [a_message(n, lane="conversation:a") for n in (1, 2, 3)])
     await put(store, [a_message(lane="conversation:b")])
     first = await claim(store, limit=2)
-    lanes = [(work.lane, work.position) for work in first.items]
-    assert lanes == [("conversation:a", 1), ("conversation:a", 2), ("conversation:b", 1)]
+    assert [(work.lane, work.position) for work in first.items] == [("conversation:a", 1), ("conversation:a", 2)]
+    beside = await claim(store)
+    assert [(work.lane, work.position) for work in beside.items] == [("conversation:b", 1)]
     assert await claim_inbound(store, 1, ORDERS, 10) is None, "the rest of lane a waits for its front"
-    await record(store, first, InboundResult(done=[(work, []) for work in first.items]))
+    for claimed in (first, beside):
+        await record(store, claimed, InboundResult(done=[(work, []) for work in claimed.items]))
     second = await claim(store)
     assert [work.position for work in second.items] == [3]
     await record(store, second, InboundResult(done=[(work, []) for work in second.items]))
@@ -145,6 +148,18 @@ async def test_message_without_lane_wakes_when_due(store: Store) -> None:
     await wake_due(store)
     again = await claim(store)
     assert again.items[0].attempts == 2
+
+
+@pytest.mark.parametrize(("limit", "taken"), [(1, 1), (3, 3), (5, 5), (9, 6)])
+async def test_claim_takes_no_more_than_its_limit_over_all_lanes(store: Store, limit: int, taken: int) -> None:
+    for lane in "abc":
+        await put(store, [a_message(n, lane=lane) for n in (1, 2)])
+    claimed = await claim(store, limit=limit)
+    assert [(work.lane, work.position) for work in claimed.items] == [
+        (lane, n) for lane in "abc" for n in (1, 2)
+    ][:taken]  # fmt: skip
+    leased = await rows(store, "SELECT count(*) FROM lane WHERE fence IS NOT NULL")
+    assert leased == [((taken + 1) // 2,)], "lanes of which nothing was taken stay free"
 
 
 async def test_rollback_set_is_claimed_whole_and_alone(store: Store) -> None:
@@ -221,6 +236,33 @@ async def test_promised_file_survives_the_loss_of_its_lease(store: Store) -> Non
     assert again is not None and again.items[0].staged_name == "a.xml.1.tmp"
 
 
+@pytest.mark.parametrize(
+    ("mode", "kept", "documents"),
+    [(LoggingMode.ORIGINAL, 2, 2), (LoggingMode.HEADER, 2, 0), (LoggingMode.OFF, 0, 0)],
+)
+async def test_history_keeps_of_finished_messages_what_the_logging_mode_says(
+    store: Store, mode: LoggingMode, kept: int, documents: int
+) -> None:
+    counts = "SELECT (SELECT count(*) FROM message), (SELECT count(*) FROM document), (SELECT count(*) FROM queue)"
+    await put(store, [a_message(), a_message(2)])
+    claimed = await claim(store)
+    done, failed = claimed.items
+    response = NewResponse(
+        key=MessageKey(10**6), request=done, port=ORDERS, message_id=uuid4(), file_name="a.xml", content=b"<r/>",
+        is_fault=False,
+    )  # fmt: skip
+    failure = Failure(work=failed, code="schema", text="wrong")
+    await record(store, claimed, InboundResult(done=[(done, [])], failed=[failure], responses=[response], logging=mode))
+    unfinished = (2, 2, 2)  # the failed request and the answer
+    requests = [(1, 1, 0), (1, 0, 0), (0, 0, 0)][list(LoggingMode).index(mode)]
+    assert await rows(store, counts) == [tuple(a + b for a, b in zip(unfinished, requests, strict=True))]
+    sending = await claim_outbound(store, 1, ORDERS, 10)
+    assert sending is not None
+    await record_outbound(store, sending.fence, SendResult(sent=list(sending.items), logging=mode))
+    assert await rows(store, counts) == [(1 + kept, 1 + documents, 1)]
+    assert await rows(store, "SELECT count(*) FROM message WHERE outcome IS NOT NULL") == [(kept,)]
+
+
 async def test_message_id_counts_once_per_operation_until_it_is_undone(store: Store) -> None:
     guid = uuid4()
     await put(store, [a_message(message_id=guid)])
@@ -253,3 +295,17 @@ async def test_lease_numbers_only_grow(store: Store) -> None:
     async with store.transaction() as connection:
         fences = [await take_lease(store, connection, 1, "inbound", ORDERS) for _ in range(3)]
     assert fences == sorted(set(fences))
+
+
+async def test_file_is_ingested_once_whoever_tries_again(store: Store) -> None:
+    claimed_file = a_claim()
+    await ingest_one(store, claimed_file)
+    with pytest.raises(AlreadyIngested):
+        await ingest_one(store, claimed_file)
+    assert await rows(store, "SELECT count(*) FROM message") == [(1,)]
+
+
+async def ingest_one(store: Store, claimed_file: Claim) -> None:
+    async with ingestion(store) as ingesting:
+        await ingesting.add_messages(ORDERS, claimed_file.id, None, None, Policy.CONTINUE, [a_message()])
+        await ingesting.end_file(a_file(claimed_file), None, [])

@@ -96,7 +96,7 @@ def test_unknown_keys_are_refused_with_the_nearest_known(text: str, expected: st
         ("shutdown: {drain_seconds: 12:30}", "must be a number, found '12:30'"),
         ("jobs: {gateway: {max_seconds: 0}}", "must be more than 0.0, found 0"),
         ("logging: {level: Info}", "must be 'debug', 'info', 'warning' or 'error', found 'Info'; did you mean 'info'?"),
-        ("ports: {p: {logging: false}}", "must be 'original', 'all', 'header' or 'off', found false"),
+        ("ports: {p: {logging: false}}", "must be 'original', 'header' or 'off', found false"),
         ("ports: {p: {direction: both}}", "needs a direction: inbound or outbound"),
         ("default_company: 1.50", "must be text, in quotes where it looks like something else, found 1.5"),
         ("default_company: [DAT]", "must be text, in quotes where it looks like something else, found a list"),

@@ -1,0 +1,139 @@
+"""Inbound processing in this process: how much of a port is in work at the same time."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
+
+import pytest
+
+from gateway.config.models import InboundPort, Settings
+from gateway.contracts.adapter import ReceiveAdapter
+from gateway.contracts.service import Reply, Request, ServiceContext
+from gateway.contracts.task import Tally, TaskContext
+from gateway.domain.message import NewMessage
+from gateway.domain.states import Policy
+from gateway.services.registry import Registry, Service
+from gateway.stages.inbound import InboundStage
+from gateway.stages.port import OpenInbound, Ports
+from gateway.store.ingest import ingestion
+from gateway.store.open import Store
+from gateway.xml.limits import ReadRules
+from tests.documents import SERVICES, envelope
+from tests.factories import ORDERS, a_claim, a_file, a_message
+
+DEADLINE = 20.0
+
+
+class NothingComes:
+    """The feed of a task that stands alone."""
+
+    async def more(self) -> bool:
+        return False
+
+    async def hinted(self) -> None:
+        await asyncio.Event().wait()
+
+    def produced(self) -> None:
+        return
+
+    def enough(self) -> bool:
+        return False
+
+
+class Busy:
+    """An operation that goes on only when as many claims are under way as there can be, and notes their size."""
+
+    expects: tuple[str, ...] | None = None
+    undoable = True
+    idempotent = False
+    timeout_seconds = 60.0
+
+    def __init__(self, store: Store, claims: int) -> None:
+        self._store = store
+        self._claims = claims
+        self.in_work: list[int] = []
+
+    async def call(self, request: Request, context: ServiceContext) -> Reply:
+        async with asyncio.timeout(DEADLINE):
+            while True:
+                claims, messages = await self._look()
+                if claims >= self._claims or await self._all_claimed():
+                    break
+                await asyncio.sleep(0.01)
+        self.in_work.append(messages)
+        return Reply()
+
+    async def _look(self) -> tuple[int, int]:
+        async with self._store.transaction() as connection:
+            row = await connection.fetchrow(
+                "SELECT count(DISTINCT fence), count(*) FROM queue WHERE status = 'in_process'"
+            )
+        assert row is not None
+        return int(row[0]), int(row[1])
+
+    async def _all_claimed(self) -> bool:
+        async with self._store.transaction() as connection:
+            return not await connection.fetchval("SELECT count(*) FROM queue WHERE status = 'ready'")
+
+
+def a_port(mode: str, max_parallel: int) -> tuple[Settings, OpenInbound]:
+    options: dict[str, Any] = {
+        "services": {"SalesOrderService": {"kind": "python", "operations": {"create": "m:create"}}},
+        "ports": {
+            ORDERS: {
+                "receive": {"folder": "/srv/in"},
+                "operations": ["SalesOrderService.create"],
+                "process": {"mode": mode, "max_parallel": max_parallel},
+            }
+        },
+    }
+    settings = Settings.model_validate(options)
+    port = settings.ports[ORDERS]
+    assert isinstance(port, InboundPort)
+    return settings, OpenInbound(
+        name=ORDERS, settings=port, exposed=frozenset({("SalesOrderService", "create")}), rules=ReadRules(),
+        receive=cast("ReceiveAdapter", None), send=None, name_response=lambda work, message_id, is_fault: "a.xml",
+    )  # fmt: skip
+
+
+async def process(store: Store, messages: Sequence[NewMessage], busy: Busy, mode: str, max_parallel: int) -> Tally:
+    claim, tally = a_claim(), Tally()
+    async with ingestion(store) as ingesting:
+        await ingesting.add_messages(ORDERS, claim.id, "partner", None, Policy.CONTINUE, messages)
+        await ingesting.end_file(a_file(claim), None, [])
+    settings, port = a_port(mode, max_parallel)
+    ports = Ports(settings)
+    ports.add(port)
+    service = Service(name="SalesOrderService", namespaces=frozenset({SERVICES}), operations={"create": busy})
+    with ThreadPoolExecutor(2) as executor:
+        stage = InboundStage(
+            store=store, incarnation=1, ports=ports, registry=Registry({service.name: service}), executor=executor,
+            chunk=4,
+        )  # fmt: skip
+        await stage.run(TaskContext(task="inbound", feed=NothingComes(), stopping=asyncio.Event(), tally=tally))
+    return tally
+
+
+@pytest.mark.parametrize("lanes", [False, True], ids=["no lanes", "conversations"])
+async def test_parallel_port_has_no_more_messages_in_work_than_allowed(store: Store, lanes: bool) -> None:
+    busy = Busy(store, claims=2)
+    content = envelope().encode()
+    messages = [a_message(n, content=content, lane=f"c{n}" if lanes else None) for n in range(1, 13)]
+    tally = await process(store, messages, busy, "parallel", 6)
+    assert tally.counts["messages"] == 12
+    assert max(busy.in_work) == 6, "one chunk of four, and beside it one of two"
+
+
+async def test_limit_below_the_chunk_makes_smaller_chunks(store: Store) -> None:
+    busy = Busy(store, claims=1)
+    content = envelope().encode()
+    await process(store, [a_message(n, content=content) for n in range(1, 8)], busy, "parallel", 3)
+    assert max(busy.in_work) == 3
+
+
+async def test_sequential_port_is_one_lane_and_not_limited_further(store: Store) -> None:
+    busy = Busy(store, claims=1)
+    content = envelope().encode()
+    await process(store, [a_message(n, content=content, lane="port") for n in range(1, 9)], busy, "sequential", 1)
+    assert max(busy.in_work) == 4
