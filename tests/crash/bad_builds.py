@@ -3,20 +3,38 @@
 Each is a small patch of the real program, applied in a child of the nursery before it starts.
 """
 
-from collections.abc import Callable, Mapping
+import asyncio
+import errno
+import json
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import asdict
+from itertools import count
+from pathlib import Path
+from typing import Any
 
+from lxml import etree
+
+from adapters.file import receive as file_receive
+from adapters.file.fsops import FileOps, Folder, Operation
+from adapters.file.ready import Look, ReadyLadder
 from gateway.domain.delivery import Settled, Settlement
+from gateway.runtime import wakeup
 from gateway.stages import receive, send
 from gateway.stages.receive import ReceiveStage
 
+OPERATIONS = "operations.jsonl"
 
-def apply(build: str) -> None:
-    """Apply the builds named in *build*, separated by blanks."""
-    for name in build.split():
-        BUILDS[name]()
+Observer = Callable[[str], None]
 
 
-def rename_then_mark() -> None:
+def apply(build: str, folder: Path) -> list[Observer]:
+    """Apply the builds named in *build*, separated by blanks; return who wants to hear of fault points."""
+    observers = [BUILDS[name](folder) for name in build.split()]
+    return [observer for observer in observers if observer is not None]
+
+
+def rename_then_mark(_: Path) -> None:
     """Publish without a promise: rename, then record."""
 
     async def promise_nothing(*_: object) -> None:
@@ -25,7 +43,7 @@ def rename_then_mark() -> None:
     send.promise_staged = promise_nothing  # type: ignore[assignment]
 
 
-def archive_before_commit() -> None:
+def archive_before_commit(_: Path) -> None:
     """Put a file away as soon as it is read, before the database has it."""
     read_whole = receive.read_whole
 
@@ -37,7 +55,7 @@ def archive_before_commit() -> None:
     receive.read_whole = read_and_archive
 
 
-def no_recovery() -> None:
+def no_recovery(_: Path) -> None:
     """Do not look into the work folder at the start."""
 
     async def nothing(*_: object) -> None:
@@ -46,6 +64,138 @@ def no_recovery() -> None:
     ReceiveStage._recover = nothing  # type: ignore[method-assign,assignment]
 
 
-BUILDS: Mapping[str, Callable[[], None]] = {
-    build.__name__: build for build in (rename_then_mark, archive_before_commit, no_recovery)
-}
+def no_readiness(_: Path) -> None:
+    """Take every file at the first look."""
+
+    def look(*_: object, **__: object) -> Look:
+        return Look.READY
+
+    ReadyLadder.look = look  # type: ignore[method-assign]
+
+
+def no_sweep(_: Path) -> None:
+    """Trust the file events alone."""
+
+    async def follow_nothing(*_: object) -> None:
+        return
+
+    wakeup._follow_clock = follow_nothing
+
+
+def whole_tree(_: Path) -> None:
+    """Build a tree of the whole file first, as a reader that knows nothing of streams does."""
+    read_file = receive.read_file
+
+    async def read_tree(claim, port, pool):  # type: ignore[no-untyped-def]
+        with port.receive.open(claim) as descriptor:
+            tree = await asyncio.to_thread(etree.parse, f"/proc/self/fd/{descriptor}")
+        async for piece in read_file(claim, port, pool):
+            yield piece
+        del tree
+
+    receive.read_file = read_tree
+
+
+def retry_fsync(_: Path) -> None:
+    """Flush the same descriptor again when that failed."""
+    fsync = FileOps._fsync
+
+    def fsync_twice(self: FileOps, folder: Folder, name: bytes, fd: int) -> None:
+        try:
+            fsync(self, folder, name, fd)
+        except OSError:
+            fsync(self, folder, name, fd)
+
+    FileOps._fsync = fsync_twice  # type: ignore[method-assign]
+
+
+def no_fsync_of_files(_: Path) -> None:
+    """Never flush the content of responses."""
+    FileOps._fsync = _nothing  # type: ignore[method-assign]
+    FileOps.sync_staged = _nothing  # type: ignore[method-assign]
+
+
+def no_fsync_of_claims(_: Path) -> None:
+    """Never flush the work and the inbound folder."""
+    _skip_flush("claim.work", "claim.inbound")
+
+
+def no_fsync_of_outbound(_: Path) -> None:
+    """Never flush the outbound folder."""
+    _skip_flush("publish.outbound")
+
+
+def _skip_flush(*steps: str) -> None:
+    flush_folder = FileOps.flush_folder
+
+    def flush(self: FileOps, folder: Folder, step: str) -> None:
+        if step not in steps:
+            flush_folder(self, folder, step)
+
+    FileOps.flush_folder = flush  # type: ignore[method-assign]
+
+
+def _nothing(*_: object, **__: object) -> None:
+    return
+
+
+def deaf(_: Path) -> None:
+    """World: the system tells of no file, as on a network share."""
+
+    async def silence(path: Path, *, stop: asyncio.Event, **_: Any) -> AsyncIterator[None]:
+        yield None
+        await stop.wait()
+
+    file_receive.watch_folder = silence
+
+
+def forgetful_disk(_: Path) -> None:
+    """World: every fifth flush of a response fails, and what was to be flushed is gone, as Linux does it.
+
+    The pages are marked clean, so a second flush says that all is well.
+    """
+    calls = count(1)
+    fsync = FileOps._fsync
+
+    def fails(self: FileOps, folder: Folder, name: bytes, fd: int) -> None:
+        if next(calls) % 5 == 0:
+            size = os.fstat(fd).st_size
+            own = os.open(name, os.O_WRONLY, dir_fd=folder.fd)
+            os.ftruncate(own, 0)
+            os.ftruncate(own, size)
+            os.close(own)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(self, folder, name, fd)
+
+    def fails_for_all(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    FileOps._fsync = fails  # type: ignore[method-assign]
+    FileOps.sync_staged = fails_for_all  # type: ignore[method-assign]
+
+
+def recorded(folder: Path) -> Observer:
+    """World: every file operation and every point reached is written down in the order it happened."""
+    record = os.open(folder / OPERATIONS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    init = FileOps.__init__
+
+    def tell(facts: object) -> None:
+        os.write(record, json.dumps(facts).encode() + b"\n")
+
+    def operated(operation: Operation) -> None:
+        tell(asdict(operation))
+
+    def begin(self: FileOps, _: object = None) -> None:
+        init(self, operated)
+
+    FileOps.__init__ = begin  # type: ignore[method-assign,assignment]
+    return lambda point: tell({"point": point})
+
+
+BUILDS: Mapping[str, Callable[[Path], Observer | None]] = {
+    build.__name__: build
+    for build in (
+        rename_then_mark, archive_before_commit, no_recovery, no_readiness, no_sweep, whole_tree, retry_fsync,
+        no_fsync_of_files, no_fsync_of_claims, no_fsync_of_outbound, deaf, forgetful_disk, recorded,
+    )
+}  # fmt: skip

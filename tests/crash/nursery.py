@@ -162,7 +162,7 @@ def _become(birth: Birth) -> None:
     for source, target in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(source, target)
     random.seed()
-    bad_builds.apply(birth.build)
+    observers = bad_builds.apply(birth.build, Path(birth.config).parent)
     paused: set[str] = set()
 
     def pause(point: str) -> None:
@@ -175,7 +175,14 @@ def _become(birth: Birth) -> None:
                 time.sleep(0.002)
 
     sys.argv = ["gateway", "run", "--config", birth.config]
-    with switched_on(birth.faults, observer=pause if birth.pauses else None):
+    if birth.pauses:
+        observers.append(pause)
+
+    def observe(point: str) -> None:
+        for observer in observers:
+            observer(point)
+
+    with switched_on(birth.faults, observer=observe if observers else None):
         main()
 
 

@@ -1,0 +1,153 @@
+"""P5, P6: a full or failing disk is told, nothing half-written is shown, and all is answered once it works again."""
+
+from random import Random
+
+import pytest
+from asyncpg import connect
+
+from tests.crash.partner import Partner
+from tests.crash.proof import drained, everything_happened_once
+from tests.crash.site import CrashSite
+from tests.site import until
+
+FULL_IN_THE_DATABASE = """
+CREATE FUNCTION no_room() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$;
+CREATE CONSTRAINT TRIGGER full_disk AFTER {when} ON {table} DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION no_room();
+"""
+
+
+def twice(*points: str, action: str = "enospc") -> str:
+    """The first and the second time."""
+    return ",".join(f"{point}:{nth}:{action}" for point in points for nth in (1, 2))
+
+
+async def execute(site: CrashSite, statements: str) -> None:
+    connection = await connect(site.store)
+    try:
+        await connection.execute(statements)
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("points", "part"),
+    [
+        (("claim.rename",), "receive"),
+        (("settle.move",), "receive"),
+        (("stage.create",), "respond"),
+        (("stage.write",), "respond"),
+        (("stage.syncfs", "stage.fsync"), "respond"),
+        (("publish.rename",), "respond"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
+)
+async def test_full_disk_delays_and_is_told(crash_site: CrashSite, points: tuple[str, ...], part: str) -> None:
+    crash_site.add_port(process={"mode": "parallel"})
+    with Partner(crash_site) as partner:
+        partner.drop(10)
+        await crash_site.run(faults=twice(*points))
+        await drained(crash_site, partner, seconds=60)
+        told = crash_site.happened("port.degraded")
+        assert told and all(event["part"] == part for event in told)
+        assert "its disk is full" in told[0]["error"]
+        assert crash_site.told("port.recovered")
+    await everything_happened_once(crash_site, partner)
+    assert await crash_site.stop() == 0
+
+
+@pytest.mark.parametrize(("table", "when"), [("delivery", "INSERT"), ("message", "INSERT"), ("queue", "UPDATE")])
+async def test_database_without_room_at_its_commit_delays_and_is_told(
+    crash_site: CrashSite, table: str, when: str
+) -> None:
+    """The commit fails as PostgreSQL says that its disk is full, for as long as the trigger is there."""
+    crash_site.add_port(process={"mode": "parallel"})
+    with Partner(crash_site) as partner:
+        life = await crash_site.run()
+        await execute(crash_site, FULL_IN_THE_DATABASE.format(table=table, when=when))
+        partner.drop(10)
+
+        async def said() -> bool:
+            return crash_site.told("store.unavailable")
+
+        await until(said, "it says that the database cannot", tell=crash_site.tail)
+        assert not partner.answered
+        await execute(crash_site, f"DROP TRIGGER full_disk ON {table}")
+        await drained(crash_site, partner, seconds=60)
+        assert life.returncode is None
+    await everything_happened_once(crash_site, partner)
+    assert await crash_site.stop() == 0
+
+
+async def test_intake_stops_before_the_disk_is_full(crash_site: CrashSite) -> None:
+    crash_site.add_port()
+    crash_site.extra["queue"] = {"min_free_bytes": 10**15}
+    with Partner(crash_site) as partner:
+        partner.drop(5)
+        await crash_site.run()
+
+        async def paused() -> bool:
+            return crash_site.told("port.paused")
+
+        await until(paused, "intake pauses", tell=crash_site.tail)
+        assert "free on the disk" in crash_site.happened("port.paused")[0]["reason"]
+        assert len(list(crash_site.inbound().iterdir())) == 5 and not partner.answered
+        crash_site.extra["queue"] = {"min_free_bytes": 0}
+        crash_site.write_config()
+        await drained(crash_site, partner)
+        assert crash_site.told("port.resumed")
+    await everything_happened_once(crash_site, partner)
+
+
+@pytest.mark.parametrize("files", [12, pytest.param(100, marks=pytest.mark.full)], ids=["few", "many"])
+async def test_response_whose_flush_failed_is_written_anew(crash_site: CrashSite, files: int) -> None:
+    crash_site.add_port(process={"mode": "parallel"})
+    with Partner(crash_site) as partner:
+        partner.drop(files)
+        await crash_site.run(build="forgetful_disk recorded")
+        await drained(crash_site, partner)
+        assert crash_site.told("port.degraded")
+    await everything_happened_once(crash_site, partner)
+
+
+async def test_flushing_the_same_file_again_shows_damaged_responses(crash_site: CrashSite) -> None:
+    """The proof can fail: a gateway that tries the flush once more believes it."""
+    crash_site.add_port(process={"mode": "parallel"})
+    with Partner(crash_site) as partner:
+        partner.drop(12)
+        await crash_site.run(build="forgetful_disk retry_fsync")
+
+        async def over() -> bool:
+            return len(partner.answered) + len(partner.partial) >= len(partner.submitted)
+
+        await until(over, "everything has an answer or half of one", tell=crash_site.tail)
+    assert partner.verdict()["partial"] > 0
+
+
+FOLDERS = ("claim.work.flush", "claim.inbound.flush", "settle.flush", "stage.folder.flush", "publish.outbound.flush",
+           "publish.staging.flush")  # fmt: skip
+
+
+async def test_folder_that_cannot_be_flushed_delays_and_is_told(crash_site: CrashSite) -> None:
+    crash_site.add_port(process={"mode": "parallel"})
+    with Partner(crash_site) as partner:
+        partner.drop(10)
+        await crash_site.run(faults=",".join(f"{point}:1:eio" for point in FOLDERS))
+        await drained(crash_site, partner)
+        assert {event["part"] for event in crash_site.happened("port.degraded")} == {"receive", "respond"}
+    await everything_happened_once(crash_site, partner)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(0)
+async def test_failing_flushes_in_fifty_lives(crash_site: CrashSite, chance: Random) -> None:
+    crash_site.add_port(process={"mode": "parallel"})
+    with Partner(crash_site, seed=chance.random()) as partner:
+        for _ in range(50):
+            partner.drop(6)
+            points = chance.sample((*FOLDERS, "stage.fsync", "stage.syncfs"), 2)
+            await crash_site.run(faults=",".join(f"{point}:{chance.randint(1, 2)}:eio" for point in points))
+            await drained(crash_site, partner)
+            await crash_site.kill()
+    await everything_happened_once(crash_site, partner)
