@@ -83,7 +83,8 @@ class ServiceOperation(Protocol):
 
     `expects` are the canonical `{namespace}local` names of the request's parts, in order (None: anything).
     `undoable`: every effect goes through the context's transaction. `idempotent`: a MessageId sent again is a
-    duplicate. `timeout_seconds` is the longest that one call may take. Before: the request is authorised and
+    duplicate. `timeout_seconds` is the longest that one call may take
+    without asking the database anything. Before: the request is authorised and
     valid. A crash leaves no effect unless the outcome was committed.
     """
 

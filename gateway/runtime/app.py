@@ -51,14 +51,15 @@ class Gateway:
     """A running gateway, put together from a configuration."""
 
     def __init__(
-        self, settings: Settings, store: Store, incarnation: int, pool: XmlPool, files: ThreadPoolExecutor,
+        self, settings: Settings, store: Store, incarnation: int, pool: XmlPool, threads: AsyncExitStack,
         computing: ThreadPoolExecutor, stopping: asyncio.Event, config: Path,
     ) -> None:  # fmt: skip
         self._config = config
         self._store = store
         self._incarnation = incarnation
         self._pool = pool
-        self._files = files
+        self._threads = threads
+        self._files: dict[PortName, ThreadPoolExecutor] = {}
         self._stopping = stopping
         self._trouble = Trouble(store, incarnation)
         self._ports = Ports(settings)
@@ -133,7 +134,7 @@ class Gateway:
 
     async def _open(self, name: PortName, settings: Settings, followers: Followers) -> None:
         await asyncio.to_thread(make_folders, name, settings, self._config.parent)
-        port = await asyncio.to_thread(open_port, name, settings, executor=self._files, pool=self._pool)
+        port = await asyncio.to_thread(open_port, name, settings, executor=self._files_of(name), pool=self._pool)
         followers.leave(name)
         self._ports.add(port)
         self._receive.forget(name)
@@ -142,6 +143,13 @@ class Gateway:
         else:
             self._wake(Stage.OUTBOUND)
         log.info("port.opened", port=name)
+
+    def _files_of(self, name: PortName) -> ThreadPoolExecutor:
+        """Return the threads for the folders of a port: its own, so that a hanging share holds up nobody else."""
+        if name not in self._files:
+            threads = ThreadPoolExecutor(self._ports.settings.workers.threads, thread_name_prefix=f"files-{name}")
+            self._files[name] = self._threads.enter_context(threads)
+        return self._files[name]
 
     async def _clean_staging(self, port: OpenPort) -> None:
         """Remove staged files that no promise names: their attempt ended before the promise.
@@ -210,10 +218,9 @@ async def serve(config: Path, *, ready: asyncio.Event | None = None) -> None:
         store = await stack.enter_async_context(open_store(settings.store, settings.data, pool_size=10))
         incarnation = await start_incarnation(store, str(store.node), version(DISTRIBUTION))
         pool = await stack.enter_async_context(XmlPool(size=settings.workers.xml))
-        files = stack.enter_context(ThreadPoolExecutor(settings.workers.threads, thread_name_prefix="files"))
         computing = stack.enter_context(ThreadPoolExecutor(2, thread_name_prefix="computing"))
         _calm_the_collector()
-        gateway = Gateway(settings, store, incarnation, pool, files, computing, stopping, config)
+        gateway = Gateway(settings, store, incarnation, pool, stack, computing, stopping, config)
         await gateway.run(ready)
         await stop_incarnation(store, incarnation)
         log.info("gateway.stopped")

@@ -20,7 +20,7 @@ Apply = Callable[[Settings, Settings], Awaitable[None]]
 
 
 async def follow_configuration(path: Path, settings: Settings, apply: Apply, stopping: asyncio.Event) -> None:
-    """Apply every valid change of the file; an invalid one is refused whole, with the reason, and the old one goes on."""
+    """Apply every valid change of the file; an invalid one is refused whole, and the old configuration goes on."""
     current = settings
     async for _ in _changes(path, stopping):
         try:

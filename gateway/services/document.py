@@ -63,7 +63,7 @@ class Create:
 
     undoable = True
     idempotent = True
-    timeout_seconds = 60.0
+    timeout_seconds = 0.0
 
     def __init__(self, kind: DocumentKind, sql: Queries) -> None:
         self._kind = kind
@@ -147,7 +147,7 @@ class Read:
 
     undoable = True
     idempotent = False
-    timeout_seconds = 60.0
+    timeout_seconds = 0.0
     expects: tuple[str, ...] | None = (f"{{{ENTITY_KEY_LIST}}}EntityKeyList",)
 
     def __init__(self, kind: DocumentKind, sql: Queries) -> None:

@@ -25,7 +25,15 @@ from gateway.stages.intake import new_messages, set_warnings, submitter_of
 from gateway.stages.port import OpenInbound, Ports
 from gateway.stages.reading import SMALL_BYTES, BadFile, WholeFile, read_file, read_whole
 from gateway.stages.trouble import Trouble
-from gateway.store.ingest import Ingestion, earlier_batches, ingestion, known_deliveries, same_content, waiting_inbound
+from gateway.store.ingest import (
+    AlreadyIngested,
+    Ingestion,
+    earlier_batches,
+    ingestion,
+    known_deliveries,
+    same_content,
+    waiting_inbound,
+)
 from gateway.store.open import Store
 from gateway.xml.pool import XmlPool
 
@@ -51,22 +59,50 @@ class ReceiveStage:
         self._recovered.discard(port)
 
     async def run(self, context: TaskContext) -> None:
-        """Take files until no folder has one that is ready and no hint comes, or a stop is asked for."""
-        while not context.stopping.is_set():
-            try:
-                async with asyncio.TaskGroup() as group:
-                    sweeps = [
-                        group.create_task(self._sweep(port, context), name=f"receive:{name}")
-                        for name, port in list(self._ports.inbound.items())
-                    ]
-            except* StoreUnavailable as errors:
-                log.warning("store.unavailable", stage="receive", error=str(errors.exceptions[0]))
-                sweeps = []
-            if not sweeps and self._ports.inbound:
+        """Take files until no folder has one that is ready and no hint comes, or a stop is asked for.
+
+        Each port is looked at by itself: a large file or a hanging folder of one does not keep the others waiting.
+        """
+        sweeps: dict[PortName, asyncio.Task[bool]] = {}
+        unseen = set(self._ports.inbound)
+        try:
+            while not context.stopping.is_set() and not context.feed.enough():
+                for name in sorted(unseen - set(sweeps)):
+                    unseen.discard(name)
+                    if (port := self._ports.inbound.get(name)) is not None:
+                        sweeps[name] = asyncio.create_task(self._sweep(port, context), name=f"receive:{name}")
+                if sweeps:
+                    unseen |= await self._wait(sweeps, context)
+                elif await context.feed.more():
+                    unseen = set(self._ports.inbound)
+                else:
+                    return
+        except asyncio.CancelledError:
+            for sweep in sweeps.values():
+                sweep.cancel()
+            raise
+        finally:
+            if sweeps:
+                await asyncio.wait(sweeps.values())
+                for sweep in sweeps.values():
+                    _result_of(sweep)
+
+    async def _wait(self, sweeps: dict[PortName, asyncio.Task[bool]], context: TaskContext) -> set[PortName]:
+        """Wait for a look to end or for a hint; returns the ports to look at again."""
+        hint = asyncio.create_task(context.feed.hinted(), name="receive:hint")
+        try:
+            done, _ = await asyncio.wait({*sweeps.values(), hint}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hint.cancel()
+        again = set(self._ports.inbound) if hint in done else set()
+        for name in [name for name, sweep in sweeps.items() if sweep in done]:
+            outcome = _result_of(sweeps.pop(name))
+            if isinstance(outcome, StoreUnavailable):
+                log.warning("store.unavailable", stage="receive", port=name, error=outcome.message)
                 await self._store.wait_until_available(context.stopping)
-                continue
-            if context.feed.enough() or (not any(sweep.result() for sweep in sweeps) and not await context.feed.more()):
-                return
+            if outcome:
+                again.add(name)
+        return again
 
     async def _sweep(self, port: OpenInbound, context: TaskContext) -> bool:
         """Look at one port once; True when files were taken."""
@@ -85,9 +121,16 @@ class ReceiveStage:
         if claims:
             try:
                 await self._take(claims, port, context)
-            except (StoreUnavailable, AdapterUnavailable):
+            except StoreUnavailable:
                 self._recovered.discard(port.name)  # what was claimed lies in the work folder
                 raise
+            except AdapterUnavailable as error:
+                self._recovered.discard(port.name)
+                await self._trouble.degraded(port.name, error.message, "receive")
+                return False
+            except AlreadyIngested as known:
+                log.info("file.known", port=port.name, reason=known.message)
+                self._recovered.discard(port.name)  # the next look settles what the store knows
         return bool(claims)
 
     async def _must_wait(self, port: OpenInbound) -> bool:
@@ -242,11 +285,21 @@ class ReceiveStage:
         submitter = submitter_of(claim, port, self._ports.settings)
         await ingesting.refuse_file(
             RefusedFile(claim=claim, submitter=submitter, code=error.code, text=error.message, line=error.line,
-                        column=error.column)
+                        column=error.column, size=error.size, sha256=error.sha256)
         )  # fmt: skip
         log.warning("file.refused", port=port.name, stage="receive", file=claim.display, claim_id=str(claim.id),
                     code=error.code, error=error.message, line=error.line, column=error.column)  # fmt: skip
         return Settled(claim=claim, settlement=Settlement.QUARANTINE, reason=_reason(claim, error))
+
+
+def _result_of(sweep: asyncio.Task[bool]) -> bool | StoreUnavailable:
+    """Return whether a look took files, or that the store went away meanwhile."""
+    try:
+        return sweep.result()
+    except StoreUnavailable as error:
+        return error
+    except asyncio.CancelledError:
+        return False
 
 
 def _reason(claim: Claim, error: FileRefused) -> str:

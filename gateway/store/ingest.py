@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict
 from uuid import UUID, uuid4
 
-from asyncpg import Connection
+from asyncpg import Connection, UniqueViolationError
 
 from gateway.domain.delivery import Claim, Settlement
 from gateway.domain.envelope import FileEnd, FileHead, Root
+from gateway.domain.errors import GatewayError
 from gateway.domain.ids import ClaimId, MessageKey, PortName, SetKey
 from gateway.domain.message import NewFile, NewMessage, RefusedFile
 from gateway.domain.problem import Problem
@@ -155,16 +156,27 @@ class Ingestion:
             await self._connection.execute(self._sql.ready_lane_heads, ports, names)
 
 
+class AlreadyIngested(GatewayError):
+    """A claimed file of this transaction is known to the store: somebody else was faster, or our own last commit."""
+
+    code = "file.already-ingested"
+
+
 @asynccontextmanager
 async def ingestion(store: Store) -> AsyncIterator[Ingestion]:
     """Open the transaction that takes in one large file or a group of small ones.
 
-    Raises: AlreadyIngested (from the commit or before) when a claim id is known; StoreUnavailable.
+    Raises: AlreadyIngested when a claim id is known, nothing is written then; StoreUnavailable.
     """
     async with store.transaction(long=True) as connection:
         ingesting = Ingestion(store, connection)
         yield ingesting
-        await ingesting.finish()
+        try:
+            await ingesting.finish()
+        except UniqueViolationError as error:
+            if error.constraint_name != "delivery_pkey":
+                raise
+            raise AlreadyIngested("a claimed file was taken by somebody else meanwhile") from error
 
 
 async def known_deliveries(store: Store, claims: Sequence[ClaimId]) -> dict[UUID, tuple[Settlement, str | None]]:
