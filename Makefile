@@ -1,5 +1,5 @@
 # Everything a developer or a first-time user starts. `make help` lists it.
-# The environment lies in .venv and is made again whenever pyproject.toml changes.
+# The environment lies in .venv and is made again whenever pyproject.toml or .ci/constraints.txt changes.
 
 PYTHON ?= python3
 VENV := .venv
@@ -14,13 +14,13 @@ help: ## list what can be made
 
 install: $(STAMP) ## make or refresh the environment in .venv
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml .ci/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "The gateway needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) 2>/dev/null || \
 	  { rm -rf $(VENV) && $(PYTHON) -m venv --without-pip $(VENV) && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; }
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	$(BIN)/python -m pip install --quiet --editable . --group dev
+	$(BIN)/python -m pip install --quiet --constraint .ci/constraints.txt --editable . --group dev
 	@touch $(STAMP)
 
 run: $(STAMP) ## start the gateway on config.yaml, drop the samples, show what happens until Ctrl-C
