@@ -89,12 +89,14 @@ class ChunkRunner(Generic[P, T]):
                 return
             port, chunk = claimed
             self._in_work[port.name] += len(chunk.items)
+            self._store.held.add(chunk.fence)
             task = asyncio.create_task(self._guarded(port, chunk, context), name=f"{self._stage}:{port.name}")
-            task.add_done_callback(partial(self._done, port.name, len(chunk.items)))
+            task.add_done_callback(partial(self._done, port.name, chunk.fence, len(chunk.items)))
             running.add(task)
 
-    def _done(self, port: PortName, messages: int, _: asyncio.Task[None]) -> None:
+    def _done(self, port: PortName, fence: Fence, messages: int, _: asyncio.Task[None]) -> None:
         self._in_work[port] -= messages
+        self._store.held.discard(fence)
 
     async def _claim_next(self) -> tuple[P, Claimed[T]] | None:
         """Claim from the next port in turn that has work, so that a busy port does not starve the others."""

@@ -56,9 +56,9 @@ async def hold_lease(store: Store, connection: Connection, fence: Fence) -> None
 
 
 async def extend_leases(store: Store, incarnation: int) -> set[Fence]:
-    """Extend everything this process holds; returns the fences that are still its own."""
+    """Extend what this process works on (`store.held`); returns the fences that are still its own."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.extend_leases, incarnation, LEASE_SECONDS)
+        rows = await connection.fetch(store.queries.extend_leases, incarnation, LEASE_SECONDS, sorted(store.held))
     return {Fence(row["fence"]) for row in rows}
 
 

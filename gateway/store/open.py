@@ -15,6 +15,7 @@ from asyncpg.pool import PoolConnectionProxy
 from asyncpg.transaction import Transaction
 
 from gateway.domain.errors import StoreUnavailable
+from gateway.domain.ids import Fence
 from gateway.store.connect import (
     ANSWER_SECONDS,
     CLOSE_SECONDS,
@@ -56,13 +57,15 @@ class Store:
     """An open store: transactions, named statements, connections of one's own.
 
     `url` is the address of the database (it may hold a password: never log it); `node` the identity of the
-    data folder, None for a visit.
+    data folder, None for a visit; `held` the leases that this process works under now: whoever claims adds to
+    it and removes from it.
     """
 
     def __init__(self, *, url: str, node: UUID | None, queries: Queries, pool: Pool, long_pool: Pool) -> None:
         self.url = url
         self.node = node
         self.queries = queries
+        self.held: set[Fence] = set()
         self._pool = pool
         self._long_pool = long_pool
         self._delays = back_off()

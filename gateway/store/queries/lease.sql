@@ -18,7 +18,9 @@ DELETE FROM lease WHERE fence = $1 RETURNING fence
 UPDATE lease SET until = clock_timestamp() + make_interval(secs => $2) WHERE fence = $1 RETURNING fence
 
 -- name: extend_leases
-UPDATE lease SET until = clock_timestamp() + make_interval(secs => $2) WHERE owner = $1 RETURNING fence
+-- Only what is really being worked on: a claim whose commit took effect while its reply got lost must run out.
+UPDATE lease SET until = clock_timestamp() + make_interval(secs => $2)
+WHERE owner = $1 AND fence = ANY($3::bigint[]) RETURNING fence
 
 -- name: expired_leases
 -- Locked, so that a completion that is just committing wins.
