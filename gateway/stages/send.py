@@ -6,14 +6,16 @@ the architecture notes; the absence of a promised staged file is the proof that 
 
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 
 import structlog
 
 from gateway.contracts.adapter import SendAdapter
 from gateway.contracts.task import TaskContext
 from gateway.domain.delivery import Outgoing, Promise
-from gateway.domain.errors import GatewayError, LeaseLost, TransientError
+from gateway.domain.errors import AdapterUnavailable, GatewayError, LeaseLost, StoreUnavailable, TransientError
 from gateway.domain.faultpoints import reach
+from gateway.domain.ids import MessageKey
 from gateway.domain.message import Claimed, Sending
 from gateway.domain.retry import SEND
 from gateway.domain.states import Stage
@@ -35,6 +37,7 @@ class SendStage:
         self._ports = ports
         self._chunk = chunk
         self._trouble = trouble
+        self._doubtful: dict[MessageKey, str] = {}  # staged files whose promise got no answer
 
     async def run(self, context: TaskContext) -> None:
         """Deliver responses until none is left and none can come."""
@@ -61,6 +64,7 @@ class SendStage:
         await self._tell(port, result, context)
 
     async def _deliver_to(self, adapter: SendAdapter, chunk: Claimed[Sending], result: SendResult) -> None:
+        await self._discard_doubtful(adapter, chunk)
         promised = [item for item in chunk.items if item.staged_name is not None]
         fresh = [item for item in chunk.items if item.staged_name is None]
         names = {item.key: f"{item.file_name}.{chunk.fence}.tmp" for item in fresh}
@@ -75,6 +79,9 @@ class SendStage:
             except LeaseLost:
                 await adapter.discard([names[item.key] for item in staged])
                 raise
+            except StoreUnavailable:
+                self._doubtful |= {item.key: names[item.key] for item in staged}
+                raise
             reach("send.after_promise")
         ready = staged + promised
         promises = [
@@ -82,6 +89,16 @@ class SendStage:
         ]
         errors = await adapter.publish(promises)
         result.sent += _sort_out(ready, errors, result)
+
+    async def _discard_doubtful(self, adapter: SendAdapter, chunk: Claimed[Sending]) -> None:
+        """Remove what an earlier attempt staged and did not get promised.
+
+        A new claim decides it: the row names the file, or its fence has changed and no late commit can name it.
+        """
+        staged = [(item.staged_name, self._doubtful.pop(item.key, None)) for item in chunk.items]
+        left = [doubtful for promised, doubtful in staged if doubtful is not None and doubtful != promised]
+        with suppress(AdapterUnavailable):  # found by the next start
+            await adapter.discard(left)
 
     async def _tell(self, port: OpenPort, result: SendResult, context: TaskContext) -> None:
         context.tally.add("responses", len(result.sent))

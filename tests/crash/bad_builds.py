@@ -7,7 +7,7 @@ import asyncio
 import errno
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict
 from itertools import count
 from pathlib import Path
@@ -19,9 +19,11 @@ from adapters.file import receive as file_receive
 from adapters.file.fsops import FileOps, Folder, Operation
 from adapters.file.ready import Look, ReadyLadder
 from gateway.domain.delivery import Settled, Settlement
+from gateway.domain.errors import StoreUnavailable
 from gateway.runtime import wakeup
-from gateway.stages import receive, send
+from gateway.stages import inbound, receive, send
 from gateway.stages.receive import ReceiveStage
+from gateway.store import leases
 
 OPERATIONS = "operations.jsonl"
 
@@ -174,6 +176,47 @@ def forgetful_disk(_: Path) -> None:
     FileOps.sync_staged = fails_for_all  # type: ignore[method-assign]
 
 
+def lost_replies(_: Path) -> None:
+    """World: the database takes the first claims and the first promise, and its answers get lost on the way."""
+    inbound.claim_inbound = _unanswered(inbound.claim_inbound)
+    send.claim_outbound = _unanswered(send.claim_outbound)
+    send.promise_staged = _unanswered(send.promise_staged)
+
+
+def lost_promises(_: Path) -> None:
+    """World: the database goes away just before the first promise."""
+    promise_staged = send.promise_staged
+    calls = count(1)
+
+    async def promise(*arguments: Any) -> None:
+        if next(calls) == 1:
+            raise StoreUnavailable("the connection was lost")
+        await promise_staged(*arguments)
+
+    send.promise_staged = promise
+
+
+def _unanswered(operation: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    lost = False
+
+    async def call(*arguments: Any) -> Any:
+        nonlocal lost
+        answer = await operation(*arguments)
+        claimed_nothing = answer is None and operation.__name__.startswith("claim")
+        if not lost and not claimed_nothing:
+            lost = True
+            raise StoreUnavailable("the reply got lost", outcome_unknown=True)
+        return answer
+
+    return call
+
+
+def short_leases(_: Path) -> None:
+    """World: leases of a second, so that a test need not wait for one to run out."""
+    leases.LEASE_SECONDS = 1.0  # type: ignore[misc]
+    wakeup.EXTEND_SECONDS = 0.3  # type: ignore[misc]
+
+
 def recorded(folder: Path) -> Observer:
     """World: every file operation and every point reached is written down in the order it happened."""
     record = os.open(folder / OPERATIONS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -196,6 +239,7 @@ BUILDS: Mapping[str, Callable[[Path], Observer | None]] = {
     build.__name__: build
     for build in (
         rename_then_mark, archive_before_commit, no_recovery, no_readiness, no_sweep, whole_tree, retry_fsync,
-        no_fsync_of_files, no_fsync_of_claims, no_fsync_of_outbound, deaf, forgetful_disk, recorded,
+        no_fsync_of_files, no_fsync_of_claims, no_fsync_of_outbound, deaf, forgetful_disk, lost_replies, lost_promises,
+        short_leases, recorded,
     )
 }  # fmt: skip
