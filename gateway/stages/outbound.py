@@ -30,7 +30,7 @@ from gateway.store.entities import StoredNumbers
 from gateway.store.errors import database_errors
 from gateway.store.open import Store
 from gateway.store.requests import RequestResult, claim_requests, record_requests
-from gateway.xml.answer import response
+from gateway.xml.answer import AnswerHeader, response
 from gateway.xml.keys import build_keys
 
 log = structlog.get_logger()
@@ -117,10 +117,11 @@ def _key_list(request: SendRequest) -> etree._Element:
 def _envelope(reply: Reply, port: OpenOutbound, request: SendRequest, action: str) -> bytes:
     """Write the envelope around what the service returned; runs in a thread."""
     parts: Sequence[etree._Element] = [build_keys(reply.entity_keys)] if reply.keys_only else reply.parts
-    return response(
-        MESSAGE_2011, request.message_id, action, "", parts, conversation_id=request.conversation_id,
-        company=request.company, partition_key=request.partition_key, encoding=port.settings.send.encoding.value,
+    header = AnswerHeader(
+        MESSAGE_2011, request.message_id, action, "", conversation_id=request.conversation_id, company=request.company,
+        partition_key=request.partition_key,
     )  # fmt: skip
+    return response(header, parts, encoding=port.settings.send.encoding.value)
 
 
 def _file(result: RequestResult, request: SendRequest, error: Exception, most_tries: int) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypedDict
 from uuid import uuid4
 
 from gateway.contracts.service import Reply
@@ -12,7 +11,7 @@ from gateway.domain.namespaces import MESSAGE_2011
 from gateway.stages.decide import Failed
 from gateway.stages.perform import Performed
 from gateway.stages.port import OpenInbound
-from gateway.xml.answer import fault, key_answer, response
+from gateway.xml.answer import AnswerHeader, fault, key_answer, response
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +20,6 @@ class Draft:
 
     work: Work
     content: Reply | Failed
-
-
-class _Echoed(TypedDict):
-    """What an answer repeats of its request, and how it is written."""
-
-    conversation_id: str | None
-    company: str | None
-    partition_key: str | None
-    encoding: str
 
 
 def drafts_of(performed: Performed, port: OpenInbound) -> list[Draft]:
@@ -55,26 +45,24 @@ def _build(draft: Draft, key: MessageKey, port: OpenInbound) -> NewResponse:
     respond = port.settings.respond
     assert respond is not None
     work, message_id, is_fault = draft.work, uuid4(), isinstance(draft.content, Failed)
-    common = (
+    header = AnswerHeader(
         work.namespace or MESSAGE_2011,
         message_id,
         work.action or "",
         work.message_id_sent or format_message_id(work.message_id),
-    )
-    echoed = _Echoed(
         conversation_id=work.conversation_id,
         company=work.company,
         partition_key=work.partition_key,
-        encoding=respond.encoding.value,
     )
+    encoding = respond.encoding.value
     match draft.content:
         case Failed() as failed:
             details = failed.failure.problems if respond.details else ()
-            content = fault(*common, failed.fault_code, failed.fault_text, details=details, **echoed)
+            content = fault(header, failed.fault_code, failed.fault_text, details=details, encoding=encoding)
         case Reply(keys_only=True) as reply:
-            content = key_answer(*common, reply.entity_keys, **echoed)
+            content = key_answer(header, reply.entity_keys, encoding=encoding)
         case Reply() as reply:
-            content = response(*common, reply.parts, **echoed)
+            content = response(header, reply.parts, encoding=encoding)
     return NewResponse(
         key=key, request=work, port=port.name, message_id=message_id,
         file_name=port.name_response(work, message_id, is_fault), content=content, is_fault=is_fault,

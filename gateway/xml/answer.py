@@ -8,6 +8,7 @@ Source: AIF reference, sections 6, 7.3 and 10; rulings, "Namespaces".
 
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
+from dataclasses import dataclass
 from uuid import UUID
 
 from lxml import etree
@@ -23,128 +24,73 @@ LANGUAGE = "en-us"
 _MAX_VALUE = 100_000
 
 
-def response(
-    envelope_namespace: str,
-    message_id: UUID,
-    action: str,
-    request_message_id: str,
-    parts: Sequence[etree._Element],
-    *,
-    conversation_id: str | None = None,
-    company: str | None = None,
-    partition_key: str | None = None,
-    logon_as_user: str | None = None,
-    encoding: str = "UTF-8",
-) -> bytes:
+@dataclass(frozen=True, slots=True)
+class AnswerHeader:
+    """The header of an answer.
+
+    Shape: `namespace` and `request_message_id` as the request wrote them (the latter empty when nobody asked); the
+    optional values are those the request carried.
+    """
+
+    namespace: str
+    message_id: UUID
+    action: str
+    request_message_id: str
+    conversation_id: str | None = None
+    company: str | None = None
+    partition_key: str | None = None
+    logon_as_user: str | None = None
+
+    @property
+    def scheme(self) -> Scheme:
+        """Return the form in which the answer writes the documented namespaces."""
+        return scheme_of(self.namespace)
+
+
+def response(header: AnswerHeader, parts: Sequence[etree._Element], *, encoding: str = "UTF-8") -> bytes:
     """Return the file that answers a request.
 
-    Shape: `envelope_namespace` and `request_message_id` as the request wrote them; *parts* are the children of
-    MessageParts in canonical (`http://`) namespaces, left unchanged; the optional values are those the request
-    carried. With a declaration; characters that *encoding* lacks become references.
+    Shape: *parts* are the children of MessageParts in canonical (`http://`) namespaces, left unchanged. With a
+    declaration; characters that *encoding* lacks become references.
     Raises: LookupError for an unknown encoding.
     """
-    scheme = scheme_of(envelope_namespace)
-    return _envelope(
-        envelope_namespace,
-        message_id,
-        action,
-        request_message_id,
-        [_part(part, scheme) for part in parts],
-        conversation_id=conversation_id,
-        company=company,
-        partition_key=partition_key,
-        logon_as_user=logon_as_user,
-        encoding=encoding,
-    )
+    return _envelope(header, "".join(_part(part, header.scheme) for part in parts), encoding)
 
 
-def key_answer(
-    envelope_namespace: str,
-    message_id: UUID,
-    action: str,
-    request_message_id: str,
-    keys: Sequence[Sequence[tuple[str, str]]],
-    *,
-    conversation_id: str | None = None,
-    company: str | None = None,
-    partition_key: str | None = None,
-    logon_as_user: str | None = None,
-    encoding: str = "UTF-8",
-) -> bytes:
+def key_answer(header: AnswerHeader, keys: Sequence[Sequence[tuple[str, str]]], *, encoding: str = "UTF-8") -> bytes:
     """Return what `response` returns for an EntityKeyList of *keys*, without building its tree."""
-    return _envelope(
-        envelope_namespace,
-        message_id,
-        action,
-        request_message_id,
-        [_key_list(keys, scheme_of(envelope_namespace))],
-        conversation_id=conversation_id,
-        company=company,
-        partition_key=partition_key,
-        logon_as_user=logon_as_user,
-        encoding=encoding,
-    )
+    return _envelope(header, _key_list(keys, header.scheme), encoding)
 
 
 def fault(
-    envelope_namespace: str,
-    message_id: UUID,
-    action: str,
-    request_message_id: str,
+    header: AnswerHeader,
     code: str,
     text: str,
     *,
     lang: str = LANGUAGE,
     details: Sequence[Problem] = (),
-    conversation_id: str | None = None,
-    company: str | None = None,
-    partition_key: str | None = None,
-    logon_as_user: str | None = None,
     encoding: str = "UTF-8",
 ) -> bytes:
     """Return the file that tells why a request failed; one Detail per problem in *details*.
 
     Every text is made fit for XML, wherever it came from. Otherwise as `response`.
     """
-    return _envelope(
-        envelope_namespace,
-        message_id,
-        action,
-        request_message_id,
-        ["".join(_fault(in_scheme(FAULT, scheme_of(envelope_namespace)), code, text, lang, details))],
-        conversation_id=conversation_id,
-        company=company,
-        partition_key=partition_key,
-        logon_as_user=logon_as_user,
-        encoding=encoding,
-    )
+    namespace = in_scheme(FAULT, header.scheme)
+    return _envelope(header, "".join(_fault(namespace, code, text, lang, details)), encoding)
 
 
-def _envelope(
-    namespace: str,
-    message_id: UUID,
-    action: str,
-    request_message_id: str,
-    parts: Sequence[str],
-    *,
-    conversation_id: str | None,
-    company: str | None,
-    partition_key: str | None,
-    logon_as_user: str | None,
-    encoding: str,
-) -> bytes:
+def _envelope(header: AnswerHeader, body: str, encoding: str) -> bytes:
     fields = (
-        ("MessageId", format_message_id(message_id)),
-        ("LogonAsUser", logon_as_user),
-        ("Company", company),
-        ("Action", action),
-        ("ConversationId", conversation_id),
-        ("RequestMessageId", request_message_id),
-        ("PartitionKey", partition_key),
+        ("MessageId", format_message_id(header.message_id)),
+        ("LogonAsUser", header.logon_as_user),
+        ("Company", header.company),
+        ("Action", header.action),
+        ("ConversationId", header.conversation_id),
+        ("RequestMessageId", header.request_message_id),
+        ("PartitionKey", header.partition_key),
     )
-    header = "".join(f"    <{name}>{_text(value)}</{name}>\n" for name, value in fields if value)
-    declared = _attribute(namespace)
-    body = "".join(parts)
+    written = "".join(f"    <{name}>{_text(value)}</{name}>\n" for name, value in fields if value)
+    declared = _attribute(header.namespace)
     message_parts = (
         f'    <MessageParts xmlns="{declared}">\n{body}    </MessageParts>\n'
         if body
@@ -152,7 +98,7 @@ def _envelope(
     )
     document = (
         f'<?xml version="1.0" encoding="{encoding}"?>\n<Envelope xmlns="{declared}">\n'
-        f"  <Header>\n{header}  </Header>\n  <Body>\n{message_parts}  </Body>\n</Envelope>\n"
+        f"  <Header>\n{written}  </Header>\n  <Body>\n{message_parts}  </Body>\n</Envelope>\n"
     )
     return document.encode(encoding, "xmlcharrefreplace")
 

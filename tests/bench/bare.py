@@ -17,7 +17,7 @@ from gateway.domain.action import split_action
 from gateway.domain.envelope import FileEnd, FileHead, ReadEnvelope
 from gateway.domain.ids import parse_message_id
 from gateway.services.entity_document import count_entities
-from gateway.xml.answer import key_answer
+from gateway.xml.answer import AnswerHeader, key_answer
 from gateway.xml.catalog import Catalog
 from gateway.xml.limits import ReadRules
 from gateway.xml.parse import document_parser, parse_checked
@@ -79,7 +79,9 @@ async def _answer(connection: asyncpg.Connection, chunk: list[ReadEnvelope], sta
             etree.tostring(order, encoding="utf-8", with_tail=False), key,
         ))  # fmt: skip
         answer_id = uuid4()
-        content = key_answer(read.namespace, answer_id, header.action, header.message_id, [[("SalesId", sales_id)]])
+        content = key_answer(
+            AnswerHeader(read.namespace, answer_id, header.action, header.message_id), [[("SalesId", sales_id)]]
+        )
         name = f"bare.{read.position:06}.{answer_id}.xml"
         messages.append((key, "in", "bare", claim, read.position, guid, read.namespace, header.action, action.service,
                          action.operation, list(read.parts), len(read.content), None, None))  # fmt: skip

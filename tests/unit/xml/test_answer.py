@@ -9,7 +9,7 @@ from lxml import etree
 import schemas
 from gateway.domain.namespaces import MESSAGE_2008, MESSAGE_2011
 from gateway.domain.problem import Problem
-from gateway.xml.answer import fault, response
+from gateway.xml.answer import AnswerHeader, fault, key_answer, response
 from gateway.xml.catalog import Catalog
 from gateway.xml.keys import build_keys, read_keys
 
@@ -59,7 +59,9 @@ def test_the_answer_is_the_printed_one_in_the_scheme_of_the_request(catalog: Cat
     def form(text: str) -> str:
         return text.replace("http://", f"{scheme}://")
 
-    content = response(form(MESSAGE_2011), ID, form(ACTION), REQUEST_ID, [build_keys([[("SalesId", "SO-100021")]])])
+    content = response(
+        AnswerHeader(form(MESSAGE_2011), ID, form(ACTION), REQUEST_ID), [build_keys([[("SalesId", "SO-100021")]])]
+    )
 
     assert content.decode() == form(PRINTED)
     assert valid(catalog, content)
@@ -87,24 +89,27 @@ texts = st.text(
 @settings(deadline=None)
 @given(st.lists(st.lists(st.tuples(texts, texts), min_size=1, max_size=2), max_size=3))
 def test_the_written_answer_equals_the_one_built_as_a_tree(keys: list[list[tuple[str, str]]]) -> None:
-    written = etree.fromstring(response(MESSAGE_2011, ID, ACTION, REQUEST_ID, [build_keys(keys)]))
+    header = AnswerHeader(MESSAGE_2011, ID, ACTION, REQUEST_ID)
+    content = response(header, [build_keys(keys)])
+    assert key_answer(header, keys) == content
+    written = etree.fromstring(content)
     built = tree_built(keys)
 
     assert etree.tostring(written, method="c14n") == etree.tostring(built, method="c14n")
 
 
 def test_the_header_has_the_documented_order_and_only_what_the_request_carried(catalog: Catalog) -> None:
-    content = response(
+    answer = AnswerHeader(
         MESSAGE_2011,
         ID,
         ACTION,
         " as sent ",
-        [],
         conversation_id="C<1>",
         company="DAT",
         partition_key="initial",
         logon_as_user="DOMAIN\\user",
     )
+    content = response(answer, [])
 
     header = etree.fromstring(content)[0]
     assert [str(each.tag).partition("}")[2] for each in header] == [
@@ -122,14 +127,14 @@ def test_the_header_has_the_documented_order_and_only_what_the_request_carried(c
 
 
 def test_an_empty_answer_has_empty_message_parts(catalog: Catalog) -> None:
-    content = response(MESSAGE_2011, ID, ACTION, REQUEST_ID, [])
+    content = response(AnswerHeader(MESSAGE_2011, ID, ACTION, REQUEST_ID), [])
 
     assert f'<MessageParts xmlns="{MESSAGE_2011}"/>' in content.decode()
     assert valid(catalog, content)
 
 
 def test_an_old_envelope_is_answered_in_kind() -> None:
-    root = etree.fromstring(response(MESSAGE_2008, ID, ACTION, REQUEST_ID, []))
+    root = etree.fromstring(response(AnswerHeader(MESSAGE_2008, ID, ACTION, REQUEST_ID), []))
 
     assert {str(each.tag)[1:].partition("}")[0] for each in root.iter()} == {MESSAGE_2008}
 
@@ -139,7 +144,7 @@ def test_a_document_is_indented_whole_and_stays_valid_in_https(catalog: Catalog,
     original = etree.fromstring(Path(schemas.FOLDER, "documents", f"{name}.sample.xml").read_bytes())
     before = etree.tostring(original)
 
-    content = response(MESSAGE_2011.replace("http:", "https:"), ID, ACTION, REQUEST_ID, [original])
+    content = response(AnswerHeader(MESSAGE_2011.replace("http:", "https:"), ID, ACTION, REQUEST_ID), [original])
 
     part = etree.fromstring(content)[1][0][0]
     grammar = catalog.element(str(part.tag))
@@ -155,7 +160,7 @@ def test_data_that_looks_like_a_namespace_is_not_rewritten() -> None:
     part = etree.Element("{urn:a}a", note=value)
     part.text = value
 
-    content = response(MESSAGE_2011.replace("http:", "https:"), ID, ACTION, REQUEST_ID, [part])
+    content = response(AnswerHeader(MESSAGE_2011.replace("http:", "https:"), ID, ACTION, REQUEST_ID), [part])
 
     copy = etree.fromstring(content)[1][0][0]
     assert (copy.text, copy.get("note")) == (value, value)
@@ -165,7 +170,9 @@ def test_data_that_looks_like_a_namespace_is_not_rewritten() -> None:
 def test_any_text_survives_any_encoding(encoding: str) -> None:
     keys = [[("Größe", "中文 😀 & <x>")]]
 
-    root = etree.fromstring(response(MESSAGE_2011, ID, ACTION, REQUEST_ID, [build_keys(keys)], encoding=encoding))
+    root = etree.fromstring(
+        response(AnswerHeader(MESSAGE_2011, ID, ACTION, REQUEST_ID), [build_keys(keys)], encoding=encoding)
+    )
 
     assert read_keys(root[1][0][0]) == (tuple(keys[0]),)
 
@@ -176,7 +183,9 @@ def test_a_fault_tells_code_text_and_details(catalog: Catalog) -> None:
         Problem(code="schema", text="somewhere"),
     ]
 
-    content = fault(MESSAGE_2011, ID, ACTION, REQUEST_ID, "SchemaValidation", "It failed.", details=details)
+    content = fault(
+        AnswerHeader(MESSAGE_2011, ID, ACTION, REQUEST_ID), "SchemaValidation", "It failed.", details=details
+    )
 
     part = etree.fromstring(content)[1][0][0]
     grammar = catalog.element(str(part.tag))
@@ -200,9 +209,8 @@ def test_no_text_can_break_a_fault(code: str, text: str, found: str, header: str
     detail = Problem(code="x", text=text, found=found, path=code)
     hostile = chr(0) + chr(0xD800) + chr(0xFFFE) + "]]></Fault>" + text
 
-    content = fault(
-        MESSAGE_2011, ID, header, header, code, hostile, lang=header, details=[detail], conversation_id=header
-    )
+    answer = AnswerHeader(MESSAGE_2011, ID, header, header, conversation_id=header)
+    content = fault(answer, code, hostile, lang=header, details=[detail])
 
     part = etree.fromstring(content)[1][0][0]
     assert [str(each.tag).partition("}")[2] for each in part] == ["Code", "Reason", "Detail"]
