@@ -113,6 +113,18 @@ class FileRefused(GatewayError):
         self.line = line
         self.column = column
 
+    @property
+    def size(self) -> int | None:
+        """Return the bytes of the file when it was read, None when nobody looked."""
+        size = self.context.get("size")
+        return size if isinstance(size, int) else None
+
+    @property
+    def sha256(self) -> bytes | None:
+        """Return the digest of the file's bytes, None when it was not read to its end."""
+        digest = self.context.get("sha256")
+        return bytes.fromhex(digest) if isinstance(digest, str) else None
+
 
 class MessageError(GatewayError):
     """One message cannot succeed unchanged; its neighbours are not touched.
