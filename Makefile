@@ -45,7 +45,7 @@ format: $(STAMP) ## format the code
 bench: $(STAMP) ## measure speed, memory and latency
 	$(BIN)/python -m tests.bench
 
-crash: $(STAMP) ## the full-size proof: kill at every point, restart, compare
+crash: $(STAMP) ## the full-size proofs of docs/reliability.md: hours, not minutes
 	$(BIN)/pytest -m full --timeout 0
 
 clean: ## remove the environment and caches; data/ and demo/ are kept

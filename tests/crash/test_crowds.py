@@ -44,12 +44,12 @@ async def test_files_dropped_at_once_are_done_in_the_order_of_their_names(
     assert numbers == sorted(numbers)
 
 
-def write_batch(path: Path, partner: Partner, envelopes: int) -> None:
-    """Write a batch of envelopes of 2.7 kB piece by piece, then show it."""
+def write_batch(path: Path, partner: Partner, envelopes: int, lines: int) -> None:
+    """Write a batch of orders with so many lines of 110 bytes piece by piece, then show it."""
     line = (
         '<SalesLine class="entity"><ItemId>10004</ItemId><SalesQty>1</SalesQty><SalesUnit>Pcs</SalesUnit></SalesLine>'
     )
-    body = order().replace("</SalesTable>", line * 18 + "</SalesTable>")
+    body = order().replace("</SalesTable>", line * lines + "</SalesTable>")
     temporary = path.with_suffix(".part")
     with temporary.open("w") as file:
         file.write(f'<?xml version="1.0" encoding="UTF-8"?>\n<Batch xmlns="{BATCH}">\n')
@@ -99,17 +99,17 @@ async def seen_at_one_stroke(site: CrashSite, envelopes: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("envelopes", "kills"),
-    [(7_500, 2), pytest.param(400_000, 0, marks=FULL), pytest.param(400_000, 5, marks=FULL)],
+    ("envelopes", "lines", "kills"),
+    [(1_000, 180, 2), pytest.param(400_000, 18, 0, marks=FULL), pytest.param(400_000, 18, 5, marks=FULL)],
     ids=["20MB", "1GB", "1GB-killed"],
 )
 async def test_large_batch_needs_bounded_memory_and_appears_at_one_stroke(
-    crash_site: CrashSite, chance: Random, envelopes: int, kills: int
+    crash_site: CrashSite, chance: Random, envelopes: int, lines: int, kills: int
 ) -> None:
     crash_site.add_port(process={"mode": "parallel"})
     crash_site.ports["orders"]["limits"] = {"max_file_bytes": 2_000_000_000, "max_envelopes": 1_000_000}
     with Partner(crash_site) as partner:
-        await asyncio.to_thread(write_batch, crash_site.inbound() / "large.xml", partner, envelopes)
+        await asyncio.to_thread(write_batch, crash_site.inbound() / "large.xml", partner, envelopes, lines)
         work = crash_site.data / "work" / "orders"
         for _ in range(kills):
             life = crash_site.launch()
@@ -134,7 +134,7 @@ async def test_a_tree_of_the_whole_file_shows_in_memory(crash_site: CrashSite) -
     crash_site.add_port(process={"mode": "parallel"})
     crash_site.ports["orders"]["limits"] = {"max_file_bytes": 2_000_000_000, "max_envelopes": 1_000_000}
     with Partner(crash_site) as partner:
-        await asyncio.to_thread(write_batch, crash_site.inbound() / "large.xml", partner, 18_000)
+        await asyncio.to_thread(write_batch, crash_site.inbound() / "large.xml", partner, 18_000, 18)
         life = await crash_site.run(build="whole_tree")
         with Meter(life.pid) as meter:
 

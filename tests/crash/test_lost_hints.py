@@ -32,6 +32,13 @@ async def test_without_a_sweep_lost_events_are_lost_files(crash_site: CrashSite)
     crash_site.add_port(process={"mode": "parallel"}, receive={"sweep_seconds": SWEEP_SECONDS})
     with Partner(crash_site) as partner:
         await crash_site.run(build="deaf no_sweep")
+        partner.drop(1)
+        connection = await connect(crash_site.store)
+        try:
+            await until(lambda: cut_off(connection), "there is a listener", tell=crash_site.tail)
+        finally:
+            await connection.close()
+        await drained(crash_site, partner)  # found because the listener begins with a look at everything
         partner.drop(3)
         with pytest.raises(AssertionError, match="everything is answered"):
             await drained(crash_site, partner, seconds=SWEEP_SECONDS + 5)

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -42,16 +41,12 @@ def reserve_and_fill(path: Path, pieces: Pieces, pause: Callable[[], None]) -> N
 
 
 def copy_with_old_times(path: Path, pieces: Pieces, pause: Callable[[], None]) -> None:
-    """As `cp -p`: the modification time is set back while the file still grows, by closing and opening again."""
-    for number, piece in enumerate(pieces):
-        with path.open("ab" if number else "wb", buffering=0) as file:
+    """As `cp -p` and `rsync -t`: the modification time says nothing about the last write."""
+    with path.open("wb", buffering=0) as file:
+        for piece in pieces:
             file.write(piece)
-        os.utime(path, (LONG_AGO, LONG_AGO))
-        pause()
-    source = path.with_suffix(".source")
-    source.write_bytes(b"".join(pieces))
-    shutil.copystat(source, path)
-    source.unlink()
+            os.utime(file.fileno(), (LONG_AGO, LONG_AGO))
+            pause()
 
 
 WRITERS = (write_directly, write_and_rename, reserve_and_fill, copy_with_old_times)
