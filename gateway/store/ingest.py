@@ -17,6 +17,7 @@ from gateway.domain.ids import ClaimId, MessageKey, PortName, SetKey
 from gateway.domain.message import NewFile, NewMessage, RefusedFile
 from gateway.domain.problem import Problem
 from gateway.domain.states import Direction, Policy, Reason, Status
+from gateway.domain.text import clean
 from gateway.store.exceptions import Entry, insert_exceptions
 from gateway.store.open import Store
 from gateway.store.slices import SLICE
@@ -30,7 +31,7 @@ _MESSAGE_COLUMNS = (
     "checked", "problems", "size_bytes",
 )  # fmt: skip
 _DOCUMENT_COLUMNS = ("message_id", "version", "step", "content")
-_QUEUE_COLUMNS = ("message_id", "port", "direction", "status", "reason", "lane", "set_id", "policy")
+_QUEUE_COLUMNS = ("message_id", "port", "direction", "status", "reason", "lane", "set_id", "policy", "error")
 
 
 def problems_json(problems: Sequence[Problem]) -> str | None:
@@ -93,7 +94,7 @@ class Ingestion:
             ))  # fmt: skip
             self._documents.append((key, 0, "received", message.content))
             reason = Reason.READY if message.lane is None else Reason.BEHIND_IN_LANE
-            self._queue.append((key, port, Direction.IN, Status.READY, reason, message.lane, set_key, set_policy))
+            self._queue.append((key, port, Direction.IN, Status.READY, reason, message.lane, set_key, set_policy, None))
             if message.lane is not None:
                 self._lanes.setdefault((port, message.lane), key)
             self._bytes += len(message.content)
@@ -126,7 +127,9 @@ class Ingestion:
             refused.submitter, (), None, None, 0,
         ))  # fmt: skip
         self._documents.append((key, 0, "refused", b""))
-        self._queue.append((key, claim.port, Direction.IN, Status.MALFORMED, Reason.MALFORMED, None, None, None))
+        self._queue.append(
+            (key, claim.port, Direction.IN, Status.MALFORMED, Reason.MALFORMED, None, None, None, clean(refused.text))
+        )
         self._deliveries.append(_refused_row(refused))
         self._exceptions.append(
             Entry(code=refused.code, text=refused.text, port=claim.port, claim_id=claim.id, message_key=MessageKey(key),

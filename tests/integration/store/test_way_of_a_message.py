@@ -98,7 +98,7 @@ async def test_refused_file_is_kept_as_delivery_exception_and_malformed_row(stor
         await ingesting.refuse_file(
             RefusedFile(claim=claimed_file, submitter=None, code="dtd.forbidden", text="No DOCTYPE.", line=2, column=1)
         )
-    assert await rows(store, QUEUE) == [("malformed", "malformed")]
+    assert await rows(store, "SELECT status, reason, error FROM queue") == [("malformed", "malformed", "No DOCTYPE.")]
     log = await rows(store, "SELECT code, text, file, line, claim_id FROM exception")
     assert log == [("dtd.forbidden", "No DOCTYPE.", "bad.xml", 2, claimed_file.id)]
     assert set(await known_deliveries(store, [claimed_file.id])) == {claimed_file.id}
