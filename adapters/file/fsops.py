@@ -79,7 +79,7 @@ class EntryKind(StrEnum):
 class Operation:
     """One step that changed a disk or made it durable.
 
-    Shape: *op* is create, write, rename, unlink, mkdir, fsync, fsync_folder or syncfs; *target* the new path.
+    Shape: *op* is create, write, rename, unlink, mkdir, rmdir, fsync, fsync_folder or syncfs; *target* the new path.
     """
 
     op: str
@@ -289,6 +289,11 @@ class FileOps:
         self._record("mkdir", parent, name.encode())
         reach("settle.folder_made")
         return True
+
+    def remove_folder(self, parent: Folder, name: str) -> None:
+        """Remove an empty folder of ours. Raises: OSError; ENOTEMPTY when something lies in it."""
+        os.rmdir(name, dir_fd=parent.fd)
+        self._record("rmdir", parent, name.encode())
 
     def keep_name(self, work: Folder, name: bytes, content: bytes) -> None:
         """Write a durable small file of ours that keeps a name too long for the work name."""

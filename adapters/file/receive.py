@@ -4,9 +4,10 @@ Source: rulings, "Files"; reliability reference 5.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence, Set
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from datetime import timedelta
 from functools import partial
 
 import structlog
@@ -18,11 +19,16 @@ from adapters.file.names import reason_name
 from adapters.file.offload import OneAtATime
 from adapters.file.settings import Clock, FileReceiveSettings
 from adapters.file.settle import settle_wave
+from adapters.file.tidy import archived_days, held_claims, remove_archived
 from adapters.file.watch import watch_folder
 from gateway.domain.delivery import Claim, LeftInPlace, Settled, Settlement
 from gateway.domain.errors import FileRefused, LeaseLost, TransientError
+from gateway.domain.ids import ClaimId
 
 log = structlog.get_logger()
+
+_TIDIED_AT_ONCE = 500
+"""Files removed per visit to a thread: other folders wait meanwhile."""
 
 Probe = Callable[[int], Awaitable[bool]]
 """Reads a file to its end: True when waiting cannot help (it is whole, or broken), False when it is cut off."""
@@ -52,6 +58,7 @@ class FileReceiveAdapter:
         self._claimer = Claimer(settings, clock, self._ops, can_ask=probe is not None)
         self._looking = OneAtATime(executor, settings.inbound_place, settings.io_seconds)
         self._settling = OneAtATime(executor, settings.work_place, settings.io_seconds)
+        self._tidying = OneAtATime(executor, settings.archive_place, settings.io_seconds)
         self._stop = asyncio.Event()
 
     async def claim(self, limit: int) -> Sequence[Claim]:
@@ -134,6 +141,23 @@ class FileReceiveAdapter:
         with folder_errors(place):
             async with asyncio.timeout(self._settings.io_seconds):
                 await self._ops.write_reason(place.path, reason_name(item.claim.work_name), text, self._executor)
+
+    async def held(self) -> Set[ClaimId]:
+        """Return the ids of the files in the work folder; nothing is touched. Raises: AdapterUnavailable."""
+        return await self._tidying.run(partial(held_claims, self._settings))
+
+    async def remove_archived(self, days: int, keep: Set[ClaimId]) -> int:
+        """Remove what was archived more than *days* days ago, but none of *keep*; returns how many files went.
+
+        Raises: AdapterUnavailable.
+        """
+        before = self._clock.now().date() - timedelta(days=days)
+        removed = 0
+        for day in await self._tidying.run(partial(archived_days, self._settings, before)):
+            work = partial(remove_archived, self._ops, self._settings, day, keep, _TIDIED_AT_ONCE)
+            while gone := await self._tidying.run(work):
+                removed += gone
+        return removed
 
     def left_in_place(self) -> Sequence[LeftInPlace]:
         """Return what the last look saw and did not take, with the reason and since when."""

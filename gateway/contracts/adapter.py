@@ -1,11 +1,12 @@
 """What moves bytes between a port's address and us. An adapter knows transport, never content."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Sequence, Set
 from contextlib import AbstractContextManager
 from typing import Protocol
 
 from gateway.domain.delivery import Claim, LeftInPlace, Outgoing, Promise, Settled
 from gateway.domain.errors import GatewayError
+from gateway.domain.ids import ClaimId
 
 
 class ReceiveAdapter(Protocol):
@@ -32,6 +33,14 @@ class ReceiveAdapter(Protocol):
 
     async def settle(self, settled: Sequence[Settled]) -> None:
         """Archive, delete or quarantine claimed files; one durable flush for all. A file already gone is fine."""
+        ...
+
+    async def held(self) -> Set[ClaimId]:
+        """Return the ids of everything that lies claimed now; nothing is touched."""
+        ...
+
+    async def remove_archived(self, days: int, keep: Set[ClaimId]) -> int:
+        """Remove what was archived more than *days* days ago, but none of *keep*; returns how many went."""
         ...
 
     def left_in_place(self) -> Sequence[LeftInPlace]:

@@ -19,12 +19,14 @@ from gateway.contracts.task import TaskHandler
 from gateway.domain.errors import AdapterUnavailable
 from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
+from gateway.runtime.housekeeping import keep_house
 from gateway.runtime.logs import configure_logs, secrets_of
 from gateway.runtime.plugins import build_registry
 from gateway.runtime.ports import make_folders, open_port
 from gateway.runtime.reload import follow_configuration
 from gateway.runtime.wakeup import Followers, follow_due_times, keep_leases
 from gateway.scheduler.busy import Bounds, EventJob, Occurrence
+from gateway.scheduler.housekeeping import Housekeeping
 from gateway.stages.inbound import InboundStage
 from gateway.stages.outbound import OutboundStage
 from gateway.stages.port import OpenInbound, OpenPort, Ports
@@ -101,6 +103,7 @@ class Gateway:
                 group.create_task(follow_due_times(self._store, self._wake), name="due times"),
                 group.create_task(keep_leases(self._store, self._incarnation, self._wake), name="leases"),
                 group.create_task(self._listen(), name="hints"),
+                group.create_task(self._keep_house(), name="housekeeping"),
                 group.create_task(
                     follow_configuration(self._config, self._ports.settings, apply, self._stopping),
                     name="configuration",
@@ -127,6 +130,14 @@ class Gateway:
 
     async def _listen(self) -> None:
         await Listener(self._store.url, self._store.queries, self._hinted).run(self._stopping)
+
+    async def _keep_house(self) -> None:
+        handler = Housekeeping(
+            store=self._store,
+            retention=lambda: self._ports.settings.retention,
+            archives=lambda: {name: port.receive for name, port in self._ports.inbound.items()},
+        )
+        await keep_house(handler, self._record, self._stopping)
 
     def _hinted(self, _: str | None) -> None:
         for stage in Stage:

@@ -1,8 +1,11 @@
 """Settings do what they say, in the real process."""
 
 import asyncio
+import json
 from collections.abc import Callable
+from uuid import uuid4
 
+from tests.documents import batch, envelope, order, single
 from tests.site import Site, until
 
 
@@ -33,4 +36,40 @@ async def test_staging_is_cleaned_at_the_start_and_never_while_the_gateway_runs(
     await seen(site, lambda event: event["event"] == "port.opened", "the port opens again", 2)
     await seen(site, lambda event: event["event"] == "config.reloaded", "the change is in use", 2)
     assert await asyncio.to_thread(between.exists)
+    assert await site.stop() == 0
+
+
+async def test_what_was_kept_long_enough_is_removed_after_the_start(site: Site) -> None:
+    site.extra["retention"] = {"archive_days": 3}
+    site.add_port()
+    day = site.data / "archive" / "orders" / "2020-02-02"
+    day.mkdir(parents=True)
+    (day / f"{uuid4()}~order.xml").touch()
+    await site.start()
+    await seen(site, lambda event: event["event"] == "housekeeping.done", "housekeeping is done")
+    assert not await asyncio.to_thread(day.exists)
+    (told,) = [event for event in site.events() if event["event"] == "housekeeping.done"]
+    ((run_id, counts),) = await site.query("SELECT id, counts::text FROM run WHERE job = 'housekeeping'")
+    assert (told["run_id"], told["counts"]) == (run_id, json.loads(counts)) == (run_id, {"archived": 1})
+    assert await site.stop() == 0
+
+
+async def test_port_without_history_answers_and_forgets(site: Site) -> None:
+    site.add_port(logging="off").add_port("headers", logging="header")
+    await site.start()
+    site.drop("a.xml", batch([envelope(), envelope(order("many"))]))
+    site.drop("a.xml", single(envelope()), "headers")
+    await site.wait_answers(2)
+    await site.wait_answers(1, "headers")
+
+    async def forgotten() -> bool:
+        left = await site.query(
+            "SELECT m.port, m.direction, m.outcome, d.content IS NOT NULL FROM message m"
+            " LEFT JOIN document d ON d.message_id = m.id ORDER BY m.port, m.id"
+        )
+        return [tuple(row) for row in left] == [
+            ("headers", "in", "processed", False), ("headers", "out", "sent", False), ("orders", "in", None, True),
+        ]  # fmt: skip
+
+    await until(forgotten, "only what the logging mode says is left", tell=site.tail)
     assert await site.stop() == 0

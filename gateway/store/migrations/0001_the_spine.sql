@@ -56,6 +56,7 @@ CREATE TABLE message_set (
     created_at       timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 CREATE INDEX message_set_batch ON message_set (port, batch_id);
+CREATE INDEX message_set_created ON message_set (created_at);
 
 CREATE TABLE message (
     id                  bigint PRIMARY KEY,

@@ -1,0 +1,22 @@
+"""The feed of a task that runs by itself: it handles what it finds."""
+
+import asyncio
+
+
+class Alone:
+    """Nothing comes while the task runs, and nobody waits for what it makes (`gateway.contracts.task.Feed`)."""
+
+    async def more(self) -> bool:
+        """Return False: what there is, is there."""
+        return False
+
+    async def hinted(self) -> None:
+        """Wait for ever: nobody hints."""
+        await asyncio.Event().wait()
+
+    def produced(self) -> None:
+        """Tell nobody."""
+
+    def enough(self) -> bool:
+        """Return False: the task has no bound."""
+        return False

@@ -1,0 +1,88 @@
+"""The task that removes what was finished long enough ago: history, exceptions, runs, archived files.
+
+Nothing unfinished is touched: no message in the queue and nothing that belongs to one, no file that is still claimed,
+no refused file.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+
+import structlog
+
+from gateway.config.models import Retention
+from gateway.contracts.adapter import ReceiveAdapter
+from gateway.contracts.task import TaskContext
+from gateway.domain.errors import AdapterUnavailable
+from gateway.domain.ids import PortName
+from gateway.store.housekeeping import (
+    delete_deliveries,
+    delete_exceptions,
+    delete_history,
+    delete_runs,
+    delete_sets,
+    unfinished_claims,
+)
+from gateway.store.open import Store
+
+log = structlog.get_logger()
+
+CHUNK = 200
+"""Rows per transaction, each perhaps with a document of megabytes: it must end soon."""
+
+Delete = Callable[[int], Awaitable[int]]
+"""Delete up to so many; returns how many went."""
+
+
+class Housekeeping:
+    """Removes by the retention that counts when it runs; *archives* are the receive sides of the open ports."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        retention: Callable[[], Retention],
+        archives: Callable[[], Mapping[PortName, ReceiveAdapter]],
+        chunk: int = CHUNK,
+    ) -> None:
+        self._store = store
+        self._retention = retention
+        self._archives = archives
+        self._chunk = chunk
+
+    async def run(self, context: TaskContext) -> None:
+        """Remove everything that is due, or as much as can be until a stop is asked for.
+
+        Raises: StoreUnavailable; the next run goes on.
+        """
+        store, keep = self._store, self._retention()
+        await self._all("messages", partial(delete_history, store, keep.history_days), context)
+        await self._all("sets", partial(delete_sets, store, keep.history_days), context)
+        await self._all("exceptions", partial(delete_exceptions, store, keep.exceptions_days), context)
+        await self._all("runs", partial(delete_runs, store, keep.history_days), context)
+        for name, archive in list(self._archives().items()):
+            if context.stopping.is_set():
+                return
+            try:
+                await self._port(name, archive, keep, context)
+            except AdapterUnavailable as error:
+                log.warning("housekeeping.skipped", port=name, error=error.message)
+
+    async def _port(self, name: PortName, archive: ReceiveAdapter, keep: Retention, context: TaskContext) -> None:
+        held = await archive.held()
+
+        async def deliveries(limit: int) -> int:
+            return await delete_deliveries(self._store, keep.history_days, limit, name, held)
+
+        await self._all("files", deliveries, context)
+        unfinished = await unfinished_claims(self._store, name, keep.archive_days)
+        context.tally.add("archived", await archive.remove_archived(keep.archive_days, unfinished))
+
+    async def _all(self, what: str, delete: Delete, context: TaskContext) -> None:
+        """Delete chunk by chunk; others get their turn in between."""
+        while not context.stopping.is_set():
+            gone = await delete(self._chunk)
+            context.tally.add(what, gone)
+            if gone < self._chunk:
+                return
+            await asyncio.sleep(0)

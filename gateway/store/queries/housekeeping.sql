@@ -1,0 +1,77 @@
+-- What was finished long enough ago, removed in chunks. Times are the database's own.
+
+-- name: delete_history
+-- Finished messages, with their documents and the MessageIds they used up. A request stays as long as its answer is in
+-- the queue. created_at is never later than finished_at, and has the index.
+WITH old AS (
+    SELECT m.id, m.port, m.service, m.operation, m.message_id
+    FROM message m
+    WHERE m.created_at < clock_timestamp() - make_interval(days => $1)
+      AND m.finished_at < clock_timestamp() - make_interval(days => $1)
+      AND NOT EXISTS (SELECT 1 FROM queue q WHERE q.message_id = m.id)
+      AND NOT EXISTS (SELECT 1 FROM message a JOIN queue q ON q.message_id = a.id WHERE a.request_id = m.id)
+    ORDER BY m.created_at LIMIT $2
+), documents AS (
+    DELETE FROM document d USING old WHERE d.message_id = old.id
+), ids AS (
+    DELETE FROM processed_id p USING old
+    WHERE p.port = old.port AND p.service = old.service AND p.operation = old.operation
+      AND p.message_id = old.message_id AND p.request_id = old.id
+), gone AS (
+    DELETE FROM message m USING old WHERE m.id = old.id RETURNING m.id
+)
+SELECT count(*) FROM gone
+
+-- name: delete_sets
+WITH old AS (
+    SELECT s.id FROM message_set s
+    WHERE s.created_at < clock_timestamp() - make_interval(days => $1)
+      AND NOT EXISTS (SELECT 1 FROM message m WHERE m.set_id = s.id)
+    ORDER BY s.created_at LIMIT $2
+), gone AS (
+    DELETE FROM message_set s USING old WHERE s.id = old.id RETURNING s.id
+)
+SELECT count(*) FROM gone
+
+-- name: delete_deliveries
+-- The row of a file that still lies in the work folder is the proof that it was taken: it stays, and so do all of
+-- ports whose work folder was not looked into.
+WITH old AS (
+    SELECT v.claim_id FROM delivery v
+    WHERE v.received_at < clock_timestamp() - make_interval(days => $1)
+      AND v.port = $3 AND NOT v.claim_id = ANY($4::uuid[])
+      AND NOT EXISTS (SELECT 1 FROM message m WHERE m.claim_id = v.claim_id)
+    ORDER BY v.received_at LIMIT $2
+), gone AS (
+    DELETE FROM delivery v USING old WHERE v.claim_id = old.claim_id RETURNING v.claim_id
+)
+SELECT count(*) FROM gone
+
+-- name: delete_exceptions
+-- Those of unfinished messages stay.
+WITH old AS (
+    SELECT e.id FROM exception e
+    WHERE e.at < clock_timestamp() - make_interval(days => $1)
+      AND NOT EXISTS (SELECT 1 FROM queue q WHERE q.message_id = e.message_key)
+      AND NOT EXISTS (SELECT 1 FROM send_request r WHERE r.id = e.message_key)
+    ORDER BY e.at LIMIT $2
+), gone AS (
+    DELETE FROM exception e USING old WHERE e.id = old.id RETURNING e.id
+)
+SELECT count(*) FROM gone
+
+-- name: delete_runs
+WITH old AS (
+    SELECT id FROM run WHERE started_at < clock_timestamp() - make_interval(days => $1)
+      AND ended_at < clock_timestamp() - make_interval(days => $1)
+    ORDER BY started_at LIMIT $2
+), gone AS (
+    DELETE FROM run USING old WHERE run.id = old.id RETURNING run.id
+)
+SELECT count(*) FROM gone
+
+-- name: unfinished_claims
+-- The files of a port that were received long ago and still have a message in the queue.
+SELECT DISTINCT m.claim_id FROM queue q JOIN message m ON m.id = q.message_id
+WHERE q.port = $1 AND q.direction = 'in' AND m.claim_id IS NOT NULL
+  AND m.created_at < clock_timestamp() - make_interval(days => $2)

@@ -1,0 +1,242 @@
+"""Housekeeping on the real database and real folders: what is old and finished goes, everything else stays."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from pathlib import Path
+from time import monotonic
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from adapters.file import FileReceiveAdapter, FileReceiveSettings
+from gateway.config.models import Retention
+from gateway.contracts.task import Tally, TaskContext
+from gateway.domain.delivery import Claim, Settled, Settlement
+from gateway.domain.ids import MessageKey
+from gateway.domain.message import Failure, NewResponse, RefusedFile
+from gateway.domain.states import Policy
+from gateway.scheduler.alone import Alone
+from gateway.scheduler.housekeeping import Housekeeping
+from gateway.store.inbound import InboundResult, claim_inbound, record_inbound, take_processed_ids
+from gateway.store.ingest import ingestion
+from gateway.store.open import Store
+from gateway.store.outbound import SendResult, claim_outbound, record_outbound
+from gateway.store.ports import insert_run
+from gateway.store.requests import put_send_requests
+from tests.factories import ORDERS, a_claim, a_file, a_message, a_send_request
+
+AGED = ("message", "created_at"), ("message", "finished_at"), ("delivery", "received_at"), ("exception", "at"), \
+    ("message_set", "created_at"), ("processed_id", "at"), ("run", "started_at"), ("run", "ended_at"), \
+    ("send_request", "created_at")  # fmt: skip
+
+
+class Clock:
+    def monotonic(self) -> float:
+        return monotonic()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+class House:
+    """The task with one port."""
+
+    def __init__(self, store: Store, root: Path, executor: ThreadPoolExecutor) -> None:
+        self.store = store
+        self.archive = root / "archive"
+        self.work = root / "work"
+        for name in ("in", "work", "archive", "error"):
+            (root / name).mkdir()
+        self.inbound = root / "in"
+        self.error = root / "error"
+        self.retention = Retention(archive_days=10, history_days=20, exceptions_days=30)
+        self.adapter = FileReceiveAdapter(
+            FileReceiveSettings(
+                port=ORDERS, inbound=self.inbound, work=self.work, archive=self.archive, error=self.error
+            ),
+            executor=executor,
+            clock=Clock(),
+        )
+        self.stopping = asyncio.Event()
+
+    async def clean(self, chunk: int = 2) -> dict[str, int]:
+        """Run once, in small chunks; returns what went."""
+        task = Housekeeping(
+            store=self.store, retention=lambda: self.retention, archives=lambda: {ORDERS: self.adapter}, chunk=chunk
+        )
+        tally = Tally()
+        await task.run(TaskContext(task="housekeeping", feed=Alone(), stopping=self.stopping, tally=tally))
+        return tally.counts
+
+    async def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        async with self.store.transaction() as connection:
+            return [tuple(row.values()) for row in await connection.fetch(sql)]
+
+    async def count(self, *tables: str) -> list[int]:
+        return [(await self.rows(f"SELECT count(*) FROM {table}"))[0][0] for table in tables]
+
+    async def age(self, days: int) -> None:
+        """Make everything so many days older."""
+        for table, column in AGED:
+            await self.rows(f"UPDATE {table} SET {column} = {column} - make_interval(days => {days})")
+
+    async def exchange(self, *, sent: bool = True, claim: Claim | None = None) -> None:
+        """Take a batch of two through the gateway: the first with an id that counts once, answered."""
+        claim = claim or a_claim()
+        async with ingestion(self.store) as ingesting:
+            set_key = await ingesting.new_set()
+            messages = [a_message(message_id=uuid4()), a_message(2)]
+            await ingesting.add_messages(ORDERS, claim.id, "partner", set_key, Policy.CONTINUE, messages)
+            await ingesting.end_file(a_file(claim, members=2), set_key, [])
+        claimed = await claim_inbound(self.store, 1, ORDERS, 10)
+        assert claimed is not None
+        first, _ = claimed.items
+        answer = NewResponse(
+            key=MessageKey(first.key + 1_000_000), request=first, port=ORDERS, message_id=uuid4(),
+            file_name=f"{uuid4()}.xml", content=b"<r/>", is_fault=False,
+        )  # fmt: skip
+        done: list[Any] = [(work, []) for work in claimed.items]
+        async with self.store.transaction() as connection:
+            await take_processed_ids(self.store, connection, [first])
+            await record_inbound(self.store, connection, claimed.fence, InboundResult(done=done, responses=[answer]))
+        if sent:
+            sending = await claim_outbound(self.store, 1, ORDERS, 10)
+            assert sending is not None
+            await record_outbound(self.store, sending.fence, SendResult(sent=list(sending.items)))
+
+    async def fail(self) -> None:
+        """Take one message in, which fails."""
+        claim = a_claim()
+        async with ingestion(self.store) as ingesting:
+            await ingesting.add_messages(ORDERS, claim.id, "partner", None, Policy.CONTINUE, [a_message()])
+            await ingesting.end_file(a_file(claim), None, [])
+        claimed = await claim_inbound(self.store, 1, ORDERS, 10)
+        assert claimed is not None
+        failure = Failure(work=claimed.items[0], code="schema", text="wrong")
+        async with self.store.transaction() as connection:
+            await record_inbound(self.store, connection, claimed.fence, InboundResult(failed=[failure]))
+
+    def drop(self, name: str) -> None:
+        aside = self.inbound / f".{name}.part"
+        aside.write_bytes(b"<Batch></Batch>")
+        aside.rename(self.inbound / name)
+
+
+@pytest.fixture
+async def house(store: Store, tmp_path: Path) -> AsyncIterator[House]:
+    root = tmp_path / "port"
+    root.mkdir()
+    with ThreadPoolExecutor(2) as executor:
+        yield House(store, root, executor)
+
+
+HISTORY = ("message", "document", "message_set", "delivery", "processed_id")
+
+
+async def test_finished_exchanges_go_when_the_window_is_over(house: House) -> None:
+    for _ in range(3):
+        await house.exchange()
+    await house.age(10)
+    await house.exchange()
+    assert await house.clean() == {}, "ten days are not twenty"
+    assert await house.count(*HISTORY) == [12, 12, 4, 4, 4]
+    await house.age(11)
+    assert await house.clean() == {"messages": 9, "sets": 3, "files": 3}
+    assert await house.count(*HISTORY) == [3, 3, 1, 1, 1]
+    assert await house.clean() == {}
+
+
+async def test_message_is_kept_from_its_end_not_from_its_beginning(house: House) -> None:
+    await house.exchange()
+    await house.age(30)
+    await house.rows("UPDATE message SET finished_at = clock_timestamp() WHERE direction = 'out'")
+    await house.clean()
+    assert await house.rows("SELECT direction FROM message") == [("out",)]
+
+
+async def test_nothing_unfinished_goes(house: House) -> None:
+    await house.exchange(sent=False)
+    await house.fail()
+    async with ingestion(house.store) as ingesting:
+        refused = RefusedFile(claim=a_claim("bad.xml"), submitter=None, code="dtd.forbidden", text="No DOCTYPE.")
+        await ingesting.refuse_file(refused)
+    await put_send_requests(house.store, [a_send_request()])
+    await house.rows("UPDATE send_request SET status = 'error', reason = 'failed', error = 'no'")
+    await house.rows("INSERT INTO exception (code, text, message_key) SELECT 'no', 'no', id FROM send_request")
+    (house.error / "bad.xml").touch()
+    before = await house.count(*HISTORY, "queue", "exception", "send_request")
+    await house.age(1000)
+    gone = await house.clean()
+    assert gone == {"messages": 1}, "only the member of the set that had no answer"
+    assert await house.rows("SELECT count(*) FROM message WHERE position = 2") == [(0,)]
+    after = await house.count(*HISTORY, "queue", "exception", "send_request")
+    assert [a - b for a, b in zip(before, after, strict=True)] == [1, 1, 0, 0, 0, 0, 0, 0]
+    assert (house.error / "bad.xml").exists()
+
+
+async def test_exceptions_and_runs_have_windows_of_their_own(house: House) -> None:
+    await house.rows("INSERT INTO exception (code, text, severity) VALUES ('file.repeated', 'again', 'warning')")
+    now = datetime.now(UTC)
+    await insert_run(
+        house.store, job="gateway", incarnation=1, started_at=now, ended_at=now, counts={"files": 1}, error=None
+    )
+    await house.age(25)
+    assert await house.clean() == {"runs": 1}
+    await house.age(6)
+    assert await house.clean() == {"exceptions": 1}
+
+
+async def test_repeated_id_is_noticed_as_long_as_its_message_is_kept(house: House) -> None:
+    await house.exchange()
+    await house.age(19)
+    await house.clean()
+    assert await house.count("processed_id") == [1]
+    await house.age(2)
+    await house.clean()
+    assert await house.count("processed_id") == [0]
+
+
+async def test_file_that_is_still_claimed_is_remembered_so_that_it_is_not_taken_twice(house: House) -> None:
+    house.drop("a.xml")
+    (claim,) = await house.adapter.claim(1)
+    await house.exchange(claim=claim)  # and the archive could not be reached
+    await house.age(1000)
+    assert await house.clean() == {"messages": 3, "sets": 1}
+    assert await house.count("delivery") == [1]
+    await house.adapter.settle([Settled(claim=claim, settlement=Settlement.DELETE)])
+    assert await house.clean() == {"files": 1}
+
+
+async def test_old_archived_files_go_but_not_those_of_unfinished_messages(house: House) -> None:
+    house.drop("a.xml")
+    house.drop("b.xml")
+    done, waiting = await house.adapter.claim(2)
+    await house.adapter.settle([Settled(claim=c, settlement=Settlement.ARCHIVE) for c in (done, waiting)])
+    (today,) = house.archive.iterdir()
+    today.rename(house.archive / "2020-02-02")
+    async with ingestion(house.store) as ingesting:
+        await ingesting.add_messages(ORDERS, waiting.id, "partner", None, Policy.CONTINUE, [a_message()])
+        await ingesting.end_file(a_file(waiting), None, [])
+    await house.age(11)
+    assert await house.clean() == {"archived": 1}
+    assert os.listdir(house.archive / "2020-02-02") == [waiting.work_name.decode()]
+
+
+async def test_port_whose_folders_are_away_does_not_keep_the_rest_from_being_done(house: House) -> None:
+    await house.exchange()
+    await house.age(1000)
+    house.work.rename(house.work.with_name("gone"))
+    assert await house.clean() == {"messages": 3, "sets": 1}
+    assert await house.count("delivery") == [1], "nobody knows whether its file lies there"
+
+
+async def test_stop_is_noticed_between_chunks(house: House) -> None:
+    await house.exchange()
+    await house.age(1000)
+    house.stopping.set()
+    assert await house.clean() == {}
+    assert await house.count("message") == [3]
