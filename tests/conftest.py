@@ -136,6 +136,14 @@ def database_url(databases: Databases) -> Iterator[str]:
     databases.drop(name)
 
 
+@pytest.fixture(scope="module")
+def module_database_url(databases: Databases) -> Iterator[str]:
+    """The address of a fresh database that the tests of one module share."""
+    name = databases.clone()
+    yield databases.url(name)
+    databases.drop(name)
+
+
 @pytest.fixture
 async def store(database_url: str, tmp_path: Path) -> AsyncIterator[Store]:
     """An open store on a fresh database; its data folder is `tmp_path / "data"`."""
