@@ -119,18 +119,17 @@ class ReceiveStage:
         await self._trouble.working(port.name, "receive")
         await self._trouble.left_in_place(port.name, port.receive.left_in_place())
         if claims:
+            self._recovered.discard(port.name)  # until all is settled, what was claimed lies in the work folder
             try:
                 await self._take(claims, port, context)
-            except StoreUnavailable:
-                self._recovered.discard(port.name)  # what was claimed lies in the work folder
-                raise
             except AdapterUnavailable as error:
-                self._recovered.discard(port.name)
                 await self._trouble.degraded(port.name, error.message, "receive")
                 return False
             except AlreadyIngested as known:
-                log.info("file.known", port=port.name, reason=known.message)
-                self._recovered.discard(port.name)  # the next look settles what the store knows
+                log.info("file.known", port=port.name, reason=known.message)  # the next look settles it
+            else:
+                if self._ports.inbound.get(port.name) is port:  # a changed port has other folders to look into
+                    self._recovered.add(port.name)
         return bool(claims)
 
     async def _must_wait(self, port: OpenInbound) -> bool:

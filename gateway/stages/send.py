@@ -13,7 +13,7 @@ import structlog
 from gateway.contracts.adapter import SendAdapter
 from gateway.contracts.task import TaskContext
 from gateway.domain.delivery import Outgoing, Promise
-from gateway.domain.errors import AdapterUnavailable, GatewayError, LeaseLost, StoreUnavailable, TransientError
+from gateway.domain.errors import AdapterUnavailable, GatewayError, LeaseLost, TransientError
 from gateway.domain.faultpoints import reach
 from gateway.domain.ids import MessageKey
 from gateway.domain.message import Claimed, Sending
@@ -37,7 +37,7 @@ class SendStage:
         self._ports = ports
         self._chunk = chunk
         self._trouble = trouble
-        self._doubtful: dict[MessageKey, str] = {}  # staged files whose promise got no answer
+        self._doubtful: dict[MessageKey, str] = {}  # staged files whose promise is not answered yet
 
     async def run(self, context: TaskContext) -> None:
         """Deliver responses until none is left and none can come."""
@@ -73,15 +73,15 @@ class SendStage:
         )
         staged = _sort_out(fresh, errors, result)
         if staged:
+            self._doubtful |= {item.key: names[item.key] for item in staged}
             reach("send.before_promise")
             try:
                 await promise_staged(self._store, chunk.fence, [(item.key, names[item.key]) for item in staged])
             except LeaseLost:
                 await adapter.discard([names[item.key] for item in staged])
                 raise
-            except StoreUnavailable:
-                self._doubtful |= {item.key: names[item.key] for item in staged}
-                raise
+            for item in staged:
+                del self._doubtful[item.key]
             reach("send.after_promise")
         ready = staged + promised
         promises = [

@@ -100,7 +100,9 @@ async def test_without_readiness_slow_writers_are_read_early(crash_site: CrashSi
     crash_site.add_port(receive={"grace_seconds": 30.0, "sweep_seconds": 0.1})
     with Partner(crash_site) as partner:
         await crash_site.run(build="no_readiness")
-        await write_slowly(crash_site, partner, 4, 5, 1.0)
+        partner.drop(1)
+        await drained(crash_site, partner)  # its reader is there and need not be waited for
+        await write_slowly(crash_site, partner, 4, 5, 3.0)
         await until(refused_in(crash_site), "a file is refused", tell=crash_site.tail)
         assert partner.verdict()["lost"] > 0
 
