@@ -22,7 +22,7 @@ from gateway.domain.states import Stage
 from gateway.runtime.housekeeping import keep_house
 from gateway.runtime.logs import configure_logs, secrets_of
 from gateway.runtime.plugins import build_registry
-from gateway.runtime.ports import make_folders, open_port
+from gateway.runtime.ports import documents_of, make_folders, open_port
 from gateway.runtime.reload import follow_configuration
 from gateway.runtime.wakeup import Followers, follow_due_times, keep_leases
 from gateway.scheduler.busy import Bounds, EventJob, Occurrence
@@ -38,7 +38,8 @@ from gateway.store.listen import Listener
 from gateway.store.open import Store, open_store
 from gateway.store.outbound import promised_names
 from gateway.store.ports import insert_run
-from gateway.xml.pool import XmlPool
+from gateway.store.waiting import wait_or_stop
+from gateway.xml.pool import WorkerDied, XmlPool
 
 log = structlog.get_logger()
 
@@ -46,6 +47,7 @@ DISTRIBUTION = "aif-gateway"
 GATEWAY_JOB = "gateway"
 _SWITCH_SECONDS = 0.0005
 """A computing thread gives way this soon: the event loop must not wait five milliseconds for each of its turns."""
+_WARM_SECONDS = 60.0
 _PLACES = {stage: place for place, stage in enumerate(Stage)}
 
 
@@ -104,6 +106,7 @@ class Gateway:
                 group.create_task(keep_leases(self._store, self._incarnation, self._wake), name="leases"),
                 group.create_task(self._listen(), name="hints"),
                 group.create_task(self._keep_house(), name="housekeeping"),
+                group.create_task(self._warm_readers(), name="warming"),
                 group.create_task(
                     follow_configuration(self._config, self._ports.settings, apply, self._stopping),
                     name="configuration",
@@ -138,6 +141,17 @@ class Gateway:
             archives=lambda: {name: port.receive for name, port in self._ports.inbound.items()},
         )
         await keep_house(handler, self._record, self._stopping)
+
+    async def _warm_readers(self) -> None:
+        """Get the readers ready while nothing else is to be done, now and again after changes and replacements."""
+        while not self._stopping.is_set():
+            rules = [port.rules for port in self._ports.inbound.values() if port.rules.validate]
+            if rules:
+                try:
+                    await self._pool.warm(rules[0], documents_of(self._ports.settings))
+                except WorkerDied as error:
+                    log.warning("reader.not_ready", error=error.message)
+            await wait_or_stop(self._stopping, _WARM_SECONDS)
 
     def _hinted(self, _: str | None) -> None:
         for stage in Stage:

@@ -14,7 +14,7 @@ import schemas
 from adapters.file.names import ResponseNames, response_name
 from adapters.file.receive import FileReceiveAdapter
 from adapters.file.send import FileSendAdapter
-from gateway.config.models import InboundPort, OutboundPort, Settings
+from gateway.config.models import DocumentService, InboundPort, OutboundPort, PythonService, Settings
 from gateway.domain.errors import FileRefused
 from gateway.domain.ids import PortName, format_message_id
 from gateway.domain.message import Work
@@ -99,6 +99,18 @@ def read_rules(port: InboundPort, settings: Settings) -> ReadRules:
         schema_folders=tuple(str(folder) for folder in folders),
         schema_version=_schema_version(folders),
     )
+
+
+def documents_of(settings: Settings) -> tuple[str, ...]:
+    """Return the canonical names of the documents that the configured services take, each once."""
+    found: dict[str, None] = {}
+    for service in settings.services.values():
+        match service:
+            case DocumentService():
+                found[service.document] = None
+            case PythonService():
+                found |= dict.fromkeys(name for entry in service.operations.values() for name in entry.expects or ())
+    return tuple(found)
 
 
 def _schema_version(folders: tuple[Path, ...]) -> str:

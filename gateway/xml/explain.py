@@ -7,12 +7,14 @@ with libxml2, stumbles over the document, or the document is large), libxml2's o
 import os
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from lxml import etree
 
+from gateway.domain.errors import ConfigError
 from gateway.domain.problem import Problem
 from gateway.xml import words
 from gateway.xml.catalog import Catalog
@@ -64,6 +66,19 @@ class Explainer:
             line, column = places[number] if number < len(places) else (None, None)
             told.append((number, replace(problem, line=line, column=column)))
         return tuple(problem for _, problem in sorted(told, key=lambda each: each[0]))
+
+    def prepare(self, name: str | None) -> None:
+        """Do now what the first fault of a document (`{namespace}local`) would wait for; None: what any would.
+
+        That is seconds of importing and building. A document without a schema, or whose schema does not compile,
+        needs nothing here: its verdict says so.
+        """
+        import xmlschema  # noqa: F401, PLC0415  # only a failed document pays for it, unless it is paid in advance
+
+        grammar = None if name is None else self._catalog.element(name)
+        if grammar is not None:
+            with suppress(ConfigError):
+                _ = grammar.explaining
 
     def describe(self, part: etree._Element, grammar: Grammar | None = None) -> tuple[Problem, ...]:
         """Return what keeps a document from being valid: up to 20 problems in document order, without places.

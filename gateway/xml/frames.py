@@ -22,8 +22,8 @@ MAX_FRAME_BYTES = 512_000_000
 class Kind(IntEnum):
     """What a frame says."""
 
-    READ = 1  # parent: read the file whose descriptor comes along; JSON is the rules
-    WARM = 2  # parent: load the schemas of these rules
+    READ = 1  # parent: read the file whose descriptor comes along; JSON is the rules and null
+    WARM = 2  # parent: load the schemas of these rules, or get ready to explain faults of one document (not null)
     HEAD = 3
     ENVELOPES = 4
     END = 5  # the last frame of a good file

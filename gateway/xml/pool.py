@@ -8,7 +8,8 @@ Source: architecture, section 7; reliability reference, section 4.5.
 import asyncio
 import os
 import tempfile
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import IO
 
@@ -46,6 +47,10 @@ class XmlPool:
         self._places = asyncio.Semaphore(size)
         self._idle: list[WorkerProcess] = []
         self._workers: set[WorkerProcess] = set()
+        self._steps: dict[WorkerProcess, set[str | None]] = {}
+        self._reading = 0
+        self._quiet = asyncio.Event()
+        self._quiet.set()
         self._ending: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> "XmlPool":
@@ -64,9 +69,27 @@ class XmlPool:
         """Return the process ids of the workers, for watching over them."""
         return tuple(worker.pid for worker in self._workers)
 
-    async def warm(self, rules: ReadRules) -> None:
-        """Start every worker and let it load the schemas of *rules*, so that the first file need not wait."""
-        await asyncio.gather(*(self._warm(rules) for _ in range(self._size)))
+    async def warm(self, rules: ReadRules, documents: Sequence[str] = ()) -> None:
+        """Start every worker, let it load the schemas of *rules* and get ready to explain faults of *documents*.
+
+        So neither the first file nor the first fault has to wait for that. Shape: documents as `{namespace}local`.
+        Rule: one worker after another, one step at a time, and only while no file is being read: a file waits for
+        one step at most. A worker that has grown large is left as it is. Returns at once when all is done already.
+        Raises: WorkerDied.
+        """
+        steps = (None, *documents)
+        while True:
+            await self._quiet.wait()
+            async with self._places:
+                worker = await self._take_cold(steps)
+                if worker is None:
+                    return
+                done = self._steps[worker]
+                step = next(each for each in steps if each not in done)
+                done.add(step)
+                resident = await self._prepare(worker, rules, step)
+                if resident > self._max_resident_bytes / 2:
+                    done.update(steps)
 
     async def read(self, fd: int, rules: ReadRules) -> AsyncGenerator[Piece, None]:
         """Yield the head of the file behind *fd*, its envelopes in chunks, its end.
@@ -76,7 +99,7 @@ class XmlPool:
         the worker in the middle of the file is then replaced.
         Raises: FileRefused; WorkerDied when the worker ended, by itself or by a limit.
         """
-        async with self._places:
+        async with self._busy(), self._places:
             worker = await self._take()
             budget = self._wall_seconds + os.fstat(fd).st_size / self._wall_bytes_per_second
             finished = False
@@ -113,18 +136,41 @@ class XmlPool:
             finally:
                 await pieces.aclose()
 
-    async def _warm(self, rules: ReadRules) -> None:
-        async with self._places:
-            worker = await self._take()
-            ready = False
-            try:
-                await worker.request(Kind.WARM, rules)
-                frame, _ = await self._receive(worker, self._wall_seconds)
-                ready = frame.kind is Kind.READY
-            finally:
-                if not ready:
-                    self._end(worker)
-            self._idle.append(worker)
+    @asynccontextmanager
+    async def _busy(self) -> AsyncIterator[None]:
+        """Let nobody begin to warm a worker meanwhile."""
+        self._reading += 1
+        self._quiet.clear()
+        try:
+            yield
+        finally:
+            self._reading -= 1
+            if not self._reading:
+                self._quiet.set()
+
+    async def _take_cold(self, steps: Sequence[str | None]) -> WorkerProcess | None:
+        """Return an idle worker that has a step to do, a new one when there may be more, or None."""
+        for worker in self._idle:
+            if worker.alive and not self._steps[worker].issuperset(steps):
+                self._idle.remove(worker)
+                return worker
+        return await self._start() if len(self._workers) < self._size else None
+
+    async def _prepare(self, worker: WorkerProcess, rules: ReadRules, document: str | None) -> int:
+        """Let a worker do one step; returns the memory it holds then."""
+        ready = False
+        try:
+            await worker.request(Kind.WARM, rules, document=document)
+            frame, _ = await self._receive(worker, self._wall_seconds)
+            match frame.kind, frame.fields:
+                case Kind.READY, int(resident):
+                    ready = True
+                    self._idle.append(worker)
+                    return resident
+            raise WorkerDied(f"The reader answered out of turn: {frame.kind.name}.")
+        finally:
+            if not ready:
+                self._end(worker)
 
     async def _take(self) -> WorkerProcess:
         """Return an idle worker, the latest used first, or a new one."""
@@ -133,8 +179,12 @@ class XmlPool:
             if worker.alive:
                 return worker
             self._end(worker)
+        return await self._start()
+
+    async def _start(self) -> WorkerProcess:
         worker = await WorkerProcess.start()
         self._workers.add(worker)
+        self._steps[worker] = set()
         return worker
 
     async def _receive(self, worker: WorkerProcess, budget: float) -> tuple[Frame, float]:
@@ -161,6 +211,7 @@ class XmlPool:
         if worker not in self._workers:
             return
         self._workers.discard(worker)
+        self._steps.pop(worker, None)
         worker.kill()
         task = asyncio.get_running_loop().create_task(worker.wait(), name=f"xml worker {worker.pid} ends")
         self._ending.add(task)

@@ -83,12 +83,14 @@ class WorkerProcess:
         """Tell whether the process has not ended, as far as is known."""
         return self._process.returncode is None
 
-    async def request(self, kind: Kind, rules: ReadRules, fd: int | None = None) -> None:
-        """Ask the worker; a descriptor travels with the question.
+    async def request(
+        self, kind: Kind, rules: ReadRules, fd: int | None = None, *, document: str | None = None
+    ) -> None:
+        """Ask the worker; a descriptor travels with the question. *document* is what to prepare for.
 
         Raises: WorkerDied when nobody listens.
         """
-        text = json.dumps(rules.to_json()).encode()
+        text = json.dumps([rules.to_json(), document]).encode()
         data = PREFIX.pack(kind, len(text), 0) + text
         try:
             sent = socket.send_fds(self._connection, [data], [] if fd is None else [fd])

@@ -64,9 +64,10 @@ class Worker:
     def serve(self) -> None:
         """Read files until the parent closes the socket."""
         while (request := self._request()) is not None:
-            kind, rules, fd = request
+            kind, rules, document, fd = request
             if kind is Kind.WARM:
-                self._schemas.get(rules)
+                self._schemas.get(rules)[1].prepare(document)
+                gc.freeze()  # schemas live as long as the process
                 last = frames.pack(Kind.READY, resident_bytes())
             else:
                 assert fd is not None
@@ -103,16 +104,16 @@ class Worker:
             return head + _envelopes(rows, bodies) + end
         raise AssertionError("a file without end and without refusal")
 
-    def _request(self) -> tuple[Kind, ReadRules, int | None] | None:
-        """Return the next request with its descriptor, None when the parent has closed the socket."""
+    def _request(self) -> tuple[Kind, ReadRules, str | None, int | None] | None:
+        """Return the next request with its document and its descriptor, None when the parent has closed the socket."""
         data, descriptors, _, _ = socket.recv_fds(self._connection, PREFIX.size, 1)
         if not data:
             return None
         data += self._receive(PREFIX.size - len(data))
         number, length, _ = PREFIX.unpack(data)
         assert length <= _MAX_REQUEST_BYTES
-        rules = ReadRules.from_json(json.loads(self._receive(length)))
-        return Kind(number), rules, (descriptors[0] if descriptors else None)
+        rules, document = json.loads(self._receive(length))
+        return Kind(number), ReadRules.from_json(rules), document, (descriptors[0] if descriptors else None)
 
     def _receive(self, length: int) -> bytes:
         data = b""

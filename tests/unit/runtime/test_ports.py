@@ -6,7 +6,7 @@ import pytest
 
 from gateway.config.models import Settings
 from gateway.domain.ids import PortName
-from gateway.runtime.ports import make_folders
+from gateway.runtime.ports import documents_of, make_folders
 
 
 @pytest.fixture
@@ -55,3 +55,16 @@ def test_folder_that_cannot_be_made_is_left_to_the_port_to_tell(site: Path) -> N
     (site / "in").touch()
     assert made(site, site / "in").is_file()
     assert (site / "out").is_dir()
+
+
+def test_documents_of_all_services_are_known() -> None:
+    settings = Settings.model_validate({
+        "services": {
+            "Orders": {"kind": "document", "document": "SalesOrder", "entity": "SalesTable", "key": "SalesId"},
+            "Others": {"kind": "python", "operations": {
+                "ping": "m:ping", "note": {"handler": "m:note", "expects": ["{urn:x}Note", "{urn:x}Note"]},
+            }},
+        },
+    })  # fmt: skip
+    order = "{http://schemas.microsoft.com/dynamics/2008/01/documents/SalesOrder}SalesOrder"
+    assert documents_of(settings) == (order, "{urn:x}Note")

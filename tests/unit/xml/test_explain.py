@@ -334,3 +334,26 @@ def test_a_doctype_is_refused_here_too(catalog: Catalog, tmp_path: Path) -> None
         )
 
     assert refused.value.code == "dtd.forbidden"
+
+
+def test_what_the_first_fault_needs_can_be_made_in_advance() -> None:
+    catalog = Catalog([schemas.FOLDER])
+    name = str(part(sales_order()).tag)
+    grammar = catalog.element(name)
+    assert grammar is not None
+    assert "explaining" not in vars(grammar)
+    explainer = Explainer(catalog)
+    explainer.prepare(None)
+    assert "explaining" not in vars(grammar)
+    explainer.prepare(name)
+    assert vars(grammar)["explaining"] is not None
+
+
+def test_documents_that_cannot_be_explained_are_no_trouble_in_advance(tmp_path: Path) -> None:
+    (tmp_path / "broken.xsd").write_text(
+        '<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" targetNamespace="urn:b">'
+        '<xs:element name="Broken" type="xs:nothing"/></xs:schema>'
+    )
+    explainer = Explainer(Catalog([schemas.FOLDER, tmp_path]))
+    explainer.prepare("{urn:b}Broken")
+    explainer.prepare("{urn:b}Unknown")

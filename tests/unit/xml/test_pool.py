@@ -26,6 +26,8 @@ from tests.unit.xml.reading import file_of
 RULES = ReadRules(schema_folders=(str(schemas.FOLDER),))
 LOOSE = ReadRules(schema_folders=(str(schemas.FOLDER),), validate=False)
 ONE = batch(envelope()).encode()
+ORDER = "{http://schemas.microsoft.com/dynamics/2008/01/documents/SalesOrder}SalesOrder"
+CUSTOMER = "{http://schemas.microsoft.com/dynamics/2008/01/documents/Customer}Customer"
 
 
 @pytest.fixture
@@ -200,6 +202,52 @@ async def test_warm_workers_have_loaded_the_schemas() -> None:
         await pool.warm(RULES)
         assert len(pool.pids) == 2
         assert isinstance((await _read(pool, ONE))[-1], FileEnd)
+
+
+async def test_what_is_warm_is_not_warmed_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[tuple[int, str | None]] = []
+    prepare = XmlPool._prepare
+
+    async def noted(self: XmlPool, worker: WorkerProcess, rules: ReadRules, document: str | None) -> int:
+        steps.append((worker.pid, document))
+        return await prepare(self, worker, rules, document)
+
+    monkeypatch.setattr(XmlPool, "_prepare", noted)
+    async with XmlPool(size=2) as pool:
+        await pool.warm(RULES, [ORDER, "{urn:nobody}Knows"])
+        first, second = pool.pids
+        assert sorted(steps, key=str) == sorted(
+            [(pid, step) for pid in (first, second) for step in (None, ORDER, "{urn:nobody}Knows")], key=str
+        )
+        await pool.warm(RULES, [ORDER])
+        assert len(steps) == 6
+        await pool.warm(RULES, [ORDER, CUSTOMER])
+        assert [step for _, step in steps[6:]] == [CUSTOMER, CUSTOMER]
+        _, envelopes, _ = await _read(pool, envelope(order(date="2011-02-30")).encode())
+        assert isinstance(envelopes, tuple)
+        assert envelopes[0].body_problems[0].found == "2011-02-30"
+        assert set(pool.pids) == {first, second}
+
+
+async def test_worker_that_has_grown_is_left_as_it_is() -> None:
+    async with XmlPool(size=1, max_resident_bytes=1) as pool:
+        await pool.warm(RULES, [ORDER, CUSTOMER])
+        (worker,) = pool._workers
+        assert pool._steps[worker] == {None, ORDER, CUSTOMER}
+        assert len(pool.pids) == 1
+
+
+async def test_warming_waits_while_a_file_is_read() -> None:
+    async with XmlPool(size=2) as pool:
+        with file_of(many_envelopes(20_000)) as fd:
+            async with aclosing(pool.read(fd, LOOSE)) as pieces:
+                await anext(pieces)
+                warming = asyncio.create_task(pool.warm(RULES, [ORDER]))
+                assert isinstance((await _read(pool, ONE))[-1], FileEnd)
+                assert len(pool.pids) == 2
+                assert not any(pool._steps.values())
+            await warming
+            assert all(steps == {None, ORDER} for steps in pool._steps.values())
 
 
 async def test_changed_schemas_are_loaded_anew(pool: XmlPool, tmp_path: Path) -> None:
