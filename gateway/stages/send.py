@@ -81,7 +81,7 @@ class SendStage:
                 await adapter.discard([names[item.key] for item in staged])
                 raise
             for item in staged:
-                del self._doubtful[item.key]
+                self._doubtful.pop(item.key, None)
             reach("send.after_promise")
         ready = staged + promised
         promises = [
