@@ -9,7 +9,7 @@ from rich.text import Text
 from gateway.admin import messages as admin
 from gateway.cli.common import open_site, perform
 from gateway.cli.render import console, operation_of, plain, print_document, print_fields, print_json, table
-from gateway.store.message_reports import MessageReport
+from gateway.store.message_reports import MessageReport, MessageRow
 
 MessageArgument = Annotated[
     str, typer.Argument(metavar="MESSAGE", help="A number, or a MessageId: any case, with or without braces.")
@@ -41,7 +41,6 @@ async def _read(config: Path, message: str, queued: bool) -> MessageReport:
 def _print(report: MessageReport, document: str | None) -> None:
     out = console()
     m = report.message
-    kind = "Fault" if m.is_fault else "Response" if m.direction == "out" else "Request"
     print_fields(
         [
             ("message id", m.message_id), ("as sent", m.message_id_sent), ("port", m.port), ("direction", m.direction),
@@ -49,11 +48,12 @@ def _print(report: MessageReport, document: str | None) -> None:
             ("tried again", m.not_before), ("since", m.since), ("lane", m.lane), ("outcome", m.outcome),
             ("action", m.action), ("operation", operation_of(m.service, m.operation)), ("company", m.company),
             ("partition", m.partition_key), ("conversation", m.conversation_id), ("logon as user", m.logon_as_user),
-            ("submitter", m.submitter), ("file", m.file), ("position", m.position), ("size", f"{m.size_bytes} bytes"),
+            ("submitter", m.submitter), ("file", m.file), ("position", m.position),
+            ("size", None if _is_send_request(m) else f"{m.size_bytes} bytes"),
             ("entity keys", tuple(m.entity_keys or ())), ("received" if m.direction == "in" else "made", m.created_at),
             ("finished", m.finished_at),
         ],
-        title=f"{kind} {m.key}",
+        title=f"{_kind(m)} {m.key}",
     )  # fmt: skip
     if report.message_set is not None:
         s = report.message_set
@@ -85,4 +85,28 @@ def _print(report: MessageReport, document: str | None) -> None:
     if document:
         print_document(document)
     else:
-        out.print(Text("No document is kept.", style="dim"))
+        out.print(Text(_why_no_document(m), style="dim"))
+
+
+def _is_send_request(m: MessageRow) -> bool:
+    """Tell whether it is no message yet: its document is still to be read."""
+    return m.direction == "out" and not m.namespace
+
+
+def _kind(m: MessageRow) -> str:
+    if _is_send_request(m):
+        return "Send request"
+    if m.direction == "in":
+        return "Request"
+    return "Fault" if m.is_fault else "Sent document" if m.request_key is None else "Response"
+
+
+def _why_no_document(m: MessageRow) -> str:
+    if not _is_send_request(m):
+        return "No document is kept."
+    if m.status != "error":
+        return "There is no document yet: it is read when the request is processed."
+    return (
+        "There is no document: it could not be read, so nothing was sent. The request waits here; "
+        f"`gateway queue release {m.key}` reads it anew."
+    )

@@ -33,7 +33,10 @@ async def hold(store: Store, keys: Sequence[MessageKey]) -> Changed:
 
 
 async def release(store: Store, keys: Sequence[MessageKey]) -> Changed:
-    """Let held and failed messages run again, each in its own place, with the rest of their sets."""
+    """Let held and failed messages run again, each in its own place, with the rest of their sets.
+
+    A send request that failed is read anew.
+    """
     sql = store.queries
     async with store.transaction() as connection:
         found = await connection.fetch(sql.queued_with_sets, list(keys))
@@ -52,6 +55,9 @@ async def release(store: Store, keys: Sequence[MessageKey]) -> Changed:
         sets = {row["set_id"] for row in found if row["set_id"] is not None and row["message_id"] in released}
         if sets:
             await connection.execute(sql.reopen_sets, sorted(sets))
+        requests = await connection.fetch(sql.release_requests, list(keys))
+        found = [*found, *requests]
+        released |= {row["message_id"] for row in requests if row["status"] == "error"}
         await connection.execute(sql.hint, CHANNEL, "queue")
     return _changed(found, released)
 

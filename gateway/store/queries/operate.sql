@@ -21,6 +21,16 @@ UPDATE queue SET status = 'ready', reason = CASE WHEN lane IS NULL THEN 'ready' 
 WHERE message_id = ANY($1::bigint[]) AND status IN ('hold', 'error')
 RETURNING message_id, port, lane
 
+-- name: release_requests
+-- Failed send requests begin their tries anew; told is what every one that was named had been.
+WITH named AS (
+    SELECT id, status FROM send_request WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE
+), released AS (
+    UPDATE send_request r SET status = 'ready', reason = 'ready', error = NULL, attempts = 0, changed_at = clock_timestamp()
+    FROM named WHERE r.id = named.id AND named.status = 'error'
+)
+SELECT id AS message_id, status FROM named ORDER BY id
+
 -- name: reopen_sets
 UPDATE message_set SET status = 'ready' WHERE id = ANY($1::bigint[])
 

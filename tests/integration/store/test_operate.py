@@ -4,11 +4,13 @@ import pytest
 
 from gateway.domain.ids import MessageKey
 from gateway.domain.message import Failure
+from gateway.domain.outbound import RequestFailure
 from gateway.domain.states import Policy
 from gateway.store.inbound import InboundResult, claim_inbound
 from gateway.store.open import Store
 from gateway.store.operate import hold, release
-from tests.factories import ORDERS, a_message
+from gateway.store.requests import RequestResult, claim_requests, put_send_requests, record_requests
+from tests.factories import COPIES, ORDERS, a_message, a_send_request
 from tests.integration.store.test_way_of_a_message import QUEUE, claim, put, record, rows
 
 
@@ -73,3 +75,19 @@ async def test_release_of_one_member_runs_the_rest_of_a_stopped_set_in_order(sto
     assert [work.position for work in again.items] == expected
     assert {work.attempts for work in again.items} == {1}, "tries begin anew"
     assert await rows(store, "SELECT status FROM message_set") == [("ready",)]
+
+
+async def test_failed_send_request_is_read_anew_and_others_are_left_alone(store: Store) -> None:
+    failed, waiting = await put_send_requests(store, [a_send_request("SO-1"), a_send_request("SO-2")])
+    claimed = await claim_requests(store, 1, COPIES, 1)
+    assert claimed is not None
+    failure = RequestFailure(request=claimed.items[0], code="operation.rejected", text="There is no SO-1.")
+    async with store.transaction() as connection:
+        await record_requests(store, connection, claimed.fence, RequestResult(failed=[failure]))
+    outcome = await release(store, [failed, waiting])
+    assert (outcome.changed, outcome.left) == ((failed,), ((waiting, "ready"),))
+    assert await rows(store, "SELECT status, reason, attempts, error FROM send_request") == [
+        ("ready", "ready", 0, None), ("ready", "ready", 0, None),
+    ]  # fmt: skip
+    again = await claim_requests(store, 1, COPIES, 10)
+    assert again is not None and [request.key for request in again.items] == [failed, waiting]

@@ -1,7 +1,14 @@
 """What the commands tell about queue, history, exceptions and the gateway; the keys of their JSON are promised."""
 
+import asyncio
+
 import pytest
 
+from gateway.domain.outbound import RequestFailure
+from gateway.store.data_folder import Use
+from gateway.store.open import open_store
+from gateway.store.requests import RequestResult, claim_requests, put_send_requests, record_requests
+from tests.factories import COPIES, a_send_request
 from tests.unit.cli.conftest import DONE_ID, FAILED_ID, RESPONSE_ID, Cli
 
 pytestmark = pytest.mark.usefixtures("history")
@@ -125,3 +132,38 @@ def test_tables_show_one_message(cli: Cli) -> None:
     shown = cli.run("queue", "show", str(FAILED_ID)).stdout
     for text in ("Request", "SalesOrderService.create", "Message set", "ten is no number", "Grüße 2"):
         assert text in shown
+
+
+@pytest.fixture
+def failed_request(cli: Cli, database_url: str) -> int:
+    """A send request for two orders whose document could not be read; returns its number."""
+
+    async def ask() -> int:
+        async with open_store(database_url, cli.config.parent / "data", use=Use.RUN) as store:
+            (key,) = await put_send_requests(store, [a_send_request("SO-1", "SO=2")])
+            claimed = await claim_requests(store, 1, COPIES, 1)
+            assert claimed is not None
+            failure = RequestFailure(request=claimed.items[0], code="operation.rejected", text="There is no SO-1.")
+            async with store.transaction() as connection:
+                await record_requests(store, connection, claimed.fence, RequestResult(failed=[failure]))
+            return key
+
+    return asyncio.run(ask())
+
+
+def test_failed_send_request_is_listed_and_explained(cli: Cli, failed_request: int) -> None:
+    (listed,) = cli.json("queue", "list", "--direction", "out")["messages"]
+    assert (listed["key"], listed["status"], listed["error"]) == (failed_request, "error", "There is no SO-1.")
+    shown = cli.run("queue", "show", str(failed_request)).stdout
+    assert f"Send request {failed_request}" in shown
+    assert "SalesId=SO-1, SalesId=SO=2" in shown
+    assert "operation.rejected" in shown
+    assert "could not be read, so nothing was sent" in shown
+    assert f"gateway queue release {failed_request}" in shown
+    assert "bytes" not in shown
+
+
+def test_released_send_request_waits_for_its_document(cli: Cli, failed_request: int) -> None:
+    cli.run("queue", "release", str(failed_request))
+    shown = cli.run("queue", "show", str(failed_request)).stdout
+    assert "There is no document yet" in shown
