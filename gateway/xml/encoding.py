@@ -60,6 +60,8 @@ _BINARY = (
     (b"\x78\xda", "zlib-compressed data"),
     (b"\0\0\0\0", "NUL bytes (a sparse or preallocated file that was never filled)"),
 )
+_BROWSER = re.compile(r"(?:<\?xml[^<>]*>\s*)?- <")
+_ESCAPED = re.compile(r"&lt;[A-Za-z?!]")
 _EDIFACT = re.compile(r"UN[AB]\W")
 _HTML = re.compile(r"<!doctype html|<html[\s>]", re.IGNORECASE)
 _JSON = re.compile(r"[{\[]\s*[\"{\[\]}\d]")
@@ -161,6 +163,8 @@ def looks_like(prefix: bytes) -> str | None:
     text = prefix.decode("latin-1").lstrip("\ufeff \t\r\nï»¿")
     hints = (
         (_HTML, "an HTML page"),
+        (_BROWSER, "XML copied from the view of a browser, with the minus signs it shows"),
+        (_ESCAPED, "XML whose angle brackets are written as &lt; and &gt;"),
         (_EDIFACT, "an EDIFACT interchange"),
         (_JSON, "JSON"),
         (_CSV, "a CSV file"),

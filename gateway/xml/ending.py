@@ -64,4 +64,4 @@ def empty_file(source: Source, encoding: Encoding) -> FileRefused | None:
             first = False
         if text.strip():
             return None
-    return FileRefused("The file is empty.", code="file.empty")
+    return FileRefused("The file is empty. Send it again, with its content.", code="file.empty")

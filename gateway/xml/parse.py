@@ -21,6 +21,7 @@ from lxml import etree
 from gateway.domain.errors import FileRefused, MalformedMessage
 from gateway.domain.problem import Problem
 from gateway.domain.text import clean as fit_to_show
+from gateway.xml import mistakes
 
 MAX_TEXT = 200
 
@@ -184,13 +185,12 @@ def _classify(number: int, text: str) -> tuple[str, str]:
     """Return our code and a sentence for an error number of libxml2."""
     if number in _RESOURCE_LIMIT and "depth" in text:  # libxml2 has one number for all its limits
         return "xml.too-deep", "Elements are nested more than 256 deep; no business document needs that."
-    if number in _RESOURCE_LIMIT | _TOO_LONG_NAMES | _UNFINISHED:
-        return "xml.limit", f"A single name, text, attribute or comment is over its limit (10 MB): {text}."
+    if number in _TOO_LONG_NAMES:
+        return "xml.limit", "A name has more than 50,000 characters; no business document needs that."
+    if number in _RESOURCE_LIMIT | _UNFINISHED:
+        return "xml.limit", f"A single text, attribute, comment or instruction is over its limit of 10 MB: {text}."
     if number in _BAD_BYTES:
         return "encoding.mismatch", f"The bytes are not in the encoding the file declares: {text}"
     if number in _UNKNOWN_ENCODING:
         return "encoding.unsupported", f"The encoding is not supported: {text}"
-    return (
-        "xml.not-wellformed",
-        f"The file is not well-formed XML: {text}. Correct it and send it whole again.",
-    )
+    return "xml.not-wellformed", mistakes.say(number, text)

@@ -72,7 +72,7 @@ def read_root(source: Source, encoding: Encoding, rules: ReadRules) -> RootEleme
         refused = at_the_end(error, parser, source, encoding, closing=offset >= source.size)
         hint = looks_like(source.peek(0, PREFIX_BYTES))
         if hint is not None and refused.code == "xml.not-wellformed":
-            text = f"This is not XML: the file looks like {hint}. {refused.message}"
+            text = f"This is not XML: the file looks like {hint}. Send the XML document itself."
             refused = FileRefused(text, code=refused.code, line=refused.line, column=refused.column)
         raise refused from error
     raise AssertionError("a parser that ends without root and without error")
@@ -154,6 +154,12 @@ def _why_unknown(namespace: str, local: str) -> str:
     """Say what a root element is, and what it should be."""
     name = f"{clean(local)} in namespace {clean(namespace)}" if namespace else f"{clean(local)} without namespace"
     wanted = f"expected is Envelope in {MESSAGE_2011} or Batch in {BATCH}"
+    whole = "".join(namespace.split())
+    if whole != namespace and canonical(whole) in (*ENVELOPE_NAMESPACES, *BATCH_NAMESPACES):
+        return (
+            f"The namespace of {clean(local)} has white space in it, perhaps from a wrapped line; "
+            f"write it in one piece: {clean(whole)}."
+        )
     if namespace in _SOAP:
         return f"This is a SOAP envelope; SOAP is not taken here: {wanted}."
     if local.lower() == "html":

@@ -331,8 +331,11 @@ def _check_document(root: etree._Element, encoding: Encoding) -> None:
 
 def _foreign(element: etree._Element) -> FileRefused:
     """Return the refusal of something that is no Envelope in a Batch."""
+    namespace, local = split_name(str(element.tag))
+    where = f"in the namespace {clean(namespace)}" if namespace else "without namespace"
+    remedy = "Write the namespace of the message on it." if local == "Envelope" else "Remove it."
     return FileRefused(
-        f"A Batch holds Envelopes alone; {clean(str(element.tag))} does not belong there. Remove it.",
+        f"A Batch holds Envelopes of the message namespace alone; {clean(local)} {where} is none. {remedy}",
         code="batch.foreign-element",
         line=line_of(element),
     )
