@@ -54,7 +54,11 @@ class Registry:
             )
         service = self._services.get(parts.service)
         if service is None:
-            raise UnknownAction(f"There is no service '{parts.service}'.", code="action.unknown")
+            raise UnknownAction(
+                f"The Action names the service '{parts.service}', which does not exist"
+                f"{self._other_case(parts.service)}. Check how it is written.",
+                code="action.unknown",
+            )
         if canonical(parts.namespace) not in service.namespaces:
             known = ", ".join(sorted(service.namespaces))
             raise UnknownAction(
@@ -69,6 +73,11 @@ class Registry:
                 code="action.unknown",
             )
         return found
+
+    def _other_case(self, name: str) -> str:
+        """Name a service that differs in upper and lower case only."""
+        near = next((known for known in self._services if known.casefold() == name.casefold()), None)
+        return "" if near is None else f"; upper and lower case count, and there is '{near}'"
 
     def operation(self, service: str, name: str) -> Found | None:
         """Return an operation by its configured names, None when it does not exist any more."""

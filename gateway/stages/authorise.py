@@ -31,11 +31,15 @@ def authorise(work: Work, port: OpenInbound, registry: Registry, settings: Setti
     submitter = work.submitter
     if submitter is None:
         raise NotAuthorized(
-            f"The owner of the file '{work.file_display}' is not known to the gateway.", code="owner.unknown"
+            f"The owner of the file '{work.file_display}' is no user of the gateway. The operator of the port "
+            f"'{port.name}' can name one under users, or set security.default_user.",
+            code="owner.unknown",
         )
     if security.users is not None and submitter not in security.users:
         raise NotAuthorized(
-            f"The user '{submitter}' may not submit to the port '{port.name}'.", code="user.not-allowed"
+            f"The user '{submitter}' may not submit to the port '{port.name}'. Its operator can allow it in "
+            "security.users.",
+            code="user.not-allowed",
         )
     user = submitter
     if work.logon_as_user is not None and submitter in security.trusted_intermediaries:
@@ -44,14 +48,16 @@ def authorise(work: Work, port: OpenInbound, registry: Registry, settings: Setti
     if security.company is not None and company != security.company:
         if work.company is not None:
             raise NotAuthorized(
-                f"The port '{port.name}' does not accept the company '{company}'.", code="company.not-allowed"
+                f"The port '{port.name}' does not accept the company '{company}', only '{security.company}'.",
+                code="company.not-allowed",
             )
         company = security.company
     partition = work.partition_key or settings.default_partition
     if security.partition is not None and partition != security.partition:
         if work.partition_key is not None:
             raise NotAuthorized(
-                f"The port '{port.name}' does not accept the partition '{partition}'.", code="company.not-allowed"
+                f"The port '{port.name}' does not accept the partition '{partition}', only '{security.partition}'.",
+                code="company.not-allowed",
             )
         partition = security.partition
     found = registry.find(work.action or "")
@@ -67,4 +73,7 @@ def _known_user(name: str, settings: Settings) -> str:
     for candidate in (name, short):
         if candidate in known:
             return candidate
-    raise NotAuthorized(f"LogonAsUser names '{name}', which is no user of the gateway.", code="user.unknown")
+    raise NotAuthorized(
+        f"LogonAsUser names '{name}', which is no user of the gateway. Leave it out, or name a user.",
+        code="user.unknown",
+    )

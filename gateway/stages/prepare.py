@@ -17,6 +17,7 @@ from gateway.domain.problem import Problem
 from gateway.services.registry import Found, Registry
 from gateway.stages.authorise import authorise
 from gateway.stages.port import OpenInbound
+from gateway.xml.explain import MAX_PROBLEMS
 from gateway.xml.parse import document_parser, parse_checked
 
 _DOCUMENT_CODES = ("schema", "value.", "document.")
@@ -100,4 +101,5 @@ def _match_parts(work: Work, found: Found) -> None:
 def _summary(what: str, problems: Sequence[Problem]) -> str:
     """Say the first problem in full and how many more there are."""
     more = len(problems) - 1
-    return f"{what}: {problems[0]}" + (f" ({more} more)" if more else "")
+    count = f"at least {more}" if len(problems) >= MAX_PROBLEMS else f"{more}"
+    return f"{what}: {problems[0]}" + (f" ({count} more)" if more else "")

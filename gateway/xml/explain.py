@@ -92,7 +92,7 @@ class Explainer:
             if not large:
                 found = _by_xmlschema(grammar, part)
             if not found:
-                found = _large(grammar, part) if large else _by_libxml2(grammar, part)
+                found = (_large(grammar, part) if large else []) or _by_libxml2(grammar, part)
         if not found:
             text = f"{local_name(part)} does not follow its schema; where, could not be found out."
             return (Problem(code=words.SCHEMA, text=text, path=path_of(part, part)),)

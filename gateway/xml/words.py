@@ -47,6 +47,8 @@ _BOUNDS = {
 }
 _NAME = re.compile(r"\{[^}]*\}")
 _XSD = "{http://www.w3.org/2001/XMLSchema}"
+_NOT_VALID = re.compile(r"value is not a valid xs:(\w+)")
+_NOT_NILLABLE = "element is not nillable"
 _LIBXML2_TYPE = re.compile(r" is not a valid value of the (?:local )?(?:atomic|union|list) type '([^']+)'")
 _LIBXML2_VALUE = re.compile(r"\[facet '\w+'\] ")
 
@@ -64,6 +66,8 @@ def of_error(error: "XMLSchemaValidationError", part: etree._Element) -> tuple[e
         reason = _plain(error.reason or "wrong attribute")
         expected = 'class="entity"' if "'class'" in reason else _expected(error.validator)
         return element, _problem(element, part, f"{name}: {reason}.", expected=expected)
+    if error.reason == _NOT_NILLABLE:
+        return element, _problem(element, part, f"{name} must have a value; xsi:nil is not allowed on it.")
     if kind == "XsdElement" or len(element):
         return element, _problem(element, part, f"{name}: {_plain(error.reason or 'not allowed here')}.")
     expected = _expected(error.validator) or _from_value(error)
@@ -202,6 +206,9 @@ def _from_value(error: "XMLSchemaValidationError") -> str | None:
     for exponent, name in (("2^63", "long"), ("2^31", "int"), ("2^15", "short")):
         if exponent in reason:
             return _BUILTIN[name]
+    builtin = _NOT_VALID.match(reason)
+    if builtin is not None:
+        return _BUILTIN.get(builtin[1], f"a value of the type xs:{builtin[1]}")
     return _plain(reason) or None
 
 

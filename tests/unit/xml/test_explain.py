@@ -107,7 +107,7 @@ def test_odd_dates_are_judged_without_an_exception(checker: Checker, value: str)
         (ACCOUNT + "<InclTax>Perhaps</InclTax>", "/InclTax", "the value Perhaps", "one of: No, Yes"),
         (f"<CustAccount>{'1' * 21}</CustAccount>", "/CustAccount", "not allowed", "at most 20 characters long"),
         (ACCOUNT + "<RecId>99999999999999999999</RecId>", "/RecId", "not allowed", "from -9223372036854775808"),
-        ('<CustAccount xsi:nil="true"/>', "/CustAccount", "not nillable", None),
+        ('<CustAccount xsi:nil="true"/>', "/CustAccount", "xsi:nil is not allowed on it", None),
         (ACCOUNT + "<InclTax><b/></InclTax>", "/InclTax[1]", "can't have child elements", None),
         (ACCOUNT + "free text", "", "character data", None),
         (ACCOUNT + '<InclTax xsi:type="Nobody">Yes</InclTax>', "/InclTax", "does not resolve to a type", None),
