@@ -13,7 +13,7 @@ from adapters.file.errors import AWAY, folder_errors, unavailable
 from adapters.file.fsops import EntryKind, FileOps, Folder, NotRegular, open_checked, opened, status_of
 from adapters.file.kernel import tells_writers
 from adapters.file.left import LeftEntries
-from adapters.file.names import DONE_SUFFIX, display, matcher, name_file, sort_key, work_name
+from adapters.file.names import DONE_SUFFIX, display, is_temporary, matcher, name_file, sort_key, work_name
 from adapters.file.ready import Look, ReadyLadder, ReadyRules, Signature, signature_of
 from adapters.file.recover import recover
 from adapters.file.settings import Clock, FileReceiveSettings
@@ -197,7 +197,12 @@ class Claimer:
     def _leave(self, name: bytes, kind: EntryKind | None) -> None:
         if kind is not None:
             self._left.add(name, f"entry.{kind}", f"It is a {kind}, not a regular file; it is never followed.")
-        elif not (self._settings.done_marker and name.lower().endswith(DONE_SUFFIX)):
+        elif self._settings.done_marker and name.lower().endswith(DONE_SUFFIX):
+            return
+        elif is_temporary(name):
+            text = "Its name says that it is hidden, temporary or unfinished; rename it when it is complete."
+            self._left.add(name, "not-matched", text)
+        else:
             self._left.add(name, "not-matched", f"Its name does not match {self._settings.pattern}.")
 
     def _claim(self, inbound: Folder, work: Folder, name: bytes) -> Claim | None:
