@@ -114,6 +114,7 @@ class ReceiveStage:
                 return False
             claims = await port.receive.claim(_WAVE_FILES)
         except AdapterUnavailable as error:
+            await self._trouble.left_in_place(port.name, port.receive.left_in_place())
             await self._trouble.degraded(port.name, error.message, "receive")
             return False
         await self._trouble.working(port.name, "receive")
