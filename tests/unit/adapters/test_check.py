@@ -100,3 +100,23 @@ def test_checks_need_no_fault_points(site: Site) -> None:
         check_receive(site.receive_settings)
         check_send(site.send_settings)
     assert reached == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("nfs", "all files may seem to have one owner"),
+        ("cifs", "all files may seem to have one owner"),
+        ("fuse", "one step is up to its program"),
+        ("vfat", "it has no owners"),
+        ("tmpfs", "gone after a restart"),
+    ],
+)
+def test_file_system_that_promises_less_is_warned_about(
+    site: Site, monkeypatch: pytest.MonkeyPatch, kind: str, said: str
+) -> None:
+    monkeypatch.setattr("adapters.file.check.file_system_at", lambda path: kind)
+    found = check_receive(site.receive_settings)
+    (text,) = [each.text for each in found if each.setting == "ports.orders.receive.folder" and said in each.text]
+    assert str(site.inbound) in text
+    assert errors(list(found)) == []
