@@ -124,7 +124,12 @@ class Workers(Section):
 
     xml: Count = Field(default=2, ge=1, le=64, description="Processes that read and check XML.")
     threads: Count = Field(default=4, ge=1, le=256, description="Threads for the folders of each port.")
-    chunk: Count = Field(default=500, ge=1, le=10_000, description="Messages a stage takes and records at once.")
+    chunk: Count = Field(
+        default=500,
+        ge=1,
+        le=10_000,
+        description="Messages a stage takes and records at once, fewer when they are large.",
+    )
 
 
 class GatewayJob(Section):

@@ -14,7 +14,7 @@ from gateway.domain.message import Claimed, Failure, NewResponse, Work
 from gateway.domain.problem import Problem
 from gateway.domain.states import Direction, LoggingMode, Policy, Reason, Status
 from gateway.store.exceptions import Entry, insert_exceptions
-from gateway.store.leases import drop_lease, free_lanes, take_lease
+from gateway.store.leases import CLAIM_BYTES, drop_lease, free_lanes, take_lease
 from gateway.store.open import Store
 from gateway.store.slices import map_sliced
 
@@ -47,14 +47,17 @@ async def claim_inbound(store: Store, incarnation: int, port: PortName, limit: i
     """Lease up to *limit* messages of a port: lane heads first, then messages without a lane.
 
     Rule: of a lane a run from its head is taken, in order; nobody else gets the lane before the result is
-    recorded. A Rollback set is taken whole, however long it is. None when there is nothing to do.
+    recorded. Fewer are taken when they are large. A Rollback set is taken whole, however long it is. None when there
+    is nothing to do.
     """
     now = datetime.now(UTC)
     async with store.transaction() as connection:
         fence = await take_lease(store, connection, incarnation, "inbound", port)
-        taken = await connection.fetch(store.queries.claim_lanes, port, fence, now, limit, _LANES_PER_CLAIM)
+        taken = await connection.fetch(
+            store.queries.claim_lanes, port, fence, now, limit, _LANES_PER_CLAIM, CLAIM_BYTES
+        )
         if len(taken) < limit:
-            taken += await connection.fetch(store.queries.claim_free, port, fence, now, limit - len(taken))
+            taken += await connection.fetch(store.queries.claim_free, port, fence, now, limit - len(taken), CLAIM_BYTES)
         if not taken:
             await drop_lease(store, connection, fence)
             return None

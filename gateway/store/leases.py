@@ -13,6 +13,8 @@ from gateway.store.open import Store
 LEASE_SECONDS = 30.0
 """How long a claim lasts without being extended. Source: rulings, "Nodes, time, recovery"."""
 EXTEND_SECONDS = 10.0
+CLAIM_BYTES = 2_000_000
+"""Documents that one claim holds in memory, beyond its first: working on them takes up to thirty times as much."""
 
 
 async def start_incarnation(store: Store, node: str, version: str) -> int:

@@ -10,7 +10,7 @@ from gateway.domain.ids import Fence, MessageKey, PortName
 from gateway.domain.message import Claimed, Sending
 from gateway.domain.states import LoggingMode
 from gateway.store.exceptions import Entry, insert_exceptions
-from gateway.store.leases import drop_lease, hold_lease, take_lease
+from gateway.store.leases import CLAIM_BYTES, drop_lease, hold_lease, take_lease
 from gateway.store.open import Store
 from gateway.store.slices import map_sliced
 
@@ -35,7 +35,7 @@ async def claim_outbound(store: Store, incarnation: int, port: PortName, limit: 
     async with store.transaction() as connection:
         fence = await take_lease(store, connection, incarnation, "send", port)
         now = datetime.now(UTC)
-        if not await connection.fetch(store.queries.claim_outbound, port, fence, now, limit):
+        if not await connection.fetch(store.queries.claim_outbound, port, fence, now, limit, CLAIM_BYTES):
             await drop_lease(store, connection, fence)
             return None
         rows = await connection.fetch(store.queries.read_sending, fence)

@@ -1,14 +1,15 @@
 -- name: claim_lanes
 -- Lane heads first. A lane is locked, then leased with a run of its messages from the head; SKIP LOCKED passes lanes
--- that somebody is just filling or emptying. The oldest lanes get what the limit allows. A Rollback set is taken whole
--- and alone, even beyond the limit.
+-- that somebody is just filling or emptying. The oldest lanes get what the limits of messages and bytes allow, at least
+-- one message. A Rollback set is taken whole and alone, even beyond the limits.
 WITH heads AS (
     SELECT name, head FROM lane
     WHERE port = $1 AND fence IS NULL AND (not_before IS NULL OR not_before <= clock_timestamp())
     ORDER BY head LIMIT least($4::bigint, $5::bigint) FOR UPDATE SKIP LOCKED
 ), fronts AS (
     SELECT heads.name, picked.message_id, first.policy IS NOT DISTINCT FROM 'rollback' AS whole,
-           row_number() OVER (ORDER BY heads.head, picked.message_id) AS place
+           row_number() OVER (ORDER BY heads.head, picked.message_id) AS place,
+           sum(size) OVER (ORDER BY heads.head, picked.message_id) - size AS bytes_before
     FROM heads
     JOIN queue first ON first.message_id = heads.head
     CROSS JOIN LATERAL (
@@ -23,11 +24,14 @@ WITH heads AS (
         SELECT message_id, 0 FROM queue q
         WHERE first.policy = 'rollback' AND q.set_id = first.set_id AND q.reason IN ('ready', 'behind_in_lane', 'backoff')
     ) AS picked
+    CROSS JOIN LATERAL (SELECT (SELECT m.size_bytes FROM message m WHERE m.id = picked.message_id) AS size) AS sized
     WHERE picked.rollbacks = 0
 ), run AS (
     SELECT name, message_id
-    FROM (SELECT name, message_id, place, whole, min(place) OVER (PARTITION BY name) AS first_place FROM fronts) AS placed
-    WHERE place <= $4 OR (whole AND first_place <= $4)
+    FROM (SELECT name, message_id, whole, place <= $4 AND bytes_before < $6 AS fits,
+                 bool_or(place <= $4 AND bytes_before < $6) OVER (PARTITION BY name) AS some_fit
+          FROM fronts) AS placed
+    WHERE fits OR (whole AND some_fit)
 ), leased AS (
     UPDATE lane SET fence = $2 FROM (SELECT DISTINCT name FROM run) AS taken
     WHERE lane.port = $1 AND lane.name = taken.name
@@ -38,11 +42,18 @@ FROM run WHERE queue.message_id = run.message_id
 RETURNING queue.message_id
 
 -- name: claim_free
--- Messages without a lane, oldest first.
-WITH chosen AS (
+-- Messages without a lane, oldest first, up to a number and, after the first, a number of bytes. Sizes are looked up
+-- one by one: a plan that joins could read the whole history.
+WITH next AS (
     SELECT message_id FROM queue
     WHERE direction = 'in' AND port = $1 AND reason = 'ready' AND lane IS NULL
     ORDER BY message_id LIMIT $4 FOR UPDATE SKIP LOCKED
+), chosen AS (
+    SELECT message_id
+    FROM (SELECT message_id, sum(size) OVER (ORDER BY message_id) - size AS bytes_before
+          FROM (SELECT message_id, (SELECT m.size_bytes FROM message m WHERE m.id = next.message_id) AS size
+                FROM next) AS sized) AS summed
+    WHERE bytes_before < $5
 )
 UPDATE queue SET status = 'in_process', reason = 'running', fence = $2, attempts = attempts + 1, changed_at = $3
 FROM chosen WHERE queue.message_id = chosen.message_id

@@ -1,8 +1,15 @@
 -- name: claim_outbound
-WITH chosen AS (
+-- Oldest first, up to a number and, after the first, a number of bytes.
+WITH next AS (
     SELECT message_id FROM queue
     WHERE direction = 'out' AND port = $1 AND reason = 'ready' AND lane IS NULL
     ORDER BY message_id LIMIT $4 FOR UPDATE SKIP LOCKED
+), chosen AS (
+    SELECT message_id
+    FROM (SELECT message_id, sum(size) OVER (ORDER BY message_id) - size AS bytes_before
+          FROM (SELECT message_id, (SELECT m.size_bytes FROM message m WHERE m.id = next.message_id) AS size
+                FROM next) AS sized) AS summed
+    WHERE bytes_before < $5
 )
 UPDATE queue SET status = 'in_transport', reason = 'running', fence = $2, attempts = attempts + 1, changed_at = $3
 FROM chosen WHERE queue.message_id = chosen.message_id

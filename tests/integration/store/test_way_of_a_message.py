@@ -18,7 +18,7 @@ from gateway.store.inbound import (
     take_response_keys,
 )
 from gateway.store.ingest import AlreadyIngested, ingestion, known_deliveries, same_content
-from gateway.store.leases import give_back, reap_expired, start_incarnation, take_lease, wake_due
+from gateway.store.leases import CLAIM_BYTES, give_back, reap_expired, start_incarnation, take_lease, wake_due
 from gateway.store.open import Store
 from gateway.store.outbound import SendResult, claim_outbound, promise_staged, record_outbound
 from tests.factories import ORDERS, a_claim, a_file, a_message
@@ -160,6 +160,28 @@ async def test_claim_takes_no_more_than_its_limit_over_all_lanes(store: Store, l
     ][:taken]  # fmt: skip
     leased = await rows(store, "SELECT count(*) FROM lane WHERE fence IS NOT NULL")
     assert leased == [((taken + 1) // 2,)], "lanes of which nothing was taken stay free"
+
+
+@pytest.mark.parametrize("lane", [None, "port"])
+async def test_claim_takes_fewer_messages_when_they_are_large(store: Store, lane: str | None) -> None:
+    half = bytes(CLAIM_BYTES // 2)
+    await put(store, [a_message(1, content=bytes(2 * CLAIM_BYTES), lane=lane)])
+    await put(store, [a_message(n, content=half, lane=lane) for n in (2, 3, 4)])
+    taken = []
+    while (claimed := await claim_inbound(store, 1, ORDERS, 100)) is not None:
+        taken.append([work.position for work in claimed.items])
+        responses = [
+            NewResponse(key=MessageKey(10**6 + work.key), request=work, port=ORDERS, message_id=uuid4(),
+                        file_name=f"{work.key}.xml", content=work.content, is_fault=False)
+            for work in claimed.items
+        ]  # fmt: skip
+        await record(store, claimed, InboundResult(done=[(work, []) for work in claimed.items], responses=responses))
+    assert taken == [[1], [2, 3], [4]]
+    sent = []
+    while (sending := await claim_outbound(store, 1, ORDERS, 100)) is not None:
+        sent.append(len(sending.items))
+        await record_outbound(store, sending.fence, SendResult(sent=list(sending.items)))
+    assert sent == [1, 2, 1]
 
 
 async def test_rollback_set_is_claimed_whole_and_alone(store: Store) -> None:
