@@ -10,7 +10,7 @@ from lxml import etree
 
 from gateway.domain.errors import FileRefused
 from gateway.xml.encoding import Encoding, survey
-from gateway.xml.parse import refusal
+from gateway.xml.parse import refusal, unfinished
 from gateway.xml.source import Source
 
 _NEAR = 16
@@ -24,6 +24,9 @@ def at_the_end(
 ) -> FileRefused:
     """Return our error for a parser that stopped; *closing* when all bytes were fed before."""
     refused = refusal(error, parser.feed_error_log)
+    if closing and unfinished(parser.feed_error_log):
+        seen = survey(source.again(), encoding)
+        return incomplete(seen.last_line, seen.last_column)
     if refused.code not in ("encoding.mismatch", "xml.not-wellformed") or not (
         closing or refused.code == "encoding.mismatch"
     ):

@@ -181,6 +181,12 @@ def refusal(error: etree.XMLSyntaxError, log: Iterable[LogEntry]) -> FileRefused
     return FileRefused(sentence, code=code, line=line or None, column=column or None)
 
 
+def unfinished(log: Iterable[LogEntry]) -> bool:
+    """Tell whether the parser stopped inside a comment, an instruction or CDATA: at the end of a file, it was cut."""
+    first = next((entry for entry in log if entry.level >= etree.ErrorLevels.ERROR), None)
+    return first is not None and first.type in _UNFINISHED
+
+
 def _classify(number: int, text: str) -> tuple[str, str]:
     """Return our code and a sentence for an error number of libxml2."""
     if number in _RESOURCE_LIMIT and "depth" in text:  # libxml2 has one number for all its limits

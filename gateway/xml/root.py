@@ -52,12 +52,13 @@ def read_root(source: Source, encoding: Encoding, rules: ReadRules) -> RootEleme
     Raises: FileRefused when there is none, when it is not ours, when a DOCTYPE comes first.
     """
     parser = root_parser()
-    offset, length = 0, _FIRST_PIECE
+    offset, length, closing = 0, _FIRST_PIECE, False
     try:
         while piece := source.peek(offset, length):
             offset += len(piece)
             parser.feed(piece)
             length = min(2 * length, CHUNK_BYTES)  # the root is nearly always in the first piece
+        closing = True
         parser.close()
     except DoctypeFound:
         raise _doctype(source, encoding, offset) from None
@@ -69,7 +70,7 @@ def read_root(source: Source, encoding: Encoding, rules: ReadRules) -> RootEleme
     except etree.XMLSyntaxError as error:
         if (empty := empty_file(source, encoding)) is not None:
             raise empty from None
-        refused = at_the_end(error, parser, source, encoding, closing=offset >= source.size)
+        refused = at_the_end(error, parser, source, encoding, closing=closing)
         hint = looks_like(source.peek(0, PREFIX_BYTES))
         if hint is not None and refused.code == "xml.not-wellformed":
             text = f"This is not XML: the file looks like {hint}. Send the XML document itself."

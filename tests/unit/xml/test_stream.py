@@ -132,10 +132,12 @@ def test_cut_file_never_ends_well(percent: int) -> None:
     assert caught.value.code == "xml.incomplete"
 
 
-@settings(max_examples=60)
-@given(cut=st.integers(1, 900), encoding=st.sampled_from(["utf-8", "utf-16", "utf-8-sig", "gb18030"]))
+@settings(max_examples=100)
+@given(cut=st.integers(1, 1800), encoding=st.sampled_from(["utf-8", "utf-16", "utf-8-sig", "gb18030"]))
 def test_file_cut_at_any_byte_is_called_incomplete(cut: int, encoding: str) -> None:
-    text = f"<!-- é\r\n -->{batch(envelope(order(form='<![CDATA[é]]>&amp;')), ONE)}"
+    first = envelope(order(form="<![CDATA[é and more of it]]>&amp;"))
+    between = "<!-- another remark of the shop --><?an instruction of the shop?>"
+    text = f"<!-- é\r\n a remark of the shop -->{batch(first, between, ONE)}"
     if encoding == "gb18030":
         text = f'<?xml version="1.0" encoding="{encoding}"?>{text}'
     content = text.encode(encoding)
