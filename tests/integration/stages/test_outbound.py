@@ -55,6 +55,7 @@ class Reading:
     expects: tuple[str, ...] | None = (f"{{{ENTITY_KEY_LIST}}}EntityKeyList",)
     undoable = True
     idempotent = False
+    timeout_seconds = 60.0
 
     def __init__(self) -> None:
         self.requests: list[Request] = []
