@@ -65,6 +65,7 @@ class Gateway:
         self._threads = threads
         self._files: dict[PortName, ThreadPoolExecutor] = {}
         self._stopping = stopping
+        self._look = asyncio.Event()
         self._trouble = Trouble(store, incarnation)
         self._ports = Ports(settings)
         self._receive = ReceiveStage(
@@ -102,7 +103,7 @@ class Gateway:
                 await self._apply(old, new, followers)
 
             beside = [
-                group.create_task(follow_due_times(self._store, self._wake), name="due times"),
+                group.create_task(follow_due_times(self._store, self._wake, self._look), name="due times"),
                 group.create_task(keep_leases(self._store, self._incarnation, self._wake), name="leases"),
                 group.create_task(self._listen(), name="hints"),
                 group.create_task(self._keep_house(), name="housekeeping"),
@@ -206,6 +207,7 @@ class Gateway:
         configure_logs(kept.logging, secrets_of(kept))
 
     async def _record(self, occurrence: Occurrence) -> int:
+        self._look.set()
         return await insert_run(
             self._store, job=occurrence.job, incarnation=self._incarnation, started_at=occurrence.started_at,
             ended_at=occurrence.ended_at, counts=occurrence.counts, error=occurrence.error,

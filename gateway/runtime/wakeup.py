@@ -5,6 +5,7 @@ Everything here only shortens waiting; a look that comes too often or too late c
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 
@@ -49,8 +50,11 @@ async def _follow_clock(port: OpenInbound, wake: Callable[[], None]) -> None:
             wake()
 
 
-async def follow_due_times(store: Store, wake: Callable[[Stage], None]) -> None:
-    """Wake messages whose waiting time is over; the database's clock decides."""
+async def follow_due_times(store: Store, wake: Callable[[Stage], None], look: asyncio.Event) -> None:
+    """Wake messages whose waiting time is over; the database's clock decides.
+
+    *look* is set when something may have begun to wait: the next time is then asked for at once.
+    """
     while True:
         pause = _POLL_SECONDS
         try:
@@ -64,7 +68,10 @@ async def follow_due_times(store: Store, wake: Callable[[Stage], None]) -> None:
                 wake(stage)
             if seconds is not None:
                 pause = min(max(seconds, 0.1), 1.0)
-        await asyncio.sleep(pause)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await look.wait()
+        look.clear()
 
 
 async def keep_leases(store: Store, incarnation: int, wake: Callable[[Stage], None]) -> None:

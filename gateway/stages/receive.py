@@ -17,7 +17,7 @@ import structlog
 from gateway.contracts.task import TaskContext
 from gateway.domain.delivery import Claim, Settled, Settlement
 from gateway.domain.envelope import FileEnd, FileHead, Root
-from gateway.domain.errors import AdapterUnavailable, FileRefused, StoreUnavailable
+from gateway.domain.errors import AdapterUnavailable, FileRefused, LeaseLost, StoreUnavailable
 from gateway.domain.faultpoints import reach
 from gateway.domain.ids import PortName, SetKey
 from gateway.domain.message import NewFile, RefusedFile
@@ -126,7 +126,7 @@ class ReceiveStage:
             except AdapterUnavailable as error:
                 await self._trouble.degraded(port.name, error.message, "receive")
                 return False
-            except AlreadyIngested as known:
+            except (AlreadyIngested, LeaseLost) as known:
                 log.info("file.known", port=port.name, reason=known.message)  # the next look settles it
             else:
                 if self._ports.inbound.get(port.name) is port:  # a changed port has other folders to look into

@@ -103,6 +103,7 @@ class SendStage:
     async def _tell(self, port: OpenPort, result: SendResult, context: TaskContext) -> None:
         context.tally.add("responses", len(result.sent))
         context.tally.add("failed", len(result.failed))
+        context.tally.add("postponed", len(result.later))
         log.info(
             "responses.sent", port=port.name, stage="send", sent=len(result.sent), postponed=len(result.later),
             failed=len(result.failed),

@@ -67,8 +67,12 @@ async def test_missing_outbound_folder_degrades_one_port_and_nothing_is_lost(sit
     await site.wait_answers(1, "two")
     degraded = await event(site, "port.degraded", port="one")
     assert "does not exist" in degraded["error"]
-    (row,) = await site.query("SELECT status, reason FROM queue WHERE direction = 'out'")
-    assert (row["status"], row["reason"]) == ("ready", "address_unavailable")
+
+    async def waits() -> bool:  # between two tries
+        rows = await site.query("SELECT status, reason FROM queue WHERE direction = 'out'")
+        return [tuple(row) for row in rows] == [("ready", "address_unavailable")]
+
+    await until(waits, "the answer waits for its address", tell=site.tail)
     away.rename(site.outbound("one"))
     await site.wait_answers(1, "one")
     await event(site, "port.recovered", port="one")
