@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from gateway.contracts.service import ServiceOperation
 from gateway.domain.action import split_action
 from gateway.domain.errors import UnknownAction
-from gateway.domain.namespaces import canonical
+from gateway.domain.namespaces import SERVICES, canonical
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +47,18 @@ class Registry:
 
         Raises: UnknownAction saying which part is unknown and what exists.
         """
+        whole = "".join(action.split())
+        if whole != action:
+            raise UnknownAction(
+                f"The Action has white space in it, perhaps from a wrapped line; write it in one piece: {whole}.",
+                code="action.unknown",
+            )
         parts = split_action(action)
         if parts is None:
             raise UnknownAction(
-                f"The Action '{action}' is not of the form namespace/service/operation.", code="action.unknown"
+                f"The Action '{action}' is not of the form namespace/service/operation, such as "
+                f"{SERVICES}/SalesOrderService/create.",
+                code="action.unknown",
             )
         service = self._services.get(parts.service)
         if service is None:

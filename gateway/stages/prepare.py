@@ -86,8 +86,9 @@ def _match_parts(work: Work, found: Found) -> None:
     expects = found.operation.expects
     if expects is None or tuple(canonical(part) for part in work.parts) == expects:
         return
-    carried = ", ".join(etree.QName(part).localname for part in work.parts) or "nothing"
-    wanted = ", ".join(etree.QName(part).localname for part in expects) or "nothing"
+    carried, wanted = _local_names(work.parts), _local_names(expects)
+    if carried == wanted:  # then it is a namespace that differs
+        carried, wanted = _full_names(work.parts), _full_names(expects)
     problem = Problem(
         code="document.unexpected",
         text=f"{found.service}.{found.name} takes {wanted}; the MessageParts hold {carried}.",
@@ -96,6 +97,18 @@ def _match_parts(work: Work, found: Found) -> None:
         expected=", ".join(expects) or None,
     )
     raise SchemaViolation(problem.text, code=problem.code, problems=(problem,))
+
+
+def _local_names(parts: Sequence[str]) -> str:
+    return ", ".join(etree.QName(part).localname for part in parts) or "nothing"
+
+
+def _full_names(parts: Sequence[str]) -> str:
+    names = [etree.QName(part) for part in parts]
+    return ", ".join(
+        f"{name.localname} in {name.namespace}" if name.namespace else f"{name.localname} without namespace"
+        for name in names
+    )
 
 
 def _summary(what: str, problems: Sequence[Problem]) -> str:
