@@ -19,6 +19,10 @@ _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 
 
+_NICE = 5
+"""Reading gives way: where processors are few, a large file must not slow the loop that everything else waits for."""
+
+
 def confine(parent: int) -> None:
     """Give up everything that reading a descriptor does not need; ends the process when *parent* has gone."""
     if sys.platform == "linux":
@@ -30,6 +34,7 @@ def confine(parent: int) -> None:
         # an empty network namespace where the system allows it; the parser has no network client either way
         library.unshare(_CLONE_NEWNET if os.geteuid() == 0 else _CLONE_NEWUSER | _CLONE_NEWNET)
     os.chdir("/")
+    os.nice(_NICE)
     for kind, limit in (
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
