@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from lxml import etree
 
 from gateway.domain.errors import ConfigError
+from gateway.domain.namespaces import XSI
 from gateway.domain.problem import Problem
 from gateway.xml import words
 from gateway.xml.catalog import Catalog
@@ -34,6 +35,7 @@ _LIBXML2_STEP = re.compile(r"/([^/\[]+)(?:\[(\d+)\])?")
 FAR_YEAR = re.compile(r"\s*(?:-?\d{5,}|-\d{4})-\d\d-\d\d")
 """A year outside 0001 to 9999."""
 _DATES = ("date", "dateTime")
+_XSI_TYPE = f"{{{XSI}}}type"
 
 _Told = tuple[etree._Element, Problem]
 
@@ -112,17 +114,68 @@ class Explainer:
 
 
 def far_dates(grammar: Grammar, part: etree._Element) -> tuple[Problem, ...]:
-    """Return the dates of a valid document whose year no calendar here can hold, such as 99999999-01-01."""
+    """Return the dates of a valid document whose year no calendar here can hold, such as 99999999-01-01.
+
+    Any text may look like one: only what is declared at its place is asked, once for each path. Walking a large
+    document with xmlschema would take seconds for each megabyte.
+    """
+    dates: dict[tuple[str, ...], bool | None] = {}
+    found: list[etree._Element] = []
+    for element in part.iter("*"):
+        if not FAR_YEAR.match(element.text or ""):
+            continue
+        steps = _steps(element, part)
+        if steps not in dates:
+            dates[steps] = _is_date(grammar, steps)
+        if dates[steps] is None:
+            found = _far_dates_of_all(grammar, part)
+            break
+        if dates[steps]:
+            found.append(element)
+    return tuple(words.beyond_range(element, part) for element in found[:MAX_PROBLEMS])
+
+
+def _steps(element: etree._Element, part: etree._Element) -> tuple[str, ...]:
+    """Return the names from the document's root down to *element*; nothing when a type is chosen on the way."""
+    steps: list[str] = []
+    current: etree._Element | None = element
+    while current is not None:
+        if current.get(_XSI_TYPE) is not None:
+            return ()
+        steps.append(str(current.tag))
+        current = None if current is part else current.getparent()
+    return tuple(reversed(steps))
+
+
+def _is_date(grammar: Grammar, steps: tuple[str, ...]) -> bool | None:
+    """Tell whether the schema declares a date there, None when only a walk through the document can tell."""
+    schema = grammar.explaining
+    if schema is None:
+        return False
+    declared: object = schema.maps.elements.get(steps[0]) if steps else None
+    for name in steps[1:]:
+        iterate = getattr(getattr(getattr(declared, "type", None), "content", None), "iter_elements", None)
+        declared = next((each for each in iterate() if each.name == name), None) if iterate is not None else None
+    if declared is None or getattr(declared, "alternatives", None):
+        return None
+    return _of_date_type(declared)
+
+
+def _of_date_type(declaration: object) -> bool:
+    root = getattr(getattr(declaration, "type", None), "root_type", None)
+    return getattr(root, "local_name", None) in _DATES
+
+
+def _far_dates_of_all(grammar: Grammar, part: etree._Element) -> list[etree._Element]:
     found: list[etree._Element] = []
 
     def note(element: object, declaration: object) -> None:
         assert isinstance(element, etree._Element)
-        root = getattr(getattr(declaration, "type", None), "root_type", None)
-        if getattr(root, "local_name", None) in _DATES and FAR_YEAR.match(element.text or ""):
+        if _of_date_type(declaration) and FAR_YEAR.match(element.text or ""):
             found.append(element)
 
     _errors(grammar, part, note)
-    return tuple(words.beyond_range(element, part) for element in found[:MAX_PROBLEMS])
+    return found
 
 
 def _by_xmlschema(grammar: Grammar, part: etree._Element) -> list[_Told]:

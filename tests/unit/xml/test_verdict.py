@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -168,3 +169,46 @@ def test_a_date_no_calendar_can_hold_is_a_range_problem_even_where_the_schema_al
     problem = only(checker.check(part(f'<a xmlns="urn:a"><when>{value}</when><what>2011-05-31</what></a>')))
     assert (problem.code, problem.path, problem.found) == ("value.range", "/a/when", value)
     assert checker.check(part(f'<a xmlns="urn:a"><when>2011-05-31</when><what>{value}</what></a>')) == ()
+
+
+_FOR_DATES = """<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns="urn:d" targetNamespace="urn:d"
+    elementFormDefault="qualified">
+  <xs:element name="d"><xs:complexType><xs:choice maxOccurs="unbounded">
+    <xs:element name="text" type="xs:string"/>
+    <xs:element ref="when"/>
+    <xs:element name="any" type="base"/>
+    <xs:any namespace="##other" processContents="lax"/>
+  </xs:choice></xs:complexType></xs:element>
+  <xs:element name="when" type="xs:date"/>
+  <xs:complexType name="base"/>
+  <xs:complexType name="dated"><xs:complexContent><xs:extension base="base"><xs:sequence>
+    <xs:element name="day" type="xs:date"/>
+  </xs:sequence></xs:extension></xs:complexContent></xs:complexType>
+</xs:schema>"""
+
+
+@pytest.fixture
+def dates(tmp_path: Path) -> Checker:
+    (tmp_path / "d.xsd").write_text(_FOR_DATES)
+    return Checker(Catalog([schemas.FOLDER, tmp_path]))
+
+
+def test_far_dates_are_found_by_what_is_declared_at_their_place(dates: Checker) -> None:
+    far = "12011-05-31"
+    texts = f"<text>{far}</text>" * 50
+    problems = dates.check(part(f'<d xmlns="urn:d">{texts}<when>{far}</when><when>2011-05-31</when></d>'))
+    assert [(each.code, each.path) for each in problems] == [("value.range", "/d/when[1]")]
+    chosen = f'<any {XSI} xsi:type="dated"><day>{far}</day></any>'
+    problems = dates.check(part(f'<d xmlns="urn:d">{texts}{chosen}</d>'))
+    assert [(each.code, each.path) for each in problems] == [("value.range", "/d/any[1]/day")]
+    assert dates.check(part(f'<d xmlns="urn:d">{texts}<o xmlns="urn:o">{far}</o></d>')) == ()
+
+
+def test_texts_that_look_like_far_dates_cost_no_walk_through_the_document(
+    dates: Checker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def walk(*_: object) -> Sequence[object]:
+        raise AssertionError("the whole document is walked through")
+
+    monkeypatch.setattr("gateway.xml.explain._errors", walk)
+    assert dates.check(part(f'<d xmlns="urn:d">{"<text>12011-05-31</text>" * 50}</d>')) == ()
