@@ -266,6 +266,8 @@ class ReceiveStage:
         port: OpenInbound,
     ) -> Settled:
         settlement = Settlement(port.settings.receive.after.value)
+        if claim.id in ingesting.only_in_file:
+            settlement = Settlement.ARCHIVE
         batch_id = (head.batch_id or str(uuid4())) if head.root is Root.BATCH else None
         submitter = submitter_of(claim, port, self._ports.settings)
         await ingesting.end_file(

@@ -58,6 +58,8 @@ class Ingestion:
         self._deliveries: list[tuple[object, ...]] = []
         self._exceptions: list[Entry] = []
         self._lanes: dict[tuple[str, str], int] = {}
+        self.only_in_file: set[ClaimId] = set()
+        """Files with a message that was too large to be stored: nothing else holds it, so they are never deleted."""
 
     async def _take_keys(self, count: int) -> list[int]:
         while len(self._keys) < count:
@@ -93,6 +95,8 @@ class Ingestion:
                 message.checked, problems_json(message.problems), len(message.content),
             ))  # fmt: skip
             self._documents.append((key, 0, "received", message.content))
+            if not message.content:
+                self.only_in_file.add(claim_id)
             reason = Reason.READY if message.lane is None else Reason.BEHIND_IN_LANE
             self._queue.append((key, port, Direction.IN, Status.READY, reason, message.lane, set_key, set_policy, None))
             if message.lane is not None:

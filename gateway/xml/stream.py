@@ -155,7 +155,7 @@ class _Reading:
             raise FileRefused(text, code="batch.too-many", line=line_of(element))
         names = self._names[element.tag]
         problems: list[Problem] = []
-        size = self._size(encoding)
+        size = self._size(element, encoding)
         if size >= self._rules.max_envelope_bytes:
             content = b""
             problems.append(_too_large(size, self._rules.max_envelope_bytes, measured=not self._pruned))
@@ -289,11 +289,17 @@ class _Reading:
             self._pruned = True
             _prune(self._current)
 
-    def _size(self, encoding: Encoding) -> int:
-        """Return the bytes of the Envelope that ended in this chunk: an upper bound, exact near the limit."""
+    def _size(self, element: etree._Element, encoding: Encoding) -> int:
+        """Return the bytes of the Envelope that ended in this chunk: an upper bound, exact near the limit.
+
+        Where the limit is smaller than a chunk, which may hold many envelopes, those within one chunk go by their
+        serialised length.
+        """
         upper = self._source.offset - self._opened_at
         if self._pruned or upper < self._rules.max_envelope_bytes:
             return upper
+        if self._opened_at == self._chunk_at:
+            return len(etree.tostring(element, encoding="utf-8", with_tail=False)) * encoding.unit
         return measure(self._source, encoding, self._opened_at, self._chunk_at)
 
 

@@ -96,6 +96,7 @@ PORTS: Mapping[str, Mapping[str, Any]] = {
     "halt": {"process": {"on_error": "halt"}},
     "rollback": {"process": {"on_error": "rollback"}},
     "names": {"process": {"mode": "parallel"}},
+    "deleting": {"receive": {"after": "delete"}, "limits": {"max_envelope_bytes": 2_000}},
     "anything": {"receive": {"pattern": "*"}},
 }
 """Options of the ports that rows go to, by name."""
@@ -164,6 +165,11 @@ def _sizes() -> Iterator[Row]:
         number=38, title="sparse 2 GB of NUL", make=_content(b""), ends=Refused(code="xml.not-wellformed"),
         sparse_bytes=2_000_000_000,
     )  # fmt: skip
+    too_large = Fails(fault="MalformedMessage", code="message.too-large")
+    pair = batch(envelope(), envelope(order(hostile.line() * 20)))
+    yield Row(
+        number=33, title="kept where files are deleted", make=_content(pair), ends=(OK, too_large), port="deleting"
+    )
     invalid = Fails(fault="SchemaValidation", code="schema")
     yield _one(42, "100,000 tiny elements", envelope(order("<a/>" * 100_000)), invalid)
     yield Row(number=48, title="compressed file", make=_content(b"\x1f\x8b"), ends=Left(code="not-matched"),

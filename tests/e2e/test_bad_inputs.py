@@ -27,7 +27,8 @@ async def everything(
     folder = tmp_path_factory.mktemp("crowd")
     async with crowd(folder, module_database_url, rows) as running:
         yield running
-    shutil.rmtree(folder)
+    if not request.session.testsfailed:  # what a failure left is looked at
+        shutil.rmtree(folder)
 
 
 CASES = [pytest.param(row, id=row.id, marks=[pytest.mark.full] if row.heavy else []) for row in ROWS]

@@ -15,7 +15,7 @@ from gateway.domain.problem import Problem
 from gateway.xml.limits import ReadRules
 from gateway.xml.parse import parse_checked
 from gateway.xml.stream import read_envelopes
-from tests.hostile import ACTION, BATCH, MESSAGE, batch, endless_envelope, envelope, order, parts, sized
+from tests.hostile import ACTION, BATCH, MESSAGE, batch, endless_envelope, envelope, line, order, parts, sized
 from tests.unit.xml.reading import file_of, read
 
 ONE = envelope()
@@ -144,6 +144,17 @@ def test_file_cut_at_any_byte_is_called_incomplete(cut: int, encoding: str) -> N
     with pytest.raises(FileRefused) as caught:
         read(content[: -min(cut, len(content) - 4)])
     assert caught.value.code in {"xml.incomplete", "file.empty"}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_limit_smaller_than_what_is_read_at_once_counts_for_each_envelope(encoding: str) -> None:
+    small, large = envelope(), envelope(order(line() * 20))
+    width = 2 if encoding == "utf-16" else 1
+    limit = (len(small) + len(large)) * width // 2
+    pattern = [small, large, large, small] * 20
+    envelopes = read(batch(*pattern).encode(encoding), ReadRules(max_envelope_bytes=limit)).envelopes
+    too_large = [[each.code for each in one.header_problems] == ["message.too-large"] for one in envelopes]
+    assert too_large == [one is large for one in pattern]
 
 
 def test_error_in_the_middle_is_not_called_a_cut() -> None:
