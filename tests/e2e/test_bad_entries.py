@@ -121,7 +121,8 @@ class Entries:
             rows[:] = await self.site.query(
                 "SELECT * FROM delivery WHERE port = $1 AND display = $2 AND outcome = 'refused'", port, name
             )
-            return bool(rows) and any((self.site.data / "error" / port).glob(f"{rows[0]['claim_id']}~*.txt"))
+            # its reason lies there before it
+            return bool(rows) and len(list((self.site.data / "error" / port).glob(f"{rows[0]['claim_id']}~*"))) == 2
 
         await until(recorded, f"{name!r} is refused", tell=self.site.tail)
         return rows[0]
