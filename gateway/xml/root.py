@@ -14,7 +14,7 @@ from gateway.domain.envelope import FileHead, Root
 from gateway.domain.errors import FileRefused
 from gateway.domain.namespaces import BATCH, BATCH_NAMESPACES, ENVELOPE_NAMESPACES, MESSAGE_2011, XSI, canonical
 from gateway.xml.encoding import PREFIX_BYTES, Encoding, looks_like
-from gateway.xml.ending import at_the_end, empty_file
+from gateway.xml.ending import at_the_end, empty_file, incomplete
 from gateway.xml.header import MAX_ID, XML_SPACE, XSI_TYPE, split_name
 from gateway.xml.limits import ReadRules
 from gateway.xml.parse import DoctypeFound, RootFound, clean, root_parser
@@ -63,6 +63,8 @@ def read_root(source: Source, encoding: Encoding, rules: ReadRules) -> RootEleme
     except DoctypeFound:
         raise _doctype(source, encoding, offset) from None
     except RootFound as root:
+        if closing and _is_cut(source.peek(0, offset), encoding):
+            raise incomplete() from None
         head = _checked(root, encoding, rules, _place(source, encoding, offset))
         if _WITH_BLANK in root.tag:
             return _respelled(root.tag, head, source.peek(0, offset), encoding)
@@ -77,6 +79,14 @@ def read_root(source: Source, encoding: Encoding, rules: ReadRules) -> RootEleme
             refused = FileRefused(text, code=refused.code, line=refused.line, column=refused.column)
         raise refused from error
     raise AssertionError("a parser that ends without root and without error")
+
+
+def _is_cut(start: bytes, encoding: Encoding) -> bool:
+    """Tell whether the file ends inside the root's start tag: at the end the parser makes do with half of it."""
+    text = start.decode(encoding.codec, "ignore")
+    prolog = _PROLOG.match(text)
+    assert prolog is not None  # it also matches nothing
+    return _START_TAG.match(text, prolog.end()) is None
 
 
 def _checked(root: RootFound, encoding: Encoding, rules: ReadRules, place: Mapping[str, int | None]) -> FileHead:
