@@ -363,12 +363,13 @@ async def test_135_change_after_the_claim_is_told(entries: Entries, change: str)
         file.write(content)
         file.flush()
         os.rename(file.name, site.inbound("held") / name)
-        work = site.data / "work" / "held"
+        inbound = str(site.inbound("held"))
 
-        async def claimed() -> bool:
-            return any(path.name.endswith(f"~{name}") for path in work.iterdir())
+        async def being_read() -> bool:
+            names = open_names(site)  # while it claims, it holds the folder open, too
+            return any(each.endswith(f"~{name}") for each in names) and inbound not in names
 
-        await until(claimed, f"{name} is claimed", tell=site.tail)
+        await until(being_read, f"{name} is claimed and waits for its reader", tell=site.tail)
         if change == "cut":
             file.truncate(len(content) - 100)
         elif change == "longer":
@@ -434,6 +435,16 @@ def shut(folder: Path) -> Iterator[bool]:
         yield True
     finally:
         folder.chmod(0o700)
+
+
+def open_names(site: Site) -> set[str]:
+    """Return what the gateway holds open, by name."""
+    assert site.process is not None
+    names = set()
+    for descriptor in Path(f"/proc/{site.process.pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            names.add(str(descriptor.readlink()))
+    return names
 
 
 @contextlib.contextmanager
