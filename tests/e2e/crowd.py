@@ -267,8 +267,8 @@ class Crowd:
                FROM information_schema.columns WHERE table_schema = current_schema()"""
         )
         for table, column, is_bytes in columns:
-            value = f"encode({column}, 'escape')" if is_bytes else f"{column}::text"
-            sql = f'SELECT 1 FROM "{table}" WHERE strpos({value}, $1) > 0 LIMIT 1'
+            place = f"position(convert_to($1, 'UTF8') IN {column})" if is_bytes else f"strpos({column}::text, $1)"
+            sql = f'SELECT 1 FROM "{table}" WHERE {place} > 0 LIMIT 1'
             if await self.connection.fetch(sql, text):
                 found.append(f"{table}.{column}")
         return found

@@ -46,3 +46,5 @@ async def test_hostile_crowd_reads_nothing_connects_nowhere_and_is_bounded(every
         everything.trap.accept()
     assert 0 < everything.memory.most < MOST_MEMORY
     assert await everything.holding(SECRET) == []
+    assert {"entity.content", "document.content"} <= set(await everything.holding("100002")), "it finds what is there"
+    assert [event for event in everything.site.events() if event.get("level") in (None, "error")] == []
