@@ -47,7 +47,9 @@ class Reason(StrEnum):
     HELD_BY_OPERATOR = "held_by_operator"  # somebody parked it
     SET_HALTED = "set_halted"  # an earlier message of its set failed under Halt
     SET_ROLLED_BACK = "set_rolled_back"  # another message of its set failed under Rollback
+    LANE_PARKED = "lane_parked"  # an earlier message of its lane failed, and the lane was put aside
     FAILED = "failed"  # cannot succeed unchanged, or tries are used up
+    POISON = "poison"  # it ended the process that worked on it, twice
     MALFORMED = "malformed"  # no message could be read
 
 

@@ -27,7 +27,7 @@ SELECT l.fence, l.stage, l.port, i.host, i.pid, l.taken_at, l.until, l.until < c
 FROM lease l LEFT JOIN incarnation i ON i.id = l.owner ORDER BY l.fence LIMIT $1
 
 -- name: list_runs
-SELECT id, job, started_at, ended_at, status, counts::text AS counts, error FROM run ORDER BY started_at DESC LIMIT $1
+SELECT id, job, started_at, ended_at, status, counts::text AS counts, error FROM run WHERE ended_at IS NOT NULL ORDER BY started_at DESC LIMIT $1
 
 -- name: list_queue
 -- Messages, and send requests that are to become messages.

@@ -5,5 +5,6 @@ ON CONFLICT (port) DO UPDATE SET state = excluded.state, reason = excluded.reaso
     left_in_place = excluded.left_in_place, incarnation = excluded.incarnation, changed_at = clock_timestamp()
 
 -- name: insert_run
-INSERT INTO run (job, incarnation, started_at, ended_at, status, counts, error)
-VALUES ($1, $2, $3, $4, $5, $6::text::jsonb, $7) RETURNING id
+INSERT INTO run (job, partition_key, company, created_by, run_as, cause, planned_at, incarnation, started_at, ended_at, status,
+                 counts, error)
+VALUES ($1, 'initial', 'DAT', 'gateway', 'gateway', 'event', $3, $2, $3, $4, $5, $6::text::jsonb, $7) RETURNING id
