@@ -1,9 +1,22 @@
 """The seam between the scheduler and everything it runs: one task, one call."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from datetime import datetime
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ValidationError
+
+from gateway.domain.errors import TaskRefused
+from gateway.domain.ids import RunId, RunTaskId
+from gateway.domain.job import ConditionType, Priority, Wanted
+
+UNPACK = "task.unpack"
+"""Code of a task whose stored parameters cannot be read: trying again cannot help, so it uses no retries."""
+
+_NO_RUN = RunId(0)
+_NO_TASK = RunTaskId(0)
 
 
 class Feed(Protocol):
@@ -50,18 +63,107 @@ class Tally:
         return not self.counts
 
 
+class RunLog(Protocol):
+    """The lines a task says about its work; kept below its run and its attempt. May be called from any thread."""
+
+    def info(self, text: str) -> None:
+        """Say what was done."""
+        ...
+
+    def warning(self, text: str) -> None:
+        """Say what somebody may want to look at."""
+        ...
+
+    def error(self, text: str) -> None:
+        """Say what went wrong; the task goes on, and ends well unless it raises."""
+        ...
+
+
+class Unheard:
+    """The log of a task whose run is not kept (`RunLog`)."""
+
+    def info(self, text: str) -> None:
+        """Drop the line."""
+
+    def warning(self, text: str) -> None:
+        """Drop the line."""
+
+    def error(self, text: str) -> None:
+        """Drop the line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpawnedTask:
+    """A task that a running task adds to its own run.
+
+    Rule: its name is unique in the run. It inherits company, group, priority and user of the task that spawns it
+    where it names none, is tried once, and is gone when the run has ended. `after` are conditions on tasks of the
+    same call, by name. Everything that waits for the spawning task waits for it too.
+    Source: batch reference, section 9.
+    """
+
+    name: str
+    run: str
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    description: str = ""
+    company: str | None = None
+    batch_group: str | None = None
+    priority: Priority | None = None
+    after: Mapping[str, Wanted] = field(default_factory=dict)
+    condition_type: ConditionType = ConditionType.ALL
+    ignore_failure: bool = False
+    timeout_seconds: float | None = None
+
+
+KeepFile = Callable[[str, bytes], Awaitable[None]]
+"""Keep a file with the run, under a name; the same name again replaces it.
+
+Raises: FileNotKept when the name or the size is not allowed.
+"""
+
+Spawn = Callable[[Sequence[SpawnedTask]], Awaitable[Sequence[RunTaskId]]]
+"""Add tasks to the run, all of them visible at once; returns their numbers in the order given.
+
+Raises: TaskRefused when one cannot be added; then none is.
+"""
+
+
+async def _keep_nothing(name: str, content: bytes) -> None:
+    """Drop the file: nobody keeps the run."""
+
+
+async def _spawn_nothing(tasks: Sequence[SpawnedTask]) -> Sequence[RunTaskId]:
+    raise TaskRefused("Tasks can be added only to a run of a timed job.", code="task.spawn")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskContext:
-    """What a task may know of its run.
+    """What a task may know of its run, and what it may do with it.
 
-    `stopping` is set when the task should end at its next safe point; `parameters` are the task's own, checked.
+    `stopping` is set when the task should end at its next safe point: the gateway stops, or the job was cancelled.
+    `attempt` counts executions from 1. `planned_at` is when the run should have started (aware UTC), None when
+    nothing planned it. `run_id` and `run_task_id` are 0 in a busy period that history does not know yet.
     """
 
     task: str
     feed: Feed
     stopping: asyncio.Event
     tally: Tally
-    parameters: Mapping[str, object] = field(default_factory=dict)
+    job: str = ""
+    run_id: RunId = _NO_RUN
+    run_task_id: RunTaskId = _NO_TASK
+    attempt: int = 1
+    planned_at: datetime | None = None
+    company: str = ""
+    partition: str = ""
+    user: str = ""
+    log: RunLog = field(default_factory=Unheard)
+    keep_file: KeepFile = _keep_nothing
+    spawn: Spawn = _spawn_nothing
+
+    def idempotency_key(self, step: str = "") -> str:
+        """Name one step of this task for systems outside: the same in every attempt, another in every run."""
+        return f"{self.job}/{self.run_id}/{self.run_task_id}" + (f"/{step}" if step else "")
 
 
 class TaskHandler(Protocol):
@@ -74,4 +176,90 @@ class TaskHandler(Protocol):
 
     async def run(self, context: TaskContext) -> None:
         """Do the task's work until its input is empty and no more can come, or a stop is asked for."""
+        ...
+
+
+Upgrade = Callable[[int, Mapping[str, object]], Mapping[str, object]]
+"""Turn parameters of an older version (its number first) into those of the present one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runnable:
+    """A kind of task: what a job may run, with the parameters it takes.
+
+    Parameters are stored with the version they were written for, as they were written: `${…}` in them is filled
+    when the task runs, so that no secret is stored. `make` gets the parameters, checked, and returns a handler for
+    one execution. `timeout_seconds` is for tasks that set no limit of their own; None: no limit.
+
+    Rule: a task that is not `cancellable` is asked to stop and never interrupted, but for its time-out. An
+    `idempotent` one may be run again after an interruption at no cost; a `retryable` one decides with its error:
+    a TransientError is tried again without using up the task's retries. One that does not `allows_recurrence`
+    belongs into jobs that run once.
+    Source: batch reference, sections 5 and 8.
+    """
+
+    name: str
+    description: str
+    parameters: type[BaseModel]
+    make: Callable[[Any], TaskHandler]  # Any: each takes its own model
+    version: int = 1
+    upgrade: Upgrade | None = None
+    cancellable: bool = True
+    idempotent: bool = False
+    retryable: bool = False
+    allows_recurrence: bool = True
+    timeout_seconds: float | None = 12 * 3600.0
+
+    def check(self, parameters: Mapping[str, object], version: int | None = None) -> BaseModel:
+        """Return the parameters as a record of the present version.
+
+        Raises: TaskRefused with the code `task.unpack` when the version is unknown or they are not in order.
+        """
+        given = self.version if version is None else version
+        if given != self.version:
+            parameters = self._upgraded(parameters, given)
+        try:
+            return self.parameters.model_validate(dict(parameters))
+        except ValidationError as error:
+            raise TaskRefused(
+                f"The parameters of {self.name} are not in order: {_problems(error)}.", code=UNPACK
+            ) from None
+
+    def _upgraded(self, parameters: Mapping[str, object], given: int) -> Mapping[str, object]:
+        if given > self.version or given < 1 or self.upgrade is None:
+            raise TaskRefused(
+                f"The parameters were stored for version {given} of {self.name}; this gateway has version "
+                f"{self.version} and cannot read them. Enter them again.",
+                code=UNPACK,
+            )
+        try:
+            return self.upgrade(given, parameters)
+        except (KeyError, TypeError, ValueError) as error:
+            raise TaskRefused(
+                f"The parameters of {self.name}, version {given}, cannot be brought to version {self.version}: "
+                f"{type(error).__name__}: {error}.",
+                code=UNPACK,
+            ) from error
+
+
+def _problems(error: ValidationError) -> str:
+    """List what is wrong without showing values: they may be secrets."""
+    found = [
+        (".".join(str(part) for part in problem["loc"]), problem["msg"]) for problem in error.errors(include_url=False)
+    ]
+    return "; ".join(f"{place}: {text}" if place else text for place, text in found)
+
+
+class Runnables(Protocol):
+    """Everything that can be run, by name."""
+
+    def find(self, name: str) -> Runnable:
+        """Return the runnable that *name* stands for: a built-in name, or `module:object`.
+
+        Raises: TaskRefused with the code `task.unknown` saying what exists.
+        """
+        ...
+
+    def known(self) -> Sequence[Runnable]:
+        """Return those that have a name of their own, sorted by it."""
         ...

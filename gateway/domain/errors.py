@@ -14,6 +14,10 @@ GatewayError              code (stable) and context (ids) for machines, message 
     NotAuthorized         submitter, company or partition is not allowed here
     DuplicateMessage      this MessageId was processed before
     OperationRejected     the service said no
+  TaskError               a task of a job came to no good end
+    TaskRefused           it cannot be started as it is; trying again cannot help
+    TaskFailed            what it ran says so
+    FileNotKept           a file of a run has a bad name or is too large
   LeaseLost               somebody else owns it now; our result is dropped
   IllegalTransition       a bug or an operator race; state unchanged
 """
@@ -181,6 +185,34 @@ class OperationRejected(MessageError):
     """The service understood the request and said no; its text is meant for the partner."""
 
     code = "operation.rejected"
+
+
+class TaskError(GatewayError):
+    """A task of a job came to no good end."""
+
+    code = "task.error"
+
+
+class TaskRefused(TaskError):
+    """The task cannot be started as it is; trying again cannot help, so it uses none of its retries.
+
+    Codes: `task.unknown` (no such runnable), `task.unpack` (its parameters cannot be read), `task.spawn`,
+    `identity` (its account is disabled or unknown), `company` (its company or partition does not exist).
+    """
+
+    code = "task.refused"
+
+
+class TaskFailed(TaskError):
+    """What the task ran says that it failed: an exit code, a status, an error of a statement."""
+
+    code = "task.failed"
+
+
+class FileNotKept(TaskError):
+    """A file of a run has a name that is not allowed, or is larger than allowed."""
+
+    code = "file.not-kept"
 
 
 class LeaseLost(GatewayError):

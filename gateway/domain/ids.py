@@ -13,6 +13,11 @@ MessageKey = NewType("MessageKey", int)
 SetKey = NewType("SetKey", int)
 Fence = NewType("Fence", int)
 """Grows with every claim; a result that carries an older one is refused."""
+JobId = NewType("JobId", int)
+RunId = NewType("RunId", int)
+"""Our number of one execution of a job."""
+RunTaskId = NewType("RunTaskId", int)
+"""Our number of a task in one run."""
 
 _GUID = re.compile(r"\{?([0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12})\}?")
 
