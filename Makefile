@@ -4,6 +4,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+WORKERS ?= $(shell $(PYTHON) -c "import os; print(len(os.sched_getaffinity(0)) + 1)")
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
@@ -29,8 +30,8 @@ run: $(STAMP) ## start the gateway on config.yaml, drop the samples, show what h
 demo: $(STAMP) ## the same, ending by itself; fails when a sample does not get its answer
 	@$(BIN)/gateway demo --config config.yaml
 
-test: $(STAMP) ## run all tests
-	$(BIN)/pytest
+test: $(STAMP) ## run all tests, a few processes side by side
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
 
 lint: $(STAMP) ## check style, types and layers
 	$(BIN)/ruff check .

@@ -15,6 +15,8 @@ from gateway.domain.errors import ConfigError, GatewayError
 
 log = structlog.get_logger()
 
+_LOOK_MILLISECONDS = 2000
+
 Apply = Callable[[Settings, Settings], Awaitable[None]]
 """Take the second configuration into use in place of the first; when it cannot, raise and change nothing."""
 
@@ -46,11 +48,26 @@ async def follow_configuration(path: Path, settings: Settings, apply: Apply, sto
 
 
 async def _changes(path: Path, stopping: asyncio.Event) -> AsyncIterator[None]:
-    """Yield when the file may have changed; its folder is watched, because editors replace files by rename."""
-    name = path.name
-    async for events in awatch(
+    """Yield when the file may have changed; its folder is watched, because editors replace files by rename.
+
+    Events only shorten the wait: the file is looked at every few seconds, and at once when watching begins, since
+    nobody told of what changed between its first reading and now.
+    """
+    name, seen = path.name, None
+    async for _ in awatch(
         path.parent, watch_filter=lambda _, changed: Path(changed).name == name, recursive=False, stop_event=stopping,
-        debounce=200, step=50,
+        debounce=200, step=50, rust_timeout=_LOOK_MILLISECONDS, yield_on_timeout=True,
     ):  # fmt: skip
-        if events:
+        found = await asyncio.to_thread(_signature, path)
+        if found != seen:
+            seen = found
             yield
+
+
+def _signature(path: Path) -> tuple[int, int, int] | None:
+    """Return what differs when a file was written or replaced, None while there is none."""
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
