@@ -20,6 +20,8 @@ GatewayError              code (stable) and context (ids) for machines, message 
     FileNotKept           a file of a run has a bad name or is too large
   LeaseLost               somebody else owns it now; our result is dropped
   IllegalTransition       a bug or an operator race; state unchanged
+  JobRefused              a definition of a job, group or server that cannot be used; nothing was changed
+  NoSuchJob               nothing has this number or name
 """
 
 from collections.abc import Mapping, Sequence
@@ -225,3 +227,15 @@ class IllegalTransition(GatewayError):
     """The state does not allow this step; nothing was changed."""
 
     code = "transition.illegal"
+
+
+class JobRefused(GatewayError):
+    """A definition cannot be used as it is; nothing was changed."""
+
+    code = "job.refused"
+
+
+class NoSuchJob(GatewayError):
+    """No job, run or task has this number or name."""
+
+    code = "job.unknown"

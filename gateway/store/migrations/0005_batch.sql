@@ -67,6 +67,7 @@ CREATE TABLE job (
     run_as            text,                    -- null: who created it
     original_start    timestamptz NOT NULL,
     next_start        timestamptz NOT NULL,    -- planned start of the next occurrence
+    next_cause        text NOT NULL DEFAULT 'schedule' CHECK (next_cause IN ('schedule', 'operator', 'dependency')),
     occurrences       integer NOT NULL DEFAULT 0,   -- started since the recurrence began
     recurrence        jsonb,                   -- null: once
     base              text NOT NULL DEFAULT 'schedule' CHECK (base IN ('schedule', 'finish')),
@@ -80,6 +81,7 @@ CREATE TABLE job (
     max_retries       integer CHECK (max_retries >= 0),        -- stands over the tasks' own
     dependency_type   text NOT NULL DEFAULT 'all' CHECK (dependency_type IN ('all', 'any')),
     overdue_seconds   double precision,        -- alert when it has not started so long after its planned start
+    told_overdue      timestamptz,             -- the planned start of which the alert was raised
     long_seconds      double precision,        -- alert when a run takes longer
     category          text,                    -- for monitoring
     is_critical       boolean NOT NULL DEFAULT false,
@@ -87,6 +89,7 @@ CREATE TABLE job (
     is_private        boolean NOT NULL DEFAULT false,   -- seen and run for its owner only
     source            text NOT NULL DEFAULT 'operator' CHECK (source IN ('config', 'operator')),
     config_digest     text,                    -- of the section it was read from: unchanged sections change nothing
+    retired           boolean NOT NULL DEFAULT false,   -- its section is gone: it goes when its occurrence has ended
     run_id            bigint,                  -- the occurrence under way
     last_run_id       bigint,
     last_outcome      text CHECK (last_outcome IN ('ended', 'error', 'canceled')),
@@ -162,6 +165,10 @@ CREATE TABLE run (
     status          text NOT NULL CHECK (status IN ('executing', 'cancelling', 'ended', 'error', 'canceled')),
     canceled_by     text,
     overran         boolean NOT NULL DEFAULT false,   -- it ended after the next planned start
+    concurrency     integer NOT NULL DEFAULT 0,       -- tasks at once; 0: no limit of its own
+    history         text NOT NULL DEFAULT 'always' CHECK (history IN ('always', 'errors', 'never')),
+    long_seconds    double precision,          -- alert when it takes longer
+    told_long       boolean NOT NULL DEFAULT false,
     incarnation     bigint,                    -- event mode: the process whose busy period it was
     counts          jsonb NOT NULL DEFAULT '{}',
     tasks_left_out  integer NOT NULL DEFAULT 0,       -- not kept: a run with very many tasks
@@ -221,6 +228,7 @@ CREATE TABLE run_task (
         ((ended_at IS NOT NULL) = (status IN ('ended', 'error', 'not_run', 'canceled')))
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
 CREATE INDEX run_task_of_run ON run_task (run_id);
+CREATE INDEX run_task_open ON run_task (run_id) WHERE ended_at IS NULL;
 CREATE INDEX run_task_ready ON run_task (batch_group, ready_at) WHERE status = 'ready';
 CREATE INDEX run_task_fence ON run_task (fence) WHERE fence IS NOT NULL;
 CREATE INDEX run_task_due ON run_task (not_before) WHERE not_before IS NOT NULL;

@@ -1,0 +1,160 @@
+-- name: insert_job
+-- Everything of the definition in one document; the columns give the types.
+INSERT INTO job (partition_key, name, description, status, mode, company, created_by, run_as, original_start, next_start,
+    recurrence, base, missed, tolerance_seconds, history, batch_group, priority, active_period, concurrency, max_retries,
+    dependency_type, overdue_seconds, long_seconds, category, is_critical, is_system, is_private, source, config_digest,
+    changed_at)
+SELECT partition_key, name, description, $2, mode, company, $3, run_as, coalesce(original_start, $5), coalesce(original_start, $5),
+    recurrence, base, missed, tolerance_seconds, history, batch_group, priority, active_period, concurrency, max_retries,
+    dependency_type, overdue_seconds, long_seconds, category, is_critical, is_system, is_private, $4, config_digest, $5
+FROM jsonb_populate_record(NULL::job, $1::text::jsonb)
+ON CONFLICT (partition_key, name) DO NOTHING
+RETURNING id
+
+-- name: update_job
+-- A start that was changed begins the recurrence anew; otherwise the planned start stays.
+UPDATE job SET
+    (name, description, mode, company, run_as, recurrence, base, missed, tolerance_seconds, history, batch_group, priority,
+     active_period, concurrency, max_retries, dependency_type, overdue_seconds, long_seconds, category, is_critical,
+     is_system, is_private, config_digest)
+  = (new.name, new.description, new.mode, new.company, new.run_as, new.recurrence, new.base, new.missed,
+     new.tolerance_seconds, new.history, new.batch_group, new.priority, new.active_period, new.concurrency,
+     new.max_retries, new.dependency_type, new.overdue_seconds, new.long_seconds, new.category, new.is_critical,
+     new.is_system, new.is_private, new.config_digest),
+    original_start = coalesce(new.original_start, job.original_start),
+    next_start = CASE WHEN $3 THEN coalesce(new.original_start, $4) ELSE job.next_start END,
+    occurrences = CASE WHEN $3 THEN 0 ELSE job.occurrences END,
+    next_cause = CASE WHEN $3 THEN 'schedule' ELSE job.next_cause END,
+    retired = false, changed_at = $4
+FROM jsonb_populate_record(NULL::job, $2::text::jsonb) AS new
+WHERE job.id = $1
+
+-- name: delete_tasks_but
+DELETE FROM task WHERE job_id = $1 AND NOT name = ANY($2::text[])
+
+-- name: put_tasks
+INSERT INTO task (job_id, position, name, description, handler, parameters, parameters_version, company, batch_group,
+    location, is_private, condition_type, ignore_failure, max_retries, retry_seconds, timeout_seconds, wait_for_children,
+    is_withheld)
+SELECT $1, position, name, description, handler, parameters, parameters_version, company, batch_group,
+    location, is_private, condition_type, ignore_failure, max_retries, retry_seconds, timeout_seconds, wait_for_children,
+    is_withheld
+FROM jsonb_populate_recordset(NULL::task, $2::text::jsonb)
+ON CONFLICT (job_id, name) DO UPDATE SET
+    (position, description, handler, parameters, parameters_version, company, batch_group, location, is_private,
+     condition_type, ignore_failure, max_retries, retry_seconds, timeout_seconds, wait_for_children, is_withheld)
+  = (excluded.position, excluded.description, excluded.handler, excluded.parameters, excluded.parameters_version,
+     excluded.company, excluded.batch_group, excluded.location, excluded.is_private, excluded.condition_type,
+     excluded.ignore_failure, excluded.max_retries, excluded.retry_seconds, excluded.timeout_seconds,
+     excluded.wait_for_children, excluded.is_withheld)
+
+-- name: delete_conditions
+DELETE FROM task_condition USING task WHERE task.id = task_condition.task_id AND task.job_id = $1
+
+-- name: put_conditions
+INSERT INTO task_condition (task_id, parent_id, wanted)
+SELECT child.id, parent.id, c.wanted
+FROM unnest($2::text[], $3::text[], $4::text[]) AS c (child, parent, wanted)
+JOIN task child ON child.job_id = $1 AND child.name = c.child
+JOIN task parent ON parent.job_id = $1 AND parent.name = c.parent
+
+-- name: delete_dependencies_but
+DELETE FROM job_dependency d USING job parent
+WHERE d.job_id = $1 AND parent.id = d.parent_id AND NOT parent.name = ANY($2::text[])
+
+-- name: put_dependencies
+-- What was reached already counts only while the wish is the same.
+INSERT INTO job_dependency (job_id, parent_id, wanted)
+SELECT $1, parent.id, d.wanted
+FROM unnest($2::text[], $3::text[]) AS d (parent, wanted)
+JOIN job self ON self.id = $1
+JOIN job parent ON parent.partition_key = self.partition_key AND parent.name = d.parent
+ON CONFLICT (job_id, parent_id) DO UPDATE SET wanted = excluded.wanted, satisfied_by = NULL
+WHERE job_dependency.wanted <> excluded.wanted
+
+-- name: unknown_jobs
+SELECT d.name FROM unnest($2::text[]) AS d (name)
+WHERE NOT EXISTS (SELECT 1 FROM job j WHERE j.partition_key = $1 AND j.name = d.name)
+
+-- name: dependencies_of_partition
+SELECT child.name AS child, parent.name AS parent
+FROM job_dependency d JOIN job child ON child.id = d.job_id JOIN job parent ON parent.id = d.parent_id
+WHERE child.partition_key = $1
+
+-- name: unknown_groups
+SELECT g.name FROM unnest($1::text[]) AS g (name)
+WHERE NOT EXISTS (SELECT 1 FROM batch_group b WHERE b.name = g.name)
+
+-- name: unknown_period
+SELECT NOT EXISTS (SELECT 1 FROM active_period WHERE name = $1)
+
+-- name: delete_alert_rules
+DELETE FROM alert_rule WHERE job_id = $1 AND source = $2
+
+-- name: put_alert_rules
+INSERT INTO alert_rule (job_id, user_name, events, channels, source)
+SELECT $1, r.user_name, r.events, r.channels, $3 FROM jsonb_populate_recordset(NULL::alert_rule, $2::text::jsonb) AS r
+ON CONFLICT (job_id, user_name) DO UPDATE SET
+    events = excluded.events, channels = excluded.channels, source = excluded.source
+
+-- name: find_jobs
+-- One by its number or name, or many by what they are; nulls do not narrow. Private jobs are their owner's alone.
+SELECT j.* FROM job j
+WHERE ($1::bigint IS NULL OR j.id = $1)
+  AND ($2::text IS NULL OR j.partition_key = $2)
+  AND ($3::text IS NULL OR j.name = $3)
+  AND ($4::text[] IS NULL OR j.status = ANY($4))
+  AND ($5::text IS NULL OR j.created_by = $5)
+  AND ($6::text IS NULL OR NOT j.is_private OR j.created_by = $6)
+ORDER BY j.partition_key, j.name
+
+-- name: tasks_of_jobs
+SELECT t.* FROM task t WHERE t.job_id = ANY($1::bigint[]) ORDER BY t.job_id, t.position
+
+-- name: conditions_of_jobs
+SELECT child.job_id, child.name AS child, parent.name AS parent, c.wanted
+FROM task_condition c JOIN task child ON child.id = c.task_id JOIN task parent ON parent.id = c.parent_id
+WHERE child.job_id = ANY($1::bigint[])
+ORDER BY child.job_id, child.position, parent.position, c.wanted
+
+-- name: dependencies_of_jobs
+SELECT d.job_id, parent.name AS parent, d.wanted FROM job_dependency d JOIN job parent ON parent.id = d.parent_id
+WHERE d.job_id = ANY($1::bigint[])
+ORDER BY d.job_id, parent.name
+
+-- name: alerts_of_jobs
+SELECT job_id, user_name, events, channels FROM alert_rule WHERE job_id = ANY($1::bigint[]) ORDER BY job_id, user_name
+
+-- name: lock_job
+SELECT id, partition_key, name, status, mode, hold_after, run_id, is_system, source, created_by, config_digest
+FROM job WHERE id = $1 FOR UPDATE
+
+-- name: set_job_status
+-- By an operator, outside of an occurrence.
+UPDATE job SET status = $2, hold_after = false, next_start = CASE WHEN $4::timestamptz IS NULL THEN next_start ELSE $4 END,
+               changed_at = $3
+WHERE id = $1
+
+-- name: set_hold_after
+UPDATE job SET hold_after = $2, changed_at = $3 WHERE id = $1
+
+-- name: set_task_withheld
+UPDATE task SET is_withheld = $3 WHERE job_id = $1 AND name = $2 RETURNING id
+
+-- name: delete_job
+DELETE FROM job WHERE id = $1
+
+-- name: config_jobs
+SELECT id, partition_key, name, config_digest, retired, status FROM job WHERE source = 'config' FOR UPDATE
+
+-- name: retire_jobs
+-- Their section is gone. Who is under way ends first; the others go at once.
+WITH gone AS (
+    DELETE FROM job WHERE id = ANY($1::bigint[]) AND status NOT IN ('executing', 'cancelling') RETURNING id
+)
+UPDATE job SET retired = true, hold_after = true, changed_at = $2
+WHERE id = ANY($1::bigint[]) AND status IN ('executing', 'cancelling')
+
+-- name: adopt_job
+-- A job of this name that a person made becomes the configuration's.
+UPDATE job SET source = 'config' WHERE id = $1

@@ -1,0 +1,92 @@
+-- name: put_group
+INSERT INTO batch_group (name, description, priority, concurrency, source, changed_at) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (name) DO UPDATE SET description = excluded.description, priority = excluded.priority,
+    concurrency = excluded.concurrency, source = excluded.source, changed_at = excluded.changed_at
+
+-- name: group_in_use
+SELECT 'job ' || name AS used_by FROM job WHERE batch_group = $1
+UNION ALL SELECT 'task ' || t.name || ' of job ' || j.name FROM task t JOIN job j ON j.id = t.job_id WHERE t.batch_group = $1
+UNION ALL SELECT 'server ' || server FROM server_group WHERE group_name = $1
+LIMIT 1
+
+-- name: delete_group
+DELETE FROM batch_group WHERE name = $1 AND source <> 'system' RETURNING name
+
+-- name: list_groups
+SELECT g.name, g.description, g.priority, g.concurrency, g.source,
+       (SELECT coalesce(array_agg(s.server ORDER BY s.server), '{}') FROM server_group s WHERE s.group_name = g.name) AS servers
+FROM batch_group g ORDER BY g.name
+
+-- name: register_server
+-- A server that is new has the default group, until somebody gives it a named one.
+WITH named AS (
+    INSERT INTO server (name, incarnation, changed_at) VALUES ($1, $2, $3)
+    ON CONFLICT (name) DO UPDATE SET incarnation = excluded.incarnation, draining = false
+    RETURNING name
+)
+INSERT INTO server_group (server, group_name, implicit) SELECT name, '', true FROM named
+WHERE NOT EXISTS (SELECT 1 FROM server_group WHERE server = $1)
+
+-- name: leave_server
+-- Whoever took the name over meanwhile keeps it.
+UPDATE server SET incarnation = NULL WHERE name = $1 AND incarnation = $2
+
+-- name: server_owner
+SELECT s.incarnation, i.host, i.pid, i.node FROM server s JOIN incarnation i ON i.id = s.incarnation
+WHERE s.name = $1 AND i.stopped_at IS NULL
+
+-- name: put_server
+INSERT INTO server (name, is_batch, threads, reserved_percent, source, changed_at) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (name) DO UPDATE SET is_batch = excluded.is_batch, threads = excluded.threads,
+    reserved_percent = excluded.reserved_percent, source = excluded.source, changed_at = excluded.changed_at
+
+-- name: set_draining
+UPDATE server SET draining = $2, changed_at = $3 WHERE name = $1 RETURNING name
+
+-- name: delete_hours
+DELETE FROM server_hours WHERE server = $1
+
+-- name: put_hours
+INSERT INTO server_hours (server, position, threads, start_time, end_time, zone)
+SELECT $1, * FROM unnest($2::int[], $3::int[], $4::time[], $5::time[], $6::text[])
+
+-- name: delete_server_groups
+DELETE FROM server_group WHERE server = $1
+
+-- name: assign_group
+-- The first named group takes the place of the default one that nobody asked for.
+WITH replaced AS (
+    DELETE FROM server_group WHERE server = $1 AND implicit
+)
+INSERT INTO server_group (server, group_name) VALUES ($1, $2)
+ON CONFLICT (server, group_name) DO UPDATE SET implicit = false
+
+-- name: unassign_group
+DELETE FROM server_group WHERE server = $1 AND group_name = $2 RETURNING group_name
+
+-- name: list_servers
+SELECT s.name, s.incarnation, s.is_batch, s.draining, s.threads, s.reserved_percent, s.source,
+       (SELECT coalesce(array_agg(g.group_name ORDER BY g.group_name), '{}') FROM server_group g WHERE g.server = s.name) AS groups
+FROM server s WHERE ($1::text IS NULL OR s.name = $1) ORDER BY s.name
+
+-- name: list_hours
+SELECT server, threads, start_time, end_time, zone FROM server_hours WHERE ($1::text IS NULL OR server = $1)
+ORDER BY server, position
+
+-- name: put_period
+INSERT INTO active_period (name, start_time, end_time, weekdays, zone, source) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT (name) DO UPDATE SET start_time = excluded.start_time, end_time = excluded.end_time,
+    weekdays = excluded.weekdays, zone = excluded.zone, source = excluded.source
+
+-- name: period_in_use
+SELECT name FROM job WHERE active_period = $1 LIMIT 1
+
+-- name: delete_period
+DELETE FROM active_period WHERE name = $1 RETURNING name
+
+-- name: list_periods
+SELECT name, start_time, end_time, weekdays, zone, source FROM active_period ORDER BY name
+
+-- name: config_named
+SELECT 'group' AS kind, name FROM batch_group WHERE source = 'config'
+UNION ALL SELECT 'period', name FROM active_period WHERE source = 'config'
