@@ -1,47 +1,22 @@
 """How the gateway is: which nodes run, what each port says, what waits, who works on it."""
 
-import os
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 
+from gateway.admin.nodes import Alive, Node, as_node
 from gateway.config.models import InboundPort, Port, Settings
 from gateway.store.open import Store
 from gateway.store.reports import (
     LaneCount,
     LeaseRow,
-    NodeRow,
     Overview,
     PortStatusRow,
     QueueCount,
     RunRow,
     read_overview,
 )
-
-
-class Alive(StrEnum):
-    """What is known of the process of a node."""
-
-    RUNNING = "running"  # its process exists on this machine
-    STOPPED = "stopped"  # it ended in good order
-    ENDED = "ended"  # its process is gone without a word: a crash
-    ELSEWHERE = "elsewhere"  # it started on another machine and did not say that it stopped
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Node:
-    """One gateway process, as last started on its data folder."""
-
-    node: str
-    alive: Alive
-    host: str
-    pid: int
-    version: str
-    started_at: datetime
-    stopped_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +62,7 @@ class GatewayStatus:
 async def status(store: Store, settings: Settings) -> GatewayStatus:
     """Return the state of the gateway and of every configured port."""
     overview = await read_overview(store)
-    nodes = [_node(row) for row in overview.nodes]
+    nodes = [as_node(row) for row in overview.nodes]
     return GatewayStatus(
         running=any(node.alive is Alive.RUNNING for node in nodes),
         store=settings.store_shown,
@@ -135,24 +110,3 @@ def _port(
         failed=number("error", "malformed"),
         left_in_place=said.left_in_place if said else (),
     )
-
-
-def _node(row: NodeRow) -> Node:
-    return Node(
-        node=row.node, alive=_alive(row), host=row.host, pid=row.pid, version=row.version, started_at=row.started_at,
-        stopped_at=row.stopped_at,
-    )  # fmt: skip
-
-
-def _alive(row: NodeRow) -> Alive:
-    if row.stopped_at is not None:
-        return Alive.STOPPED
-    if row.host != socket.gethostname():
-        return Alive.ELSEWHERE
-    try:
-        os.kill(row.pid, 0)
-    except ProcessLookupError:
-        return Alive.ENDED
-    except PermissionError:
-        return Alive.RUNNING  # it exists and belongs to somebody else
-    return Alive.RUNNING

@@ -55,13 +55,16 @@ async def _ports(config: ConfigOption) -> list[PortReport]:
 def _print_status(found: GatewayStatus) -> None:
     now = datetime.now(UTC)
     out = console()
-    out.print(Text.assemble("gateway: ", ("running", "green") if found.running else ("not running here", "yellow")))
+    out.print(Text.assemble("gateway: ", ("running", "green") if found.running else ("not running", "yellow")))
     out.print(Text(f"store:   {found.store}"))
     if found.nodes:
         rows: list[tuple[object, ...]] = [
-            (node.alive, node.host, node.pid, node.version, node.started_at, node.stopped_at) for node in found.nodes
+            (node.alive, node.host, node.pid, node.version, node.started_at, node.beat_at, node.stopped_at)
+            for node in found.nodes
         ]
-        out.print(table(("process", "host", "pid", "version", "started", "stopped"), rows, title="Processes"))
+        out.print(
+            table(("process", "host", "pid", "version", "started", "last beat", "stopped"), rows, title="Processes")
+        )
     columns = ("port", "state", "reason", "waiting", "running", "held", "failed")
     rows = [(p.port, p.state, p.reason, p.waiting, p.running, p.held, p.failed) for p in found.ports]
     out.print(table(columns, rows, title="Ports"))
@@ -74,8 +77,8 @@ def _print_status(found: GatewayStatus) -> None:
         rows = [(lane.port, lane.lanes, lane.leased, lane.next_due) for lane in found.lanes]
         out.print(table(("port", "lanes", "in work", "next due"), rows, title="Lanes"))
     if found.leases:
-        rows = [(x.fence, x.stage, x.port, x.host, x.pid, x.messages, x.until, x.expired) for x in found.leases]
-        names = ("lease", "stage", "port", "host", "pid", "messages", "until", "expired")
+        rows = [(x.fence, x.stage, x.port, x.host, x.pid, x.messages, x.taken_at, x.beats) for x in found.leases]
+        names = ("lease", "stage", "port", "host", "pid", "messages", "taken", "beats")
         out.print(table(names, rows, title="Leases"))
     if found.runs:
         rows = [

@@ -20,11 +20,12 @@ from gateway.domain.errors import AdapterUnavailable
 from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
 from gateway.runtime.housekeeping import keep_house
+from gateway.runtime.life import keep_leases
 from gateway.runtime.logs import configure_logs, secrets_of
 from gateway.runtime.plugins import build_registry
 from gateway.runtime.ports import documents_of, make_folders, open_port
 from gateway.runtime.reload import follow_configuration
-from gateway.runtime.wakeup import Followers, follow_due_times, keep_leases
+from gateway.runtime.wakeup import Followers, follow_due_times
 from gateway.scheduler.busy import Bounds, EventJob, Occurrence
 from gateway.scheduler.housekeeping import Housekeeping
 from gateway.stages.inbound import InboundStage
@@ -104,7 +105,7 @@ class Gateway:
 
             beside = [
                 group.create_task(follow_due_times(self._store, self._wake, self._look), name="due times"),
-                group.create_task(keep_leases(self._store, self._incarnation, self._wake), name="leases"),
+                group.create_task(self._keep_leases(), name="leases"),
                 group.create_task(self._listen(), name="hints"),
                 group.create_task(self._keep_house(), name="housekeeping"),
                 group.create_task(self._warm_readers(), name="warming"),
@@ -114,7 +115,7 @@ class Gateway:
                 ),
             ]
             job = group.create_task(self.job.run(), name="job:gateway")
-            self._hinted(None)
+            self._wake_all()
             log.info("gateway.started", ports=list(self._ports.all()), incarnation=self._incarnation, pid=os.getpid())
             if ready is not None:
                 ready.set()
@@ -132,8 +133,19 @@ class Gateway:
     def _wake(self, stage: Stage) -> None:
         self.job.wake(_PLACES[stage])
 
+    def _wake_all(self) -> None:
+        for stage in Stage:
+            self._wake(stage)
+
     async def _listen(self) -> None:
-        await Listener(self._store.url, self._store.queries, self._hinted).run(self._stopping)
+        await Listener(self._store.url, self._store.queries, lambda _: self._wake_all()).run(self._stopping)
+
+    async def _keep_leases(self) -> None:
+        def look_again() -> None:
+            for name in self._ports.inbound:
+                self._receive.forget(name)
+
+        await keep_leases(self._store, self._incarnation, taken_back=self._wake_all, node_lost=look_again)
 
     async def _keep_house(self) -> None:
         handler = Housekeeping(
@@ -153,10 +165,6 @@ class Gateway:
                 except WorkerDied as error:
                     log.warning("reader.not_ready", error=error.message)
             await wait_or_stop(self._stopping, _WARM_SECONDS)
-
-    def _hinted(self, _: str | None) -> None:
-        for stage in Stage:
-            self._wake(stage)
 
     async def _open(self, name: PortName, settings: Settings, followers: Followers) -> None:
         await asyncio.to_thread(make_folders, name, settings, self._config.parent)

@@ -13,7 +13,7 @@ from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
 from gateway.stages.port import OpenInbound
-from gateway.store.leases import EXTEND_SECONDS, extend_leases, reap_expired, wake_due
+from gateway.store.leases import wake_due
 from gateway.store.open import Store
 
 log = structlog.get_logger()
@@ -62,8 +62,6 @@ async def follow_due_times(store: Store, wake: Callable[[Stage], None], look: as
         except StoreUnavailable:
             log.debug("store.unavailable", part="due times")
         else:
-            if seconds is not None and seconds <= 0:
-                woken = set(Stage)  # the head of a lane is due
             for stage in woken:
                 wake(stage)
             if seconds is not None:
@@ -72,20 +70,6 @@ async def follow_due_times(store: Store, wake: Callable[[Stage], None], look: as
             async with asyncio.timeout(pause):
                 await look.wait()
         look.clear()
-
-
-async def keep_leases(store: Store, incarnation: int, wake: Callable[[Stage], None]) -> None:
-    """Extend our leases while we live; take back those of processes that do not."""
-    while True:
-        await asyncio.sleep(EXTEND_SECONDS)
-        try:
-            await extend_leases(store, incarnation)
-            if reaped := await reap_expired(store):
-                log.warning("lease.expired", leases=reaped)
-                for stage in Stage:
-                    wake(stage)
-        except StoreUnavailable:
-            log.debug("store.unavailable", part="leases")
 
 
 class Followers:

@@ -1,30 +1,65 @@
-"""Leases: the right to work on a chunk of the queue, for a while, under a fencing number."""
+"""Leases: the right to work on a chunk of the queue, for as long as its owner beats, under a fencing number.
+
+A beat counts up what a process works on, and the process itself. Everybody observes everybody
+(`gateway.domain.liveness`); what stands still for a term is taken back. No clock is compared with another one.
+"""
 
 import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from os import getpid
 
 from asyncpg import Connection
 
 from gateway.domain.errors import LeaseLost
 from gateway.domain.ids import Fence, PortName
+from gateway.domain.retry import LONGEST_SECONDS
 from gateway.domain.states import Stage
 from gateway.store.open import Store
 
 LEASE_SECONDS = 30.0
-"""How long a claim lasts without being extended. Source: rulings, "Nodes, time, recovery"."""
+"""How long a claim lasts without a beat. Source: rulings, "Nodes, time, recovery"."""
 EXTEND_SECONDS = 10.0
+"""Between two beats of a process, and between two looks at the beats of others."""
 CLAIM_BYTES = 2_000_000
 """Documents that one claim holds in memory, beyond its first: working on them takes up to thirty times as much."""
 
 
-async def start_incarnation(store: Store, node: str, version: str) -> int:
-    """Record the start of this process and take back what earlier starts of the same node left claimed."""
+Reap = Callable[[Store, Connection, Sequence[Fence]], Awaitable[None]]
+"""Makes ready again what lies under leases that ended, in the transaction that removes them; others' fences are none
+of its business."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beats:
+    """All that is counted now: of the other processes that should live, and of every lease."""
+
+    processes: Mapping[int, int]
+    leases: Mapping[Fence, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LostNode:
+    """A process that stood still for a term."""
+
+    incarnation: int
+    node: str
+    host: str
+    pid: int
+
+
+async def start_incarnation(store: Store, node: str, version: str, reapers: Sequence[Reap] = ()) -> int:
+    """Record the start of this process and take back what earlier starts of the same node left claimed.
+
+    Shape: *reapers* make ready again what is not of the queue, here and in `lose_nodes` and `take_back`.
+    """
     async with store.transaction() as connection:
         incarnation = int(
             await connection.fetchval(store.queries.start_incarnation, node, socket.gethostname(), getpid(), version)
         )
-        dead = [row["fence"] for row in await connection.fetch(store.queries.leases_of_the_dead, node, incarnation)]
-        await _reap(store, connection, dead)
+        dead = await connection.fetch(store.queries.leases_of_the_dead, node, incarnation)
+        await _reap(store, connection, [row["fence"] for row in dead], reapers)
+        await connection.execute(store.queries.bury_the_dead, node, incarnation)
     return incarnation
 
 
@@ -36,40 +71,69 @@ async def stop_incarnation(store: Store, incarnation: int) -> None:
 
 async def take_lease(store: Store, connection: Connection, incarnation: int, stage: str, port: PortName) -> Fence:
     """Draw a fencing number for a claim that the same transaction is about to make."""
-    return Fence(await connection.fetchval(store.queries.take_lease, incarnation, stage, port, LEASE_SECONDS))
+    return Fence(await connection.fetchval(store.queries.take_lease, incarnation, stage, port))
 
 
 async def drop_lease(store: Store, connection: Connection, fence: Fence) -> None:
     """Guard a completion: end the lease inside the completing transaction.
 
-    Raises: LeaseLost when it ran out and was taken back; the transaction must be rolled back.
+    Raises: LeaseLost when it was taken back; the transaction must be rolled back.
     """
     if await connection.fetchval(store.queries.drop_lease, fence) is None:
         raise LeaseLost(f"the lease {fence} ended before its work was recorded", fence=fence)
 
 
 async def hold_lease(store: Store, connection: Connection, fence: Fence) -> None:
-    """Guard a step in the middle: the lease is still ours and lasts for another full term.
+    """Guard a step in the middle: the lease is still ours; the step counts as a beat.
 
     Raises: LeaseLost.
     """
-    if await connection.fetchval(store.queries.hold_lease, fence, LEASE_SECONDS) is None:
+    if await connection.fetchval(store.queries.hold_lease, fence) is None:
         raise LeaseLost(f"the lease {fence} ended in the middle of its work", fence=fence)
 
 
-async def extend_leases(store: Store, incarnation: int) -> set[Fence]:
-    """Extend what this process works on (`store.held`); returns the fences that are still its own."""
+async def beat(store: Store, incarnation: int) -> bool:
+    """Count up this process and what it works on (`store.held`).
+
+    Returns whether it had been taken for dead: its claims are lost then, and late results are refused.
+    """
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.extend_leases, incarnation, LEASE_SECONDS, sorted(store.held))
-    return {Fence(row["fence"]) for row in rows}
+        return bool(await connection.fetchval(store.queries.beat, incarnation, sorted(store.held)))
 
 
-async def reap_expired(store: Store) -> int:
-    """Take back what lies under expired leases: Ready again, in its own place. Returns the number of leases."""
+async def read_beats(store: Store, incarnation: int) -> Beats:
+    """Return what an observer compares with what it saw before."""
     async with store.transaction() as connection:
-        expired = [row["fence"] for row in await connection.fetch(store.queries.expired_leases)]
-        await _reap(store, connection, expired)
-    return len(expired)
+        processes = await connection.fetch(store.queries.beats_of_others, incarnation)
+        leases = await connection.fetch(store.queries.beats_of_leases)
+    return Beats(
+        processes={row["id"]: row["beats"] for row in processes},
+        leases={Fence(row["fence"]): row["beats"] for row in leases},
+    )
+
+
+async def lose_nodes(store: Store, still: Mapping[int, int], reapers: Sequence[Reap] = ()) -> Sequence[LostNode]:
+    """Give up processes whose beats still have the observed value, with all that they had claimed."""
+    if not still:
+        return []
+    async with store.transaction() as connection:
+        lost = await connection.fetch(store.queries.lose_nodes, list(still), list(still.values()))
+        leases = await connection.fetch(store.queries.leases_of, [row["incarnation"] for row in lost])
+        await _reap(store, connection, [row["fence"] for row in leases], reapers)
+    return [LostNode(**row) for row in lost]
+
+
+async def take_back(store: Store, still: Mapping[Fence, int], reapers: Sequence[Reap] = ()) -> int:
+    """Take back what lies under leases whose beats still have the observed value: Ready again, in its own place.
+
+    Returns the number of leases.
+    """
+    if not still:
+        return 0
+    async with store.transaction() as connection:
+        ended = await connection.fetch(store.queries.still_leases, list(still), list(still.values()))
+        await _reap(store, connection, [row["fence"] for row in ended], reapers)
+    return len(ended)
 
 
 async def give_back(store: Store, fence: Fence) -> None:
@@ -83,12 +147,13 @@ async def give_back(store: Store, fence: Fence) -> None:
 
 
 async def wake_due(store: Store) -> tuple[set[Stage], float | None]:
-    """Make waiting messages and send requests ready whose time has come.
+    """Make waiting lanes, messages and send requests ready whose time has come.
 
+    Rule: a time further ahead than anything ever waits is the trace of a clock that was set back, and has come.
     Returns the stages that got work and the seconds until the next one is due (None: nothing waits).
     """
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.wake_due)
+        rows = await connection.fetch(store.queries.wake_due, LONGEST_SECONDS)
         seconds = await connection.fetchval(store.queries.next_due)
     return {Stage(row["stage"]) for row in rows}, seconds
 
@@ -111,7 +176,9 @@ async def _reset(store: Store, connection: Connection, fences: list[Fence]) -> N
     await free_lanes(store, connection, fences)
 
 
-async def _reap(store: Store, connection: Connection, fences: list[Fence]) -> None:
+async def _reap(store: Store, connection: Connection, fences: list[Fence], reapers: Sequence[Reap]) -> None:
     if fences:
         await connection.execute(store.queries.drop_leases, fences)
         await _reset(store, connection, fences)
+        for reap in reapers:
+            await reap(store, connection, fences)

@@ -11,7 +11,7 @@ from gateway.store.open import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRow:
-    """The latest start of a node."""
+    """The latest start of a node; `silent_seconds` since its last beat by the clock of the database."""
 
     id: int
     node: str
@@ -20,6 +20,11 @@ class NodeRow:
     version: str
     started_at: datetime
     stopped_at: datetime | None
+    lost_at: datetime | None
+    beats: int
+    beat_at: datetime
+    silent_seconds: float
+    leases: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +71,7 @@ class LeaseRow:
     pid: int | None
     messages: int
     taken_at: datetime
-    until: datetime
-    expired: bool
+    beats: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +160,12 @@ async def read_overview(store: Store, *, leases: int = 100, runs: int = 10) -> O
                 for row in await connection.fetch(sql.list_runs, runs)
             ],
         )
+
+
+async def list_nodes(store: Store) -> Sequence[NodeRow]:
+    """Return the latest start of each node."""
+    async with store.transaction() as connection:
+        return [NodeRow(**row) for row in await connection.fetch(store.queries.list_incarnations)]
 
 
 async def list_deliveries(store: Store, *, port: str | None, limit: int) -> Sequence[DeliveryRow]:

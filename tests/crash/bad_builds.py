@@ -20,10 +20,9 @@ from adapters.file.fsops import FileOps, Folder, Operation
 from adapters.file.ready import Look, ReadyLadder
 from gateway.domain.delivery import Settled, Settlement
 from gateway.domain.errors import StoreUnavailable
-from gateway.runtime import wakeup
+from gateway.runtime import life, wakeup
 from gateway.stages import inbound, receive, send
 from gateway.stages.receive import ReceiveStage
-from gateway.store import leases
 
 OPERATIONS = "operations.jsonl"
 
@@ -213,8 +212,8 @@ def _unanswered(operation: Callable[..., Awaitable[Any]]) -> Callable[..., Await
 
 def short_leases(_: Path) -> None:
     """World: leases of a second, so that a test need not wait for one to run out."""
-    leases.LEASE_SECONDS = 1.0  # type: ignore[misc]
-    wakeup.EXTEND_SECONDS = 0.3  # type: ignore[misc]
+    life.LEASE_SECONDS = 1.0  # type: ignore[misc]
+    life.EXTEND_SECONDS = 0.3  # type: ignore[misc]
 
 
 def recorded(folder: Path) -> Observer:

@@ -6,7 +6,13 @@ ALTER TABLE incarnation
     ADD COLUMN beat_at  timestamptz NOT NULL DEFAULT clock_timestamp(),   -- for people; nothing is decided by it
     ADD COLUMN lost_at  timestamptz;                                      -- somebody saw it stand still
 
-ALTER TABLE lease ADD COLUMN beats bigint NOT NULL DEFAULT 0;
+CREATE INDEX incarnation_living ON incarnation (id) WHERE stopped_at IS NULL AND lost_at IS NULL;
+UPDATE incarnation SET lost_at = clock_timestamp() WHERE stopped_at IS NULL;   -- nobody runs while a schema changes
+
+ALTER TABLE lease ADD COLUMN beats bigint NOT NULL DEFAULT 0, DROP COLUMN until;
+
+-- Lanes that wait, for whoever looks for those whose time has come.
+CREATE INDEX lane_due ON lane (not_before) WHERE not_before IS NOT NULL;
 
 -- A promise is worth something only in the very folder where the file was staged.
 ALTER TABLE queue ADD COLUMN staged_in uuid;

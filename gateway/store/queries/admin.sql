@@ -2,7 +2,9 @@
 
 -- name: list_incarnations
 -- The latest start of each node.
-SELECT DISTINCT ON (node) id, node, host, pid, version, started_at, stopped_at
+SELECT DISTINCT ON (node) id, node, host, pid, version, started_at, stopped_at, lost_at, beats, beat_at,
+       extract(epoch FROM clock_timestamp() - beat_at)::float8 AS silent_seconds,
+       (SELECT count(*) FROM lease l WHERE l.owner = incarnation.id) AS leases
 FROM incarnation ORDER BY node, id DESC
 
 -- name: list_port_status
@@ -21,7 +23,7 @@ GROUP BY port, direction, status, reason ORDER BY port, direction, status, reaso
 SELECT port, count(*) AS lanes, count(fence) AS leased, min(not_before) AS next_due FROM lane GROUP BY port ORDER BY port
 
 -- name: list_leases
-SELECT l.fence, l.stage, l.port, i.host, i.pid, l.taken_at, l.until, l.until < clock_timestamp() AS expired,
+SELECT l.fence, l.stage, l.port, i.host, i.pid, l.taken_at, l.beats,
        (SELECT count(*) FROM queue q WHERE q.fence = l.fence)
        + (SELECT count(*) FROM send_request r WHERE r.fence = l.fence) AS messages
 FROM lease l LEFT JOIN incarnation i ON i.id = l.owner ORDER BY l.fence LIMIT $1

@@ -5,9 +5,7 @@ INSERT INTO incarnation (node, host, pid, version) VALUES ($1, $2, $3, $4) RETUR
 UPDATE incarnation SET stopped_at = clock_timestamp() WHERE id = $1
 
 -- name: take_lease
-INSERT INTO lease (fence, owner, stage, port, until)
-VALUES (nextval('fence'), $1, $2, $3, clock_timestamp() + make_interval(secs => $4))
-RETURNING fence
+INSERT INTO lease (fence, owner, stage, port) VALUES (nextval('fence'), $1, $2, $3) RETURNING fence
 
 -- name: drop_lease
 -- The guard of every completion: no row means that the work is somebody else's by now.
@@ -15,16 +13,48 @@ DELETE FROM lease WHERE fence = $1 RETURNING fence
 
 -- name: hold_lease
 -- The same guard where the work goes on after this transaction.
-UPDATE lease SET until = clock_timestamp() + make_interval(secs => $2) WHERE fence = $1 RETURNING fence
+UPDATE lease SET beats = beats + 1 WHERE fence = $1 RETURNING fence
 
--- name: extend_leases
--- Only what is really being worked on: a claim whose commit took effect while its reply got lost must run out.
-UPDATE lease SET until = clock_timestamp() + make_interval(secs => $2)
-WHERE owner = $1 AND fence = ANY($3::bigint[]) RETURNING fence
+-- name: beat
+-- Only what is really being worked on: a claim whose commit took effect while its reply got lost must stand still.
+-- A lease that is just being completed needs no beat; waiting for it would hold up all the others.
+WITH working AS (
+    SELECT fence FROM lease WHERE owner = $1 AND fence = ANY($2::bigint[]) FOR UPDATE SKIP LOCKED
+), held AS (
+    UPDATE lease SET beats = beats + 1 FROM working WHERE lease.fence = working.fence
+), before AS (
+    SELECT id, lost_at FROM incarnation WHERE id = $1 FOR UPDATE
+)
+UPDATE incarnation SET beats = beats + 1, beat_at = clock_timestamp(), lost_at = NULL
+FROM before WHERE incarnation.id = before.id
+RETURNING before.lost_at IS NOT NULL
 
--- name: expired_leases
--- Locked, so that a completion that is just committing wins.
-SELECT fence FROM lease WHERE until < clock_timestamp() FOR UPDATE SKIP LOCKED
+-- name: beats_of_others
+SELECT id, beats FROM incarnation WHERE stopped_at IS NULL AND lost_at IS NULL AND id <> $1
+
+-- name: beats_of_leases
+SELECT fence, beats FROM lease
+
+-- name: still_leases
+-- Locked, so that a completion that is just committing wins; and only while nobody has counted on.
+SELECT lease.fence FROM lease
+JOIN unnest($1::bigint[], $2::bigint[]) AS seen (fence, beats) ON lease.fence = seen.fence AND lease.beats = seen.beats
+FOR UPDATE OF lease SKIP LOCKED
+
+-- name: lose_nodes
+-- One of several observers gets the row.
+UPDATE incarnation SET lost_at = clock_timestamp()
+FROM unnest($1::bigint[], $2::bigint[]) AS seen (id, beats)
+WHERE incarnation.id = seen.id AND incarnation.beats = seen.beats AND stopped_at IS NULL AND lost_at IS NULL
+RETURNING incarnation.id AS incarnation, node, host, pid
+
+-- name: leases_of
+SELECT fence FROM lease WHERE owner = ANY($1::bigint[]) FOR UPDATE SKIP LOCKED
+
+-- name: bury_the_dead
+-- Nobody needs to observe the earlier starts of this node any more.
+UPDATE incarnation SET lost_at = clock_timestamp()
+WHERE node = $1 AND id < $2 AND stopped_at IS NULL AND lost_at IS NULL
 
 -- name: leases_of_the_dead
 -- Leases of earlier incarnations of this node: whoever holds the data folder's lock knows that they ended.
@@ -46,21 +76,30 @@ WHERE fence = ANY($1::bigint[])
 DELETE FROM lease WHERE fence = ANY($1::bigint[])
 
 -- name: wake_due
--- Waiting messages and send requests whose time has come; messages in a lane wait for their lane.
+-- Waiting messages, lanes and send requests whose time has come; messages in a lane wait for their lane.
+-- $1 is longer than anything ever waits: what is due even later was put off before the clock was set back.
 WITH messages AS (
     UPDATE queue SET reason = 'ready', not_before = NULL
-    WHERE not_before <= clock_timestamp() AND lane IS NULL AND fence IS NULL
+    WHERE (not_before <= clock_timestamp() OR not_before > clock_timestamp() + make_interval(secs => $1))
+      AND lane IS NULL AND fence IS NULL
     RETURNING direction
+), lanes AS (
+    UPDATE lane SET not_before = NULL
+    WHERE (not_before <= clock_timestamp() OR not_before > clock_timestamp() + make_interval(secs => $1))
+      AND fence IS NULL
+    RETURNING port
 ), requests AS (
-    UPDATE send_request SET reason = 'ready', not_before = NULL WHERE not_before <= clock_timestamp()
+    UPDATE send_request SET reason = 'ready', not_before = NULL
+    WHERE not_before <= clock_timestamp() OR not_before > clock_timestamp() + make_interval(secs => $1)
     RETURNING id
 )
 SELECT DISTINCT CASE direction WHEN 'in' THEN 'inbound' ELSE 'send' END AS stage FROM messages
+UNION SELECT 'inbound' FROM lanes
 UNION SELECT 'outbound' FROM requests
 
 -- name: next_due
 SELECT extract(epoch FROM min(due) - clock_timestamp())::float8 FROM (
-    SELECT min(not_before) AS due FROM queue WHERE not_before IS NOT NULL
+    SELECT min(not_before) AS due FROM queue WHERE not_before IS NOT NULL AND lane IS NULL
     UNION ALL SELECT min(not_before) FROM lane WHERE not_before IS NOT NULL AND fence IS NULL
     UNION ALL SELECT min(not_before) FROM send_request WHERE not_before IS NOT NULL
 ) AS waiting

@@ -13,7 +13,7 @@ from gateway.domain.message import Claimed
 from gateway.domain.namespaces import MESSAGE_2011
 from gateway.domain.outbound import NewSending, RequestFailure, SendRequest
 from gateway.domain.states import Direction, Outcome, Stage, Status
-from gateway.store.leases import give_back, ports_with_work, reap_expired, start_incarnation, wake_due
+from gateway.store.leases import give_back, ports_with_work, read_beats, start_incarnation, take_back, wake_due
 from gateway.store.listen import CHANNEL
 from gateway.store.message_reports import find_messages, list_queue, read_message
 from gateway.store.open import Store
@@ -130,20 +130,19 @@ async def test_waiting_request_wakes_when_due(store: Store) -> None:
     await put_send_requests(store, [a_send_request("SO-1"), a_send_request("SO-2")])
     claimed = await claim(store)
     soon, later = claimed.items
-    await record(store, claimed.fence, RequestResult(again=[(soon, 0.0, "away"), (later, 3600.0, "away")]))
+    await record(store, claimed.fence, RequestResult(again=[(soon, 0.0, "away"), (later, 300.0, "away")]))
     assert await claim_requests(store, 1, COPIES, 10) is None
     stages, seconds = await wake_due(store)
     assert stages == {Stage.OUTBOUND}
-    assert seconds is not None and 3000 < seconds <= 3600
+    assert seconds is not None and 240 < seconds <= 300
     (again,) = (await claim(store)).items
     assert (again.key, again.attempts) == (soon.key, 2)
 
 
-async def test_expired_lease_is_taken_back_and_its_late_result_refused(store: Store) -> None:
+async def test_lease_that_stands_still_is_taken_back_and_its_late_result_refused(store: Store) -> None:
     await put_send_requests(store, [a_send_request()])
     claimed = await claim(store)
-    await rows(store, "UPDATE lease SET until = clock_timestamp() - interval '1 second'")
-    assert await reap_expired(store) == 1
+    assert await take_back(store, (await read_beats(store, 0)).leases) == 1
     with pytest.raises(LeaseLost):
         await record(store, claimed.fence, RequestResult(done=[sending(request) for request in claimed.items]))
     assert await rows(store, "SELECT count(*) FROM message") == [(0,)]

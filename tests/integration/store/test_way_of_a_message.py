@@ -18,7 +18,7 @@ from gateway.store.inbound import (
     take_response_keys,
 )
 from gateway.store.ingest import AlreadyIngested, ingestion, known_deliveries, same_content
-from gateway.store.leases import CLAIM_BYTES, give_back, reap_expired, start_incarnation, take_lease, wake_due
+from gateway.store.leases import CLAIM_BYTES, give_back, read_beats, start_incarnation, take_back, take_lease, wake_due
 from gateway.store.open import Store
 from gateway.store.outbound import SendResult, claim_outbound, promise_staged, record_outbound
 from tests.factories import ORDERS, a_claim, a_file, a_message
@@ -134,11 +134,11 @@ async def test_waiting_head_keeps_its_lane_waiting(store: Store) -> None:
     await put(store, [a_message(n, lane="port") for n in (1, 2)])
     claimed = await claim(store)
     head, behind = claimed.items
-    await record(store, claimed, InboundResult(again=[(head, 3600.0, "away")], released=[behind]))
+    await record(store, claimed, InboundResult(again=[(head, 300.0, "away")], released=[behind]))
     assert await rows(store, QUEUE) == [("ready", "backoff"), ("ready", "behind_in_lane")]
     assert await claim_inbound(store, 1, ORDERS, 10) is None
     _, seconds = await wake_due(store)
-    assert seconds is not None and 3000 < seconds <= 3600
+    assert seconds is not None and 240 < seconds <= 300
 
 
 async def test_message_without_lane_wakes_when_due(store: Store) -> None:
@@ -210,11 +210,10 @@ async def test_halted_set_holds_what_is_behind_even_outside_the_claim(store: Sto
     assert await rows(store, "SELECT processed, status FROM message_set") == [(1, "error")]
 
 
-async def test_expired_lease_is_taken_back_and_its_late_result_refused(store: Store) -> None:
+async def test_lease_that_stands_still_is_taken_back_and_its_late_result_refused(store: Store) -> None:
     await put(store, [a_message(lane="port")])
     claimed = await claim(store)
-    await rows(store, "UPDATE lease SET until = clock_timestamp() - interval '1 second'")
-    assert await reap_expired(store) == 1
+    assert await take_back(store, (await read_beats(store, 0)).leases) == 1
     with pytest.raises(LeaseLost):
         await record(store, claimed, InboundResult(done=[(work, []) for work in claimed.items]))
     again = await claim(store)

@@ -167,3 +167,9 @@ def test_released_send_request_waits_for_its_document(cli: Cli, failed_request: 
     cli.run("queue", "release", str(failed_request))
     shown = cli.run("queue", "show", str(failed_request)).stdout
     assert "There is no document yet" in shown
+
+
+def test_nodes_are_shown_with_their_beats(cli: Cli) -> None:
+    (node,) = cli.json("nodes")["nodes"]
+    assert (node["alive"], node["beats"], node["leases"], node["lost_at"]) == ("running", 0, 0, None)
+    assert "running" in cli.run("nodes").output

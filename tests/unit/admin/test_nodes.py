@@ -8,14 +8,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gateway.admin.status import Alive, status
-from gateway.config.models import Settings
-from gateway.store.leases import start_incarnation, stop_incarnation
+from gateway.admin.nodes import Alive, nodes
+from gateway.store.leases import beat, lose_nodes, start_incarnation, stop_incarnation
 from gateway.store.open import Store
 
 
 async def alive(store: Store) -> list[Alive]:
-    return [node.alive for node in (await status(store, Settings())).nodes]
+    return [node.alive for node in await nodes(store)]
 
 
 async def test_gateway_that_never_ran_has_no_process(store: Store) -> None:
@@ -37,17 +36,24 @@ async def test_process_that_is_gone_without_a_word_has_ended(store: Store, monke
     assert await alive(store) == [Alive.ENDED]
 
 
-async def test_process_of_another_machine_is_elsewhere(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_process_of_another_machine_runs_while_it_beats(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     name = socket.gethostname()
-    await start_incarnation(store, "node", "0")
+    incarnation = await start_incarnation(store, "node", "0")
     monkeypatch.setattr(socket, "gethostname", lambda: f"not-{name}")
-    assert await alive(store) == [Alive.ELSEWHERE]
+    assert await alive(store) == [Alive.RUNNING]
+    async with store.transaction() as connection:
+        await connection.execute("UPDATE incarnation SET beat_at = beat_at - interval '40 seconds'")
+    assert await alive(store) == [Alive.SILENT]
+    await lose_nodes(store, {incarnation: 0})
+    assert await alive(store) == [Alive.LOST]
+    await beat(store, incarnation)
+    assert await alive(store) == [Alive.RUNNING]
 
 
 async def test_latest_start_of_each_node_counts(store: Store) -> None:
     before = datetime.now(UTC)
     for node in ("a", "a", "b"):
         await start_incarnation(store, node, "0")
-    nodes = (await status(store, Settings())).nodes
-    assert [node.node for node in nodes] == ["a", "b"]
-    assert all(node.pid == os.getpid() and node.started_at >= before for node in nodes)
+    found = await nodes(store)
+    assert [node.node for node in found] == ["a", "b"]
+    assert all(node.pid == os.getpid() and node.started_at >= before for node in found)

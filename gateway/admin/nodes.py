@@ -1,0 +1,74 @@
+"""Which gateway processes there are on this database, and what is known of their life."""
+
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from gateway.store.leases import LEASE_SECONDS
+from gateway.store.open import Store
+from gateway.store.reports import NodeRow, list_nodes
+
+
+class Alive(StrEnum):
+    """What is known of the process of a node."""
+
+    RUNNING = "running"  # its process exists on this machine, or it beat lately on another one
+    STOPPED = "stopped"  # it ended in good order
+    ENDED = "ended"  # its process on this machine is gone without a word: a crash
+    SILENT = "silent"  # on another machine, without a beat for some time; the others are about to notice
+    LOST = "lost"  # it stood still for a term: the others took back what it had claimed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One gateway process, as last started on its data folder; `leases` are the claims it holds."""
+
+    node: str
+    alive: Alive
+    host: str
+    pid: int
+    version: str
+    started_at: datetime
+    stopped_at: datetime | None
+    lost_at: datetime | None
+    beats: int
+    beat_at: datetime
+    leases: int
+
+
+async def nodes(store: Store) -> Sequence[Node]:
+    """Return the latest start of every node that ever worked on this database."""
+    return [as_node(row) for row in await list_nodes(store)]
+
+
+def as_node(row: NodeRow) -> Node:
+    """Say of a stored start whether its process lives; for people, nothing is decided by it."""
+    return Node(
+        node=row.node, alive=_alive(row), host=row.host, pid=row.pid, version=row.version, started_at=row.started_at,
+        stopped_at=row.stopped_at, lost_at=row.lost_at, beats=row.beats, beat_at=row.beat_at, leases=row.leases,
+    )  # fmt: skip
+
+
+def _alive(row: NodeRow) -> Alive:
+    if row.stopped_at is not None:
+        return Alive.STOPPED
+    if row.host == socket.gethostname() and not _exists(row.pid):
+        return Alive.ENDED
+    if row.lost_at is not None:
+        return Alive.LOST
+    if row.host != socket.gethostname() and row.silent_seconds > LEASE_SECONDS:
+        return Alive.SILENT
+    return Alive.RUNNING
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # it exists and belongs to somebody else
+    return True

@@ -1,0 +1,42 @@
+"""The command that shows the nodes."""
+
+from collections.abc import Sequence
+
+from gateway.admin import nodes as admin
+from gateway.admin.nodes import Node
+from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, open_site, perform
+from gateway.cli.render import print_json, print_rows
+
+
+def nodes(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Show every node of this database: the gateway processes by data folder, whether they live, what they work on."""
+    found = perform(_nodes(config))
+    if as_json:
+        print_json({"nodes": found})
+        return
+    columns = (
+        "node",
+        "process",
+        "host",
+        "pid",
+        "version",
+        "started",
+        "last beat",
+        "beats",
+        "leases",
+        "stopped",
+        "lost",
+    )
+    rows = [
+        (one.node, one.alive, one.host, one.pid, one.version, one.started_at, one.beat_at, one.beats, one.leases,
+         one.stopped_at, one.lost_at)
+        for one in found
+    ]  # fmt: skip
+    print_rows(
+        columns, rows, nothing="No gateway has run on this database.", narrow=("process", "host", "pid", "last beat")
+    )
+
+
+async def _nodes(config: ConfigOption) -> Sequence[Node]:
+    async with open_site(config) as site:
+        return await admin.nodes(site.store)

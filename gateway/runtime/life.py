@@ -1,0 +1,50 @@
+"""The life of this process among others: it beats, sees who does not, and takes over what they left."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from gateway.domain.errors import StoreUnavailable
+from gateway.domain.ids import Fence
+from gateway.domain.liveness import Observer
+from gateway.store.leases import EXTEND_SECONDS, LEASE_SECONDS, Reap, beat, lose_nodes, read_beats, take_back
+from gateway.store.open import Store
+
+log = structlog.get_logger()
+
+
+async def keep_leases(
+    store: Store, incarnation: int, *, taken_back: Callable[[], None], node_lost: Callable[[], None],
+    reapers: Sequence[Reap] = (),
+) -> None:  # fmt: skip
+    """Beat for what we work on while we live; take back what stands still, our own claims that nobody knows of too.
+
+    *taken_back* is called when there is work again, *node_lost* when another process died or froze: its files may lie
+    in folders that we share.
+    """
+    processes: Observer[int] = Observer(LEASE_SECONDS)
+    leases: Observer[Fence] = Observer(LEASE_SECONDS)
+    while True:
+        await asyncio.sleep(EXTEND_SECONDS)
+        try:
+            if await beat(store, incarnation):
+                log.warning("node.returned", incarnation=incarnation)
+            beats = await read_beats(store, incarnation)
+            now = time.monotonic()
+            lost = await lose_nodes(store, processes.look(beats.processes, now), reapers)
+            expired = await take_back(store, leases.look(beats.leases, now), reapers)
+        except StoreUnavailable:
+            log.debug("store.unavailable", part="leases")
+            processes.start_anew()
+            leases.start_anew()
+            continue
+        for one in lost:
+            log.warning("node.lost", node=one.node, host=one.host, pid=one.pid, incarnation=one.incarnation)
+        if expired:
+            log.warning("lease.expired", leases=expired)
+        if lost:
+            node_lost()
+        if lost or expired:
+            taken_back()

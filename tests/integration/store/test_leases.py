@@ -1,0 +1,173 @@
+"""Leases live by beats: who counts keeps its work, whoever stands still loses it, and no clock has a say."""
+
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import pytest
+from asyncpg import Connection
+
+from gateway.domain.ids import Fence
+from gateway.domain.retry import LONGEST_SECONDS
+from gateway.domain.states import Stage
+from gateway.store.inbound import InboundResult, claim_inbound, record_inbound
+from gateway.store.leases import (
+    LostNode,
+    beat,
+    drop_lease,
+    lose_nodes,
+    ports_with_work,
+    read_beats,
+    start_incarnation,
+    stop_incarnation,
+    take_back,
+    take_lease,
+    wake_due,
+)
+from gateway.store.open import Store, open_store
+from tests.clock import DatabaseClock
+from tests.factories import ORDERS
+from tests.integration.store.test_way_of_a_message import a_message, claim, put, rows
+
+
+async def a_lease(store: Store, owner: int = 1) -> Fence:
+    async with store.transaction() as connection:
+        return await take_lease(store, connection, owner, "inbound", ORDERS)
+
+
+async def a_lost_node(store: Store) -> int:
+    incarnation = await start_incarnation(store, "lost", "1")
+    await lose_nodes(store, {incarnation: 0})
+    return incarnation
+
+
+async def test_beat_counts_the_process_and_what_it_works_on_only(store: Store) -> None:
+    own, other = await start_incarnation(store, "a", "1"), await start_incarnation(store, "b", "1")
+    held, doubtful, others = await a_lease(store, own), await a_lease(store, own), await a_lease(store, other)
+    store.held.add(held)
+    assert not await beat(store, own)
+    beats = await read_beats(store, other)
+    assert beats.leases == {held: 1, doubtful: 0, others: 0}
+    assert beats.processes == {own: 1}
+
+
+async def test_lease_that_counted_on_since_it_was_seen_stays(store: Store) -> None:
+    fence = await a_lease(store)
+    seen = (await read_beats(store, 0)).leases
+    store.held.add(fence)
+    await start_incarnation(store, "a", "1")
+    await beat(store, 1)
+    assert await take_back(store, seen) == 0
+    assert await take_back(store, (await read_beats(store, 0)).leases) == 1
+
+
+async def test_lease_that_is_just_being_completed_is_neither_waited_for_nor_taken(store: Store) -> None:
+    incarnation = await start_incarnation(store, "a", "1")
+    completing, other = await a_lease(store, incarnation), await a_lease(store, incarnation)
+    store.held |= {completing, other}
+    async with store.transaction() as connection:
+        await drop_lease(store, connection, completing)
+        await beat(store, incarnation)
+        assert await take_back(store, {completing: 0, other: 1}) == 1
+
+
+async def test_lost_node_is_told_once_and_its_work_is_ready_again(store: Store) -> None:
+    await put(store, [a_message()])
+    lost = await start_incarnation(store, "lost", "1")
+    assert await claim_inbound(store, lost, ORDERS, 10) is not None
+    (one,) = await lose_nodes(store, {lost: 0})
+    assert isinstance(one, LostNode) and (one.incarnation, one.node) == (lost, "lost")
+    assert await lose_nodes(store, {lost: 0}) == []
+    assert await claim_inbound(store, 99, ORDERS, 10) is not None
+    assert lost not in (await read_beats(store, 0)).processes
+
+
+async def test_process_that_counted_on_since_it_was_seen_is_not_lost(store: Store) -> None:
+    incarnation = await start_incarnation(store, "a", "1")
+    await beat(store, incarnation)
+    assert await lose_nodes(store, {incarnation: 0}) == []
+
+
+async def test_process_that_was_taken_for_dead_is_told_at_its_next_beat(store: Store) -> None:
+    incarnation = await a_lost_node(store)
+    assert await beat(store, incarnation)
+    assert not await beat(store, incarnation)
+    assert (await read_beats(store, 0)).processes == {incarnation: 2}
+
+
+async def test_nobody_observes_processes_that_ended_or_began_anew(store: Store) -> None:
+    first, stopped = await start_incarnation(store, "a", "1"), await start_incarnation(store, "b", "1")
+    await stop_incarnation(store, stopped)
+    second = await start_incarnation(store, "a", "2")
+    assert first != second
+    assert (await read_beats(store, 0)).processes == {second: 0}
+
+
+async def test_what_else_lies_under_a_lease_is_reaped_with_it(store: Store) -> None:
+    reaped: list[list[Fence]] = []
+
+    async def reap(_: Store, connection: Connection, fences: Sequence[Fence]) -> None:
+        assert await connection.fetchval("SELECT count(*) FROM lease WHERE fence = ANY($1)", fences) == 0
+        reaped.append(list(fences))
+
+    first = await start_incarnation(store, "a", "1")
+    fences = [await a_lease(store, first), await a_lease(store, first), await a_lease(store, first)]
+    await take_back(store, {fences[0]: 0}, [reap])
+    await lose_nodes(store, {first: 0}, [reap])
+    await a_lease(store, first)
+    await start_incarnation(store, "a", "2", [reap])
+    assert reaped == [[fences[0]], fences[1:], [Fence(fences[2] + 1)]]
+
+
+@pytest.fixture
+async def clock(database_url: str) -> DatabaseClock:
+    clock = DatabaseClock(database_url)
+    await clock.take_over()
+    return clock
+
+
+@pytest.fixture
+async def moved(clock: DatabaseClock, database_url: str, tmp_path: Path) -> AsyncIterator[Store]:
+    """A store on the database with the clock that can be moved."""
+    async with open_store(database_url, tmp_path / "data") as store:
+        yield store
+
+
+async def waiting_messages(store: Store, seconds: float) -> None:
+    """Let two messages wait for their next try: one without a lane, one at the head of its lane with one behind."""
+    await put(store, [a_message(1), a_message(2, lane="port"), a_message(3, lane="port")])
+    claimed = await claim(store)
+    free, head, behind = sorted(claimed.items, key=lambda work: (work.lane is not None, work.key))
+    result = InboundResult(again=[(free, seconds, "away"), (head, seconds, "away")], released=[behind])
+    async with store.transaction() as connection:
+        await record_inbound(store, connection, claimed.fence, result)
+
+
+@pytest.mark.parametrize("jump", [-7200.0, 7200.0, 31_536_000.0], ids=["back", "ahead", "a-year-ahead"])
+async def test_waiting_time_survives_a_clock_that_jumps(moved: Store, clock: DatabaseClock, jump: float) -> None:
+    await waiting_messages(moved, 60.0)
+    assert await wake_due(moved) == (set(), pytest.approx(60.0, abs=30.0))
+    await clock.jump(jump)
+    stages, _ = await wake_due(moved)
+    assert stages == {Stage.INBOUND}
+    assert await ports_with_work(moved, Stage.INBOUND, [ORDERS]) == [ORDERS]
+    assert len((await claim(moved)).items) == 3
+    assert await wake_due(moved) == (set(), None)
+
+
+async def test_longest_waiting_time_is_waited(moved: Store) -> None:
+    await waiting_messages(moved, LONGEST_SECONDS)
+    stages, seconds = await wake_due(moved)
+    assert stages == set() and seconds is not None and seconds > LONGEST_SECONDS - 60
+    assert await claim_inbound(moved, 1, ORDERS, 10) is None
+
+
+@pytest.mark.parametrize("jump", [-7200.0, 7200.0])
+async def test_lease_survives_a_clock_that_jumps(moved: Store, clock: DatabaseClock, jump: float) -> None:
+    incarnation = await start_incarnation(moved, "a", "1")
+    fence = await a_lease(moved, incarnation)
+    moved.held.add(fence)
+    seen = await read_beats(moved, 0)
+    await clock.jump(jump)
+    await beat(moved, incarnation)
+    assert await take_back(moved, seen.leases) == 0 and await lose_nodes(moved, seen.processes) == []
+    assert await rows(moved, "SELECT beats FROM lease") == [(1,)]
