@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from gateway.config.models import Settings
 from gateway.domain.ids import PortName
 
-RESTART = ("store", "data", "schemas", "workers", "jobs")
+RESTART = ("store", "data", "schemas", "workers", "server")
 """Options that are fixed while the gateway runs."""
 EVERY_PORT = ("users", "default_company", "default_partition")
 """Options that every port reads when it starts."""
-AT_ONCE = ("queue", "logging", "retention", "shutdown")
+AT_ONCE = (
+    "queue", "logging", "retention", "shutdown", "jobs", "groups", "servers", "active_periods", "accounts",
+)  # fmt: skip
 """Options that are read when they are needed; no port has to stop for them."""
 
 

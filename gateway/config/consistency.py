@@ -3,10 +3,11 @@
 Each rule is a function from settings to findings, so that all of them are told at once.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
+from gateway.config.consistency_jobs import check_jobs
 from gateway.config.models import (
     DocumentService,
     InboundPort,
@@ -27,11 +28,13 @@ from gateway.config.suggest import did_you_mean
 from gateway.domain.namespaces import ENTITY_KEY_LIST
 
 
-def check(settings: Settings, *, unsure: frozenset[str] = frozenset()) -> Iterator[Finding]:
+def check(
+    settings: Settings, *, unsure: frozenset[str] = frozenset(), gone: Set[Path] = frozenset()
+) -> Iterator[Finding]:
     """Yield everything that does not fit together.
 
-    `unsure` are the names of services that stand in the file but are wrong in themselves: nothing is said
-    about them.
+    `unsure` are the names of services that stand in the file but are wrong in themselves, `gone` the paths of
+    everything that is: nothing is said about them.
     """
     yield from _names_differ_by_more_than_case(("ports",), settings.ports)
     yield from _names_differ_by_more_than_case(("services",), settings.services)
@@ -43,6 +46,7 @@ def check(settings: Settings, *, unsure: frozenset[str] = frozenset()) -> Iterat
     yield from _outbound_ports_only_read(settings)
     yield from _sequences_agree(settings, unsure)
     yield from _folders_do_not_overlap(settings)
+    yield from check_jobs(settings, gone=gone)
 
 
 def _names_differ_by_more_than_case(at: Path, names: Iterable[str]) -> Iterator[Finding]:

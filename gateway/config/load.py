@@ -91,7 +91,7 @@ def _build(document: Document, base: FilePath) -> tuple[Settings | None, list[Fi
             return None, findings
         taken_away |= broken
         value = _without(value, broken)
-    misfits = consistency.check(settings, unsure=_unsure(settings, taken_away))
+    misfits = consistency.check(settings, unsure=_unsure(settings, taken_away), gone=taken_away)
     usable = (finding for finding in misfits if not starts_with_any(finding.path, document.unusable))
     return settings, [*(findings or ()), *usable]
 

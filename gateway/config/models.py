@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from gateway.config.models_base import ByteSize, Count, Flag, Location, Name, Seconds, Section, Text, Word
+from gateway.config.models_batch import Account, ActivePeriod, Group, Server
+from gateway.config.models_jobs import Job, Jobs, Task
 from gateway.config.models_ports import (
     After,
     Conversations,
@@ -41,6 +43,8 @@ from gateway.config.models_services import (
 from gateway.domain.ids import PortName
 
 __all__ = [
+    "Account",
+    "ActivePeriod",
     "After",
     "ByteSize",
     "Conversations",
@@ -48,8 +52,9 @@ __all__ = [
     "DocumentService",
     "Encoding",
     "Flag",
-    "GatewayJob",
+    "Group",
     "InboundPort",
+    "Job",
     "Jobs",
     "Level",
     "Limits",
@@ -77,9 +82,11 @@ __all__ = [
     "Security",
     "Send",
     "SendFolders",
+    "Server",
     "Service",
     "Settings",
     "Shutdown",
+    "Task",
     "Text",
     "Workers",
 ]
@@ -130,24 +137,6 @@ class Workers(Section):
         le=10_000,
         description="Messages a stage takes and records at once, fewer when they are large.",
     )
-
-
-class GatewayJob(Section):
-    """The job that moves messages: an occurrence starts when work appears and ends when it is done."""
-
-    mode: Literal["event"] = Field(default="event", description="What starts an occurrence: event.")
-    max_messages: Count = Field(
-        default=100_000, ge=1, description="Messages after which an occurrence is closed and the next starts."
-    )
-    max_seconds: Seconds = Field(
-        default=300.0, gt=0, description="Seconds after which an occurrence is closed and the next starts."
-    )
-
-
-class Jobs(Section):
-    """Batch jobs."""
-
-    gateway: GatewayJob = Field(default_factory=GatewayJob, description="The job that moves messages.")
 
 
 class Logging(Section):
@@ -249,7 +238,18 @@ class Settings(Section):
     ports: Mapping[Name, Port] = Field(default_factory=dict, description="Ports by name.")
     queue: Queue = Field(default_factory=Queue, description="When intake pauses.")
     workers: Workers = Field(default_factory=Workers, description="How many hands work.")
-    jobs: Jobs = Field(default_factory=Jobs, description="Batch jobs.")
+    server: Text | None = Field(
+        default=None, description="Name of this gateway process among the servers. Default: the name of its host."
+    )
+    jobs: Jobs = Field(default_factory=dict, description="Batch jobs by name.")
+    groups: Mapping[Name, Group] = Field(default_factory=dict, description="Batch groups by name.")
+    servers: Mapping[Text, Server] = Field(default_factory=dict, description="Servers that run tasks, by name.")
+    active_periods: Mapping[Name, ActivePeriod] = Field(
+        default_factory=dict, description="Named times in which jobs may start."
+    )
+    accounts: Mapping[Text, Account] = Field(
+        default_factory=dict, description="Who may own and run jobs. Default: everybody."
+    )
     logging: Logging = Field(default_factory=Logging, description="What the program writes about itself.")
     retention: Retention = Field(default_factory=Retention, description="How long finished things are kept.")
     shutdown: Shutdown = Field(default_factory=Shutdown, description="How the gateway ends.")

@@ -53,7 +53,8 @@ class Section(BaseModel):
         return {key: item for key, item in value.items() if item is not None or key not in empty}
 
 
-def _reread(value: object) -> object:
+def reread(value: object) -> object:
+    """Read a text that came wholly from outside as the number or switch it may be."""
     return read_scalar(value) if isinstance(value, Substituted) else value
 
 
@@ -66,7 +67,7 @@ def _as_text(value: object) -> object:
 
 def _as_bytes(value: object) -> object:
     """Turn `10 MB` (powers of 10) or `10 MiB` (powers of 1024) into a number of bytes."""
-    value = _reread(value)
+    value = reread(value)
     if not isinstance(value, str):
         return value
     match = _SIZE.fullmatch(value)
@@ -113,9 +114,9 @@ Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "
 Word = Annotated[str, AfterValidator(_word), WithJsonSchema({"type": "string", "pattern": f"^{_WORD}$"})]
 """Name of a service or an operation: also a part of an action."""
 Text = Annotated[str, BeforeValidator(_as_text), AfterValidator(_one_line)]
-Flag = Annotated[bool, Strict(), BeforeValidator(_reread)]
-Count = Annotated[int, Strict(), BeforeValidator(_reread)]
-Seconds = Annotated[float, Strict(), BeforeValidator(_reread)]
+Flag = Annotated[bool, Strict(), BeforeValidator(reread)]
+Count = Annotated[int, Strict(), BeforeValidator(reread)]
+Seconds = Annotated[float, Strict(), BeforeValidator(reread)]
 ByteSize = Annotated[
     int,
     Strict(),

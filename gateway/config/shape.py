@@ -87,5 +87,7 @@ def _sections(annotation: Any) -> Iterator[tuple[type[BaseModel], str]]:
     elif origin in {Union, UnionType}:
         for argument in arguments:
             yield from _sections(argument)
+    elif origin is tuple:
+        yield from _sections(arguments[0])
     elif isinstance(origin, type) and issubclass(origin, Mapping):
         yield from ((section, f".<name>{names}") for section, names in _sections(arguments[1]))

@@ -15,6 +15,7 @@ import structlog
 from gateway.config.changes import compare
 from gateway.config.load import load
 from gateway.config.models import Settings
+from gateway.config.models_jobs import GATEWAY_JOB
 from gateway.contracts.task import TaskHandler
 from gateway.domain.errors import AdapterUnavailable
 from gateway.domain.ids import PortName
@@ -45,7 +46,6 @@ from gateway.xml.pool import WorkerDied, XmlPool
 log = structlog.get_logger()
 
 DISTRIBUTION = "aif-gateway"
-GATEWAY_JOB = "gateway"
 _SWITCH_SECONDS = 0.0005
 """A computing thread gives way this soon: the event loop must not wait five milliseconds for each of its turns."""
 _WARM_SECONDS = 60.0
@@ -88,7 +88,8 @@ class Gateway:
             Stage.SEND: send,
         }
         tasks = [(stage.value, handlers[stage]) for stage in Stage]
-        bounds = Bounds(messages=settings.jobs.gateway.max_messages, seconds=settings.jobs.gateway.max_seconds)
+        job = settings.jobs[GATEWAY_JOB]
+        bounds = Bounds(messages=job.max_messages, seconds=job.max_seconds)
         self.job = EventJob(name=GATEWAY_JOB, tasks=tasks, bounds=bounds, record=self._record, stopping=stopping)
 
     async def run(self, ready: asyncio.Event | None) -> None:

@@ -34,6 +34,8 @@ def _sections(annotation: Any) -> Iterator[tuple[str, type[BaseModel]]]:
     elif origin in {Union, UnionType}:
         for argument in arguments:
             yield from _sections(argument)
+    elif origin is tuple:
+        yield from _sections(arguments[0])
     elif isinstance(origin, type) and issubclass(origin, Mapping):
         for _, section in _sections(arguments[1]):
             yield ".<name>", section

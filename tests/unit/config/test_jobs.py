@@ -1,0 +1,211 @@
+"""Jobs as they are written: short forms, defaults, and what is refused with which words."""
+
+from datetime import date, datetime, time
+
+import pytest
+
+from gateway.config.models import Settings
+from gateway.domain.job import JobMode, Wanted
+from tests.unit.config.conftest import Build, Told
+
+TASKS = "tasks: {a: {run: sql}}"
+
+
+def job(options: str) -> str:
+    return f"jobs:\n  nightly:\n    {TASKS}\n    {options}\n"
+
+
+def recurrence(options: str) -> str:
+    return job(f"recurrence: {{{options}}}")
+
+
+@pytest.mark.parametrize("text", ["data: x", "jobs:", "jobs: {}", "jobs: {gateway: }", "jobs: {gateway: {}}"])
+def test_the_job_that_moves_messages_is_always_there(text: str, build: Build) -> None:
+    assert build(text).jobs["gateway"].mode is JobMode.EVENT
+
+
+def test_the_job_that_moves_messages_keeps_what_is_written(build: Build) -> None:
+    gateway = build("jobs: {gateway: {max_seconds: 5.0, active: false}}").jobs["gateway"]
+    assert (gateway.mode, gateway.max_seconds, gateway.active) == (JobMode.EVENT, 5.0, False)
+    assert build("jobs: {gateway: {mode: timed}}").jobs["gateway"].mode is JobMode.TIMED
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [
+        ("a", {"a": Wanted.ENDED}),
+        ("[a, b]", {"a": Wanted.ENDED, "b": Wanted.ENDED}),
+        ("{a: error, b: ended_or_error}", {"a": Wanted.ERROR, "b": Wanted.ENDED_OR_ERROR}),
+    ],
+)
+def test_conditions_have_a_short_form(after: str, expected: dict[str, Wanted], build: Build) -> None:
+    text = f"jobs: {{j: {{tasks: {{a: {{run: sql}}, b: {{run: sql}}, c: {{run: sql, after: {after}}}}}}}}}"
+    assert build(text).jobs["j"].tasks["c"].after == expected
+
+
+def test_times_are_read_as_written(build: Build) -> None:
+    settings = build(
+        "jobs: {j: {start: 2026-01-31 02:00, recurrence: {every: day, end_by: 2026-12-31}, tasks: {a: {run: sql}}}}\n"
+        "servers: {s: {hours: [{threads: 2, from: '18:00', to: '24:00'}]}}"
+    )
+    nightly = settings.jobs["j"]
+    assert nightly.start == datetime(2026, 1, 31, 2, 0)
+    assert nightly.recurrence is not None
+    assert nightly.recurrence.end_by == date(2026, 12, 31)
+    assert (settings.servers["s"].hours[0].start, settings.servers["s"].hours[0].end) == (time(18), time(0))
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("15 minutes", (15, "minute")),
+        ("1 minute", (1, "minute")),
+        ("day", (1, "day")),
+        ("2 weeks", (2, "week")),
+        ("6 months", (6, "month")),
+        ("1 year", (1, "year")),
+    ],
+)
+def test_intervals_are_words(written: str, expected: tuple[int, str], build: Build) -> None:
+    found = build(recurrence(f"every: {written}")).jobs["nightly"].recurrence
+    assert found is not None
+    assert found.interval == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "path", "expected"),
+    [
+        ("every: 2 wekks", "every", "'2 wekks' is no interval such as 15 minutes or 2 weeks; did you mean 'week'?"),
+        ("every: 0 days", "every", "'0 days' is no interval such as 15 minutes or 2 weeks; write a number and a unit"),
+        ("every: week, on: [thuesday]", "on", "'thuesday' is no day; did you mean 'tuesday'?"),
+        ("every: month, day: 32", "day", "must be a day of the month from 1 to 31, or last"),
+        ("every: year, month: jan", "month", "must be the name of a month, or its number from 1 to 12"),
+        ("every: day, end_by: soon", "end_by", "must be a date such as 2026-12-31"),
+        ("end_after: 3", "", "needs one of every, cron and rrule, has none of them"),
+        ("every: day, cron: '0 2 * * *'", "", "needs one of every, cron and rrule, has every and cron"),
+        ("every: day, on: monday", "", "on goes with weeks, months and years, not with every: day"),
+        ("every: week, day: 3", "", "day goes with months and years, not with every: week"),
+        ("every: month, month: may", "", "month goes with years, not with every: month"),
+        ("every: month, day: 3, on: last friday", "", "has both day and on; a month is met by one of them"),
+        (
+            "every: week, on: last friday",
+            "",
+            "'last friday' goes with months and years; weeks want weekdays such as friday",
+        ),
+        (
+            "every: month, on: [monday, friday]",
+            "",
+            "with months and years on is a single day such as last friday; more of them want rrule",
+        ),
+        ("cron: '0 2 * * *', day: 3", "", "on, day and month go with every; cron says it all by itself"),
+    ],
+)
+def test_recurrences_that_make_no_sense_are_refused(written: str, path: str, expected: str, told: Told) -> None:
+    ((line, where, text),) = told(recurrence(written))
+    assert (line, where) == (4, f"jobs.nightly.recurrence.{path}".rstrip("."))
+    assert text.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("written", "path", "expected"),
+    [
+        (
+            "zone: Europe/Copenhagn",
+            "zone",
+            "there is no time zone 'Europe/Copenhagn'; did you mean 'Europe/Copenhagen'?",
+        ),
+        (
+            "start: soon",
+            "start",
+            "must be a date, or a date and a time such as 2026-01-31 02:00, in the zone of the job",
+        ),
+        ("alerts: {ann: {on: eror}}", "alerts.ann.on[0]", "must be 'ended', 'error', 'canceled', 'overdue' or"),
+        ("group: hevy", "group", "there is no group 'hevy'; did you mean 'heavy'?"),
+        ("active_period: night", "active_period", "there is no active period 'night'; there are no active periods"),
+        ("after: nightly", "after.nightly", "the job waits for itself"),
+        ("after: {weekli: error}", "after.weekli", "there is no job 'weekli'; did you mean 'weekly'?"),
+        ("max_messages: 5", "max_messages", "goes with mode: event; a timed occurrence ends when all is done"),
+        ("base: finish", "base", "goes with recurrence, and there is none: the job runs once"),
+        ("owner: an", "owner", "there is no account 'an'; did you mean 'ann'?"),
+        ("run_as: ben", "run_as", "the account ben has no access to the company DAT of this job"),
+        ("alerts: {ben: {on: error}}", "alerts.ben", "the account ben has no access to the company DAT of this job"),
+    ],
+)
+def test_names_and_options_of_a_job_must_fit(written: str, path: str, expected: str, told: Told) -> None:
+    rest = "  weekly: {tasks: {x: {run: sql}}}\ngroups: {heavy: {}}\naccounts: {ann: {}, ben: {companies: [USMF]}}\n"
+    ((line, where, text),) = told(job(written) + rest)
+    assert (line, where) == (4, f"jobs.nightly.{path}")
+    assert text.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "path", "expected"),
+    [
+        ("{a: {run: sql, after: b}}", "a.after.b", "there is no task 'b'; known are a"),
+        ("{a: {run: sql, after: a}}", "a.after.a", "the task waits for itself"),
+        ("{a: {run: sql, group: none}}", "a.group", "there is no group 'none'; known are default"),
+        ("{a: {run: sql, retries: -1}}", "a.retries", "must be at least 0, found -1"),
+        ("{a: {with: {x: 1}}}", "a.run", "is missing. What it runs:"),
+    ],
+)
+def test_names_and_options_of_a_task_must_fit(tasks: str, path: str, expected: str, told: Told) -> None:
+    ((_, where, text),) = told(f"jobs: {{nightly: {{tasks: {tasks}}}}}")
+    assert where == f"jobs.nightly.tasks.{path}"
+    assert text.startswith(expected)
+
+
+def test_a_timed_job_needs_tasks(told: Told, build: Build) -> None:
+    ((_, where, text),) = told("jobs: {nightly: {}}")
+    assert where == "jobs.nightly"
+    assert text.startswith("has no tasks")
+    assert build("jobs: {gateway: {mode: timed, recurrence: {every: minute}}}")
+
+
+@pytest.mark.parametrize(
+    ("written", "path", "expected"),
+    [
+        ("recurrence: {every: day}", "recurrence", "goes with mode: timed"),
+        (
+            "tasks: {r: {run: receve}}",
+            "tasks.r.run",
+            "'receve' cannot be in a job of mode: event, which runs only receive",
+        ),
+        ("tasks: {r: {run: receive}, s: {run: receive}}", "tasks.s.run", "is run by the task r already"),
+        ("tasks: {r: {run: receive, retries: 3}}", "tasks.r.retries", "goes with mode: timed"),
+    ],
+)
+def test_work_that_appears_starts_only_what_moves_messages(written: str, path: str, expected: str, told: Told) -> None:
+    ((_, where, text),) = told(f"jobs: {{gateway: {{{written}}}}}")
+    assert where == f"jobs.gateway.{path}"
+    assert text.startswith(expected)
+
+
+def test_services_may_be_split_over_jobs(build: Build) -> None:
+    settings = build(
+        "jobs:\n"
+        "  gateway: {active: false}\n"
+        "  in: {mode: event, tasks: {receive: {run: receive}, inbound: {run: inbound, group: default}}}\n"
+        "  out:\n"
+        "    recurrence: {every: 5 minutes}\n"
+        "    tasks: {outbound: {run: outbound}, send: {run: send, after: outbound}}\n"
+    )
+    assert list(settings.jobs) == ["gateway", "in", "out"]
+
+
+def test_what_is_wrong_in_itself_is_not_missed_by_others(told: Told) -> None:
+    text = (
+        "groups: {heavy: 5}\n"
+        "jobs:\n"
+        "  bad: 7\n"
+        "  nightly: {after: bad, group: heavy, tasks: {a: 5, b: {run: sql, after: a}}}\n"
+    )
+    assert [where for _, where, _ in told(text)] == ["groups.heavy", "jobs.bad", "jobs.nightly.tasks.a"]
+
+
+def test_a_misplaced_option_of_a_job_is_told_where_it_belongs(told: Told) -> None:
+    ((_, _, text),) = told(job("timeout_seconds: 5"))
+    assert text == "unknown key; it belongs in jobs.<name>.tasks.<name>"
+
+
+def test_default_settings_have_the_job_that_moves_messages() -> None:
+    assert list(Settings().jobs) == ["gateway"]
