@@ -45,6 +45,12 @@ async def delete_runs(store: Store, days: int, limit: int) -> int:
         return int(await connection.fetchval(store.queries.delete_runs, days, limit))
 
 
+async def delete_alerts(store: Store, days: int, limit: int) -> int:
+    """Delete alerts from more than *days* days ago, read or not, but for those still to be sent."""
+    async with store.transaction() as connection:
+        return int(await connection.fetchval(store.queries.delete_alerts, days, limit))
+
+
 async def unfinished_claims(store: Store, port: PortName, days: int) -> set[ClaimId]:
     """Return the files of a port from more than *days* days ago that still have a message in the queue."""
     async with store.transaction() as connection:

@@ -1,0 +1,158 @@
+"""What people want to hear of: events of jobs and ports, who is told, and in which words.
+
+Source: batch reference, section 11; rulings, "Scheduler".
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from gateway.domain.ids import JobId, PortName, RunId
+from gateway.domain.job import HistoryMode
+
+
+class AlertEvent(StrEnum):
+    """What a user may ask to be told of."""
+
+    SUCCESS = "success"  # an occurrence ended well
+    ERROR = "error"  # an occurrence failed; a folder of a port cannot be used
+    END = "end"  # an occurrence ended, well or not; never happens by itself
+    CANCELED = "canceled"  # an occurrence was cancelled
+    OVERRUN = "overrun"  # an occurrence ended after the next one should have begun
+    OVERDUE = "overdue"  # nothing ran, or nothing came in, although it was time
+    LONG_RUNNING = "long_running"  # an occurrence takes longer than it should
+
+
+class Channel(StrEnum):
+    """How a user is told."""
+
+    POPUP = "popup"  # an entry in the inbox, to be marked as read
+    EMAIL = "email"
+    WEBHOOK = "webhook"  # a signed POST to the address of the site
+    COMMAND = "command"  # a command of the site, with the alert as JSON on its standard input
+
+
+OUTCOMES = frozenset({AlertEvent.SUCCESS, AlertEvent.ERROR, AlertEvent.CANCELED})
+"""How an occurrence can come out."""
+PORT_EVENTS = frozenset({AlertEvent.OVERDUE, AlertEvent.ERROR})
+"""What a port can tell of itself."""
+
+_ALSO = {AlertEvent.SUCCESS: AlertEvent.END, AlertEvent.ERROR: AlertEvent.END}
+_JOB_SAYS = {
+    AlertEvent.SUCCESS: "ended well",
+    AlertEvent.ERROR: "failed",
+    AlertEvent.END: "ended",
+    AlertEvent.CANCELED: "was cancelled",
+    AlertEvent.OVERRUN: "ran into its next start",
+    AlertEvent.OVERDUE: "did not start in time",
+    AlertEvent.LONG_RUNNING: "takes long",
+}
+_PORT_SAYS = {AlertEvent.OVERDUE: "received nothing", AlertEvent.ERROR: "is degraded"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happening:
+    """One thing that happened to a job (with `job_id`) or to a port (with `port`).
+
+    Shape: `name` is that of the job or port; `since` is the moment that tells two happenings of one kind apart
+    where there is no run: the planned start, the last file, the begin of the trouble. `text` says why, in one or
+    two sentences. Times are aware UTC. `history` is the mode of the job.
+    """
+
+    event: AlertEvent
+    name: str
+    at: datetime
+    job_id: JobId | None = None
+    port: PortName | None = None
+    run_id: RunId | None = None
+    since: datetime | None = None
+    planned_at: datetime | None = None
+    started_at: datetime | None = None
+    text: str = ""
+    by: str | None = None
+    partition: str = ""
+    company: str = ""
+    category: str | None = None
+    is_critical: bool = False
+    history: HistoryMode = HistoryMode.ALWAYS
+
+    @property
+    def key(self) -> str:
+        """Name it once and for all: the same happening, told again, has the same name."""
+        if self.run_id is not None:
+            return f"run:{self.run_id}:{self.event}"
+        about = f"port:{self.port}" if self.port is not None else f"job:{self.job_id}"
+        return f"{about}:{self.event}:{(self.since or self.at).isoformat()}"
+
+    @property
+    def asked_as(self) -> tuple[AlertEvent, ...]:
+        """Return the events of a rule that this answers."""
+        also = _ALSO.get(self.event) if self.port is None else None
+        return (self.event,) if also is None else (self.event, also)
+
+    @property
+    def subject(self) -> str:
+        """Say what happened in one line."""
+        critical = "Critical: " if self.is_critical else ""
+        if self.port is not None:
+            return f"{critical}Port {self.name} {_PORT_SAYS.get(self.event, self.event)}"
+        by = f" by {self.by}" if self.by is not None and self.event is AlertEvent.CANCELED else ""
+        return f"{critical}Job {self.name} {_JOB_SAYS[self.event]}{by}"
+
+    @property
+    def body(self) -> str:
+        """Say it with everything a person needs to go and look, a line each."""
+        lines = [f"{self.subject}.", ""]
+        if self.text:
+            lines += [self.text, ""]
+        for what, moment in (("Planned", self.planned_at), ("Started", self.started_at), ("Happened", self.at)):
+            if moment is not None:
+                lines.append(f"{what}: {moment:%Y-%m-%d %H:%M:%S} UTC")
+        if self.partition:
+            lines.append(f"Partition {self.partition}, company {self.company}")
+        if self.category:
+            lines.append(f"Category: {self.category}")
+        lines += ["", self._look]
+        return "\n".join(lines)
+
+    @property
+    def _look(self) -> str:
+        if self.port is not None:
+            return f"See: gateway ports {self.name}"
+        return f"See: gateway jobs show {self.name}" if self.run_id is None else f"See: gateway runs show {self.run_id}"
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """Return the same for machines, as JSON can hold it."""
+        moments = {"planned_at": self.planned_at, "started_at": self.started_at, "at": self.at}
+        return {
+            "event": self.event.value,
+            "job": self.name if self.port is None else None,
+            "port": self.port,
+            "run_id": self.run_id,
+            "text": self.text,
+            "by": self.by,
+            "partition": self.partition,
+            "company": self.company,
+            "category": self.category,
+            "critical": self.is_critical,
+            **{name: None if moment is None else moment.isoformat() for name, moment in moments.items()},
+        }
+
+    def is_told(self, *, ax_alerts: bool) -> bool:
+        """Tell whether anybody may hear of it.
+
+        Rule: always; with *ax_alerts* the outcome of an occurrence is told only where its history is kept: never
+        with `never`, and with `errors` only when it failed or was cancelled. That nothing ran is told regardless.
+        Source: batch reference, sections 11.1 and 26 (G20, G33).
+        """
+        if not ax_alerts or self.event not in OUTCOMES:
+            return True
+        match self.history:
+            case HistoryMode.ALWAYS:
+                return True
+            case HistoryMode.ERRORS:
+                return self.event is not AlertEvent.SUCCESS
+            case HistoryMode.NEVER:
+                return False

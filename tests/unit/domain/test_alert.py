@@ -1,0 +1,79 @@
+"""What an alert says, whom it answers, and when the option of AX silences it."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from gateway.domain.alert import AlertEvent, Happening
+from gateway.domain.ids import JobId, PortName, RunId
+from gateway.domain.job import HistoryMode
+
+AT = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
+
+
+def of_job(event: AlertEvent, **more: object) -> Happening:
+    return Happening(event=event, name="nightly", at=AT, job_id=JobId(3), **more)  # type: ignore[arg-type]
+
+
+def test_an_occurrence_is_named_by_its_run() -> None:
+    assert of_job(AlertEvent.ERROR, run_id=RunId(17)).key == "run:17:error"
+
+
+def test_what_has_no_run_is_named_by_its_moment() -> None:
+    assert of_job(AlertEvent.OVERDUE, since=AT).key == "job:3:overdue:2031-05-06T07:08:09+00:00"
+    port = Happening(event=AlertEvent.OVERDUE, name="orders", port=PortName("orders"), at=AT, since=AT)
+    assert port.key == "port:orders:overdue:2031-05-06T07:08:09+00:00"
+
+
+@pytest.mark.parametrize(
+    ("event", "asked"),
+    [
+        (AlertEvent.SUCCESS, {"success", "end"}),
+        (AlertEvent.ERROR, {"error", "end"}),
+        (AlertEvent.CANCELED, {"canceled"}),
+        (AlertEvent.OVERDUE, {"overdue"}),
+    ],
+)
+def test_end_is_asked_for_by_success_and_by_error(event: AlertEvent, asked: set[str]) -> None:
+    assert set(of_job(event).asked_as) == asked
+
+
+def test_everything_is_told_whatever_the_history() -> None:
+    told = [of_job(event, history=mode).is_told(ax_alerts=False) for event in AlertEvent for mode in HistoryMode]
+    assert all(told)
+
+
+@pytest.mark.parametrize(
+    ("mode", "told"),
+    [
+        (HistoryMode.ALWAYS, {"success", "error", "canceled"}),
+        (HistoryMode.ERRORS, {"error", "canceled"}),
+        (HistoryMode.NEVER, set()),
+    ],
+)
+def test_with_the_option_of_ax_outcomes_follow_the_history(mode: HistoryMode, told: set[str]) -> None:
+    outcomes = (AlertEvent.SUCCESS, AlertEvent.ERROR, AlertEvent.CANCELED)
+    assert {event for event in outcomes if of_job(event, history=mode).is_told(ax_alerts=True)} == told
+
+
+def test_that_nothing_ran_is_told_even_without_history() -> None:
+    assert of_job(AlertEvent.OVERDUE, history=HistoryMode.NEVER).is_told(ax_alerts=True)
+
+
+def test_subject_says_who_cancelled_and_that_it_is_critical() -> None:
+    happening = of_job(AlertEvent.CANCELED, by="ann", is_critical=True)
+    assert happening.subject == "Critical: Job nightly was cancelled by ann"
+
+
+def test_body_has_reason_times_and_where_to_look() -> None:
+    body = of_job(AlertEvent.ERROR, run_id=RunId(17), planned_at=AT, text="Task export ended with exit code 2.").body
+    assert body.splitlines() == [
+        "Job nightly failed.",
+        "",
+        "Task export ended with exit code 2.",
+        "",
+        "Planned: 2031-05-06 07:08:09 UTC",
+        "Happened: 2031-05-06 07:08:09 UTC",
+        "",
+        "See: gateway runs show 17",
+    ]
