@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema
 from gateway.config.models_base import Count, Flag, Name, Seconds, Section, Text
 from gateway.config.models_batch import Moment, Zone, as_list, text_or_list
 from gateway.config.models_recurrence import Recurrence
+from gateway.domain.alert import AlertEvent, Channel
 from gateway.domain.job import Base, ConditionType, HistoryMode, JobMode, Location, Missed, Priority, Wanted
 
 GATEWAY_JOB: Final = "gateway"
@@ -21,25 +22,6 @@ class FirstStatus(StrEnum):
 
     WAITING = "waiting"  # it starts when it is due
     WITHHOLD = "withhold"  # parked
-
-
-class AlertEvent(StrEnum):
-    """What somebody may want to hear of a job."""
-
-    ENDED = "ended"  # an occurrence went well
-    ERROR = "error"  # an occurrence failed
-    CANCELED = "canceled"  # an occurrence was cancelled
-    OVERDUE = "overdue"  # it did not start when it should
-    LONG_RUNNING = "long_running"  # an occurrence takes longer than usual
-
-
-class Channel(StrEnum):
-    """How somebody hears of it."""
-
-    POPUP = "popup"  # the inbox: `gateway alerts inbox`
-    EMAIL = "email"
-    WEBHOOK = "webhook"
-    COMMAND = "command"
 
 
 def _conditions(value: object) -> object:
@@ -75,7 +57,7 @@ class Alerts(Section):
         BeforeValidator(as_list),
         Field(min_length=1),
         text_or_list({"type": "string", "enum": [event.value for event in AlertEvent]}),
-    ] = Field(description="ended | error | canceled | overdue | long_running, as a list.")
+    ] = Field(description="ended | error | finished | canceled | overrun | overdue | long_running, as a list.")
     by: Annotated[
         tuple[Channel, ...],
         BeforeValidator(as_list),

@@ -15,9 +15,9 @@ from gateway.domain.job import HistoryMode
 class AlertEvent(StrEnum):
     """What a user may ask to be told of."""
 
-    SUCCESS = "success"  # an occurrence ended well
+    ENDED = "ended"  # an occurrence went well
     ERROR = "error"  # an occurrence failed; a folder of a port cannot be used
-    END = "end"  # an occurrence ended, well or not; never happens by itself
+    FINISHED = "finished"  # an occurrence went well or failed; never happens by itself
     CANCELED = "canceled"  # an occurrence was cancelled
     OVERRUN = "overrun"  # an occurrence ended after the next one should have begun
     OVERDUE = "overdue"  # nothing ran, or nothing came in, although it was time
@@ -33,16 +33,16 @@ class Channel(StrEnum):
     COMMAND = "command"  # a command of the site, with the alert as JSON on its standard input
 
 
-OUTCOMES = frozenset({AlertEvent.SUCCESS, AlertEvent.ERROR, AlertEvent.CANCELED})
+OUTCOMES = frozenset({AlertEvent.ENDED, AlertEvent.ERROR, AlertEvent.CANCELED})
 """How an occurrence can come out."""
 PORT_EVENTS = frozenset({AlertEvent.OVERDUE, AlertEvent.ERROR})
 """What a port can tell of itself."""
 
-_ALSO = {AlertEvent.SUCCESS: AlertEvent.END, AlertEvent.ERROR: AlertEvent.END}
+_ALSO = {AlertEvent.ENDED: AlertEvent.FINISHED, AlertEvent.ERROR: AlertEvent.FINISHED}
 _JOB_SAYS = {
-    AlertEvent.SUCCESS: "ended well",
+    AlertEvent.ENDED: "ended well",
     AlertEvent.ERROR: "failed",
-    AlertEvent.END: "ended",
+    AlertEvent.FINISHED: "finished",
     AlertEvent.CANCELED: "was cancelled",
     AlertEvent.OVERRUN: "ran into its next start",
     AlertEvent.OVERDUE: "did not start in time",
@@ -153,6 +153,6 @@ class Happening:
             case HistoryMode.ALWAYS:
                 return True
             case HistoryMode.ERRORS:
-                return self.event is not AlertEvent.SUCCESS
+                return self.event is not AlertEvent.ENDED
             case HistoryMode.NEVER:
                 return False

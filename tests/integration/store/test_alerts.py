@@ -75,22 +75,22 @@ OUTBOX = "SELECT user_name, channel, event FROM alert ORDER BY user_name, channe
 async def test_an_alert_goes_to_whoever_asked_for_it(store: Store) -> None:
     job = await a_job(store)
     await subscribe(store, job, "ann", ["error"], ["email", "popup"])
-    await subscribe(store, job, "bob", ["success"], ["email"])
+    await subscribe(store, job, "bob", ["ended"], ["email"])
     assert await tell(store, outcome(job, AlertEvent.ERROR)) == 2
     assert await rows(store, OUTBOX) == [("ann", "email", "error"), ("ann", "popup", "error")]
 
 
-async def test_end_is_told_for_success_and_error_and_not_for_a_cancel(store: Store) -> None:
+async def test_finished_is_told_for_success_and_error_and_not_for_a_cancel(store: Store) -> None:
     job = await a_job(store)
-    await subscribe(store, job, "ann", ["end"], ["popup"])
-    for run, event in enumerate((AlertEvent.SUCCESS, AlertEvent.ERROR, AlertEvent.CANCELED)):
+    await subscribe(store, job, "ann", ["finished"], ["popup"])
+    for run, event in enumerate((AlertEvent.ENDED, AlertEvent.ERROR, AlertEvent.CANCELED)):
         await tell(store, outcome(job, event, run))
-    assert await rows(store, OUTBOX) == [("ann", "popup", "error"), ("ann", "popup", "success")]
+    assert await rows(store, OUTBOX) == [("ann", "popup", "ended"), ("ann", "popup", "error")]
 
 
 async def test_a_happening_told_again_raises_nothing(store: Store) -> None:
     job = await a_job(store)
-    await subscribe(store, job, "ann", ["error", "end"], ["email"])
+    await subscribe(store, job, "ann", ["error", "finished"], ["email"])
     assert await tell(store, outcome(job, AlertEvent.ERROR)) == 1
     assert await tell(store, outcome(job, AlertEvent.ERROR)) == 0
     assert len(await rows(store, OUTBOX)) == 1
@@ -117,7 +117,7 @@ async def test_what_goes_to_the_inbox_has_arrived_at_once(store: Store) -> None:
 
 async def test_setting_a_rule_again_replaces_it(store: Store) -> None:
     job = await a_job(store)
-    await subscribe(store, job, "ann", ["success", "error"], ["popup"])
+    await subscribe(store, job, "ann", ["ended", "error"], ["popup"])
     await subscribe(store, job, "ann", ["error"], ["email"])
     assert await rows(store, "SELECT user_name, events, channels FROM alert_rule") == [("ann", ["error"], ["email"])]
 
@@ -125,7 +125,7 @@ async def test_setting_a_rule_again_replaces_it(store: Store) -> None:
 async def test_all_rules_of_a_job_can_be_taken_away(store: Store) -> None:
     job, other = await a_job(store), await a_job(store, "weekly")
     for number in (job, other):
-        await subscribe(store, number, "ann", ["success"], ["popup"])
+        await subscribe(store, number, "ann", ["ended"], ["popup"])
     async with store.transaction() as connection:
         await clear_alert_rules(connection, store.queries, job_id=job)
     assert [found.job for found in await list_alert_rules(store)] == ["weekly"]

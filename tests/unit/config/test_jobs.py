@@ -119,7 +119,7 @@ def test_recurrences_that_make_no_sense_are_refused(written: str, path: str, exp
             "start",
             "must be a date, or a date and a time such as 2026-01-31 02:00, in the zone of the job",
         ),
-        ("alerts: {ann: {on: eror}}", "alerts.ann.on[0]", "must be 'ended', 'error', 'canceled', 'overdue' or"),
+        ("alerts: {ann: {on: eror}}", "alerts.ann.on[0]", "must be 'ended', 'error', 'finished', 'canceled'"),
         ("group: hevy", "group", "there is no group 'hevy'; did you mean 'heavy'?"),
         ("active_period: night", "active_period", "there is no active period 'night'; there are no active periods"),
         ("after: nightly", "after.nightly", "the job waits for itself"),

@@ -28,13 +28,13 @@ def test_what_has_no_run_is_named_by_its_moment() -> None:
 @pytest.mark.parametrize(
     ("event", "asked"),
     [
-        (AlertEvent.SUCCESS, {"success", "end"}),
-        (AlertEvent.ERROR, {"error", "end"}),
+        (AlertEvent.ENDED, {"ended", "finished"}),
+        (AlertEvent.ERROR, {"error", "finished"}),
         (AlertEvent.CANCELED, {"canceled"}),
         (AlertEvent.OVERDUE, {"overdue"}),
     ],
 )
-def test_end_is_asked_for_by_success_and_by_error(event: AlertEvent, asked: set[str]) -> None:
+def test_finished_is_asked_for_by_success_and_by_error(event: AlertEvent, asked: set[str]) -> None:
     assert set(of_job(event).asked_as) == asked
 
 
@@ -46,13 +46,13 @@ def test_everything_is_told_whatever_the_history() -> None:
 @pytest.mark.parametrize(
     ("mode", "told"),
     [
-        (HistoryMode.ALWAYS, {"success", "error", "canceled"}),
+        (HistoryMode.ALWAYS, {"ended", "error", "canceled"}),
         (HistoryMode.ERRORS, {"error", "canceled"}),
         (HistoryMode.NEVER, set()),
     ],
 )
 def test_with_the_option_of_ax_outcomes_follow_the_history(mode: HistoryMode, told: set[str]) -> None:
-    outcomes = (AlertEvent.SUCCESS, AlertEvent.ERROR, AlertEvent.CANCELED)
+    outcomes = (AlertEvent.ENDED, AlertEvent.ERROR, AlertEvent.CANCELED)
     assert {event for event in outcomes if of_job(event, history=mode).is_told(ax_alerts=True)} == told
 
 
