@@ -1,6 +1,6 @@
 """What must fit together around the jobs: names that exist, options that go with one another."""
 
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,7 +9,8 @@ from gateway.config.models_batch import DEFAULT_GROUP
 from gateway.config.models_jobs import GATEWAY_JOB, SERVICES
 from gateway.config.place import Finding, Path
 from gateway.config.suggest import did_you_mean
-from gateway.domain.job import JobMode
+from gateway.domain.conditions import GraphError, check_graph
+from gateway.domain.job import JobMode, Wanted
 
 _OF_TIME: Final = (
     "start", "zone", "recurrence", "base", "missed", "tolerance_seconds", "after", "condition", "active_period",
@@ -46,6 +47,8 @@ class _Jobs:
             yield from self._people(at, job)
             for task_name, task in job.tasks.items():
                 yield from self._names_of_task(at, job, task_name, task)
+            yield from _circle((*at, "tasks"), "tasks", {task: job.tasks[task].after for task in job.tasks})
+        yield from _circle(("jobs",), "jobs", {name: job.after for name, job in self.settings.jobs.items()})
         for name, server in self.settings.servers.items():
             for position, group in enumerate(server.groups or ()):
                 yield from self._group(("servers", name, "groups", position), group)
@@ -96,7 +99,7 @@ class _Jobs:
             return
         for option in ("owner", "run_as"):
             name = getattr(job, option)
-            if option in job.model_fields_set and name is not None:
+            if name is not None:
                 yield from self._person((*at, option), job, name)
         for name in job.alerts:
             yield from self._person((*at, "alerts", name), job, name)
@@ -153,6 +156,23 @@ def _event_job(at: Path, job: Job) -> Iterator[Finding]:
                 path=(*path, option),
                 text="goes with mode: timed; in mode: event the tasks run side by side, again and again",
             )
+
+
+def _circle(at: Path, what: str, after: Mapping[str, Mapping[str, Wanted]]) -> Iterator[Finding]:
+    """Say so when some wait for one another; what waits for itself or for nothing that exists is told elsewhere."""
+    conditions = [
+        (name, parent, wanted)
+        for name, parents in after.items()
+        for parent, wanted in parents.items()
+        if parent in after and parent != name
+    ]
+    try:
+        check_graph(list(after), conditions)
+    except GraphError as error:
+        cycle = error.context["cycle"]
+        assert isinstance(cycle, list)
+        text = f"these {what} wait for one another: {' → '.join(cycle)}; none could ever start"
+        yield Finding(path=(*at, cycle[0], "after"), text=text)
 
 
 def _closed(account: Account, partition: str, company: str) -> str | None:

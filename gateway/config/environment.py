@@ -25,7 +25,8 @@ def substitute(document: Document, environ: Mapping[str, str], base: FilePath) -
 
     Rule: a text that is one reference and nothing else may become a number or a switch, and nothing when its
     value is empty; `$${` stands for `${`. Values that come in are not searched for further references.
-    Secret files are read once, relative to *base*; white space at their end is dropped.
+    Secret files are read once, relative to *base*; white space at their end is dropped. Parameters of tasks stay as
+    they are written: they are filled when the task runs, so that no secret is stored.
     """
     work = _Substitution(environ, base)
     value = work.replace(document.value, ())
@@ -38,6 +39,11 @@ def substitute(document: Document, environ: Mapping[str, str], base: FilePath) -
     )
 
 
+def _filled_later(path: Path) -> bool:
+    """Tell whether something stands below `jobs.<name>.tasks.<name>.with`."""
+    return len(path) == 5 and (path[0], path[2], path[4]) == ("jobs", "tasks", "with")
+
+
 class _Substitution:
     def __init__(self, environ: Mapping[str, str], base: FilePath) -> None:
         self._environ = environ
@@ -47,6 +53,8 @@ class _Substitution:
         self.substituted: set[Path] = set()
 
     def replace(self, value: Value, path: Path) -> Value:
+        if _filled_later(path):
+            return value
         if isinstance(value, dict):
             return {key: self.replace(item, (*path, key)) for key, item in value.items()}
         if isinstance(value, list):

@@ -142,7 +142,9 @@ class Job(Section):
     )
     company: Text | None = Field(default=None, description="Company it works in. Default: `default_company`.")
     partition: Text | None = Field(default=None, description="Partition it belongs to. Default: `default_partition`.")
-    owner: Text = Field(default="gateway", description="Account that owns it.")
+    owner: Text | None = Field(
+        default=None, description="Account that owns it. Default: gateway, or who made it by `gateway jobs create`."
+    )
     run_as: Text | None = Field(default=None, description="Account it runs as. Default: its owner.")
     private: Flag = Field(default=False, description="Seen and run for its owner only.")
     group: Text | None = Field(default=None, description="Batch group of tasks that name none. Default: default.")

@@ -82,8 +82,8 @@ class JobDefinition:
     """A job with its tasks.
 
     `start` is aware; None: the moment of saving. `recurrence` is the plain form of `gateway.domain.recurrence`, None:
-    once. None stands for: `batch_group` the default group, `priority` that of the group, `run_as` who created it,
-    `max_retries` what each task says. Units: seconds.
+    once. None stands for: `owner` who saves it, `batch_group` the default group, `priority` that of the group, `run_as`
+    its owner, `max_retries` what each task says. Units: seconds.
     """
 
     name: str
@@ -91,6 +91,7 @@ class JobDefinition:
     partition: str = INITIAL_PARTITION
     company: str = DEFAULT_COMPANY
     mode: JobMode = JobMode.TIMED
+    owner: str | None = None
     run_as: str | None = None
     start: datetime | None = None
     recurrence: Mapping[str, object] | None = None

@@ -41,6 +41,7 @@ def job_document(definition: JobDefinition) -> str:
         {
             **row,
             "partition_key": definition.partition,
+            "created_by": definition.owner,
             "original_start": start,
             "config_digest": definition.digest(),
             "recurrence": None if definition.recurrence is None else dict(definition.recurrence),
@@ -114,6 +115,7 @@ def definition_of(row: Record, parts: Parts) -> JobDefinition:
         **{
             **plain,
             "partition": row["partition_key"],
+            "owner": row["created_by"],
             "start": original_start,
             "mode": JobMode(row["mode"]),
             "recurrence": None if row["recurrence"] is None else json.loads(row["recurrence"]),

@@ -64,7 +64,7 @@ async def create_job(
     status: JobStatus = JobStatus.WITHHOLD,
     source: str = "operator",
 ) -> JobId:
-    """Save a new job; *status* is Withhold or, to arm it at once, Waiting.
+    """Save a new job; *status* is Withhold or, to arm it at once, Waiting. It belongs to *by* unless it names an owner.
 
     Raises: JobRefused when its name is taken or it names something that does not exist; RunsInCircles.
     """
@@ -144,7 +144,7 @@ async def copy_job(store: Store, job: JobId, name: str, *, by: str, now: datetim
     """Save a copy of a job under another name; it is born in Withhold and belongs to *by*. Source: J3."""
     async with store.transaction() as connection:
         original = await _read(store, connection, job)
-    definition = replace(original.definition, name=name, is_system=False)
+    definition = replace(original.definition, name=name, owner=by, is_system=False)
     return await create_job(store, definition, by=by, now=now)
 
 

@@ -4,7 +4,7 @@ INSERT INTO job (partition_key, name, description, status, mode, company, create
     recurrence, base, missed, tolerance_seconds, history, batch_group, priority, active_period, concurrency, max_retries,
     dependency_type, overdue_seconds, long_seconds, category, is_critical, is_system, is_private, source, config_digest,
     changed_at)
-SELECT partition_key, name, description, $2, mode, company, $3, run_as, coalesce(original_start, $5), coalesce(original_start, $5),
+SELECT partition_key, name, description, $2, mode, company, coalesce(created_by, $3), run_as, coalesce(original_start, $5), coalesce(original_start, $5),
     recurrence, base, missed, tolerance_seconds, history, batch_group, priority, active_period, concurrency, max_retries,
     dependency_type, overdue_seconds, long_seconds, category, is_critical, is_system, is_private, $4, config_digest, $5
 FROM jsonb_populate_record(NULL::job, $1::text::jsonb)
@@ -21,6 +21,7 @@ UPDATE job SET
      new.tolerance_seconds, new.history, new.batch_group, new.priority, new.active_period, new.concurrency,
      new.max_retries, new.dependency_type, new.overdue_seconds, new.long_seconds, new.category, new.is_critical,
      new.is_system, new.is_private, new.config_digest),
+    created_by = coalesce(new.created_by, job.created_by),
     original_start = coalesce(new.original_start, job.original_start),
     next_start = CASE WHEN $3 THEN coalesce(new.original_start, $4) ELSE job.next_start END,
     occurrences = CASE WHEN $3 THEN 0 ELSE job.occurrences END,

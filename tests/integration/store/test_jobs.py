@@ -58,6 +58,7 @@ EVERYTHING = JobDefinition(
     name="nightly",
     description="Export and tell",
     company="C1",
+    owner="ben",
     run_as="service",
     start=datetime(2026, 1, 1, 2, tzinfo=UTC),
     recurrence={"unit": "days", "count": 1},
@@ -100,7 +101,7 @@ async def test_a_job_reads_back_as_it_was_saved(store: Store) -> None:
     job = await read_job(store, "nightly")
     assert job is not None
     assert job.definition == EVERYTHING
-    assert (job.status, job.created_by, job.next_start) == (JobStatus.WITHHOLD, "ann", EVERYTHING.start)
+    assert (job.status, job.created_by, job.next_start) == (JobStatus.WITHHOLD, "ben", EVERYTHING.start)
 
 
 async def test_an_empty_start_is_the_moment_of_saving(store: Store) -> None:

@@ -209,3 +209,22 @@ def test_a_misplaced_option_of_a_job_is_told_where_it_belongs(told: Told) -> Non
 
 def test_default_settings_have_the_job_that_moves_messages() -> None:
     assert list(Settings().jobs) == ["gateway"]
+
+
+def test_tasks_that_wait_for_one_another_are_told(told: Told) -> None:
+    tasks = "{a: {run: sql, after: c}, b: {run: sql, after: a}, c: {run: sql, after: b}, d: {run: sql, after: a}}"
+    assert told(f"jobs: {{j: {{tasks: {tasks}}}}}") == [
+        (1, "jobs.j.tasks.a.after", "these tasks wait for one another: a → c → b → a; none could ever start")
+    ]
+
+
+def test_jobs_that_wait_for_one_another_are_told(told: Told) -> None:
+    text = f"jobs:\n  a: {{after: b, {TASKS}}}\n  b: {{after: {{a: error}}, {TASKS}}}\n"
+    assert told(text) == [(2, "jobs.a.after", "these jobs wait for one another: a → b → a; none could ever start")]
+
+
+def test_parameters_of_tasks_are_kept_as_they_are_written(build: Build) -> None:
+    text = "jobs: {j: {description: '${X}', tasks: {a: {run: http, with: {url: '${URL}', n: ['$${x}']}}}}}"
+    found = build(text, {"X": "filled"}).jobs["j"]
+    assert found.description == "filled"
+    assert found.tasks["a"].parameters == {"url": "${URL}", "n": ["$${x}"]}
