@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from adapters.file.describe import ClaimIds, Describer
 from adapters.file.errors import AWAY, folder_errors, unavailable
-from adapters.file.fsops import EntryKind, FileOps, Folder, NotRegular, open_checked, opened, status_of
+from adapters.file.fsops import EntryKind, FileOps, Folder, NotRegular, kind_of, open_checked, opened, status_of
 from adapters.file.kernel import tells_writers
 from adapters.file.left import LeftEntries
 from adapters.file.names import DONE_SUFFIX, display, is_temporary, matcher, name_file, sort_key, work_name
@@ -63,6 +63,19 @@ class Claimer:
     def next_look_seconds(self) -> float | None:
         """Return when to look again for what waits; 0 while a walk through the folder is unfinished."""
         return 0.0 if self._sweep is not None or self.fresh else self._ladder.due_seconds()
+
+    def would_leave(self, inbound: Folder, name: bytes) -> LeftInPlace | None:
+        """Say why one entry of the folder would be left in place now, None when it would be taken; nothing is moved."""
+        self._left.begin()
+        status = status_of(inbound, name)
+        if status is not None and (kind := kind_of(status.st_mode)) is not EntryKind.FILE:
+            self._leave(name, kind)
+        elif not self._takes(name):
+            self._leave(name, None)
+        else:
+            self._look_at(inbound, name, tells_writers(inbound.fd))
+        self._left.show()
+        return next(iter(self._left.seen), None)
 
     def look(self, limit: int, *, first: bool) -> Question | None:
         """Claim ready files until `fresh` holds *limit*; or stop at a file that a parser must judge.

@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from gateway.store.leases import LEASE_SECONDS
 from gateway.store.open import Store
+from gateway.store.places import LeaseHolder
 from gateway.store.reports import NodeRow, list_nodes
 
 
@@ -47,12 +48,13 @@ async def nodes(store: Store) -> Sequence[Node]:
 def as_node(row: NodeRow) -> Node:
     """Say of a stored start whether its process lives; for people, nothing is decided by it."""
     return Node(
-        node=row.node, alive=_alive(row), host=row.host, pid=row.pid, version=row.version, started_at=row.started_at,
+        node=row.node, alive=alive(row), host=row.host, pid=row.pid, version=row.version, started_at=row.started_at,
         stopped_at=row.stopped_at, lost_at=row.lost_at, beats=row.beats, beat_at=row.beat_at, leases=row.leases,
     )  # fmt: skip
 
 
-def _alive(row: NodeRow) -> Alive:
+def alive(row: NodeRow | LeaseHolder) -> Alive:
+    """Say whether the process of a start, or the holder of a lease, lives; for people, nothing is decided by it."""
     if row.stopped_at is not None:
         return Alive.STOPPED
     if row.host == socket.gethostname() and not _exists(row.pid):

@@ -1,0 +1,111 @@
+"""Where a file of a given name lies among the folders of a port, and whether it would be taken. Nothing is moved.
+
+Everything blocks. The rules are those by which files are taken: the same claimer is asked, which takes nothing here.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
+
+from adapters.file.claim import Claimer
+from adapters.file.describe import moment
+from adapters.file.errors import folder_errors
+from adapters.file.fsops import EntryKind, FileOps, Folder, opened, scan, status_of
+from adapters.file.names import (
+    TEMPORARY_PREFIXES,
+    TEMPORARY_SUFFIXES,
+    display,
+    parse_work_name,
+    work_name,
+)
+from adapters.file.settings import Clock, FileReceiveSettings
+from gateway.domain.delivery import LeftInPlace
+from gateway.domain.errors import AdapterUnavailable
+from gateway.domain.explanation import Lies, Trace
+
+_MOST_SUBFOLDERS = 100
+
+
+def find_file(settings: FileReceiveSettings, clock: Clock, name: bytes) -> list[Trace]:
+    """Return where a file that its partner named *name* lies: inbound, claimed or refused; empty when nowhere.
+
+    Rule: a folder that cannot be used has no file to show; what is wrong with it the port says.
+    """
+    traces: list[Trace] = []
+    with suppress(AdapterUnavailable):
+        traces += _inbound(settings, clock, name)
+    for lies, path in ((Lies.WORK, settings.work_place), (Lies.ERROR, settings.error_place)):
+        with suppress(AdapterUnavailable), folder_errors(path), opened(path.path) as folder:
+            traces += _claimed(settings, folder, lies, name)
+    return traces
+
+
+def claimed_since(settings: FileReceiveSettings) -> list[tuple[str, str, int, datetime]]:
+    """Return what lies in the work folder: claim id, name, size in bytes and since when, in claim order.
+
+    Raises: AdapterUnavailable.
+    """
+    found: list[tuple[str, str, int, datetime]] = []
+    with folder_errors(settings.work_place), opened(settings.work) as work:
+        for entry in sorted(entry for part in scan(work) for entry, _ in part):
+            parsed, status = parse_work_name(entry), status_of(work, entry)
+            if parsed is not None and status is not None:
+                found.append((str(parsed[0]), display(parsed[1]), status.st_size, moment(status.st_ctime)))
+    return found
+
+
+def _inbound(settings: FileReceiveSettings, clock: Clock, name: bytes) -> Iterator[Trace]:
+    claimer = Claimer(settings, clock, FileOps(), can_ask=False)
+    with folder_errors(settings.inbound_place), opened(settings.inbound) as inbound:
+        for form in _forms(name):
+            status = status_of(inbound, form)
+            if status is not None:
+                yield _trace(settings, form, claimer.would_leave(inbound, form), moment(status.st_ctime))
+        for folder in _subfolders(inbound):
+            path = settings.inbound / os.fsdecode(folder)
+            with suppress(OSError), opened(path) as inner:
+                status = status_of(inner, name)
+                if status is not None:
+                    text = f"It is in the subfolder {display(folder)}, which is not looked into."
+                    left = LeftInPlace(name=name, display=display(name), code="entry.in-subfolder", text=text,
+                                       since=clock.now())  # fmt: skip
+                    yield _trace(settings, folder + b"/" + name, left, moment(status.st_ctime))
+
+
+def _forms(name: bytes) -> Iterator[bytes]:
+    """Yield the name and what it is called while somebody still writes it."""
+    yield name
+    yield from (prefix + name for prefix in TEMPORARY_PREFIXES)
+    yield from (name + suffix for suffix in TEMPORARY_SUFFIXES)
+    yield from (b"." + name + suffix for suffix in TEMPORARY_SUFFIXES)
+
+
+def _subfolders(inbound: Folder) -> list[bytes]:
+    found: list[bytes] = []
+    for part in scan(inbound):
+        found += [name for name, kind in part if kind is EntryKind.FOLDER]
+        if len(found) >= _MOST_SUBFOLDERS:
+            break
+    return found[:_MOST_SUBFOLDERS]
+
+
+def _trace(settings: FileReceiveSettings, name: bytes, left: LeftInPlace | None, since: datetime) -> Trace:
+    path = settings.inbound / display(name)
+    return Trace(
+        port=settings.port, lies=Lies.INBOUND, name=display(name), path=str(path), since=since, left=left
+    )  # fmt: skip
+
+
+def _claimed(settings: FileReceiveSettings, folder: Folder, lies: Lies, name: bytes) -> Iterator[Trace]:
+    for part in scan(folder):
+        for entry, _ in part:
+            parsed = parse_work_name(entry)
+            if parsed is None or entry != work_name(parsed[0], name)[0]:
+                continue
+            if (status := status_of(folder, entry)) is not None:
+                yield Trace(
+                    port=settings.port, lies=lies, name=display(name),
+                    path=str((settings.work if lies is Lies.WORK else settings.error) / os.fsdecode(entry)),
+                    since=moment(status.st_ctime), claim_id=str(parsed[0]),
+                )  # fmt: skip

@@ -1,0 +1,206 @@
+"""Why is it not moving? Finds out what somebody means, gathers the facts, and explains.
+
+Meant may be a message (its number or MessageId), a file (as a partner named it, or as we name an answer), a port, or
+a lane (port/lane).
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from pathlib import PurePath
+
+from gateway.admin.nodes import Alive, alive
+from gateway.admin.references import NotFound, parse_reference
+from gateway.config.models import InboundPort, Mode, Settings
+from gateway.domain.explain import explain_message
+from gateway.domain.explain_place import explain_delivery, explain_lane, explain_port, explain_trace, explain_unseen
+from gateway.domain.explanation import (
+    Explanation,
+    GatewayFacts,
+    Holder,
+    LaneFacts,
+    MessageFacts,
+    PortFacts,
+    Trace,
+)
+from gateway.domain.ids import LaneName, MessageKey, PortName
+from gateway.domain.states import Direction, Outcome, Reason, Status
+from gateway.store import places
+from gateway.store.message_reports import MessageRow, find_messages, read_message
+from gateway.store.open import Store
+from gateway.store.places import LanePlace, LeaseHolder
+from gateway.store.reports import Overview, read_overview
+
+FindFile = Callable[[PortName, bytes], Sequence[Trace]]
+"""Look for a file of that name in the folders of an inbound port; blocks."""
+_MOST_MESSAGES = 5
+
+
+async def explain(store: Store, settings: Settings, text: str, find_file: FindFile) -> Sequence[Explanation]:
+    """Explain everything that *text* may mean; never empty."""
+    overview = await read_overview(store, leases=0, runs=0)
+    explainer = Explainer(store, settings, overview, await places.stopped_job(store), find_file)
+    return await explainer.explain(text.strip())
+
+
+class Explainer:
+    """Gathers the facts for one question; the state of gateway and ports is read once."""
+
+    def __init__(
+        self, store: Store, settings: Settings, overview: Overview, job: str | None, find_file: FindFile
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._overview = overview
+        self._find_file = find_file
+        running = [f"{row.host}:{row.pid}" for row in overview.nodes if alive(row) is Alive.RUNNING]
+        self._gateway = GatewayFacts(running=running, job=job)
+
+    async def explain(self, text: str) -> list[Explanation]:
+        """Explain what *text* means: messages, else a port, else lanes, else files of that name."""
+        for meaning in (self._messages, self._port, self._lanes, self._files):
+            if found := await meaning(text):
+                return found
+        folders = [str(port.receive.folder) for port in self._settings.ports.values() if isinstance(port, InboundPort)]
+        return [explain_unseen(text, folders)]
+
+    async def _messages(self, text: str) -> list[Explanation]:
+        try:
+            reference = parse_reference(text)
+        except NotFound:
+            return []
+        found = await find_messages(self._store, key=reference.key, message_id=reference.message_id)
+        return [await self._message(MessageKey(message.key)) for message in found[:_MOST_MESSAGES]]
+
+    async def _port(self, text: str) -> list[Explanation]:
+        known = {*self._settings.ports, *(row.port for row in self._overview.ports)}
+        if text not in known:
+            return []
+        counts = [count for count in self._overview.queue if count.port == text]
+
+        def number(*statuses: Status) -> int:
+            return sum(count.messages for count in counts if count.status in statuses)
+
+        return [
+            explain_port(
+                await self._port_facts(PortName(text)),
+                self._gateway,
+                waiting=number(Status.READY),
+                held=number(Status.HOLD),
+                failed=number(Status.ERROR, Status.MALFORMED),
+            )
+        ]
+
+    async def _lanes(self, text: str) -> list[Explanation]:
+        port, _, name = text.partition("/")
+        if name and port in self._settings.ports:
+            lanes = [(PortName(port), LaneName(name))]
+        else:
+            lanes = await places.lanes_named(self._store, text)
+        found: list[Explanation] = []
+        for lane_port, lane in lanes:
+            facts = _lane_facts(lane_port, lane, await places.read_lane(self._store, lane_port, lane))
+            found.append(explain_lane(facts, self._gateway, await self._port_facts(lane_port)))
+        return found
+
+    async def _files(self, text: str) -> list[Explanation]:
+        """Explain what was taken under this name, what lies in the folders under it, and what we wrote under it."""
+        name = PurePath(text).name
+        if not name:
+            return []
+        found: list[Explanation] = []
+        deliveries = await places.deliveries_named(self._store, name)
+        taken = {delivery.claim_id for delivery in deliveries}
+        for port, each in self._settings.ports.items():
+            if not isinstance(each, InboundPort):
+                continue
+            facts = await self._port_facts(PortName(port))
+            for trace in await asyncio.to_thread(
+                self._find_file, PortName(port), name.encode("utf-8", "surrogateescape")
+            ):
+                if trace.claim_id not in taken:
+                    found.append(explain_trace(trace, name, self._gateway, facts, each.receive.sweep_seconds))
+        for delivery in deliveries:
+            found.append(explain_delivery(delivery))
+            keys = await places.unfinished_of_claim(self._store, delivery.claim_id, _MOST_MESSAGES)
+            found += [await self._message(key) for key in keys]
+        written = await places.messages_by_file(self._store, name, list(self._settings.ports))
+        return [*found, *[await self._message(key) for key in written]]
+
+    async def _message(self, key: MessageKey) -> Explanation:
+        report = await read_message(self._store, key, exceptions=0)
+        if report is None:
+            raise NotFound(f"there is no message {key} any more")
+        return explain_message(await self._message_facts(report.message))
+
+    async def _message_facts(self, row: MessageRow) -> MessageFacts:
+        port = PortName(row.port)
+        lane = None if row.lane is None else LaneName(row.lane)
+        place = await places.place_of_message(self._store, MessageKey(row.key), port, lane)
+        return MessageFacts(
+            key=row.key,
+            direction=Direction(row.direction),
+            port=await self._port_facts(port),
+            gateway=self._gateway,
+            is_request_to_send=row.direction == Direction.OUT and not row.namespace,
+            status=None if row.status is None else Status(row.status),
+            reason=None if row.reason is None else Reason(row.reason),
+            attempts=row.attempts or 0,
+            error=row.error,
+            since=row.since,
+            not_before=row.not_before,
+            set_key=row.set_key,
+            policy=place.policy,
+            file=row.file,
+            folder=self._folder(row),
+            lane=None if lane is None or place.lane is None else _lane_facts(port, lane, place.lane),
+            holder=_holder(place.holder),
+            ahead=place.ahead,
+            culprit=place.culprit,
+            before=place.before,
+            outcome=None if row.outcome is None else Outcome(row.outcome),
+            finished_at=row.finished_at,
+            answers=place.answers,
+        )
+
+    def _folder(self, row: MessageRow) -> str | None:
+        """Return where its file lies: that of a refused one, or the one it was or will be published in."""
+        if row.port not in self._settings.ports:
+            return None
+        folders = self._settings.port_folders(row.port)
+        if row.direction == Direction.IN:
+            return str(folders.receive.error) if folders.receive else None
+        if folders.send is None:
+            return None
+        return str(folders.send.faults if row.is_fault else folders.send.outbound)
+
+    async def _port_facts(self, name: PortName) -> PortFacts:
+        said = next((row for row in self._overview.ports if row.port == name), None)
+        port = self._settings.ports.get(name)
+        parallel = isinstance(port, InboundPort) and port.process.mode is Mode.PARALLEL
+        return PortFacts(
+            name=name,
+            configured=port is not None,
+            active=port is not None and port.active,
+            delivers=port is not None and self._settings.port_folders(name).send is not None,
+            state=said.state if said else None,
+            reason=said.reason if said else None,
+            in_work=await places.messages_in_work(self._store, name),
+            max_in_work=port.process.max_parallel if isinstance(port, InboundPort) and parallel else None,
+        )
+
+
+def _lane_facts(port: PortName, name: LaneName, place: LanePlace) -> LaneFacts:
+    return LaneFacts(
+        port=port, name=name, head=place.head, not_before=place.not_before, on_error=place.on_error, ruled=place.ruled,
+        blocked_by=place.blocked_by, parked_by=place.parked_by, holder=_holder(place.holder), first=place.first,
+        waiting=place.waiting, held=place.held, failed=place.failed,
+    )  # fmt: skip
+
+
+def _holder(lease: LeaseHolder | None) -> Holder | None:
+    if lease is None:
+        return None
+    return Holder(
+        fence=lease.fence, stage=lease.stage, process=f"{lease.host}:{lease.pid}", since=lease.taken_at,
+        alive=alive(lease) is Alive.RUNNING,
+    )  # fmt: skip

@@ -1,0 +1,38 @@
+"""The command that says why something is where it is."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from gateway.admin import explain as admin
+from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, open_site, perform
+from gateway.cli.render import console, print_json
+from gateway.domain.explanation import Explanation
+from gateway.runtime.look import finder
+from gateway.runtime.visible import visible
+
+WhatArgument = Annotated[
+    str,
+    typer.Argument(metavar="WHAT", help="A message (number or MessageId), a file name, a port, or a lane (port/lane)."),
+]
+
+
+def explain(what: WhatArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Say why something is where it is, and what would move it."""
+    found = perform(_explain(config, what))
+    if as_json:
+        print_json({"explanations": found})
+        return
+    out = console()
+    for explanation in found:
+        title = Text.assemble((visible(explanation.subject), "bold"), f"  {explanation.code}")
+        out.print(title, soft_wrap=True)
+        out.print(Text(f"  why:  {visible(explanation.why)}"), soft_wrap=True)
+        out.print(Text(f"  then: {visible(explanation.way_out)}"), soft_wrap=True)
+
+
+async def _explain(config: ConfigOption, what: str) -> Sequence[Explanation]:
+    async with open_site(config) as site:
+        return await admin.explain(site.store, site.settings, what, finder(site.settings))

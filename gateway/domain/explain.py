@@ -1,0 +1,325 @@
+"""Why is this message where it is, and what would move it? Facts become two sentences.
+
+Rule: every stored status and reason has exactly one explanation, and each says a way out. What the stored reason
+cannot know (a port that is switched off, a gateway that does not run) is added to it.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple, assert_never
+
+from gateway.domain.explanation import (
+    Explanation,
+    Hindrance,
+    Holder,
+    LaneFacts,
+    MessageFacts,
+    Other,
+    at,
+    hindrance,
+    quoted,
+)
+from gateway.domain.states import Direction, Outcome, Reason, Stage
+
+_WORKERS = {Stage.INBOUND: "inbound processing", Stage.OUTBOUND: "outbound processing", Stage.SEND: "the send stage"}
+
+
+class _Said(NamedTuple):
+    why: str
+    way_out: str
+    until: datetime | None = None
+    others: tuple[int | None, ...] = ()
+
+
+def explain_message(m: MessageFacts) -> Explanation:
+    """Explain one message or send request, finished or not."""
+    if m.reason is None:
+        code, said = f"message.{m.outcome or 'unknown'}", _finished(m)
+    else:
+        code, said = f"message.{m.reason}", _unfinished(m, m.reason)
+    others = dict.fromkeys((m.key, *(other for other in said.others if other is not None)))
+    explanation = Explanation(
+        subject=subject_of(m), code=code, why=said.why, way_out=said.way_out, until=said.until, port=m.port.name,
+        lane=m.lane.reference if m.lane else None, file=m.file, messages=tuple(others),
+    )  # fmt: skip
+    return explanation if m.reason is None else _hindered(m, explanation)
+
+
+def subject_of(m: MessageFacts) -> str:
+    """Return what people call it."""
+    if m.is_request_to_send:
+        return f"send request {m.key}"
+    return f"message {m.key}"
+
+
+def _unfinished(m: MessageFacts, reason: Reason) -> _Said:
+    match reason:
+        case Reason.READY:
+            return _ready(m)
+        case Reason.BEHIND_IN_LANE:
+            return _behind(m)
+        case Reason.BACKOFF:
+            return _Said(
+                f"It failed at try {m.attempts} for a passing reason and waits before it is tried again: "
+                f"{quoted(m.error)}.",
+                f"It is tried again by itself at {at(m.not_before)}.",
+                m.not_before,
+            )
+        case Reason.ADDRESS_UNAVAILABLE:
+            return _address_unavailable(m)
+        case Reason.RUNNING:
+            return _running(m)
+        case Reason.HELD_BY_OPERATOR:
+            return _Said(
+                f"An operator held it at {at(m.since)}{_whole_set(m)}.", f"Let it go: `gateway queue release {m.key}`."
+            )
+        case Reason.SET_HALTED:
+            return _held_with_set(m, "an earlier message of its file", "halt", "it and those behind it run")
+        case Reason.SET_ROLLED_BACK:
+            return _held_with_set(m, "another message of its file", "rollback", "the whole file runs again")
+        case Reason.LANE_PARKED:
+            return _parked(m)
+        case Reason.FAILED:
+            return _failed(m)
+        case Reason.POISON:
+            return _Said(
+                f"It ended the gateway's process twice, so nobody tries it again: {quoted(m.error)}.",
+                f"Mend the operation it calls, then `gateway queue release {m.key}`; or remove it with "
+                f"`gateway queue delete {m.key}`.",
+            )
+        case Reason.MALFORMED:
+            return _Said(
+                f"The file {m.file} could not be read, and nothing of it took effect: {quoted(m.error)}.",
+                f"The file lies in {m.folder or 'the error folder'}: mend it and put it into the inbound folder again; "
+                f"`gateway queue delete {m.key}` removes this note.",
+            )
+        case _ as never:
+            assert_never(never)
+
+
+def _ready(m: MessageFacts) -> _Said:
+    port = m.port
+    if m.direction is Direction.IN and port.max_in_work is not None and port.in_work >= port.max_in_work:
+        return _Said(
+            f"It is ready, but {port.in_work} messages of the port {port.name} are in work, as many as "
+            f"ports.{port.name}.process.max_parallel allows.",
+            "It is taken by itself when some of them are done.",
+        )
+    first = "it is the first of its lane" if m.lane else "nothing orders it"
+    older = f"{m.before} older messages of the port {port.name} are ready too" if m.before else "nothing is before it"
+    return _Said(f"It is ready: {first}, and {older}.", f"It is taken by itself by {_WORKERS[m.stage]}.")
+
+
+def _behind(m: MessageFacts) -> _Said:
+    lane = m.lane
+    if lane is None:
+        return _Said("It waits for its lane, and its lane is not known.", "Run `gateway doctor`.")
+    if lane.blocked_by is not None:
+        return _Said(
+            f"The lane {lane.reference} is blocked by message {lane.blocked_by.key}, {_state(lane.blocked_by)}, and "
+            "nothing may pass it.",
+            unblock(lane, lane.blocked_by),
+            others=(lane.blocked_by.key,),
+        )
+    ahead = m.ahead
+    if lane.holder is not None:
+        head = f", which is at message {lane.head}" if lane.head else ""
+        return _Said(
+            f"Its lane {lane.reference}{head}, is in work {_by(lane.holder)}.",
+            _when_done(lane.holder, "It moves up by itself when that is done."),
+            others=(lane.head,),
+        )
+    if lane.not_before is not None:
+        error = f": {quoted(ahead.error)}" if ahead and ahead.error else ""
+        return _Said(
+            f"Message {lane.head} comes first in the lane {lane.reference} and waits before it is tried again{error}.",
+            f"Message {lane.head} is tried again by itself at {at(lane.not_before)}; then the lane goes on.",
+            lane.not_before,
+            (lane.head,),
+        )
+    if ahead is None:
+        return _Said(
+            f"It stands in the lane {lane.reference}, and nothing unfinished is before it.",
+            "It moves up by itself when the lane is taken next; when it does not, run `gateway doctor`.",
+        )
+    whose = f" of the file {ahead.file} (set {ahead.set_key})" if ahead.set_key not in (None, m.set_key) else ""
+    return _Said(
+        f"Message {ahead.key}{whose} comes first in the lane {lane.reference}.",
+        f"It moves up by itself when message {ahead.key} is done.",
+        others=(ahead.key,),
+    )
+
+
+def _address_unavailable(m: MessageFacts) -> _Said:
+    if m.staged_at is not None:
+        return _Said(
+            f"Its file is promised in {m.staged_at}; only there it can be told whether it was published.",
+            "A gateway that has this folder must run: start that one, or mount the folder here as the port's staging "
+            "folder.",
+            m.not_before,
+        )
+    return _Said(
+        f"Its file cannot be put into the folder of the port {m.port.name} (try {m.attempts}): {quoted(m.error)}.",
+        f"Mend the folder (`gateway explain {m.port.name}`); it is tried again by itself at {at(m.not_before)}.",
+        m.not_before,
+    )
+
+
+def _running(m: MessageFacts) -> _Said:
+    if m.holder is None:
+        return _Said(
+            "It is marked as in work, but nobody holds the lease for it, which must not be.",
+            "Run `gateway doctor`, and restart the gateway: its start takes such work back.",
+        )
+    return _Said(
+        f"It is in work {_by(m.holder)}, try {m.attempts}.",
+        _when_done(m.holder, "It moves by itself when that is done."),
+    )
+
+
+def _held_with_set(m: MessageFacts, who: str, policy: str, what: str) -> _Said:
+    if m.culprit is None:
+        return _Said(
+            f"It is held because {who} failed under `on_error: {policy}`; that one is no longer in the queue.",
+            f"`gateway queue release {m.key}`: {what}.",
+        )
+    return _Said(
+        f"It is held because message {m.culprit.key} of its set {m.set_key} failed under `on_error: {policy}`: "
+        f"{quoted(m.culprit.error)}.",
+        f"Mend the cause, then `gateway queue release {m.culprit.key}`: {what}, in order.",
+        others=(m.culprit.key,),
+    )
+
+
+def _parked(m: MessageFacts) -> _Said:
+    lane = m.lane
+    name = lane.reference if lane else m.port.name
+    culprit = lane.parked_by if lane and lane.parked_by else m.culprit
+    because = f"when message {culprit.key} failed: {quoted(culprit.error)}" if culprit else "when one of it failed"
+    return _Said(
+        f"Its lane {name} was parked {because}.",
+        f"Mend the cause, then let the lane go on: `gateway lanes release {name}`.",
+        others=(culprit.key if culprit else None,),
+    )
+
+
+def _failed(m: MessageFacts) -> _Said:
+    if m.is_request_to_send:
+        return _Said(
+            f"Its document could not be read, so nothing was sent: {quoted(m.error)}.",
+            f"Mend the cause, then `gateway queue release {m.key}` reads it anew.",
+        )
+    if m.direction is Direction.OUT:
+        return _Said(
+            f"Its file could not be delivered, and it is not tried again: {quoted(m.error)}.",
+            f"Mend the cause, then `gateway queue release {m.key}` tries again.",
+        )
+    fault = next((answer for answer in reversed(m.answers) if answer.is_fault), None)
+    told = f" The partner got the fault {fault.file}." if fault and fault.sent_at else ""
+    blocks = f" Until then it blocks its lane {m.lane.reference}." if _blocks(m) and m.lane else ""
+    return _Said(
+        f"It failed at try {m.attempts}: {quoted(m.error)}.{told}",
+        f"Mend the cause, then `gateway queue release {m.key}` tries again{_whole_set(m)}; or "
+        f"`gateway queue delete {m.key}`.{blocks}",
+        others=(fault.key if fault else None,),
+    )
+
+
+def _blocks(m: MessageFacts) -> bool:
+    return m.lane is not None and m.lane.blocked_by is not None and m.lane.blocked_by.key == m.key
+
+
+def _finished(m: MessageFacts) -> _Said:
+    others = tuple(answer.key for answer in m.answers)
+    match m.outcome:
+        case Outcome.PROCESSED:
+            return _Said(f"It was processed at {at(m.finished_at)}{_answers(m)}.", "It is finished.", others=others)
+        case Outcome.SENT:
+            return _Said(
+                f"Its file {m.file} was put into {m.folder or 'the outbound folder'} at {at(m.finished_at)}.",
+                "It is finished; the partner takes the file away.",
+                others=others,
+            )
+        case Outcome.DELETED:
+            return _Said(
+                f"It was deleted from the queue at {at(m.finished_at)}.",
+                "It is finished; send it again to have it run.",
+            )
+        case None:
+            return _Said("It is neither finished nor in the queue, which must not be.", "Run `gateway doctor`.")
+        case _ as never:
+            assert_never(never)
+
+
+def _answers(m: MessageFacts) -> str:
+    if not m.answers:
+        return ", and its port answers nothing"
+    answer = m.answers[-1]
+    kind = "fault" if answer.is_fault else "response"
+    if answer.sent_at is None:
+        return f"; its {kind}, message {answer.key}, is not delivered yet (`gateway explain {answer.key}`)"
+    return f"; its {kind} {answer.file} (message {answer.key}) was delivered at {at(answer.sent_at)}"
+
+
+def unblock(lane: LaneFacts, blocker: Other) -> str:
+    """Return what lets a blocked lane go on."""
+    return (
+        f"Mend its cause and `gateway queue release {blocker.key}`, or `gateway queue delete {blocker.key}`; the lane "
+        f"then goes on by itself. Or let it pass: `gateway lanes set {lane.reference} --on-error continue`."
+    )
+
+
+def _state(other: Other) -> str:
+    if other.reason in (Reason.FAILED, Reason.POISON):
+        return f"which failed ({quoted(other.error)})"
+    if other.reason is Reason.HELD_BY_OPERATOR:
+        return "which an operator holds"
+    return f"which is {other.status} ({other.reason})"
+
+
+def _by(holder: Holder) -> str:
+    return f"by {holder.process} since {at(holder.since)} (stage {holder.stage}, lease {holder.fence})"
+
+
+def _when_done(holder: Holder, sentence: str) -> str:
+    if holder.alive:
+        return sentence
+    return "That process has ended: a running gateway takes the work back within a minute and does it again."
+
+
+def _whole_set(m: MessageFacts) -> str:
+    return f", with the whole set {m.set_key}" if m.set_key is not None and m.direction is Direction.IN else ""
+
+
+_MOVES_BY_ITSELF = frozenset({
+    Reason.READY, Reason.BEHIND_IN_LANE, Reason.BACKOFF, Reason.ADDRESS_UNAVAILABLE, Reason.RUNNING
+})  # fmt: skip
+
+
+def _hindered(m: MessageFacts, said: Explanation) -> Explanation:
+    """Add what keeps the whole gateway or port from moving anything to what would move by itself."""
+    found = _hindrance(m)
+    in_good_hands = m.reason is Reason.RUNNING and m.holder is not None and m.holder.alive
+    if found is None or in_good_hands or m.reason not in _MOVES_BY_ITSELF:
+        return said
+    return replace(
+        said, code=found.code, why=f"{said.why} {found.why}", way_out=f"{found.way_out} {said.way_out}", until=None
+    )
+
+
+def _hindrance(m: MessageFacts) -> Hindrance | None:
+    port = m.port
+    found = hindrance(m.gateway, port)
+    if found is not None or m.stage is not Stage.SEND:
+        return found
+    if not port.delivers:
+        return Hindrance(
+            "port.no-address",
+            f"The port {port.name} has no outbound folder any more.",
+            f"Put ports.{port.name}.respond back.",
+        )
+    if port.state == "degraded" and m.reason is Reason.READY:
+        return Hindrance(
+            "port.degraded", f"The port {port.name} is degraded: {quoted(port.reason)}.", "Mend that first."
+        )
+    return None

@@ -1,0 +1,221 @@
+"""Why is this lane, port or file where it is, and what would move it? Facts become two sentences."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from gateway.domain.explain import unblock
+from gateway.domain.explanation import (
+    DeliveryFacts,
+    Explanation,
+    GatewayFacts,
+    LaneFacts,
+    Lies,
+    PortFacts,
+    Trace,
+    at,
+    hindrance,
+    quoted,
+)
+
+
+def explain_lane(lane: LaneFacts, gateway: GatewayFacts, port: PortFacts) -> Explanation:
+    """Explain a lane: at work, waiting, blocked, parked, stopped or empty."""
+    name = lane.reference
+    unfinished = f"{lane.waiting} waiting, {lane.held} held, {lane.failed} failed"
+
+    def said(code: str, why: str, way_out: str, until: datetime | None = None) -> Explanation:
+        others = [other.key for other in (lane.blocked_by, lane.parked_by) if other is not None]
+        keys = others if lane.head is None else [lane.head, *others]
+        return Explanation(
+            subject=f"lane {name}", code=code, why=why, way_out=way_out, until=until, port=lane.port, lane=name,
+            messages=tuple(dict.fromkeys(keys)),
+        )  # fmt: skip
+
+    if lane.parked_by is not None:
+        return said(
+            "lane.parked",
+            f"It was parked when message {lane.parked_by.key} failed ({quoted(lane.parked_by.error)}): {unfinished}.",
+            f"Mend the cause, then `gateway lanes release {name}`.",
+        )
+    if lane.blocked_by is not None:
+        return said(
+            "lane.blocked",
+            f"It is blocked by message {lane.blocked_by.key}, {lane.blocked_by.status} ({lane.blocked_by.reason}): "
+            f"{unfinished}.",
+            unblock(lane, lane.blocked_by),
+        )
+    if lane.holder is not None:
+        over = "It goes on by itself." if lane.holder.alive else (
+            "That process has ended: a running gateway takes the work back within a minute."
+        )  # fmt: skip
+        return said(
+            "lane.in-work",
+            f"It is in work by {lane.holder.process} since {at(lane.holder.since)} (lease {lane.holder.fence}): "
+            f"{unfinished}.",
+            over,
+        )
+    if lane.head is None:
+        if lane.held + lane.failed == 0:
+            return said("lane.empty", "Nothing unfinished stands in it.", "It moves when a message of it comes.")
+        first = lane.first.key if lane.first else "?"
+        return said(
+            "lane.stopped",
+            f"None of its messages can be worked on: {unfinished}; the first is message {first}.",
+            f"`gateway queue release {first}` lets that one run again.",
+        )
+    hindered = hindrance(gateway, port)
+    if hindered is not None:
+        return said(
+            hindered.code, f"It is free, at message {lane.head}: {unfinished}. {hindered.why}", hindered.way_out
+        )
+    if lane.not_before is not None:
+        return said(
+            "lane.waiting",
+            f"Its first message {lane.head} waits before it is tried again: {unfinished}.",
+            f"It is tried again by itself at {at(lane.not_before)}.",
+            lane.not_before,
+        )
+    return said("lane.ready", f"It is free, at message {lane.head}: {unfinished}.", "It is taken by itself, next.")
+
+
+def explain_port(port: PortFacts, gateway: GatewayFacts, *, waiting: int, held: int, failed: int) -> Explanation:
+    """Explain a port: what keeps it from taking or delivering, else how much it has to do."""
+    work = f"{waiting} messages wait, {port.in_work} are in work, {held} held, {failed} failed"
+
+    def said(code: str, why: str, way_out: str) -> Explanation:
+        return Explanation(subject=f"port {port.name}", code=code, why=why, way_out=way_out, port=port.name)
+
+    hindered = hindrance(gateway, port)
+    if hindered is not None:
+        last = f" Its last word was {port.state}{_because(port)}." if not gateway.running and port.state else ""
+        return said(hindered.code, f"{hindered.why}{last} {work.capitalize()}.", hindered.way_out)
+    if port.state == "degraded":
+        return said(
+            "port.degraded",
+            f"A folder of it cannot be used: {quoted(port.reason)}. {work.capitalize()}.",
+            "Mend the folder; the port notices by itself, and nothing is lost meanwhile.",
+        )
+    if port.state == "paused":
+        return said(
+            "port.paused",
+            f"It takes no files for the moment: {quoted(port.reason)}. {work.capitalize()}.",
+            "It goes on by itself when there is room: see queue.max_ready and queue.min_free_bytes.",
+        )
+    if port.state is None:
+        return said(
+            "port.unknown", f"It has not said anything yet. {work.capitalize()}.", "It does with its first look."
+        )
+    if waiting + port.in_work:
+        return said("port.open", f"It is open and works: {work}.", "It goes on by itself.")
+    return said("port.open", f"It is open and has nothing to do: {work}.", "It moves when a file or a request comes.")
+
+
+def explain_delivery(file: DeliveryFacts) -> Explanation:
+    """Explain a file that was taken from an inbound folder."""
+
+    def said(code: str, why: str, way_out: str) -> Explanation:
+        keys = tuple(key for key in (file.first,) if key is not None)
+        return Explanation(
+            subject=f"file {file.file}", code=code, why=why, way_out=way_out, port=file.port, file=file.file,
+            messages=keys,
+        )  # fmt: skip
+
+    taken = f"The port {file.port} took it at {at(file.received_at)} (claim {file.claim_id})"
+    if file.refused is not None:
+        return said(
+            "file.refused",
+            f"{taken} and refused it, so nothing of it took effect: {quoted(file.refused)}.",
+            "Mend the file and put it into the inbound folder again.",
+        )
+    if file.first is None:
+        return said(
+            "file.finished", f"{taken}; its {file.messages} messages are finished and gone.", "Nothing is open."
+        )
+    numbers = f"{file.first}" if file.first == file.last else f"{file.first} to {file.last}"
+    its = f"its {file.messages} messages (number {numbers})" if file.messages != 1 else f"its message {numbers}"
+    if file.waiting + file.stopped == 0:
+        kept = "archived" if file.settlement == "archive" else "deleted"
+        return said("file.finished", f"{taken}; {its} finished, the file was {kept}.", "Nothing is open.")
+    if file.stopped == 0:
+        return said(
+            "file.in-queue",
+            f"{taken}; of {its} {file.finished} are finished and {file.waiting} wait.",
+            "They move by themselves; each says more: `gateway explain NUMBER`.",
+        )
+    return said(
+        "file.stopped",
+        f"{taken}; of {its} {file.finished} are finished, {file.waiting} wait and {file.stopped} need an operator.",
+        "See those that are explained below, or `gateway queue list`.",
+    )
+
+
+def explain_trace(
+    trace: Trace, asked: str, gateway: GatewayFacts, port: PortFacts, sweep_seconds: float
+) -> Explanation:
+    """Explain a file that lies in a folder of a port and that the store does not know."""
+
+    def said(code: str, why: str, way_out: str) -> Explanation:
+        return Explanation(
+            subject=f"file {asked}", code=code, why=why, way_out=way_out, port=trace.port, file=trace.path
+        )
+
+    hindered = hindrance(gateway, port)
+    if trace.lies is Lies.ERROR:
+        return said(
+            "file.put-aside",
+            f"It lies in the error folder of the port {trace.port} since {at(trace.since)}, as {trace.path}.",
+            "The text beside it says why; mend the file and put it into the inbound folder again.",
+        )
+    if trace.lies is Lies.WORK:
+        if hindered is not None:
+            return said(
+                hindered.code,
+                f"The port {trace.port} took it at {at(trace.since)}; it is not in the queue yet. {hindered.why}",
+                f"{hindered.way_out} Its next look into the work folder goes on with the file.",
+            )
+        return said(
+            "file.in-work",
+            f"It was taken by the port {trace.port} at {at(trace.since)} and is being read (claim {trace.claim_id}).",
+            "Its messages are in the queue when all of it is read; when that does not happen, run `gateway doctor`.",
+        )
+    here = f"It lies in the inbound folder of the port {trace.port}"
+    if trace.left is not None:
+        left = trace.left
+        other = f" as {trace.name}" if trace.name != asked else ""
+        return said(f"file.{left.code.removeprefix('file.')}", f"{here}{other} and is not taken: {quoted(left.text)}.",
+                    _WAYS_OUT.get(left.code, "Put a regular file with a fitting name there."))  # fmt: skip
+    if hindered is not None:
+        return said(hindered.code, f"{here}. {hindered.why}", hindered.way_out)
+    if port.state in ("paused", "degraded"):
+        return said(f"port.{port.state}", f"{here}. {quoted(port.reason)}.", "It is taken by itself when that is over.")
+    return said(
+        "file.ready", f"{here} and nothing is in its way.", f"It is taken at the next look, within {sweep_seconds:g} s."
+    )
+
+
+def explain_unseen(name: str, folders: Sequence[str]) -> Explanation:
+    """Explain a name that nothing has: no message, no lane, no port, no file that was ever taken."""
+    looked = ", ".join(folders) or "no folder"
+    return Explanation(
+        subject=name,
+        code="file.never-seen",
+        why=f"Nothing of this name was ever taken, and no such file lies in {looked}.",
+        way_out="Put the file into the inbound folder of a port, or check the name: numbers, MessageIds, file names, "
+        "ports and lanes (port/lane) are understood.",
+        file=name,
+    )  # fmt: skip
+
+
+_WAYS_OUT = {
+    "not-matched": "Rename it to a name that the port takes (ports.<name>.receive.pattern).",
+    "file.no-done-marker": "Put an empty file with the same name plus .done beside it.",
+    "file.being-written": "It is taken by itself when the writer is done and closes it.",
+    "file.incomplete": "Write the rest of it; when it stays as it is, it is refused after receive.grace_seconds.",
+    "entry.unreadable": "Give the gateway's account permission to read it.",
+    "entry.cannot-claim": "Give the gateway's account permission to move it out of the folder.",
+    "entry.in-subfolder": "Move it into the inbound folder itself: subfolders are never looked into.",
+}
+
+
+def _because(port: PortFacts) -> str:
+    return f", because {quoted(port.reason)}" if port.reason else ""

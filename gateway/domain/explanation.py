@@ -1,0 +1,247 @@
+"""What is known of a thing when somebody asks why it is where it is, and what that person is told.
+
+Facts are read from the store, the configuration and the folders at the moment of the question; `explain` and
+`explain_place` turn them into an `Explanation` and read nothing themselves.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+from gateway.domain.delivery import LeftInPlace
+from gateway.domain.states import Direction, Outcome, Policy, Reason, Stage, Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why a thing is where it is, in one sentence, and what would move it, in another.
+
+    Shape: `code` is stable, for programs; `until` is when it moves by itself, None when that is not known;
+    `messages` are the numbers of all messages that have to do with it, its own first.
+    """
+
+    subject: str
+    code: str
+    why: str
+    way_out: str
+    until: datetime | None = None
+    port: str | None = None
+    lane: str | None = None
+    file: str | None = None
+    messages: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayFacts:
+    """Whether anybody moves messages at all: processes that run, by host and process id, and the gateway's job.
+
+    `job` is the stored status of the job `gateway` when that keeps it from moving anything, else None.
+    """
+
+    running: Sequence[str]
+    job: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortFacts:
+    """A port as the configuration and its last word have it; `reason` goes with `state`."""
+
+    name: str
+    configured: bool = True
+    active: bool = True
+    delivers: bool = True
+    state: str | None = None
+    reason: str | None = None
+    in_work: int = 0
+    max_in_work: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holder:
+    """Who holds a lease; `alive` is False when that process is known to have ended."""
+
+    fence: int
+    stage: str
+    process: str
+    since: datetime
+    alive: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Other:
+    """Another message that has to do with the one in question."""
+
+    key: int
+    status: Status
+    reason: Reason
+    set_key: int | None = None
+    error: str | None = None
+    file: str | None = None
+    not_before: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneFacts:
+    """A lane and what stands in it.
+
+    `head` is the message it is at, None when it has no row; `first` is its first unfinished message; `held` and
+    `failed` count those that cannot be worked on; `ruled` says that an operator gave it a rule of its own.
+    """
+
+    port: str
+    name: str
+    head: int | None = None
+    not_before: datetime | None = None
+    on_error: str = "continue"
+    ruled: bool = False
+    blocked_by: Other | None = None
+    parked_by: Other | None = None
+    holder: Holder | None = None
+    first: Other | None = None
+    waiting: int = 0
+    held: int = 0
+    failed: int = 0
+
+    @property
+    def reference(self) -> str:
+        """Return how the lane is named to people and on the command line."""
+        return f"{self.port}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """The other side of a finished exchange: a response, a fault, or the request."""
+
+    key: int
+    is_fault: bool
+    file: str | None
+    sent_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageFacts:
+    """A message or a send request. Unfinished: `status` and `reason`; finished: `outcome` and `finished_at`.
+
+    `ahead` is the nearest unfinished message that comes first in its lane; `culprit` is the one whose failure holds
+    it; `before` counts ready messages of its port that are older; `staged_at` says in which folder, of which node,
+    a promised file lies that this machine does not have.
+    """
+
+    key: int
+    direction: Direction
+    port: PortFacts
+    gateway: GatewayFacts
+    is_request_to_send: bool = False
+    status: Status | None = None
+    reason: Reason | None = None
+    attempts: int = 0
+    error: str | None = None
+    since: datetime | None = None
+    not_before: datetime | None = None
+    set_key: int | None = None
+    policy: Policy | None = None
+    file: str | None = None
+    folder: str | None = None
+    staged_at: str | None = None
+    lane: LaneFacts | None = None
+    holder: Holder | None = None
+    ahead: Other | None = None
+    culprit: Other | None = None
+    before: int = 0
+    outcome: Outcome | None = None
+    finished_at: datetime | None = None
+    answers: Sequence[Answered] = ()
+
+    @property
+    def stage(self) -> Stage:
+        """Return which service takes it next."""
+        if self.is_request_to_send:
+            return Stage.OUTBOUND
+        return Stage.INBOUND if self.direction is Direction.IN else Stage.SEND
+
+
+class Lies(StrEnum):
+    """In which folder of a port a file lies."""
+
+    INBOUND = "inbound"  # the partner put it there, nobody took it yet
+    WORK = "work"  # claimed
+    ERROR = "error"  # refused
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """A file of the name in question in a folder of a port.
+
+    Shape: `left` says why the adapter does not take it, None: it would; `name` differs from the one asked for
+    when only a hidden or temporary form of it is there; `claim_id` as text, for claimed and refused files.
+    """
+
+    port: str
+    lies: Lies
+    name: str
+    path: str
+    since: datetime
+    left: LeftInPlace | None = None
+    claim_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryFacts:
+    """A file that was taken: what became of it and of its messages."""
+
+    port: str
+    file: str
+    claim_id: str
+    received_at: datetime
+    refused: str | None
+    settlement: str
+    first: int | None
+    last: int | None
+    messages: int
+    finished: int
+    waiting: int
+    stopped: int
+
+
+class Hindrance(NamedTuple):
+    """What keeps everything of a port or gateway from moving, whatever stands in single rows."""
+
+    code: str
+    why: str
+    way_out: str
+
+
+def hindrance(gateway: GatewayFacts, port: PortFacts) -> Hindrance | None:
+    """Return what stands above the reasons of single messages, the widest first; None when nothing does."""
+    if not gateway.running:
+        return Hindrance("gateway.not-running", "No gateway runs on this store.", "Start it: `gateway run`.")
+    if not port.configured:
+        return Hindrance(
+            "port.not-configured",
+            f"The port {port.name} is not in the configuration any more.",
+            f"Put ports.{port.name} back; a running gateway notices by itself.",
+        )
+    if not port.active:
+        return Hindrance(
+            "port.inactive", f"The port {port.name} is switched off.", f"Set ports.{port.name}.active to true."
+        )
+    if gateway.job is not None:
+        return Hindrance(
+            "gateway.job-stopped",
+            f"The job that moves messages is {gateway.job}.",
+            "Let it run: `gateway jobs arm gateway`.",
+        )
+    return None
+
+
+def at(moment: datetime | None) -> str:
+    """Return a moment as people read it, in UTC."""
+    return "an unknown time" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def quoted(error: str | None) -> str:
+    """Return an error as the end of a sentence."""
+    text = (error or "no reason was kept").strip().rstrip(".")
+    return text if len(text) <= 300 else f"{text[:300]}…"

@@ -1,0 +1,86 @@
+-- Why something is where it is: the facts around one message, one lane, one file. Reads only, each bounded.
+
+-- name: place_of_message
+-- Where an unfinished message stands. `before` counts older ready messages of its port, up to a thousand.
+SELECT q.set_id AS set_key, q.policy, q.staged_name, v.display AS file, q.fence,
+       (SELECT count(*) FROM (SELECT 1 FROM queue o WHERE o.direction = q.direction AND o.port = q.port
+                              AND o.reason = 'ready' AND o.lane IS NULL AND o.message_id < q.message_id LIMIT 1000) AS older
+       ) AS before
+FROM queue q JOIN message m ON m.id = q.message_id LEFT JOIN delivery v ON v.claim_id = m.claim_id
+WHERE q.message_id = $1
+
+-- name: fence_of_request
+SELECT fence FROM send_request WHERE id = $1
+
+-- name: read_lane
+-- A lane and what stands in it; also one without a row, whose messages are all held or failed.
+SELECT l.head, l.not_before, l.fence, coalesce(l.on_error, 'continue') AS on_error, l.blocked_by, l.parked_by,
+       EXISTS (SELECT 1 FROM lane_rule r WHERE r.port = $1 AND r.name = $2) AS ruled,
+       (SELECT min(message_id) FROM queue q WHERE q.port = $1 AND q.lane = $2) AS first,
+       (SELECT count(*) FROM queue q WHERE q.port = $1 AND q.lane = $2 AND q.status IN ('ready', 'in_process')) AS waiting,
+       (SELECT count(*) FROM queue q WHERE q.port = $1 AND q.lane = $2 AND q.status = 'hold') AS held,
+       (SELECT count(*) FROM queue q WHERE q.port = $1 AND q.lane = $2 AND q.status = 'error') AS failed
+FROM (SELECT 1) AS one LEFT JOIN lane l ON l.port = $1 AND l.name = $2
+
+-- name: lanes_named
+-- Lanes of any port with this name that have a row or an unfinished message.
+SELECT DISTINCT port, lane AS name FROM (
+    SELECT port, name AS lane FROM lane WHERE name = $1
+    UNION ALL SELECT port, lane FROM queue WHERE lane = $1
+) AS known ORDER BY port LIMIT 20
+
+-- name: other_message
+SELECT q.message_id AS key, q.status, q.reason, q.set_id AS set_key, q.error, v.display AS file, q.not_before
+FROM queue q JOIN message m ON m.id = q.message_id LEFT JOIN delivery v ON v.claim_id = m.claim_id
+WHERE q.message_id = $1
+
+-- name: nearest_ahead
+-- The unfinished message that comes first in the lane: the one that is worked on or waits, not what is set aside.
+SELECT message_id AS key FROM queue
+WHERE port = $1 AND lane = $2 AND message_id < $3 AND status IN ('ready', 'in_process')
+ORDER BY message_id LIMIT 1
+
+-- name: culprit_of_set
+-- The message whose failure stopped a set: the latest that failed and still waits for an operator.
+SELECT message_id AS key FROM queue
+WHERE set_id = $1 AND direction = 'in' AND status = 'error' ORDER BY changed_at DESC, message_id LIMIT 1
+
+-- name: holder_of_lease
+SELECT l.fence, l.stage, l.port, l.taken_at, coalesce(i.host, '?') AS host, coalesce(i.pid, 0) AS pid, i.stopped_at,
+       i.lost_at, coalesce(extract(epoch FROM clock_timestamp() - i.beat_at)::float8, 'infinity') AS silent_seconds
+FROM lease l LEFT JOIN incarnation i ON i.id = l.owner WHERE l.fence = $1
+
+-- name: messages_in_work
+SELECT count(*) FROM queue WHERE fence IN (SELECT fence FROM lease WHERE port = $1)
+
+-- name: answers_of_message
+SELECT id AS key, is_fault, file_name AS file, CASE outcome WHEN 'sent' THEN finished_at END AS sent_at
+FROM message WHERE request_id = $1 ORDER BY id
+
+-- name: deliveries_named
+-- Files of this name that were taken, the newest first; with how far their messages are.
+SELECT v.claim_id::text AS claim_id, v.port, v.display AS file, v.received_at, v.settlement,
+       CASE v.outcome WHEN 'refused' THEN coalesce(v.reason, v.code) END AS refused,
+       its.first, its.last, greatest(its.messages, v.envelopes) AS messages,
+       greatest(its.messages, v.envelopes) - its.waiting - its.stopped AS finished, its.waiting, its.stopped
+FROM delivery v CROSS JOIN LATERAL (
+    SELECT min(m.id) AS first, max(m.id) AS last, count(*) AS messages,
+           count(*) FILTER (WHERE q.status IN ('ready', 'in_process')) AS waiting,
+           count(*) FILTER (WHERE q.status IN ('hold', 'error', 'malformed')) AS stopped
+    FROM message m LEFT JOIN queue q ON q.message_id = m.id WHERE m.claim_id = v.claim_id
+) AS its
+WHERE v.name = $1 ORDER BY v.received_at DESC LIMIT $2
+
+-- name: unfinished_of_claim
+-- The messages of a file that are not finished: those that need somebody first.
+SELECT q.message_id AS key FROM message m JOIN queue q ON q.message_id = m.id
+WHERE m.claim_id = $1::text::uuid
+ORDER BY (q.status IN ('error', 'hold', 'malformed')) DESC, q.message_id LIMIT $2
+
+-- name: messages_by_file
+-- Files that we wrote, or are to write, under this name.
+SELECT id AS key FROM message WHERE port = ANY($2::text[]) AND file_name = $1 ORDER BY id LIMIT 5
+
+-- name: stopped_job
+-- The gateway's own job, when it is in a state in which nothing moves.
+SELECT status FROM job WHERE name = 'gateway' AND status IN ('withhold', 'error', 'ended', 'canceled')

@@ -1,0 +1,147 @@
+"""`gateway explain`: messages, files, ports and lanes, each in two sentences that name what is involved."""
+
+import asyncio
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from asyncpg import connect
+
+from tests.unit.cli.conftest import DONE_ID, FAILED_ID, RESPONSE_ID, Cli
+
+
+def explained(cli: Cli, what: str) -> list[dict[str, Any]]:
+    found = cli.json("explain", what)["explanations"]
+    assert all(one["why"].endswith(".") and one["way_out"].endswith(".") for one in found)
+    return list(found)
+
+
+def codes(cli: Cli, what: str) -> Sequence[str]:
+    return [one["code"] for one in explained(cli, what)]
+
+
+@pytest.mark.usefixtures("history")
+def test_finished_request_tells_its_answer_with_file_and_time(cli: Cli) -> None:
+    (one,) = explained(cli, str(DONE_ID))
+    assert one["code"] == "message.processed"
+    assert "batch.000001.xml" in one["why"] and "was delivered at" in one["why"]
+
+
+@pytest.mark.usefixtures("history")
+def test_sent_response_tells_its_folder(cli: Cli) -> None:
+    (one,) = explained(cli, "{" + str(RESPONSE_ID).upper() + "}")
+    assert one["code"] == "message.sent" and str(cli.config.parent / "out") in one["why"]
+
+
+@pytest.mark.usefixtures("history")
+def test_failed_request_tells_its_error_and_how_to_try_again(cli: Cli) -> None:
+    (one,) = explained(cli, str(FAILED_ID))
+    number = one["messages"][0]
+    assert one["code"] == "message.failed" and "breaks its schema" in one["why"]
+    assert f"gateway queue release {number}" in one["way_out"]
+
+
+def stop(database_url: str) -> None:
+    """Say that the process which made the history has ended; it is this one."""
+
+    async def end() -> None:
+        connection = await connect(database_url)
+        try:
+            await connection.execute("UPDATE incarnation SET stopped_at = clock_timestamp()")
+        finally:
+            await connection.close()
+
+    asyncio.run(end())
+
+
+@pytest.mark.usefixtures("history")
+def test_waiting_request_without_a_gateway_says_that_none_runs(cli: Cli, database_url: str) -> None:
+    stop(database_url)
+    (one,) = [
+        one for one in explained(cli, "batch.xml") if one["subject"].startswith("message") and "ready" in one["why"]
+    ]
+    assert one["code"] == "gateway.not-running" and "gateway run" in one["way_out"]
+
+
+@pytest.mark.usefixtures("history")
+def test_taken_file_tells_how_far_its_messages_are_and_explains_those_that_wait(cli: Cli) -> None:
+    assert [code for code in codes(cli, "batch.xml") if code.startswith("file.")] == ["file.in-queue", "file.stopped"]
+
+
+@pytest.mark.usefixtures("history")
+def test_our_own_file_name_means_its_message(cli: Cli) -> None:
+    assert codes(cli, "batch.000001.xml") == ["message.sent"]
+
+
+@pytest.mark.usefixtures("history")
+def test_refused_file_tells_its_reason(cli: Cli) -> None:
+    refused = explained(cli, "bad\x1b[2J.xml")
+    assert [one["code"] for one in refused] == ["file.refused", "message.malformed"]
+    assert "No DOCTYPE" in refused[0]["why"]
+
+
+def test_port_that_is_switched_off_says_so(cli: Cli) -> None:
+    (one,) = explained(cli, "asleep")
+    assert one["code"] == "gateway.not-running"
+    result = cli.run("explain", "asleep")
+    assert "why:" in result.stdout and "then:" in result.stdout
+
+
+def test_lane_in_which_nothing_stands_is_empty(cli: Cli) -> None:
+    (one,) = explained(cli, "orders/conversation:none")
+    assert one["code"] == "lane.empty" and one["lane"] == "orders/conversation:none"
+
+
+def test_name_that_nothing_has_names_the_folders_that_were_looked_into(cli: Cli) -> None:
+    (one,) = explained(cli, "nowhere.xml")
+    assert one["code"] == "file.never-seen" and str(cli.config.parent / "in") in one["why"]
+
+
+def put(folder: Path, kind: str) -> None:
+    """Make an entry that is not taken, called order.xml as far as possible."""
+    file = folder / "order.xml"
+    match kind:
+        case "temporary":
+            (folder / ".order.xml.part").write_text("<Envelope/>")
+        case "pattern":
+            (folder / "order.csv").write_text("a;b")
+        case "incomplete":
+            file.write_text("<Envelope><Header>")
+        case "symlink":
+            file.symlink_to("/etc/hostname")
+        case "subfolder":
+            (folder / "sub").mkdir()
+            (folder / "sub" / "order.xml").write_text("<Envelope/>")
+        case "fifo":
+            os.mkfifo(file)
+
+
+@pytest.mark.parametrize(
+    ("kind", "asked", "code", "word"),
+    [
+        ("temporary", "order.xml", "file.not-matched", "hidden, temporary"),
+        ("pattern", "order.csv", "file.not-matched", "does not match *.xml"),
+        ("symlink", "order.xml", "file.entry.symlink", "a symlink"),
+        ("subfolder", "order.xml", "file.entry.in-subfolder", "subfolder sub"),
+        ("fifo", "order.xml", "file.entry.fifo", "not a regular file"),
+    ],
+)
+def test_file_that_is_not_taken_tells_why(cli: Cli, kind: str, asked: str, code: str, word: str) -> None:
+    put(cli.config.parent / "in", kind)
+    (one,) = explained(cli, asked)
+    assert one["code"] == code and word in one["why"], one
+
+
+def test_whole_file_waits_for_a_gateway_to_run(cli: Cli) -> None:
+    (cli.config.parent / "in" / "order.xml").write_text("<Envelope/>")
+    assert codes(cli, "order.xml") in (["gateway.not-running"], ["file.being-written"])
+
+
+def test_file_under_claim_that_the_store_does_not_know_says_who_took_it(cli: Cli) -> None:
+    work = cli.config.parent / "data" / "work" / "orders"
+    work.mkdir(parents=True)
+    (work / "01920000-0000-7000-8000-000000000000~order.xml").write_text("<Envelope/>")
+    (one,) = explained(cli, "order.xml")
+    assert one["code"] == "gateway.not-running" and "took it at" in one["why"]

@@ -1,0 +1,124 @@
+"""Facts become two sentences: what stands above all wins, every reason has words of its own, ids are named."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from gateway.domain.explain import explain_message
+from gateway.domain.explain_place import explain_lane, explain_port
+from gateway.domain.explanation import GatewayFacts, Holder, LaneFacts, MessageFacts, Other, PortFacts
+from gateway.domain.states import Direction, Reason, Status
+
+NOON = datetime(2031, 2, 3, 12, tzinfo=UTC)
+RUNNING = GatewayFacts(running=["host:1"])
+OPEN = PortFacts(name="orders", state="open")
+HOLDER = Holder(fence=77, stage="inbound", process="host:9", since=NOON, alive=True)
+CULPRIT = Other(key=12, status=Status.ERROR, reason=Reason.FAILED, set_key=5, error="The item A-7 is unknown.")
+LANE = LaneFacts(port="orders", name="conversation:a", head=12, waiting=3)
+STATUS_OF = {
+    Reason.READY: Status.READY, Reason.BEHIND_IN_LANE: Status.READY, Reason.BACKOFF: Status.READY,
+    Reason.ADDRESS_UNAVAILABLE: Status.READY, Reason.RUNNING: Status.IN_PROCESS, Reason.HELD_BY_OPERATOR: Status.HOLD,
+    Reason.SET_HALTED: Status.HOLD, Reason.SET_ROLLED_BACK: Status.HOLD, Reason.LANE_PARKED: Status.HOLD,
+    Reason.FAILED: Status.ERROR, Reason.POISON: Status.ERROR, Reason.MALFORMED: Status.MALFORMED,
+}  # fmt: skip
+
+
+def a_message(reason: Reason, **more: Any) -> MessageFacts:
+    return replace(
+        MessageFacts(
+            key=17, direction=Direction.IN, port=OPEN, gateway=RUNNING, status=STATUS_OF[reason], reason=reason,
+            attempts=2, error="It broke.", since=NOON, set_key=5, culprit=CULPRIT, file="batch.xml",
+        ),
+        **more,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_has_words_of_its_own_and_a_way_out(reason: Reason) -> None:
+    one = explain_message(a_message(reason, lane=LANE))
+    assert one.code == f"message.{reason}" and one.why and one.way_out and one.messages[0] == 17
+    whys = {explain_message(a_message(other, lane=LANE)).why for other in Reason}
+    assert len(whys) == len(Reason), "no two reasons sound the same"
+
+
+@pytest.mark.parametrize(
+    ("reason", "more", "words"),
+    [
+        (Reason.SET_HALTED, {}, ["message 12", "set 5", "halt", "A-7"]),
+        (Reason.SET_ROLLED_BACK, {}, ["message 12", "set 5", "rollback"]),
+        (Reason.SET_HALTED, {"culprit": None}, ["no longer in the queue"]),
+        (Reason.LANE_PARKED, {"lane": replace(LANE, parked_by=CULPRIT)}, ["orders/conv", "message 12", "A-7"]),
+        (Reason.RUNNING, {"holder": HOLDER}, ["host:9", "lease 77", "inbound"]),
+        (Reason.RUNNING, {"holder": replace(HOLDER, alive=False)}, ["has ended", "takes the work back"]),
+        (Reason.RUNNING, {}, ["must not be", "gateway doctor"]),
+        (Reason.BEHIND_IN_LANE, {"lane": LANE, "ahead": CULPRIT}, ["Message 12", "comes first", "orders/conv"]),
+        (Reason.BEHIND_IN_LANE, {"lane": LANE, "ahead": replace(CULPRIT, set_key=4, file="a.xml")}, ["set 4", "a.xml"]),
+        (Reason.BEHIND_IN_LANE, {"lane": replace(LANE, holder=HOLDER)}, ["host:9", "lease 77", "message 12"]),
+        (Reason.BEHIND_IN_LANE, {"lane": replace(LANE, not_before=NOON), "ahead": CULPRIT}, ["12:00:00", "Message 12"]),
+        (Reason.BEHIND_IN_LANE, {"lane": replace(LANE, blocked_by=CULPRIT)}, ["blocked", "queue release 12", "A-7"]),
+        (Reason.FAILED, {"lane": replace(LANE, blocked_by=replace(CULPRIT, key=17))}, ["blocks its lane"]),
+        (Reason.BACKOFF, {"not_before": NOON}, ["try 2", "12:00:00", "It broke"]),
+        (Reason.ADDRESS_UNAVAILABLE, {"not_before": NOON}, ["12:00:00", "It broke", "orders"]),
+        (Reason.ADDRESS_UNAVAILABLE, {"staged_at": "/b/staging of node N"}, ["/b/staging of node N", "must run"]),
+        (Reason.READY, {"port": replace(OPEN, in_work=8, max_in_work=8)}, ["max_parallel", "8"]),
+        (Reason.READY, {"before": 41}, ["41 older"]),
+        (Reason.FAILED, {"is_request_to_send": True, "direction": Direction.OUT}, ["nothing was sent"]),
+        (Reason.MALFORMED, {"folder": "/data/error/orders"}, ["batch.xml", "/data/error/orders"]),
+    ],
+)  # fmt: skip
+def test_sentences_name_what_is_involved(reason: Reason, more: dict[str, Any], words: list[str]) -> None:
+    one = explain_message(a_message(reason, **more))
+    told = f"{one.why} {one.way_out}"
+    assert [word for word in words if word not in told] == [], told
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"gateway": GatewayFacts(running=[])}, "gateway.not-running"),
+        ({"port": replace(OPEN, configured=False)}, "port.not-configured"),
+        ({"port": replace(OPEN, active=False)}, "port.inactive"),
+        ({"gateway": replace(RUNNING, job="withhold")}, "gateway.job-stopped"),
+        ({"direction": Direction.OUT, "port": replace(OPEN, delivers=False)}, "port.no-address"),
+        ({"direction": Direction.OUT, "port": replace(OPEN, state="degraded", reason="Full.")}, "port.degraded"),
+    ],
+)
+@pytest.mark.parametrize("reason", [Reason.READY, Reason.HELD_BY_OPERATOR])
+def test_what_stops_everything_stands_above_what_would_move_by_itself(
+    reason: Reason, more: dict[str, Any], code: str
+) -> None:
+    one = explain_message(a_message(reason, **more))
+    assert one.code == (code if reason is Reason.READY else "message.held_by_operator")
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"parked_by": CULPRIT}, "lane.parked"),
+        ({"blocked_by": CULPRIT}, "lane.blocked"),
+        ({"holder": HOLDER}, "lane.in-work"),
+        ({"head": None, "waiting": 0}, "lane.empty"),
+        ({"head": None, "waiting": 0, "held": 2, "first": CULPRIT}, "lane.stopped"),
+        ({"not_before": NOON}, "lane.waiting"),
+        ({}, "lane.ready"),
+    ],
+)
+def test_every_state_of_a_lane_has_its_code(more: dict[str, Any], code: str) -> None:
+    assert explain_lane(replace(LANE, **more), RUNNING, OPEN).code == code
+
+
+@pytest.mark.parametrize(
+    ("port", "code"),
+    [
+        (OPEN, "port.open"),
+        (replace(OPEN, state="degraded", reason="Full."), "port.degraded"),
+        (replace(OPEN, state="paused", reason="Full."), "port.paused"),
+        (replace(OPEN, state=None), "port.unknown"),
+        (replace(OPEN, active=False), "port.inactive"),
+        (replace(OPEN, configured=False), "port.not-configured"),
+    ],
+)
+def test_every_state_of_a_port_has_its_code(port: PortFacts, code: str) -> None:
+    assert explain_port(port, RUNNING, waiting=0, held=0, failed=0).code == code
