@@ -1,0 +1,134 @@
+"""Log lines and files of runs: complete, bounded, and gone with their run."""
+
+import asyncio
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from gateway.domain.errors import FileNotKept
+from gateway.domain.ids import RunId, RunTaskId
+from gateway.store import run_files, run_log
+from gateway.store.housekeeping import delete_runs
+from gateway.store.open import Store
+from gateway.store.run_files import keep_file, list_run_files, read_run_file, remove_run_file
+
+AT = datetime(2031, 5, 6, tzinfo=UTC)
+
+
+async def rows(store: Store, sql: str, *arguments: object) -> list[tuple[Any, ...]]:
+    async with store.transaction() as connection:
+        return [tuple(row.values()) for row in await connection.fetch(sql, *arguments)]
+
+
+async def a_run(store: Store, *, ended: str = "clock_timestamp()") -> RunId:
+    sql = (
+        "INSERT INTO run (job, partition_key, company, created_by, run_as, cause, planned_at, started_at, ended_at,"
+        f" status) VALUES ('nightly', 'initial', 'DAT', 'ann', 'ann', 'operator', {ended}, {ended}, {ended}, 'ended')"
+        " RETURNING id"
+    )
+    return RunId((await rows(store, sql))[0][0])
+
+
+LINES = "SELECT attempt, severity, text FROM run_log ORDER BY id"
+TASK = RunTaskId(7)
+
+
+async def test_lines_of_every_attempt_are_kept_in_order(store: Store) -> None:
+    run = await a_run(store)
+    for attempt in (1, 2):
+        async with run_log.run_log(store, run, TASK, attempt) as log:
+            log.info("begins")
+            log.warning("odd")
+            await asyncio.to_thread(log.error, "wrong")
+    lines = [("info", "begins"), ("warning", "odd"), ("error", "wrong")]
+    assert await rows(store, LINES) == [(attempt, *line) for attempt in (1, 2) for line in lines]
+
+
+async def test_lines_are_kept_when_the_task_fails(store: Store) -> None:
+    run = await a_run(store)
+    with pytest.raises(ValueError, match="bad"):
+        async with run_log.run_log(store, run, TASK, 1) as log:
+            log.info("so far")
+            raise ValueError("bad")
+    assert await rows(store, LINES) == [(1, "info", "so far")]
+
+
+async def test_too_many_lines_are_counted_and_errors_have_room_left(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_log, "MOST_LINES", 10)
+    run = await a_run(store)
+    async with run_log.run_log(store, run, TASK, 1) as log:
+        for number in range(13):
+            log.info(str(number))
+        log.error("the reason")
+    found = await rows(store, LINES)
+    assert [text for _, _, text in found[:10]] == [str(number) for number in range(10)]
+    assert [text for _, _, text in found[10:]] == [
+        "the reason",
+        "3 further lines were not kept: an attempt may write 10.",
+    ]
+
+
+async def test_long_and_unprintable_lines_are_made_fit(store: Store) -> None:
+    run = await a_run(store)
+    async with run_log.run_log(store, run, TASK, 1) as log:
+        log.info("x" * 5000)
+        log.info("a\0b\x1b[31m")
+    (_, _, long), (_, _, odd) = await rows(store, LINES)
+    assert len(long) == run_log.LONGEST_LINE and "\x1b" not in odd and odd.startswith("a")
+
+
+async def test_a_file_is_listed_and_read_and_removed(store: Store) -> None:
+    run = await a_run(store)
+    await keep_file(store, run, TASK, "list.csv", b"a;b\n")
+    (file,) = await list_run_files(store, run)
+    assert (file.name, file.size_bytes, file.sha256) == ("list.csv", 4, sha256(b"a;b\n").digest())
+    assert await read_run_file(store, file.id) == ("list.csv", b"a;b\n")
+    assert await remove_run_file(store, file.id)
+    assert not await remove_run_file(store, file.id)
+    assert await list_run_files(store, run) == [] and await read_run_file(store, file.id) is None
+
+
+async def test_a_file_of_the_same_name_replaces_the_earlier_one(store: Store) -> None:
+    run = await a_run(store)
+    for content in (b"first", b"second"):
+        await keep_file(store, run, TASK, "list.csv", content)
+    (file,) = await list_run_files(store, run)
+    assert await read_run_file(store, file.id) == ("list.csv", b"second")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\nb", "x" * 201])
+async def test_names_that_are_no_plain_file_name_are_refused(store: Store, name: str) -> None:
+    with pytest.raises(FileNotKept, match="cannot be the name"):
+        await keep_file(store, await a_run(store), TASK, name, b"")
+
+
+async def test_files_beyond_the_limits_are_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_files, "MOST_FILE_BYTES", 6)
+    monkeypatch.setattr(run_files, "MOST_RUN_BYTES", 10)
+    run = await a_run(store)
+    with pytest.raises(FileNotKept, match="up to 6"):
+        await keep_file(store, run, TASK, "a", b"1234567")
+    await keep_file(store, run, TASK, "a", b"123456")
+    with pytest.raises(FileNotKept, match="6 bytes of files already"):
+        await keep_file(store, run, TASK, "b", b"12345")
+    await keep_file(store, run, TASK, "a", b"654321")
+    await keep_file(store, run, TASK, "b", b"1234")
+
+
+async def test_a_file_of_a_run_that_is_gone_is_refused(store: Store) -> None:
+    with pytest.raises(FileNotKept, match="is gone"):
+        await keep_file(store, RunId(99), TASK, "a", b"")
+
+
+async def test_lines_and_files_go_with_their_run(store: Store) -> None:
+    old, new = await a_run(store, ended="clock_timestamp() - interval '31 days'"), await a_run(store)
+    for run in (old, new):
+        await keep_file(store, run, TASK, "a", b"1")
+        async with run_log.run_log(store, run, TASK, 1) as log:
+            log.info("done")
+    assert await delete_runs(store, 30, 100) == 1
+    assert await rows(store, "SELECT run_id FROM run_file UNION ALL SELECT run_id FROM run_log") == [(new,), (new,)]
