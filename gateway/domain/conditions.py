@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import assert_never
 
-from gateway.domain.errors import GatewayError
+from gateway.domain.errors import JobRefused
 from gateway.domain.job import ConditionType, JobStatus, TaskStatus, Wanted
 
 
-class GraphError(GatewayError):
+class GraphError(JobRefused):
     """The conditions of a job can never work out; the text names the tasks."""
 
     code = "job.conditions"
