@@ -8,15 +8,16 @@ Everything blocks and runs in one thread. Source: reliability reference 5.3, ste
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from uuid import UUID, uuid4
 
 from adapters.file.errors import AWAY, FULL, Place, folder_errors, unavailable
-from adapters.file.fsops import FileOps, Folder, opened, scan, status_of
+from adapters.file.fsops import FileOps, Folder, opened, read_small, scan, status_of
 from adapters.file.settings import FileSendSettings
 from gateway.domain.delivery import Outgoing, Promise
 from gateway.domain.errors import AdapterUnavailable, GatewayError
 
 STAGING_MARK = b".gateway-staging"
-"""Lies in every staging folder we have used: an empty mount point in its place does not have it."""
+"""Lies in every staging folder we have used and holds its identity: an empty mount point in its place has none."""
 
 FEW_FILES = 4
 """Up to here each file is flushed by itself; above, one syncfs flushes the group.
@@ -28,18 +29,47 @@ system, which is not worth it for a few files. (ext4 looks past inodes freed in 
 took thousands of files, making new ones nearby costs up to 600 more; that is the file system's own doing.)
 """
 
+OTHER_STAGING = "address.other-staging"
+
 Results = list[GatewayError | None]
 
 
-def stage_wave(ops: FileOps, settings: FileSendSettings, files: Sequence[Outgoing]) -> Results:
+def identity_of_staging(ops: FileOps, settings: FileSendSettings) -> UUID:
+    """Return the identity of the staging folder; a folder that has none gets one."""
+    with folder_errors(settings.staging_place), opened(settings.staging) as staging:
+        return _identity(ops, staging)
+
+
+def _identity(ops: FileOps, staging: Folder) -> UUID:
+    if (known := _marked(staging)) is not None:
+        return known
+    if status_of(staging, STAGING_MARK) is not None:  # a mark that tells nothing, from before it held an identity
+        ops.unlink(staging, STAGING_MARK, "stage")
+    with suppress(FileExistsError):  # of two nodes that share the folder one makes the mark
+        ops.mark_staging(staging, STAGING_MARK, str(uuid4()).encode())
+    return _marked(staging) or uuid4()  # gone again: it is nobody's folder
+
+
+def _marked(staging: Folder) -> UUID | None:
+    content = read_small(staging, STAGING_MARK)
+    try:
+        return None if content is None else UUID(content.decode())
+    except ValueError:
+        return None
+
+
+def stage_wave(
+    ops: FileOps, settings: FileSendSettings, files: Sequence[Outgoing], identity: UUID | None = None
+) -> Results:
     """Write all files and make them durable together; a file that could not be is removed, its entry says why.
 
+    *identity* is what the folder was said to be, None when nobody asked.
     A failed flush is never tried again on the same file: the caller comes back with a new staged name.
     """
     place = settings.staging_place
     with folder_errors(place), opened(settings.staging) as staging:
-        if status_of(staging, STAGING_MARK) is None:
-            ops.mark_staging(staging, STAGING_MARK)
+        if _identity(ops, staging) != identity and identity is not None:
+            return [_other_staging(settings, file.final_name) for file in files]
         few = len(files) <= FEW_FILES
         results = _write(ops, settings, staging, files, flush=few)
         if not few and None in results:
@@ -144,16 +174,8 @@ def _publish(
     try:
         if ops.publish(staging, promise.staged_name.encode(), target, promise.final_name.encode()):
             return None
-        if not _absence_counts(staging, target):
-            return AdapterUnavailable(
-                f"The folder {settings.staging} ({settings.staging_place.setting}) is not the one in which "
-                f"{promise.final_name} was prepared: it lacks the file {STAGING_MARK.decode()} or lies on another "
-                "file system than the outbound folder. Mount the right one, or restore it.",
-                code="address.other-staging",
-                port=settings.port,
-                folder=str(settings.staging),
-                setting=settings.staging_place.setting,
-            )
+        if not _absence_counts(staging, target, promise.staging):
+            return _other_staging(settings, promise.final_name)
     except FileExistsError:
         return _taken(place, promise.final_name)
     except OSError as error:
@@ -161,13 +183,26 @@ def _publish(
     return None
 
 
-def _absence_counts(staging: Folder, target: Folder) -> bool:
-    """Return whether a missing staged file proves anything: this is the folder that we staged in.
+def _absence_counts(staging: Folder, target: Folder, identity: UUID | None) -> bool:
+    """Return whether a missing staged file proves anything: this is the folder that it was staged in.
 
-    A staging file system that is not mounted looks like a folder where everything was published.
+    A staging file system that is not mounted, or another node's, looks like a folder where everything was published.
     """
+    marked = _marked(staging)
     same = os.fstat(staging.fd).st_dev == os.fstat(target.fd).st_dev
-    return same and status_of(staging, STAGING_MARK) is not None
+    return same and marked is not None and identity in (marked, None)
+
+
+def _other_staging(settings: FileSendSettings, final_name: str) -> AdapterUnavailable:
+    return AdapterUnavailable(
+        f"The folder {settings.staging} ({settings.staging_place.setting}) is not the one in which {final_name} was "
+        f"prepared: its file {STAGING_MARK.decode()} is missing or another one, or it lies on another file system than "
+        "the outbound folder. Mount the right one, or restore it.",
+        code=OTHER_STAGING,
+        port=settings.port,
+        folder=str(settings.staging),
+        setting=settings.staging_place.setting,
+    )
 
 
 def _taken(place: Place, name: str) -> AdapterUnavailable:

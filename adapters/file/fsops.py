@@ -326,11 +326,28 @@ class FileOps:
                 self._recorder(Operation(op, f"{folder}/{os.fsdecode(name)}"))
         reach("settle.reason_written")
 
-    def mark_staging(self, staging: Folder, name: bytes) -> None:
-        """Put our mark into a staging folder; the flush of the first group makes it durable."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        os.close(os.open(name, flags, 0o600, dir_fd=staging.fd))
-        self._record("create", staging, name)
+    def mark_staging(self, staging: Folder, name: bytes, identity: bytes) -> None:
+        """Put our mark into a staging folder, whole or not at all; the flush of the first group makes it durable.
+
+        Raises: FileExistsError when somebody else was faster.
+        """
+        temporary = identity + b".mark.tmp"  # looks like a staged file, so that it is found when we end here
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600,
+                     dir_fd=staging.fd)  # fmt: skip
+        try:
+            self._record("create", staging, temporary)
+            _write_all(fd, identity)
+            self._record("write", staging, temporary)
+            os.fsync(fd)
+            self._record("fsync", staging, temporary)
+        finally:
+            os.close(fd)
+        try:
+            rename_new(temporary, staging.fd, name, staging.fd)
+        except FileExistsError:
+            os.unlink(temporary, dir_fd=staging.fd)
+            raise
+        self._record("rename", staging, temporary, staging.named(name))
 
     def write_staged(self, staging: Folder, name: bytes, content: bytes, *, group: int | None, flush: bool) -> None:
         """Write a new file where the partner cannot see it; *flush* makes its content durable at once.

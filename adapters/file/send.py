@@ -7,11 +7,19 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 
-from adapters.file.deliver import Results, discard_wave, publish_wave, stage_wave, staged_names
+from adapters.file.deliver import (
+    OTHER_STAGING,
+    Results,
+    discard_wave,
+    identity_of_staging,
+    publish_wave,
+    stage_wave,
+    staged_names,
+)
 from adapters.file.fsops import FileOps
 from adapters.file.offload import OneAtATime
 from adapters.file.settings import FileSendSettings
-from gateway.domain.delivery import Outgoing, Promise
+from gateway.domain.delivery import Outgoing, Promise, StagingPlace
 from gateway.domain.errors import AdapterUnavailable, GatewayError
 
 
@@ -25,18 +33,27 @@ class FileSendAdapter:
     def __init__(self, settings: FileSendSettings, *, executor: Executor, ops: FileOps | None = None) -> None:
         self._settings = settings
         self._ops = ops or FileOps()
+        self._place: StagingPlace | None = None
         self._staging = OneAtATime(executor, settings.staging_place, settings.io_seconds)
         self._publishing = OneAtATime(executor, settings.outbound_place, settings.io_seconds)
 
+    async def place(self) -> StagingPlace:
+        """Return the staging folder with its identity, as of the first use. Raises: AdapterUnavailable."""
+        if self._place is None:
+            identity = await self._staging.run(partial(identity_of_staging, self._ops, self._settings))
+            self._place = StagingPlace(id=identity, folder=str(self._settings.staging))
+        return self._place
+
     async def stage(self, files: Sequence[Outgoing]) -> Sequence[GatewayError | None]:
         """Write files to the staging folder and make them durable; one entry per file, None when it is."""
-        work = partial(stage_wave, self._ops, self._settings, files)
-        return await _each(self._staging, work, len(files))
+        identity = None if self._place is None else self._place.id
+        work = partial(stage_wave, self._ops, self._settings, files, identity)
+        return self._noticed(await _each(self._staging, work, len(files)))
 
     async def publish(self, promises: Sequence[Promise]) -> Sequence[GatewayError | None]:
         """Show promised files to the partner; one entry per promise, None when it is published for good."""
         work = partial(publish_wave, self._ops, self._settings, promises)
-        return await _each(self._publishing, work, len(promises))
+        return self._noticed(await _each(self._publishing, work, len(promises)))
 
     async def discard(self, staged_names: Sequence[str]) -> None:
         """Remove staged files that no promise names. Raises: AdapterUnavailable."""
@@ -46,6 +63,12 @@ class FileSendAdapter:
     async def staged(self) -> Sequence[str]:
         """Return the names in the staging folder, sorted. Raises: AdapterUnavailable."""
         return await self._staging.run(partial(staged_names, self._settings))
+
+    def _noticed(self, results: Results) -> Results:
+        """Ask the folder anew for its identity once it has turned out to be another one."""
+        if any(error is not None and error.code == OTHER_STAGING for error in results):
+            self._place = None
+        return results
 
 
 async def _each(turn: OneAtATime, work: Callable[[], Results], count: int) -> Results:

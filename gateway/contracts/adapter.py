@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence, Set
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from gateway.domain.delivery import Claim, LeftInPlace, Outgoing, Promise, Settled
+from gateway.domain.delivery import Claim, LeftInPlace, Outgoing, Promise, Settled, StagingPlace
 from gateway.domain.errors import GatewayError
 from gateway.domain.ids import ClaimId
 
@@ -60,12 +60,20 @@ class SendAdapter(Protocol):
     """Delivers files to one outbound address: staged, promised by the store, then published by one rename.
 
     A crash between the calls leaves either the staged file or the published one. The absence of a promised
-    staged file is the proof of publication; nothing but `publish` may remove it.
+    staged file is the proof of publication, in the very place where it was staged; nothing but `publish` may remove it.
     """
+
+    async def place(self) -> StagingPlace:
+        """Return where files are staged; a new place gets its identity. Promises made there hold only there.
+
+        Raises: AdapterUnavailable.
+        """
+        ...
 
     async def stage(self, files: Sequence[Outgoing]) -> Sequence[GatewayError | None]:
         """Write files where the partner cannot see them and make them durable, one flush for all.
 
+        Before: `place` was asked; files are staged there or, when that is another place by now, nowhere.
         Returns one entry per file, in order: None when durable, else the error. A failed file is removed.
         """
         ...
@@ -73,7 +81,7 @@ class SendAdapter(Protocol):
     async def publish(self, promises: Sequence[Promise]) -> Sequence[GatewayError | None]:
         """Rename promised files to their final names and flush the folder; one entry per promise, in order.
 
-        A staged file that is gone was published before: that counts as done.
+        A staged file that is gone was published before: that counts as done, where it was staged.
         """
         ...
 

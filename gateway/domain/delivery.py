@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from uuid import UUID
 
-from gateway.domain.ids import ClaimId, PortName
+from gateway.domain.ids import ClaimId, Fence, PortName
 
 
 class Settlement(StrEnum):
@@ -69,7 +70,30 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promise:
-    """A staged file that the store has promised: it is in staging exactly until the one rename that publishes it."""
+    """A staged file that the store has promised: it is in staging exactly until the one rename that publishes it.
+
+    `staging` is the identity of the folder it was staged in; None when it was promised before folders had one.
+    """
 
     staged_name: str
     final_name: str
+    staging: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagingPlace:
+    """Where an address prepares its files: the identity that its mark holds, and where it is, in words."""
+
+    id: UUID
+    folder: str
+
+
+def staged_name(final_name: str, fence: Fence) -> str:
+    """Name a file to be staged under a claim."""
+    return f"{final_name}.{fence}.tmp"
+
+
+def fence_of(staged: str) -> Fence | None:
+    """Return the claim under which a staged file was made, None when its name tells of none."""
+    number = staged.removesuffix(".tmp").rpartition(".")[2]
+    return Fence(int(number)) if staged.endswith(".tmp") and number.isdecimal() and len(number) <= 18 else None

@@ -134,7 +134,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sending:
-    """A claimed outbound message; `staged_name` is set when its file is already promised."""
+    """A claimed outbound message; `staged_name` is set when its file is already promised, in the folder `staged_in`."""
 
     key: MessageKey
     port: PortName
@@ -143,3 +143,4 @@ class Sending:
     attempts: int
     staged_name: str | None
     content: bytes
+    staged_in: UUID | None = None

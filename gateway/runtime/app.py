@@ -5,7 +5,7 @@ import gc
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from importlib.metadata import version
 from pathlib import Path
 from signal import SIGINT, SIGTERM
@@ -17,7 +17,6 @@ from gateway.config.load import load
 from gateway.config.models import Settings
 from gateway.config.models_jobs import GATEWAY_JOB
 from gateway.contracts.task import TaskHandler
-from gateway.domain.errors import AdapterUnavailable
 from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
 from gateway.runtime.housekeeping import keep_house
@@ -31,14 +30,13 @@ from gateway.scheduler.busy import Bounds, EventJob, Occurrence
 from gateway.scheduler.housekeeping import Housekeeping
 from gateway.stages.inbound import InboundStage
 from gateway.stages.outbound import OutboundStage
-from gateway.stages.port import OpenInbound, OpenPort, Ports
+from gateway.stages.port import OpenInbound, Ports
 from gateway.stages.receive import ReceiveStage
 from gateway.stages.send import SendStage
 from gateway.stages.trouble import Trouble
 from gateway.store.leases import start_incarnation, stop_incarnation
 from gateway.store.listen import Listener
 from gateway.store.open import Store, open_store
-from gateway.store.outbound import promised_names
 from gateway.store.ports import insert_run
 from gateway.store.waiting import wait_or_stop
 from gateway.xml.pool import WorkerDied, XmlPool
@@ -80,12 +78,14 @@ class Gateway:
         self._outbound = OutboundStage(
             store=store, incarnation=incarnation, ports=self._ports, registry=registry, executor=computing, chunk=chunk
         )
-        send = SendStage(store=store, incarnation=incarnation, ports=self._ports, chunk=chunk, trouble=self._trouble)
+        self._send = SendStage(
+            store=store, incarnation=incarnation, ports=self._ports, chunk=chunk, trouble=self._trouble
+        )
         handlers: dict[Stage, TaskHandler] = {
             Stage.RECEIVE: self._receive,
             Stage.INBOUND: self._inbound,
             Stage.OUTBOUND: self._outbound,
-            Stage.SEND: send,
+            Stage.SEND: self._send,
         }
         tasks = [(stage.value, handlers[stage]) for stage in Stage]
         job = settings.jobs[GATEWAY_JOB]
@@ -98,8 +98,6 @@ class Gateway:
             followers = Followers(group, lambda: self.job.wake(0))
             for name in self._ports.settings.active_ports():
                 await self._open(name, self._ports.settings, followers)
-            for port in self._ports.all().values():
-                await self._clean_staging(port)
 
             async def apply(old: Settings, new: Settings) -> None:
                 await self._apply(old, new, followers)
@@ -145,6 +143,8 @@ class Gateway:
         def look_again() -> None:
             for name in self._ports.inbound:
                 self._receive.forget(name)
+            for name in self._ports.all():
+                self._send.forget(name)
 
         await keep_leases(self._store, self._incarnation, taken_back=self._wake_all, node_lost=look_again)
 
@@ -173,6 +173,7 @@ class Gateway:
         followers.leave(name)
         self._ports.add(port)
         self._receive.forget(name)
+        self._send.forget(name)
         if isinstance(port, OpenInbound):
             followers.follow(port)
         else:
@@ -185,18 +186,6 @@ class Gateway:
             threads = ThreadPoolExecutor(self._ports.settings.workers.threads, thread_name_prefix=f"files-{name}")
             self._files[name] = self._threads.enter_context(threads)
         return self._files[name]
-
-    async def _clean_staging(self, port: OpenPort) -> None:
-        """Remove staged files that no promise names: their attempt ended before the promise.
-
-        Only before the job runs: later a file may just be between staging and its promise, also that of a port
-        which was switched off meanwhile.
-        """
-        if port.send is None:
-            return
-        with suppress(AdapterUnavailable):  # the stage will say so
-            left = set(await port.send.staged()) - await promised_names(self._store, port.name)
-            await port.send.discard(sorted(left))
 
     async def _apply(self, old: Settings, new: Settings, followers: Followers) -> None:
         """Take a valid configuration into use: only what changed is touched."""

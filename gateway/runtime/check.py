@@ -82,7 +82,23 @@ def _folders(settings: Settings, site: Path) -> Iterator[Finding]:
                 path=tuple(one.setting.split(".")),
             )
         if not found:
-            yield Finding(subject=f"port {name}", verdict=Verdict.OK, text="its folders can be used")
+            text = "its folders can be used"
+            if alone := _own_only(settings, port):
+                text += (
+                    f"; {' and '.join(alone)} in this node's data folder, so what is there when the node fails waits "
+                    "for its return. Nodes that are to stand in for one another name folders on the share"
+                )
+            yield Finding(subject=f"port {name}", verdict=Verdict.OK, text=text)
+
+
+def _own_only(settings: Settings, port: PortName) -> list[str]:
+    """Return which folders with unfinished files other nodes of the same database cannot have in common with us."""
+    if settings.embedded:
+        return []
+    folders = settings.port_folders(port)
+    found = {"work": folders.receive.work if folders.receive else None,
+             "staging": folders.send.staging if folders.send else None}  # fmt: skip
+    return [kind for kind, path in found.items() if path is not None and path.is_relative_to(settings.data)]
 
 
 def _documents(settings: Settings) -> Iterator[Finding]:

@@ -117,6 +117,9 @@ class ReceiveStage:
             await self._trouble.left_in_place(port.name, port.receive.left_in_place())
             await self._trouble.degraded(port.name, error.message, "receive")
             return False
+        except (AlreadyIngested, LeaseLost) as known:
+            log.info("file.known", port=port.name, reason=known.message)  # by a node that shares the work folder
+            return True
         await self._trouble.working(port.name, "receive")
         await self._trouble.left_in_place(port.name, port.receive.left_in_place())
         if claims:

@@ -1,21 +1,24 @@
 """Send: responses become files, each exactly once.
 
 Order: stage and flush, promise (commit), publish by rename, record (commit). The table of crash points is in
-the architecture notes; the absence of a promised staged file is the proof that it was published.
+docs/reliability.md; the absence of a promised staged file, in the folder it was staged in, is the proof that it was
+published.
 """
 
+import asyncio
 import random
 from collections.abc import Sequence
 from contextlib import suppress
+from uuid import UUID
 
 import structlog
 
 from gateway.contracts.adapter import SendAdapter
 from gateway.contracts.task import TaskContext
-from gateway.domain.delivery import Outgoing, Promise
-from gateway.domain.errors import AdapterUnavailable, GatewayError, LeaseLost, TransientError
+from gateway.domain.delivery import Outgoing, Promise, fence_of, staged_name
+from gateway.domain.errors import AdapterUnavailable, GatewayError, LeaseLost, StoreUnavailable, TransientError
 from gateway.domain.faultpoints import reach
-from gateway.domain.ids import MessageKey
+from gateway.domain.ids import PortName
 from gateway.domain.message import Claimed, Sending
 from gateway.domain.retry import SEND
 from gateway.domain.states import Stage
@@ -24,8 +27,12 @@ from gateway.stages.runner import ChunkRunner
 from gateway.stages.trouble import Trouble
 from gateway.store.open import Store
 from gateway.store.outbound import SendResult, claim_outbound, promise_staged, record_outbound
+from gateway.store.staging import known_staging, needed_staged, put_off_unreachable, register_staging
 
 log = structlog.get_logger()
+
+_QUICK_SECONDS = 3.0
+"""A folder that hangs must not hold up the other ports; while it does, every further call is refused at once."""
 
 
 class SendStage:
@@ -37,19 +44,61 @@ class SendStage:
         self._ports = ports
         self._chunk = chunk
         self._trouble = trouble
-        self._doubtful: dict[MessageKey, str] = {}  # staged files whose promise is not answered yet
+        self._registered: dict[PortName, UUID] = {}  # staging folders that the store knows to be ours
+        self._unclean: set[PortName] = set()  # ports in whose staging folder something may lie that nobody needs
+
+    def forget(self, port: PortName) -> None:
+        """Look into the staging folder of the port again: it is new, or another node has left something there."""
+        self._registered.pop(port, None)
+        self._unclean.add(port)
 
     async def run(self, context: TaskContext) -> None:
         """Deliver responses until none is left and none can come."""
+        await self._clean()
         runner: ChunkRunner[OpenPort, Sending] = ChunkRunner(
             stage=Stage.SEND,
             store=self._store,
             ports=self._ports.all,
-            claim=lambda port: claim_outbound(self._store, self._incarnation, port, self._chunk),
+            claim=self._claim,
             work=self._deliver,
             side_by_side=2,
         )
         await runner.run(context)
+        await self._clean()
+
+    async def _claim(self, name: PortName) -> Claimed[Sending] | None:
+        port = self._ports.all().get(name)
+        staging = None if port is None or port.send is None else await self._staging_of(name, port.send)
+        chunk = await claim_outbound(self._store, self._incarnation, name, self._chunk, staging)
+        if chunk is None:
+            await put_off_unreachable(self._store, name)
+        return chunk
+
+    async def _staging_of(self, port: PortName, adapter: SendAdapter) -> UUID | None:
+        """Return which staging folder is ours, registered; one that cannot be reached now as it was known last."""
+        try:
+            async with asyncio.timeout(_QUICK_SECONDS):
+                place = await adapter.place()
+        except (AdapterUnavailable, TimeoutError):
+            return await known_staging(self._store, self._incarnation, port)
+        if self._registered.get(port) != place.id:
+            await register_staging(self._store, self._incarnation, port, place)
+            self._registered[port] = place.id
+        return place.id
+
+    async def _clean(self) -> None:
+        """Remove staged files that no promise names and nobody works on: their attempt ended before the promise."""
+        for name in sorted(self._unclean):
+            port = self._ports.all().get(name)
+            if port is None or port.send is None:
+                self._unclean.discard(name)
+                continue
+            with suppress(AdapterUnavailable, StoreUnavailable, TimeoutError):  # another time
+                async with asyncio.timeout(_QUICK_SECONDS):
+                    found = {staged: fence_of(staged) for staged in await port.send.staged()}
+                needed = await needed_staged(self._store, name, found) if found else set()
+                await port.send.discard(sorted(set(found) - needed))
+                self._unclean.discard(name)
 
     async def _deliver(self, port: OpenPort, chunk: Claimed[Sending], context: TaskContext) -> None:
         result = SendResult(logging=port.logging)
@@ -57,48 +106,46 @@ class SendStage:
             text = f"The port '{port.name}' has no outbound folder any more (respond)."
             result.later += [(item, SEND.most_seconds, text) for item in chunk.items]
         else:
-            await self._deliver_to(port.send, chunk, result)
+            try:
+                await self._deliver_to(port.send, chunk, result)
+            except StoreUnavailable:
+                self._unclean.add(port.name)  # what was staged may be promised or not
+                raise
         reach("send.before_sent")
         await record_outbound(self._store, chunk.fence, result)
         reach("send.after_sent")
         await self._tell(port, result, context)
 
     async def _deliver_to(self, adapter: SendAdapter, chunk: Claimed[Sending], result: SendResult) -> None:
-        await self._discard_doubtful(adapter, chunk)
         promised = [item for item in chunk.items if item.staged_name is not None]
         fresh = [item for item in chunk.items if item.staged_name is None]
-        names = {item.key: f"{item.file_name}.{chunk.fence}.tmp" for item in fresh}
+        try:
+            place = await adapter.place()
+        except AdapterUnavailable as error:
+            _sort_out(chunk.items, [error] * len(chunk.items), result)
+            return
+        names = {item.key: staged_name(item.file_name, chunk.fence) for item in fresh}
         errors = await adapter.stage(
             [Outgoing(staged_name=names[i.key], final_name=i.file_name, content=i.content) for i in fresh]
         )
         staged = _sort_out(fresh, errors, result)
         if staged:
-            self._doubtful |= {item.key: names[item.key] for item in staged}
             reach("send.before_promise")
             try:
-                await promise_staged(self._store, chunk.fence, [(item.key, names[item.key]) for item in staged])
+                await promise_staged(
+                    self._store, chunk.fence, [(item.key, names[item.key]) for item in staged], place.id
+                )
             except LeaseLost:
                 await adapter.discard([names[item.key] for item in staged])
                 raise
-            for item in staged:
-                self._doubtful.pop(item.key, None)
             reach("send.after_promise")
         ready = staged + promised
-        promises = [
-            Promise(staged_name=item.staged_name or names[item.key], final_name=item.file_name) for item in ready
-        ]
+        promises = [Promise(staged_name=names[i.key], final_name=i.file_name, staging=place.id) for i in staged]
+        for item in promised:
+            assert item.staged_name is not None
+            promises.append(Promise(staged_name=item.staged_name, final_name=item.file_name, staging=item.staged_in))
         errors = await adapter.publish(promises)
         result.sent += _sort_out(ready, errors, result)
-
-    async def _discard_doubtful(self, adapter: SendAdapter, chunk: Claimed[Sending]) -> None:
-        """Remove what an earlier attempt staged and did not get promised.
-
-        A new claim decides it: the row names the file, or its fence has changed and no late commit can name it.
-        """
-        staged = [(item.staged_name, self._doubtful.pop(item.key, None)) for item in chunk.items]
-        left = [doubtful for promised, doubtful in staged if doubtful is not None and doubtful != promised]
-        with suppress(AdapterUnavailable):  # found by the next start
-            await adapter.discard(left)
 
     async def _tell(self, port: OpenPort, result: SendResult, context: TaskContext) -> None:
         context.tally.add("responses", len(result.sent))

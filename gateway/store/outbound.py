@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from uuid import UUID
 
 from asyncpg import Record
 
@@ -30,12 +31,17 @@ class SendResult:
     logging: LoggingMode = LoggingMode.ORIGINAL
 
 
-async def claim_outbound(store: Store, incarnation: int, port: PortName, limit: int) -> Claimed[Sending] | None:
-    """Lease up to *limit* responses of a port, oldest first; None when there is nothing to send."""
+async def claim_outbound(
+    store: Store, incarnation: int, port: PortName, limit: int, staging: UUID | None = None
+) -> Claimed[Sending] | None:
+    """Lease up to *limit* responses of a port, oldest first; None when there is nothing to send.
+
+    Rule: of those that are promised only those that lie in the folder *staging*: nobody else can publish them.
+    """
     async with store.transaction() as connection:
         fence = await take_lease(store, connection, incarnation, "send", port)
         now = datetime.now(UTC)
-        if not await connection.fetch(store.queries.claim_outbound, port, fence, now, limit, CLAIM_BYTES):
+        if not await connection.fetch(store.queries.claim_outbound, port, fence, now, limit, CLAIM_BYTES, staging):
             await drop_lease(store, connection, fence)
             return None
         rows = await connection.fetch(store.queries.read_sending, fence)
@@ -43,22 +49,22 @@ async def claim_outbound(store: Store, incarnation: int, port: PortName, limit: 
 
 
 def _sending(row: Record) -> Sending:
-    key, port, file_name, is_fault, attempts, staged_name, content = row.values()
+    key, port, file_name, is_fault, attempts, staged_name, staged_in, content = row.values()
     return Sending(
         key=MessageKey(key), port=PortName(port), file_name=file_name, is_fault=is_fault, attempts=attempts,
-        staged_name=staged_name, content=content,
+        staged_name=staged_name, staged_in=staged_in, content=content,
     )  # fmt: skip
 
 
-async def promise_staged(store: Store, fence: Fence, staged: Sequence[tuple[MessageKey, str]]) -> None:
-    """Promise durable staged files: from the commit on, only their publication may remove them.
+async def promise_staged(store: Store, fence: Fence, staged: Sequence[tuple[MessageKey, str]], staging: UUID) -> None:
+    """Promise files that are durable in the folder *staging*: from the commit on, only publication may remove them.
 
     Raises: LeaseLost; the staged files are the caller's to remove.
     """
     async with store.transaction() as connection:
         await hold_lease(store, connection, fence)
         await connection.execute(
-            store.queries.promise_staged, [key for key, _ in staged], [name for _, name in staged], fence
+            store.queries.promise_staged, [key for key, _ in staged], [name for _, name in staged], fence, staging
         )
 
 
@@ -100,9 +106,3 @@ async def record_outbound(store: Store, fence: Fence, result: SendResult) -> Non
             )
         if result.released:
             await connection.execute(sql.release_outbound, [item.key for item in result.released])
-
-
-async def promised_names(store: Store, port: PortName) -> set[str]:
-    """Return the staged files of a port that must not be removed."""
-    async with store.transaction() as connection:
-        return {row["staged_name"] for row in await connection.fetch(store.queries.promised_names, port)}

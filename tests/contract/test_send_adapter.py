@@ -88,6 +88,12 @@ async def test_publishing_again_delivers_nothing_twice(address: Address) -> None
     assert sorted(address.take()) == [file.final_name for file in FILES[3:]]
 
 
+async def test_place_keeps_its_identity_over_restarts(address: Address) -> None:
+    before = await address.adapter().place()
+    await address.adapter().stage(FILES)
+    assert await address.adapter().place() == before
+
+
 async def test_discarded_files_are_never_seen(address: Address) -> None:
     adapter = address.adapter()
     await adapter.stage(FILES[:2])

@@ -59,7 +59,7 @@ def harm(site: CrashSite, steps: list[Step]) -> Iterator[str]:
         ingested = "ingest.before_commit" in points
         taken |= {one.path for one in operations if one.op == "rename" and one.path.startswith(f"{inbound}/")}
         if step.point == "send.before_promise":
-            names = [one.path for one in operations if one.op == "create" and one.path.endswith(".tmp")]
+            names = [one.path for one in operations if one.op == "create" and is_staged(one.path)]
             promised |= {name: final_of(name, staging, outbound) for name in names}
         for state in after_power_loss(operations):
             requests = [path for path in state if path.endswith(".xml") and not path.startswith((staging, outbound))]
@@ -74,6 +74,10 @@ def harm(site: CrashSite, steps: list[Step]) -> Iterator[str]:
                 if points.count("send.after_sent") == points.count("send.before_promise") and final not in state:
                     yield "a response that counts as sent is not in the outbound folder"
     assert len(promised) == REQUESTS and work
+
+
+def is_staged(path: str) -> bool:
+    return path.endswith(".tmp") and not path.endswith(".mark.tmp")
 
 
 def final_of(staged: str, staging: str, outbound: str) -> str:

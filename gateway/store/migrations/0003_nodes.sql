@@ -14,5 +14,16 @@ ALTER TABLE lease ADD COLUMN beats bigint NOT NULL DEFAULT 0, DROP COLUMN until;
 -- Lanes that wait, for whoever looks for those whose time has come.
 CREATE INDEX lane_due ON lane (not_before) WHERE not_before IS NOT NULL;
 
--- A promise is worth something only in the very folder where the file was staged.
+-- A promise is worth something only in the very folder where the file was staged: its identity lies in its mark.
 ALTER TABLE queue ADD COLUMN staged_in uuid;
+
+-- Staging folders by identity, and who has used them; a folder on a share has a row for each node.
+CREATE TABLE staging (
+    id           uuid NOT NULL,
+    node         text NOT NULL,
+    host         text NOT NULL,
+    port         text NOT NULL,
+    folder       text NOT NULL,
+    incarnation  bigint,                  -- the process that last opened the port on it; null: it uses another one now
+    PRIMARY KEY (id, node)
+);

@@ -1,8 +1,9 @@
 -- name: claim_outbound
--- Oldest first, up to a number and, after the first, a number of bytes.
+-- Oldest first, up to a number and, after the first, a number of bytes; of promised ones those in our staging folder.
 WITH next AS (
     SELECT message_id FROM queue
     WHERE direction = 'out' AND port = $1 AND reason = 'ready' AND lane IS NULL
+      AND (staged_in IS NULL OR staged_in = $6)
     ORDER BY message_id LIMIT $4 FOR UPDATE SKIP LOCKED
 ), chosen AS (
     SELECT message_id
@@ -16,7 +17,7 @@ FROM chosen WHERE queue.message_id = chosen.message_id
 RETURNING queue.message_id
 
 -- name: read_sending
-SELECT m.id, q.port, m.file_name, m.is_fault, q.attempts, q.staged_name, d.content
+SELECT m.id, q.port, m.file_name, m.is_fault, q.attempts, q.staged_name, q.staged_in, d.content
 FROM queue q
 JOIN message m ON m.id = q.message_id
 JOIN document d ON d.message_id = q.message_id AND d.version = q.version
@@ -25,7 +26,7 @@ ORDER BY m.id
 
 -- name: promise_staged
 -- From here the staged file is promised: only the rename that publishes it may remove it.
-UPDATE queue SET staged_name = staged.name FROM unnest($1::bigint[], $2::text[]) AS staged (id, name)
+UPDATE queue SET staged_name = staged.name, staged_in = $4 FROM unnest($1::bigint[], $2::text[]) AS staged (id, name)
 WHERE queue.message_id = staged.id AND queue.fence = $3
 
 -- name: finish_outbound
@@ -45,7 +46,3 @@ FROM unnest($1::bigint[], $2::text[]) AS failed (id, text) WHERE queue.message_i
 UPDATE queue SET status = 'ready', reason = 'ready', fence = NULL, attempts = greatest(attempts - 1, 0),
                  changed_at = clock_timestamp()
 WHERE message_id = ANY($1::bigint[])
-
--- name: promised_names
--- Every staged file that must not be removed.
-SELECT staged_name FROM queue WHERE staged_name IS NOT NULL AND port = $1

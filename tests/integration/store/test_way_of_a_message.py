@@ -51,6 +51,7 @@ async def rows(store: Store, sql: str) -> list[tuple[object, ...]]:
         return [tuple(row.values()) for row in await connection.fetch(sql)]
 
 
+FOLDER = uuid4()
 QUEUE = "SELECT status, reason FROM queue ORDER BY message_id"
 
 
@@ -72,7 +73,7 @@ async def test_message_goes_from_file_to_sent_response(store: Store) -> None:
     assert sending is not None
     (item,) = sending.items
     assert (item.file_name, item.content, item.staged_name) == ("a.xml", b"<r/>", None)
-    await promise_staged(store, sending.fence, [(item.key, "a.xml.1.tmp")])
+    await promise_staged(store, sending.fence, [(item.key, "a.xml.1.tmp")], FOLDER)
     await record_outbound(store, sending.fence, SendResult(sent=[item]))
     assert await rows(store, "SELECT count(*) FROM queue") == [(0,)]
     assert await rows(store, "SELECT count(*) FROM lease") == [(0,)]
@@ -249,11 +250,11 @@ async def test_promised_file_survives_the_loss_of_its_lease(store: Store) -> Non
     await record(store, claimed, InboundResult(done=[(work, [])], responses=[response]))
     sending = await claim_outbound(store, 1, ORDERS, 10)
     assert sending is not None
-    await promise_staged(store, sending.fence, [(sending.items[0].key, "a.xml.1.tmp")])
+    await promise_staged(store, sending.fence, [(sending.items[0].key, "a.xml.1.tmp")], FOLDER)
     await give_back(store, sending.fence)
     with pytest.raises(LeaseLost):
         await record_outbound(store, sending.fence, SendResult(sent=list(sending.items)))
-    again = await claim_outbound(store, 1, ORDERS, 10)
+    again = await claim_outbound(store, 1, ORDERS, 10, FOLDER)
     assert again is not None and again.items[0].staged_name == "a.xml.1.tmp"
 
 

@@ -59,6 +59,8 @@ async def test_one_response_is_written_flushed_and_its_folder_flushed(site: Site
 
 async def test_a_group_of_responses_is_flushed_as_one(site: Site) -> None:
     adapter, files = site.sender(), [outgoing(number) for number in range(FEW_FILES + 1)]
+    await adapter.place()
+    site.recorded.clear()
     await adapter.stage(files)
     made = [op for op, _ in steps(site)]
     assert made.count("syncfs") == 1
@@ -115,7 +117,7 @@ async def test_the_model_sees_a_missing_flush(site: Site) -> None:
     await adapter.stage([file])
     await adapter.publish([promise(file)])
     final = str(site.outbound / file.final_name)
-    whole = [op for op in site.recorded if not (op.op == "create" and op.path.endswith("-staging"))]
+    whole = [op for op in site.recorded if not op.path.endswith(".mark.tmp")]
     assert all(state.get(final) for state in after_power_loss(whole))
     for left_out in [number for number, op in enumerate(whole) if op.op in ("fsync", "fsync_folder")]:
         if left_out == 3:

@@ -1,8 +1,10 @@
 """Responses appear whole, once and never over another file, whatever fails on the way."""
 
+import asyncio
 import os
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -110,6 +112,42 @@ async def test_absence_in_a_folder_we_never_staged_in_proves_nothing(site: Site,
     (site.root / "unmounted").rename(site.staging)
     assert codes(await adapter.publish([promise(file)])) == [None]
     assert os.listdir(site.outbound) == [file.final_name]
+
+
+async def test_absence_in_the_folder_of_another_node_proves_nothing(site: Site) -> None:
+    """Both folders are ours and marked; only one of them is where the file was staged."""
+    adapter, file = site.sender(), outgoing(1)
+    promised = replace(promise(file), staging=(await adapter.place()).id)
+    await adapter.stage([file])
+    other = site.sender(staging=site.faults)
+    assert (await other.place()).id != promised.staging
+    assert codes(await other.publish([promised])) == ["address.other-staging"]
+    assert codes(await adapter.publish([promised])) == [None]
+    assert codes(await site.sender().publish([promised])) == [None]
+    assert codes(await other.publish([promised])) == ["address.other-staging"]
+
+
+async def test_nothing_is_staged_in_a_folder_that_took_the_place_of_ours(site: Site) -> None:
+    adapter, file = site.sender(), outgoing(1)
+    before = await adapter.place()
+    site.staging.rename(site.root / "unmounted")
+    site.staging.mkdir()
+    assert codes(await adapter.stage([file])) == ["address.other-staging"]
+    assert await adapter.staged() == []
+    assert (await adapter.place()).id != before.id, "it is asked anew"
+    assert codes(await adapter.stage([file])) == [None]
+
+
+async def test_nodes_that_share_a_folder_agree_on_its_identity(site: Site) -> None:
+    adapters = [site.sender() for _ in range(4)]
+    assert len({(await adapter.place()).id for adapter in adapters}) == 1
+    assert len({place.id for place in await asyncio.gather(*(site.sender().place() for _ in range(4)))}) == 1
+    assert await site.sender().staged() == []
+
+
+async def test_a_mark_that_tells_nothing_is_made_anew(site: Site) -> None:
+    (site.staging / STAGING_MARK.decode()).touch()
+    assert (await site.sender().place()).id == (await site.sender().place()).id
 
 
 async def test_a_missing_outbound_folder_is_no_proof_either(site: Site) -> None:
