@@ -8,6 +8,8 @@ CREATE TABLE moved.clock (ahead interval NOT NULL);
 INSERT INTO moved.clock VALUES ('0');
 CREATE FUNCTION moved.clock_timestamp() RETURNS timestamptz LANGUAGE sql VOLATILE AS
     $$ SELECT pg_catalog.clock_timestamp() + (SELECT ahead FROM moved.clock) $$;
+CREATE FUNCTION moved.statement_timestamp() RETURNS timestamptz LANGUAGE sql STABLE AS
+    $$ SELECT pg_catalog.statement_timestamp() + (SELECT ahead FROM moved.clock) $$;
 CREATE FUNCTION moved.now() RETURNS timestamptz LANGUAGE sql STABLE AS
     $$ SELECT pg_catalog.now() + (SELECT ahead FROM moved.clock) $$;
 DO $$ BEGIN

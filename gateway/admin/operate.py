@@ -24,5 +24,13 @@ async def release(store: Store, references: Sequence[str]) -> operate.Changed:
     return await operate.release(store, await _keys(store, references))
 
 
+async def delete(store: Store, references: Sequence[str]) -> operate.Changed:
+    """Remove failed, held and malformed messages from the queue; the history knows them as deleted.
+
+    Raises: NotFound, Ambiguous; then nothing is changed.
+    """
+    return await operate.delete(store, await _keys(store, references))
+
+
 async def _keys(store: Store, references: Sequence[str]) -> list[MessageKey]:
     return [MessageKey((await resolve(store, text, queued=True)).key) for text in references]

@@ -5,7 +5,22 @@ import traceback
 
 import typer
 
-from gateway.cli import db, demo, exceptions, explain, history, init, nodes, queue, run, send, status, submit, watch
+from gateway.cli import (
+    db,
+    demo,
+    exceptions,
+    explain,
+    history,
+    init,
+    lanes,
+    nodes,
+    queue,
+    run,
+    send,
+    status,
+    submit,
+    watch,
+)
 from gateway.cli.common import BUG, INTERRUPTED
 
 HELP = (
@@ -42,6 +57,7 @@ app.command("nodes", rich_help_panel=OPERATE)(nodes.nodes)
 app.command("ports", rich_help_panel=OPERATE)(status.ports)
 app.command("explain", rich_help_panel=OPERATE)(explain.explain)
 app.add_typer(queue.app, name="queue", rich_help_panel=OPERATE)
+app.add_typer(lanes.app, name="lanes", rich_help_panel=OPERATE)
 app.add_typer(exceptions.app, name="exceptions", rich_help_panel=OPERATE)
 app.add_typer(history.app, name="history", rich_help_panel=OPERATE)
 app.add_typer(db.app, name="db", rich_help_panel=OPERATE)

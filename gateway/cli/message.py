@@ -45,6 +45,7 @@ def _print(report: MessageReport, document: str | None) -> None:
         [
             ("message id", m.message_id), ("as sent", m.message_id_sent), ("port", m.port), ("direction", m.direction),
             ("status", m.status), ("reason", m.reason), ("error", m.error), ("attempts", m.attempts),
+            ("set status", None if m.set_key is None else m.set_status),
             ("tried again", m.not_before), ("since", m.since), ("lane", m.lane), ("outcome", m.outcome),
             ("action", m.action), ("operation", operation_of(m.service, m.operation)), ("company", m.company),
             ("partition", m.partition_key), ("conversation", m.conversation_id), ("logon as user", m.logon_as_user),
@@ -59,7 +60,8 @@ def _print(report: MessageReport, document: str | None) -> None:
         s = report.message_set
         print_fields(
             [("batch id", s.batch_id), ("conversation", s.conversation_id), ("policy", s.policy), ("status", s.status),
-             ("processed", f"{s.processed} of {s.members}")],
+             ("processed", f"{s.processed} of {s.members}"), ("failed", s.failed), ("most failures", s.max_failed),
+             ("deleted", s.deleted)],
             title=f"\nMessage set {s.key}",
         )  # fmt: skip
     if m.problems:
@@ -102,7 +104,7 @@ def _kind(m: MessageRow) -> str:
 
 
 def _why_no_document(m: MessageRow) -> str:
-    if not _is_send_request(m):
+    if not _is_send_request(m) or m.outcome is not None:
         return "No document is kept."
     if m.status != "error":
         return "There is no document yet: it is read when the request is processed."

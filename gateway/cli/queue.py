@@ -35,12 +35,12 @@ def list_messages(
         return
     now = datetime.now(UTC)
     columns = (
-        "number", "port", "message id", "direction", "status", "reason", "company", "operation", "error", "file",
+        "number", "port", "message id", "direction", "status", "reason", "set", "company", "operation", "error", "file",
         "position", "attempts", "since",
     )  # fmt: skip
     rows = [
-        (m.key, m.port, m.message_id, m.direction, m.status, m.reason, m.company, operation_of(m.service, m.operation),
-         m.error, m.file, m.position, m.attempts, age(m.since, now))
+        (m.key, m.port, m.message_id, m.direction, m.status, m.reason, m.set_status, m.company,
+         operation_of(m.service, m.operation), m.error, m.file, m.position, m.attempts, age(m.since, now))
         for m in found
     ]  # fmt: skip
     narrow = ("number", "port", "status", "reason", "operation", "error", "file", "since")
@@ -61,13 +61,19 @@ MessagesArgument = Annotated[list[str], typer.Argument(help="Numbers or MessageI
 @app.command("hold")
 def hold(messages: MessagesArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Park messages that have not started; a member of a set takes its whole set along."""
-    _tell("held", perform(_change(config, operate.hold, messages)), as_json=as_json)
+    tell_changed("held", perform(_change(config, operate.hold, messages)), as_json=as_json)
 
 
 @app.command("release")
 def release(messages: MessagesArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Let held or failed messages run again; a member of a set takes its whole set along."""
-    _tell("released", perform(_change(config, operate.release, messages)), as_json=as_json)
+    tell_changed("released", perform(_change(config, operate.release, messages)), as_json=as_json)
+
+
+@app.command("delete")
+def delete(messages: MessagesArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+    """Remove failed, held and malformed messages for good, without an answer; the rest of a set stays as it is."""
+    tell_changed("deleted", perform(_change(config, operate.delete, messages)), as_json=as_json)
 
 
 async def _change(
@@ -77,7 +83,8 @@ async def _change(
         return await action(site.store, messages)
 
 
-def _tell(what: str, outcome: Changed, *, as_json: bool) -> None:
+def tell_changed(what: str, outcome: Changed, *, as_json: bool) -> None:
+    """Print which messages an operation changed, and which it left alone."""
     if as_json:
         print_json({what: list(outcome.changed), "left": [{"number": k, "status": s} for k, s in outcome.left]})
         return

@@ -74,8 +74,8 @@ def _print_status(found: GatewayStatus) -> None:
     else:
         out.print(Text("Nothing is unfinished.\n", style="dim"))
     if found.lanes:
-        rows = [(lane.port, lane.lanes, lane.leased, lane.next_due) for lane in found.lanes]
-        out.print(table(("port", "lanes", "in work", "next due"), rows, title="Lanes"))
+        rows = [(x.port, x.lanes, x.leased, x.blocked, x.parked, x.next_due) for x in found.lanes]
+        out.print(table(("port", "lanes", "in work", "blocked", "parked", "next due"), rows, title="Lanes"))
     if found.leases:
         rows = [(x.fence, x.stage, x.port, x.host, x.pid, x.messages, x.taken_at, x.beats) for x in found.leases]
         names = ("lease", "stage", "port", "host", "pid", "messages", "taken", "beats")

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from gateway.config.models_base import ByteSize, Count, Flag, Location, Seconds, Section, Text
-from gateway.domain.states import LoggingMode
+from gateway.domain.states import LaneRule, LoggingMode
 
 PLACEHOLDERS = ("stem", "position", "response_id", "request_message_id", "port", "date")
 NAME_LIMIT = 120
@@ -197,6 +197,10 @@ class Process(Section):
     on_error: OnError = Field(
         default=OnError.CONTINUE,
         description="What a failing message means for the rest of its file: continue | halt | rollback.",
+    )
+    on_lane_error: LaneRule = Field(
+        default=LaneRule.CONTINUE,
+        description="What a failing message means for those behind it in its lane: continue | block | park.",
     )
     validate_documents: Flag = Field(
         default=True,

@@ -10,7 +10,7 @@ from gateway.domain.delivery import Claim, Settlement
 from gateway.domain.envelope import FileEnd, FileHead, Header
 from gateway.domain.ids import Fence, LaneName, MessageKey, PortName, SetKey
 from gateway.domain.problem import Problem
-from gateway.domain.states import Policy
+from gateway.domain.states import LaneRule, Policy
 
 T = TypeVar("T")
 
@@ -78,6 +78,8 @@ class Work:
     set_key: SetKey | None
     policy: Policy | None
     lane: LaneName | None
+    lane_rule: LaneRule
+    failures_left: int | None  # of its set, until the rest is held; None: no limit
     position: int
     attempts: int
     version: int

@@ -64,6 +64,48 @@ class Policy(StrEnum):
     ROLLBACK = "rollback"  # nothing of the set is committed
 
 
+class SetStatus(StrEnum):
+    """What a message is within its message set; follows from where it stands, and is stored nowhere.
+
+    Source: AIF reference, sections 22.1 and 25.
+    """
+
+    NONE = "none"  # it belongs to no set
+    READY = "ready"  # its turn is to come, or an operator parked it
+    ERROR = "error"  # it failed
+    SKIPPED = "skipped"  # another one failed, so it was not processed
+    ROLLED_BACK = "rolled back"  # another one failed, so nothing of the set took effect
+    COMPLETED = "completed"  # it was processed
+
+
+def set_status(*, member: bool, reason: str | None, outcome: str | None) -> SetStatus:
+    """Return what a message is within its set: *member* of one or not, by its reason in the queue or its outcome."""
+    if not member:
+        return SetStatus.NONE
+    match reason:
+        case Reason.FAILED | Reason.POISON:
+            return SetStatus.ERROR
+        case Reason.SET_HALTED:
+            return SetStatus.SKIPPED
+        case Reason.SET_ROLLED_BACK:
+            return SetStatus.ROLLED_BACK
+        case None:
+            return SetStatus.COMPLETED if outcome == Outcome.PROCESSED else SetStatus.SKIPPED
+        case _:
+            return SetStatus.READY
+
+
+class LaneRule(StrEnum):
+    """What a failed message does to the messages behind it in its lane.
+
+    Source: rulings, "Errors and lanes".
+    """
+
+    CONTINUE = "continue"  # nothing: the next one goes on
+    BLOCK = "block"  # nothing passes it: it keeps its place until it is done, released or deleted
+    PARK = "park"  # the lane is put aside: all others are held until an operator releases the lane
+
+
 class Outcome(StrEnum):
     """How a message ended."""
 

@@ -17,6 +17,7 @@ from gateway.config.load import load
 from gateway.config.models import Settings
 from gateway.config.models_jobs import GATEWAY_JOB
 from gateway.contracts.task import TaskHandler
+from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
 from gateway.runtime.housekeeping import keep_house
@@ -34,6 +35,7 @@ from gateway.stages.port import OpenInbound, Ports
 from gateway.stages.receive import ReceiveStage
 from gateway.stages.send import SendStage
 from gateway.stages.trouble import Trouble
+from gateway.store.lanes import set_port_rule
 from gateway.store.leases import start_incarnation, stop_incarnation
 from gateway.store.listen import Listener
 from gateway.store.open import Store, open_store
@@ -170,6 +172,8 @@ class Gateway:
     async def _open(self, name: PortName, settings: Settings, followers: Followers) -> None:
         await asyncio.to_thread(make_folders, name, settings, self._config.parent)
         port = await asyncio.to_thread(open_port, name, settings, executor=self._files_of(name), pool=self._pool)
+        if isinstance(port, OpenInbound):
+            await self._rule_lanes(port)
         followers.leave(name)
         self._ports.add(port)
         self._receive.forget(name)
@@ -179,6 +183,19 @@ class Gateway:
         else:
             self._wake(Stage.OUTBOUND)
         log.info("port.opened", port=name)
+
+    async def _rule_lanes(self, port: OpenInbound) -> None:
+        """Let the lanes of a port go by its setting, also those that have work; waits for a database that is away."""
+        while not self._stopping.is_set():
+            try:
+                if changed := await set_port_rule(self._store, port.name, port.settings.process.on_lane_error):
+                    log.info("lanes.changed", port=port.name, rule=port.settings.process.on_lane_error, lanes=changed)
+                    self._wake(Stage.INBOUND)
+            except StoreUnavailable as error:
+                log.warning("store.unavailable", part="lanes", port=port.name, error=error.message)
+                await self._store.wait_until_available(self._stopping)
+            else:
+                return
 
     def _files_of(self, name: PortName) -> ThreadPoolExecutor:
         """Return the threads for the folders of a port: its own, so that a hanging share holds up nobody else."""

@@ -41,19 +41,17 @@ class InboundStage:
             stage=Stage.INBOUND,
             store=self._store,
             ports=lambda: self._ports.inbound,
-            claim=lambda port: self._claim(port, runner.in_work(port)),
+            claim=self._claim,
             work=self._process,
             side_by_side=2,
         )
         await runner.run(context)
 
-    async def _claim(self, name: PortName, in_work: int) -> Claimed[Work] | None:
+    async def _claim(self, name: PortName) -> Claimed[Work] | None:
         """Claim the next chunk of a port, within what a parallel port may have in work at the same time."""
         port = self._ports.inbound[name]
-        limit = self._chunk
-        if not port.sequential:
-            limit = min(limit, port.settings.process.max_parallel - in_work)
-        return await claim_inbound(self._store, self._incarnation, name, limit) if limit > 0 else None
+        at_once = None if port.sequential else port.settings.process.max_parallel
+        return await claim_inbound(self._store, self._incarnation, name, self._chunk, at_once=at_once)
 
     async def _process(self, port: OpenInbound, chunk: Claimed[Work], context: TaskContext) -> None:
         loop = asyncio.get_running_loop()

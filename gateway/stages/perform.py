@@ -6,6 +6,7 @@ are gone through one by one.
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from gateway.contracts.service import Reply, ServiceContext, SetOperation
 from gateway.domain.errors import DuplicateMessage, LeaseLost, StoreUnavailable, TransientError
 from gateway.domain.ids import LaneName, MessageKey, SetKey
 from gateway.domain.message import Work
-from gateway.domain.states import LoggingMode, Policy
+from gateway.domain.states import LaneRule, LoggingMode, Policy
 from gateway.stages.decide import Failed, TryAgain, decide
 from gateway.stages.port import OpenInbound
 from gateway.stages.prepare import Prepared, Refused
@@ -39,8 +40,8 @@ _CHUNK_SECONDS = 5.0
 class Performed:
     """What became of the chunk; every item stands in exactly one of the lists.
 
-    `halted` and `rolled_back` map a set to its failed message; their other members stand in none of the lists,
-    the store holds them.
+    `halted` maps a set to the message behind which nothing of it runs (0: after too many failures), `rolled_back` to
+    its failed message; members that did not run stand in none of the lists, the store holds them.
     """
 
     done: list[tuple[Prepared, Reply]] = field(default_factory=list)
@@ -60,6 +61,7 @@ class Performance:
         self._port = port
         self._now = datetime.now(UTC)
         self._until = asyncio.get_running_loop().time() + _CHUNK_SECONDS
+        self._failures: Counter[SetKey] = Counter()
         self.result = Performed()
 
     async def run(self, items: Sequence[Item]) -> Performed:
@@ -72,33 +74,30 @@ class Performance:
         return self.result
 
     async def _lane(self, items: Sequence[Item]) -> None:
-        remaining = list(items)
-        for group in _groups(remaining, bulk_any=False):
+        """Perform a run of a lane in order, up to a message that nothing of the lane may pass."""
+        for group in _groups(items, bulk_any=False):
             first = group[0].work
-            if first.set_key is not None and first.set_key in self.result.halted:
-                continue
             if first.set_key is not None and first.policy is Policy.ROLLBACK:
-                members = [item for item in remaining if item.work.set_key == first.set_key]
+                members = [item for item in items if item.work.set_key == first.set_key]
                 if members[0] is group[0]:
                     await self._rollback_set(members)
                 continue
-            before = len(self.result.again) + len(self.result.released)
-            await self._group(group)
-            if len(self.result.again) + len(self.result.released) > before:
-                self._release_after(remaining)
+            stopped = await self._group(group)
+            if stopped is not None:
+                told = {work.key for work in self.result.released}
+                self.result.released += [
+                    item.work for item in items
+                    if item.work.key > stopped and item.work.key not in told and not self._halted(item.work)
+                ]  # fmt: skip
                 return
 
-    def _release_after(self, items: Sequence[Item]) -> None:
-        """Give back what stands in the lane behind a message that waits or was given back itself."""
-        released = {work.key for work in self.result.released}
-        stopped = min([again.work.key for again in self.result.again if again.work.lane == items[0].work.lane] + [
-            item.work.key for item in items if item.work.key in released
-        ])  # fmt: skip
-        self.result.released += [i.work for i in items if i.work.key > stopped and i.work.key not in released]
+    async def _group(self, group: Sequence[Item]) -> MessageKey | None:
+        """Perform items of one operation: together when the operation can, else one by one.
 
-    async def _group(self, group: Sequence[Item]) -> None:
-        """Perform items of one operation: together when the operation can, else one by one."""
-        prepared = [item for item in group if isinstance(item, Prepared)]
+        Returns the message that nothing of its lane may pass now: it waits, was given back for lack of time, or failed
+        where an error stops the lane.
+        """
+        prepared = [item for item in group if isinstance(item, Prepared) and not self._halted(item.work)]
         if len(prepared) == len(group) > 1 and isinstance(prepared[0].found.operation, SetOperation):
             try:
                 done, repeated = await self._together(prepared)
@@ -107,21 +106,36 @@ class Performance:
             else:
                 self.result.done += done
                 self.result.failed += repeated
-                return
+                return None
         for index, item in enumerate(group):
+            if self._halted(item.work):
+                continue
             if self._out_of_time():
-                self.result.released += [other.work for other in group[index:]]
-                return
+                self.result.released += [other.work for other in group[index:] if not self._halted(other.work)]
+                return item.work.key
             outcome = await self._alone(item)
-            if isinstance(outcome, TryAgain):
-                if item.work.lane is not None:
-                    return
-            elif isinstance(outcome, Failed) and item.work.policy is Policy.HALT and item.work.set_key is not None:
-                self.result.halted[item.work.set_key] = item.work.key
-                rest = [other for other in group[index + 1 :] if other.work.set_key != item.work.set_key]
-                for part in _groups(rest, bulk_any=False):
-                    await self._group(part)
-                return
+            if isinstance(outcome, TryAgain) and item.work.lane is not None:
+                return item.work.key
+            if isinstance(outcome, Failed):
+                self._halt_set(item.work)
+                if item.work.lane is not None and item.work.lane_rule is not LaneRule.CONTINUE:
+                    return item.work.key
+        return None
+
+    def _halt_set(self, failed: Work) -> None:
+        """Stop the set of a failed message: behind it under Halt, all of it after too many failures."""
+        if failed.set_key is None:
+            return
+        if failed.policy is Policy.HALT:
+            self.result.halted[failed.set_key] = failed.key
+        elif failed.failures_left is not None:
+            self._failures[failed.set_key] += 1
+            if self._failures[failed.set_key] >= failed.failures_left:
+                self.result.halted[failed.set_key] = MessageKey(0)
+
+    def _halted(self, work: Work) -> bool:
+        """Tell whether a message is held because its set stopped: the store does that for the whole rest."""
+        return work.set_key is not None and work.key > self.result.halted.get(work.set_key, work.key)
 
     def _out_of_time(self) -> bool:
         """Tell whether the chunk has taken long enough: answers of what is done must not wait for the rest."""
@@ -138,8 +152,8 @@ class Performance:
         with database_errors():
             async with self._connection.transaction():
                 first, repeated = await self._first_seen(prepared)
-                if repeated and prepared[0].work.policy is Policy.HALT:
-                    raise DuplicateMessage("a repeated message halts its set")
+                if repeated and any(_stops_others(failed.failure.work) for failed in repeated):
+                    raise DuplicateMessage("a repeated message stops others")
                 replies = await operation.call_many([item.request for item in first], self._context()) if first else []
         return list(zip(first, replies, strict=True)), repeated
 
@@ -232,6 +246,12 @@ class Performance:
             now=self._now,
             log=log,
         )
+
+
+def _stops_others(work: Work) -> bool:
+    """Tell whether a failure of this message keeps others from running."""
+    in_lane = work.lane is not None and work.lane_rule is not LaneRule.CONTINUE
+    return in_lane or (work.set_key is not None and (work.policy is Policy.HALT or work.failures_left is not None))
 
 
 def _operation_name(item: Item) -> tuple[str, str]:

@@ -1,7 +1,6 @@
 """The loop of a stage: claim a chunk, work on it beside others, go on until the input is empty."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -50,11 +49,6 @@ class ChunkRunner(Generic[P, T]):
         self._work = work
         self._side_by_side = side_by_side
         self._turn: list[PortName] = []
-        self._in_work: Counter[PortName] = Counter()
-
-    def in_work(self, port: PortName) -> int:
-        """Return how many messages of a port are claimed and not yet recorded."""
-        return self._in_work[port]
 
     async def run(self, context: TaskContext) -> None:
         """Work until nothing is left and nothing can come, or a stop is asked for; then wait for what runs."""
@@ -88,14 +82,12 @@ class ChunkRunner(Generic[P, T]):
             if claimed is None:
                 return
             port, chunk = claimed
-            self._in_work[port.name] += len(chunk.items)
             self._store.held.add(chunk.fence)
             task = asyncio.create_task(self._guarded(port, chunk, context), name=f"{self._stage}:{port.name}")
-            task.add_done_callback(partial(self._done, port.name, chunk.fence, len(chunk.items)))
+            task.add_done_callback(partial(self._done, chunk.fence))
             running.add(task)
 
-    def _done(self, port: PortName, fence: Fence, messages: int, _: asyncio.Task[None]) -> None:
-        self._in_work[port] -= messages
+    def _done(self, fence: Fence, _: asyncio.Task[None]) -> None:
         self._store.held.discard(fence)
 
     async def _claim_next(self) -> tuple[P, Claimed[T]] | None:

@@ -12,11 +12,13 @@ from asyncpg import Connection, Record
 from gateway.domain.ids import Fence, LaneName, MessageKey, PortName, SetKey
 from gateway.domain.message import Claimed, Failure, NewResponse, Work
 from gateway.domain.problem import Problem
-from gateway.domain.states import Direction, LoggingMode, Policy, Reason, Status
+from gateway.domain.states import Direction, LaneRule, LoggingMode, Policy, Reason, Status
 from gateway.store.exceptions import Entry, insert_exceptions
-from gateway.store.leases import CLAIM_BYTES, drop_lease, free_lanes, take_lease
+from gateway.store.lanes import lock_lanes, park_lanes, settle_lanes
+from gateway.store.leases import CLAIM_BYTES, drop_lease, take_lease
 from gateway.store.open import Store
 from gateway.store.slices import map_sliced
+from gateway.store.sql import Queries
 
 _LANES_PER_CLAIM = 50
 _SILENCE_SECONDS = 10.0
@@ -27,9 +29,9 @@ _SILENCE_SECONDS = 10.0
 class InboundResult:
     """What became of a claimed chunk; every item stands in exactly one of the lists.
 
-    `halted` maps a set to the message that failed in it (those after it are held), `rolled_back` likewise
-    (all others are held). `again` are items with the seconds to wait and the reason in words. `logging` says what
-    is kept of those that are done.
+    `halted` maps a set to the message that failed in it (those after it are held; 0: all that are not done),
+    `rolled_back` likewise (all others are held). `again` are items with the seconds to wait and the reason in
+    words. `logging` says what is kept of those that are done.
     """
 
     done: list[tuple[Work, Sequence[tuple[str, str]]]] = field(default_factory=list)
@@ -43,15 +45,23 @@ class InboundResult:
     logging: LoggingMode = LoggingMode.ORIGINAL
 
 
-async def claim_inbound(store: Store, incarnation: int, port: PortName, limit: int) -> Claimed[Work] | None:
+async def claim_inbound(
+    store: Store, incarnation: int, port: PortName, limit: int, *, at_once: int | None = None
+) -> Claimed[Work] | None:
     """Lease up to *limit* messages of a port: lane heads first, then messages without a lane.
 
+    `at_once` is how many messages of the port may be in work at the same time, in all gateways together.
     Rule: of a lane a run from its head is taken, in order; nobody else gets the lane before the result is
     recorded. Fewer are taken when they are large. A Rollback set is taken whole, however long it is. None when there
     is nothing to do.
     """
     now = datetime.now(UTC)
     async with store.transaction() as connection:
+        if at_once is not None:
+            await connection.execute(store.queries.claim_in_turn, port)
+            limit = min(limit, at_once - await connection.fetchval(store.queries.claimed_of_port, port))
+            if limit <= 0:
+                return None
         fence = await take_lease(store, connection, incarnation, "inbound", port)
         taken = await connection.fetch(
             store.queries.claim_lanes, port, fence, now, limit, _LANES_PER_CLAIM, CLAIM_BYTES
@@ -61,6 +71,7 @@ async def claim_inbound(store: Store, incarnation: int, port: PortName, limit: i
         if not taken:
             await drop_lease(store, connection, fence)
             return None
+        await connection.execute(store.queries.count_lease, fence, len(taken))
         rows = await connection.fetch(store.queries.read_claimed, fence)
     return Claimed(fence=fence, items=await map_sliced(_work, rows))
 
@@ -83,6 +94,11 @@ async def record_inbound(store: Store, connection: Connection, fence: Fence, res
     """
     sql, now = store.queries, datetime.now(UTC)
     await drop_lease(store, connection, fence)
+    too_many = await _count_in_sets(connection, sql, result)
+    halted = {**result.halted, **dict.fromkeys(too_many, MessageKey(0))}
+    loose = [key for key, after in halted.items() if after == 0]  # sets whose members need not stand in our lanes
+    waiting = await connection.fetch(sql.lanes_of_sets, loose) if loose else []
+    lanes = await lock_lanes(connection, sql, [(row["port"], row["lane"]) for row in waiting], fences=[fence])
     if result.done:
         finished = [work.key for work, _ in result.done]
         if result.logging is LoggingMode.OFF:
@@ -93,19 +109,11 @@ async def record_inbound(store: Store, connection: Connection, fence: Fence, res
             )
         if result.logging is LoggingMode.HEADER:
             await connection.execute(sql.forget_documents, finished)
-        per_set = Counter(work.set_key for work, _ in result.done if work.set_key is not None)
-        if per_set:
-            ordered = sorted(per_set)
-            await connection.execute(sql.count_processed_in_sets, ordered, [per_set[key] for key in ordered])
     if result.failed:
         await connection.execute(
             sql.fail_inbound, [f.work.key for f in result.failed], [f.text[:2000] for f in result.failed], now
         )
         await insert_exceptions(connection, sql, [_entry(failure) for failure in result.failed])
-        failed_sets = {f.work.set_key: "error" for f in result.failed if f.work.set_key is not None}
-        failed_sets |= dict.fromkeys(result.rolled_back, "rolled_back")
-        if failed_sets:
-            await connection.execute(sql.fail_sets, list(failed_sets), list(failed_sets.values()))
     if result.again:
         await connection.execute(
             sql.retry_inbound, [w.key for w, _, _ in result.again], [text[:2000] for _, _, text in result.again],
@@ -113,13 +121,31 @@ async def record_inbound(store: Store, connection: Connection, fence: Fence, res
         )  # fmt: skip
     if result.released:
         await connection.execute(sql.release_inbound, [work.key for work in result.released])
-    for set_key, failed in result.halted.items():
-        await connection.execute(sql.hold_set_after, set_key, failed)
+    for set_key, after in halted.items():
+        await connection.execute(sql.hold_set_after, set_key, after, fence)
     for set_key, failed in result.rolled_back.items():
-        await connection.execute(sql.hold_rolled_back, set_key, failed)
+        await connection.execute(sql.hold_rolled_back, set_key, failed, fence)
     await insert_exceptions(connection, sql, result.warnings)
     await _put_responses(connection, result.responses)
-    await free_lanes(store, connection, [fence])
+    failed_in_lanes = [failure.work.key for failure in result.failed if failure.work.lane is not None]
+    if failed_in_lanes:
+        await park_lanes(connection, sql, fence, failed_in_lanes)
+    await settle_lanes(connection, sql, lanes, fences=[fence])
+
+
+async def _count_in_sets(connection: Connection, sql: Queries, result: InboundResult) -> list[SetKey]:
+    """Count what was processed and what failed of each set; returns the sets whose rest is to be held."""
+    processed = Counter(work.set_key for work, _ in result.done if work.set_key is not None)
+    failed = Counter(f.work.set_key for f in result.failed if f.work.set_key is not None)
+    if processed or failed:
+        await connection.fetch(sql.lock_sets, sorted({*processed, *failed}))
+    if processed:
+        await connection.execute(sql.count_processed_in_sets, list(processed), list(processed.values()))
+    if not failed:
+        return []
+    statuses = ["rolled_back" if key in result.rolled_back else "error" for key in failed]
+    rows = await connection.fetch(sql.fail_sets, list(failed), statuses, list(failed.values()))
+    return [SetKey(row["id"]) for row in rows if row["too_many"]]
 
 
 async def _put_responses(connection: Connection, responses: Sequence[NewResponse]) -> None:
@@ -191,11 +217,14 @@ def _keys_literal(keys: Sequence[tuple[str, str]]) -> str:
 def _work(row: Record) -> Work:
     (key, port, set_key, policy, lane, position, attempts, version, message_id, message_id_sent, namespace, action,
      service, operation, company, partition_key, conversation_id, logon_as_user, submitter, parts, checked, problems,
-     content, display, created_at) = row.values()  # fmt: skip
+     content, display, created_at, lane_rule,
+     failures_left) = row.values()  # fmt: skip
     return Work(
         key=MessageKey(key), port=PortName(port), set_key=None if set_key is None else SetKey(set_key),
         policy=None if policy is None else Policy(policy), lane=None if lane is None else LaneName(lane),
-        position=position, attempts=attempts, version=version, message_id=message_id, message_id_sent=message_id_sent,
+        lane_rule=LaneRule.CONTINUE if lane_rule is None else LaneRule(lane_rule),
+        failures_left=failures_left, position=position, attempts=attempts, version=version, message_id=message_id,
+        message_id_sent=message_id_sent,
         namespace=namespace, action=action, service=service, operation=operation, company=company,
         partition_key=partition_key, conversation_id=conversation_id, logon_as_user=logon_as_user, submitter=submitter,
         parts=tuple(parts), checked=checked,

@@ -19,6 +19,7 @@ from gateway.domain.problem import Problem
 from gateway.domain.states import Direction, Policy, Reason, Status
 from gateway.domain.text import clean
 from gateway.store.exceptions import Entry, insert_exceptions
+from gateway.store.lanes import join_lanes
 from gateway.store.open import Store
 from gateway.store.slices import SLICE
 
@@ -155,12 +156,7 @@ class Ingestion:
             columns: list[list[object]] = [list(column) for column in zip(*self._deliveries, strict=True)]
             await self._connection.execute(self._sql.insert_deliveries, *columns)
         await insert_exceptions(self._connection, self._sql, self._exceptions)
-        if self._lanes:
-            ordered = sorted(self._lanes)
-            ports, names = [port for port, _ in ordered], [name for _, name in ordered]
-            heads = [self._lanes[lane] for lane in ordered]
-            await self._connection.execute(self._sql.register_lanes, ports, names, heads)
-            await self._connection.execute(self._sql.ready_lane_heads, ports, names)
+        await join_lanes(self._connection, self._sql, self._lanes)
 
 
 class AlreadyIngested(GatewayError):

@@ -15,12 +15,15 @@ from gateway.domain.errors import LeaseLost
 from gateway.domain.ids import Fence, PortName
 from gateway.domain.retry import LONGEST_SECONDS
 from gateway.domain.states import Stage
+from gateway.store.lanes import lock_lanes, settle_lanes
 from gateway.store.open import Store
 
 LEASE_SECONDS = 30.0
 """How long a claim lasts without a beat. Source: rulings, "Nodes, time, recovery"."""
 EXTEND_SECONDS = 10.0
 """Between two beats of a process, and between two looks at the beats of others."""
+WAKE_ROWS = 10_000
+"""How many waiting rows are made ready in one transaction."""
 CLAIM_BYTES = 2_000_000
 """Documents that one claim holds in memory, beyond its first: working on them takes up to thirty times as much."""
 
@@ -147,13 +150,14 @@ async def give_back(store: Store, fence: Fence) -> None:
 
 
 async def wake_due(store: Store) -> tuple[set[Stage], float | None]:
-    """Make waiting lanes, messages and send requests ready whose time has come.
+    """Make waiting messages, lanes and send requests ready whose time has come, some thousands of each at a time.
 
     Rule: a time further ahead than anything ever waits is the trace of a clock that was set back, and has come.
     Returns the stages that got work and the seconds until the next one is due (None: nothing waits).
     """
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.wake_due, LONGEST_SECONDS)
+        await connection.execute(store.queries.call_in_postponed, LONGEST_SECONDS)
+        rows = await connection.fetch(store.queries.wake_due, WAKE_ROWS)
         seconds = await connection.fetchval(store.queries.next_due)
     return {Stage(row["stage"]) for row in rows}, seconds
 
@@ -165,15 +169,10 @@ async def ports_with_work(store: Store, stage: Stage, ports: list[PortName]) -> 
     return [PortName(row["port"]) for row in rows]
 
 
-async def free_lanes(store: Store, connection: Connection, fences: list[Fence]) -> None:
-    """Let go of the lanes under these fences: each moves its head on, or goes when it is empty."""
-    if await connection.fetch(store.queries.lock_lanes, fences):
-        await connection.execute(store.queries.free_lanes, fences)
-
-
 async def _reset(store: Store, connection: Connection, fences: list[Fence]) -> None:
     await connection.execute(store.queries.reap, fences)
-    await free_lanes(store, connection, fences)
+    lanes = await lock_lanes(connection, store.queries, fences=fences)
+    await settle_lanes(connection, store.queries, lanes, fences=fences)
 
 
 async def _reap(store: Store, connection: Connection, fences: list[Fence], reapers: Sequence[Reap]) -> None:

@@ -8,12 +8,15 @@ from uuid import UUID
 
 from asyncpg import Record
 
+from gateway.domain.states import SetStatus, set_status
 from gateway.store.open import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueRow:
-    """An unfinished message. `since` is when it came to its status; `not_before` is when it is tried again."""
+    """An unfinished message. `since` is when it came to its status; `not_before` is when it is tried again;
+    `set_status` is what it is within its message set.
+    """
 
     key: int
     port: str
@@ -31,6 +34,7 @@ class QueueRow:
     since: datetime
     not_before: datetime | None
     set_key: int | None
+    set_status: SetStatus
     lane: str | None
 
 
@@ -78,6 +82,9 @@ class SetRow:
     policy: str
     members: int
     processed: int
+    failed: int
+    deleted: int
+    max_failed: int | None
     status: str
     created_at: datetime
 
@@ -158,6 +165,7 @@ class MessageRow:
     request_key: int | None
     claim_id: UUID | None
     set_key: int | None
+    set_status: SetStatus
     status: str | None
     reason: str | None
     lane: str | None
@@ -218,7 +226,7 @@ async def list_queue(
     """Return unfinished messages in order of arrival."""
     async with store.transaction() as connection:
         rows = await connection.fetch(store.queries.list_queue, port, status, direction, limit)
-    return [QueueRow(**row) for row in rows]
+    return [QueueRow(**row, set_status=_set_status(row, outcome=None)) for row in rows]
 
 
 async def list_history(
@@ -267,7 +275,13 @@ async def read_message(store: Store, key: int, *, exceptions: int = 100) -> Mess
         row = await connection.fetchrow(sql.read_message, key)
         if row is None:
             return None
-        message = MessageRow(**{**row, "problems": json.loads(row["problems"] or "[]")})
+        message = MessageRow(
+            **{
+                **row,
+                "problems": json.loads(row["problems"] or "[]"),
+                "set_status": _set_status(row, outcome=row["outcome"]),
+            }
+        )
         found_set = None if message.set_key is None else await connection.fetchrow(sql.read_set, message.set_key)
         correlated = await connection.fetch(sql.read_answers, key, message.request_key)
         versions = [VersionRow(**version) for version in await connection.fetch(sql.list_versions, key)]
@@ -298,6 +312,12 @@ async def answers_to_file(store: Store, claim_id: UUID, *, limit: int) -> Sequen
     async with store.transaction() as connection:
         rows = await connection.fetch(store.queries.answers_to_file, claim_id, limit)
     return [AnswerRow(**row) for row in rows]
+
+
+def _set_status(row: Record, *, outcome: str | None) -> SetStatus:
+    """Answers know the set of their request, but are no members of it."""
+    member = row["set_key"] is not None and row["direction"] == "in"
+    return set_status(member=member, reason=row["reason"], outcome=outcome)
 
 
 def _exception(row: Record) -> ExceptionRow:

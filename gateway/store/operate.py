@@ -1,17 +1,20 @@
-"""What an operator does to queued messages: hold them, release them.
+"""What an operator does to queued messages and lanes: hold, release, delete.
 
-Rule: a change of one member of a set changes every unfinished member of it. Running messages are never waited for:
-a change applies to what has not started. Source: AIF reference, section 22.2; rulings, "Queue tools".
+Rule: a hold or a release of one member of a set changes every unfinished member of it; a deletion is of the message
+named. Running messages are never waited for: a change applies to what has not started. Source: AIF reference, section
+22.2; rulings, "Queue tools".
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from asyncpg import Connection, Record
 
-from gateway.domain.ids import MessageKey
+from gateway.domain.ids import LaneName, MessageKey, PortName
+from gateway.store.lanes import Lane, enter_lanes, lock_lanes, settle_lanes
 from gateway.store.listen import CHANNEL
 from gateway.store.open import Store
+from gateway.store.sql import Queries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +27,12 @@ class Changed:
 
 async def hold(store: Store, keys: Sequence[MessageKey]) -> Changed:
     """Park messages that have not started, with the rest of their sets."""
+    sql = store.queries
     async with store.transaction() as connection:
-        found = await connection.fetch(store.queries.queued_with_sets, list(keys))
-        rows = await connection.fetch(store.queries.hold, [row["message_id"] for row in found])
-        held = {row["message_id"] for row in rows}
-        await _move_heads(store, connection, (row for row in found if row["message_id"] in held))
+        found = await connection.fetch(sql.queued_with_sets, list(keys))
+        lanes = await lock_lanes(connection, sql, _lanes(found))
+        held = {row["message_id"] for row in await connection.fetch(sql.hold, _ids(found))}
+        await settle_lanes(connection, sql, lanes)
     return _changed(found, held)
 
 
@@ -39,22 +43,7 @@ async def release(store: Store, keys: Sequence[MessageKey]) -> Changed:
     """
     sql = store.queries
     async with store.transaction() as connection:
-        found = await connection.fetch(sql.queued_with_sets, list(keys))
-        rows = await connection.fetch(sql.release, [row["message_id"] for row in found])
-        released = {row["message_id"] for row in rows}
-        heads: dict[tuple[str, str], int] = {}
-        for row in sorted(rows, key=lambda row: int(row["message_id"])):
-            if row["lane"] is not None:
-                heads.setdefault((row["port"], row["lane"]), row["message_id"])
-        if heads:
-            lanes = sorted(heads)
-            await connection.execute(
-                sql.register_lanes, [port for port, _ in lanes], [name for _, name in lanes], [heads[x] for x in lanes]
-            )
-        await _move_heads(store, connection, (row for row in found if row["message_id"] in released))
-        sets = {row["set_id"] for row in found if row["set_id"] is not None and row["message_id"] in released}
-        if sets:
-            await connection.execute(sql.reopen_sets, sorted(sets))
+        found, released = await _release(connection, sql, keys)
         requests = await connection.fetch(sql.release_requests, list(keys))
         found = [*found, *requests]
         released |= {row["message_id"] for row in requests if row["status"] == "error"}
@@ -62,13 +51,78 @@ async def release(store: Store, keys: Sequence[MessageKey]) -> Changed:
     return _changed(found, released)
 
 
-async def _move_heads(store: Store, connection: Connection, rows: Iterable[Record]) -> None:
-    """Find the heads of the touched lanes anew; a lane that somebody works on moves when the work is recorded."""
-    lanes = sorted({(row["port"], row["lane"]) for row in rows if row["lane"] is not None})
-    if lanes:
-        ports, names = [port for port, _ in lanes], [name for _, name in lanes]
-        await connection.fetch(store.queries.lock_named_lanes, ports, names)
-        await connection.execute(store.queries.move_lane_heads, ports, names)
+async def delete(store: Store, keys: Sequence[MessageKey]) -> Changed:
+    """Remove failed, held and malformed messages from the queue; the history knows them as deleted.
+
+    Rule: nobody is answered. What a deleted message blocked goes on; the rest of its set stays as it is until it is
+    released.
+    """
+    sql = store.queries
+    async with store.transaction() as connection:
+        found = await connection.fetch(sql.queued, list(keys))
+        await connection.fetch(sql.lock_sets, _sets(found))
+        lanes = await lock_lanes(connection, sql, _lanes(found))
+        deleted = {row["message_id"] for row in await connection.fetch(sql.delete_queued, _ids(found))}
+        await settle_lanes(connection, sql, lanes)
+        requests = await connection.fetch(sql.delete_requests, list(keys))
+        found = [*found, *requests]
+        deleted |= {row["message_id"] for row in requests if row["status"] == "error"}
+        await connection.execute(sql.hint, CHANNEL, "queue")
+    return _changed(found, deleted)
+
+
+async def release_lane(store: Store, port: PortName, name: LaneName) -> Changed:
+    """Let a lane go on: what was put aside with it runs, or the message that blocks it is tried again.
+
+    Rule: the failed message that parked a lane stays as it is; the others pass it.
+    """
+    sql = store.queries
+    async with store.transaction() as connection:
+        await lock_lanes(connection, sql, [(port, name)])
+        stop = await connection.fetchrow(sql.read_stop, port, name)
+        found: Sequence[Record] = []
+        released: set[int] = set()
+        if stop is not None and stop["parked_by"] is not None:
+            released = {row["message_id"] for row in await connection.fetch(sql.unpark_lane, port, name)}
+            await settle_lanes(connection, sql, [(port, name)])
+            stop = await connection.fetchrow(sql.read_stop, port, name)
+            found = await connection.fetch(sql.queued, sorted(released))
+        await connection.execute(sql.hint, CHANNEL, "queue")
+    if stop is not None and stop["blocked_by"] is not None:
+        more = await release(store, [MessageKey(stop["blocked_by"])])
+        return Changed(changed=(*_changed(found, released).changed, *more.changed), left=more.left)
+    return _changed(found, released)
+
+
+async def _release(
+    connection: Connection, sql: Queries, keys: Sequence[MessageKey]
+) -> tuple[Sequence[Record], set[int]]:
+    found = await connection.fetch(sql.queued_with_sets, list(keys))
+    await connection.fetch(sql.lock_sets, _sets(found))
+    firsts: dict[Lane, int] = {}
+    for row in found:
+        if row["lane"] is not None and row["status"] in ("hold", "error"):
+            firsts.setdefault((row["port"], row["lane"]), row["message_id"])
+    if firsts:
+        await enter_lanes(connection, sql, firsts)
+    released = {row["message_id"] for row in await connection.fetch(sql.release, _ids(found))}
+    await settle_lanes(connection, sql, sorted(firsts))
+    sets = _sets([row for row in found if row["message_id"] in released])
+    if sets:
+        await connection.execute(sql.reopen_sets, sets)
+    return found, released
+
+
+def _ids(rows: Sequence[Record]) -> list[int]:
+    return [row["message_id"] for row in rows]
+
+
+def _lanes(rows: Sequence[Record]) -> set[Lane]:
+    return {(row["port"], row["lane"]) for row in rows if row["lane"] is not None}
+
+
+def _sets(rows: Sequence[Record]) -> list[int]:
+    return sorted({row["set_id"] for row in rows if row["set_id"] is not None and row["direction"] == "in"})
 
 
 def _changed(found: Sequence[Record], changed: set[int]) -> Changed:

@@ -52,11 +52,15 @@ class QueueCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneCount:
-    """Lanes of a port that have work: how many, how many of them are leased, when the next waiting one is due."""
+    """Lanes of a port with work or in trouble: how many, how many of them are leased, blocked and parked, when the next
+    waiting one is due.
+    """
 
     port: str
     lanes: int
     leased: int
+    blocked: int
+    parked: int
     next_due: datetime | None
 
 

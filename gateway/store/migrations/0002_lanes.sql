@@ -14,9 +14,19 @@ ALTER TABLE queue ADD CONSTRAINT queue_reason_fits_status CHECK (CASE status
 
 -- A lane outlives its last workable message only while it is blocked or parked.
 ALTER TABLE lane
+    ALTER COLUMN head DROP NOT NULL,      -- null: nothing of the lane may run now
     ADD COLUMN on_error   text NOT NULL DEFAULT 'continue' CHECK (on_error IN ('continue', 'block', 'park')),
     ADD COLUMN blocked_by bigint,         -- the unfinished message that nothing of this lane may pass
-    ADD COLUMN parked_by  bigint;         -- the failed message that put the lane aside, until an operator releases it
+    ADD COLUMN parked_by  bigint,         -- the failed message that put the lane aside, until an operator releases it
+    ADD CONSTRAINT lane_is_there_for_something CHECK (head IS NOT NULL OR blocked_by IS NOT NULL OR parked_by IS NOT NULL),
+    ADD CONSTRAINT lane_blocked_has_no_head CHECK (blocked_by IS NULL OR head IS NULL),
+    ADD CONSTRAINT lane_waits_with_its_head CHECK (not_before IS NULL OR head IS NOT NULL);
+
+-- What the configuration of a port says of all its lanes; written when the port is opened.
+CREATE TABLE port_rule (
+    port      text PRIMARY KEY,
+    on_error  text NOT NULL CHECK (on_error IN ('continue', 'block', 'park'))
+);
 
 -- What an operator decided for one lane; stands over the setting of the port, also after the lane was empty.
 CREATE TABLE lane_rule (
@@ -27,9 +37,19 @@ CREATE TABLE lane_rule (
     PRIMARY KEY (port, name)
 );
 
+-- What is claimed is found in indexes that hold nothing else: their size is what could be claimed now, not what waits.
+DROP INDEX lane_claim;
+CREATE INDEX lane_claim ON lane (port, head) WHERE fence IS NULL AND not_before IS NULL AND head IS NOT NULL;
+CREATE INDEX lane_due ON lane (not_before) WHERE not_before IS NOT NULL AND fence IS NULL;
+CREATE INDEX lane_stopped ON lane (port, name) WHERE blocked_by IS NOT NULL OR parked_by IS NOT NULL;
+DROP INDEX queue_due;
+CREATE INDEX queue_due ON queue (not_before) WHERE not_before IS NOT NULL AND lane IS NULL;
+CREATE INDEX queue_lane_stopped ON queue (port, lane, message_id) WHERE lane IS NOT NULL AND status IN ('hold', 'error');
+
 -- How many messages a claim holds: what a parallel port may have in work is summed over these few rows.
 ALTER TABLE lease ADD COLUMN messages integer NOT NULL DEFAULT 0;
 
 ALTER TABLE message_set
-    ADD COLUMN failed      integer NOT NULL DEFAULT 0,
+    ADD COLUMN failed      integer NOT NULL DEFAULT 0,   -- since an operator last released it
+    ADD COLUMN deleted     integer NOT NULL DEFAULT 0,   -- members that an operator deleted
     ADD COLUMN max_failed  integer;       -- Continue: from so many failures on, the rest is halted; null: no limit

@@ -11,9 +11,6 @@ UPDATE incarnation SET lost_at = clock_timestamp() WHERE stopped_at IS NULL;   -
 
 ALTER TABLE lease ADD COLUMN beats bigint NOT NULL DEFAULT 0, DROP COLUMN until;
 
--- Lanes that wait, for whoever looks for those whose time has come.
-CREATE INDEX lane_due ON lane (not_before) WHERE not_before IS NOT NULL;
-
 -- A promise is worth something only in the very folder where the file was staged: its identity lies in its mark.
 ALTER TABLE queue ADD COLUMN staged_in uuid;
 

@@ -20,7 +20,9 @@ FROM (
 GROUP BY port, direction, status, reason ORDER BY port, direction, status, reason
 
 -- name: count_lanes
-SELECT port, count(*) AS lanes, count(fence) AS leased, min(not_before) AS next_due FROM lane GROUP BY port ORDER BY port
+SELECT port, count(*) AS lanes, count(fence) AS leased, count(blocked_by) AS blocked, count(parked_by) AS parked,
+       min(not_before) AS next_due
+FROM lane GROUP BY port ORDER BY port
 
 -- name: list_leases
 SELECT l.fence, l.stage, l.port, i.host, i.pid, l.taken_at, l.beats,
@@ -91,7 +93,8 @@ SELECT id, 'out', port, 1, message_id, NULL, '', NULL, service, operation, compa
 FROM send_request WHERE id = $1
 
 -- name: read_set
-SELECT id AS key, port, batch_id, conversation_id, policy, members, processed, status, created_at
+SELECT id AS key, port, batch_id, conversation_id, policy, members, processed, failed, deleted, max_failed, status,
+       created_at
 FROM message_set WHERE id = $1
 
 -- name: read_answers

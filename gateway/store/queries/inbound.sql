@@ -1,10 +1,22 @@
+-- name: claim_in_turn
+-- Where the number of messages in work is bounded, claims of a port are made one after another, in all gateways.
+SELECT pg_advisory_xact_lock(hashtextextended('claim:' || $1, 0))
+
+-- name: claimed_of_port
+-- A statement of its own after claim_in_turn: it must see what was claimed while we waited.
+SELECT coalesce(sum(messages), 0)::int FROM lease WHERE port = $1 AND stage = 'inbound'
+
+-- name: count_lease
+UPDATE lease SET messages = $2 WHERE fence = $1
+
 -- name: claim_lanes
 -- Lane heads first. A lane is locked, then leased with a run of its messages from the head; SKIP LOCKED passes lanes
 -- that somebody is just filling or emptying. The oldest lanes get what the limits of messages and bytes allow, at least
--- one message. A Rollback set is taken whole and alone, even beyond the limits.
+-- one message. A Rollback set is taken whole and alone, even beyond the limits. Where an error blocks, a run ends before
+-- the first message that is not workable.
 WITH heads AS (
-    SELECT name, head FROM lane
-    WHERE port = $1 AND fence IS NULL AND (not_before IS NULL OR not_before <= clock_timestamp())
+    SELECT name, head, on_error FROM lane
+    WHERE port = $1 AND fence IS NULL AND not_before IS NULL AND head IS NOT NULL
     ORDER BY head LIMIT least($4::bigint, $5::bigint) FOR UPDATE SKIP LOCKED
 ), fronts AS (
     SELECT heads.name, picked.message_id, first.policy IS NOT DISTINCT FROM 'rollback' AS whole,
@@ -12,6 +24,11 @@ WITH heads AS (
            sum(size) OVER (ORDER BY heads.head, picked.message_id) - size AS bytes_before
     FROM heads
     JOIN queue first ON first.message_id = heads.head
+    LEFT JOIN LATERAL (
+        SELECT q.message_id FROM queue q
+        WHERE heads.on_error = 'block' AND q.port = $1 AND q.lane = heads.name AND q.status IN ('hold', 'error')
+        ORDER BY q.message_id LIMIT 1
+    ) AS stopped ON true
     CROSS JOIN LATERAL (
         SELECT message_id, sum((policy IS NOT DISTINCT FROM 'rollback')::int) OVER (ORDER BY message_id) AS rollbacks
         FROM (
@@ -25,7 +42,7 @@ WITH heads AS (
         WHERE first.policy = 'rollback' AND q.set_id = first.set_id AND q.reason IN ('ready', 'behind_in_lane', 'backoff')
     ) AS picked
     CROSS JOIN LATERAL (SELECT (SELECT m.size_bytes FROM message m WHERE m.id = picked.message_id) AS size) AS sized
-    WHERE picked.rollbacks = 0
+    WHERE picked.rollbacks = 0 AND (stopped.message_id IS NULL OR picked.message_id < stopped.message_id)
 ), run AS (
     SELECT name, message_id
     FROM (SELECT name, message_id, whole, place <= $4 AND bytes_before < $6 AS fits,
@@ -62,11 +79,14 @@ RETURNING queue.message_id
 -- name: read_claimed
 SELECT m.id, q.port, q.set_id, q.policy, q.lane, m.position, q.attempts, q.version, m.message_id, m.message_id_sent,
        m.namespace, m.action, m.service, m.operation, m.company, m.partition_key, m.conversation_id, m.logon_as_user,
-       m.submitter, m.parts, m.checked, m.problems, d.content, v.display, m.created_at
+       m.submitter, m.parts, m.checked, m.problems, d.content, v.display, m.created_at, l.on_error,
+       s.max_failed - s.failed
 FROM queue q
 JOIN message m ON m.id = q.message_id
 JOIN document d ON d.message_id = q.message_id AND d.version = q.version
 JOIN delivery v ON v.claim_id = m.claim_id
+LEFT JOIN lane l ON l.port = q.port AND l.name = q.lane
+LEFT JOIN message_set s ON s.id = q.set_id AND s.max_failed IS NOT NULL
 WHERE q.fence = $1
 ORDER BY m.id
 
@@ -91,7 +111,7 @@ DELETE FROM message WHERE id = ANY($1::bigint[])
 
 -- name: count_processed_in_sets
 UPDATE message_set SET processed = processed + done.number,
-       status = CASE WHEN processed + done.number = members THEN 'completed' ELSE status END
+       status = CASE WHEN processed + done.number + deleted = members THEN 'completed' ELSE status END
 FROM unnest($1::bigint[], $2::int[]) AS done (id, number) WHERE message_set.id = done.id
 
 -- name: fail_inbound
@@ -99,8 +119,14 @@ UPDATE queue SET status = 'error', reason = 'failed', fence = NULL, error = fail
 FROM unnest($1::bigint[], $2::text[]) AS failed (id, text) WHERE queue.message_id = failed.id
 
 -- name: fail_sets
-UPDATE message_set SET status = failed.status FROM unnest($1::bigint[], $2::text[]) AS failed (id, status)
-WHERE message_set.id = failed.id
+-- Returned are sets under Continue in which so many messages have failed now that the rest is to be held.
+UPDATE message_set SET status = now_failed.status, failed = failed + now_failed.number
+FROM unnest($1::bigint[], $2::text[], $3::int[]) AS now_failed (id, status, number)
+WHERE message_set.id = now_failed.id
+RETURNING message_set.id, coalesce(policy = 'continue' AND failed >= max_failed, false) AS too_many
+
+-- name: lanes_of_sets
+SELECT DISTINCT port, lane FROM queue WHERE set_id = ANY($1::bigint[]) AND lane IS NOT NULL AND status = 'ready'
 
 -- name: retry_inbound
 UPDATE queue SET status = 'ready', reason = 'backoff', fence = NULL, error = again.text,
@@ -114,35 +140,16 @@ UPDATE queue SET status = 'ready', reason = CASE WHEN lane IS NULL THEN 'ready' 
 WHERE message_id = ANY($1::bigint[])
 
 -- name: hold_set_after
--- Halt: what stands behind the failed message waits for an operator.
+-- Halt, and Continue after too many failures: what has not been processed waits for an operator. Answers of what was
+-- processed belong to the set as well, but not to its rest; what others have in work is theirs.
 UPDATE queue SET status = 'hold', reason = 'set_halted', fence = NULL, not_before = NULL, changed_at = clock_timestamp(),
                  attempts = greatest(attempts - (fence IS NOT NULL)::int, 0)
-WHERE set_id = $1 AND message_id > $2 AND status IN ('ready', 'in_process')
+WHERE set_id = $1 AND message_id > $2 AND direction = 'in' AND (status = 'ready' OR fence = $3)
 
 -- name: hold_rolled_back
-UPDATE queue SET status = 'hold', reason = 'set_rolled_back', fence = NULL, not_before = NULL, changed_at = clock_timestamp()
-WHERE set_id = $1 AND message_id <> $2 AND status IN ('ready', 'in_process')
-
--- name: lock_lanes
-SELECT port, name FROM lane WHERE fence = ANY($1::bigint[]) ORDER BY port, name FOR UPDATE
-
--- name: free_lanes
--- A statement of its own after lock_lanes: its snapshot must see what was put while we waited for the lock.
-WITH next AS (
-    SELECT l.port, l.name, front.message_id AS head, front.not_before
-    FROM lane l LEFT JOIN LATERAL (
-        SELECT q.message_id, q.not_before FROM queue q
-        WHERE q.port = l.port AND q.lane = l.name AND q.reason IN ('ready', 'behind_in_lane', 'backoff')
-        ORDER BY q.message_id LIMIT 1
-    ) AS front ON true
-    WHERE l.fence = ANY($1::bigint[])
-), emptied AS (
-    DELETE FROM lane USING next WHERE next.head IS NULL AND lane.port = next.port AND lane.name = next.name
-), moved AS (
-    UPDATE lane SET head = next.head, not_before = next.not_before, fence = NULL FROM next
-    WHERE next.head IS NOT NULL AND lane.port = next.port AND lane.name = next.name
-)
-UPDATE queue SET reason = 'ready' FROM next WHERE queue.message_id = next.head AND queue.reason = 'behind_in_lane'
+UPDATE queue SET status = 'hold', reason = 'set_rolled_back', fence = NULL, not_before = NULL, changed_at = clock_timestamp(),
+                 attempts = greatest(attempts - (fence IS NOT NULL)::int, 0)
+WHERE set_id = $1 AND message_id <> $2 AND direction = 'in' AND (status = 'ready' OR fence = $3)
 
 -- name: take_processed_ids
 -- First come, first served: the key decides between two claims at the same time. Returns what was new.

@@ -14,19 +14,6 @@ SELECT * FROM unnest($1::uuid[], $2::text[], $3::bytea[], $4::text[], $5::bigint
                      $9::text[], $10::timestamptz[], $11::text[], $12::text[], $13::int[], $14::text[], $15::text[],
                      $16::text[], $17::text[])
 
--- name: register_lanes
--- Locks each lane, so that a worker that is just emptying it sees the new rows or we see it gone.
-INSERT INTO lane (port, name, head)
-SELECT port, name, head FROM unnest($1::text[], $2::text[], $3::bigint[]) AS new (port, name, head)
-ORDER BY port, name
-ON CONFLICT (port, name) DO UPDATE SET head = least(lane.head, excluded.head)
-
--- name: ready_lane_heads
-UPDATE queue SET reason = 'ready'
-FROM unnest($1::text[], $2::text[]) AS touched (port, name)
-JOIN lane ON lane.port = touched.port AND lane.name = touched.name
-WHERE queue.message_id = lane.head AND lane.fence IS NULL AND queue.reason = 'behind_in_lane'
-
 -- name: known_deliveries
 -- What the store already decided about claimed files.
 SELECT claim_id, settlement, reason FROM delivery WHERE claim_id = ANY($1::uuid[])

@@ -75,23 +75,39 @@ WHERE fence = ANY($1::bigint[])
 -- name: drop_leases
 DELETE FROM lease WHERE fence = ANY($1::bigint[])
 
+-- name: call_in_postponed
+-- $1 is longer than anything ever waits: what is due even later was put off before the clock was set back. It is due now.
+WITH messages AS (
+    UPDATE queue SET not_before = statement_timestamp()
+    WHERE not_before > statement_timestamp() + make_interval(secs => $1) AND lane IS NULL
+), lanes AS (
+    UPDATE lane SET not_before = statement_timestamp()
+    WHERE not_before > statement_timestamp() + make_interval(secs => $1) AND fence IS NULL
+)
+UPDATE send_request SET not_before = statement_timestamp()
+WHERE not_before > statement_timestamp() + make_interval(secs => $1)
+
 -- name: wake_due
--- Waiting messages, lanes and send requests whose time has come; messages in a lane wait for their lane.
--- $1 is longer than anything ever waits: what is due even later was put off before the clock was set back.
+-- Waiting messages, lanes and send requests whose time has come, so many of each; a lane comes back with its head.
+-- statement_timestamp, because an index cannot be asked for a time that changes while it is read.
 WITH messages AS (
     UPDATE queue SET reason = 'ready', not_before = NULL
-    WHERE (not_before <= clock_timestamp() OR not_before > clock_timestamp() + make_interval(secs => $1))
-      AND lane IS NULL AND fence IS NULL
-    RETURNING direction
+    FROM (SELECT message_id FROM queue WHERE not_before <= statement_timestamp() AND lane IS NULL
+          ORDER BY not_before LIMIT $1 FOR UPDATE SKIP LOCKED) AS due
+    WHERE queue.message_id = due.message_id RETURNING direction
 ), lanes AS (
     UPDATE lane SET not_before = NULL
-    WHERE (not_before <= clock_timestamp() OR not_before > clock_timestamp() + make_interval(secs => $1))
-      AND fence IS NULL
-    RETURNING port
+    FROM (SELECT port, name FROM lane WHERE not_before <= statement_timestamp() AND fence IS NULL
+          ORDER BY not_before LIMIT $1 FOR UPDATE SKIP LOCKED) AS due
+    WHERE lane.port = due.port AND lane.name = due.name RETURNING head
+), heads AS (
+    UPDATE queue SET reason = 'ready', not_before = NULL FROM lanes
+    WHERE queue.message_id = lanes.head AND queue.reason = 'backoff'
 ), requests AS (
     UPDATE send_request SET reason = 'ready', not_before = NULL
-    WHERE not_before <= clock_timestamp() OR not_before > clock_timestamp() + make_interval(secs => $1)
-    RETURNING id
+    FROM (SELECT id FROM send_request WHERE not_before <= statement_timestamp()
+          ORDER BY not_before LIMIT $1 FOR UPDATE SKIP LOCKED) AS due
+    WHERE send_request.id = due.id RETURNING due.id
 )
 SELECT DISTINCT CASE direction WHEN 'in' THEN 'inbound' ELSE 'send' END AS stage FROM messages
 UNION SELECT 'inbound' FROM lanes
@@ -114,6 +130,6 @@ WHERE CASE $1::text
                              AND q.reason = 'ready' AND q.lane IS NULL)
     ELSE EXISTS (SELECT 1 FROM queue q WHERE q.direction = 'in' AND q.port = known.port
                  AND q.reason = 'ready' AND q.lane IS NULL)
-      OR EXISTS (SELECT 1 FROM lane l WHERE l.port = known.port AND l.fence IS NULL
-                 AND (l.not_before IS NULL OR l.not_before <= clock_timestamp()))
+      OR EXISTS (SELECT 1 FROM lane l WHERE l.port = known.port AND l.fence IS NULL AND l.not_before IS NULL
+                 AND l.head IS NOT NULL)
 END

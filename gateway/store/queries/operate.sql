@@ -1,25 +1,39 @@
+-- Locks as everywhere: message sets, lanes, queue rows. Running messages are neither locked nor waited for.
+
 -- name: queued_with_sets
--- The messages named and, for members of a set, all unfinished members of the same direction; locked in order.
+-- The messages named and, for members of a set, all unfinished members of the same direction; in order, not locked.
 SELECT q.message_id, q.port, q.direction, q.status, q.lane, q.set_id
 FROM queue q
 WHERE q.message_id = ANY($1::bigint[])
    OR (q.direction = 'in' AND q.set_id IN (SELECT n.set_id FROM queue n
                                            WHERE n.message_id = ANY($1::bigint[]) AND n.direction = 'in'))
 ORDER BY q.message_id
-FOR UPDATE
+
+-- name: queued
+SELECT message_id, port, direction, status, lane, set_id FROM queue WHERE message_id = ANY($1::bigint[]) ORDER BY message_id
+
+-- name: lock_sets
+SELECT id FROM message_set WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE
 
 -- name: hold
 -- Only what has not started: a running message is not waited for.
+WITH chosen AS (
+    SELECT message_id FROM queue WHERE message_id = ANY($1::bigint[]) AND status = 'ready' ORDER BY message_id FOR UPDATE
+)
 UPDATE queue SET status = 'hold', reason = 'held_by_operator', not_before = NULL, changed_at = clock_timestamp()
-WHERE message_id = ANY($1::bigint[]) AND status = 'ready'
-RETURNING message_id
+FROM chosen WHERE queue.message_id = chosen.message_id
+RETURNING queue.message_id
 
 -- name: release
 -- Back to work, in its own place; failed messages begin their tries anew.
+WITH chosen AS (
+    SELECT message_id FROM queue WHERE message_id = ANY($1::bigint[]) AND status IN ('hold', 'error')
+    ORDER BY message_id FOR UPDATE
+)
 UPDATE queue SET status = 'ready', reason = CASE WHEN lane IS NULL THEN 'ready' ELSE 'behind_in_lane' END,
                  error = NULL, attempts = 0, not_before = NULL, changed_at = clock_timestamp()
-WHERE message_id = ANY($1::bigint[]) AND status IN ('hold', 'error')
-RETURNING message_id, port, lane
+FROM chosen WHERE queue.message_id = chosen.message_id
+RETURNING queue.message_id
 
 -- name: release_requests
 -- Failed send requests begin their tries anew; told is what every one that was named had been.
@@ -32,33 +46,41 @@ WITH named AS (
 SELECT id AS message_id, status FROM named ORDER BY id
 
 -- name: reopen_sets
-UPDATE message_set SET status = 'ready' WHERE id = ANY($1::bigint[])
+-- The rest runs as if nothing had failed yet.
+UPDATE message_set SET status = 'ready', failed = 0 WHERE id = ANY($1::bigint[])
 
--- name: lock_named_lanes
-SELECT l.port, l.name FROM lane l
-JOIN unnest($1::text[], $2::text[]) AS touched (port, name) ON l.port = touched.port AND l.name = touched.name
-ORDER BY l.port, l.name
-FOR UPDATE OF l
-
--- name: move_lane_heads
--- For lanes nobody works on: the head is the first workable message, a lane without one goes.
-WITH next AS (
-    SELECT l.port, l.name, front.message_id AS head, front.not_before
-    FROM lane l
-    JOIN unnest($1::text[], $2::text[]) AS touched (port, name) ON l.port = touched.port AND l.name = touched.name
-    LEFT JOIN LATERAL (
-        SELECT q.message_id, q.not_before FROM queue q
-        WHERE q.port = l.port AND q.lane = l.name AND q.reason IN ('ready', 'behind_in_lane', 'backoff')
-        ORDER BY q.message_id LIMIT 1
-    ) AS front ON true
-    WHERE l.fence IS NULL
-), emptied AS (
-    DELETE FROM lane USING next WHERE next.head IS NULL AND lane.port = next.port AND lane.name = next.name
-), moved AS (
-    UPDATE lane SET head = next.head, not_before = next.not_before FROM next
-    WHERE next.head IS NOT NULL AND lane.port = next.port AND lane.name = next.name
+-- name: delete_queued
+-- What stands still for good leaves the queue, and stays in the history. A response that was promised and then held may
+-- have been published already: it is not deleted.
+WITH chosen AS (
+    SELECT message_id FROM queue
+    WHERE message_id = ANY($1::bigint[])
+      AND (status IN ('error', 'malformed') OR (status = 'hold' AND staged_name IS NULL))
+    ORDER BY message_id FOR UPDATE
+), gone AS (
+    DELETE FROM queue USING chosen WHERE queue.message_id = chosen.message_id
+    RETURNING queue.message_id, queue.set_id, queue.direction
+), told AS (
+    UPDATE message SET outcome = 'deleted', finished_at = clock_timestamp() FROM gone WHERE message.id = gone.message_id
+), sets AS (
+    UPDATE message_set SET deleted = deleted + members_gone.number,
+           status = CASE WHEN processed + deleted + members_gone.number = members THEN 'completed' ELSE status END
+    FROM (SELECT set_id, count(*)::int AS number FROM gone WHERE direction = 'in' GROUP BY set_id) AS members_gone
+    WHERE message_set.id = members_gone.set_id
 )
-UPDATE queue q SET reason = CASE WHEN q.message_id = next.head THEN 'ready' ELSE 'behind_in_lane' END
-FROM next
-WHERE q.port = next.port AND q.lane = next.name AND q.reason IN ('ready', 'behind_in_lane')
-  AND (q.message_id = next.head) <> (q.reason = 'ready')
+SELECT message_id FROM gone
+
+-- name: delete_requests
+-- Failed send requests become what their message would have been, deleted; told is what every one that was named had been.
+WITH named AS (
+    SELECT id, status FROM send_request WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE
+), gone AS (
+    DELETE FROM send_request r USING named WHERE r.id = named.id AND named.status = 'error' RETURNING r.*
+), told AS (
+    INSERT INTO message (id, direction, port, position, message_id, namespace, service, operation, company,
+                         partition_key, conversation_id, submitter, size_bytes, created_at, outcome, finished_at)
+    SELECT id, 'out', port, 1, message_id, '', service, operation, company, partition_key, conversation_id, submitter, 0,
+           created_at, 'deleted', clock_timestamp()
+    FROM gone
+)
+SELECT id AS message_id, status FROM named ORDER BY id

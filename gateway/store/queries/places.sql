@@ -14,7 +14,9 @@ SELECT fence FROM send_request WHERE id = $1
 
 -- name: read_lane
 -- A lane and what stands in it; also one without a row, whose messages are all held or failed.
-SELECT l.head, l.not_before, l.fence, coalesce(l.on_error, 'continue') AS on_error, l.blocked_by, l.parked_by,
+SELECT l.head, l.not_before, l.fence, coalesce(l.on_error,
+           (SELECT r.on_error FROM lane_rule r WHERE r.port = $1 AND r.name = $2),
+           (SELECT p.on_error FROM port_rule p WHERE p.port = $1), 'continue') AS on_error, l.blocked_by, l.parked_by,
        EXISTS (SELECT 1 FROM lane_rule r WHERE r.port = $1 AND r.name = $2) AS ruled,
        (SELECT min(message_id) FROM queue q WHERE q.port = $1 AND q.lane = $2) AS first,
        (SELECT count(*) FROM queue q WHERE q.port = $1 AND q.lane = $2 AND q.status IN ('ready', 'in_process')) AS waiting,

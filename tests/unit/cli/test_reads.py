@@ -27,7 +27,7 @@ def test_queue_lists_what_is_unfinished_with_the_reason(cli: Cli) -> None:
     ]
     assert messages[0].keys() == {
         "key", "port", "message_id", "direction", "status", "reason", "company", "service", "operation", "error",
-        "file", "position", "attempts", "since", "not_before", "set_key", "lane",
+        "file", "position", "attempts", "since", "not_before", "set_key", "set_status", "lane",
     }  # fmt: skip
     assert messages[0]["message_id"] == braces(FAILED_ID)
     assert (messages[0]["service"], messages[0]["operation"]) == ("SalesOrderService", "create")

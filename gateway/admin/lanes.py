@@ -1,0 +1,78 @@
+"""Lanes, as people ask for them and decide about them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.admin.references import NotFound, known_port, require_port
+from gateway.config.models import Settings
+from gateway.domain.ids import LaneName, PortName
+from gateway.domain.lane import WHOLE_PORT
+from gateway.domain.states import LaneRule
+from gateway.store import lanes as store_lanes
+from gateway.store import operate
+from gateway.store.lane_reports import InLane, LaneRow, LaneRuleRow, list_in_lane, list_lane_rules, list_lanes
+from gateway.store.open import Store
+from gateway.store.places import LanePlace, read_lane
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LaneReport:
+    """A lane and the first of its unfinished messages, in its order."""
+
+    port: PortName
+    name: LaneName
+    lane: LanePlace
+    messages: Sequence[InLane]
+
+
+async def lanes(
+    store: Store, settings: Settings, *, port: str | None = None, stopped: bool = False, limit: int = 50
+) -> tuple[Sequence[LaneRow], Sequence[LaneRuleRow]]:
+    """Return lanes with work, or those alone that wait for an operator; and what was decided for single lanes.
+
+    Raises: NotFound for an unknown port.
+    """
+    name = known_port(settings, port)
+    rows = await list_lanes(store, port=name, stopped=stopped, limit=limit)
+    return rows, await list_lane_rules(store, port=name, limit=limit)
+
+
+async def lane(store: Store, settings: Settings, text: str, *, limit: int = 50) -> LaneReport:
+    """Return one lane with its first messages.
+
+    Raises: NotFound for an unknown port, or a lane in which nothing is unfinished.
+    """
+    port, name = _parse(settings, text)
+    place = await read_lane(store, port, name)
+    messages = await list_in_lane(store, port, name, limit=limit)
+    if not messages and place.parked_by is None:
+        raise NotFound(f"nothing is unfinished in the lane {port}/{name}; `gateway lanes list` shows those with work")
+    return LaneReport(port=port, name=name, lane=place, messages=messages)
+
+
+async def release(store: Store, settings: Settings, text: str) -> operate.Changed:
+    """Let a lane go on: what was parked with it runs, or the message that blocks it is tried again.
+
+    Raises: NotFound for an unknown port.
+    """
+    port, name = _parse(settings, text)
+    return await operate.release_lane(store, port, name)
+
+
+async def decide(store: Store, settings: Settings, text: str, rule: LaneRule | None) -> tuple[PortName, LaneName]:
+    """Decide what an error means in one lane, now and later; None lets it go by its port again.
+
+    Raises: NotFound for an unknown port.
+    """
+    port, name = _parse(settings, text)
+    await store_lanes.set_lane_rule(store, port, name, rule)
+    return port, name
+
+
+def _parse(settings: Settings, text: str) -> tuple[PortName, LaneName]:
+    """Read `port/lane`; a port alone means the one lane of a sequential port.
+
+    Raises: NotFound naming the ports there are.
+    """
+    port, _, name = text.partition("/")
+    return require_port(settings, port), LaneName(name) if name else WHOLE_PORT
