@@ -7,7 +7,7 @@ Source: batch reference, section 10.4, rule 6.
 """
 
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from gateway.domain.errors import JobRefused
@@ -47,6 +47,12 @@ def instant_of(local: datetime, zone: tzinfo) -> datetime:
     return (local - earlier).replace(tzinfo=UTC)
 
 
+def instants_of(local: datetime, zone: tzinfo) -> tuple[datetime, ...]:
+    """Return all instants at which a clock in *zone* shows *local*: two in a repeated hour, none in a skipped one."""
+    passes = {local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)}
+    return tuple(sorted(moment for moment in passes if local_of(moment, zone) == local))
+
+
 def changes(after: datetime, before: datetime, zone: tzinfo) -> Iterator[datetime]:
     """Yield the instants in (after, before] at which clocks in *zone* are changed, in order."""
     start = after.astimezone(UTC)
@@ -55,11 +61,6 @@ def changes(after: datetime, before: datetime, zone: tzinfo) -> Iterator[datetim
         if start.astimezone(zone).utcoffset() != end.astimezone(zone).utcoffset():
             yield _change(start, end, zone)
         start = end
-
-
-def at(day: date, clock: time) -> datetime:
-    """Return the local time on *day* at which the clock shows *clock*."""
-    return datetime.combine(day, clock.replace(tzinfo=None))
 
 
 def _change(before: datetime, after: datetime, zone: tzinfo) -> datetime:

@@ -1,0 +1,128 @@
+"""Which ready tasks a server takes next.
+
+Rule: limits filter first. Then a lottery over the priorities that have something to do; within a priority the groups
+take turns, within a group the earlier planned start goes first, then the lower number.
+Source: batch reference, sections 14.2, 18; gaps G16, G17, G29, G30.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+
+from gateway.domain.job import Priority
+
+PAUSED = -1
+"""Concurrency of a group that takes nothing new."""
+
+ODDS: Mapping[Priority, int] = MappingProxyType(
+    {Priority.LOW: 5, Priority.NORMAL: 10, Priority.HIGH: 15, Priority.CRITICAL: 30, Priority.RESERVED: 40}
+)
+"""Odds of being picked next, in a hundred, when every priority has something to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A ready task that this server may run. `job_limit`: tasks of its job at once, 0: no limit of its own."""
+
+    id: int
+    job: int
+    group: str
+    priority: Priority
+    planned_at: datetime
+    job_limit: int = 0
+
+
+def pick(
+    candidates: Iterable[Candidate],
+    *,
+    free: int,
+    reserved: int,
+    running_by_job: Mapping[int, int],
+    limits: Mapping[str, int],
+    chance: Callable[[], float],
+) -> tuple[Candidate, ...]:
+    """Return the tasks to start now, at most *free*, in the order in which they were drawn.
+
+    *free* are the threads without a task, *reserved* how many of them only the priority *reserved* may use;
+    *running_by_job* counts tasks in work on all servers; *limits* are the concurrencies of the groups: tasks of each
+    single job at once, 0 or missing: no limit, -1: nothing new; *chance* gives numbers in [0, 1).
+    """
+    draw = _Draw(candidates, running_by_job=running_by_job, limits=limits, chance=chance)
+    chosen = list[Candidate]()
+    ordinary = free - reserved
+    while len(chosen) < free:
+        candidate = draw.next(reserved_only=ordinary <= 0)
+        if candidate is None:
+            break
+        chosen.append(candidate)
+        # The kept threads are used first by those they are kept for.
+        if candidate.priority is Priority.RESERVED and reserved > 0:
+            reserved -= 1
+        else:
+            ordinary -= 1
+    return tuple(chosen)
+
+
+class _Draw:
+    """The candidates by priority and group, taken one by one."""
+
+    def __init__(
+        self,
+        candidates: Iterable[Candidate],
+        *,
+        running_by_job: Mapping[int, int],
+        limits: Mapping[str, int],
+        chance: Callable[[], float],
+    ) -> None:
+        self.running = dict(running_by_job)
+        self.limits = limits
+        self.chance = chance
+        self.waiting: dict[Priority, dict[str, deque[Candidate]]] = {}
+        for candidate in sorted(candidates, key=lambda each: (each.group, each.planned_at, each.id)):
+            groups = self.waiting.setdefault(candidate.priority, {})
+            groups.setdefault(candidate.group, deque()).append(candidate)
+        self.turns: dict[Priority, int] = {}
+
+    def next(self, *, reserved_only: bool) -> Candidate | None:
+        """Take one candidate out, None when nobody may start."""
+        while levels := [level for level in self.waiting if not reserved_only or level is Priority.RESERVED]:
+            level = self.drawn(levels)
+            candidate = self.of_level(self.waiting[level], level)
+            if candidate is not None:
+                self.running[candidate.job] = self.running.get(candidate.job, 0) + 1
+                return candidate
+            del self.waiting[level]
+        return None
+
+    def drawn(self, levels: list[Priority]) -> Priority:
+        """Return one of *levels* by its odds."""
+        levels = sorted(levels, key=lambda level: ODDS[level])
+        ticket = self.chance() * sum(ODDS[level] for level in levels)
+        for level in levels:
+            ticket -= ODDS[level]
+            if ticket < 0:
+                return level
+        return levels[-1]
+
+    def of_level(self, groups: dict[str, deque[Candidate]], level: Priority) -> Candidate | None:
+        """Take the first candidate that the limits allow of the group whose turn it is."""
+        names = list(groups)
+        # Chance says who begins, so that no group is favoured when threads become free one at a time.
+        turn = self.turns.setdefault(level, int(self.chance() * len(names)))
+        for step in range(len(names)):
+            queue = groups[names[(turn + step) % len(names)]]
+            while queue:
+                candidate = queue.popleft()
+                if self.allowed(candidate):
+                    self.turns[level] = turn + step + 1
+                    return candidate
+        return None
+
+    def allowed(self, candidate: Candidate) -> bool:
+        limit = self.limits.get(candidate.group, 0)
+        if limit == PAUSED:
+            return False
+        running = self.running.get(candidate.job, 0)
+        return all(running < bound for bound in (limit, candidate.job_limit) if bound > 0)
