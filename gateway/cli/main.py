@@ -10,6 +10,7 @@ from gateway.cli import (
     demo,
     exceptions,
     explain,
+    groups,
     history,
     init,
     lanes,
@@ -17,6 +18,7 @@ from gateway.cli import (
     queue,
     run,
     send,
+    servers,
     status,
     submit,
     watch,
@@ -44,6 +46,7 @@ app = typer.Typer(
 START = "Start"
 EXCHANGE = "Exchange"
 OPERATE = "Operate"
+BATCH = "Batch jobs"
 
 app.command("init", rich_help_panel=START)(init.init)
 app.command("check", rich_help_panel=START)(run.check)
@@ -60,6 +63,8 @@ app.add_typer(queue.app, name="queue", rich_help_panel=OPERATE)
 app.add_typer(lanes.app, name="lanes", rich_help_panel=OPERATE)
 app.add_typer(exceptions.app, name="exceptions", rich_help_panel=OPERATE)
 app.add_typer(history.app, name="history", rich_help_panel=OPERATE)
+app.add_typer(groups.app, name="groups", rich_help_panel=BATCH)
+app.add_typer(servers.app, name="servers", rich_help_panel=BATCH)
 app.add_typer(db.app, name="db", rich_help_panel=OPERATE)
 app.command("schema", rich_help_panel=START)(run.schema)
 app.command("version", rich_help_panel=START)(run.version)

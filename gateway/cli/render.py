@@ -30,6 +30,11 @@ STYLES: Final[Mapping[str, str]] = {
     "paused": "yellow", "hold": "yellow", "warning": "yellow", "inactive": "dim", "unknown": "dim", "stopped": "dim",
 }  # fmt: skip
 """Colours of words that tell a state; other words have none."""
+JOB_STYLES: Final[Mapping[str, str]] = {
+    "waiting": "cyan", "ready": "cyan", "executing": "bold green", "ended": "green", "error": "bold red",
+    "withhold": "yellow", "cancelling": "yellow", "canceled": "yellow", "not_run": "dim",
+}  # fmt: skip
+"""Colours of the statuses of jobs, runs and tasks."""
 
 
 def console(*, error: bool = False) -> Console:
@@ -70,8 +75,15 @@ def print_json(value: object) -> None:
     sys.stdout.write(json.dumps(plain(value), indent=2, ensure_ascii=True) + "\n")
 
 
+def job_status(status: str | None, note: str = "") -> Text:
+    """Return the status of a job, a run or a task in its colour."""
+    return Text((status or "") + note, style=JOB_STYLES.get(status or "", ""))
+
+
 def cell(value: object) -> Text:
     """Return a value as it stands in a table."""
+    if isinstance(value, Text):
+        return value
     text = "" if value is None else _short(value)
     return Text(visible(text), style=STYLES.get(text, ""))
 

@@ -1,8 +1,6 @@
 """The command that sends documents nobody has asked for."""
 
 import asyncio
-import os
-import pwd
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -12,8 +10,8 @@ from rich.text import Text
 
 from gateway.admin.send import Progress, send, wait_until_sent
 from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, PortOption, open_site, perform
+from gateway.cli.desk import account_of
 from gateway.cli.render import console, print_json, print_rows
-from gateway.config.models import Settings
 from gateway.domain.ids import MessageKey
 from gateway.store.requests import RequestProgress, progress_of_requests
 
@@ -81,21 +79,11 @@ async def _send(
             company=company,
             partition=partition,
             conversation=conversation,
-            user=await asyncio.to_thread(_user, site.settings),
+            user=await asyncio.to_thread(account_of, site.settings),
         )
         if seconds is None:
             return Progress(requests=await progress_of_requests(site.store, numbers), done=False)
         return await wait_until_sent(site.store, numbers, seconds=seconds)
-
-
-def _user(settings: Settings) -> str:
-    """Return who asks: the owner of this process, named as the owner of a file would be."""
-    uid = os.getuid()
-    try:
-        account = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        account = str(uid)
-    return settings.users.get(uid) or settings.users.get(account) or account
 
 
 def _print(progress: Progress, *, waited: bool, timeout: float) -> None:

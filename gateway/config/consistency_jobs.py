@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.config.definitions import moment, zone_of
 from gateway.config.models import Account, Job, Settings, Task
 from gateway.config.models_batch import DEFAULT_GROUP
 from gateway.config.models_jobs import GATEWAY_JOB, SERVICES
@@ -11,6 +12,7 @@ from gateway.config.place import Finding, Path
 from gateway.config.suggest import did_you_mean
 from gateway.domain.conditions import GraphError, check_graph
 from gateway.domain.job import JobMode, Wanted
+from gateway.domain.recurrence import RecurrenceError, from_dict
 
 _OF_TIME: Final = (
     "start", "zone", "recurrence", "base", "missed", "tolerance_seconds", "after", "condition", "active_period",
@@ -44,6 +46,7 @@ class _Jobs:
             at: Path = ("jobs", name)
             yield from _event_job(at, job) if job.mode is JobMode.EVENT else self._timed_job(at, name, job)
             yield from self._names_of_job(at, job)
+            yield from _never_starts(self.settings, at, job)
             yield from self._people(at, job)
             for task_name, task in job.tasks.items():
                 yield from self._names_of_task(at, job, task_name, task)
@@ -173,6 +176,17 @@ def _circle(at: Path, what: str, after: Mapping[str, Mapping[str, Wanted]]) -> I
         assert isinstance(cycle, list)
         text = f"these {what} wait for one another: {' → '.join(cycle)}; none could ever start"
         yield Finding(path=(*at, cycle[0], "after"), text=text)
+
+
+def _never_starts(settings: Settings, at: Path, job: Job) -> Iterator[Finding]:
+    """Say so when no date fits a recurrence from its start on."""
+    if job.recurrence is None or job.start is None:
+        return
+    zone = zone_of(settings, job)
+    try:
+        from_dict(job.recurrence.plain(), start=moment(job.start, zone), zone=zone)
+    except RecurrenceError as error:
+        yield Finding(path=(*at, "recurrence"), text=error.message.removeprefix("recurrence: ").rstrip("."))
 
 
 def _closed(account: Account, partition: str, company: str) -> str | None:

@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from gateway.config.models import Settings
 from gateway.config.models_ports import DIRECTIONS
 from gateway.config.models_services import SERVICE_KINDS
 from gateway.config.place import Document, Finding, Path, Value, starts_with_any, value_at
@@ -37,12 +38,15 @@ _WITHOUT_VALUE = {"too_short": "must have at least one entry"}
 _LONGEST_SHOWN = 60
 
 
-def explain(error: ValidationError, document: Document) -> Iterator[Finding]:
-    """Yield one finding for each error at a path that is not known to be wrong already."""
+def explain(error: ValidationError, document: Document, section: type[BaseModel] = Settings) -> Iterator[Finding]:
+    """Yield one finding for each error at a path that is not known to be wrong already.
+
+    `section` is the model that refused the document.
+    """
     for details in error.errors(include_url=False):
         path = path_of(details)
         if not starts_with_any(path, document.unusable):
-            yield Finding(path=path, text=_sentence(details, path, document))
+            yield Finding(path=path, text=_sentence(details, path, document, section))
 
 
 def path_of(details: ErrorDetails) -> Path:
@@ -56,13 +60,13 @@ def path_of(details: ErrorDetails) -> Path:
     return tuple(path)
 
 
-def _sentence(details: ErrorDetails, path: Path, document: Document) -> str:
+def _sentence(details: ErrorDetails, path: Path, document: Document, root: type[BaseModel]) -> str:
     kind = details["type"]
     context: dict[str, Any] = details.get("ctx", {})
     if kind == "missing":
-        return _missing(details)
+        return _missing(details, root)
     if kind == "extra_forbidden":
-        return _unknown_key(details)
+        return _unknown_key(details, root)
     if kind == "value_error":
         return str(context["error"])
     if kind in _CHOSEN_BY:
@@ -107,18 +111,18 @@ def _shown(value: Value) -> str:
     return str(value)
 
 
-def _missing(details: ErrorDetails) -> str:
-    section = section_at(details["loc"][:-1])
+def _missing(details: ErrorDetails, root: type[BaseModel]) -> str:
+    section = section_at(details["loc"][:-1], root)
     field = fields(section).get(str(details["loc"][-1])) if section else None
     return f"is missing. {field.description}" if field and field.description else "is missing"
 
 
-def _unknown_key(details: ErrorDetails) -> str:
-    section = section_at(details["loc"][:-1])
+def _unknown_key(details: ErrorDetails, root: type[BaseModel]) -> str:
+    section = section_at(details["loc"][:-1], root)
     known = list(fields(section)) if section else []
     name = str(details["loc"][-1])
     hint = did_you_mean(name, known)
     if not hint:
-        elsewhere = places(name)
+        elsewhere = places(name) if root is Settings else []
         hint = f"; it belongs in {elsewhere[0]}" if elsewhere else f"; known are {', '.join(known)}"
     return f"unknown key{hint}"

@@ -10,13 +10,16 @@ from gateway.config.environment import substitute
 from gateway.config.explain import explain, path_of
 from gateway.config.models import Settings
 from gateway.config.place import Document, Finding, Path, Value, show, starts_with_any, value_at
+from gateway.config.runnables import check_runnables
 from gateway.config.secrets import literal_password
+from gateway.contracts.task import Runnables
 from gateway.domain.errors import ConfigError, ConfigProblem
 
 
-def load(path: FilePath, environ: Mapping[str, str]) -> Settings:
+def load(path: FilePath, environ: Mapping[str, str], *, runnables: Runnables | None = None) -> Settings:
     """Read, fill and check a configuration file. Paths in it are taken from the folder of the file.
 
+    With *runnables* what tasks run, and the parameters of each, are checked too.
     Reads the file and the secret files it names: call it from a thread when an event loop runs.
     Raises: ConfigError with every problem, in the order of lines.
     """
@@ -26,10 +29,12 @@ def load(path: FilePath, environ: Mapping[str, str]) -> Settings:
     except OSError as error:
         text = f"cannot be read: {error.strerror}; `gateway init` writes a working example"
         raise ConfigError([ConfigProblem(file=str(path), line=None, path="", text=text)]) from None
-    return parse(content, file=str(path), base=path.absolute().parent, environ=environ)
+    return parse(content, file=str(path), base=path.absolute().parent, environ=environ, runnables=runnables)
 
 
-def parse(content: bytes, *, file: str, base: FilePath, environ: Mapping[str, str]) -> Settings:
+def parse(
+    content: bytes, *, file: str, base: FilePath, environ: Mapping[str, str], runnables: Runnables | None = None
+) -> Settings:
     """Do what `load` does for content already at hand; `file` is its name in messages.
 
     Raises: ConfigError with every problem, in the order of lines.
@@ -41,6 +46,8 @@ def parse(content: bytes, *, file: str, base: FilePath, environ: Mapping[str, st
     document = substitute(raw, environ, base)
     settings, findings = _build(document, base)
     findings = [*document.findings, *_secrets(raw), *findings]
+    if settings is not None and runnables is not None:
+        findings += check_runnables(settings.jobs, runnables, environ, base)
     if settings is None or findings:
         raise ConfigError(_problems(findings, document, file))
     return settings

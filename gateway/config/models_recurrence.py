@@ -1,7 +1,7 @@
 """How a job repeats, in words: `every: 2 weeks`, `on: [tuesday]`, or as cron text, or as RRULE text."""
 
 import re
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
@@ -9,7 +9,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 from gateway.config.models_base import Count, Section, Text, reread
 from gateway.config.models_batch import Weekday, as_list
 from gateway.config.suggest import did_you_mean
+from gateway.domain.recurrence import RecurrenceError, from_dict
 
+_ANY_START: Final = datetime(2000, 1, 1, tzinfo=UTC)
+"""For asking whether a rule makes sense whenever it starts."""
 UNITS: Final = ("minute", "hour", "day", "week", "month", "year")
 ORDINALS: Final = ("first", "second", "third", "fourth", "last")
 KINDS_OF_DAY: Final = ("day", "weekday", "weekend day")
@@ -92,30 +95,12 @@ class Recurrence(Section):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        ways = [name for name in ("every", "cron", "rrule") if getattr(self, name) is not None]
-        if len(ways) != 1:
-            found = f"has {' and '.join(ways)}" if ways else "has none of them"
-            raise ValueError(f"needs one of every, cron and rrule, {found}")
-        unit = self.interval[1]
-        if unit is None and (self.on or self.day or self.month):
-            raise ValueError(f"on, day and month go with every; {ways[0]} says it all by itself")
-        if self.on and unit not in {"week", "month", "year"}:
-            raise ValueError(f"on goes with weeks, months and years, not with every: {self.every}")
-        if self.day and unit not in {"month", "year"}:
-            raise ValueError(f"day goes with months and years, not with every: {self.every}")
-        if self.month and unit != "year":
-            raise ValueError(f"month goes with years, not with every: {self.every}")
-        if self.day and self.on:
-            raise ValueError("has both day and on; a month is met by one of them")
-        places = [words for words in self.on if " " in words]
-        if unit == "week" and places:
-            raise ValueError(f"{places[0]!a} goes with months and years; weeks want weekdays such as friday")
-        if unit in {"month", "year"} and self.on and (len(self.on) > 1 or not places):
-            raise ValueError("with months and years on is a single day such as last friday; more of them want rrule")
+        try:
+            from_dict(self.plain(), start=_ANY_START)
+        except RecurrenceError as error:
+            raise ValueError(error.message.removeprefix("recurrence: ").rstrip(".")) from None
         return self
 
-    @property
-    def interval(self) -> tuple[int, str | None]:
-        """Return number and unit of `every`; the unit is None when cron or rrule says how."""
-        match = _EVERY.fullmatch(self.every) if self.every else None
-        return (int(match["count"] or 1), match["unit"]) if match else (1, None)
+    def plain(self) -> dict[str, object]:
+        """Return what is said, as `gateway.domain.recurrence.from_dict` takes it."""
+        return self.model_dump(mode="json", exclude_defaults=True)

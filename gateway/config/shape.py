@@ -26,9 +26,9 @@ def fields(section: type[BaseModel]) -> dict[str, FieldInfo]:
     return {field.alias or name: field for name, field in section.model_fields.items()}
 
 
-def section_at(location: Location) -> type[BaseModel] | None:
-    """Return the section that stands at *location*, None when something else does."""
-    annotation: Any = Settings
+def section_at(location: Location, root: type[BaseModel] = Settings) -> type[BaseModel] | None:
+    """Return the section that stands at *location* below *root*, None when something else does."""
+    annotation: Any = root
     for step in location:
         annotation = _below(_plain(annotation, step), step)
     annotation = _plain(annotation, "")

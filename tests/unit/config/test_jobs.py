@@ -4,8 +4,10 @@ from datetime import date, datetime, time
 
 import pytest
 
+from gateway.config.definitions import job_definition
 from gateway.config.models import Settings
 from gateway.domain.job import JobMode, Wanted
+from gateway.domain.recurrence import describe, from_dict
 from tests.unit.config.conftest import Build, Told
 
 TASKS = "tasks: {a: {run: sql}}"
@@ -58,18 +60,27 @@ def test_times_are_read_as_written(build: Build) -> None:
 @pytest.mark.parametrize(
     ("written", "expected"),
     [
-        ("15 minutes", (15, "minute")),
-        ("1 minute", (1, "minute")),
-        ("day", (1, "day")),
-        ("2 weeks", (2, "week")),
-        ("6 months", (6, "month")),
-        ("1 year", (1, "year")),
+        ("every: 15 minutes", "every 15 minutes"),
+        ("every: day", "every day at 02:00 Europe/Copenhagen"),
+        (
+            "every: 2 weeks, on: [tuesday, wednesday]",
+            "every second week on Tuesday and Wednesday at 02:00 Europe/Copenhagen",
+        ),
+        ("every: month, day: last", "every month on the last day at 02:00 Europe/Copenhagen"),
+        (
+            "every: month, on: last friday, end_after: 10",
+            "every month on the last Friday at 02:00 Europe/Copenhagen, 10 times",
+        ),
+        ("every: year, month: 3, day: 1", "every year on 1 March at 02:00 Europe/Copenhagen"),
+        ("cron: '30 2 * * 1-5', end_by: 2026-12-31", "by cron 30 2 * * 1-5 in Europe/Copenhagen, until 2026-12-31"),
+        ("rrule: FREQ=MONTHLY;BYDAY=2TU", "by rrule FREQ=MONTHLY;BYDAY=2TU from 2026-01-01 02:00 Europe/Copenhagen"),
     ],
 )
-def test_intervals_are_words(written: str, expected: tuple[int, str], build: Build) -> None:
-    found = build(recurrence(f"every: {written}")).jobs["nightly"].recurrence
-    assert found is not None
-    assert found.interval == expected
+def test_recurrences_are_written_in_words(written: str, expected: str, build: Build) -> None:
+    settings = build(job(f"start: 2026-01-01 02:00\n    zone: Europe/Copenhagen\n    recurrence: {{{written}}}"))
+    definition = job_definition(settings, "nightly", settings.jobs["nightly"])
+    assert definition.recurrence is not None and definition.start is not None
+    assert describe(from_dict(definition.recurrence, start=definition.start)) == expected
 
 
 @pytest.mark.parametrize(
@@ -81,23 +92,25 @@ def test_intervals_are_words(written: str, expected: tuple[int, str], build: Bui
         ("every: month, day: 32", "day", "must be a day of the month from 1 to 31, or last"),
         ("every: year, month: jan", "month", "must be the name of a month, or its number from 1 to 12"),
         ("every: day, end_by: soon", "end_by", "must be a date such as 2026-12-31"),
-        ("end_after: 3", "", "needs one of every, cron and rrule, has none of them"),
-        ("every: day, cron: '0 2 * * *'", "", "needs one of every, cron and rrule, has every and cron"),
-        ("every: day, on: monday", "", "on goes with weeks, months and years, not with every: day"),
-        ("every: week, day: 3", "", "day goes with months and years, not with every: week"),
-        ("every: month, month: may", "", "month goes with years, not with every: month"),
+        ("end_after: 3", "", "needs one of every, cron, rrule, and has none of them"),
+        ("every: day, cron: '0 2 * * *'", "", "needs one of every, cron, rrule, and has every and cron"),
+        ("every: day, on: monday", "", "Weekdays go with weeks, not with days"),
+        ("every: week, day: 3", "", "A day of the month goes with months and years, not with weeks"),
+        ("every: month, month: may", "", "A month goes with years, not with months"),
         ("every: month, day: 3, on: last friday", "", "has both day and on; a month is met by one of them"),
         (
             "every: week, on: last friday",
             "",
-            "'last friday' goes with months and years; weeks want weekdays such as friday",
+            "A day of the month goes with months and years, not with weeks",
         ),
         (
             "every: month, on: [monday, friday]",
             "",
-            "with months and years on is a single day such as last friday; more of them want rrule",
+            "Weekdays go with weeks, not with months",
         ),
-        ("cron: '0 2 * * *', day: 3", "", "on, day and month go with every; cron says it all by itself"),
+        ("cron: '0 2 30 2 *'", "", "cron: '0 2 30 2 *' never comes: no such month has a day 30"),
+        ("rrule: FREQ=SOMETIMES", "", "rrule: FREQ must be one of YEARLY,"),
+        ("cron: '0 2 * * *', day: 3", "", "day goes with every; cron says it all by itself"),
     ],
 )
 def test_recurrences_that_make_no_sense_are_refused(written: str, path: str, expected: str, told: Told) -> None:
@@ -228,3 +241,14 @@ def test_parameters_of_tasks_are_kept_as_they_are_written(build: Build) -> None:
     found = build(text, {"X": "filled"}).jobs["j"]
     assert found.description == "filled"
     assert found.tasks["a"].parameters == {"url": "${URL}", "n": ["$${x}"]}
+
+
+def test_a_recurrence_that_never_starts_anything_is_told(told: Told) -> None:
+    text = job("start: 2026-05-02\n    recurrence: {every: day, end_by: 2026-05-01}")
+    assert told(text) == [
+        (
+            5,
+            "jobs.nightly.recurrence",
+            "This recurrence never starts anything: from 2026-05-02 00:00 UTC on up to 2026-05-01 no date fits it",
+        )
+    ]

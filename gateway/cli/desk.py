@@ -1,0 +1,57 @@
+"""What the commands on batch jobs share: who asks, for which partition, at which moment."""
+
+import asyncio
+import os
+import pwd
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+
+import typer
+
+from gateway.admin.person import Person, person
+from gateway.cli.common import ConfigOption, open_site
+from gateway.config.models import Settings
+from gateway.store.open import Store
+from gateway.store.reports import database_clock
+
+PartitionOption = Annotated[
+    str | None, typer.Option("--partition", help="The partition to look at. Default: `default_partition`.")
+]
+MineOption = Annotated[bool, typer.Option("--mine", "-m", help="Only what is one's own.")]
+JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="The name of a job.")]
+RunArgument = Annotated[int, typer.Argument(metavar="RUN", min=1, help="The number of a run.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """A person at an open site. `now` is the moment of opening, by the database's clock."""
+
+    settings: Settings
+    store: Store
+    who: Person
+    now: datetime
+
+
+@asynccontextmanager
+async def open_desk(config: ConfigOption, partition: str | None = None, mine: bool = False) -> AsyncIterator[Desk]:
+    """Open the store for a short visit of the person at the terminal.
+
+    Raises: ConfigError, StoreRefused, StoreUnavailable; NotAllowed for a partition that is closed to them.
+    """
+    async with open_site(config) as site:
+        name = await asyncio.to_thread(account_of, site.settings)
+        who = person(site.settings, name, partition=partition, mine=mine)
+        yield Desk(site.settings, site.store, who, await database_clock(site.store))
+
+
+def account_of(settings: Settings) -> str:
+    """Return who asks: the owner of this process, named as the owner of a file would be."""
+    uid = os.getuid()
+    try:
+        account = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        account = str(uid)
+    return settings.users.get(uid) or settings.users.get(account) or account

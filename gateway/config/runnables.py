@@ -1,0 +1,44 @@
+"""What tasks run exists, and their parameters are as it wants them."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path as FilePath
+
+from pydantic import ValidationError
+
+from gateway.config.environment import substitute
+from gateway.config.explain import explain
+from gateway.config.models import Job
+from gateway.config.place import Document, Finding, Path
+from gateway.contracts.task import Runnables
+from gateway.domain.errors import TaskRefused
+
+
+def check_runnables(
+    jobs: Mapping[str, Job], runnables: Runnables, environ: Mapping[str, str], base: FilePath
+) -> Iterator[Finding]:
+    """Yield what is wrong with the runnables and the parameters of *jobs*, by the path of each.
+
+    Rule: `${…}` in parameters is filled as it would be now; what it stands for may be another when the task runs.
+    """
+    for name, job in jobs.items():
+        if not job.active:
+            continue
+        for task_name, task in job.tasks.items():
+            at: Path = ("jobs", name, "tasks", task_name)
+            try:
+                runnable = runnables.find(task.run)
+            except TaskRefused as error:
+                yield Finding(path=(*at, "run"), text=error.message)
+                continue
+            if job.recurrence is not None and not runnable.allows_recurrence:
+                yield Finding(
+                    path=(*at, "run"), text=f"{task.run} must not repeat: put it into a job without recurrence"
+                )
+            document = substitute(Document(value=dict(task.parameters), lines={}), environ, base)
+            found = list(document.findings)
+            try:
+                runnable.parameters.model_validate(document.value)
+            except ValidationError as error:
+                found += explain(error, document, section=runnable.parameters)
+            for one in found:
+                yield Finding(path=(*at, "with", *one.path), text=one.text)
