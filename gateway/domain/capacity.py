@@ -6,10 +6,10 @@ day, so equal times are a whole day.
 Source: batch reference, sections 10.5, 13.3, 18; gaps G13, G14, G30, G37.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 
-from gateway.domain.definition import HoursDefinition, PeriodDefinition
+from gateway.domain.definition import HoursDefinition, PeriodDefinition, ServerDefinition
 from gateway.domain.wall import changes, instants_of, local_of, zone_named
 
 _DAY = timedelta(days=1)
@@ -17,31 +17,32 @@ _HOURS_AHEAD = 8 * _DAY
 _PERIODS_AHEAD = 29 * _DAY
 
 
-def threads_at(hours: Sequence[HoursDefinition], now: datetime, *, default: int) -> int:
-    """Return how many tasks a server may run at *now*; *default* where it has no rows of hours.
+def threads_at(server: ServerDefinition, now: datetime) -> int:
+    """Return how many tasks a server may run at *now*.
 
-    Rule: where rows overlap the larger number counts; where none covers the moment nothing new is taken. What runs
-    above a lowered number goes on to its end.
+    Rule: where rows of its hours overlap the larger number counts; where none covers the moment nothing new is taken.
+    What runs above a lowered number goes on to its end.
     """
-    if not hours:
-        return default
-    return max((row.threads for row in hours if _opened_on(row.start, row.end, _local(now, row.zone))), default=0)
+    if not server.hours:
+        return server.threads
+    covering = (row.threads for row in server.hours if _opened_on(row.start, row.end, _local(now, row.zone)))
+    return max(covering, default=0)
 
 
-def next_change(hours: Sequence[HoursDefinition], now: datetime) -> datetime | None:
+def next_change(server: ServerDefinition, now: datetime) -> datetime | None:
     """Return the next instant at which `threads_at` says something else, None when not within the next eight days."""
-    before = threads_at(hours, now, default=0)
-    boundaries = {moment for row in hours for moment in _boundaries(row, now, now + _HOURS_AHEAD)}
-    return next((moment for moment in sorted(boundaries) if threads_at(hours, moment, default=0) != before), None)
+    before = threads_at(server, now)
+    boundaries = {moment for row in server.hours for moment in _boundaries(row, now, now + _HOURS_AHEAD)}
+    return next((moment for moment in sorted(boundaries) if threads_at(server, moment) != before), None)
 
 
-def reserved_threads(threads: int, percent: int, *, running_reserved: int) -> int:
-    """Return how many free threads are to be kept for the priority *reserved*, of *threads* in all.
+def reserved_of(server: ServerDefinition, threads: int, *, running_reserved: int) -> int:
+    """Return how many free threads a server keeps for the priority *reserved*, of the *threads* it may use now.
 
-    *running_reserved* tasks of that priority run already and have taken their share.
+    *running_reserved* tasks of that priority run here already and have taken their share.
     Rule: whole threads, at least one where anything is reserved, and one is always left for everybody.
     """
-    kept = min(-(-threads * percent // 100), threads - 1)
+    kept = min(-(-threads * server.reserved_percent // 100), threads - 1)
     return max(0, kept - running_reserved)
 
 

@@ -5,7 +5,7 @@ take turns, within a group the earlier planned start goes first, then the lower 
 Source: batch reference, sections 14.2, 18; gaps G16, G17, G29, G30.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,7 +27,7 @@ class Candidate:
     """A ready task that this server may run. `job_limit`: tasks of its job at once, 0: no limit of its own."""
 
     id: int
-    job: int
+    job_id: int
     group: str
     priority: Priority
     planned_at: datetime
@@ -39,15 +39,15 @@ def pick(
     *,
     free: int,
     reserved: int,
-    running_by_job: Mapping[int, int],
+    running_by_job: Mapping[tuple[int, str], int],
     limits: Mapping[str, int],
     chance: Callable[[], float],
 ) -> tuple[Candidate, ...]:
     """Return the tasks to start now, at most *free*, in the order in which they were drawn.
 
     *free* are the threads without a task, *reserved* how many of them only the priority *reserved* may use;
-    *running_by_job* counts tasks in work on all servers; *limits* are the concurrencies of the groups: tasks of each
-    single job at once, 0 or missing: no limit, -1: nothing new; *chance* gives numbers in [0, 1).
+    *running_by_job* counts the tasks in work on all servers, by job and group; *limits* are the concurrencies of the
+    groups: tasks of each single job at once, 0 or missing: no limit, -1: nothing new; *chance* gives numbers in [0, 1).
     """
     draw = _Draw(candidates, running_by_job=running_by_job, limits=limits, chance=chance)
     chosen = list[Candidate]()
@@ -72,11 +72,14 @@ class _Draw:
         self,
         candidates: Iterable[Candidate],
         *,
-        running_by_job: Mapping[int, int],
+        running_by_job: Mapping[tuple[int, str], int],
         limits: Mapping[str, int],
         chance: Callable[[], float],
     ) -> None:
-        self.running = dict(running_by_job)
+        self.in_group = Counter(running_by_job)
+        self.in_all = Counter[int]()
+        for (job, _), running in running_by_job.items():
+            self.in_all[job] += running
         self.limits = limits
         self.chance = chance
         self.waiting: dict[Priority, dict[str, deque[Candidate]]] = {}
@@ -91,7 +94,8 @@ class _Draw:
             level = self.drawn(levels)
             candidate = self.of_level(self.waiting[level], level)
             if candidate is not None:
-                self.running[candidate.job] = self.running.get(candidate.job, 0) + 1
+                self.in_group[candidate.job_id, candidate.group] += 1
+                self.in_all[candidate.job_id] += 1
                 return candidate
             del self.waiting[level]
         return None
@@ -124,5 +128,6 @@ class _Draw:
         limit = self.limits.get(candidate.group, 0)
         if limit == PAUSED:
             return False
-        running = self.running.get(candidate.job, 0)
-        return all(running < bound for bound in (limit, candidate.job_limit) if bound > 0)
+        if limit and self.in_group[candidate.job_id, candidate.group] >= limit:
+            return False
+        return not candidate.job_limit or self.in_all[candidate.job_id] < candidate.job_limit

@@ -4,8 +4,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.domain.capacity import is_open, next_change, next_opening, reserved_threads, threads_at
-from gateway.domain.definition import HoursDefinition, PeriodDefinition
+from gateway.domain.capacity import is_open, next_change, next_opening, reserved_of, threads_at
+from gateway.domain.definition import HoursDefinition, PeriodDefinition, ServerDefinition
 
 COPENHAGEN = "Europe/Copenhagen"
 
@@ -24,7 +24,11 @@ def period(start: str, end: str, *, zone: str = "UTC", on: Sequence[int] = range
     )
 
 
-DAY_AND_NIGHT = (row(2, "08:00", "18:00"), row(20, "18:00", "07:30"))
+def server(*rows: HoursDefinition) -> ServerDefinition:
+    return ServerDefinition(name="a", threads=8, hours=rows)
+
+
+DAY_AND_NIGHT = server(row(2, "08:00", "18:00"), row(20, "18:00", "07:30"))
 THROUGH_THE_DAY = [
     ("00:00", 20),
     ("07:29", 20),
@@ -39,7 +43,7 @@ THROUGH_THE_DAY = [
 
 @pytest.mark.parametrize(("clock", "threads"), THROUGH_THE_DAY)
 def test_few_threads_by_day_and_many_by_night_in_the_zone_of_the_rows(clock: str, threads: int) -> None:
-    assert threads_at(DAY_AND_NIGHT, local(f"2026-01-15 {clock}"), default=8) == threads
+    assert threads_at(DAY_AND_NIGHT, local(f"2026-01-15 {clock}")) == threads
 
 
 def test_the_evening_begins_at_seventeen_utc_in_winter_and_at_sixteen_in_summer() -> None:
@@ -54,20 +58,20 @@ def test_capacity_changes_just_where_it_says() -> None:
         change = next_change(DAY_AND_NIGHT, moment)
         assert change is not None
         moment = change
-        found.append((f"{moment:%d %H:%M}", threads_at(DAY_AND_NIGHT, moment, default=8)))
+        found.append((f"{moment:%d %H:%M}", threads_at(DAY_AND_NIGHT, moment)))
 
     assert found == [("15 06:30", 0), ("15 07:00", 2), ("15 17:00", 20), ("16 06:30", 0)]
 
 
 def test_without_rows_the_default_counts_all_day() -> None:
-    assert threads_at((), local("2026-01-15 03:00"), default=8) == 8
-    assert next_change((), local("2026-01-15 03:00")) is None
+    assert threads_at(server(), local("2026-01-15 03:00")) == 8
+    assert next_change(server(), local("2026-01-15 03:00")) is None
 
 
 def test_of_overlapping_rows_the_larger_number_counts() -> None:
-    rows = (row(4, "08:00", "20:00"), row(9, "12:00", "13:00"), row(1, "12:30", "14:00"))
+    rows = server(row(4, "08:00", "20:00"), row(9, "12:00", "13:00"), row(1, "12:30", "14:00"))
 
-    assert [threads_at(rows, local(f"2026-01-15 {clock}"), default=8) for clock in ("11:00", "12:45", "13:30")] == [
+    assert [threads_at(rows, local(f"2026-01-15 {clock}")) for clock in ("11:00", "12:45", "13:30")] == [
         4,
         9,
         4,
@@ -75,32 +79,32 @@ def test_of_overlapping_rows_the_larger_number_counts() -> None:
 
 
 def test_equal_times_are_a_whole_day_that_never_changes() -> None:
-    rows = (row(3, "09:00", "09:00"),)
+    rows = server(row(3, "09:00", "09:00"))
 
-    assert {threads_at(rows, local(f"2026-01-15 {hour:02}:00"), default=8) for hour in range(24)} == {3}
+    assert {threads_at(rows, local(f"2026-01-15 {hour:02}:00")) for hour in range(24)} == {3}
     assert next_change(rows, local("2026-01-15 12:00")) is None
 
 
 def test_rows_follow_the_zone_of_whoever_wrote_them() -> None:
-    rows = (row(1, "08:00", "10:00", "Asia/Kathmandu"), row(2, "08:00", "10:00", "UTC"))
+    rows = server(row(1, "08:00", "10:00", "Asia/Kathmandu"), row(2, "08:00", "10:00", "UTC"))
 
-    assert threads_at(rows, datetime(2026, 1, 15, 2, 15, tzinfo=UTC), default=8) == 1
-    assert threads_at(rows, datetime(2026, 1, 15, 9, 59, tzinfo=UTC), default=8) == 2
+    assert threads_at(rows, datetime(2026, 1, 15, 2, 15, tzinfo=UTC)) == 1
+    assert threads_at(rows, datetime(2026, 1, 15, 9, 59, tzinfo=UTC)) == 2
 
 
 def test_a_skipped_hour_opens_what_began_in_it_when_the_clock_goes_on() -> None:
-    rows = (row(5, "02:15", "03:30"),)
+    rows = server(row(5, "02:15", "03:30"))
 
     assert next_change(rows, local("2025-03-30 01:00")) == local("2025-03-30 03:00")
     assert next_change(rows, local("2025-03-30 03:00")) == local("2025-03-30 03:30")
 
 
 def test_a_window_inside_a_skipped_hour_does_not_open_that_night() -> None:
-    assert next_change((row(5, "02:15", "02:45"),), local("2025-03-30 01:00")) == local("2025-03-31 02:15")
+    assert next_change(server(row(5, "02:15", "02:45")), local("2025-03-30 01:00")) == local("2025-03-31 02:15")
 
 
 def test_a_window_inside_a_repeated_hour_opens_twice() -> None:
-    rows = (row(5, "02:15", "02:45"),)
+    rows = server(row(5, "02:15", "02:45"))
     moment = local("2025-10-26 01:00")
     found = list[datetime]()
     for _ in range(4):
@@ -124,7 +128,7 @@ def test_a_window_inside_a_repeated_hour_opens_twice() -> None:
 def test_threads_are_reserved_whole_and_one_is_left_for_everybody(
     threads: int, percent: int, running: int, kept: int
 ) -> None:
-    assert reserved_threads(threads, percent, running_reserved=running) == kept
+    assert reserved_of(ServerDefinition(name="a", reserved_percent=percent), threads, running_reserved=running) == kept
 
 
 def test_an_active_period_across_midnight_holds_back_the_day() -> None:

@@ -11,7 +11,7 @@ from gateway.domain.job import Priority
 from gateway.domain.picking import Candidate, pick
 
 START = datetime(2026, 1, 15, 7, 30, tzinfo=UTC)
-NOTHING: Mapping[int, int] = MappingProxyType({})
+NOTHING: Mapping[tuple[int, str], int] = MappingProxyType({})
 NO_LIMITS: Mapping[str, int] = MappingProxyType({})
 
 
@@ -19,7 +19,7 @@ def tasks(
     number: int, job: int, priority: Priority, *, group: str = "", first: int = 0, job_limit: int = 0
 ) -> list[Candidate]:
     return [
-        Candidate(id=first + key, job=job, group=group, priority=priority, planned_at=START, job_limit=job_limit)
+        Candidate(id=first + key, job_id=job, group=group, priority=priority, planned_at=START, job_limit=job_limit)
         for key in range(number)
     ]
 
@@ -29,7 +29,7 @@ def picked(
     free: int,
     *,
     reserved: int = 0,
-    running: Mapping[int, int] = NOTHING,
+    running: Mapping[tuple[int, str], int] = NOTHING,
     limits: Mapping[str, int] = NO_LIMITS,
     seed: int = 0,
 ) -> tuple[Candidate, ...]:
@@ -45,7 +45,7 @@ def picked(
 
 def test_within_a_priority_the_earlier_planned_start_goes_first_then_the_number() -> None:
     late, early, tie = (
-        Candidate(id=key, job=key, group="", priority=Priority.NORMAL, planned_at=START + timedelta(minutes=minutes))
+        Candidate(id=key, job_id=key, group="", priority=Priority.NORMAL, planned_at=START + timedelta(minutes=minutes))
         for key, minutes in ((1, 5), (3, 0), (2, 0))
     )
 
@@ -101,9 +101,9 @@ def test_reserved_work_may_use_every_thread() -> None:
 def test_of_each_job_of_a_limited_group_so_many_run_at_once() -> None:
     limited = [*tasks(9, 1, Priority.NORMAL, group="slow"), *tasks(9, 2, Priority.NORMAL, group="slow", first=20)]
 
-    chosen = picked(limited, 20, running={1: 3}, limits={"slow": 4})
+    chosen = picked(limited, 20, running={(1, "slow"): 3, (1, "other"): 9}, limits={"slow": 4})
 
-    assert Counter(task.job for task in chosen) == {1: 1, 2: 4}
+    assert Counter(task.job_id for task in chosen) == {1: 1, 2: 4}
 
 
 def test_the_limit_of_a_job_holds_beside_that_of_its_group() -> None:
@@ -112,18 +112,19 @@ def test_the_limit_of_a_job_holds_beside_that_of_its_group() -> None:
     assert len(picked(limited, 9, limits={"slow": 4})) == 2
     assert len(picked(limited, 9, limits={"slow": 1})) == 1
     assert len(picked(limited, 9)) == 2
+    assert len(picked(limited, 9, running={(1, "other"): 1})) == 1
 
 
 def test_a_paused_group_takes_nothing_new() -> None:
     waiting = [*tasks(3, 1, Priority.NORMAL, group="paused"), *tasks(3, 2, Priority.LOW, first=10)]
 
-    assert {task.job for task in picked(waiting, 9, limits={"paused": -1})} == {2}
+    assert {task.job_id for task in picked(waiting, 9, limits={"paused": -1})} == {2}
 
 
 def test_limits_filter_before_the_lottery_so_that_no_thread_is_wasted() -> None:
     waiting = [*tasks(50, 1, Priority.CRITICAL, group="slow"), *tasks(50, 2, Priority.LOW, first=100)]
 
-    assert Counter(task.job for task in picked(waiting, 10, limits={"slow": 2})) == {1: 2, 2: 8}
+    assert Counter(task.job_id for task in picked(waiting, 10, limits={"slow": 2})) == {1: 2, 2: 8}
 
 
 def test_groups_of_one_priority_take_turns() -> None:

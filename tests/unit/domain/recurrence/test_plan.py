@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from gateway.domain.capacity import next_opening
+from gateway.domain.definition import PeriodDefinition
 from gateway.domain.job import Base, Missed
 from gateway.domain.recurrence import Recurrence, from_dict, overran, plan_next
 
@@ -149,6 +151,18 @@ def test_within_the_tolerance_a_late_start_stands() -> None:
 
     assert plan(rule(), now=clock("08:15"), **facts) == clock("08:10")
     assert plan(rule(), now=clock("08:15:01"), **facts) == clock("08:20")
+
+
+def test_a_job_with_an_active_period_makes_up_for_the_day_with_one_late_run() -> None:
+    night = PeriodDefinition(name="night", start=time(18), end=time(8))
+    hourly = from_dict({"every": "hour"}, start=clock("07:30"))
+    planned: datetime | None = clock("07:30")
+    starts = list[str]()
+    while planned is not None and (now := next_opening(night, planned)) is not None and now <= clock("19:30"):
+        starts.append(f"{now:%H:%M}")
+        planned = plan(hourly, planned=planned, now=now + timedelta(minutes=45 if now.hour == 7 else 1))
+
+    assert starts == ["07:30", "18:00", "18:30", "19:30"]
 
 
 FROM_FINISH = [
