@@ -70,7 +70,12 @@ class Gateway:
         self._trouble = Trouble(store, incarnation)
         self._ports = Ports(settings)
         self._receive = ReceiveStage(
-            store=store, ports=self._ports, pool=pool, readers=settings.workers.xml, trouble=self._trouble
+            store=store,
+            incarnation=incarnation,
+            ports=self._ports,
+            pool=pool,
+            readers=settings.workers.xml,
+            trouble=self._trouble,
         )
         chunk = settings.workers.chunk
         registry = build_registry(settings, store.queries)
@@ -215,6 +220,7 @@ class Gateway:
         for name in was - set(kept.active_ports()):
             followers.leave(name)
             self._ports.remove(name)
+            await self._receive.leave(name)
             log.info("port.closed", port=name)
         for name in kept.active_ports():
             if name in changes.changed or name not in was:

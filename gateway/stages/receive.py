@@ -8,7 +8,7 @@ store knows of it.
 import asyncio
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import aclosing
+from contextlib import AbstractAsyncContextManager, aclosing
 from pathlib import Path
 from uuid import uuid4
 
@@ -34,6 +34,7 @@ from gateway.store.ingest import (
     same_content,
     waiting_inbound,
 )
+from gateway.store.intake import end_intake, hold_intake, take_intake
 from gateway.store.open import Store
 from gateway.xml.pool import XmlPool
 
@@ -46,17 +47,26 @@ _GROUP_FILES = 100
 class ReceiveStage:
     """The task that takes files from the inbound folders of all open ports."""
 
-    def __init__(self, *, store: Store, ports: Ports, pool: XmlPool, readers: int, trouble: Trouble) -> None:
+    def __init__(
+        self, *, store: Store, incarnation: int, ports: Ports, pool: XmlPool, readers: int, trouble: Trouble
+    ) -> None:
         self._store = store
+        self._incarnation = incarnation
         self._ports = ports
         self._pool = pool
         self._readers = readers
         self._trouble = trouble
-        self._recovered: set[PortName] = set()
+        self._recovered: set[PortName] = set()  # ports whose work folder holds nothing that waits to be read
+        self._asked: set[PortName] = set()  # ports whose work folder gives no cause to ask for our turn
 
     def forget(self, port: PortName) -> None:
         """Look into the work folder of the port again: its folders may have changed."""
         self._recovered.discard(port)
+        self._asked.discard(port)
+
+    async def leave(self, port: PortName) -> None:
+        """Let other nodes take the files of a port that is open here no more."""
+        await end_intake(self._store, self._incarnation, port)
 
     async def run(self, context: TaskContext) -> None:
         """Take files until no folder has one that is ready and no hint comes, or a stop is asked for.
@@ -107,6 +117,8 @@ class ReceiveStage:
     async def _sweep(self, port: OpenInbound, context: TaskContext) -> bool:
         """Look at one port once; True when files were taken."""
         try:
+            if not await self._is_our_turn(port):
+                return False
             if port.name not in self._recovered:
                 await self._recover(port, context)
                 self._recovered.add(port.name)
@@ -116,14 +128,16 @@ class ReceiveStage:
         except AdapterUnavailable as error:
             await self._trouble.left_in_place(port.name, port.receive.left_in_place())
             await self._trouble.degraded(port.name, error.message, "receive")
+            await end_intake(self._store, self._incarnation, port.name)  # it may be there for another node
             return False
         except (AlreadyIngested, LeaseLost) as known:
-            log.info("file.known", port=port.name, reason=known.message)  # by a node that shares the work folder
+            log.info("file.known", port=port.name, reason=known.message)  # to a node that shares the work folder
+            self.forget(port.name)
             return True
         await self._trouble.working(port.name, "receive")
         await self._trouble.left_in_place(port.name, port.receive.left_in_place())
         if claims:
-            self._recovered.discard(port.name)  # until all is settled, what was claimed lies in the work folder
+            self.forget(port.name)  # until all is settled, what was claimed lies in the work folder
             try:
                 await self._take(claims, port, context)
             except AdapterUnavailable as error:
@@ -134,7 +148,22 @@ class ReceiveStage:
             else:
                 if self._ports.inbound.get(port.name) is port:  # a changed port has other folders to look into
                     self._recovered.add(port.name)
+                    self._asked.add(port.name)
         return bool(claims)
+
+    async def _is_our_turn(self, port: OpenInbound) -> bool:
+        """Tell whether this node takes the files of the port; ask for its turn when it has claimed some before."""
+        asking = port.name not in self._asked and bool(await port.receive.held())
+        if not asking:
+            self._asked.add(port.name)
+        ours = await take_intake(self._store, self._incarnation, port.name, asking=asking)
+        if not ours:
+            self._recovered.discard(port.name)  # with our next turn we may inherit files
+        return ours
+
+    def _ingestion(self, port: PortName) -> AbstractAsyncContextManager[Ingestion]:
+        """Open the transaction that takes files in; it fails when it is another node's turn by now."""
+        return ingestion(self._store, lambda connection: hold_intake(self._store, connection, self._incarnation, port))
 
     async def _must_wait(self, port: OpenInbound) -> bool:
         """Tell whether intake waits: too many unfinished messages, or too little space."""
@@ -192,7 +221,7 @@ class ReceiveStage:
         seen = await earlier_batches(self._store, port.name, batch_ids) if batch_ids else set()
         settled: list[Settled] = []
         messages = 0
-        async with ingestion(self._store) as ingesting:
+        async with self._ingestion(port.name) as ingesting:
             for file in files:
                 if isinstance(file, WholeFile) and port.settings.process.unique_batch_id and file.head.batch_id in seen:
                     file = BadFile(file.claim, _batch_seen(file.head.batch_id))  # noqa: PLW2901 the file changed its kind
@@ -222,13 +251,13 @@ class ReceiveStage:
         try:
             return await self._stream(claim, port)
         except FileRefused as error:
-            async with ingestion(self._store) as ingesting:
+            async with self._ingestion(port.name) as ingesting:
                 settled = await self._refuse(ingesting, BadFile(claim, error), port)
             return [settled], 0
 
     async def _stream(self, claim: Claim, port: OpenInbound) -> tuple[list[Settled], int]:
         submitter = submitter_of(claim, port, self._ports.settings)
-        async with ingestion(self._store) as ingesting, aclosing(read_file(claim, port, self._pool)) as pieces:
+        async with self._ingestion(port.name) as ingesting, aclosing(read_file(claim, port, self._pool)) as pieces:
             head, set_key, warnings, messages = None, None, list[tuple[str, str]](), 0
             async for piece in pieces:
                 match piece:

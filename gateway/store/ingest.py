@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from uuid import UUID, uuid4
@@ -22,6 +22,9 @@ from gateway.store.exceptions import Entry, insert_exceptions
 from gateway.store.lanes import join_lanes
 from gateway.store.open import Store
 from gateway.store.slices import SLICE
+
+Guard = Callable[[Connection], Awaitable[None]]
+"""Raises when the transaction must not be committed any more."""
 
 _FLUSH_ROWS = 500
 _FLUSH_BYTES = 4_000_000
@@ -166,8 +169,8 @@ class AlreadyIngested(GatewayError):
 
 
 @asynccontextmanager
-async def ingestion(store: Store) -> AsyncIterator[Ingestion]:
-    """Open the transaction that takes in one large file or a group of small ones.
+async def ingestion(store: Store, guard: Guard | None = None) -> AsyncIterator[Ingestion]:
+    """Open the transaction that takes in one large file or a group of small ones; *guard* is asked before its commit.
 
     Raises: AlreadyIngested when a claim id is known, nothing is written then; StoreUnavailable.
     """
@@ -180,6 +183,8 @@ async def ingestion(store: Store) -> AsyncIterator[Ingestion]:
             if error.constraint_name != "delivery_pkey":
                 raise
             raise AlreadyIngested("a claimed file was taken by somebody else meanwhile") from error
+        if guard is not None:
+            await guard(connection)
 
 
 async def known_deliveries(store: Store, claims: Sequence[ClaimId]) -> dict[UUID, tuple[Settlement, str | None]]:

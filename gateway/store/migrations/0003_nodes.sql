@@ -24,3 +24,15 @@ CREATE TABLE staging (
     incarnation  bigint,                  -- the process that last opened the port on it; null: it uses another one now
     PRIMARY KEY (id, node)
 );
+
+-- Who takes the files of a port: one process at a time, so that files are read in the order of their names.
+CREATE TABLE intake (
+    port    text PRIMARY KEY,
+    owner   bigint NOT NULL,              -- incarnation
+    asking  bigint,                       -- a process that has claimed files of its own to go on with: next in turn
+    since   timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
+-- Each node says for itself how a port is: a folder may be away for one and there for another.
+ALTER TABLE port_status DROP CONSTRAINT port_status_pkey;
+ALTER TABLE port_status ADD PRIMARY KEY (port, incarnation);

@@ -52,7 +52,10 @@ RETURNING incarnation.id AS incarnation, node, host, pid
 SELECT fence FROM lease WHERE owner = ANY($1::bigint[]) FOR UPDATE SKIP LOCKED
 
 -- name: bury_the_dead
--- Nobody needs to observe the earlier starts of this node any more.
+-- Nobody needs to observe the earlier starts of this node any more, nor what they said of ports.
+WITH said AS (
+    DELETE FROM port_status s USING incarnation i WHERE i.id = s.incarnation AND i.node = $1 AND i.id < $2
+)
 UPDATE incarnation SET lost_at = clock_timestamp()
 WHERE node = $1 AND id < $2 AND stopped_at IS NULL AND lost_at IS NULL
 

@@ -1,0 +1,26 @@
+-- Whose turn it is to take files of a port. A process that stopped or was lost has no turn.
+
+-- name: read_intake
+SELECT k.owner, o.id IS NOT NULL AS owner_lives, a.id AS asking
+FROM intake k
+LEFT JOIN incarnation o ON o.id = k.owner AND o.stopped_at IS NULL AND o.lost_at IS NULL
+LEFT JOIN incarnation a ON a.id = k.asking AND a.stopped_at IS NULL AND a.lost_at IS NULL
+WHERE k.port = $1
+
+-- name: begin_intake
+INSERT INTO intake (port, owner) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING owner
+
+-- name: pass_intake
+-- Only from the owner that was seen; of several takers one succeeds.
+UPDATE intake SET owner = $3, asking = nullif(asking, $3), since = clock_timestamp() WHERE port = $1 AND owner = $2
+RETURNING owner
+
+-- name: ask_for_intake
+UPDATE intake SET asking = $2 WHERE port = $1
+
+-- name: end_intake
+DELETE FROM intake WHERE port = $1 AND owner = $2
+
+-- name: hold_intake
+-- The guard of every ingestion: whoever wants to take over waits for its commit.
+SELECT 1 FROM intake WHERE port = $1 AND owner = $2 FOR SHARE
