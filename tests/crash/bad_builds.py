@@ -198,9 +198,9 @@ def lost_promises(_: Path) -> None:
 def _unanswered(operation: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     lost = False
 
-    async def call(*arguments: Any) -> Any:
+    async def call(*arguments: Any, **options: Any) -> Any:
         nonlocal lost
-        answer = await operation(*arguments)
+        answer = await operation(*arguments, **options)
         claimed_nothing = answer is None and operation.__name__.startswith("claim")
         if not lost and not claimed_nothing:
             lost = True
