@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
+from typing import cast
 
-from gateway.config.place import Document, Finding, Path, Value
+from gateway.config.place import Document, Finding, Path, Value, show
 from gateway.config.scalars import Substituted, read_scalar
 from gateway.config.suggest import did_you_mean
 
@@ -51,6 +52,7 @@ class _Substitution:
         self.findings: list[Finding] = []
         self.unusable: set[Path] = set()
         self.substituted: set[Path] = set()
+        self.brought_in: dict[str, None] = {}
 
     def replace(self, value: Value, path: Path) -> Value:
         if _filled_later(path):
@@ -68,7 +70,9 @@ class _Substitution:
             if match[0] == "$${":
                 return "${"
             try:
-                return self._resolve(match[1])
+                value = self._resolve(match[1])
+                self.brought_in[value] = None
+                return value
             except _Missing as missing:
                 problems.append(str(missing))
                 return ""
@@ -117,3 +121,24 @@ class _Substitution:
             return content.decode("utf-8").rstrip()
         except UnicodeDecodeError:
             raise _Missing(f"the file {name!a} is not UTF-8 text") from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filled:
+    """Parameters with every reference filled in, and what came in that way: it is not to be shown."""
+
+    value: Mapping[str, object]
+    secrets: tuple[str, ...]
+
+
+def fill(value: Mapping[str, object], environ: Mapping[str, str], base: FilePath) -> Filled:
+    """Fill the references in the parameters of a task, as `substitute` does for a configuration.
+
+    Raises: ValueError naming every reference that has no value.
+    """
+    work = _Substitution(environ, base)
+    filled = work.replace(cast("Value", dict(value)), ())
+    if work.findings:
+        raise ValueError("; ".join(f"{show(finding.path)}: {finding.text}" for finding in work.findings))
+    assert isinstance(filled, dict)
+    return Filled(value=filled, secrets=tuple(work.brought_in))

@@ -34,8 +34,8 @@ _WORD = "[A-Za-z][A-Za-z0-9_]{0,79}"
 _SIZE = re.compile(r"(?P<number>[0-9]{1,15}(?:\.[0-9]{1,6})?) ?(?P<unit>[A-Za-z]{1,3})")
 
 
-class Section(BaseModel):
-    """A part of the configuration: frozen; refuses keys it does not know; checks its defaults too."""
+class Options(BaseModel):
+    """Options by name: frozen; refuses those it does not know; checks its defaults too."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, hide_input_in_errors=True)
 
@@ -51,6 +51,10 @@ class Section(BaseModel):
             if field.default_factory is not None or field.default == ()
         }
         return {key: item for key, item in value.items() if item is not None or key not in empty}
+
+
+class Section(Options):
+    """A part of the configuration."""
 
 
 def reread(value: object) -> object:
@@ -97,6 +101,12 @@ def _one_line(value: str) -> str:
     return value
 
 
+def _without_nul(value: str) -> str:
+    if "\0" in value:
+        raise ValueError("must not hold the character NUL")
+    return value
+
+
 def _name(value: str) -> str:
     if not re.fullmatch(_NAME, value):
         raise ValueError("a name is a letter, then up to 39 letters, digits, '-' and '_'")
@@ -114,6 +124,8 @@ Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "
 Word = Annotated[str, AfterValidator(_word), WithJsonSchema({"type": "string", "pattern": f"^{_WORD}$"})]
 """Name of a service or an operation: also a part of an action."""
 Text = Annotated[str, BeforeValidator(_as_text), AfterValidator(_one_line)]
+AnyText = Annotated[str, BeforeValidator(_as_text), AfterValidator(_without_nul)]
+"""Text that may be empty or have several lines, such as an argument of a command."""
 Flag = Annotated[bool, Strict(), BeforeValidator(reread)]
 Count = Annotated[int, Strict(), BeforeValidator(reread)]
 Seconds = Annotated[float, Strict(), BeforeValidator(reread)]

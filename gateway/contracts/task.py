@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ValidationError
@@ -210,8 +211,10 @@ class Runnable:
     allows_recurrence: bool = True
     timeout_seconds: float | None = 12 * 3600.0
 
-    def check(self, parameters: Mapping[str, object], version: int | None = None) -> BaseModel:
-        """Return the parameters as a record of the present version.
+    def check(
+        self, parameters: Mapping[str, object], version: int | None = None, *, base: Path | None = None
+    ) -> BaseModel:
+        """Return the parameters as a record of the present version; paths in them are taken from *base*.
 
         Raises: TaskRefused with the code `task.unpack` when the version is unknown or they are not in order.
         """
@@ -219,7 +222,7 @@ class Runnable:
         if given != self.version:
             parameters = self._upgraded(parameters, given)
         try:
-            return self.parameters.model_validate(dict(parameters))
+            return self.parameters.model_validate(dict(parameters), context={"base": base})
         except ValidationError as error:
             raise TaskRefused(
                 f"The parameters of {self.name} are not in order: {_problems(error)}.", code=UNPACK
@@ -257,6 +260,13 @@ class Runnables(Protocol):
         """Return the runnable that *name* stands for: a built-in name, or `module:object`.
 
         Raises: TaskRefused with the code `task.unknown` saying what exists.
+        """
+        ...
+
+    def prepare(self, name: str, parameters: Mapping[str, object], version: int) -> TaskHandler:
+        """Return a handler for one execution: references in the parameters filled, everything checked.
+
+        Raises: TaskRefused with the code `task.unknown` or `task.unpack`.
         """
         ...
 

@@ -26,13 +26,7 @@ def load_handler(reference: str) -> Handler:
 
     Raises: HandlerNotFound saying which part is missing, or what the imported code raised and where.
     """
-    module_name, _, attribute = reference.partition(":")
-    with _strange_code(f"The handler '{reference}' cannot be imported"):
-        target: Any = importlib.import_module(module_name)
-    for part in attribute.split("."):
-        if not hasattr(target, part):
-            raise HandlerNotFound(f"The handler '{reference}' does not exist: '{module_name}' has no '{attribute}'.")
-        target = getattr(target, part)
+    target = load_object(reference)
     if inspect.isclass(target):
         with _strange_code(f"The handler '{reference}' cannot be made"):
             target = target()
@@ -40,6 +34,18 @@ def load_handler(reference: str) -> Handler:
         raise HandlerNotFound(f"The handler '{reference}' is not a function or a class with __call__.")
     handler: Handler = target
     return handler
+
+
+def load_object(reference: str) -> Any:  # Any: whatever stands there
+    """Import `module:object` as it is. Raises: HandlerNotFound, as `load_handler`."""
+    module_name, _, attribute = reference.partition(":")
+    with _strange_code(f"The handler '{reference}' cannot be imported"):
+        target: Any = importlib.import_module(module_name)
+    for part in attribute.split("."):
+        if not hasattr(target, part):
+            raise HandlerNotFound(f"The handler '{reference}' does not exist: '{module_name}' has no '{attribute}'.")
+        target = getattr(target, part)
+    return target
 
 
 @contextmanager

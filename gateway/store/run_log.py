@@ -14,7 +14,7 @@ from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ids import RunId, RunTaskId
 from gateway.domain.text import clean
 from gateway.store.open import Store
-from gateway.store.waiting import wait_or_stop
+from gateway.store.waiting import back_off, wait_or_stop
 
 log = structlog.get_logger()
 
@@ -22,6 +22,7 @@ MOST_LINES: Final = 10_000
 """Lines of one attempt that are kept; errors and warnings may be a tenth more."""
 LONGEST_LINE: Final = 4_000
 _FLUSH_SECONDS: Final = 1.0
+_LAST_SECONDS: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +82,22 @@ class StoredLog:
             del self._lines[: len(lines)]
 
     async def close(self) -> None:
-        """Write the rest, and how much was left out. Raises: StoreUnavailable."""
+        """Write the rest, and how much was left out. A database that is away is waited for, for a while."""
         with self._lock:
             if self._dropped:
                 text = f"{self._dropped} further lines were not kept: an attempt may write {MOST_LINES}."
                 self._lines.append(_Line(self._now(), "warning", text))
                 self._dropped = 0
-        await self.flush()
+        try:
+            async with asyncio.timeout(_LAST_SECONDS):
+                for delay in back_off():
+                    try:
+                        return await self.flush()
+                    except StoreUnavailable:
+                        await asyncio.sleep(delay)
+        except TimeoutError:
+            run_id, _, attempt = self._place
+            log.warning("run.log_incomplete", run_id=run_id, attempt=attempt, lines=len(self._lines))
 
 
 def _utc_now() -> datetime:
@@ -100,8 +110,8 @@ async def run_log(
 ) -> AsyncIterator[StoredLog]:
     """Open the log of an attempt: written every second, and to its last line at the end of the block.
 
-    Rule: a database that is away while the task runs costs nothing; lines wait for it.
-    Raises: StoreUnavailable when it is still away at the end.
+    Rule: a database that is away while the task runs costs nothing; lines wait for it, at the end up to a minute. The
+    outcome of a task never depends on its log.
     """
     stored = StoredLog(store, run_id, run_task_id, attempt, now)
     over = asyncio.Event()

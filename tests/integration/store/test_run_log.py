@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from gateway.domain.errors import FileNotKept
+from gateway.domain.errors import FileNotKept, StoreUnavailable
 from gateway.domain.ids import RunId, RunTaskId
 from gateway.store import run_files, run_log
 from gateway.store.housekeeping import delete_runs
@@ -132,3 +132,32 @@ async def test_lines_and_files_go_with_their_run(store: Store) -> None:
             log.info("done")
     assert await delete_runs(store, 30, 100) == 1
     assert await rows(store, "SELECT run_id FROM run_file UNION ALL SELECT run_id FROM run_log") == [(new,), (new,)]
+
+
+async def test_the_end_of_a_log_waits_for_a_database_that_is_away(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = await a_run(store)
+    flush, tries = run_log.StoredLog.flush, 0
+
+    async def away_twice(self: run_log.StoredLog) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise StoreUnavailable("away")
+        await flush(self)
+
+    monkeypatch.setattr(run_log.StoredLog, "flush", away_twice)
+    async with run_log.run_log(store, run, TASK, 1) as log:
+        log.info("the last words")
+    assert await rows(store, LINES) == [(1, "info", "the last words")]
+
+
+async def test_a_task_ends_even_when_its_log_cannot_be_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(self: run_log.StoredLog) -> None:
+        raise StoreUnavailable("away")
+
+    monkeypatch.setattr(run_log.StoredLog, "flush", away)
+    monkeypatch.setattr(run_log, "_LAST_SECONDS", 0.05)
+    async with run_log.run_log(store, RunId(1), TASK, 1) as log:
+        log.info("lost")

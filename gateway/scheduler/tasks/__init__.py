@@ -1,0 +1,1 @@
+"""What jobs can run out of the box, one module each."""
