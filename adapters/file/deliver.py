@@ -41,16 +41,17 @@ def identity_of_staging(ops: FileOps, settings: FileSendSettings) -> UUID:
 
 
 def _identity(ops: FileOps, staging: Folder) -> UUID:
-    if (known := _marked(staging)) is not None:
+    if (known := marked_as(staging)) is not None:
         return known
     if status_of(staging, STAGING_MARK) is not None:  # a mark that tells nothing, from before it held an identity
         ops.unlink(staging, STAGING_MARK, "stage")
     with suppress(FileExistsError):  # of two nodes that share the folder one makes the mark
         ops.mark_staging(staging, STAGING_MARK, str(uuid4()).encode())
-    return _marked(staging) or uuid4()  # gone again: it is nobody's folder
+    return marked_as(staging) or uuid4()  # gone again: it is nobody's folder
 
 
-def _marked(staging: Folder) -> UUID | None:
+def marked_as(staging: Folder) -> UUID | None:
+    """Return the identity of an open staging folder, None when it has none."""
     content = read_small(staging, STAGING_MARK)
     try:
         return None if content is None else UUID(content.decode())
@@ -188,7 +189,7 @@ def _absence_counts(staging: Folder, target: Folder, identity: UUID | None) -> b
 
     A staging file system that is not mounted, or another node's, looks like a folder where everything was published.
     """
-    marked = _marked(staging)
+    marked = marked_as(staging)
     same = os.fstat(staging.fd).st_dev == os.fstat(target.fd).st_dev
     return same and marked is not None and identity in (marked, None)
 

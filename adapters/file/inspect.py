@@ -9,6 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 
 from adapters.file.claim import Claimer
+from adapters.file.deliver import marked_as, staged_names
 from adapters.file.describe import moment
 from adapters.file.errors import folder_errors
 from adapters.file.fsops import EntryKind, FileOps, Folder, opened, scan, status_of
@@ -19,10 +20,11 @@ from adapters.file.names import (
     parse_work_name,
     work_name,
 )
-from adapters.file.settings import Clock, FileReceiveSettings
+from adapters.file.settings import Clock, FileReceiveSettings, FileSendSettings
 from gateway.domain.delivery import LeftInPlace
 from gateway.domain.errors import AdapterUnavailable
 from gateway.domain.explanation import Lies, Trace
+from gateway.domain.finding import Staged, WorkFile
 
 _MOST_SUBFOLDERS = 100
 
@@ -41,18 +43,29 @@ def find_file(settings: FileReceiveSettings, clock: Clock, name: bytes) -> list[
     return traces
 
 
-def claimed_since(settings: FileReceiveSettings) -> list[tuple[str, str, int, datetime]]:
-    """Return what lies in the work folder: claim id, name, size in bytes and since when, in claim order.
-
-    Raises: AdapterUnavailable.
-    """
-    found: list[tuple[str, str, int, datetime]] = []
+def claimed_files(settings: FileReceiveSettings) -> list[WorkFile]:
+    """Return what lies in the work folder, in claim order; nothing before it was made. Raises: AdapterUnavailable."""
+    found: list[WorkFile] = []
+    if not os.path.lexists(settings.work):
+        return found
     with folder_errors(settings.work_place), opened(settings.work) as work:
         for entry in sorted(entry for part in scan(work) for entry, _ in part):
             parsed, status = parse_work_name(entry), status_of(work, entry)
             if parsed is not None and status is not None:
-                found.append((str(parsed[0]), display(parsed[1]), status.st_size, moment(status.st_ctime)))
+                found.append(WorkFile(str(parsed[0]), display(parsed[1]), status.st_size, moment(status.st_ctime)))
     return found
+
+
+def staged_files(settings: FileSendSettings) -> Staged | None:
+    """Return what lies in the staging folder, None when nothing was ever staged in it: absence proves nothing there.
+
+    Raises: AdapterUnavailable.
+    """
+    if not os.path.lexists(settings.staging):
+        return None
+    with folder_errors(settings.staging_place), opened(settings.staging) as staging:
+        identity = marked_as(staging)
+    return None if identity is None else Staged(identity, frozenset(staged_names(settings)))
 
 
 def _inbound(settings: FileReceiveSettings, clock: Clock, name: bytes) -> Iterator[Trace]:

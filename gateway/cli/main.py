@@ -8,6 +8,7 @@ import typer
 from gateway.cli import (
     db,
     demo,
+    doctor,
     exceptions,
     explain,
     groups,
@@ -59,6 +60,7 @@ app.command("status", rich_help_panel=OPERATE)(status.status)
 app.command("nodes", rich_help_panel=OPERATE)(nodes.nodes)
 app.command("ports", rich_help_panel=OPERATE)(status.ports)
 app.command("explain", rich_help_panel=OPERATE)(explain.explain)
+app.command("doctor", rich_help_panel=OPERATE)(doctor.doctor)
 app.add_typer(queue.app, name="queue", rich_help_panel=OPERATE)
 app.add_typer(lanes.app, name="lanes", rich_help_panel=OPERATE)
 app.add_typer(exceptions.app, name="exceptions", rich_help_panel=OPERATE)

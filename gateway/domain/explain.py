@@ -19,7 +19,7 @@ from gateway.domain.explanation import (
     hindrance,
     quoted,
 )
-from gateway.domain.states import Direction, Outcome, Reason, Stage
+from gateway.domain.states import Direction, Outcome, Policy, Reason, Stage
 
 _WORKERS = {Stage.INBOUND: "inbound processing", Stage.OUTBOUND: "outbound processing", Stage.SEND: "the send stage"}
 
@@ -74,9 +74,9 @@ def _unfinished(m: MessageFacts, reason: Reason) -> _Said:
                 f"An operator held it at {at(m.since)}{_whole_set(m)}.", f"Let it go: `gateway queue release {m.key}`."
             )
         case Reason.SET_HALTED:
-            return _held_with_set(m, "an earlier message of its file", "halt", "it and those behind it run")
+            return _held_with_set(m, "an earlier message of its file", "on_error: halt", "it and those behind it run")
         case Reason.SET_ROLLED_BACK:
-            return _held_with_set(m, "another message of its file", "rollback", "the whole file runs again")
+            return _held_with_set(m, "another message of its file", "on_error: rollback", "the whole file runs again")
         case Reason.LANE_PARKED:
             return _parked(m)
         case Reason.FAILED:
@@ -151,16 +151,9 @@ def _behind(m: MessageFacts) -> _Said:
 
 
 def _address_unavailable(m: MessageFacts) -> _Said:
-    if m.staged_at is not None:
-        return _Said(
-            f"Its file is promised in {m.staged_at}; only there it can be told whether it was published.",
-            "A gateway that has this folder must run: start that one, or mount the folder here as the port's staging "
-            "folder.",
-            m.not_before,
-        )
     return _Said(
         f"Its file cannot be put into the folder of the port {m.port.name} (try {m.attempts}): {quoted(m.error)}.",
-        f"Mend the folder (`gateway explain {m.port.name}`); it is tried again by itself at {at(m.not_before)}.",
+        f"Mend that; it is tried again by itself at {at(m.not_before)}.",
         m.not_before,
     )
 
@@ -178,13 +171,15 @@ def _running(m: MessageFacts) -> _Said:
 
 
 def _held_with_set(m: MessageFacts, who: str, policy: str, what: str) -> _Said:
+    if m.policy is Policy.CONTINUE:  # it goes on until so many have failed
+        who, policy, what = "so many messages of its file", "max_failed", "they and the rest of the file run"
     if m.culprit is None:
         return _Said(
-            f"It is held because {who} failed under `on_error: {policy}`; that one is no longer in the queue.",
+            f"It is held because {who} failed under `{policy}`; no failed one is in the queue any more.",
             f"`gateway queue release {m.key}`: {what}.",
         )
     return _Said(
-        f"It is held because message {m.culprit.key} of its set {m.set_key} failed under `on_error: {policy}`: "
+        f"It is held because {who} failed under `{policy}`, in set {m.set_key} message {m.culprit.key}: "
         f"{quoted(m.culprit.error)}.",
         f"Mend the cause, then `gateway queue release {m.culprit.key}`: {what}, in order.",
         others=(m.culprit.key,),
@@ -198,7 +193,8 @@ def _parked(m: MessageFacts) -> _Said:
     because = f"when message {culprit.key} failed: {quoted(culprit.error)}" if culprit else "when one of it failed"
     return _Said(
         f"Its lane {name} was parked {because}.",
-        f"Mend the cause, then let the lane go on: `gateway lanes release {name}`.",
+        f"Mend the cause; `gateway queue release {culprit.key if culprit else 'NUMBER'}` tries the failed one alone, "
+        f"`gateway lanes release {name}` lets the others go.",
         others=(culprit.key if culprit else None,),
     )
 

@@ -35,7 +35,8 @@ def explain_lane(lane: LaneFacts, gateway: GatewayFacts, port: PortFacts) -> Exp
         return said(
             "lane.parked",
             f"It was parked when message {lane.parked_by.key} failed ({quoted(lane.parked_by.error)}): {unfinished}.",
-            f"Mend the cause, then `gateway lanes release {name}`.",
+            f"Mend the cause; `gateway queue release {lane.parked_by.key}` tries the failed one alone, `gateway lanes "
+            f"release {name}` lets the others go.",
         )
     if lane.blocked_by is not None:
         return said(

@@ -125,8 +125,7 @@ class MessageFacts:
     """A message or a send request. Unfinished: `status` and `reason`; finished: `outcome` and `finished_at`.
 
     `ahead` is the nearest unfinished message that comes first in its lane; `culprit` is the one whose failure holds
-    it; `before` counts ready messages of its port that are older; `staged_at` says in which folder, of which node,
-    a promised file lies that this machine does not have.
+    it; `before` counts ready messages of its port that are older.
     """
 
     key: int
@@ -144,7 +143,6 @@ class MessageFacts:
     policy: Policy | None = None
     file: str | None = None
     folder: str | None = None
-    staged_at: str | None = None
     lane: LaneFacts | None = None
     holder: Holder | None = None
     ahead: Other | None = None

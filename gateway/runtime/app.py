@@ -23,9 +23,11 @@ from gateway.domain.states import Stage
 from gateway.runtime.housekeeping import keep_house
 from gateway.runtime.life import keep_leases
 from gateway.runtime.logs import configure_logs, secrets_of
+from gateway.runtime.look import folders_of
 from gateway.runtime.plugins import build_registry
 from gateway.runtime.ports import documents_of, make_folders, open_port
 from gateway.runtime.reload import follow_configuration
+from gateway.runtime.stuck import StuckWatch
 from gateway.runtime.wakeup import Followers, follow_due_times
 from gateway.scheduler.busy import Bounds, EventJob, Occurrence
 from gateway.scheduler.housekeeping import Housekeeping
@@ -115,6 +117,7 @@ class Gateway:
                 group.create_task(self._listen(), name="hints"),
                 group.create_task(self._keep_house(), name="housekeeping"),
                 group.create_task(self._warm_readers(), name="warming"),
+                group.create_task(self._watch_stuck(), name="stuck"),
                 group.create_task(
                     follow_configuration(self._config, self._ports.settings, apply, self._stopping),
                     name="configuration",
@@ -162,6 +165,10 @@ class Gateway:
             archives=lambda: {name: port.receive for name, port in self._ports.inbound.items()},
         )
         await keep_house(handler, self._record, self._stopping)
+
+    async def _watch_stuck(self) -> None:
+        folders = folders_of(lambda: self._ports.settings, self._files_of)
+        await StuckWatch(self._store, lambda: self._ports.settings, folders).run(self._stopping)
 
     async def _warm_readers(self) -> None:
         """Get the readers ready while nothing else is to be done, now and again after changes and replacements."""

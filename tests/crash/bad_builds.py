@@ -9,8 +9,10 @@ import json
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from lxml import etree
@@ -18,11 +20,13 @@ from lxml import etree
 from adapters.file import receive as file_receive
 from adapters.file.fsops import FileOps, Folder, Operation
 from adapters.file.ready import Look, ReadyLadder
+from gateway.domain import finding
 from gateway.domain.delivery import Settled, Settlement
 from gateway.domain.errors import StoreUnavailable
-from gateway.runtime import life, wakeup
+from gateway.runtime import life, stuck, wakeup
 from gateway.stages import inbound, receive, send
 from gateway.stages.receive import ReceiveStage
+from gateway.store import doctor, leases
 
 OPERATIONS = "operations.jsonl"
 
@@ -216,6 +220,40 @@ def short_leases(_: Path) -> None:
     life.EXTEND_SECONDS = 0.3  # type: ignore[misc]
 
 
+IMPATIENT: Mapping[ModuleType, Mapping[str, Any]] = {
+    doctor: {"PATIENCE": timedelta(seconds=1), "SILENCE": timedelta(seconds=2)},
+    finding: {"_SETTLE": timedelta(seconds=1)},
+}
+"""What is stuck is told after seconds rather than minutes."""
+
+
+def impatient(_: Path) -> None:
+    """World: somebody who looks all the time and waits for nothing."""
+    stuck.LOOK_SECONDS = 0.2  # type: ignore[misc]
+    life.EXTEND_SECONDS = 0.3  # type: ignore[misc]
+    for module, names in IMPATIENT.items():
+        for name, value in names.items():
+            setattr(module, name, value)
+
+
+def no_taking_back(_: Path) -> None:
+    """Leave what the dead had claimed to itself."""
+
+    async def nothing(*_: object) -> None:
+        return
+
+    leases._reap = nothing
+
+
+def no_watch(_: Path) -> None:
+    """Never look for what is stuck."""
+
+    async def nothing(*_: object) -> None:
+        return
+
+    stuck.StuckWatch.run = nothing  # type: ignore[method-assign]
+
+
 def recorded(folder: Path) -> Observer:
     """World: every file operation and every point reached is written down in the order it happened."""
     record = os.open(folder / OPERATIONS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -239,6 +277,6 @@ BUILDS: Mapping[str, Callable[[Path], Observer | None]] = {
     for build in (
         rename_then_mark, archive_before_commit, no_recovery, no_readiness, no_sweep, whole_tree, retry_fsync,
         no_fsync_of_files, no_fsync_of_claims, no_fsync_of_outbound, deaf, forgetful_disk, lost_replies, lost_promises,
-        short_leases, recorded,
+        short_leases, impatient, no_taking_back, no_watch, recorded,
     )
 }  # fmt: skip

@@ -1,7 +1,14 @@
 """What every proof ends with: all is answered, exactly once, and nothing is left behind."""
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
+from gateway.admin.doctor import examine
+from gateway.config.load import load
+from gateway.domain.finding import Finding, Severity
+from gateway.runtime.look import folders_of
+from gateway.store.data_folder import Use
+from gateway.store.open import open_store
 from tests.crash.partner import NOTHING, Partner, left_behind
 from tests.site import Site, until
 
@@ -23,6 +30,14 @@ async def drained(site: Site, partner: Partner, *, seconds: float = 90.0) -> Non
     await until(empty, "everything is answered", seconds=seconds, tell=tell)
 
 
+async def look_into(site: Site) -> list[Finding]:
+    """Ask the doctor."""
+    settings = load(site.config, {})
+    with ThreadPoolExecutor(1) as threads:
+        async with open_store(settings.store, settings.data, use=Use.VISIT) as store:
+            return await examine(store, settings, folders_of(lambda: settings, lambda _: threads))
+
+
 async def effects(site: Site) -> Counter[str]:
     """Count what the service did, by the MessageId of the request."""
     rows = await site.query(
@@ -37,3 +52,4 @@ async def everything_happened_once(site: Site, partner: Partner) -> None:
     assert partner.verdict() == NOTHING, partner.faults[:3]
     assert await effects(site) == Counter(partner.submitted)
     assert left_behind(site, partner.port) == {}
+    assert [(one.code, one.what) for one in await look_into(site) if one.rule.severity is Severity.WRONG] == []

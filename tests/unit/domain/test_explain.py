@@ -9,7 +9,7 @@ import pytest
 from gateway.domain.explain import explain_message
 from gateway.domain.explain_place import explain_lane, explain_port
 from gateway.domain.explanation import GatewayFacts, Holder, LaneFacts, MessageFacts, Other, PortFacts
-from gateway.domain.states import Direction, Reason, Status
+from gateway.domain.states import Direction, Policy, Reason, Status
 
 NOON = datetime(2031, 2, 3, 12, tzinfo=UTC)
 RUNNING = GatewayFacts(running=["host:1"])
@@ -48,7 +48,8 @@ def test_every_reason_has_words_of_its_own_and_a_way_out(reason: Reason) -> None
     [
         (Reason.SET_HALTED, {}, ["message 12", "set 5", "halt", "A-7"]),
         (Reason.SET_ROLLED_BACK, {}, ["message 12", "set 5", "rollback"]),
-        (Reason.SET_HALTED, {"culprit": None}, ["no longer in the queue"]),
+        (Reason.SET_HALTED, {"culprit": None}, ["in the queue any more"]),
+        (Reason.SET_HALTED, {"policy": Policy.CONTINUE}, ["so many messages", "max_failed", "message 12"]),
         (Reason.LANE_PARKED, {"lane": replace(LANE, parked_by=CULPRIT)}, ["orders/conv", "message 12", "A-7"]),
         (Reason.RUNNING, {"holder": HOLDER}, ["host:9", "lease 77", "inbound"]),
         (Reason.RUNNING, {"holder": replace(HOLDER, alive=False)}, ["has ended", "takes the work back"]),
@@ -61,7 +62,6 @@ def test_every_reason_has_words_of_its_own_and_a_way_out(reason: Reason) -> None
         (Reason.FAILED, {"lane": replace(LANE, blocked_by=replace(CULPRIT, key=17))}, ["blocks its lane"]),
         (Reason.BACKOFF, {"not_before": NOON}, ["try 2", "12:00:00", "It broke"]),
         (Reason.ADDRESS_UNAVAILABLE, {"not_before": NOON}, ["12:00:00", "It broke", "orders"]),
-        (Reason.ADDRESS_UNAVAILABLE, {"staged_at": "/b/staging of node N"}, ["/b/staging of node N", "must run"]),
         (Reason.READY, {"port": replace(OPEN, in_work=8, max_in_work=8)}, ["max_parallel", "8"]),
         (Reason.READY, {"before": 41}, ["41 older"]),
         (Reason.FAILED, {"is_request_to_send": True, "direction": Direction.OUT}, ["nothing was sent"]),

@@ -1,0 +1,106 @@
+"""Is everything in order? Rules that must always hold, and things that wait although nothing is in their way.
+
+Asked by an operator (`gateway doctor`), and in part by the running gateway every half minute.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from gateway.admin.nodes import Alive, nodes
+from gateway.config.models import InboundPort, Settings
+from gateway.domain.errors import AdapterUnavailable
+from gateway.domain.finding import Finding, Place, Staged, WorkFile, grouped, unread_too_long, unsettled_too_long
+from gateway.domain.ids import PortName
+from gateway.store import doctor
+from gateway.store.open import Store
+
+AGAIN_SECONDS = 1.0
+"""Between two looks at what seems wrong: what moved meanwhile was only just being moved."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Folders:
+    """How the own folders of ports are looked into; both raise AdapterUnavailable.
+
+    `claimed` lists the work folder of a port that receives; `staged` the staging folder of one that delivers, None
+    when that folder is not the one that this gateway has staged in.
+    """
+
+    claimed: Callable[[PortName], Awaitable[Sequence[WorkFile]]]
+    staged: Callable[[PortName], Awaitable[Staged | None]]
+
+
+async def examine(store: Store, settings: Settings, folders: Folders) -> list[Finding]:
+    """Return everything that is not in order. What is found is looked at twice."""
+    found = await _look(store, settings, folders)
+    if found:
+        await asyncio.sleep(AGAIN_SECONDS)
+        again = set(await _look(store, settings, folders))
+        found = [place for place in found if place in again]
+    return grouped(found)
+
+
+async def find_stuck(store: Store, settings: Settings, folders: Folders) -> list[Place]:
+    """Return what waits too long, in the store and in the work folders; cheap enough to be asked all the time."""
+    found = await doctor.find_stuck(store)
+    for name in settings.active_ports():
+        if isinstance(settings.ports[name], InboundPort):
+            found += await _work_folder(store, name, folders)
+    return found
+
+
+async def _look(store: Store, settings: Settings, folders: Folders) -> list[Place]:
+    answering = [name for name, port in settings.ports.items() if isinstance(port, InboundPort) and port.respond]
+    found = await doctor.find_wrong(store, answering)
+    found += await find_stuck(store, settings, folders)
+    for name in settings.active_ports():
+        if settings.port_folders(name).send is not None:
+            found += await _staging_folder(store, name, folders)
+    processes = await nodes(store)
+    found += [
+        Place("dead-owner", None, f"{node.leases} leases of {node.host}:{node.pid}")
+        for node in processes
+        if node.alive is Alive.ENDED and node.leases
+    ]
+    if not any(node.alive is Alive.RUNNING for node in processes):
+        found += [Place("gateway-away", port, f"port {port}") for port in await doctor.unfinished_work(store)]
+    return found
+
+
+async def _work_folder(store: Store, port: PortName, folders: Folders) -> list[Place]:
+    try:
+        files = await folders.claimed(port)
+    except AdapterUnavailable as error:
+        return [Place("folder-away", port, error.message)]
+    if not files:
+        return []
+    unknown = await doctor.unknown_claims(store, [file.claim_id for file in files])
+    now = datetime.now(UTC)
+    found: list[Place] = []
+    for file in files:
+        what = f"{file.name} (claim {file.claim_id})"
+        if file.claim_id not in unknown:
+            if unsettled_too_long(file.since, now):
+                found.append(Place("file-not-settled", port, what))
+        elif unread_too_long(file.since, file.size_bytes, now):
+            found.append(Place("file-not-read", port, what))
+    return found
+
+
+async def _staging_folder(store: Store, port: PortName, folders: Folders) -> list[Place]:
+    promised = await doctor.promised_files(store, port)
+    if not promised:
+        return []
+    try:
+        staged = await folders.staged(port)
+    except AdapterUnavailable as error:
+        return [Place("folder-away", port, error.message)]
+    if staged is None:
+        return []
+    return [
+        Place("promise-missing", port, f"message {promise.key}")
+        for promise in promised
+        if promise.staging in (None, staged.identity) and promise.name not in staged.names
+    ]

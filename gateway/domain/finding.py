@@ -1,0 +1,157 @@
+"""What the doctor looks for: rules that must always hold, and things that wait although nothing is in their way.
+
+Each rule has a code, a sentence and a way out; the store, the folders and the processes say where it is broken.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import NamedTuple
+from uuid import UUID
+
+PATIENCE = timedelta(minutes=10)
+"""How long something that could move at once may stay where it is."""
+SILENCE = timedelta(seconds=60)
+"""How long after its last beat a process is told to be gone; its claims are taken back long before."""
+_SETTLE = timedelta(seconds=45)
+_BYTES_PER_SECOND = 500_000
+
+
+class Severity(StrEnum):
+    """How bad a finding is."""
+
+    WRONG = "wrong"  # a rule is broken: this should be impossible
+    STUCK = "stuck"  # it waits, and nothing that is known will move it
+
+
+class Rule(NamedTuple):
+    """What a code stands for."""
+
+    severity: Severity
+    text: str
+    way_out: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A rule that is broken somewhere. `what` names the places, at most a few of `count`."""
+
+    code: str
+    port: str | None
+    what: Sequence[str]
+    count: int
+
+    @property
+    def rule(self) -> Rule:
+        """Return what the code stands for."""
+        return RULES[self.code]
+
+
+class WorkFile(NamedTuple):
+    """A file that lies claimed in a work folder."""
+
+    claim_id: str
+    name: str
+    size_bytes: int
+    since: datetime
+
+
+class Staged(NamedTuple):
+    """What lies in a staging folder, and which folder it is."""
+
+    identity: UUID
+    names: frozenset[str]
+
+
+class Place(NamedTuple):
+    """One place where a rule is broken: the port, and a number or name in words."""
+
+    code: str
+    port: str | None
+    what: str
+
+
+_REPORT = "Nothing of it is lost. Restart the gateway, and report this with the output of `gateway doctor --json`."
+
+RULES: Mapping[str, Rule] = {
+    "lease-missing": Rule(
+        Severity.WRONG, "is marked as in work, and nobody holds the lease for it", "Restart the gateway. " + _REPORT
+    ),
+    "lease-empty": Rule(Severity.WRONG, "is a claim on nothing", _REPORT),
+    "lane-head": Rule(Severity.WRONG, "is a lane whose first message is not where the lane says", _REPORT),
+    "lane-missing": Rule(Severity.WRONG, "waits in a lane that nobody looks at", _REPORT),
+    "lane-order": Rule(Severity.WRONG, "does not fit its place in its lane", _REPORT),
+    "message-lost": Rule(Severity.WRONG, "is neither finished nor in the queue", _REPORT),
+    "message-twice": Rule(Severity.WRONG, "is in the queue and finished, or has no document", _REPORT),
+    "answer-missing": Rule(
+        Severity.WRONG,
+        "was processed in the last day and has no response, although others of its port have",
+        "Ask whether the port responded at that time; if it did, " + _REPORT[0].lower() + _REPORT[1:],
+    ),
+    "answer-twice": Rule(Severity.WRONG, "has more than one response", _REPORT),
+    "set-count": Rule(Severity.WRONG, "is a set whose counts do not fit its messages", _REPORT),
+    "gateway-away": Rule(Severity.STUCK, "has unfinished work, and no gateway runs", "Start it: `gateway run`."),
+    "dead-owner": Rule(
+        Severity.STUCK,
+        "is claimed by a process that has ended or stands still",
+        "Start a gateway: it takes the claim back within a minute and does the work again.",
+    ),
+    "response-waits": Rule(
+        Severity.STUCK,
+        "is ready to be sent for more than ten minutes, and nobody sends it",
+        "`gateway explain NUMBER` says why: an inactive or removed port, a folder that cannot be used.",
+    ),
+    "address-away": Rule(
+        Severity.STUCK,
+        "cannot be delivered for more than ten minutes",
+        "`gateway ports` says what is wrong with the folder; mend it, and all are sent by themselves.",
+    ),
+    "request-waits": Rule(
+        Severity.STUCK,
+        "is ready to be processed for more than ten minutes, and nobody takes it",
+        "`gateway explain NUMBER` says why; an inactive or removed port must be put back.",
+    ),
+    "overdue": Rule(
+        Severity.STUCK, "should have been tried again by now", "Look whether a gateway runs, and restart it."
+    ),
+    "file-not-read": Rule(
+        Severity.STUCK,
+        "lies in the work folder, and the queue does not know it",
+        "A running gateway reads it at its next look; when it does not, restart it. Do not move the file.",
+    ),
+    "file-not-settled": Rule(
+        Severity.STUCK,
+        "is in the queue and still lies in the work folder",
+        "A running gateway puts it away at its next look; see `gateway ports` when the archive cannot be used.",
+    ),
+    "promise-missing": Rule(
+        Severity.STUCK,
+        "was promised in the staging folder, is not there, and is not recorded as sent",
+        "It was published before a crash: a running gateway records it at its next try. If the file was deleted by "
+        "hand, the partner never gets it: send it again from `gateway history show NUMBER --xml`.",
+    ),
+    "folder-away": Rule(Severity.STUCK, "cannot be looked into", "`gateway check` says what is wrong with the folder."),
+}
+
+
+def unread_too_long(since: datetime, size_bytes: int, now: datetime) -> bool:
+    """Tell whether a claimed file lies there longer than reading it can take. *size_bytes* allow slow readers time."""
+    return now - since > _SETTLE + timedelta(seconds=size_bytes / _BYTES_PER_SECOND)
+
+
+def unsettled_too_long(since: datetime, now: datetime) -> bool:
+    """Tell whether a file that the queue knows should have been put away by now."""
+    return now - since > _SETTLE
+
+
+def grouped(places: Sequence[Place], *, most: int = 5) -> list[Finding]:
+    """Put the places of one rule and port together, in the order of the rules."""
+    groups: dict[tuple[str, str | None], list[str]] = {}
+    for place in places:
+        groups.setdefault((place.code, place.port), []).append(place.what)
+    order = list(RULES)
+    return [
+        Finding(code=code, port=port, what=tuple(what[:most]), count=len(what))
+        for (code, port), what in sorted(groups.items(), key=lambda item: (order.index(item[0][0]), item[0][1] or ""))
+    ]

@@ -1,0 +1,199 @@
+-- Rules that must always hold, and things that wait too long. Each statement returns port and what, at most $1 rows;
+-- none writes. Those that begin with `stuck_` are asked every half minute by a running gateway: they look at the
+-- front of partial indexes only.
+
+-- name: wrong_lease_missing
+SELECT port, 'message ' || message_id AS what FROM queue q
+WHERE fence IS NOT NULL AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.fence = q.fence)
+UNION ALL
+SELECT port, 'send request ' || id FROM send_request r
+WHERE fence IS NOT NULL AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.fence = r.fence)
+UNION ALL
+SELECT port, 'lane ' || port || '/' || name FROM lane n
+WHERE fence IS NOT NULL AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.fence = n.fence)
+UNION ALL
+SELECT NULL, 'task ' || t.id || ' of run ' || t.run_id FROM run_task t
+WHERE fence IS NOT NULL AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.fence = t.fence)
+LIMIT $1
+
+-- name: wrong_lease_empty
+SELECT port, 'lease ' || fence || ' (' || stage || ')' AS what FROM lease l
+WHERE NOT EXISTS (SELECT 1 FROM queue q WHERE q.fence = l.fence)
+  AND NOT EXISTS (SELECT 1 FROM send_request r WHERE r.fence = l.fence)
+  AND NOT EXISTS (SELECT 1 FROM run_task t WHERE t.fence = l.fence)
+LIMIT $1
+
+-- name: wrong_lane_head
+-- A free lane stands at its first workable message; where an error blocks, at none behind one that is not workable.
+SELECT l.port, 'lane ' || l.port || '/' || l.name || ' at ' || coalesce(l.head::text, 'nothing') AS what
+FROM lane l LEFT JOIN LATERAL (
+    SELECT q.message_id FROM queue q
+    WHERE q.port = l.port AND q.lane = l.name AND q.reason IN ('ready', 'behind_in_lane', 'backoff')
+    ORDER BY q.message_id LIMIT 1
+) AS front ON true
+LEFT JOIN LATERAL (
+    SELECT q.message_id FROM queue q
+    WHERE l.on_error = 'block' AND q.port = l.port AND q.lane = l.name AND q.status IN ('hold', 'error')
+    ORDER BY q.message_id LIMIT 1
+) AS stopped ON true
+WHERE l.fence IS NULL AND (
+    l.head IS DISTINCT FROM CASE WHEN stopped.message_id < front.message_id THEN NULL ELSE front.message_id END
+    OR l.blocked_by IS DISTINCT FROM CASE WHEN front.message_id < stopped.message_id THEN NULL ELSE stopped.message_id END
+)
+LIMIT $1
+
+-- name: wrong_lane_missing
+-- Messages that wait in a lane without a row, or that should block one.
+SELECT q.port, 'message ' || q.message_id || ' in ' || q.port || '/' || q.lane AS what FROM queue q
+WHERE q.lane IS NOT NULL AND NOT EXISTS (SELECT 1 FROM lane l WHERE l.port = q.port AND l.name = q.lane)
+  AND (q.status IN ('ready', 'in_process') OR 'block' = coalesce(
+      (SELECT own.on_error FROM lane_rule own WHERE own.port = q.port AND own.name = q.lane),
+      (SELECT port_rule.on_error FROM port_rule WHERE port_rule.port = q.port)))
+LIMIT $1
+
+-- name: wrong_lane_order
+-- Of a free lane only the head is ready; of one that is in work nothing is.
+SELECT q.port, 'message ' || q.message_id || ' (' || q.reason || ') in ' || q.port || '/' || q.lane AS what
+FROM queue q JOIN lane l ON l.port = q.port AND l.name = q.lane
+WHERE q.lane IS NOT NULL AND (
+    (q.reason = 'ready' AND NOT coalesce(l.fence IS NULL AND q.message_id = l.head, false))
+    OR (q.reason = 'behind_in_lane' AND coalesce(l.fence IS NULL AND q.message_id = l.head, false))
+    OR (q.reason = 'lane_parked' AND l.parked_by IS NULL)
+)
+LIMIT $1
+
+-- name: wrong_message_lost
+SELECT m.port, 'message ' || m.id AS what FROM message m
+WHERE m.outcome IS NULL AND NOT EXISTS (SELECT 1 FROM queue q WHERE q.message_id = m.id)
+LIMIT $1
+
+-- name: wrong_message_twice
+SELECT q.port, 'message ' || q.message_id AS what
+FROM queue q LEFT JOIN message m ON m.id = q.message_id
+WHERE m.id IS NULL OR m.outcome IS NOT NULL
+   OR NOT EXISTS (SELECT 1 FROM document d WHERE d.message_id = q.message_id AND d.version = q.version)
+LIMIT $1
+
+-- name: wrong_answer_missing
+-- Of ports that respond now ($2). A port that began to respond lately has none of its earlier requests answered: so
+-- only those count that came after one which was answered.
+SELECT m.port, 'message ' || m.id AS what FROM message m
+WHERE m.direction = 'in' AND m.outcome = 'processed' AND m.port = ANY($2::text[])
+  AND m.finished_at > clock_timestamp() - interval '1 day' AND m.created_at > clock_timestamp() - interval '2 days'
+  AND NOT EXISTS (SELECT 1 FROM message a WHERE a.request_id = m.id AND NOT a.is_fault)
+  AND EXISTS (SELECT 1 FROM message o JOIN message a ON a.request_id = o.id AND NOT a.is_fault
+              WHERE o.port = m.port AND o.direction = 'in' AND o.finished_at <= m.finished_at AND o.id <> m.id)
+LIMIT $1
+
+-- name: wrong_answer_twice
+SELECT min(port) AS port, 'message ' || request_id AS what FROM message
+WHERE request_id IS NOT NULL AND NOT is_fault GROUP BY request_id HAVING count(*) > 1
+LIMIT $1
+
+-- name: wrong_set_count
+SELECT s.port, 'set ' || s.id AS what FROM message_set s
+WHERE s.processed + s.deleted > s.members
+   OR (s.status = 'completed' AND EXISTS (SELECT 1 FROM queue q WHERE q.set_id = s.id AND q.direction = 'in'))
+LIMIT $1
+
+-- name: stuck_dead_owner
+-- Claims of a process that said it ended, was given up, or has been silent for $2 seconds.
+SELECT l.port, l.stage || ' lease ' || l.fence || ' of ' || coalesce(i.host || ':' || i.pid, 'nobody') AS what
+FROM lease l LEFT JOIN incarnation i ON i.id = l.owner
+WHERE i.id IS NULL OR i.stopped_at IS NOT NULL OR i.lost_at IS NOT NULL
+   OR i.beat_at < clock_timestamp() - make_interval(secs => $2)
+LIMIT $1
+
+-- name: stuck_response_waits
+-- The oldest of each port only; a port that just sends is not stuck, however long its queue is. Ports are found by
+-- jumping through the index, one step for each.
+WITH RECURSIVE ports AS (
+    (SELECT port FROM queue WHERE direction = 'out' AND reason = 'ready' AND lane IS NULL ORDER BY port LIMIT 1)
+    UNION ALL
+    SELECT (SELECT q.port FROM queue q WHERE q.direction = 'out' AND q.reason = 'ready' AND q.lane IS NULL
+            AND q.port > p.port ORDER BY q.port LIMIT 1)
+    FROM ports p WHERE p.port IS NOT NULL
+)
+SELECT p.port, 'message ' || oldest.message_id AS what
+FROM ports p CROSS JOIN LATERAL (
+    SELECT message_id, changed_at FROM queue
+    WHERE direction = 'out' AND port = p.port AND reason = 'ready' AND lane IS NULL ORDER BY message_id LIMIT 1
+) AS oldest
+WHERE oldest.changed_at < clock_timestamp() - make_interval(secs => $2)
+  AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.port = p.port AND l.stage = 'send')
+LIMIT $1
+
+-- name: stuck_address_away
+-- After nine tries about ten minutes have passed.
+SELECT port, 'message ' || message_id AS what FROM queue
+WHERE not_before IS NOT NULL AND reason = 'address_unavailable' AND attempts >= 9
+LIMIT $1
+
+-- name: stuck_request_waits
+-- The oldest of each port that a claim could take now, as above.
+WITH RECURSIVE free AS (
+    (SELECT port FROM queue WHERE direction = 'in' AND reason = 'ready' AND lane IS NULL ORDER BY port LIMIT 1)
+    UNION ALL
+    SELECT (SELECT q.port FROM queue q WHERE q.direction = 'in' AND q.reason = 'ready' AND q.lane IS NULL
+            AND q.port > p.port ORDER BY q.port LIMIT 1)
+    FROM free p WHERE p.port IS NOT NULL
+), laned AS (
+    (SELECT port FROM lane WHERE fence IS NULL AND not_before IS NULL AND head IS NOT NULL
+     ORDER BY port LIMIT 1)
+    UNION ALL
+    SELECT (SELECT l.port FROM lane l WHERE l.fence IS NULL AND l.not_before IS NULL AND l.head IS NOT NULL
+            AND l.port > p.port ORDER BY l.port LIMIT 1)
+    FROM laned p WHERE p.port IS NOT NULL
+), asked AS (
+    (SELECT port FROM send_request WHERE reason = 'ready' ORDER BY port LIMIT 1)
+    UNION ALL
+    SELECT (SELECT r.port FROM send_request r WHERE r.reason = 'ready' AND r.port > p.port ORDER BY r.port LIMIT 1)
+    FROM asked p WHERE p.port IS NOT NULL
+)
+SELECT port, what FROM (
+    SELECT p.port, 'message ' || oldest.message_id AS what, oldest.changed_at, 'inbound' AS stage
+    FROM free p CROSS JOIN LATERAL (
+        SELECT message_id, changed_at FROM queue
+        WHERE direction = 'in' AND port = p.port AND reason = 'ready' AND lane IS NULL ORDER BY message_id LIMIT 1
+    ) AS oldest
+    UNION ALL
+    SELECT p.port, 'message ' || oldest.head, q.changed_at, 'inbound'
+    FROM laned p CROSS JOIN LATERAL (
+        SELECT head FROM lane
+        WHERE port = p.port AND fence IS NULL AND not_before IS NULL AND head IS NOT NULL
+        ORDER BY head LIMIT 1
+    ) AS oldest JOIN queue q ON q.message_id = oldest.head
+    UNION ALL
+    SELECT p.port, 'send request ' || oldest.id, oldest.changed_at, 'outbound'
+    FROM asked p CROSS JOIN LATERAL (
+        SELECT id, changed_at FROM send_request WHERE port = p.port AND reason = 'ready' ORDER BY id LIMIT 1
+    ) AS oldest
+) AS waiting
+WHERE changed_at < clock_timestamp() - make_interval(secs => $2)
+  AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.port = waiting.port AND l.stage = waiting.stage)
+LIMIT $1
+
+-- name: stuck_overdue
+SELECT port, 'message ' || message_id AS what FROM queue
+WHERE not_before < clock_timestamp() - make_interval(secs => $2) AND lane IS NULL AND fence IS NULL
+UNION ALL
+SELECT port, 'lane ' || port || '/' || name FROM lane
+WHERE not_before < clock_timestamp() - make_interval(secs => $2) AND fence IS NULL
+UNION ALL
+SELECT port, 'send request ' || id FROM send_request
+WHERE not_before < clock_timestamp() - make_interval(secs => $2)
+LIMIT $1
+
+-- name: promised_files
+-- Promises that nobody is just keeping, for a while now.
+SELECT q.message_id AS key, q.staged_name, q.staged_in FROM queue q
+WHERE q.staged_name IS NOT NULL AND q.port = $1 AND q.fence IS NULL AND q.changed_at < clock_timestamp() - interval '1 minute'
+
+-- name: unfinished_work
+-- Ports that have something which a running gateway would move.
+SELECT DISTINCT port FROM queue WHERE status IN ('ready', 'in_process', 'in_transport')
+UNION SELECT DISTINCT port FROM send_request WHERE status <> 'error'
+
+-- name: stuck_told
+-- What the exception log already tells of the last day.
+SELECT code, port, text FROM exception WHERE at > clock_timestamp() - interval '1 day' AND code LIKE 'stuck.%'
