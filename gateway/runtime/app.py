@@ -31,6 +31,9 @@ from gateway.runtime.stuck import StuckWatch
 from gateway.runtime.wakeup import Followers, follow_due_times
 from gateway.scheduler.busy import Bounds, EventJob, Occurrence
 from gateway.scheduler.housekeeping import Housekeeping
+from gateway.services.marks import Marks
+from gateway.services.standstill import Standstill
+from gateway.services.usercode import UserCode
 from gateway.stages.inbound import InboundStage
 from gateway.stages.outbound import OutboundStage
 from gateway.stages.port import OpenInbound, Ports
@@ -59,7 +62,7 @@ class Gateway:
 
     def __init__(
         self, settings: Settings, store: Store, incarnation: int, pool: XmlPool, threads: AsyncExitStack,
-        computing: ThreadPoolExecutor, stopping: asyncio.Event, config: Path,
+        computing: ThreadPoolExecutor, code: UserCode, stopping: asyncio.Event, config: Path,
     ) -> None:  # fmt: skip
         self._config = config
         self._store = store
@@ -80,7 +83,8 @@ class Gateway:
             trouble=self._trouble,
         )
         chunk = settings.workers.chunk
-        registry = build_registry(settings, store.queries)
+        self._code = code
+        registry = build_registry(settings, store.queries, code)
         self._inbound = InboundStage(
             store=store, incarnation=incarnation, ports=self._ports, registry=registry, executor=computing, chunk=chunk
         )
@@ -218,7 +222,7 @@ class Gateway:
 
     async def _apply(self, old: Settings, new: Settings, followers: Followers) -> None:
         """Take a valid configuration into use: only what changed is touched."""
-        registry = await asyncio.to_thread(build_registry, new, self._store.queries)
+        registry = await asyncio.to_thread(build_registry, new, self._store.queries, self._code)
         changes = compare(old, new)
         kept = new.model_copy(update={name: getattr(old, name) for name in changes.restart_needed})
         was = set(self._ports.all())
@@ -261,9 +265,13 @@ async def serve(config: Path, *, ready: asyncio.Event | None = None) -> None:
     loop = asyncio.get_running_loop()
     sys.setswitchinterval(_SWITCH_SECONDS)
 
+    marks: Marks | None = None
+
     def ask_to_stop() -> None:
         if stopping.is_set():
             log.warning("gateway.aborted")
+            if marks is not None:
+                marks.clear()  # no message is to blame
             os._exit(130)  # every step is safe to be cut off: the next start goes on from the store
         stopping.set()
 
@@ -271,11 +279,14 @@ async def serve(config: Path, *, ready: asyncio.Event | None = None) -> None:
         loop.add_signal_handler(number, ask_to_stop)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.store, settings.data, pool_size=10))
+        marks = await asyncio.to_thread(Marks, settings.data)
         incarnation = await start_incarnation(store, str(store.node), version(DISTRIBUTION))
         pool = await stack.enter_async_context(XmlPool(size=settings.workers.xml))
         computing = stack.enter_context(ThreadPoolExecutor(2, thread_name_prefix="computing"))
+        code = UserCode(marks, stack.enter_context(Standstill()))
         _calm_the_collector()
-        gateway = Gateway(settings, store, incarnation, pool, stack, computing, stopping, config)
+        gateway = Gateway(settings, store, incarnation, pool, stack, computing, code, stopping, config)
         await gateway.run(ready)
+        marks.clear()
         await stop_incarnation(store, incarnation)
         log.info("gateway.stopped")

@@ -5,15 +5,16 @@ from gateway.contracts.service import ServiceOperation
 from gateway.services.document import Create, DocumentKind, Numbering, Read
 from gateway.services.python import PythonOperation, load_handler
 from gateway.services.registry import Registry, Service
+from gateway.services.usercode import UserCode
 from gateway.store.sql import Queries
 
 
-def build_registry(settings: Settings, sql: Queries) -> Registry:
+def build_registry(settings: Settings, sql: Queries, code: UserCode) -> Registry:
     """Return all configured services.
 
     Raises: HandlerNotFound when a handler cannot be imported.
     """
-    return Registry({name: _build(name, service, sql) for name, service in settings.services.items()})
+    return Registry({name: _build(name, service, sql, code) for name, service in settings.services.items()})
 
 
 def _numbering(sequence: NumberSequence | None) -> Numbering | None:
@@ -22,7 +23,7 @@ def _numbering(sequence: NumberSequence | None) -> Numbering | None:
     return Numbering(sequence=sequence.name, format=sequence.format, first=sequence.first, step=sequence.step)
 
 
-def _build(name: str, service: DocumentService | PythonService, sql: Queries) -> Service:
+def _build(name: str, service: DocumentService | PythonService, sql: Queries, code: UserCode) -> Service:
     operations: dict[str, ServiceOperation]
     match service:
         case DocumentService():
@@ -38,6 +39,7 @@ def _build(name: str, service: DocumentService | PythonService, sql: Queries) ->
             operations = {
                 operation: PythonOperation(
                     load_handler(entry.handler),
+                    code=code,
                     expects=entry.expects,
                     undoable=entry.undoable,
                     idempotent=entry.idempotent,

@@ -1,17 +1,19 @@
 """Services written in Python by the people who run the gateway."""
 
-import asyncio
 import importlib
 import inspect
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
+
+from lxml import etree
 
 from gateway.contracts.service import Reply, Request, ServiceContext
-from gateway.domain.errors import GatewayError, OperationRejected, OperationTimeout
+from gateway.domain.errors import GatewayError, OperationRejected
+from gateway.domain.text import clean
+from gateway.services.usercode import UserCode
 
-PlainHandler = Callable[[Request, ServiceContext], Reply]
 Handler = Callable[[Request, ServiceContext], Reply | Awaitable[Reply]]
 
 
@@ -79,6 +81,7 @@ class PythonOperation:
         self,
         handler: Handler,
         *,
+        code: UserCode,
         expects: tuple[str, ...] | None,
         undoable: bool,
         idempotent: bool,
@@ -89,28 +92,34 @@ class PythonOperation:
         self.idempotent = idempotent
         self.timeout_seconds = timeout_seconds
         self._handler = handler
-        self._on_loop = inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(
-            getattr(handler, "__call__", None)  # noqa: B004 an instance of a class with an async __call__
-        )
+        self._code = code
 
     async def call(self, request: Request, context: ServiceContext) -> Reply:
         """Run the handler for one request.
 
-        Raises: OperationTimeout after the configured seconds; OperationRejected when the result is no Reply.
+        Raises: OperationTimeout after the configured seconds; OperationRejected when the result is no Reply that can
+        be written; whatever the handler raises.
         """
-        try:
-            async with asyncio.timeout(self.timeout_seconds):
-                if self._on_loop:
-                    result = await cast("Awaitable[Reply]", self._handler(request, context))
-                else:
-                    result = await asyncio.to_thread(cast("PlainHandler", self._handler), request, context)
-        except TimeoutError as error:
-            raise OperationTimeout(
-                f"{request.service}.{request.operation} took longer than {self.timeout_seconds:g} seconds."
-            ) from error
-        if not isinstance(result, Reply):
+        result = await self._code.call(self._handler, request, context, self.timeout_seconds)
+        wrong = _wrong_with(result)
+        if wrong is not None:
             raise OperationRejected(
-                f"The handler of {request.service}.{request.operation} returned {type(result).__name__}, not a Reply.",
-                code="handler.result",
+                f"The handler of {request.service}.{request.operation} returned {wrong}.", code="handler.result"
             )
+        assert isinstance(result, Reply)
         return result
+
+
+def _wrong_with(result: object) -> str | None:
+    """Say why a result cannot be written as an answer; answers are written when it is too late to fail."""
+    if not isinstance(result, Reply):
+        return f"{type(result).__name__}, not a Reply"
+    if not all(isinstance(part, etree._Element) and isinstance(part.tag, str) for part in result.parts):
+        return "a Reply whose parts are not all elements"
+    for key in result.entity_keys:
+        for pair in key:
+            if len(pair) != 2 or not all(isinstance(text, str) for text in pair):
+                return "a Reply whose entity_keys are not pairs of texts"
+            if any(clean(text, len(text)) != text for text in pair):
+                return "a Reply whose entity_keys hold characters that XML forbids"
+    return None

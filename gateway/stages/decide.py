@@ -1,7 +1,11 @@
 """Turn exceptions into outcomes; the only place that does.
 
-Rule: message error, fail; transient, try again until the port's tries are used up; a lost lease or a store that is
-away is not an outcome of a message and is passed on; anything else is a bug of a handler: fail, with the traceback.
+class                                             outcome
+MessageError                                      Error at once; nothing but a changed message could succeed
+TransientError, ConnectionError, TimeoutError     tried again with back-off until the port's tries are used up
+PoisonMessage                                     Error; it ended the process too often to be run again
+LeaseLost, StoreUnavailable                       says nothing about the message: passed on, costs no attempt
+anything else                                     Error at once, with the traceback: a bug of a handler
 """
 
 import traceback
@@ -11,6 +15,7 @@ from gateway.domain.errors import LeaseLost, MessageError, StoreUnavailable, Tra
 from gateway.domain.message import Failure, Work
 from gateway.domain.problem import Problem
 from gateway.domain.retry import SERVICE
+from gateway.domain.text import clean
 
 GENERIC = "The request failed; details are in the exception log of the gateway."
 
@@ -63,20 +68,35 @@ def judge(error: Exception, *, attempts: int, most_tries: int, chance: float) ->
             raise error
         case MessageError():
             return Cause(
-                code=error.code, text=error.message, problems=error.problems, fault_code=error.fault_code,
+                code=error.code, text=clean(error.message), problems=error.problems, fault_code=error.fault_code,
                 fault_text=error.message,
             )  # fmt: skip
-        case TransientError() if attempts < most_tries:
-            return Wait(delay_seconds=SERVICE.delay(attempts, chance), text=f"{error.code}: {error.message}")
-        case TransientError():
-            text = f"{error.message} Tried {attempts} times."
-            fault_code = "Timeout" if error.code == "operation.timeout" else "RequestFailed"
-            return Cause(code=error.code, text=text, fault_code=fault_code, fault_text=text)
+        case TransientError() | ConnectionError() | TimeoutError():
+            code = error.code if isinstance(error, TransientError) else "operation.unreachable"
+            said = clean(error.message if isinstance(error, TransientError) else _said(error)).rstrip(".") + "."
+            if attempts < most_tries:
+                text = f"{code}: {said} Attempt {attempts} of {most_tries} failed."
+                return Wait(delay_seconds=SERVICE.delay(attempts, chance), text=text)
+            text = f"{said} Tried {attempts} times."
+            if not isinstance(error, TransientError):
+                return Cause(code=code, text=text, traceback=_trace(error), fault_text=GENERIC)
+            fault_code = "Timeout" if code == "operation.timeout" else "RequestFailed"
+            return Cause(code=code, text=text, fault_code=fault_code, fault_text=text)
         case _:
-            trace = "".join(traceback.format_exception(error))
-            return Cause(
-                code="operation.failed", text=f"{type(error).__name__}: {error}", traceback=trace, fault_text=GENERIC
-            )
+            return Cause(code="operation.failed", text=clean(_said(error)), traceback=_trace(error), fault_text=GENERIC)
+
+
+def _said(error: Exception) -> str:
+    """Return the type of an error and its own words; an error of other people's code may not even have any."""
+    try:
+        words = str(error)
+    except Exception as broken:
+        words = f"(its text cannot be had: {type(broken).__name__})"
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def _trace(error: Exception) -> str:
+    return "".join(traceback.format_exception(error))
 
 
 def decide(work: Work, error: Exception, *, most_tries: int, chance: float) -> Failed | TryAgain:

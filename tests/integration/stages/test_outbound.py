@@ -210,7 +210,7 @@ async def test_passing_trouble_is_tried_again_until_the_tries_are_used_up(bench:
         await bench.rows("UPDATE send_request SET reason = 'ready', not_before = NULL")
     await bench.run()
     assert await bench.rows("SELECT status, attempts, error FROM send_request") == [
-        ("error", 3, "the other side is away Tried 3 times.")
+        ("error", 3, "the other side is away. Tried 3 times.")
     ]
 
 

@@ -1,0 +1,51 @@
+"""Which messages are in the hands of code of other people now: told by a file that outlives the process.
+
+A page of the data folder, mapped into memory, with one number per place: writing one costs nothing, and the kernel
+keeps it however the process ends. The next start finds what a process took with it when it died.
+"""
+
+import mmap
+import os
+import struct
+from collections.abc import Collection
+from pathlib import Path
+from typing import Final
+
+from gateway.domain.ids import MessageKey
+
+MARKS_NAME: Final = "marks"
+_SIZE: Final = 4096
+_PLACES: Final = _SIZE // 8
+_NUMBER: Final = struct.Struct("<q")
+
+
+class Marks:
+    """The marks of one gateway. Before: the caller holds the lock of the data folder."""
+
+    def __init__(self, data: Path) -> None:
+        descriptor = os.open(data / MARKS_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            os.ftruncate(descriptor, _SIZE)
+            self._page = mmap.mmap(descriptor, _SIZE)
+        finally:
+            os.close(descriptor)
+        self._free = list(range(_PLACES))
+
+    def left(self) -> Collection[MessageKey]:
+        """Return what is marked; before anything is set, what an earlier process left."""
+        return {MessageKey(key) for (key,) in _NUMBER.iter_unpack(self._page) if key}
+
+    def clear(self) -> None:
+        """Take all marks away: an end in good order, or on request, is nobody's fault."""
+        self._page[:] = bytes(_SIZE)
+
+    def set(self, key: MessageKey) -> int:
+        """Mark a message as at work; returns the place, for `unset`."""
+        place = self._free.pop()
+        _NUMBER.pack_into(self._page, place * 8, key)
+        return place
+
+    def unset(self, place: int) -> None:
+        """Take one mark away."""
+        _NUMBER.pack_into(self._page, place * 8, 0)
+        self._free.append(place)

@@ -1,0 +1,249 @@
+"""Whatever code of other people does, its call comes back and the gateway goes on."""
+
+import asyncio
+import re
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from gateway.contracts.service import Reply, Request, ServiceContext
+from gateway.domain.errors import GatewayError, OperationTimeout, TransientError
+from gateway.domain.ids import MessageKey, PortName
+from gateway.domain.namespaces import Scheme
+from gateway.services import usercode
+from gateway.services.marks import Marks
+from gateway.services.standstill import Standstill
+from gateway.services.usercode import CodeEnded, UserCode
+
+LONG = 30.0
+SHORT = 0.1
+KEY = MessageKey(7)
+
+
+class Connection:
+    """Stands for a database connection; its closing would be noticed."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    async def fetchval(self, statement: str) -> int:
+        self.asked.append(statement)
+        return 1
+
+    async def close(self) -> None:
+        raise AssertionError("the connection is not the handler's")
+
+
+@pytest.fixture
+def marks(tmp_path: Path) -> Marks:
+    return Marks(tmp_path)
+
+
+@pytest.fixture
+async def code(marks: Marks) -> AsyncIterator[UserCode]:
+    with Standstill(standstill=1.0) as standstill:
+        yield UserCode(marks, standstill)
+
+
+@pytest.fixture
+def connection() -> Connection:
+    return Connection()
+
+
+@pytest.fixture
+def call(code: UserCode, connection: Connection) -> Callable[..., Any]:
+    request = Request(
+        key=KEY, port=PortName("p"), message_id=uuid4(), service="S", operation="o", parts=(), scheme=Scheme.HTTP,
+        company="c", partition="p", user="u", received_at=datetime.now(UTC),
+    )  # fmt: skip
+    context = ServiceContext(connection=connection, numbers=Any, now=datetime.now(UTC), log=None)
+
+    async def call(function: Callable[..., object], seconds: float = LONG) -> object:
+        async with asyncio.timeout(LONG):
+            return await code.call(function, request, context, seconds)
+
+    return call
+
+
+async def test_async_function_may_use_its_context(call: Callable[..., Any], connection: Connection) -> None:
+    async def handle(request: Request, context: ServiceContext) -> Reply:
+        await context.connection.fetchval("SELECT 1")
+        return Reply()
+
+    assert await call(handle) == Reply()
+    assert connection.asked == ["SELECT 1"]
+
+
+async def test_plain_function_runs_in_another_thread(call: Callable[..., Any]) -> None:
+    assert await call(lambda *_: threading.current_thread()) is not threading.current_thread()
+
+
+class Strange(BaseException):
+    """Ends what it likes."""
+
+
+@pytest.mark.parametrize("ending", [SystemExit(3), KeyboardInterrupt(), Strange("at large"), asyncio.CancelledError()])
+@pytest.mark.parametrize("on_loop", [True, False], ids=["async", "plain"])
+async def test_what_would_end_the_gateway_ends_only_the_call(
+    ending: BaseException, on_loop: bool, call: Callable[..., Any]
+) -> None:
+    def plain(*_: object) -> None:
+        raise ending
+
+    async def on_the_loop(*_: object) -> None:
+        raise ending
+
+    with pytest.raises(CodeEnded):
+        await call(on_the_loop if on_loop else plain)
+
+
+@pytest.mark.parametrize("error", [RuntimeError(), ValueError("no"), MemoryError()])
+async def test_plain_function_may_raise_anything(error: Exception, call: Callable[..., Any]) -> None:
+    def handle(*_: object) -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        await call(handle)
+
+
+async def test_plain_function_may_raise_what_a_future_cannot_hold(call: Callable[..., Any]) -> None:
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await call(lambda *_: next(iter(())))
+
+
+async def test_endless_wait_is_cut_and_really_ends(call: Callable[..., Any], marks: Marks) -> None:
+    ended = asyncio.Event()
+
+    async def handle(*_: object) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    with pytest.raises(OperationTimeout, match=r"S\.o took longer than 0\.1 seconds"):
+        await call(handle, SHORT)
+    assert ended.is_set()
+    assert not marks.left()
+
+
+async def test_code_that_refuses_to_be_cancelled_is_left_behind_without_its_connection(
+    call: Callable[..., Any], connection: Connection, marks: Marks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usercode, "_INSIST_SECONDS", 0.01)
+    over = asyncio.Event()
+    said: list[str] = []
+
+    async def handle(_: Request, context: ServiceContext) -> None:
+        while not over.is_set():
+            with suppress(asyncio.CancelledError):
+                await over.wait()
+        try:
+            await context.connection.fetchval("too late")
+        except GatewayError as error:
+            said.append(error.message)
+
+    with pytest.raises(OperationTimeout):
+        await call(handle, SHORT)
+    assert set(marks.left()) == {KEY}, "it may still end the process"
+    assert all(task.get_name() != "S.o" for task in asyncio.all_tasks()), "the end of the program waits for it"
+    over.set()
+    while marks.left():
+        await asyncio.sleep(0)
+    assert said == ["the call is over: its 'fetchval' cannot be used any more"]
+    assert connection.asked == []
+
+
+async def test_endless_loop_in_a_thread_is_left_behind_and_ends(call: Callable[..., Any], marks: Marks) -> None:
+    def handle(*_: object) -> None:
+        while True:
+            pass
+
+    with pytest.raises(OperationTimeout):
+        await call(handle, SHORT)
+    async with asyncio.timeout(LONG):
+        while marks.left():
+            await asyncio.sleep(0.01)
+    assert all(thread.name != "S.o" for thread in threading.enumerate())
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        lambda: time.sleep(LONG),
+        lambda: [None for _ in iter(int, 1)],
+        lambda: re.match(r"(a|aa)+$", "a" * 60 + "b"),
+        lambda: threading.Event().wait(LONG),
+    ],
+    ids=["sleep", "loop", "regular expression", "lock"],
+)
+async def test_function_that_holds_the_loop_is_interrupted(
+    block: Callable[[], object], call: Callable[..., Any]
+) -> None:
+    async def handle(*_: object) -> None:
+        block()
+
+    with pytest.raises(OperationTimeout, match="held the event loop"):
+        await call(handle)
+
+
+async def test_only_the_guilty_one_is_interrupted(call: Callable[..., Any]) -> None:
+    go_on = asyncio.Event()
+
+    async def patient(*_: object) -> Reply:
+        await go_on.wait()
+        return Reply()
+
+    async def blocks(*_: object) -> None:
+        while True:
+            pass
+
+    waiting = asyncio.create_task(call(patient))
+    with pytest.raises(OperationTimeout):
+        await call(blocks)
+    go_on.set()
+    assert await waiting == Reply()
+
+
+async def test_handler_cannot_take_the_connection_away(call: Callable[..., Any]) -> None:
+    async def handle(_: Request, context: ServiceContext) -> None:
+        await context.connection.close()
+
+    with pytest.raises(GatewayError, match="belongs to the gateway"):
+        await call(handle)
+
+
+async def test_an_operation_whose_calls_hang_is_not_called_any_more(
+    call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(usercode, "MOST_LEFT_BEHIND", 1)
+    wake = threading.Event()
+
+    def hangs(*_: object) -> None:
+        wake.wait()
+
+    with pytest.raises(OperationTimeout):
+        await call(hangs, SHORT)
+    with pytest.raises(TransientError, match="earlier calls of it still hang"):
+        await call(hangs, SHORT)
+    wake.set()
+    async with asyncio.timeout(LONG):
+        while True:
+            try:
+                await call(lambda *_: None, LONG)
+            except TransientError:
+                await asyncio.sleep(0.01)
+            else:
+                return
+
+
+async def test_message_is_marked_while_its_code_runs(call: Callable[..., Any], marks: Marks, tmp_path: Path) -> None:
+    seen = await call(lambda *_: set(Marks(tmp_path).left()))
+    assert seen == {KEY}
+    assert not marks.left()
