@@ -14,6 +14,7 @@ GatewayError              code (stable) and context (ids) for machines, message 
     NotAuthorized         submitter, company or partition is not allowed here
     DuplicateMessage      this MessageId was processed before
     OperationRejected     the service said no
+    PoisonMessage         it ended the process that worked on it, too often to be run again
   TaskError               a task of a job came to no good end
     TaskRefused           it cannot be started as it is; trying again cannot help
     TaskFailed            what it ran says so
@@ -215,6 +216,12 @@ class FileNotKept(TaskError):
     """A file of a run has a name that is not allowed, or is larger than allowed."""
 
     code = "file.not-kept"
+
+
+class PoisonMessage(MessageError):
+    """The process that worked on it ended, too often to run it again; the text is for an operator."""
+
+    code = "poison"
 
 
 class LeaseLost(GatewayError):

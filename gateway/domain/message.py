@@ -82,6 +82,7 @@ class Work:
     failures_left: int | None  # of its set, until the rest is held; None: no limit
     position: int
     attempts: int
+    crashes: int = 0
     version: int
     message_id: UUID
     message_id_sent: str | None

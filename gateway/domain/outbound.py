@@ -36,6 +36,7 @@ class SendRequest(NewSendRequest):
 
     key: MessageKey
     attempts: int
+    crashes: int = 0
     requested_at: datetime
 
 

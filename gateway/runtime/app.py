@@ -34,6 +34,7 @@ from gateway.scheduler.housekeeping import Housekeeping
 from gateway.services.marks import Marks
 from gateway.services.standstill import Standstill
 from gateway.services.usercode import UserCode
+from gateway.stages.door import Door
 from gateway.stages.inbound import InboundStage
 from gateway.stages.outbound import OutboundStage
 from gateway.stages.port import OpenInbound, Ports
@@ -44,6 +45,7 @@ from gateway.store.lanes import set_port_rule
 from gateway.store.leases import start_incarnation, stop_incarnation
 from gateway.store.listen import Listener
 from gateway.store.open import Store, open_store
+from gateway.store.poison import count_crashes
 from gateway.store.ports import insert_run
 from gateway.store.waiting import wait_or_stop
 from gateway.xml.pool import WorkerDied, XmlPool
@@ -85,12 +87,15 @@ class Gateway:
         chunk = settings.workers.chunk
         self._code = code
         registry = build_registry(settings, store.queries, code)
+        door = Door()
         self._inbound = InboundStage(
-            store=store, incarnation=incarnation, ports=self._ports, registry=registry, executor=computing, chunk=chunk
-        )
+            store=store, incarnation=incarnation, ports=self._ports, registry=registry, executor=computing, door=door,
+            chunk=chunk,
+        )  # fmt: skip
         self._outbound = OutboundStage(
-            store=store, incarnation=incarnation, ports=self._ports, registry=registry, executor=computing, chunk=chunk
-        )
+            store=store, incarnation=incarnation, ports=self._ports, registry=registry, executor=computing, door=door,
+            chunk=chunk,
+        )  # fmt: skip
         self._send = SendStage(
             store=store, incarnation=incarnation, ports=self._ports, chunk=chunk, trouble=self._trouble
         )
@@ -280,6 +285,12 @@ async def serve(config: Path, *, ready: asyncio.Event | None = None) -> None:
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.store, settings.data, pool_size=10))
         marks = await asyncio.to_thread(Marks, settings.data)
+        for crash in await count_crashes(store, marks.left()):
+            log.warning(
+                "message.crashed", port=crash.port, message_key=crash.key, operation=crash.operation,
+                crashes=crash.crashes,
+            )  # fmt: skip
+        marks.clear()
         incarnation = await start_incarnation(store, str(store.node), version(DISTRIBUTION))
         pool = await stack.enter_async_context(XmlPool(size=settings.workers.xml))
         computing = stack.enter_context(ThreadPoolExecutor(2, thread_name_prefix="computing"))

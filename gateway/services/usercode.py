@@ -110,7 +110,11 @@ class UserCode:
     async def _in_thread(
         self, name: str, function: Callable[[], object], over: Callable[[], None], seconds: float
     ) -> object:
-        thread = OwnThread(function, name=name)
+        try:
+            thread = OwnThread(function, name=name)
+        except RuntimeError as error:  # not of the function: the system gives no more threads
+            over()
+            raise TransientError(f"{name} cannot be called: {error}.", code="operation.no-thread") from error
         thread.ended.add_done_callback(lambda _: over())
         try:
             await asyncio.wait({thread.ended}, timeout=seconds)

@@ -1,21 +1,26 @@
 """Turn exceptions into outcomes; the only place that does.
 
-class                                             outcome
-MessageError                                      Error at once; nothing but a changed message could succeed
-TransientError, ConnectionError, TimeoutError     tried again with back-off until the port's tries are used up
-PoisonMessage                                     Error; it ended the process too often to be run again
-LeaseLost, StoreUnavailable                       says nothing about the message: passed on, costs no attempt
-anything else                                     Error at once, with the traceback: a bug of a handler
+    class                                             outcome
+    MessageError                                      Error at once: nothing but a changed message could succeed
+    TransientError, ConnectionError, TimeoutError     tried again with back-off until the port's tries are used up
+    PoisonMessage                                     Error: it ended the process too often to be run again
+    LeaseLost, StoreUnavailable                       passed on: says nothing about the message, costs no attempt
+    anything else                                     Error at once, with the traceback: a bug of a handler
+
+A StoreUnavailable on a connection that lives is a statement of this message that took too long: a TransientError.
 """
 
 import traceback
 from dataclasses import dataclass
 
-from gateway.domain.errors import LeaseLost, MessageError, StoreUnavailable, TransientError
+from asyncpg import Connection
+
+from gateway.domain.errors import LeaseLost, MessageError, PoisonMessage, StoreUnavailable, TransientError
 from gateway.domain.message import Failure, Work
 from gateway.domain.problem import Problem
 from gateway.domain.retry import SERVICE
 from gateway.domain.text import clean
+from gateway.store.errors import is_lost
 
 GENERIC = "The request failed; details are in the exception log of the gateway."
 
@@ -58,14 +63,20 @@ class Wait:
     text: str
 
 
+def pass_on(error: Exception, connection: Connection) -> None:
+    """Raise what is no outcome of the work: the lease is lost, or the store is away and not just slow for it."""
+    if isinstance(error, LeaseLost) or (isinstance(error, StoreUnavailable) and is_lost(connection)):
+        raise error
+
+
 def judge(error: Exception, *, attempts: int, most_tries: int, chance: float) -> Cause | Wait:
     """Decide what *error* means for the work that raised it at its *attempts*-th try.
 
-    Raises: the error itself when it says nothing about the work (lease lost, store away).
+    Before: `pass_on` has raised what says nothing about the work.
     """
     match error:
-        case LeaseLost() | StoreUnavailable():
-            raise error
+        case PoisonMessage():
+            return Cause(code=error.code, text=error.message, fault_text=GENERIC)
         case MessageError():
             return Cause(
                 code=error.code, text=clean(error.message), problems=error.problems, fault_code=error.fault_code,
@@ -96,14 +107,14 @@ def _said(error: Exception) -> str:
 
 
 def _trace(error: Exception) -> str:
-    return "".join(traceback.format_exception(error))
+    """Write down where it was raised, and let go of what the code held there: that may be all the memory."""
+    text = "".join(traceback.format_exception(error))
+    traceback.clear_frames(error.__traceback__)
+    return text
 
 
 def decide(work: Work, error: Exception, *, most_tries: int, chance: float) -> Failed | TryAgain:
-    """Decide what becomes of a message whose processing raised *error*.
-
-    Raises: the error itself when it says nothing about the message (lease lost, store away).
-    """
+    """Decide what becomes of a message whose processing raised *error*; as `judge`."""
     verdict = judge(error, attempts=work.attempts, most_tries=most_tries, chance=chance)
     if isinstance(verdict, Wait):
         return TryAgain(work=work, delay_seconds=verdict.delay_seconds, text=verdict.text)

@@ -1,7 +1,9 @@
 """Inbound processing: requests become effects and responses, in one transaction per chunk."""
 
 import asyncio
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from typing import TypeVar
 
 import structlog
 
@@ -11,7 +13,8 @@ from gateway.domain.ids import PortName
 from gateway.domain.message import Claimed, Work
 from gateway.domain.states import Stage
 from gateway.services.registry import Registry
-from gateway.stages.perform import Performance, Performed
+from gateway.stages.door import Door
+from gateway.stages.perform import Item, Performance, Performed
 from gateway.stages.port import OpenInbound, Ports
 from gateway.stages.prepare import Prepared, prepare
 from gateway.stages.responses import Draft, build_responses, drafts_of
@@ -20,19 +23,22 @@ from gateway.store.inbound import InboundResult, bear_silence, claim_inbound, re
 from gateway.store.open import Store
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 
 class InboundStage:
     """The task that runs service operations for queued requests."""
 
     def __init__(
-        self, *, store: Store, incarnation: int, ports: Ports, registry: Registry, executor: Executor, chunk: int
-    ) -> None:
+        self, *, store: Store, incarnation: int, ports: Ports, registry: Registry, executor: Executor, door: Door,
+        chunk: int,
+    ) -> None:  # fmt: skip
         self._store = store
         self._incarnation = incarnation
         self._ports = ports
         self.registry = registry
         self._executor = executor
+        self._door = door
         self._chunk = chunk
 
     async def run(self, context: TaskContext) -> None:
@@ -54,24 +60,31 @@ class InboundStage:
         return await claim_inbound(self._store, self._incarnation, name, self._chunk, at_once=at_once)
 
     async def _process(self, port: OpenInbound, chunk: Claimed[Work], context: TaskContext) -> None:
-        loop = asyncio.get_running_loop()
-        items = await loop.run_in_executor(
-            self._executor, prepare, chunk.items, port, self.registry, self._ports.settings
-        )
+        items = await self._in_thread(prepare, chunk.items, port, self.registry, self._ports.settings)
         reach("inbound.before_effects")
+        async with self._door.enter(alone=any(work.crashes for work in chunk.items)):
+            await self._perform(port, chunk, items, context)
+
+    async def _perform(
+        self, port: OpenInbound, chunk: Claimed[Work], items: Sequence[Item], context: TaskContext
+    ) -> None:
+        """Do the work of a chunk and record it, all in one transaction."""
         slowest = max((i.found.operation.timeout_seconds for i in items if isinstance(i, Prepared)), default=0.0)
         async with self._store.transaction() as connection:
             await bear_silence(self._store, connection, slowest)
             performed = await Performance(self._store, connection, port).run(items)
             drafts = drafts_of(performed, port)
             keys = await take_response_keys(self._store, connection, len(drafts))
-            responses = await loop.run_in_executor(self._executor, build_responses, drafts, keys, port)
+            responses = await self._in_thread(build_responses, drafts, keys, port)
             result = _result(performed)
             result.responses, result.logging = responses, port.logging
             await record_inbound(self._store, connection, chunk.fence, result)
             reach("inbound.before_commit")
         reach("inbound.after_commit")
         self._tell(port, performed, drafts, context)
+
+    async def _in_thread(self, compute: Callable[..., T], *arguments: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, compute, *arguments)
 
     def _tell(self, port: OpenInbound, performed: Performed, drafts: list[Draft], context: TaskContext) -> None:
         context.tally.add("messages", len(performed.done))

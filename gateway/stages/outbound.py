@@ -21,13 +21,16 @@ from gateway.domain.faultpoints import reach
 from gateway.domain.message import Claimed
 from gateway.domain.namespaces import MESSAGE_2011, Scheme
 from gateway.domain.outbound import NewSending, RequestFailure, SendRequest
+from gateway.domain.poison import refuse_poison
 from gateway.domain.states import Stage
 from gateway.services.registry import Registry
-from gateway.stages.decide import Wait, judge
+from gateway.stages.decide import Wait, judge, pass_on
+from gateway.stages.door import Door
 from gateway.stages.port import OpenOutbound, Ports
 from gateway.stages.runner import ChunkRunner
 from gateway.store.entities import StoredNumbers
 from gateway.store.errors import database_errors
+from gateway.store.inbound import bear_silence
 from gateway.store.open import Store
 from gateway.store.requests import RequestResult, claim_requests, record_requests
 from gateway.xml.answer import AnswerHeader, response
@@ -40,13 +43,15 @@ class OutboundStage:
     """The task that reads the documents which were asked to be sent."""
 
     def __init__(
-        self, *, store: Store, incarnation: int, ports: Ports, registry: Registry, executor: Executor, chunk: int
-    ) -> None:
+        self, *, store: Store, incarnation: int, ports: Ports, registry: Registry, executor: Executor, door: Door,
+        chunk: int,
+    ) -> None:  # fmt: skip
         self._store = store
         self._incarnation = incarnation
         self._ports = ports
         self.registry = registry
         self._executor = executor
+        self._door = door
         self._chunk = chunk
 
     async def run(self, context: TaskContext) -> None:
@@ -62,14 +67,23 @@ class OutboundStage:
         await runner.run(context)
 
     async def _process(self, port: OpenOutbound, chunk: Claimed[SendRequest], context: TaskContext) -> None:
+        async with self._door.enter(alone=any(request.crashes for request in chunk.items)):
+            await self._perform(port, chunk, context)
+
+    async def _perform(self, port: OpenOutbound, chunk: Claimed[SendRequest], context: TaskContext) -> None:
+        """Read the documents of a chunk and record them, all in one transaction."""
         result = RequestResult()
+        found = (self.registry.operation(request.service, request.operation) for request in chunk.items)
+        slowest = max((one.operation.timeout_seconds for one in found if one is not None), default=0.0)
         async with self._store.transaction() as connection:
+            await bear_silence(self._store, connection, slowest)
             for request in chunk.items:
                 try:
                     with database_errors():
                         async with connection.transaction():
                             result.done.append(await self._message(port, request, connection))
                 except Exception as error:
+                    pass_on(error, connection)
                     _file(result, request, error, port.settings.process.retries)
             await record_requests(self._store, connection, chunk.fence, result)
             reach("outbound.before_commit")
@@ -78,6 +92,7 @@ class OutboundStage:
 
     async def _message(self, port: OpenOutbound, request: SendRequest, connection: Connection) -> NewSending:
         """Read the documents of one request and make their message."""
+        refuse_poison(request.crashes, request.key, f"{request.service}.{request.operation}")
         action = port.actions.get((request.service, request.operation))
         found = self.registry.operation(request.service, request.operation)
         if action is None or found is None:

@@ -16,15 +16,15 @@ import structlog
 from asyncpg import Connection
 
 from gateway.contracts.service import Reply, ServiceContext, SetOperation
-from gateway.domain.errors import DuplicateMessage, LeaseLost, StoreUnavailable, TransientError
+from gateway.domain.errors import DuplicateMessage
 from gateway.domain.ids import LaneName, MessageKey, SetKey
 from gateway.domain.message import Work
 from gateway.domain.states import LaneRule, LoggingMode, Policy
-from gateway.stages.decide import Failed, TryAgain, decide
+from gateway.stages.decide import Failed, TryAgain, decide, pass_on
 from gateway.stages.port import OpenInbound
 from gateway.stages.prepare import Prepared, Refused
 from gateway.store.entities import StoredNumbers
-from gateway.store.errors import database_errors, is_lost
+from gateway.store.errors import database_errors
 from gateway.store.inbound import take_processed_ids
 from gateway.store.open import Store
 
@@ -102,7 +102,7 @@ class Performance:
             try:
                 done, repeated = await self._together(prepared)
             except Exception as error:  # the set is undone; going one by one finds the culprit
-                self._pass_on(error)
+                pass_on(error, self._connection)
             else:
                 self.result.done += done
                 self.result.failed += repeated
@@ -141,11 +141,6 @@ class Performance:
         """Tell whether the chunk has taken long enough: answers of what is done must not wait for the rest."""
         return asyncio.get_running_loop().time() > self._until
 
-    def _pass_on(self, error: Exception) -> None:
-        """Raise what is no outcome of a message: the store is away, the lease is lost."""
-        if isinstance(error, LeaseLost) or (isinstance(error, StoreUnavailable) and is_lost(self._connection)):
-            raise error
-
     async def _together(self, prepared: Sequence[Prepared]) -> tuple[list[tuple[Prepared, Reply]], list[Failed]]:
         operation = prepared[0].found.operation
         assert isinstance(operation, SetOperation)
@@ -176,9 +171,7 @@ class Performance:
         return None
 
     def _file(self, work: Work, error: Exception) -> Failed | TryAgain:
-        self._pass_on(error)
-        if isinstance(error, StoreUnavailable):  # the connection lives: a statement of this message took too long
-            error = TransientError(error.message, code=error.code)
+        pass_on(error, self._connection)
         outcome = decide(work, error, most_tries=self._port.settings.process.retries, chance=random.random())  # noqa: S311 jitter
         if isinstance(outcome, Failed):
             self.result.failed.append(outcome)

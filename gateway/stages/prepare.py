@@ -13,6 +13,7 @@ from gateway.contracts.service import Request
 from gateway.domain.errors import MalformedMessage, SchemaViolation
 from gateway.domain.message import Work
 from gateway.domain.namespaces import canonical, scheme_of
+from gateway.domain.poison import refuse_poison
 from gateway.domain.problem import Problem
 from gateway.services.registry import Found, Registry
 from gateway.stages.authorise import authorise
@@ -57,6 +58,7 @@ def prepare(
 def _prepare(
     work: Work, port: OpenInbound, registry: Registry, settings: Settings, parser: etree.XMLParser
 ) -> Prepared:
+    refuse_poison(work.crashes, work.key, f"{work.service}.{work.operation}")
     header = tuple(p for p in work.problems if not p.code.startswith(_DOCUMENT_CODES))
     if header:
         raise MalformedMessage(_summary("The envelope is not valid", header), code=header[0].code, problems=header)

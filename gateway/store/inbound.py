@@ -11,6 +11,7 @@ from asyncpg import Connection, Record
 
 from gateway.domain.ids import Fence, LaneName, MessageKey, PortName, SetKey
 from gateway.domain.message import Claimed, Failure, NewResponse, Work
+from gateway.domain.poison import MOST_CRASHES
 from gateway.domain.problem import Problem
 from gateway.domain.states import Direction, LaneRule, LoggingMode, Policy, Reason, Status
 from gateway.store.exceptions import Entry, insert_exceptions
@@ -111,7 +112,11 @@ async def record_inbound(store: Store, connection: Connection, fence: Fence, res
             await connection.execute(sql.forget_documents, finished)
     if result.failed:
         await connection.execute(
-            sql.fail_inbound, [f.work.key for f in result.failed], [f.text[:2000] for f in result.failed], now
+            sql.fail_inbound,
+            [f.work.key for f in result.failed],
+            [f.text[:2000] for f in result.failed],
+            now,
+            MOST_CRASHES,
         )
         await insert_exceptions(connection, sql, [_entry(failure) for failure in result.failed])
     if result.again:
@@ -215,19 +220,17 @@ def _keys_literal(keys: Sequence[tuple[str, str]]) -> str:
 
 
 def _work(row: Record) -> Work:
-    (key, port, set_key, policy, lane, position, attempts, version, message_id, message_id_sent, namespace, action,
-     service, operation, company, partition_key, conversation_id, logon_as_user, submitter, parts, checked, problems,
-     content, display, created_at, lane_rule,
-     failures_left) = row.values()  # fmt: skip
+    (key, port, set_key, policy, lane, position, attempts, crashes, version, message_id, message_id_sent, namespace,
+     action, service, operation, company, partition_key, conversation_id, logon_as_user, submitter, parts, checked,
+     problems, content, display, created_at, lane_rule, failures_left) = row.values()  # fmt: skip
     return Work(
         key=MessageKey(key), port=PortName(port), set_key=None if set_key is None else SetKey(set_key),
         policy=None if policy is None else Policy(policy), lane=None if lane is None else LaneName(lane),
-        lane_rule=LaneRule.CONTINUE if lane_rule is None else LaneRule(lane_rule),
-        failures_left=failures_left, position=position, attempts=attempts, version=version, message_id=message_id,
-        message_id_sent=message_id_sent,
-        namespace=namespace, action=action, service=service, operation=operation, company=company,
-        partition_key=partition_key, conversation_id=conversation_id, logon_as_user=logon_as_user, submitter=submitter,
-        parts=tuple(parts), checked=checked,
+        lane_rule=LaneRule.CONTINUE if lane_rule is None else LaneRule(lane_rule), failures_left=failures_left,
+        position=position, attempts=attempts, crashes=crashes, version=version, message_id=message_id,
+        message_id_sent=message_id_sent, namespace=namespace, action=action, service=service, operation=operation,
+        company=company, partition_key=partition_key, conversation_id=conversation_id, logon_as_user=logon_as_user,
+        submitter=submitter, parts=tuple(parts), checked=checked,
         problems=() if problems is None else tuple(Problem(**problem) for problem in json.loads(problems)),
         content=content, file_display=display, received_at=created_at,
     )  # fmt: skip

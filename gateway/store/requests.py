@@ -10,6 +10,7 @@ from asyncpg import Connection, Record
 from gateway.domain.ids import Fence, MessageKey, PortName
 from gateway.domain.message import Claimed
 from gateway.domain.outbound import NewSending, NewSendRequest, RecordKey, RequestFailure, SendRequest
+from gateway.domain.poison import MOST_CRASHES
 from gateway.domain.states import Direction, Outcome, Reason, Stage, Status
 from gateway.store.exceptions import Entry, insert_exceptions
 from gateway.store.leases import drop_lease, take_lease
@@ -82,7 +83,11 @@ async def record_requests(store: Store, connection: Connection, fence: Fence, re
         await _put(connection, result.done)
     if result.failed:
         await connection.execute(
-            sql.fail_requests, [f.request.key for f in result.failed], [f.text[:2000] for f in result.failed], now
+            sql.fail_requests,
+            [f.request.key for f in result.failed],
+            [f.text[:2000] for f in result.failed],
+            now,
+            MOST_CRASHES,
         )
         await insert_exceptions(connection, sql, [_entry(failure) for failure in result.failed])
     if result.again:
@@ -143,10 +148,11 @@ def _entry(failure: RequestFailure) -> Entry:
 
 def _request(row: Record) -> SendRequest:
     (key, message_id, port, service, operation, keys, company, partition_key, conversation_id, submitter, attempts,
-     requested_at) = row.values()  # fmt: skip
+     crashes, requested_at) = row.values()  # fmt: skip
     return SendRequest(
         key=MessageKey(key), message_id=message_id, port=PortName(port), service=service, operation=operation,
         keys=[[(name, value) for name, value in entity] for entity in json.loads(keys)], company=company,
         partition_key=partition_key, conversation_id=conversation_id, submitter=submitter, attempts=attempts,
+        crashes=crashes,
         requested_at=requested_at,
     )  # fmt: skip

@@ -7,6 +7,7 @@ import asyncio
 import errno
 import json
 import os
+import resource
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import asdict
 from datetime import timedelta
@@ -24,6 +25,7 @@ from gateway.domain import finding
 from gateway.domain.delivery import Settled, Settlement
 from gateway.domain.errors import StoreUnavailable
 from gateway.runtime import life, stuck, wakeup
+from gateway.services.marks import Marks
 from gateway.stages import inbound, receive, send
 from gateway.stages.receive import ReceiveStage
 from gateway.store import doctor, leases
@@ -254,6 +256,19 @@ def no_watch(_: Path) -> None:
     stuck.StuckWatch.run = nothing  # type: ignore[method-assign]
 
 
+def unmarked(_: Path) -> None:
+    """Tell of a message only after its code has run: what does not come back leaves no trace."""
+    Marks.set = lambda *_: 0  # type: ignore[method-assign,assignment]
+    Marks.unset = _nothing  # type: ignore[method-assign]
+
+
+def little_memory(_: Path) -> None:
+    """World: the process may take not much more memory than it has now; each thread reserves a part of it."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + 4_000_000_000
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
 def recorded(folder: Path) -> Observer:
     """World: every file operation and every point reached is written down in the order it happened."""
     record = os.open(folder / OPERATIONS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -277,6 +292,6 @@ BUILDS: Mapping[str, Callable[[Path], Observer | None]] = {
     for build in (
         rename_then_mark, archive_before_commit, no_recovery, no_readiness, no_sweep, whole_tree, retry_fsync,
         no_fsync_of_files, no_fsync_of_claims, no_fsync_of_outbound, deaf, forgetful_disk, lost_replies, lost_promises,
-        short_leases, impatient, no_taking_back, no_watch, recorded,
+        short_leases, impatient, no_taking_back, no_watch, unmarked, little_memory, recorded,
     )
 }  # fmt: skip

@@ -77,7 +77,7 @@ FROM chosen WHERE queue.message_id = chosen.message_id
 RETURNING queue.message_id
 
 -- name: read_claimed
-SELECT m.id, q.port, q.set_id, q.policy, q.lane, m.position, q.attempts, q.version, m.message_id, m.message_id_sent,
+SELECT m.id, q.port, q.set_id, q.policy, q.lane, m.position, q.attempts, q.crashes, q.version, m.message_id, m.message_id_sent,
        m.namespace, m.action, m.service, m.operation, m.company, m.partition_key, m.conversation_id, m.logon_as_user,
        m.submitter, m.parts, m.checked, m.problems, d.content, v.display, m.created_at, l.on_error,
        s.max_failed - s.failed
@@ -115,7 +115,8 @@ UPDATE message_set SET processed = processed + done.number,
 FROM unnest($1::bigint[], $2::int[]) AS done (id, number) WHERE message_set.id = done.id
 
 -- name: fail_inbound
-UPDATE queue SET status = 'error', reason = 'failed', fence = NULL, error = failed.text, changed_at = $3
+UPDATE queue SET status = 'error', reason = CASE WHEN queue.crashes >= $4 THEN 'poison' ELSE 'failed' END, fence = NULL,
+                 error = failed.text, changed_at = $3
 FROM unnest($1::bigint[], $2::text[]) AS failed (id, text) WHERE queue.message_id = failed.id
 
 -- name: fail_sets

@@ -18,13 +18,14 @@ WITH chosen AS (
 UPDATE send_request SET status = 'in_process', reason = 'running', fence = $2, attempts = attempts + 1, changed_at = $3
 FROM chosen WHERE send_request.id = chosen.id
 RETURNING send_request.id, message_id, port, service, operation, entity_keys::text, company, partition_key, conversation_id, submitter,
-          attempts, created_at
+          attempts, crashes, created_at
 
 -- name: finish_requests
 DELETE FROM send_request WHERE id = ANY($1::bigint[])
 
 -- name: fail_requests
-UPDATE send_request SET status = 'error', reason = 'failed', fence = NULL, error = failed.text, changed_at = $3
+UPDATE send_request SET status = 'error', fence = NULL, error = failed.text, changed_at = $3,
+                        reason = CASE WHEN crashes >= $4 THEN 'poison' ELSE 'failed' END
 FROM unnest($1::bigint[], $2::text[]) AS failed (id, text) WHERE send_request.id = failed.id
 
 -- name: retry_requests

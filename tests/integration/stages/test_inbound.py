@@ -14,6 +14,7 @@ from gateway.contracts.task import Tally, TaskContext
 from gateway.domain.message import NewMessage
 from gateway.domain.states import Policy
 from gateway.services.registry import Registry, Service
+from gateway.stages.door import Door
 from gateway.stages.inbound import InboundStage
 from gateway.stages.port import OpenInbound, Ports
 from gateway.store.ingest import ingestion
@@ -109,7 +110,7 @@ async def process(store: Store, messages: Sequence[NewMessage], busy: Busy, mode
     with ThreadPoolExecutor(2) as executor:
         stage = InboundStage(
             store=store, incarnation=1, ports=ports, registry=Registry({service.name: service}), executor=executor,
-            chunk=4,
+            door=Door(), chunk=4,
         )  # fmt: skip
         await stage.run(TaskContext(task="inbound", feed=NothingComes(), stopping=asyncio.Event(), tally=tally))
     return tally

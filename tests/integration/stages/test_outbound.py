@@ -13,9 +13,11 @@ from gateway.config.models import OutboundPort, Settings
 from gateway.contracts.service import Reply, Request, ServiceContext
 from gateway.contracts.task import Tally, TaskContext
 from gateway.domain.delivery import Outgoing, Promise
-from gateway.domain.errors import GatewayError, OperationRejected, TransientError
+from gateway.domain.errors import GatewayError, OperationRejected, StoreUnavailable, TransientError
 from gateway.domain.namespaces import ENTITY_KEY_LIST
+from gateway.domain.poison import MOST_CRASHES
 from gateway.services.registry import Registry, Service
+from gateway.stages.door import Door
 from gateway.stages.outbound import OutboundStage
 from gateway.stages.port import OpenOutbound, Ports
 from gateway.store.open import Store
@@ -103,7 +105,7 @@ class Bench:
         )
         self.stage = OutboundStage(
             store=store, incarnation=1, ports=self.ports, registry=Registry({service.name: service}),
-            executor=executor, chunk=100,
+            executor=executor, door=Door(), chunk=100,
         )  # fmt: skip
 
     def open(self, actions: dict[tuple[str, str], str]) -> None:
@@ -228,3 +230,20 @@ async def test_requests_of_a_closed_port_wait(bench: Bench) -> None:
     bench.ports.remove(COPIES)
     await bench.run()
     assert await bench.rows("SELECT status, reason FROM send_request") == [("ready", "ready")]
+
+
+async def test_request_that_ended_the_process_too_often_is_not_read_again(bench: Bench) -> None:
+    (key, _) = await put_send_requests(bench.store, [a_send_request("SO-1"), a_send_request("SO-2")])
+    await bench.rows(f"UPDATE send_request SET crashes = {MOST_CRASHES} WHERE id = {key}")
+    await bench.run()
+    assert await bench.rows("SELECT id, status, reason FROM send_request") == [(key, "error", "poison")]
+    assert await bench.rows("SELECT message_key, code FROM exception") == [(key, "poison")]
+    assert await bench.rows("SELECT name FROM number_sequence") == [("SO-2",)]
+
+
+async def test_statement_that_takes_too_long_is_tried_again_and_holds_up_nobody(bench: Bench) -> None:
+    bench.reading.outcomes["SO-1"] = fails(StoreUnavailable("the database answers too late"))
+    await put_send_requests(bench.store, [a_send_request("SO-1"), a_send_request("SO-2")])
+    await bench.run()
+    assert await bench.rows("SELECT reason FROM send_request") == [("backoff",)]
+    assert await bench.rows("SELECT count(*) FROM queue") == [(1,)]

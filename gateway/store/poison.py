@@ -1,0 +1,46 @@
+"""Count what ended the process that worked on it."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from gateway.domain.ids import MessageKey, PortName
+from gateway.store.exceptions import Entry, insert_exceptions
+from gateway.store.open import Store
+
+WARNING = (
+    "The gateway process ended while {operation} worked on this message, or somebody killed it just then. The message "
+    "runs once more, alone; if the process ends again, the message goes to Error as poison."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Crash:
+    """A message, or a send request, that was at work when a process ended; `crashes` counts this one too."""
+
+    key: MessageKey
+    port: PortName
+    operation: str
+    crashes: int
+
+
+async def count_crashes(store: Store, keys: Collection[MessageKey]) -> Sequence[Crash]:
+    """Count an end of the process for messages whose code was running; those that are finished meanwhile are not told.
+
+    Before: nothing of this node is taken back yet; that gives attempts back, and this one stays counted.
+    """
+    if not keys:
+        return []
+    async with store.transaction() as connection:
+        rows = await connection.fetch(store.queries.count_crashes, sorted(keys))
+        crashes = [
+            Crash(key=MessageKey(row["key"]), port=PortName(row["port"]), operation=row["operation"],
+                  crashes=row["crashes"])
+            for row in rows
+        ]  # fmt: skip
+        entries = [
+            Entry(code="message.crashed", text=WARNING.format(operation=crash.operation), severity="warning",
+                  port=crash.port, message_key=crash.key)
+            for crash in crashes if crash.crashes == 1
+        ]  # fmt: skip
+        await insert_exceptions(connection, store.queries, entries)
+    return crashes

@@ -1,0 +1,13 @@
+-- name: count_crashes
+-- The attempt stays counted as well: what takes it back from the dead gives one attempt back.
+WITH messages AS (
+    UPDATE queue q SET crashes = q.crashes + 1, attempts = q.attempts + 1
+    FROM message m WHERE q.message_id = ANY($1::bigint[]) AND m.id = q.message_id
+    RETURNING q.message_id AS key, q.port, m.service, m.operation, q.crashes
+), requests AS (
+    UPDATE send_request SET crashes = crashes + 1, attempts = attempts + 1
+    WHERE id = ANY($1::bigint[])
+    RETURNING id AS key, port, service, operation, crashes
+)
+SELECT key, port, coalesce(service || '.' || operation, 'its operation') AS operation, crashes FROM messages
+UNION ALL SELECT key, port, service || '.' || operation, crashes FROM requests ORDER BY key

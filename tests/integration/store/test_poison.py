@@ -1,0 +1,91 @@
+"""What ended the process is counted, also when it is taken back from the dead."""
+
+from gateway.domain.ids import MessageKey
+from gateway.domain.message import Failure
+from gateway.domain.outbound import RequestFailure
+from gateway.domain.poison import MOST_CRASHES
+from gateway.domain.states import Policy
+from gateway.store.inbound import InboundResult, claim_inbound, record_inbound
+from gateway.store.ingest import ingestion
+from gateway.store.leases import start_incarnation
+from gateway.store.open import Store
+from gateway.store.operate import release
+from gateway.store.poison import count_crashes
+from gateway.store.requests import RequestResult, claim_requests, put_send_requests, record_requests
+from tests.factories import COPIES, ORDERS, a_claim, a_file, a_message, a_send_request
+
+
+async def rows(store: Store, sql: str) -> list[tuple[object, ...]]:
+    async with store.transaction() as connection:
+        return [tuple(row.values()) for row in await connection.fetch(sql)]
+
+
+async def put(store: Store, number: int) -> None:
+    claim = a_claim()
+    async with ingestion(store) as ingesting:
+        messages = [a_message(n) for n in range(1, number + 1)]
+        await ingesting.add_messages(ORDERS, claim.id, "partner", None, Policy.CONTINUE, messages)
+        await ingesting.end_file(a_file(claim), None, [])
+
+
+async def die_over(store: Store, *keys: MessageKey) -> None:
+    """Start again after an end of the process in the middle of these messages."""
+    await count_crashes(store, keys)
+    await start_incarnation(store, "node", "1")
+
+
+QUEUE = "SELECT status, reason, attempts, crashes FROM queue ORDER BY message_id"
+
+
+async def test_only_the_message_at_work_pays_for_the_end_of_the_process(store: Store) -> None:
+    await put(store, 2)
+    life = await start_incarnation(store, "node", "1")
+    claimed = await claim_inbound(store, life, ORDERS, 10)
+    assert claimed is not None
+    await die_over(store, claimed.items[0].key)
+    assert await rows(store, QUEUE) == [("ready", "ready", 1, 1), ("ready", "ready", 0, 0)]
+    log = await rows(store, "SELECT code, severity, message_key FROM exception")
+    assert log == [("message.crashed", "warning", claimed.items[0].key)]
+
+
+async def test_message_that_ended_it_too_often_has_a_reason_of_its_own_until_it_is_released(store: Store) -> None:
+    await put(store, 1)
+    life = await start_incarnation(store, "node", "1")
+    for _ in range(MOST_CRASHES):
+        claimed = await claim_inbound(store, life, ORDERS, 10)
+        assert claimed is not None
+        await count_crashes(store, [claimed.items[0].key])
+        life = await start_incarnation(store, "node", "1")
+    claimed = await claim_inbound(store, life, ORDERS, 10)
+    assert claimed is not None
+    (work,) = claimed.items
+    assert (work.crashes, work.attempts) == (MOST_CRASHES, MOST_CRASHES + 1)
+    async with store.transaction() as connection:
+        failure = Failure(work=work, code="poison", text="it ended the process")
+        await record_inbound(store, connection, claimed.fence, InboundResult(failed=[failure]))
+    assert await rows(store, QUEUE) == [("error", "poison", 3, 2)]
+    await release(store, [work.key])
+    assert await rows(store, QUEUE) == [("ready", "ready", 0, 0)]
+
+
+async def test_send_requests_are_counted_too(store: Store) -> None:
+    (key,) = await put_send_requests(store, [a_send_request()])
+    life = await start_incarnation(store, "node", "1")
+    for _ in range(MOST_CRASHES):
+        assert await claim_requests(store, life, COPIES, 10)
+        (crash,) = await count_crashes(store, [key])
+        life = await start_incarnation(store, "node", "1")
+    assert (crash.operation, crash.crashes) == ("SalesOrderService.read", MOST_CRASHES)
+    claimed = await claim_requests(store, life, COPIES, 10)
+    assert claimed is not None
+    async with store.transaction() as connection:
+        failure = RequestFailure(request=claimed.items[0], code="poison", text="it ended the process")
+        await record_requests(store, connection, claimed.fence, RequestResult(failed=[failure]))
+    state = "SELECT status, reason, crashes FROM send_request"
+    assert await rows(store, state) == [("error", "poison", 2)]
+    await release(store, [key])
+    assert await rows(store, state) == [("ready", "ready", 0)]
+
+
+async def test_finished_message_is_nobody_s_poison(store: Store) -> None:
+    assert await count_crashes(store, [MessageKey(10**9)]) == []

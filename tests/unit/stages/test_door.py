@@ -1,0 +1,37 @@
+"""A suspect runs alone; everybody else runs side by side."""
+
+import asyncio
+
+from gateway.stages.door import Door
+
+
+async def test_a_suspect_waits_for_the_others_and_the_others_for_it() -> None:
+    door = Door()
+    told: list[str] = []
+    gates = {name: asyncio.Event() for name in ("a", "b", "suspect", "late")}
+
+    async def run(name: str) -> None:
+        async with door.enter(alone=name == "suspect"):
+            told.append(f"{name} in")
+            await gates[name].wait()
+            told.append(f"{name} out")
+
+    async def settled() -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        for name in gates:
+            group.create_task(run(name))
+            await settled()
+        assert told == ["a in", "b in"]
+        gates["a"].set()
+        await settled()
+        assert told[2:] == ["a out"]
+        gates["b"].set()
+        await settled()
+        assert told[3:] == ["b out", "suspect in"]
+        gates["suspect"].set()
+        await settled()
+        assert told[5:] == ["suspect out", "late in"]
+        gates["late"].set()
