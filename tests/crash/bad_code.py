@@ -51,7 +51,7 @@ async def matches_for_ever(_: Request, __: ServiceContext) -> Reply:
 def allocates(_: Request, __: ServiceContext) -> Reply:
     hoard = []
     while True:
-        hoard.append(bytearray(10_000_000))
+        hoard.append(bytes(10_000_000))
 
 
 def aborts(_: Request, __: ServiceContext) -> Reply:

@@ -34,6 +34,7 @@ class Line:
 
     def __post_init__(self) -> None:
         operations = {name: {"handler": f"{BAD_CODE}:{name}", "timeout_seconds": 0.5} for name in ("good", *CODES)}
+        operations["allocates"]["timeout_seconds"] = 60.0
         self.site.services["Bad"] = {"kind": "python", "operations": operations}
         self.site.add_port(
             operations=["Bad.*"], process={"mode": "parallel", "retries": TRIES, "conversations": "port"}
