@@ -16,6 +16,7 @@ from gateway.cli.render import console
 from gateway.config.load import load
 from gateway.config.models import Level, LogFormat, Logging, Settings
 from gateway.domain.errors import ConfigError, GatewayError
+from gateway.runtime.jobs import runnables_to_check
 from gateway.runtime.logs import configure_logs, secrets_of
 from gateway.runtime.visible import visible, visible_lines
 from gateway.store.data_folder import Use
@@ -86,15 +87,16 @@ def fail(error: GatewayError) -> NoReturn:
     raise typer.Exit(KNOWN_ERROR)
 
 
-def load_settings(config: Path) -> Settings:
+def load_settings(config: Path, *, with_runnables: bool = False) -> Settings:
     """Read the configuration for a command; only warnings are logged from here on.
 
-    Handlers of one's own are looked for in the folder of the configuration, after the installed packages.
+    Handlers of one's own are looked for in the folder of the configuration, after the installed packages. Only
+    *with_runnables* what tasks run is looked up, which imports those of one's own, and their parameters are checked.
     Raises: ConfigError.
     """
-    settings = load(config, os.environ)
-    configure_logs(Logging(level=Level.WARNING, format=LogFormat.CONSOLE), secrets_of(settings))
     find_handlers_beside(config)
+    settings = load(config, os.environ, runnables=runnables_to_check(config) if with_runnables else None)
+    configure_logs(Logging(level=Level.WARNING, format=LogFormat.CONSOLE), secrets_of(settings))
     return settings
 
 

@@ -25,8 +25,8 @@ from gateway.config.export import json_schema
 from gateway.config.place import Document
 from gateway.domain.errors import ConfigError
 from gateway.runtime.app import serve
-from gateway.runtime.check import Finding, Verdict
 from gateway.runtime.check import check as check_settings
+from gateway.runtime.checked import Finding, Verdict
 
 DISTRIBUTION: Final = "aif-gateway"
 
@@ -47,7 +47,7 @@ def check(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) ->
     Tells all problems at once, each with its file and line. Exit code 1 when there are any.
     """
     try:
-        settings = load_settings(config)
+        settings = load_settings(config, with_runnables=True)
     except ConfigError as error:
         if not as_json:
             fail(error)

@@ -28,7 +28,7 @@ def check_runnables(
             try:
                 runnable = runnables.find(task.run)
             except TaskRefused as error:
-                yield Finding(path=(*at, "run"), text=error.message)
+                yield Finding(path=(*at, "run"), text=error.message.rstrip("."))
                 continue
             if job.recurrence is not None and not runnable.allows_recurrence:
                 yield Finding(
@@ -37,7 +37,7 @@ def check_runnables(
             document = substitute(Document(value=dict(task.parameters), lines={}), environ, base)
             found = list(document.findings)
             try:
-                runnable.parameters.model_validate(document.value)
+                runnable.parameters.model_validate(document.value, context={"base": base})
             except ValidationError as error:
                 found += explain(error, document, section=runnable.parameters)
             for one in found:

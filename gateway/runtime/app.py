@@ -21,6 +21,7 @@ from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
 from gateway.runtime.housekeeping import keep_house
+from gateway.runtime.jobs import keep_jobs, runnables_to_check
 from gateway.runtime.life import keep_leases
 from gateway.runtime.logs import configure_logs, secrets_of
 from gateway.runtime.look import folders_of
@@ -114,6 +115,7 @@ class Gateway:
         """Open the ports and move messages until a stop is asked for."""
         async with asyncio.TaskGroup() as group:
             followers = Followers(group, lambda: self.job.wake(0))
+            await self._keep_jobs(self._ports.settings)
             for name in self._ports.settings.active_ports():
                 await self._open(name, self._ports.settings, followers)
 
@@ -218,6 +220,17 @@ class Gateway:
             else:
                 return
 
+    async def _keep_jobs(self, settings: Settings) -> None:
+        """Let the store know the jobs of the configuration; waits for a database that is away."""
+        while not self._stopping.is_set():
+            try:
+                await keep_jobs(self._store, settings)
+            except StoreUnavailable as error:
+                log.warning("store.unavailable", part="jobs", error=error.message)
+                await self._store.wait_until_available(self._stopping)
+            else:
+                return
+
     def _files_of(self, name: PortName) -> ThreadPoolExecutor:
         """Return the threads for the folders of a port: its own, so that a hanging share holds up nobody else."""
         if name not in self._files:
@@ -229,6 +242,7 @@ class Gateway:
         """Take a valid configuration into use: only what changed is touched."""
         registry = await asyncio.to_thread(build_registry, new, self._store.queries, self._code)
         changes = compare(old, new)
+        await self._keep_jobs(new)
         kept = new.model_copy(update={name: getattr(old, name) for name in changes.restart_needed})
         was = set(self._ports.all())
         self._inbound.registry = self._outbound.registry = registry
@@ -264,7 +278,7 @@ async def serve(config: Path, *, ready: asyncio.Event | None = None) -> None:
     Raises: ConfigError, StoreRefused and other GatewayErrors when it cannot start; each says what to do.
     """
     config = config.absolute()
-    settings = await asyncio.to_thread(load, config, os.environ)
+    settings = await asyncio.to_thread(load, config, os.environ, runnables=runnables_to_check(config))
     configure_logs(settings.logging, secrets_of(settings))
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

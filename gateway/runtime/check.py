@@ -2,8 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -14,6 +12,8 @@ from gateway.config.models import DocumentService, PythonService, Settings
 from gateway.domain.errors import ConfigProblem, GatewayError
 from gateway.domain.ids import PortName
 from gateway.runtime.addresses import receive_settings, send_settings
+from gateway.runtime.check_jobs import check_jobs
+from gateway.runtime.checked import Finding, Verdict
 from gateway.services.python import load_handler
 from gateway.store.data_folder import Use
 from gateway.store.installation import find_installation
@@ -25,37 +25,14 @@ from gateway.xml.verdict import Checker
 SAMPLES: Final = "*.sample.xml"
 
 
-class Verdict(StrEnum):
-    """What a check found."""
-
-    OK = "ok"
-    WARNING = "warning"  # it runs, with less than is promised
-    ERROR = "error"  # it does not
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was checked and what was found.
-
-    Shape: `path` is the option it comes from, `()` when none; `file` and `line` the place when it is another file.
-    """
-
-    subject: str
-    verdict: Verdict
-    text: str
-    path: tuple[str | int, ...] = ()
-    file: str | None = None
-    line: int | None = None
-
-
 async def check(settings: Settings, site: Path) -> list[Finding]:
-    """Check folders, schemas, samples, services and the store; nothing that is not there yet is made.
+    """Check folders, schemas, samples, services, jobs and the store; nothing that is not there yet is made.
 
     *site* is the folder of the configuration file.
     Rule: an embedded database that exists is started for a moment, unless a running gateway has it open.
     """
     findings: list[Finding] = []
-    for part in (partial(_folders, site=site), _documents, _handlers):
+    for part in (partial(_folders, site=site), _documents, _handlers, check_jobs):
         findings += await asyncio.to_thread(_all, part, settings)
     return [*findings, await _store(settings)]
 

@@ -12,6 +12,7 @@ from gateway.config.changes import compare
 from gateway.config.load import load
 from gateway.config.models import Settings
 from gateway.domain.errors import ConfigError, GatewayError
+from gateway.runtime.jobs import runnables_to_check
 
 log = structlog.get_logger()
 
@@ -26,7 +27,7 @@ async def follow_configuration(path: Path, settings: Settings, apply: Apply, sto
     current = settings
     async for _ in _changes(path, stopping):
         try:
-            changed = await asyncio.to_thread(load, path, os.environ)
+            changed = await asyncio.to_thread(load, path, os.environ, runnables=runnables_to_check(path))
         except ConfigError as error:
             log.error("config.refused", path=str(path), problems=[str(problem) for problem in error.problems])
             continue

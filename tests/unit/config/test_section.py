@@ -38,6 +38,10 @@ class Known:
                 return runnable
         raise TaskRefused(f"There is no runnable {name!a}.", code="task.unknown")
 
+    def prepare(self, name: str, parameters: Mapping[str, object], version: int) -> TaskHandler:
+        """Return a task that does nothing."""
+        return Nothing()
+
     def known(self) -> Sequence[Runnable]:
         return [
             Runnable(name=name, description="", parameters=Parameters, make=make, allows_recurrence=name == "http")
@@ -58,7 +62,7 @@ def config(task: str, more: str = "") -> str:
 @pytest.mark.parametrize(
     ("task", "path", "expected"),
     [
-        ("run: htp", "run", "There is no runnable 'htp'."),
+        ("run: htp", "run", "There is no runnable 'htp'"),
         ("{run: http, with: {url: x, triess: 3}}", "with.triess", "unknown key; did you mean 'tries'?"),
         ("{run: http, with: {url: x, tries: 0}}", "with.tries", "must be at least 1, found 0"),
         ("{run: http, with: {}}", "with.url", "is missing"),
@@ -112,7 +116,7 @@ def test_a_job_is_written_by_itself_as_it_would_stand_in_the_configuration() -> 
             "tasks:\n  a: {run: http, with: {url: x}}\nretrys: 3\n",
             (3, "retrys", "unknown key; did you mean 'retries'?"),
         ),
-        ("tasks:\n  a: {run: ftp}\n", (2, "tasks.a.run", "There is no runnable 'ftp'.")),
+        ("tasks:\n  a: {run: ftp}\n", (2, "tasks.a.run", "There is no runnable 'ftp'")),
         ("tasks: {a: [}\n", (1, "", "")),
         ("", (None, "", "has no tasks: name at least one under `tasks`")),
     ],

@@ -1,0 +1,76 @@
+"""What can be known of jobs without running them: who would run their tasks, and who would hear of them."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from gateway.config.models import Job, Settings
+from gateway.config.models_batch import DEFAULT_GROUP
+from gateway.domain.alert import Channel
+from gateway.runtime.checked import Finding, Verdict
+from gateway.runtime.jobs import server_name
+
+MOST_TASKS: Final = 1000
+MOST_CONDITIONS: Final = 100
+
+
+def check_jobs(settings: Settings) -> Iterator[Finding]:
+    """Yield what keeps tasks from running, or people from hearing of it; each job at least once."""
+    served = _served(settings)
+    for name, job in settings.jobs.items():
+        subject = f"job {name}"
+        if not job.active:
+            yield Finding(subject=subject, verdict=Verdict.OK, text="not active: it is as if it were not there")
+            continue
+        found = [
+            Finding(subject=subject, verdict=Verdict.WARNING, text=text, path=("jobs", name, *path))
+            for path, text in (*_groups(job, served), *_people(settings, job), *_sizes(job))
+        ]
+        yield from found
+        if not found:
+            count = len(job.tasks)
+            tasks = f"{count} task{'s' if count != 1 else ''}" if count else "the four tasks that move messages"
+            yield Finding(subject=subject, verdict=Verdict.OK, text=tasks)
+
+
+def _served(settings: Settings) -> set[str]:
+    """Return the groups that a server of the configuration, or this process, serves."""
+    served: set[str] = set()
+    for server in settings.servers.values():
+        if server.batch and (not server.hours or any(row.threads for row in server.hours)):
+            served |= set(server.groups or (DEFAULT_GROUP,))
+    return served if server_name(settings) in settings.servers else served | {DEFAULT_GROUP}
+
+
+def _groups(job: Job, served: set[str]) -> Iterator[tuple[tuple[str, ...], str]]:
+    own = job.group or DEFAULT_GROUP
+    wanted: list[tuple[tuple[str, ...], str]] = [
+        (("tasks", name, "group"), task.group) for name, task in job.tasks.items() if task.group is not None
+    ]
+    if len(wanted) < len(job.tasks) or not job.tasks:
+        wanted.append((("group",), own))
+    for path, group in wanted:
+        if group not in served:
+            yield (
+                path,
+                f"no server of the configuration serves the group {group}: its tasks wait until one does; name it in "
+                "`servers.<name>.groups`, or give it to one with `gateway servers set`",
+            )
+
+
+def _people(settings: Settings, job: Job) -> Iterator[tuple[tuple[str, ...], str]]:
+    for option in ("owner", "run_as"):
+        account = settings.accounts.get(getattr(job, option) or "")
+        if account is not None and not account.enabled:
+            yield (option,), f"the account {getattr(job, option)} is switched off: every run fails"
+    for user, alerts in job.alerts.items():
+        account = settings.accounts.get(user)
+        if Channel.EMAIL in alerts.by and (account is None or account.email is None):
+            yield ("alerts", user), f"{user} has no e-mail address: name it in `accounts.{user}.email`"
+
+
+def _sizes(job: Job) -> Iterator[tuple[tuple[str, ...], str]]:
+    if len(job.tasks) > MOST_TASKS:
+        yield ("tasks",), f"has {len(job.tasks)} tasks; more than {MOST_TASKS} make a job slow to start and to look at"
+    for name, task in job.tasks.items():
+        if len(task.after) > MOST_CONDITIONS:
+            yield ("tasks", name, "after"), f"has {len(task.after)} conditions; more than {MOST_CONDITIONS} are slow"

@@ -1,0 +1,47 @@
+"""The jobs of the configuration, kept in the store as the file says."""
+
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+import structlog
+
+from gateway.config.definitions import group_definitions, job_definitions, period_definitions, server_definitions
+from gateway.config.models import Settings
+from gateway.config.models_jobs import GATEWAY_JOB
+from gateway.runtime.runnables import KnownRunnables, shipped, without_gateway
+from gateway.store.jobs import sync_jobs
+from gateway.store.open import Store
+from gateway.store.reports import database_clock
+from gateway.store.servers import sync_places
+
+log = structlog.get_logger()
+
+
+def server_name(settings: Settings) -> str:
+    """Return the name of this process among the servers."""
+    return settings.server or socket.gethostname()
+
+
+def runnables_to_check(config: Path, environ: Mapping[str, str] = os.environ) -> KnownRunnables:
+    """Return everything that tasks may run, for checking a configuration: nothing of it is going to run."""
+    base = config.absolute().parent
+    return KnownRunnables(shipped(base, without_gateway), environ=environ, base=base)
+
+
+async def keep_jobs(store: Store, settings: Settings) -> None:
+    """Make jobs, groups, servers and active periods in the store what the configuration says.
+
+    Rule: what operators made, and the statuses they gave, stay.
+    Raises: JobRefused when something cannot be used as it is; the jobs are unchanged then.
+    """
+    now = await database_clock(store)
+    groups, servers, periods = (
+        group_definitions(settings), server_definitions(settings), period_definitions(settings),
+    )  # fmt: skip
+    await sync_places(store, groups, servers, periods, now=now)
+    done = await sync_jobs(store, job_definitions(settings), by=GATEWAY_JOB, now=now)
+    if done.created or done.changed or done.removed:
+        await sync_places(store, groups, servers, periods, now=now)  # what only these jobs named can go now
+        log.info("jobs.synced", created=list(done.created), changed=list(done.changed), removed=list(done.removed))

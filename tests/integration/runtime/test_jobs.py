@@ -1,0 +1,67 @@
+"""The jobs of the configuration in the store: they follow the file, but for what operators decided."""
+
+from pathlib import Path
+
+from gateway.config.load import parse
+from gateway.config.models import Settings
+from gateway.domain.job import JobStatus
+from gateway.runtime.jobs import keep_jobs
+from gateway.store.jobs import list_jobs, read_job
+from gateway.store.open import Store
+from gateway.store.servers import list_groups, list_periods, list_servers
+
+TEXT = """\
+groups: {heavy: {priority: low}}
+servers: {app-1: {groups: [heavy, default], threads: 4}}
+active_periods: {night: {from: "18:00", to: "08:00"}}
+jobs:
+  gateway: {active: false}
+  second: {after: nightly, tasks: {x: {run: sql}}}
+  nightly:
+    status: withhold
+    owner: ann
+    group: heavy
+    active_period: night
+    recurrence: {every: day}
+    tasks: {a: {run: sql, with: {statements: "select ${N}"}}, b: {run: sql, after: a}}
+"""
+
+
+def settings_of(text: str) -> Settings:
+    return parse(text.encode(), file="c.yaml", base=Path("/site"), environ={})
+
+
+async def test_jobs_are_made_as_the_file_says(store: Store) -> None:
+    await keep_jobs(store, settings_of(TEXT))
+    jobs = {job.definition.name: job for job in await list_jobs(store)}
+    assert {name: (job.status, job.source, job.created_by) for name, job in jobs.items()} == {
+        "nightly": (JobStatus.WITHHOLD, "config", "ann"),
+        "second": (JobStatus.WAITING, "config", "gateway"),
+    }
+    assert jobs["nightly"].definition.tasks[0].parameters == {"statements": "select ${N}"}
+    assert [group.definition.name for group in await list_groups(store)] == ["", "heavy"]
+    assert [(one.definition.name, one.groups) for one in await list_servers(store)] == [("app-1", ("", "heavy"))]
+    assert [period.name for period in await list_periods(store)] == ["night"]
+
+
+async def test_a_changed_section_changes_the_job_and_not_its_status(store: Store) -> None:
+    await keep_jobs(store, settings_of(TEXT))
+    changed = TEXT.replace("status: withhold", "status: waiting").replace("{every: day}", "{every: week}")
+    await keep_jobs(store, settings_of(changed))
+    job = await read_job(store, "nightly")
+    assert job is not None
+    assert (job.status, job.definition.recurrence) == (JobStatus.WITHHOLD, {"every": "week", "zone": "UTC"})
+
+
+async def test_what_the_file_no_longer_says_goes(store: Store) -> None:
+    await keep_jobs(store, settings_of(TEXT))
+    await keep_jobs(store, settings_of("jobs: {gateway: {active: false}}"))
+    assert await list_jobs(store) == []
+    assert await list_periods(store) == []
+
+
+async def test_the_same_file_changes_nothing(store: Store) -> None:
+    await keep_jobs(store, settings_of(TEXT))
+    before = [job.changed_at for job in await list_jobs(store)]
+    await keep_jobs(store, settings_of(TEXT))
+    assert [job.changed_at for job in await list_jobs(store)] == before

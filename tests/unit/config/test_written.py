@@ -1,0 +1,90 @@
+"""A definition that is written as a section and read again is the same."""
+
+from pathlib import Path
+
+import pytest
+
+from gateway.config.definitions import job_definition, job_definitions
+from gateway.config.models import Settings
+from gateway.config.section import parse_job
+from gateway.config.written import section_of, section_text
+from gateway.domain.definition import JobDefinition
+from tests.unit.config.conftest import Build
+from tests.unit.config.test_section import Known
+
+EVERYTHING = """\
+groups: {heavy: {}}
+active_periods: {night: {from: "18:00", to: "08:00"}}
+jobs:
+  before: {tasks: {x: {run: http, with: {url: x}}}}
+  nightly:
+    description: Orders to the warehouse
+    start: 2026-07-01 02:00
+    zone: Europe/Copenhagen
+    recurrence: {every: 2 weeks, on: [tuesday, wednesday], end_after: 10}
+    base: finish
+    missed: skip
+    tolerance_seconds: 5.0
+    after: {before: ended_or_error}
+    condition: any
+    company: USMF
+    owner: ann
+    run_as: ben
+    private: true
+    group: heavy
+    priority: high
+    active_period: night
+    concurrency: 3
+    retries: 2
+    history: errors
+    alerts: {ann: {on: [error, overdue], by: [email]}}
+    overdue_seconds: 60.0
+    long_running_seconds: 600.0
+    category: export
+    critical: true
+    tasks:
+      a: {run: http, with: {url: '${URL:-x}', tries: 3}, group: default, retries: 3, retry_seconds: 60.0}
+      b:
+        description: Tell
+        run: http
+        with: {url: Grüße}
+        after: {a: error}
+        condition: any
+        ignore_failure: true
+        timeout_seconds: 30.0
+        company: DAT
+        location: operator
+        private: true
+        wait_for_children: false
+        hold: true
+"""
+
+
+def again(settings: Settings, definition: JobDefinition) -> JobDefinition:
+    section = parse_job(
+        section_text(definition).encode(), name=definition.name, file="again.yaml", base=Path("/site"), environ={},
+        settings=settings, runnables=Known(),
+    )  # fmt: skip
+    return job_definition(settings, definition.name, section)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        EVERYTHING,
+        "jobs: {nightly: {tasks: {a: {run: http, with: {url: x}}}}}",
+        EVERYTHING.replace("2026-07-01 02:00", "2026-10-25 02:30"),
+        EVERYTHING.replace("2026-07-01 02:00", "2026-10-25T01:30:00Z"),
+        EVERYTHING.replace("every: 2 weeks, on: [tuesday, wednesday]", "rrule: FREQ=DAILY"),
+    ],
+)
+def test_what_is_written_is_read_back(text: str, build: Build) -> None:
+    settings = build(text)
+    (definition,) = [one for one, _ in job_definitions(settings) if one.name == "nightly"]
+    assert again(settings, definition) == definition
+
+
+def test_usual_values_are_left_out(build: Build) -> None:
+    settings = build("jobs: {nightly: {tasks: {a: {run: http, with: {url: x}}}}}")
+    definition = job_definition(settings, "nightly", settings.jobs["nightly"])
+    assert section_of(definition) == {"company": "DAT", "tasks": {"a": {"run": "http", "with": {"url": "x"}}}}
