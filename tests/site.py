@@ -51,6 +51,15 @@ class Site:
         return self.folder / "data"
 
     @property
+    def configs(self) -> Sequence[Path]:
+        """The configuration of every node."""
+        return [self.config]
+
+    def own_folders(self, kind: str, port: str = "orders") -> Sequence[Path]:
+        """Return the folders of a port that partners do not see, of every node: `work` or `staging`."""
+        return [self.data / kind / port]
+
+    @property
     def log_file(self) -> Path:
         return self.folder / "gateway.log"
 

@@ -29,6 +29,8 @@ from gateway.services.marks import Marks
 from gateway.stages import inbound, receive, send
 from gateway.stages.receive import ReceiveStage
 from gateway.store import doctor, leases
+from gateway.store import inbound as store_inbound
+from gateway.store import outbound as store_outbound
 
 OPERATIONS = "operations.jsonl"
 
@@ -238,6 +240,15 @@ def impatient(_: Path) -> None:
             setattr(module, name, value)
 
 
+def unfenced(_: Path) -> None:
+    """Record results also when somebody else has the work by now."""
+
+    async def drop(store, connection, fence):  # type: ignore[no-untyped-def]
+        await connection.execute(store.queries.drop_lease, fence)
+
+    store_inbound.drop_lease = store_outbound.drop_lease = drop
+
+
 def no_taking_back(_: Path) -> None:
     """Leave what the dead had claimed to itself."""
 
@@ -292,6 +303,6 @@ BUILDS: Mapping[str, Callable[[Path], Observer | None]] = {
     for build in (
         rename_then_mark, archive_before_commit, no_recovery, no_readiness, no_sweep, whole_tree, retry_fsync,
         no_fsync_of_files, no_fsync_of_claims, no_fsync_of_outbound, deaf, forgetful_disk, lost_replies, lost_promises,
-        short_leases, impatient, no_taking_back, no_watch, unmarked, little_memory, recorded,
+        short_leases, unfenced, impatient, no_taking_back, no_watch, unmarked, little_memory, recorded,
     )
 }  # fmt: skip

@@ -6,6 +6,7 @@ from random import Random
 
 import pytest
 
+from tests.crash.cluster import Cluster
 from tests.crash.nursery import Nursery
 from tests.crash.site import CrashSite
 from tests.site import Site
@@ -27,6 +28,14 @@ async def crash_site(site: Site, nursery: Nursery) -> AsyncIterator[CrashSite]:
     crash_site = CrashSite(site, nursery)
     yield crash_site
     await crash_site.close()
+
+
+@pytest.fixture
+async def cluster(site: Site, nursery: Nursery) -> AsyncIterator[Cluster]:
+    """Two gateways to be broken, each with a data folder of its own, on one database and the same partner folders."""
+    cluster = Cluster(site, nursery)
+    yield cluster
+    await cluster.close()
 
 
 @pytest.fixture

@@ -113,12 +113,15 @@ def left_behind(site: Site, port: str = "orders") -> dict[str, list[str]]:
     are removed when they are an hour old.
     """
     folders = {
-        "inbound": site.inbound(port),
-        "work": site.data / "work" / port,
-        "staging": site.data / "staging" / port,
-        "outbound": site.outbound(port),
+        "inbound": [site.inbound(port)],
+        "work": site.own_folders("work", port),
+        "staging": site.own_folders("staging", port),
+        "outbound": [site.outbound(port)],
     }
-    names = {name: sorted(p.name for p in folder.iterdir()) for name, folder in folders.items() if folder.is_dir()}
-    names["staging"] = [name for name in names.get("staging", []) if not name.startswith(".")]
-    names["work"] = [name for name in names.get("work", []) if not name.endswith(".name")]
+    names = {
+        name: sorted(path.name for folder in those if folder.is_dir() for path in folder.iterdir())
+        for name, those in folders.items()
+    }
+    names["staging"] = [name for name in names["staging"] if not name.startswith(".")]
+    names["work"] = [name for name in names["work"] if not name.endswith(".name")]
     return {name: found for name, found in names.items() if found}

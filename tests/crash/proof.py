@@ -2,6 +2,7 @@
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from gateway.admin.doctor import examine
 from gateway.config.load import load
@@ -12,27 +13,35 @@ from gateway.store.open import open_store
 from tests.crash.partner import NOTHING, Partner, left_behind
 from tests.site import Site, until
 
+CALM_SECONDS = 30.0
+_UNFINISHED = """
+SELECT (SELECT count(*) FROM queue WHERE status <> 'malformed') AS queue, (SELECT count(*) FROM lease) AS leases,
+       ARRAY(SELECT s.port || ': ' || s.reason FROM port_status s JOIN incarnation i ON i.id = s.incarnation
+             WHERE i.stopped_at IS NULL AND i.lost_at IS NULL AND s.state <> 'open') AS troubled
+"""
+
 
 async def drained(site: Site, partner: Partner, *, seconds: float = 90.0) -> None:
-    """Wait until everything is answered, the queue is empty and so are the folders."""
+    """P37: wait until everything is answered; soon after, by itself, nothing is left and all says that it is well."""
+    unfinished: dict[str, object] = {}
 
-    async def empty() -> bool:
-        if not partner.complete or left_behind(site, partner.port):
-            return False
-        (row,) = await site.query(
-            "SELECT (SELECT count(*) FROM queue WHERE status <> 'malformed') + (SELECT count(*) FROM lease) AS left"
-        )
-        return bool(row["left"] == 0)
+    async def answered() -> bool:
+        return partner.complete
+
+    async def calm() -> bool:
+        unfinished.update((await site.query(_UNFINISHED))[0])
+        return not any(unfinished.values()) and not left_behind(site, partner.port)
 
     def tell() -> str:
-        return f"{partner.verdict()} {left_behind(site, partner.port)}\n{site.tail()}"
+        return f"{partner.verdict()} {left_behind(site, partner.port)} {unfinished}\n{site.tail()}"
 
-    await until(empty, "everything is answered", seconds=seconds, tell=tell)
+    await until(answered, "everything is answered", seconds=seconds, tell=tell)
+    await until(calm, "nothing is left and all is well", seconds=CALM_SECONDS, tell=tell)
 
 
-async def look_into(site: Site) -> list[Finding]:
+async def look_into(site: Site, config: Path | None = None) -> list[Finding]:
     """Ask the doctor."""
-    settings = load(site.config, {})
+    settings = load(config or site.config, {})
     with ThreadPoolExecutor(1) as threads:
         async with open_store(settings.store, settings.data, use=Use.VISIT) as store:
             return await examine(store, settings, folders_of(lambda: settings, lambda _: threads))
@@ -52,4 +61,5 @@ async def everything_happened_once(site: Site, partner: Partner) -> None:
     assert partner.verdict() == NOTHING, partner.faults[:3]
     assert await effects(site) == Counter(partner.submitted)
     assert left_behind(site, partner.port) == {}
-    assert [(one.code, one.what) for one in await look_into(site) if one.rule.severity is Severity.WRONG] == []
+    found = [one for config in site.configs for one in await look_into(site, config)]
+    assert [(one.code, one.what) for one in found if one.rule.severity is Severity.WRONG] == []

@@ -1,0 +1,110 @@
+"""P10: of two nodes one is frozen past its lease, killed or cut off; all is answered once, late results are refused."""
+
+import asyncio
+from itertools import cycle
+from random import Random
+
+import pytest
+
+from tests.crash.cluster import LEASE_SECONDS, Cluster, cut_connections, freeze
+from tests.crash.partner import Partner
+from tests.crash.proof import drained, everything_happened_once
+from tests.crash.test_random_kills import moment
+from tests.site import until
+
+
+async def overtaken(cluster: Cluster, partner: Partner, point: str, build: str = "") -> None:
+    """Freeze the first node at a point for longer than its lease, until the second one has done the work."""
+    slow, quick = cluster.nodes
+    partner.drop(6)
+    signs = slow.folder
+    slow.launch(build=f"short_leases {build}", pauses={point: str(signs)})
+    await moment((signs / f"{point}.here").exists)
+    await quick.run(build=f"short_leases {build}")
+
+    async def taken_over() -> bool:
+        return quick.told("node.lost") and (partner.complete or point == "send.after_promise")
+
+    await until(taken_over, "the other node takes over", tell=cluster.tail)
+    (signs / f"{point}.go").touch()
+
+
+@pytest.mark.parametrize(
+    ("point", "shared"),
+    [
+        ("inbound.before_effects", False),
+        ("send.before_promise", True),
+        ("send.after_promise", False),
+        ("send.after_promise", True),
+    ],
+)
+async def test_late_results_of_a_frozen_node_are_refused(cluster: Cluster, point: str, shared: bool) -> None:
+    if shared:
+        cluster.share()
+    cluster.add_port(process={"mode": "parallel"})
+    with Partner(cluster) as partner:
+        await overtaken(cluster, partner, point)
+        await drained(cluster, partner)
+
+        async def told() -> bool:
+            return cluster.nodes[0].told("lease.lost") and cluster.nodes[0].told("node.returned")
+
+        await until(told, "the frozen node learns of it", tell=cluster.tail)
+    await everything_happened_once(cluster, partner)
+    assert await cluster.stop_all() == [0, 0]
+
+
+async def test_files_that_a_frozen_node_had_claimed_are_read_by_the_other_one_when_it_can_reach_them(
+    cluster: Cluster,
+) -> None:
+    cluster.share().add_port(process={"mode": "parallel"})
+    with Partner(cluster) as partner:
+        await overtaken(cluster, partner, "ingest.before_commit")
+        await drained(cluster, partner)
+    await everything_happened_once(cluster, partner)
+    assert await cluster.stop_all() == [0, 0]
+
+
+async def test_without_the_fence_a_frozen_node_does_harm(cluster: Cluster) -> None:
+    cluster.add_port(process={"mode": "parallel"})
+    with Partner(cluster) as partner:
+        await overtaken(cluster, partner, "inbound.before_effects", "unfenced")
+
+        async def harmed() -> bool:
+            return partner.verdict()["twice"] > 0
+
+        await until(harmed, "requests are answered twice", tell=cluster.tail)
+
+
+@pytest.mark.parametrize(
+    ("faults", "shared"),
+    [
+        (6, False),
+        pytest.param(200, False, marks=[pytest.mark.full, pytest.mark.timeout(0)]),
+        pytest.param(200, True, marks=[pytest.mark.full, pytest.mark.timeout(0)]),
+    ],
+    ids=["few", "many", "many-shared-folders"],
+)
+async def test_two_nodes_in_trouble_answer_everything_once(
+    cluster: Cluster, chance: Random, faults: int, shared: bool
+) -> None:
+    if shared:
+        cluster.share()
+    cluster.add_port(process={"mode": "parallel"})
+    with Partner(cluster, seed=chance.random()) as partner:
+        await cluster.run()
+        for _, fault in zip(range(faults), cycle(("freeze", "freeze", "kill", "cut")), strict=False):
+            partner.drop(15)
+            node = chance.choice(cluster.nodes)
+            await asyncio.sleep(chance.uniform(0, 0.3))
+            match fault:
+                case "freeze":
+                    await freeze(node, chance.uniform(0.5, 2.0) * LEASE_SECONDS)
+                case "kill":
+                    await node.kill()
+                    await node.run(build="short_leases")
+                case _:
+                    await cut_connections(cluster, chance)
+        await drained(cluster, partner)
+    await everything_happened_once(cluster, partner)
+    assert await cluster.stop_all() == [0, 0]
