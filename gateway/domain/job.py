@@ -109,16 +109,3 @@ class Cause(StrEnum):
     OPERATOR = "operator"
     DEPENDENCY = "dependency"
     EVENT = "event"
-
-
-class JobAction(StrEnum):
-    """What an operator may ask of a job."""
-
-    ARM = "arm"  # let it start when it is due, also again
-    WITHHOLD = "withhold"  # park it; an occurrence under way ends first
-    CANCEL = "cancel"  # stop it, and do not come back by itself
-    CANCEL_OCCURRENCE = "cancel_occurrence"  # stop this occurrence only
-    ABORT = "abort"  # do not wait for what runs on after a cancel
-    REQUEUE = "requeue"  # take back an occurrence that nobody works on any more
-    START = "start"  # begin an occurrence now
-    DELETE = "delete"

@@ -19,6 +19,7 @@ from gateway.domain.definition import (
 from gateway.domain.errors import JobRefused
 from gateway.domain.ids import JobId
 from gateway.domain.job import Base, ConditionType, HistoryMode, JobMode, Location, Missed, Priority, Wanted
+from gateway.domain.planning import first_start
 from gateway.store.open import Store
 
 _JOB_COLUMNS = (
@@ -33,8 +34,11 @@ _TASK_COLUMNS = (
 )  # fmt: skip
 
 
-def job_document(definition: JobDefinition) -> str:
-    """Return the row of a job as a JSON document, for `insert_job` and `update_job`."""
+def job_document(definition: JobDefinition, now: datetime) -> str:
+    """Return the row of a job as a JSON document, for `insert_job` and `update_job`.
+
+    Raises: RecurrenceError when its recurrence cannot be read, or never starts anything.
+    """
     row = {column: getattr(definition, column) for column in _JOB_COLUMNS}
     start = None if definition.start is None else definition.start.isoformat()
     return json.dumps(
@@ -43,6 +47,7 @@ def job_document(definition: JobDefinition) -> str:
             "partition_key": definition.partition,
             "created_by": definition.owner,
             "original_start": start,
+            "next_start": first_start(definition, now).isoformat(),
             "config_digest": definition.digest(),
             "recurrence": None if definition.recurrence is None else dict(definition.recurrence),
         }

@@ -11,9 +11,10 @@ from datetime import datetime
 from asyncpg import Connection, Record
 
 from gateway.domain.definition import INITIAL_PARTITION, JobDefinition
-from gateway.domain.errors import IllegalTransition, JobRefused, NoSuchJob
+from gateway.domain.errors import JobRefused, NoSuchJob
 from gateway.domain.ids import JobId, RunId
-from gateway.domain.job import JobAction, JobStatus
+from gateway.domain.job import JobStatus
+from gateway.domain.transitions import JobAction, TaskAction, act_on_job, act_on_task
 from gateway.store.definitions import Parts, check_places, definition_of, job_document, write_parts
 from gateway.store.listen import CHANNEL
 from gateway.store.open import Store
@@ -120,24 +121,22 @@ async def list_jobs(
 
 
 async def change_status(store: Store, job: JobId, action: JobAction, *, by: str, now: datetime) -> JobStatus:
-    """Arm, withhold or requeue a job; returns the status it has now.
+    """Arm or withhold a job; returns the status it has now.
 
     Rule: Withhold of a job under way is a wish: its occurrence ends, then it is parked. Arming one that has such a
-    wish takes it back. Cancelling and aborting are in `gateway.store.cancel`.
+    wish takes it back. What ends an occurrence (cancel, abort, requeue by force) is in `gateway.store.cancel`.
     Raises: NoSuchJob, IllegalTransition that names the present status.
     """
     async with store.transaction() as connection:
         row = await _lock(store, connection, job)
-        status = JobStatus(row["status"])
-        check_job(action, status, name=row["name"], is_system=row["is_system"], hold_after=row["hold_after"])
-        if status in {JobStatus.EXECUTING, JobStatus.CANCELLING}:
-            await connection.execute(store.queries.set_hold_after, job, action is JobAction.WITHHOLD, now)
-            after: JobStatus = status
-        else:
-            after = job_after(action, status)
-            await connection.execute(store.queries.set_job_status, job, after, now, None)
+        step = act_on_job(
+            action, JobStatus(row["status"]), name=row["name"], is_system=row["is_system"], hold_after=row["hold_after"]
+        )
+        if step.status is None or step.status is JobStatus.CANCELLING:
+            raise ValueError(f"{action} has an operation of its own")
+        await connection.execute(store.queries.set_job_status, job, step.status, step.hold_after, now)
         await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
-    return after
+    return step.status
 
 
 async def copy_job(store: Store, job: JobId, name: str, *, by: str, now: datetime) -> JobId:
@@ -155,22 +154,26 @@ async def delete_job(store: Store, job: JobId, *, by: str) -> None:
     """
     async with store.transaction() as connection:
         row = await _lock(store, connection, job)
-        check_job(
+        act_on_job(
             JobAction.DELETE, JobStatus(row["status"]), name=row["name"], is_system=row["is_system"],
             hold_after=row["hold_after"],
         )  # fmt: skip
         await connection.execute(store.queries.delete_job, job)
 
 
-async def withhold_task(store: Store, job: JobId, task: str, withheld: bool) -> None:
-    """Park one task of a job, or let it run again. Source: T14.
+async def change_task(store: Store, job: JobId, task: str, action: TaskAction, *, now: datetime) -> bool:
+    """Leave one task out of the next occurrences, or take it in again; returns whether it is withheld. Source: T14.
 
-    Raises: NoSuchJob, JobRefused when the job has no such task.
+    Raises: NoSuchJob, IllegalTransition while an occurrence is under way or when there is nothing to change.
     """
     async with store.transaction() as connection:
         row = await _lock(store, connection, job)
-        if await connection.fetchval(store.queries.set_task_withheld, job, task, withheld) is None:
-            raise JobRefused(f"the job {row['name']} has no task named {task}", job=job, task=task)
+        withheld = await connection.fetchval(store.queries.task_withheld, job, task)
+        if withheld is None:
+            raise NoSuchJob(f"the job {row['name']} has no task named {task}", job=job, task=task)
+        after = act_on_task(action, withheld=withheld, job=JobStatus(row["status"]), name=task)
+        await connection.execute(store.queries.set_task_withheld, job, task, after)
+    return after
 
 
 async def sync_jobs(
@@ -216,7 +219,7 @@ async def _insert(
     source: str,
 ) -> JobId:  # fmt: skip
     await check_places(store, connection, definition)
-    job = await connection.fetchval(store.queries.insert_job, job_document(definition), status, by, source, now)
+    job = await connection.fetchval(store.queries.insert_job, job_document(definition, now), status, by, source, now)
     if job is None:
         raise JobRefused(
             f"a job named {definition.name} exists already in partition {definition.partition}: "
@@ -232,7 +235,7 @@ async def _update(
     await check_places(store, connection, definition)
     old = before.definition
     anew = old.recurrence != definition.recurrence or definition.start not in {None, before.original_start}
-    await connection.execute(store.queries.update_job, before.id, job_document(definition), anew, now)
+    await connection.execute(store.queries.update_job, before.id, job_document(definition, now), anew, now)
     if source == "operator":
         await write_parts(store, connection, before.id, definition, source=source)
 
@@ -254,25 +257,3 @@ async def _lock(store: Store, connection: Connection, job: JobId) -> Record:
 def _job(row: Record, parts: Parts) -> Job:
     plain = {name: row[name] for name in Job.__slots__ if name not in {"definition", "status"}}
     return Job(definition=definition_of(row, parts), status=JobStatus(row["status"]), **plain)
-
-
-_UNDER_WAY = frozenset({JobStatus.EXECUTING, JobStatus.CANCELLING})
-_ALLOWED = {
-    JobAction.ARM: frozenset(JobStatus) - {JobStatus.WAITING, JobStatus.CANCELLING},
-    JobAction.WITHHOLD: frozenset(JobStatus) - {JobStatus.WITHHOLD, JobStatus.CANCELLING},
-    JobAction.DELETE: frozenset(JobStatus) - _UNDER_WAY,
-}
-
-
-def check_job(action: JobAction, status: JobStatus, *, name: str, is_system: bool, hold_after: bool) -> None:
-    """Let *action* pass, or raise IllegalTransition that names the present status."""
-    allowed = _ALLOWED.get(action, frozenset())
-    if status not in allowed or (action is JobAction.DELETE and is_system):
-        raise IllegalTransition(f"the job {name} is {status}: {action} is not possible now", status=status)
-    if status is JobStatus.EXECUTING and action is JobAction.ARM and not hold_after:
-        raise IllegalTransition(f"the job {name} is {status}: it is armed already", status=status)
-
-
-def job_after(action: JobAction, _: JobStatus) -> JobStatus:
-    """Return the status of an idle job after *action*."""
-    return {JobAction.ARM: JobStatus.WAITING}.get(action, JobStatus.WITHHOLD)

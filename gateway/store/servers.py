@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from asyncpg import Connection
+
 from gateway.domain.definition import GroupDefinition, HoursDefinition, PeriodDefinition, ServerDefinition
 from gateway.domain.errors import JobRefused, NoSuchJob
 from gateway.domain.job import Priority
@@ -42,6 +44,7 @@ async def register_server(store: Store, name: str, incarnation: int, now: dateti
     """Let this process bear the name of a server; a name that is new is made."""
     async with store.transaction() as connection:
         await connection.execute(store.queries.register_server, name, incarnation, now)
+        await connection.execute(store.queries.put_default_group, name)
 
 
 async def leave_server(store: Store, name: str, incarnation: int) -> None:
@@ -60,6 +63,7 @@ async def put_server(store: Store, server: ServerDefinition, *, now: datetime, s
         await connection.execute(
             sql.put_server, server.name, server.is_batch, server.threads, server.reserved_percent, source, now
         )
+        await connection.execute(sql.put_default_group, server.name)
         await connection.execute(sql.delete_hours, server.name)
         if server.hours:
             await connection.execute(
@@ -180,7 +184,12 @@ async def delete_period(store: Store, name: str) -> None:
 async def list_periods(store: Store) -> Sequence[PeriodDefinition]:
     """Return all active periods by name."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.list_periods)
+        return await read_periods(store, connection)
+
+
+async def read_periods(store: Store, connection: Connection) -> Sequence[PeriodDefinition]:
+    """Return all active periods by name, in a transaction that goes on."""
+    rows = await connection.fetch(store.queries.list_periods)
     return [
         PeriodDefinition(
             name=row["name"], start=row["start_time"], end=row["end_time"], weekdays=tuple(row["weekdays"]),

@@ -81,7 +81,6 @@ CREATE TABLE job (
     max_retries       integer CHECK (max_retries >= 0),        -- stands over the tasks' own
     dependency_type   text NOT NULL DEFAULT 'all' CHECK (dependency_type IN ('all', 'any')),
     overdue_seconds   double precision,        -- alert when it has not started so long after its planned start
-    told_overdue      timestamptz,             -- the planned start of which the alert was raised
     long_seconds      double precision,        -- alert when a run takes longer
     category          text,                    -- for monitoring
     is_critical       boolean NOT NULL DEFAULT false,
@@ -167,8 +166,7 @@ CREATE TABLE run (
     overran         boolean NOT NULL DEFAULT false,   -- it ended after the next planned start
     concurrency     integer NOT NULL DEFAULT 0,       -- tasks at once; 0: no limit of its own
     history         text NOT NULL DEFAULT 'always' CHECK (history IN ('always', 'errors', 'never')),
-    long_seconds    double precision,          -- alert when it takes longer
-    told_long       boolean NOT NULL DEFAULT false,
+    comes_back      boolean NOT NULL DEFAULT false,   -- only this occurrence was cancelled, not the job
     incarnation     bigint,                    -- event mode: the process whose busy period it was
     counts          jsonb NOT NULL DEFAULT '{}',
     tasks_left_out  integer NOT NULL DEFAULT 0,       -- not kept: a run with very many tasks
@@ -176,6 +174,7 @@ CREATE TABLE run (
     CHECK ((ended_at IS NULL) = (status IN ('executing', 'cancelling')))
 ) WITH (fillfactor = 80);
 CREATE INDEX run_started ON run (started_at);
+CREATE INDEX run_open ON run (id) WHERE ended_at IS NULL;
 CREATE INDEX run_of_job ON run (job_id, started_at);
 CREATE UNIQUE INDEX run_once_per_planned_start ON run (job_id, planned_at) WHERE cause = 'schedule';
 INSERT INTO run (job, partition_key, company, created_by, run_as, cause, planned_at, started_at, ended_at, status,
@@ -211,9 +210,9 @@ CREATE TABLE run_task (
                             ('withhold', 'waiting', 'ready', 'executing', 'ended', 'error', 'not_run', 'cancelling', 'canceled')),
     attempts            integer NOT NULL DEFAULT 0,   -- executions begun
     retries             integer NOT NULL DEFAULT 0,   -- used up of max_retries
+    is_idempotent       boolean NOT NULL DEFAULT false,   -- an interruption costs it nothing
     waits_for_children  boolean NOT NULL DEFAULT false,   -- its code has returned, its children run on
-    ready_at            timestamptz,
-    not_before          timestamptz,           -- a retry waits
+    ready_at            timestamptz,           -- in the future while a retry waits
     server              text,                  -- of the latest attempt
     run_by              text,                  -- location operator: who ran it
     fence               bigint,                -- the lease of whoever executes it
@@ -222,16 +221,16 @@ CREATE TABLE run_task (
     error_code          text,
     error               text,
     counts              jsonb NOT NULL DEFAULT '{}',
+    UNIQUE (run_id, name),
     CONSTRAINT run_task_fence_only_when_executing CHECK
         ((fence IS NOT NULL) = (status IN ('executing', 'cancelling') AND NOT waits_for_children)),
     CONSTRAINT run_task_ends_once CHECK
         ((ended_at IS NOT NULL) = (status IN ('ended', 'error', 'not_run', 'canceled')))
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02);
-CREATE INDEX run_task_of_run ON run_task (run_id);
 CREATE INDEX run_task_open ON run_task (run_id) WHERE ended_at IS NULL;
 CREATE INDEX run_task_ready ON run_task (batch_group, ready_at) WHERE status = 'ready';
 CREATE INDEX run_task_fence ON run_task (fence) WHERE fence IS NOT NULL;
-CREATE INDEX run_task_due ON run_task (not_before) WHERE not_before IS NOT NULL;
+CREATE INDEX run_task_spawned ON run_task (spawned_by) WHERE spawned_by IS NOT NULL;
 
 CREATE TABLE run_condition (
     run_task_id  bigint NOT NULL REFERENCES run_task ON DELETE CASCADE,

@@ -4,7 +4,7 @@ INSERT INTO job (partition_key, name, description, status, mode, company, create
     recurrence, base, missed, tolerance_seconds, history, batch_group, priority, active_period, concurrency, max_retries,
     dependency_type, overdue_seconds, long_seconds, category, is_critical, is_system, is_private, source, config_digest,
     changed_at)
-SELECT partition_key, name, description, $2, mode, company, coalesce(created_by, $3), run_as, coalesce(original_start, $5), coalesce(original_start, $5),
+SELECT partition_key, name, description, $2, mode, company, coalesce(created_by, $3), run_as, coalesce(original_start, $5), next_start,
     recurrence, base, missed, tolerance_seconds, history, batch_group, priority, active_period, concurrency, max_retries,
     dependency_type, overdue_seconds, long_seconds, category, is_critical, is_system, is_private, $4, config_digest, $5
 FROM jsonb_populate_record(NULL::job, $1::text::jsonb)
@@ -23,7 +23,7 @@ UPDATE job SET
      new.is_system, new.is_private, new.config_digest),
     created_by = coalesce(new.created_by, job.created_by),
     original_start = coalesce(new.original_start, job.original_start),
-    next_start = CASE WHEN $3 THEN coalesce(new.original_start, $4) ELSE job.next_start END,
+    next_start = CASE WHEN $3 THEN new.next_start ELSE job.next_start END,
     occurrences = CASE WHEN $3 THEN 0 ELSE job.occurrences END,
     next_cause = CASE WHEN $3 THEN 'schedule' ELSE job.next_cause END,
     retired = false, changed_at = $4
@@ -131,16 +131,14 @@ SELECT id, partition_key, name, status, mode, hold_after, run_id, is_system, sou
 FROM job WHERE id = $1 FOR UPDATE
 
 -- name: set_job_status
--- By an operator, outside of an occurrence.
-UPDATE job SET status = $2, hold_after = false, next_start = CASE WHEN $4::timestamptz IS NULL THEN next_start ELSE $4 END,
-               changed_at = $3
-WHERE id = $1
+-- By an operator.
+UPDATE job SET status = $2, hold_after = $3, changed_at = $4 WHERE id = $1
 
--- name: set_hold_after
-UPDATE job SET hold_after = $2, changed_at = $3 WHERE id = $1
+-- name: task_withheld
+SELECT is_withheld FROM task WHERE job_id = $1 AND name = $2
 
 -- name: set_task_withheld
-UPDATE task SET is_withheld = $3 WHERE job_id = $1 AND name = $2 RETURNING id
+UPDATE task SET is_withheld = $3 WHERE job_id = $1 AND name = $2
 
 -- name: delete_job
 DELETE FROM job WHERE id = $1
@@ -155,7 +153,3 @@ WITH gone AS (
 )
 UPDATE job SET retired = true, hold_after = true, changed_at = $2
 WHERE id = ANY($1::bigint[]) AND status IN ('executing', 'cancelling')
-
--- name: adopt_job
--- A job of this name that a person made becomes the configuration's.
-UPDATE job SET source = 'config' WHERE id = $1

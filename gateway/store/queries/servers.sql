@@ -18,13 +18,12 @@ SELECT g.name, g.description, g.priority, g.concurrency, g.source,
 FROM batch_group g ORDER BY g.name
 
 -- name: register_server
+INSERT INTO server (name, incarnation, changed_at) VALUES ($1, $2, $3)
+ON CONFLICT (name) DO UPDATE SET incarnation = excluded.incarnation, draining = false
+
+-- name: put_default_group
 -- A server that is new has the default group, until somebody gives it a named one.
-WITH named AS (
-    INSERT INTO server (name, incarnation, changed_at) VALUES ($1, $2, $3)
-    ON CONFLICT (name) DO UPDATE SET incarnation = excluded.incarnation, draining = false
-    RETURNING name
-)
-INSERT INTO server_group (server, group_name, implicit) SELECT name, '', true FROM named
+INSERT INTO server_group (server, group_name, implicit) SELECT $1, '', true
 WHERE NOT EXISTS (SELECT 1 FROM server_group WHERE server = $1)
 
 -- name: leave_server

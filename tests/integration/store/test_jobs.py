@@ -21,13 +21,13 @@ from gateway.domain.job import (
     Base,
     ConditionType,
     HistoryMode,
-    JobAction,
     JobStatus,
     Location,
     Missed,
     Priority,
     Wanted,
 )
+from gateway.domain.transitions import JobAction
 from gateway.store.jobs import (
     change_status,
     copy_job,
@@ -61,7 +61,7 @@ EVERYTHING = JobDefinition(
     owner="ben",
     run_as="service",
     start=datetime(2026, 1, 1, 2, tzinfo=UTC),
-    recurrence={"unit": "days", "count": 1},
+    recurrence={"every": "1 days", "zone": "Europe/Copenhagen"},
     base=Base.FINISH,
     missed=Missed.SKIP,
     tolerance_seconds=60.0,
@@ -152,7 +152,7 @@ async def test_an_operator_arms_and_parks_a_job(store: Store) -> None:
     job = await save(store, JobDefinition(name="one"))
     assert await change_status(store, job, JobAction.ARM, by="ann", now=NOW) is JobStatus.WAITING
     assert await change_status(store, job, JobAction.WITHHOLD, by="ann", now=NOW) is JobStatus.WITHHOLD
-    with pytest.raises(IllegalTransition, match="withhold"):
+    with pytest.raises(IllegalTransition, match="withheld"):
         await change_status(store, job, JobAction.WITHHOLD, by="ann", now=NOW)
 
 

@@ -1,0 +1,206 @@
+"""The batch engine of one server: starts what is due, claims what is ready, carries it out, ends in good order.
+
+It sleeps until something is due, until a hint (a task ended here, somebody notified), or for the time of a slow look
+that makes up for hints that got lost. It writes only when something happens. Source: batch reference, sections 13, 14.
+"""
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from gateway.contracts.task import Runnables
+from gateway.domain.capacity import next_change, reserved_of, threads_at
+from gateway.domain.errors import StoreUnavailable
+from gateway.domain.ids import Fence
+from gateway.domain.job import Priority
+from gateway.scheduler.clock import Clock
+from gateway.scheduler.executor import Execution, Executor, Identity, everybody
+from gateway.scheduler.late import tell_lateness
+from gateway.store.open import Store
+from gateway.store.servers import Server, leave_server, list_servers, register_server
+from gateway.store.starting import next_moment, replan, start_due
+from gateway.store.tasks import claim_tasks, tasks_to_cancel
+from gateway.store.waiting import wait_for_any
+
+log = structlog.get_logger()
+
+LOOK_SECONDS: Final = 10.0
+"""The slow look: nothing depends on it but what a lost hint would have told, and that a clock was set."""
+DRAIN_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How often the engine looks by itself, and how long it waits at its end. Units: seconds."""
+
+    look_seconds: float = LOOK_SECONDS
+    drain_seconds: float = DRAIN_SECONDS
+
+
+class Engine:
+    """One server's share of the batch framework. `wake` may be called from anywhere on the event loop."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        server: str,
+        incarnation: int,
+        clock: Clock,
+        runnables: Runnables,
+        stopping: asyncio.Event,
+        identity: Identity = everybody,
+        chance: Callable[[], float] = random.random,
+        pace: Pace | None = None,
+        executor: Executor | None = None,
+    ) -> None:
+        self._store = store
+        self._server = server
+        self._incarnation = incarnation
+        self._clock = clock
+        self._stopping = stopping
+        self._chance = chance
+        self._pace = pace or Pace()
+        self._executor = executor or Executor(store, clock, runnables, identity=identity)
+        self._running: dict[Fence, Execution] = {}
+        self._hint = asyncio.Event()
+        self._facts: Server | None = None
+        self._told: set[str] = set()
+        self._resting = False
+
+    @property
+    def at_rest(self) -> bool:
+        """Tell whether it waits, and nothing has asked for its attention."""
+        return self._resting and not self._hint.is_set()
+
+    @property
+    def running(self) -> int:
+        """Return how many tasks are in work here."""
+        return len(self._running)
+
+    def wake(self) -> None:
+        """Hint that something may have become due, ready, or is to be stopped."""
+        self._hint.set()
+
+    async def run(self) -> None:
+        """Work until a stop is asked for, then let what runs end, for a while."""
+        await self._begin()
+        async with asyncio.TaskGroup() as group:
+            while not self._stopping.is_set():
+                try:
+                    self._hint.clear()
+                    if await self._round(group):
+                        continue
+                    seconds = await self._pause()
+                except StoreUnavailable as error:
+                    log.warning("store.unavailable", stage="engine", error=error.message)
+                    await self._store.wait_until_available(self._stopping)
+                    continue
+                self._resting = True
+                await self._clock.wait(seconds, self._hint, self._stopping)
+                self._resting = False
+            await self._drain()
+        with suppress(StoreUnavailable):
+            await leave_server(self._store, self._server, self._incarnation)
+
+    async def _begin(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                await self._clock.look()
+                await register_server(self._store, self._server, self._incarnation, self._clock.now())
+                await replan(self._store, self._clock.now())
+            except StoreUnavailable as error:
+                log.warning("store.unavailable", stage="engine", error=error.message)
+                await self._store.wait_until_available(self._stopping)
+            else:
+                return
+
+    async def _round(self, group: asyncio.TaskGroup) -> bool:
+        """Do what can be done now; True when there may be more at once."""
+        await self._look_at_clock()
+        now = self._clock.now()
+        due = await start_due(self._store, now)
+        for started in due.started:
+            log.info(
+                "run.started", job=started.job, run_id=started.run_id, planned_at=started.planned_at.isoformat(),
+                late_seconds=(now - started.planned_at).total_seconds(),
+            )  # fmt: skip
+        await self._pass_on_cancels()
+        await self._claim(group, now)
+        self._told = await tell_lateness(self._store, now, self._told)
+        return due.more
+
+    async def _look_at_clock(self) -> None:
+        step = await self._clock.look()
+        if step:
+            planned = await replan(self._store, self._clock.now())
+            log.warning("clock.set", step_seconds=round(step, 3), planned_anew=planned)
+
+    async def _claim(self, group: asyncio.TaskGroup, now: datetime) -> None:
+        """Claim as much as there is room for, and set to work on it."""
+        found = await list_servers(self._store, self._server)
+        server = self._facts = found[0] if found else None
+        if server is None or not server.definition.is_batch or server.draining:
+            return
+        facts = server.definition
+        threads = threads_at(facts, now)
+        free = threads - len(self._running)
+        if free <= 0:
+            return
+        running = [execution.task.priority for execution in self._running.values()]
+        reserved = reserved_of(facts, threads, running_reserved=running.count(Priority.RESERVED))
+        tasks = await claim_tasks(
+            self._store, server=self._server, incarnation=self._incarnation, groups=server.groups, free=free,
+            reserved=reserved, idempotent=self._executor.idempotent(),
+            chance=self._chance, now=now,
+        )  # fmt: skip
+        for task in tasks:
+            self._store.held.add(task.fence)
+            self._running[task.fence] = execution = Execution(task=task)
+            group.create_task(self._execute(execution), name=f"execute:{task.job}:{task.name}")
+
+    async def _execute(self, execution: Execution) -> None:
+        fence = execution.task.fence
+        try:
+            await self._executor.carry_out(execution, self._stopping)
+        finally:
+            self._store.held.discard(fence)
+            self._running.pop(fence, None)
+            self.wake()
+
+    async def _pass_on_cancels(self) -> None:
+        waiting = {fence for fence, execution in self._running.items() if not execution.cancelled.is_set()}
+        if not waiting:
+            return
+        for fence in await tasks_to_cancel(self._store, waiting):
+            if fence in self._running:
+                self._running[fence].cancelled.set()
+
+    async def _pause(self) -> float:
+        """Return how long nothing has to be done. Units: seconds."""
+        now = self._clock.now()
+        moments = [await next_moment(self._store, now)]
+        if self._facts is not None:
+            moments.append(next_change(self._facts.definition, now))
+        known = [(moment - now).total_seconds() for moment in moments if moment is not None]
+        return max(0.0, min([*known, self._pace.look_seconds]))
+
+    async def _drain(self) -> None:
+        """Take nothing new; let what runs end, for a while; then interrupt it."""
+        for execution in list(self._running.values()):
+            execution.stopping.set()
+        left = self._pace.drain_seconds
+        ended = asyncio.get_running_loop().time() + left
+        while self._running and (left := ended - asyncio.get_running_loop().time()) > 0:
+            self._hint.clear()
+            await wait_for_any(left, self._hint)
+        if self._running:
+            log.warning("engine.drain_over", tasks=len(self._running))
+        for execution in list(self._running.values()):
+            execution.interrupted.set()

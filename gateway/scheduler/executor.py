@@ -1,0 +1,238 @@
+"""Carrying out one claimed task: from its handler's name to a recorded result.
+
+Whatever the code does, the attempt ends: with its return or its error, at its time-out, or when its run is cancelled.
+Code that does not come back although it was interrupted is left behind, and its late result changes nothing.
+"""
+
+import asyncio
+import traceback
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+import structlog
+
+from gateway.contracts.task import Runnable, Runnables, SpawnedTask, Tally, TaskContext, TaskHandler
+from gateway.domain.errors import GatewayError, LeaseLost, StoreUnavailable, TaskRefused, TransientError
+from gateway.domain.ids import RunTaskId
+from gateway.domain.job import TaskStatus
+from gateway.domain.transitions import Attempt
+from gateway.scheduler.alone import Alone
+from gateway.scheduler.clock import Clock
+from gateway.store.open import Store
+from gateway.store.run_files import keep_file
+from gateway.store.run_log import run_log
+from gateway.store.tasks import ClaimedTask, Result, end_task, spawn_tasks
+from gateway.store.waiting import uninterrupted
+
+log = structlog.get_logger()
+
+GRACE_SECONDS: Final = 10.0
+"""How long code that was asked to stop, and then code that was interrupted, may take to come back."""
+TIMEOUT: Final = "task.timeout"
+INTERRUPTED: Final = "task.interrupted"
+IDENTITY: Final = "identity"
+_LONGEST_TRACEBACK: Final = 20_000
+_FIRST_FREE_SECONDS: Final = (5.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
+"""Pauses before repetitions that cost nothing. Source: batch reference, section 8, transient faults."""
+
+Identity = Callable[[ClaimedTask], str | None]
+"""Says why a task must not run as its user in its company, None when it may."""
+
+
+def everybody(_: ClaimedTask) -> None:
+    """Let every task run."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Execution:
+    """A task in work. `cancelled` is set when its run is being cancelled, `interrupted` when the server must end."""
+
+    task: ClaimedTask
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    interrupted: asyncio.Event = field(default_factory=asyncio.Event)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Executor:
+    """Carries tasks out, each on its own; `left_behind` are those whose code does not come back."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        runnables: Runnables,
+        *,
+        identity: Identity = everybody,
+        grace_seconds: float = GRACE_SECONDS,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._runnables = runnables
+        self._identity = identity
+        self._grace_seconds = grace_seconds
+        self.left_behind: set[asyncio.Task[None]] = set()
+
+    def idempotent(self) -> Collection[str]:
+        """Return the names of what an interruption costs nothing."""
+        return [runnable.name for runnable in self._runnables.known() if runnable.idempotent]
+
+    async def carry_out(self, execution: Execution, stopping: asyncio.Event) -> None:
+        """Run a task and record how it ended, however long the database is away; *stopping* ends that wait."""
+        task = execution.task
+        bound = {"job": task.job, "run_id": task.run_id, "task": task.name}
+        with structlog.contextvars.bound_contextvars(**bound):
+            log.debug("task.started", attempt=task.attempt, handler=task.handler)
+            began = self._clock.now()
+            result = await self._result(execution)
+            status = await uninterrupted(self._record(task, result, stopping))
+            if status is None:
+                return
+            seconds = (self._clock.now() - began).total_seconds()
+            if result.attempt is Attempt.ENDED:
+                log.info("task.ended", attempt=task.attempt, status=status, seconds=seconds)
+            else:
+                log.warning(
+                    "task.failed", attempt=task.attempt, status=status, code=result.code, error=result.error,
+                    seconds=seconds,
+                )  # fmt: skip
+
+    async def _record(self, task: ClaimedTask, result: Result, stopping: asyncio.Event) -> TaskStatus | None:
+        while True:
+            try:
+                return await end_task(self._store, task, result, self._clock.now())
+            except LeaseLost as error:
+                log.warning("lease.lost", stage="task", port="", fence=task.fence, error=error.message)
+                return None
+            except StoreUnavailable as error:
+                log.warning("store.unavailable", stage="task", error=error.message)
+                if not await self._store.wait_until_available(stopping):
+                    return None
+
+    async def _result(self, execution: Execution) -> Result:
+        """Return how the attempt ended. Never raises but for our own cancellation."""
+        task = execution.task
+        tally = Tally()
+        try:
+            if reason := self._identity(task):
+                raise TaskRefused(reason, code=IDENTITY)
+            runnable = self._runnables.find(task.handler)
+            handler = runnable.make(runnable.check(task.parameters, task.parameters_version))
+            async with run_log(self._store, task.run_id, task.id, task.attempt, now=self._clock.now) as lines:
+                context = TaskContext(
+                    task=task.name, feed=Alone(), stopping=execution.stopping, tally=tally, job=task.job,
+                    run_id=task.run_id, run_task_id=task.id, attempt=task.attempt, planned_at=task.planned_at,
+                    company=task.company, partition=task.partition, user=task.user, log=lines,
+                    keep_file=partial(keep_file, self._store, task.run_id, task.id),
+                    spawn=partial(self._spawn, task),
+                )  # fmt: skip
+                return await self._supervise(execution, runnable, handler, context)
+        except TaskRefused as error:
+            return Result(attempt=Attempt.ERROR, code=error.code, error=error.message, can_help=False)
+        except Exception as error:  # of the code's making, or of ours: the task has failed, the server goes on
+            return _failed(error, tally)
+
+    async def _supervise(
+        self, execution: Execution, runnable: Runnable, handler: TaskHandler, context: TaskContext
+    ) -> Result:
+        """Wait for the code, its time-out, or a wish that it ends; take it back gently, then less so."""
+        task, clock = execution.task, self._clock
+        done = asyncio.Event()
+        work = asyncio.create_task(_run(handler, context), name=f"task:{task.job}:{task.name}")
+        work.add_done_callback(lambda _: done.set())
+        seconds = task.timeout_seconds if task.timeout_seconds is not None else runnable.timeout_seconds
+        began = clock.now()
+        try:
+            await clock.wait(seconds, done, execution.cancelled, execution.interrupted)
+            if not done.is_set() and execution.cancelled.is_set():
+                context.stopping.set()
+                if runnable.cancellable:
+                    await clock.wait(self._grace_seconds, done, execution.interrupted)
+                else:
+                    left = None if seconds is None else max(0.0, seconds - (clock.now() - began).total_seconds())
+                    await clock.wait(left, done, execution.interrupted)
+            if not done.is_set():
+                context.stopping.set()
+                work.cancel()
+                await clock.wait(self._grace_seconds, done)
+        except asyncio.CancelledError:
+            work.cancel()
+            raise
+        finally:
+            if not done.is_set():
+                self._leave(work, task)
+        if done.is_set() and not work.cancelled():
+            error = work.exception()
+            if error is None:
+                return Result(attempt=Attempt.ENDED, counts=context.tally.counts)
+            if not isinstance(error, _TakenBack):
+                return _failed(error, context.tally, runnable, task)
+        return self._taken_back(execution, seconds, context.tally)
+
+    def _taken_back(self, execution: Execution, seconds: float | None, tally: Tally) -> Result:
+        if execution.interrupted.is_set():
+            text = "interrupted: its server was stopped while it worked on this"
+            return Result(attempt=Attempt.LOST, code=INTERRUPTED, error=text, counts=tally.counts)
+        if execution.cancelled.is_set():
+            return Result(attempt=Attempt.CANCELED, error="stopped because its run was cancelled", counts=tally.counts)
+        text = f"not done after {seconds:g} seconds, its time-out" if seconds is not None else "it was cancelled"
+        return Result(attempt=Attempt.ERROR, code=TIMEOUT, error=text, counts=tally.counts)
+
+    def _leave(self, work: asyncio.Task[None], task: ClaimedTask) -> None:
+        """Do not wait any longer: its result will not count."""
+        log.error("task.left_behind", handler=task.handler)
+        self.left_behind.add(work)
+        work.add_done_callback(self._came_back)
+
+    def _came_back(self, work: asyncio.Task[None]) -> None:
+        self.left_behind.discard(work)
+        if not work.cancelled():
+            work.exception()  # seen: nobody waits for it
+
+    async def _spawn(self, task: ClaimedTask, tasks: Sequence[SpawnedTask]) -> Sequence[RunTaskId]:
+        versions: dict[str, int] = {}
+        for spawned in tasks:
+            runnable = self._runnables.find(spawned.run)
+            runnable.check(spawned.parameters)
+            versions[spawned.run] = runnable.version
+        return await spawn_tasks(self._store, task, tasks, versions=versions, now=self._clock.now())
+
+
+class _TakenBack(Exception):
+    """The code was interrupted by us."""
+
+
+async def _run(handler: TaskHandler, context: TaskContext) -> None:
+    """Run the code; nothing it raises ends more than its task."""
+    try:
+        await handler.run(context)
+    except asyncio.CancelledError:
+        raise _TakenBack from None
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise RuntimeError(f"the code tried to end the whole process ({type(error).__name__})") from error
+
+
+def _failed(
+    error: BaseException, tally: Tally, runnable: Runnable | None = None, task: ClaimedTask | None = None
+) -> Result:
+    known = isinstance(error, GatewayError)
+    text = error.message if isinstance(error, GatewayError) else f"{type(error).__name__}: {error}"
+    return Result(
+        attempt=Attempt.ERROR,
+        code=error.code if isinstance(error, GatewayError) else "task.error",
+        error=text[:4_000],
+        traceback=None if known else "".join(traceback.format_exception(error))[-_LONGEST_TRACEBACK:],
+        counts=tally.counts,
+        can_help=not isinstance(error, TaskRefused),
+        free_after_seconds=_free_after(error, runnable, task),
+    )
+
+
+def _free_after(error: BaseException, runnable: Runnable | None, task: ClaimedTask | None) -> float | None:
+    """Return the pause before a repetition that costs nothing, None when the failure counts."""
+    if runnable is None or task is None or not isinstance(error, TransientError):
+        return None
+    if not (runnable.idempotent or runnable.retryable) or task.attempt > len(_FIRST_FREE_SECONDS):
+        return None
+    return _FIRST_FREE_SECONDS[task.attempt - 1]

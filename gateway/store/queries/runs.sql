@@ -1,0 +1,235 @@
+-- Executions. Locks are taken in this order: lease, run, task of a run, job. Starting locks the job first, and nobody
+-- knows the run it makes.
+
+-- name: lock_due_jobs
+-- What may start now. `used`: this planned start was carried out already, before the clock was set back.
+SELECT j.id, j.name, j.partition_key, j.original_start, j.next_start, j.next_cause, j.recurrence, j.base, j.missed,
+       j.tolerance_seconds, j.occurrences,
+       EXISTS (SELECT 1 FROM job_dependency d WHERE d.job_id = j.id) AS depends,
+       EXISTS (SELECT 1 FROM run r WHERE r.job_id = j.id AND r.planned_at = j.next_start AND r.cause = 'schedule') AS used
+FROM job j
+WHERE j.status = 'waiting' AND j.mode = 'timed' AND j.next_start <= $1
+  AND (j.active_period IS NULL OR j.active_period = ANY($2::text[]))
+  AND CASE j.dependency_type
+      WHEN 'all' THEN NOT EXISTS (SELECT 1 FROM job_dependency d WHERE d.job_id = j.id AND d.satisfied_by IS NULL)
+      ELSE EXISTS (SELECT 1 FROM job_dependency d WHERE d.job_id = j.id AND d.satisfied_by IS NOT NULL)
+        OR NOT EXISTS (SELECT 1 FROM job_dependency d WHERE d.job_id = j.id) END
+ORDER BY j.next_start, j.id
+LIMIT $3
+FOR UPDATE OF j SKIP LOCKED
+
+-- name: next_starts
+-- The earliest planned start of each active period, of those that wait for nothing but the time.
+SELECT j.active_period, min(j.next_start) AS next_start
+FROM job j
+WHERE j.status = 'waiting' AND j.mode = 'timed'
+  AND CASE j.dependency_type
+      WHEN 'all' THEN NOT EXISTS (SELECT 1 FROM job_dependency d WHERE d.job_id = j.id AND d.satisfied_by IS NULL)
+      ELSE EXISTS (SELECT 1 FROM job_dependency d WHERE d.job_id = j.id AND d.satisfied_by IS NOT NULL)
+        OR NOT EXISTS (SELECT 1 FROM job_dependency d WHERE d.job_id = j.id) END
+GROUP BY j.active_period
+
+-- name: next_ready
+SELECT min(ready_at) FROM run_task WHERE status = 'ready' AND ready_at > $1
+
+-- name: set_next_start
+-- Without a next one the job has come to its end.
+UPDATE job SET next_start = coalesce(s.next_start, job.next_start),
+               status = CASE WHEN s.next_start IS NULL THEN 'ended' ELSE job.status END
+FROM unnest($1::bigint[], $2::timestamptz[]) AS s (id, next_start)
+WHERE job.id = s.id
+
+-- name: insert_runs
+INSERT INTO run (job_id, job, description, partition_key, company, created_by, run_as, cause, planned_at, started_at,
+                 status, concurrency, history)
+SELECT j.id, j.name, j.description, j.partition_key, j.company, j.created_by, coalesce(j.run_as, j.created_by), s.cause,
+       s.planned_at, $4, 'executing', j.concurrency, j.history
+FROM unnest($1::bigint[], $2::text[], $3::timestamptz[]) AS s (id, cause, planned_at) JOIN job j ON j.id = s.id
+RETURNING id, job_id, job, planned_at
+
+-- name: insert_run_tasks
+INSERT INTO run_task (run_id, task_id, position, name, description, handler, parameters, parameters_version, company,
+    batch_group, priority, location, is_private, owner, condition_type, ignore_failure, max_retries, retry_seconds,
+    timeout_seconds, wait_for_children, status, ready_at)
+SELECT r.id, t.id, t.position, t.name, t.description, t.handler, t.parameters, t.parameters_version,
+    coalesce(t.company, j.company), g.name, coalesce(j.priority, g.priority), t.location, t.is_private, j.created_by,
+    t.condition_type, t.ignore_failure, coalesce(j.max_retries, t.max_retries), t.retry_seconds, t.timeout_seconds,
+    t.wait_for_children, s.status, CASE s.status WHEN 'ready' THEN $2::timestamptz END
+FROM run r
+JOIN job j ON j.id = r.job_id
+JOIN task t ON t.job_id = j.id
+JOIN batch_group g ON g.name = coalesce(t.batch_group, j.batch_group, '')
+CROSS JOIN LATERAL (SELECT CASE
+    WHEN t.is_withheld THEN 'withhold'
+    WHEN EXISTS (SELECT 1 FROM task_condition c WHERE c.task_id = t.id) THEN 'waiting'
+    ELSE 'ready' END AS status) AS s
+WHERE r.id = ANY($1::bigint[])
+
+-- name: insert_run_conditions
+INSERT INTO run_condition (run_task_id, parent_id, wanted)
+SELECT child.id, parent.id, c.wanted
+FROM run_task child
+JOIN task_condition c ON c.task_id = child.task_id
+JOIN run_task parent ON parent.run_id = child.run_id AND parent.task_id = c.parent_id
+WHERE child.run_id = ANY($1::bigint[])
+
+-- name: jobs_started
+UPDATE job SET status = 'executing', run_id = s.run_id, last_run_id = s.run_id, occurrences = occurrences + 1,
+               runs = runs + 1, changed_at = $3
+FROM unnest($1::bigint[], $2::bigint[]) AS s (id, run_id)
+WHERE job.id = s.id
+
+-- name: use_dependencies
+-- What was reached before this start does not count for the next one.
+UPDATE job_dependency SET satisfied_by = NULL WHERE job_id = ANY($1::bigint[]) AND satisfied_by IS NOT NULL
+
+-- name: runs_to_settle
+-- Those in which something follows at once: nothing to do, or tasks left out.
+SELECT r.id FROM run r WHERE r.id = ANY($1::bigint[])
+  AND (EXISTS (SELECT 1 FROM run_task t WHERE t.run_id = r.id AND t.status = 'withhold')
+    OR NOT EXISTS (SELECT 1 FROM run_task t WHERE t.run_id = r.id))
+
+-- name: recurring_jobs
+-- For a look after the clock was set back: no planned start may lie beyond the next point of its grid.
+SELECT j.id, j.original_start, j.next_start, j.recurrence, j.base, j.missed, j.tolerance_seconds, j.occurrences
+FROM job j WHERE j.status = 'waiting' AND j.mode = 'timed' AND j.recurrence IS NOT NULL AND j.next_start > $1
+FOR UPDATE OF j SKIP LOCKED
+
+-- name: planned_start_used
+SELECT EXISTS (SELECT 1 FROM run WHERE job_id = $1 AND planned_at = $2 AND cause = 'schedule')
+
+-- name: lock_waiting_job
+SELECT id, name, status, mode, next_start FROM job WHERE id = $1 FOR UPDATE
+
+-- name: lock_run
+SELECT id, job_id, status, canceled_by FROM run WHERE id = $1 FOR UPDATE
+
+-- name: lock_runs
+SELECT id, job_id, status, canceled_by FROM run WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE
+
+-- name: follows_from
+-- Whether anything can follow from the end of a task: others wait for it, it is somebody's child, or it was the last.
+SELECT EXISTS (SELECT 1 FROM run_condition c WHERE c.parent_id = t.id)
+    OR t.spawned_by IS NOT NULL OR t.waits_for_children
+    OR NOT EXISTS (SELECT 1 FROM run_task o WHERE o.run_id = t.run_id AND o.ended_at IS NULL)
+FROM run_task t WHERE t.id = $1
+
+-- name: tasks_of_run
+SELECT t.id, t.status, t.condition_type, t.ignore_failure, t.attempts, t.spawned_by, t.waits_for_children,
+       (SELECT array_agg(c.parent_id ORDER BY c.parent_id, c.wanted) FROM run_condition c WHERE c.run_task_id = t.id) AS parents,
+       (SELECT array_agg(c.wanted ORDER BY c.parent_id, c.wanted) FROM run_condition c WHERE c.run_task_id = t.id) AS wanted
+FROM run_task t WHERE t.run_id = $1
+
+-- name: change_tasks
+-- What was settled. Children decided the end of a task that waited for them.
+UPDATE run_task SET status = s.status,
+    ready_at = CASE WHEN s.status = 'ready' THEN $3 ELSE ready_at END,
+    ended_at = CASE WHEN s.status IN ('ended', 'error', 'not_run', 'canceled') THEN $3 END,
+    error_code = CASE WHEN s.status = 'error' THEN coalesce(error_code, 'task.children') ELSE error_code END,
+    error = CASE WHEN s.status = 'error' THEN coalesce(error, 'a task that it made has failed') ELSE error END
+FROM unnest($1::bigint[], $2::text[]) AS s (id, status)
+WHERE run_task.id = s.id
+
+-- name: sum_run
+SELECT r.id, r.job_id, r.job, r.partition_key, r.company, r.cause, r.planned_at, r.started_at, r.history,
+       r.canceled_by, r.comes_back,
+       (SELECT count(*) FROM run_task t WHERE t.run_id = r.id) AS tasks,
+       coalesce((SELECT jsonb_object_agg(c.key, c.total) FROM (
+           SELECT e.key, sum(e.value::numeric) AS total FROM run_task t, jsonb_each_text(t.counts) e
+           WHERE t.run_id = r.id GROUP BY e.key) AS c), '{}')::text AS counts,
+       (SELECT t.name || ': ' || coalesce(t.error, t.error_code) FROM run_task t
+        WHERE t.run_id = r.id AND t.status = 'error' ORDER BY t.ignore_failure, t.ended_at, t.id LIMIT 1) AS error
+FROM run r WHERE r.id = $1
+
+-- name: end_run
+UPDATE run SET status = $2, ended_at = $3, overran = $4, counts = $5::text::jsonb, error = $6, tasks_left_out = $7
+WHERE id = $1
+
+-- name: thin_tasks
+-- A very large run keeps the tasks that tell most. Source: batch reference, section 12.3.
+DELETE FROM run_task WHERE id IN (
+    SELECT id FROM run_task WHERE run_id = $1
+    ORDER BY CASE status WHEN 'error' THEN 1 WHEN 'canceled' THEN 2 WHEN 'ended' THEN 3 ELSE 4 END, id
+    OFFSET $2)
+
+-- name: delete_run
+DELETE FROM run WHERE id = $1
+
+-- name: lock_job_of_run
+SELECT id, name, status, hold_after, retired, original_start, recurrence, base, missed, tolerance_seconds, occurrences,
+       next_start, category, is_critical,
+       EXISTS (SELECT 1 FROM job_dependency d WHERE d.job_id = job.id) AS depends
+FROM job WHERE id = $1 FOR UPDATE
+
+-- name: end_occurrence
+UPDATE job SET status = $2, run_id = NULL, hold_after = false, next_start = coalesce($3, next_start), next_cause = $4,
+               last_outcome = $5, last_ended_at = $6, failures = failures + CASE $5 WHEN 'error' THEN 1 ELSE 0 END,
+               changed_at = $6
+WHERE id = $1
+
+-- name: satisfy_dependencies
+UPDATE job_dependency SET satisfied_by = $2
+WHERE parent_id = $1 AND ($3 = wanted OR (wanted = 'ended_or_error' AND $3 IN ('ended', 'error')))
+RETURNING job_id
+
+-- name: job_of_run
+SELECT run_id FROM job WHERE id = $1
+
+-- name: hold_after_if_under_way
+UPDATE job SET hold_after = true WHERE id = $1 AND status = 'executing'
+
+-- name: lock_open_tasks
+-- A claim that comes later finds them changed, one that came earlier has begun them.
+SELECT id FROM run_task WHERE run_id = $1 AND ended_at IS NULL ORDER BY id FOR UPDATE
+
+-- name: begin_cancelling
+UPDATE run SET status = 'cancelling', canceled_by = $2, comes_back = $3 WHERE id = $1
+
+-- name: job_cancelling
+UPDATE job SET status = 'cancelling', changed_at = $2 WHERE id = $1
+
+-- name: cancel_attempts_of_run
+-- Abort: nobody waits for what runs on; its result will be refused.
+WITH leases AS (
+    DELETE FROM lease WHERE fence IN (SELECT fence FROM run_task WHERE run_id = $1 AND fence IS NOT NULL)
+), stopped AS (
+    UPDATE run_task SET status = 'canceled', fence = NULL, waits_for_children = false, ended_at = $2
+    WHERE run_id = $1 AND status IN ('executing', 'cancelling')
+    RETURNING id, attempts
+)
+UPDATE attempt SET ended_at = $2, outcome = 'canceled', error = 'aborted by an operator'
+FROM stopped WHERE attempt.run_task_id = stopped.id AND attempt.number = stopped.attempts AND attempt.ended_at IS NULL
+
+-- name: run_in_work
+SELECT EXISTS (SELECT 1 FROM run_task WHERE run_id = $1 AND fence IS NOT NULL)
+
+-- name: fences_to_cancel
+-- Of these, the tasks whose run is being cancelled.
+SELECT fence FROM run_task WHERE fence = ANY($1::bigint[]) AND status = 'cancelling'
+
+-- name: find_runs
+SELECT r.id, r.job_id, r.job, r.description, r.partition_key, r.company, r.created_by, r.run_as, r.cause, r.planned_at,
+       r.started_at, r.ended_at, r.status, r.canceled_by, r.overran, r.counts, r.tasks_left_out, r.error
+FROM run r
+WHERE ($1::bigint IS NULL OR r.id = $1) AND ($2::bigint IS NULL OR r.job_id = $2)
+  AND ($3::text IS NULL OR r.partition_key = $3)
+  AND ($4::text[] IS NULL OR r.status = ANY($4))
+  AND ($5::bigint IS NULL OR r.id < $5)
+ORDER BY r.id DESC LIMIT $6
+
+-- name: find_run_tasks
+SELECT t.id, t.run_id, t.task_id, t.spawned_by, t.name, t.description, t.handler, t.parameters, t.company, t.batch_group,
+       t.priority, t.location, t.is_private, t.owner, t.status, t.attempts, t.retries, t.ready_at, t.server, t.run_by,
+       t.started_at, t.ended_at, t.error_code, t.error, t.counts,
+       (SELECT coalesce(array_agg(p.name || ' ' || c.wanted ORDER BY p.position, c.wanted), '{}')
+        FROM run_condition c JOIN run_task p ON p.id = c.parent_id WHERE c.run_task_id = t.id) AS conditions
+FROM run_task t WHERE t.run_id = $1 ORDER BY t.position, t.id
+
+-- name: find_attempts
+SELECT a.run_task_id, a.number, a.server, a.started_at, a.ended_at, a.outcome, a.error_code, a.error, a.traceback, a.counts
+FROM attempt a JOIN run_task t ON t.id = a.run_task_id WHERE t.run_id = $1 ORDER BY a.run_task_id, a.number
+
+-- name: find_log
+SELECT l.id, l.run_task_id, t.name AS task, l.attempt, l.at, l.severity, l.text
+FROM run_log l LEFT JOIN run_task t ON t.id = l.run_task_id
+WHERE l.run_id = $1 AND l.id > $2 ORDER BY l.id LIMIT $3

@@ -1,0 +1,167 @@
+"""Runs as people see them: under way and in history, with tasks, attempts and log."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from gateway.domain.errors import NoSuchJob
+from gateway.domain.ids import JobId, RunId, RunTaskId
+from gateway.store.open import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One execution of a job. Times are aware UTC; `tasks_left_out` were not kept because there were very many."""
+
+    id: RunId
+    job_id: JobId | None
+    job: str
+    description: str
+    partition_key: str
+    company: str
+    created_by: str
+    run_as: str
+    cause: str
+    planned_at: datetime
+    started_at: datetime
+    ended_at: datetime | None
+    status: str
+    canceled_by: str | None
+    overran: bool
+    counts: Mapping[str, int]
+    tasks_left_out: int
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttemptRow:
+    """One execution of a task."""
+
+    run_task_id: RunTaskId
+    number: int
+    server: str
+    started_at: datetime
+    ended_at: datetime | None
+    outcome: str | None
+    error_code: str | None
+    error: str | None
+    traceback: str | None
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunTask:
+    """A task of a run; `conditions` name the tasks it waited for, `ready_at` lies ahead while a retry waits."""
+
+    id: RunTaskId
+    run_id: RunId
+    task_id: int | None
+    spawned_by: int | None
+    name: str
+    description: str
+    handler: str
+    parameters: Mapping[str, object]
+    company: str
+    batch_group: str
+    priority: str
+    location: str
+    is_private: bool
+    owner: str
+    status: str
+    attempts: int
+    retries: int
+    ready_at: datetime | None
+    server: str | None
+    run_by: str | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    error_code: str | None
+    error: str | None
+    counts: Mapping[str, int]
+    conditions: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunDetails:
+    """A run with everything below it."""
+
+    run: Run
+    tasks: Sequence[RunTask]
+    attempts: Sequence[AttemptRow]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """What a task said."""
+
+    id: int
+    run_task_id: RunTaskId | None
+    task: str | None
+    attempt: int | None
+    at: datetime
+    severity: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorTask:
+    """A task that waits for a person, since `ready_at`."""
+
+    id: RunTaskId
+    run_id: RunId
+    job: str
+    name: str
+    description: str
+    batch_group: str
+    is_private: bool
+    owner: str
+    ready_at: datetime
+
+
+async def list_runs(
+    store: Store,
+    *,
+    job: JobId | None = None,
+    partition: str | None = None,
+    statuses: Sequence[str] | None = None,
+    before: RunId | None = None,
+    limit: int = 50,
+) -> Sequence[Run]:
+    """Return runs, the newest first; None does not narrow. `before` is the last one of the page before."""
+    async with store.transaction() as connection:
+        rows = await connection.fetch(store.queries.find_runs, None, job, partition, statuses, before, limit)
+    return [Run(**{**row, "counts": json.loads(row["counts"])}) for row in rows]
+
+
+async def read_run(store: Store, run: RunId) -> RunDetails:
+    """Return a run with its tasks and their attempts. Raises: NoSuchJob."""
+    sql = store.queries
+    async with store.transaction() as connection:
+        row = await connection.fetchrow(sql.find_runs, run, None, None, None, None, 1)
+        if row is None:
+            raise NoSuchJob(
+                f"there is no run with the number {run}: it may have been removed with old history", run=run
+            )
+        tasks = await connection.fetch(sql.find_run_tasks, run)
+        attempts = await connection.fetch(sql.find_attempts, run)
+    return RunDetails(
+        run=Run(**{**row, "counts": json.loads(row["counts"])}),
+        tasks=[
+            RunTask(**{**task, "counts": json.loads(task["counts"]), "parameters": json.loads(task["parameters"])})
+            for task in tasks
+        ],
+        attempts=[AttemptRow(**{**attempt, "counts": json.loads(attempt["counts"])}) for attempt in attempts],
+    )
+
+
+async def read_log(store: Store, run: RunId, *, after: int = 0, limit: int = 1_000) -> Sequence[LogLine]:
+    """Return what the tasks of a run said, in order, from the line behind *after* on."""
+    async with store.transaction() as connection:
+        return [LogLine(**row) for row in await connection.fetch(store.queries.find_log, run, after, limit)]
+
+
+async def waiting_for_operator(store: Store, user: str | None = None) -> Sequence[OperatorTask]:
+    """Return the tasks that wait for a person, the oldest first; with *user*, only those that he may run."""
+    async with store.transaction() as connection:
+        return [OperatorTask(**row) for row in await connection.fetch(store.queries.waiting_for_operator, user)]

@@ -1,0 +1,324 @@
+"""Tasks of runs: claimed by servers and by people, ended under the guard of their lease, taken back from the dead.
+
+A task in work holds a lease of the stage `task`; whoever ends it deletes that lease in the same transaction, so that a
+late result changes nothing. Source: batch reference, sections 6.3, 8, 9, 14, 16.
+"""
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from asyncpg import Connection, Record
+
+from gateway.contracts.task import SpawnedTask
+from gateway.domain.errors import LeaseLost, TaskRefused
+from gateway.domain.ids import Fence, JobId, PortName, RunId, RunTaskId
+from gateway.domain.job import JobStatus, Priority, TaskStatus
+from gateway.domain.picking import Candidate, pick
+from gateway.domain.transitions import Attempt, after_attempt
+from gateway.store.jobs import JOBS_HINT
+from gateway.store.leases import Reap, drop_lease, hold_lease, take_lease
+from gateway.store.listen import CHANNEL
+from gateway.store.open import Store
+from gateway.store.settling import settle_run
+
+TASK_STAGE: Final = "task"
+SERVER_LOST: Final = "task.server_lost"
+"""Code of a task whose server died, or stood still for too long, while it worked on it."""
+FREE_INTERRUPTIONS: Final = 3
+"""So often an interruption costs an idempotent task nothing: one that kills its server must not do so for ever."""
+
+_CANDIDATES = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedTask:
+    """A task to be carried out now, with everything it needs."""
+
+    fence: Fence
+    id: RunTaskId
+    run_id: RunId
+    job_id: JobId | None
+    job: str
+    name: str
+    handler: str
+    parameters: Mapping[str, object]
+    parameters_version: int
+    partition: str
+    company: str
+    batch_group: str
+    priority: Priority
+    user: str
+    owner: str
+    attempt: int
+    planned_at: datetime
+    timeout_seconds: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How an attempt ended.
+
+    `can_help` is False when trying again cannot (unknown handler, parameters, account): no retries are used. With
+    `free_after_seconds` the attempt is repeated after that time at no cost.
+    """
+
+    attempt: Attempt
+    code: str | None = None
+    error: str | None = None
+    traceback: str | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    can_help: bool = True
+    free_after_seconds: float | None = None
+
+
+async def claim_tasks(
+    store: Store,
+    *,
+    server: str,
+    incarnation: int,
+    groups: Collection[str],
+    free: int,
+    reserved: int,
+    idempotent: Collection[str],
+    chance: Callable[[], float],
+    now: datetime,
+) -> Sequence[ClaimedTask]:
+    """Claim up to *free* ready tasks of *groups* for a server; *reserved* of its threads are for that priority only.
+
+    *idempotent* are the handlers that an interruption costs nothing. The caller adds the fences to `store.held`.
+    """
+    sql = store.queries
+    async with store.transaction() as connection:
+        if not await connection.fetchval(sql.claimable_tasks, list(groups), now):
+            return []
+        await connection.execute(sql.lock_task_claims)
+        rows = await connection.fetch(sql.candidate_tasks, list(groups), now, _CANDIDATES)
+        running = await connection.fetch(sql.running_tasks)
+        limits = await connection.fetch(sql.group_limits)
+        chosen = pick(
+            [_candidate(row) for row in rows],
+            free=free,
+            reserved=reserved,
+            running_by_job={(row["job_id"], row["batch_group"]): row["tasks"] for row in running},
+            limits={row["name"]: row["concurrency"] for row in limits},
+            chance=chance,
+        )
+        locked = [row["id"] for row in await connection.fetch(sql.lock_ready_tasks, [task.id for task in chosen])]
+        return await _begin(
+            store,
+            connection,
+            locked,
+            server=server,
+            incarnation=incarnation,
+            run_by=None,
+            idempotent=idempotent,
+            now=now,
+        )
+
+
+async def claim_operator_task(
+    store: Store,
+    *,
+    user: str,
+    incarnation: int,
+    now: datetime,
+    server: str = "operator",
+    task: RunTaskId | None = None,
+    groups: Collection[str] | None = None,
+    private_only: bool = False,
+) -> ClaimedTask | None:
+    """Claim a task that waits for a person, None when there is none for *user*.
+
+    Rule: private tasks are their owner's alone; with *private_only* no others are taken. Source: batch reference,
+    section 16.
+    """
+    sql = store.queries
+    async with store.transaction() as connection:
+        wanted = None if groups is None else list(groups)
+        found = await connection.fetchval(sql.lock_operator_task, now, task, wanted, user, private_only)
+        if found is None:
+            return None
+        (claimed,) = await _begin(
+            store, connection, [found], server=server, incarnation=incarnation, run_by=user, idempotent=(), now=now
+        )
+    return claimed
+
+
+async def end_task(store: Store, task: ClaimedTask, result: Result, now: datetime) -> TaskStatus:
+    """Record how an attempt ended and everything that follows from it; returns the status of the task.
+
+    Raises: LeaseLost when the claim was taken back meanwhile; nothing is changed then.
+    """
+    async with store.transaction() as connection:
+        await drop_lease(store, connection, task.fence)
+        row = await connection.fetchrow(store.queries.task_to_end, task.fence)
+        if row is None:
+            raise LeaseLost(f"the task {task.id} was ended by somebody else", fence=task.fence)
+        run = await connection.fetchrow(store.queries.lock_run, row["run_id"])
+        return await _end(store, connection, run, row["id"], task.fence, result, now)
+
+
+async def spawn_tasks(
+    store: Store, task: ClaimedTask, tasks: Sequence[SpawnedTask], *, versions: Mapping[str, int], now: datetime
+) -> Sequence[RunTaskId]:
+    """Add tasks to the run of *task*, all visible at once; returns their numbers in the order given.
+
+    *versions* are those of the parameters, by what is run.
+
+    Rule: they are tried once. A name that an earlier attempt of the same task has used stands for the task that
+    is there already. Source: batch reference, section 9.
+    Raises: TaskRefused when the run is being cancelled, or a group does not exist; LeaseLost.
+    """
+    sql = store.queries
+    async with store.transaction() as connection:
+        await hold_lease(store, connection, task.fence)
+        run = await connection.fetchrow(sql.lock_run, task.run_id)
+        if run is None or run["status"] != JobStatus.EXECUTING:
+            raise TaskRefused(f"the run {task.run_id} is being cancelled: no tasks can be added", code="task.spawn")
+        for row in await connection.fetch(sql.unknown_groups, [t.batch_group for t in tasks if t.batch_group]):
+            raise TaskRefused(f"there is no batch group named {row['name']}", code="task.spawn")
+        names = [spawned.name for spawned in tasks]
+        there = {row["name"]: row["id"] for row in await connection.fetch(sql.spawned_before, task.run_id, names)}
+        new = [spawned for spawned in tasks if spawned.name not in there]
+        rows = json.dumps(
+            [_spawned(place, spawned, versions[spawned.run], task) for place, spawned in enumerate(new, start=1)]
+        )
+        made = await connection.fetch(sql.spawn_tasks, task.run_id, task.id, rows, task.owner, now)
+        conditions = [
+            (spawned.name, parent, wanted.value) for spawned in new for parent, wanted in spawned.after.items()
+        ]
+        if conditions:
+            await connection.execute(sql.spawn_conditions, task.run_id, *map(list, zip(*conditions, strict=True)))
+        await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
+    ids = there | {row["name"]: row["id"] for row in made}
+    return [RunTaskId(ids[name]) for name in names]
+
+
+async def tasks_to_cancel(store: Store, fences: Collection[Fence]) -> set[Fence]:
+    """Return which of these tasks belong to a run that is being cancelled."""
+    async with store.transaction() as connection:
+        rows = await connection.fetch(store.queries.fences_to_cancel, list(fences))
+    return {Fence(row["fence"]) for row in rows}
+
+
+def task_reaper(now: Callable[[], datetime]) -> Reap:
+    """Return what takes tasks back from the dead, in the transaction that removes their leases. Source: T7, T8."""
+
+    async def reap(store: Store, connection: Connection, fences: Sequence[Fence]) -> None:
+        rows = await connection.fetch(store.queries.tasks_of_fences, list(fences))
+        if not rows:
+            return
+        runs = await connection.fetch(store.queries.lock_runs, sorted({row["run_id"] for row in rows}))
+        by_id = {run["id"]: run for run in runs}
+        lost = Result(
+            attempt=Attempt.LOST, code=SERVER_LOST, error="server lost: it died or stood still while it worked on this"
+        )
+        for row in rows:
+            with suppress(LeaseLost):  # it ended while we waited for its run
+                await _end(store, connection, by_id.get(row["run_id"]), row["id"], row["fence"], lost, now())
+
+    return reap
+
+
+async def _begin(
+    store: Store, connection: Connection, ids: Sequence[int], *, server: str, incarnation: int, run_by: str | None,
+    idempotent: Collection[str], now: datetime,
+) -> list[ClaimedTask]:  # fmt: skip
+    if not ids:
+        return []
+    fences = [await take_lease(store, connection, incarnation, TASK_STAGE, PortName("")) for _ in ids]
+    rows = await connection.fetch(
+        store.queries.begin_tasks, list(ids), fences, server, run_by, list(idempotent), now, incarnation
+    )
+    return [
+        ClaimedTask(
+            fence=Fence(row["fence"]), id=RunTaskId(row["id"]), run_id=RunId(row["run_id"]), job_id=row["job_id"],
+            job=row["job"], name=row["name"], handler=row["handler"], parameters=json.loads(row["parameters"]),
+            parameters_version=row["parameters_version"], partition=row["partition_key"], company=row["company"],
+            batch_group=row["batch_group"], priority=Priority(row["priority"]), user=run_by or row["run_as"],
+            owner=row["owner"], attempt=row["attempts"], planned_at=row["planned_at"],
+            timeout_seconds=row["timeout_seconds"],
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+async def _end(
+    store: Store, connection: Connection, run: Record | None, task: int, fence: Fence, result: Result, now: datetime
+) -> TaskStatus:
+    """End an attempt under the lock of its run; the row is read again, it may have changed before the lock."""
+    sql = store.queries
+    row = await connection.fetchrow(sql.task_to_end, fence)
+    if run is None or row is None:
+        raise LeaseLost(f"the task {task} was ended by somebody else", fence=fence)
+    waits = result.attempt is Attempt.ENDED and row["wait_for_children"] and row["has_children"]
+    free = result.free_after_seconds is not None or (
+        result.attempt is Attempt.LOST
+        and row["is_idempotent"]
+        and row["attempts"] - row["retries"] <= FREE_INTERRUPTIONS
+    )
+    status = after_attempt(
+        result.attempt,
+        TaskStatus(row["status"]),
+        retries=-1 if free else row["retries"],
+        max_retries=row["max_retries"],
+        can_help=result.can_help,
+        has_open_children=waits,
+    )
+    again = status is TaskStatus.READY
+    retries = row["retries"] + (1 if again and not free else 0)
+    if result.free_after_seconds is not None:
+        pause = result.free_after_seconds
+    else:
+        pause = 0.0 if free else row["retry_seconds"] * 2 ** row["retries"]
+    counts = json.dumps(result.counts)
+    await connection.execute(
+        sql.end_attempt,
+        row["id"],
+        row["attempts"],
+        now,
+        result.attempt,
+        result.code,
+        result.error,
+        result.traceback,
+        counts,
+    )
+    failed = status is not TaskStatus.ENDED and not waits
+    await connection.execute(
+        sql.end_task, row["id"], status, retries, waits, now, now + timedelta(seconds=pause),
+        result.code if failed else None, result.error if failed else None, counts,
+    )  # fmt: skip
+    if again or row["is_limited"]:  # its place among those that run at once is free
+        await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
+    if not again and await connection.fetchval(sql.follows_from, row["id"]):
+        await settle_run(store, connection, run, now)
+    return status
+
+
+def _candidate(row: Record) -> Candidate:
+    return Candidate(
+        id=row["id"], job_id=row["job_id"], group=row["batch_group"], priority=Priority(row["priority"]),
+        planned_at=row["planned_at"], job_limit=row["concurrency"],
+    )  # fmt: skip
+
+
+def _spawned(place: int, spawned: SpawnedTask, version: int, parent: ClaimedTask) -> dict[str, object]:
+    return {
+        "place": place,
+        "name": spawned.name,
+        "description": spawned.description,
+        "handler": spawned.run,
+        "parameters": dict(spawned.parameters),
+        "parameters_version": version,
+        "company": spawned.company or parent.company,
+        "batch_group": parent.batch_group if spawned.batch_group is None else spawned.batch_group,
+        "priority": spawned.priority or (parent.priority if spawned.batch_group is None else None),
+        "condition_type": spawned.condition_type,
+        "ignore_failure": spawned.ignore_failure,
+        "timeout_seconds": spawned.timeout_seconds,
+        "status": TaskStatus.WAITING if spawned.after else TaskStatus.READY,
+    }

@@ -1,0 +1,174 @@
+"""Acceptance scenarios S04, S06, S26: groups, hours, priority, limits, active periods. Source: batch reference, 27."""
+
+import random
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, time
+
+from gateway.domain.definition import AlertDefinition, GroupDefinition, HoursDefinition, PeriodDefinition
+from gateway.domain.job import JobStatus, Priority
+from gateway.store.servers import assign_group, list_servers, put_group, put_period, put_server, set_draining
+from tests.fakes import World, task
+
+COPENHAGEN = "Europe/Copenhagen"
+
+
+async def test_s04_affinity_of_a_named_group(world: World) -> None:
+    for name in ("AOS1", "AOS2", "AOS3"):
+        await world.server(name, threads=2)
+    await put_group(world.store, GroupDefinition(name="BG1"), now=world.clock.now())
+
+    async def both() -> tuple[set[str], set[str]]:
+        """Run both jobs; where did the tasks of D, and those of G, run?"""
+        number = len(await world.rows("SELECT 1 FROM job"))
+        jobs = [
+            await world.job(f"{name}{number}", [task(f"{name}{n}") for n in range(6)], batch_group=group)
+            for name, group in (("D", None), ("G", "BG1"))
+        ]
+        await world.pass_(hours=1)
+        ran = await world.rows(
+            "SELECT t.name, t.server FROM run_task t JOIN run r ON r.id = t.run_id WHERE r.job_id = ANY($1)", jobs
+        )
+        return tuple({row["server"] for row in ran if row["name"][0] == name} for name in "DG")  # type: ignore[return-value]
+
+    for server in ("AOS2", "AOS3"):
+        await assign_group(world.store, server, "BG1")
+    assert await both() == ({"AOS1"}, {"AOS2", "AOS3"})
+    await assign_group(world.store, "AOS2", "")
+    d, g = await both()
+    assert (d, g) == ({"AOS1", "AOS2"}, {"AOS2", "AOS3"})
+    await world.stop("AOS2")
+    await world.stop("AOS3")
+    job = await world.job(
+        "G alone", [task("G")], batch_group="BG1", overdue_seconds=600,
+        alerts=(AlertDefinition(user="ann", events=("overdue",), channels=("popup",)),),
+    )  # fmt: skip
+    await world.pass_(minutes=9)
+    assert await world.tasks(job) == {"G": "ready"}
+    assert await world.rows("SELECT 1 FROM alert") == []
+    await world.pass_(minutes=2)
+    await world.pass_(minutes=30)
+    assert [row["event"] for row in await world.rows("SELECT event FROM alert")] == ["overdue"]
+    assert (await world.read(job)).status is JobStatus.EXECUTING
+
+
+async def test_s04_a_new_server_takes_the_default_and_unassigned_tasks_anywhere(world: World) -> None:
+    await world.server("AOS1", threads=1)
+    await world.server("AOS2", threads=1)
+    job = await world.job("D", [task("1"), task("2")])
+    await world.settle()
+    assert set((await world.executing()).values()) == {"AOS1", "AOS2"}
+    await world.pass_(minutes=1)
+    assert (await world.read(job)).status is JobStatus.ENDED
+
+
+async def test_s06_capacity_by_day_and_night_in_the_users_zone(world: World) -> None:
+    hours = [
+        HoursDefinition(threads=2, start=time(8), end=time(18), zone=COPENHAGEN),
+        HoursDefinition(threads=20, start=time(18), end=time(7, 30), zone=COPENHAGEN),
+    ]
+    world.clock.move_to(datetime(2026, 3, 2, 6, 59, tzinfo=UTC))  # 07:59 in Copenhagen: nothing is covered
+    await world.server("night", hours=hours)
+    await world.job("busy", [task(f"T{n}", seconds=100 * 60) for n in range(200)])
+
+    async def running(day: int, hour: int, minute: int = 0) -> int:
+        await world.to(datetime(2026, 3, day, hour, minute, tzinfo=UTC))
+        return len(await world.executing())
+
+    assert await running(2, 6, 59) == 0
+    assert await running(2, 7) == 2
+    assert await running(2, 16, 50) == 2
+    assert await running(2, 17) == 20  # 18:00 in Copenhagen: eighteen more, beside those that run
+    assert await running(3, 0) == 20
+    assert await running(3, 6, 29) == 20
+    before = len(await world.rows("SELECT 1 FROM attempt"))
+    assert await running(3, 6, 59) == 20  # not covered since 06:30: they go on to their end, nothing new starts
+    assert await running(3, 7) == 20  # two would be allowed, but more than two run
+    assert await running(3, 7, 59) == 20
+    assert len(await world.rows("SELECT 1 FROM attempt")) == before
+    assert await running(3, 8) == 2
+
+
+async def test_a_draining_server_takes_nothing_new(world: World) -> None:
+    await world.server("A", threads=2)
+    job = await world.job("long", [task("T"), task("U")])
+    await world.settle()
+    await set_draining(world.store, "A", True, now=world.clock.now())
+    other = await world.job("next", [task("V")])
+    await world.pass_(minutes=5)
+    assert (await world.read(job)).status is JobStatus.ENDED
+    assert await world.tasks(other) == {"V": "ready"}
+    await set_draining(world.store, "A", False, now=world.clock.now())
+    await world.pass_(minutes=1)
+    assert (await world.read(other)).status is JobStatus.ENDED
+
+
+async def test_s26_priority_reserved_capacity_and_limits(world: World) -> None:
+    world.chance = random.Random(26).random
+    await world.server("A", threads=10, reserved_percent=10, groups=["", "L", "C", "K"])
+    await put_group(world.store, GroupDefinition(name="L", priority=Priority.LOW, concurrency=4), now=world.clock.now())
+    await put_group(world.store, GroupDefinition(name="C", priority=Priority.CRITICAL), now=world.clock.now())
+    low = await world.job("L", [task(f"L{n}") for n in range(60)], batch_group="L")
+    critical = await world.job("C", [task(f"C{n}") for n in range(40)], batch_group="C")
+    paused = await world.job("K", [task("K1", seconds=600)], batch_group="K")
+    await world.settle()
+    running = Counter(name[0] for name in await world.executing())
+    assert sum(running.values()) == 9  # one thread is kept for what is reserved
+    assert running["L"] <= 4 and running["C"] >= 4
+    await world.job("R", [task("R1")], priority=Priority.RESERVED)
+    await world.settle()
+    assert "R1" in await world.executing() and len(await world.executing()) == 10
+    await put_group(world.store, GroupDefinition(name="K", concurrency=-1), now=world.clock.now())
+    later = await world.job("K2", [task("K2")], batch_group="K")
+    for _ in range(8):
+        await world.pass_(minutes=1)
+        running = Counter(name[0] for name in await world.executing())
+        assert running["L"] <= 4
+        assert len(await world.executing()) <= 10
+    ended = Counter(name[0] for name, what in world.log if what == "returned")
+    assert ended["C"] > ended["L"] > 0  # the one clearly more, the other never starved
+    await world.pass_(hours=1)
+    assert (await world.read(low)).status is (await world.read(critical)).status is JobStatus.ENDED
+    assert (await world.read(paused)).status in {JobStatus.ENDED, JobStatus.EXECUTING}
+    assert await world.tasks(later) == {"K2": "ready"}
+
+
+async def test_the_odds_are_about_six_to_one_between_critical_and_low(world: World) -> None:
+    world.chance = random.Random(6).random
+    await world.server("A", threads=1)
+    await world.job("L", [task(f"L{n}", seconds=1) for n in range(50)], priority=Priority.LOW)
+    await world.job("C", [task(f"C{n}", seconds=1) for n in range(50)], priority=Priority.CRITICAL)
+    await world.pass_(seconds=24)
+    picked = Counter(name[0] for name, what in world.log if what == "started")
+    assert picked["C"] > 3 * picked["L"] > 0
+
+
+async def test_s26_an_active_period_holds_back_starts_and_lets_runs_go_on(world: World) -> None:
+    night = PeriodDefinition(name="night", start=time(18), end=time(8))
+    await put_period(world.store, night)
+    world.clock.move_to(datetime(2026, 3, 2, 7, 0, tzinfo=UTC))
+    await world.server("A")
+    job = await world.job(
+        "N", [task("N", seconds=45 * 60)], active_period="night", recurrence={"every": "1 hours"},
+        start=datetime(2026, 3, 2, 7, 30, tzinfo=UTC),
+    )  # fmt: skip
+    await world.to(datetime(2026, 3, 2, 19, 45, tzinfo=UTC))
+    started = [run["started_at"] for run in await world.runs(job)]
+    assert [f"{at:%H:%M}" for at in started] == ["07:30", "18:00", "19:30"] or [f"{at:%H:%M}" for at in started] == [
+        "07:30",
+        "18:00",
+        "18:45",
+        "19:30",
+    ]
+
+
+async def test_reserved_percent_and_groups_are_read_anew(world: World) -> None:
+    await world.server("A", threads=1)
+    await world.settle()
+    (server,) = await list_servers(world.store, "A")
+    await world.job("two", [task("1"), task("2")])
+    await world.settle()
+    assert len(await world.executing()) == 1
+    await put_server(world.store, replace(server.definition, threads=2), now=world.clock.now())
+    await world.settle()
+    assert len(await world.executing()) == 2

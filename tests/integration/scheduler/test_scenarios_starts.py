@@ -1,0 +1,229 @@
+"""Acceptance scenarios S11-S15, S17: when occurrences start, and what an operator may change.
+
+Source: batch reference, section 27.
+"""
+
+import asyncio
+import itertools
+from datetime import UTC, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from gateway.domain.definition import DependencyDefinition
+from gateway.domain.errors import IllegalTransition
+from gateway.domain.job import Base, HistoryMode, JobStatus, Missed, Wanted
+from gateway.domain.transitions import JobAction
+from gateway.store.jobs import change_status, delete_job
+from gateway.store.starting import start_due, start_now
+from tests.fakes import World, task
+
+DAY = datetime(2026, 3, 2, tzinfo=UTC)
+
+
+def at(hour: int, minute: int = 0, second: int = 0) -> datetime:
+    return DAY.replace(hour=hour, minute=minute, second=second)
+
+
+async def starts(world: World, job: int) -> list[str]:
+    """When the occurrences of a job really started."""
+    return [f"{run['started_at']:%H:%M}" for run in await world.runs(job)]
+
+
+async def test_s11_start_time_and_pick_up(world: World) -> None:
+    world.clock.move_to(at(9, 0, 20))
+    await world.server("A", threads=10)
+    j1 = await world.job("J1", [task("1")])
+    j2 = await world.job("J2", [task("2")], start=at(9, 30))
+    j3 = await world.job("J3", [task("3")], start=at(8) - timedelta(days=1), status=JobStatus.WITHHOLD)
+    await world.settle()
+    assert (await world.read(j1)).status is JobStatus.EXECUTING
+    await world.to(at(9, 10))
+    assert (await world.runs(j2), await world.runs(j3)) == ([], [])
+    await change_status(world.store, j3, JobAction.ARM, by="ann", now=world.clock.now())
+    await world.to(at(10))
+    assert [(await world.runs(job))[0]["started_at"] for job in (j1, j2, j3)] == [at(9, 0, 20), at(9, 30), at(9, 10)]
+
+
+@pytest.mark.parametrize(
+    ("recurrence", "days"),
+    [
+        ({"every": "1 weeks", "on": ["wednesday"]}, ["05-07", "05-14", "05-21", "05-28", "06-04", "06-11"]),
+        ({"every": "2 weeks", "on": ["wednesday"]}, ["05-07", "05-21", "06-04", "06-18", "07-02", "07-16"]),
+        ({"every": "1 weeks", "on": ["tuesday", "wednesday"]}, ["05-07", "05-13", "05-14", "05-20", "05-21", "05-27"]),
+    ],
+)
+async def test_s12_weekly_with_a_count_and_a_zone(world: World, recurrence: dict[str, object], days: list[str]) -> None:
+    world.clock.move_to(datetime(2014, 5, 1, tzinfo=UTC))
+    await world.server("A")
+    job = await world.job(
+        "weekly", [task("T", seconds=300)], start=datetime(2014, 5, 7, 1, tzinfo=ZoneInfo("America/Los_Angeles")),
+        recurrence={**recurrence, "zone": "America/Los_Angeles", "end_after": 6},
+    )  # fmt: skip
+    await world.to(datetime(2014, 5, 8, tzinfo=UTC))
+    now = await world.read(job)
+    assert (now.status, f"{now.next_start:%m-%d %H:%M}") == (JobStatus.WAITING, f"{days[1]} 08:00")
+    await world.to(datetime(2014, 8, 1, tzinfo=UTC))
+    assert [f"{run['planned_at']:%m-%d %H:%M}" for run in await world.runs(job)] == [f"{day} 08:00" for day in days]
+    assert (await world.read(job)).status is JobStatus.ENDED
+
+
+async def test_s13_a_daily_job_through_both_clock_changes(world: World) -> None:
+    zone = ZoneInfo("Europe/Copenhagen")
+    world.clock.move_to(datetime(2025, 3, 28, 12, tzinfo=UTC))
+    await world.server("A", threads=5)
+    common = {"zone": "Europe/Copenhagen"}
+    daily = await world.job(
+        "D", [task("D")], start=datetime(2025, 3, 29, 2, 30, tzinfo=zone), recurrence={"every": "1 days", **common}
+    )
+    monthly = await world.job(
+        "M", [task("M")], start=datetime(2025, 3, 31, 23, tzinfo=zone), recurrence={"every": "1 months", **common}
+    )
+    await world.to(datetime(2025, 4, 1, tzinfo=UTC))
+    local = [run["started_at"].astimezone(zone) for run in await world.runs(daily)]
+    assert [f"{moment:%m-%d %H:%M}" for moment in local] == ["03-29 02:30", "03-30 03:00", "03-31 02:30"]
+    await change_status(world.store, daily, JobAction.WITHHOLD, by="ann", now=world.clock.now())
+    await world.to(datetime(2025, 10, 25, 12, tzinfo=UTC))
+    assert [f"{run['started_at'].astimezone(zone):%m-%d %H:%M}" for run in await world.runs(monthly)] == [
+        "03-31 23:00", "04-30 23:00", "05-31 23:00", "06-30 23:00", "07-31 23:00", "08-31 23:00", "09-30 23:00",
+    ]  # fmt: skip
+    await change_status(world.store, daily, JobAction.ARM, by="ann", now=world.clock.now())
+    await world.to(datetime(2025, 10, 27, 12, tzinfo=UTC))
+    later = [run["started_at"].astimezone(zone) for run in await world.runs(daily)][4:]
+    assert [f"{moment:%m-%d %H:%M}" for moment in later] == ["10-26 02:30", "10-27 02:30"]
+    assert later[0].utcoffset() == timedelta(hours=2)  # the first of the two
+
+
+@pytest.mark.parametrize(
+    ("missed", "base", "expected"),
+    [
+        (Missed.COALESCE, Base.SCHEDULE, ["08:00", "08:10", "08:40", "08:50", "09:00", "09:47", "09:50"]),
+        (Missed.SKIP, Base.SCHEDULE, ["08:00", "08:10", "08:40", "08:50", "09:00", "09:50"]),
+        (
+            Missed.ALL, Base.SCHEDULE,
+            ["08:00", "08:10", "08:34", "08:34", "08:40", "08:50", "09:00", *["09:47"] * 4, "09:50"],
+        ),
+        (Missed.COALESCE, Base.FINISH, ["08:00", "08:10", "08:44", "08:54", "09:47"]),
+    ],
+)  # fmt: skip
+async def test_s14_overrun_outage_catch_up(world: World, missed: Missed, base: Base, expected: list[str]) -> None:
+    world.clock.move_to(at(7, 59))
+    await world.server("A", threads=5)
+    job = await world.job(
+        "J", [task("T", seconds=0)], start=at(8), recurrence={"every": "10 minutes"}, missed=missed, base=base
+    )
+    await world.to(at(8, 5))
+    async with world.store.transaction() as connection:  # the occurrence of 08:10 takes 24 minutes
+        await connection.execute("""UPDATE task SET parameters = '{"seconds": 1440}'""")
+    await world.to(at(8, 15))
+    async with world.store.transaction() as connection:
+        await connection.execute("""UPDATE task SET parameters = '{"seconds": 0}'""")
+    await world.to(at(9, 1))
+    await world.stop("A")
+    world.clock.move_to(at(9, 47))
+    await world.server("A", threads=5)
+    await world.to(at(9, 55))
+    assert await starts(world, job) == expected
+    runs = await world.runs(job)
+    assert all(before["ended_at"] <= after["started_at"] for before, after in itertools.pairwise(runs))
+    if base is Base.SCHEDULE:
+        assert next(f"{run['planned_at']:%H:%M}" for run in runs if run["overran"]) == "08:10"
+
+
+async def test_s15_a_recurring_job_that_fails_comes_back(world: World) -> None:
+    world.clock.move_to(at(9, 30))
+    await world.server("A")
+    job = await world.job(
+        "hourly", [task("T", seconds=60, fails_in=[-1])], start=at(10), recurrence={"every": "1 hours"},
+        history=HistoryMode.ERRORS,
+    )  # fmt: skip
+    await world.to(at(10, 5))
+    now = await world.read(job)
+    assert (now.status, now.next_start, now.last_outcome) == (JobStatus.WAITING, at(11), "error")
+    async with world.store.transaction() as connection:
+        await connection.execute("""UPDATE task SET parameters = '{"seconds": 60}'""")
+    await world.to(at(11, 5))
+    after = await world.read(job)
+    assert (after.last_outcome, after.runs, after.failures) == ("ended", 2, 1)
+    assert [run["status"] for run in await world.runs(job)] == ["error"]
+
+
+async def test_s17_changing_status_by_hand(world: World) -> None:
+    await world.server("A")
+    now = world.clock.now
+    store = world.store
+    job = await world.job("T", [task("T", fails_in=[-1])], status=JobStatus.WITHHOLD, start=now() + timedelta(hours=1))
+
+    async def ask(action: JobAction) -> JobStatus:
+        return await change_status(store, job, action, by="ann", now=now())
+
+    assert await ask(JobAction.ARM) is JobStatus.WAITING
+    assert await ask(JobAction.WITHHOLD) is JobStatus.WITHHOLD
+    await ask(JobAction.ARM)
+    await world.pass_(hours=1)
+    with pytest.raises(IllegalTransition, match="executing"):
+        await delete_job(store, job, by="ann")
+    with pytest.raises(IllegalTransition, match="executing"):
+        await ask(JobAction.ARM)
+    assert await ask(JobAction.WITHHOLD) is JobStatus.EXECUTING  # a wish: the occurrence ends first
+    await world.pass_(minutes=1)
+    assert (await world.read(job)).status is JobStatus.WITHHOLD
+    assert await ask(JobAction.ARM) is JobStatus.WAITING
+    await world.pass_(minutes=1)
+    assert (await world.read(job)).status is JobStatus.ERROR
+    assert await ask(JobAction.ARM) is JobStatus.WAITING  # restart: all tasks afresh
+    await world.settle()
+    assert await world.tasks(job) == {"T": "executing"}
+    await world.pass_(minutes=1)
+    await delete_job(store, job, by="ann")
+    assert len(await world.rows("SELECT 1 FROM run WHERE job_id = $1", job)) == 3
+
+
+async def test_a_job_starts_when_others_have_come_so_far(world: World) -> None:
+    await world.server("A", threads=5)
+    first = await world.job("first", [task("1")], recurrence={"every": "1 hours"})
+    second = await world.job("second", [task("2", fails_in=[-1])])
+    after = await world.job(
+        "after", [task("3")],
+        dependencies=(DependencyDefinition(parent="first"), DependencyDefinition(parent="second", wanted=Wanted.ERROR)),
+    )  # fmt: skip
+    await world.pass_(minutes=1)
+    assert await starts(world, after) == ["12:01"]
+    await world.pass_(hours=2)
+    assert await starts(world, after) == ["12:01"]  # the second has not failed again since
+    assert len(await world.runs(first)) == 3
+    await change_status(world.store, second, JobAction.ARM, by="ann", now=world.clock.now())
+    await world.pass_(minutes=1)
+    assert await starts(world, after) == ["12:01", "14:02"]
+
+
+async def test_a_job_started_by_hand_keeps_its_planned_start(world: World) -> None:
+    await world.server("A")
+    job = await world.job("hourly", [task("T")], start=at(13), recurrence={"every": "1 hours"})
+    world.clock.move_to(at(12, 20))
+    await start_now(world.store, job, by="ann", now=world.clock.now())
+    await world.to(at(13, 30))
+    assert [(run["cause"], f"{run['planned_at']:%H:%M}") for run in await world.runs(job)] == [
+        ("operator", "12:20"), ("schedule", "13:00")
+    ]  # fmt: skip
+
+
+async def test_two_servers_start_a_planned_start_once(world: World) -> None:
+    jobs = [await world.job(f"j{n}", [task("T")]) for n in range(30)]
+    await asyncio.gather(*(start_due(world.store, world.clock.now(), limit=7) for _ in range(12)))
+    runs = await world.rows("SELECT job_id, count(*) AS runs FROM run GROUP BY job_id")
+    assert {row["runs"] for row in runs} == {1}
+    assert {row["job_id"] for row in runs} <= set(jobs)
+
+
+async def test_a_clock_that_was_set_back_does_not_stop_a_recurring_job(world: World) -> None:
+    await world.server("A")
+    job = await world.job("minutely", [task("T", seconds=0)], recurrence={"every": "10 minutes"})
+    await world.pass_(minutes=35)
+    world.clock.jump(86_400)  # wrongly
+    await world.settle()
+    world.clock.jump(-86_400)
+    await world.settle()
+    await world.pass_(minutes=15)
+    planned = [f"{run['planned_at']:%d %H:%M}" for run in await world.runs(job)]
+    assert planned == ["01 12:00", "01 12:10", "01 12:20", "01 12:30", "01 12:40", "01 12:50"]
