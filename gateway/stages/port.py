@@ -41,6 +41,11 @@ class OpenInbound:
         return self.settings.process.mode is Mode.SEQUENTIAL
 
     @property
+    def weight(self) -> int:
+        """Return the share of the port in what is claimed."""
+        return self.settings.process.weight
+
+    @property
     def logging(self) -> LoggingMode:
         """Return what is kept of finished messages."""
         return self.settings.logging
@@ -60,6 +65,11 @@ class OpenOutbound:
     actions: Mapping[tuple[str, str], str]
     send: SendAdapter
     name_sent: NameSent
+
+    @property
+    def weight(self) -> int:
+        """Return the share of the port in what is claimed."""
+        return 1
 
     @property
     def logging(self) -> LoggingMode:

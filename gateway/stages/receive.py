@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from pathlib import Path
+from time import monotonic
 from uuid import uuid4
 
 import structlog
@@ -24,6 +25,7 @@ from gateway.domain.message import NewFile, RefusedFile
 from gateway.stages.intake import new_messages, set_warnings, submitter_of
 from gateway.stages.port import OpenInbound, Ports
 from gateway.stages.reading import SMALL_BYTES, BadFile, WholeFile, read_file, read_whole
+from gateway.stages.room import Room
 from gateway.stages.trouble import Trouble
 from gateway.store.ingest import (
     AlreadyIngested,
@@ -32,7 +34,6 @@ from gateway.store.ingest import (
     ingestion,
     known_deliveries,
     same_content,
-    waiting_inbound,
 )
 from gateway.store.intake import end_intake, hold_intake, take_intake
 from gateway.store.open import Store
@@ -56,6 +57,7 @@ class ReceiveStage:
         self._pool = pool
         self._readers = readers
         self._trouble = trouble
+        self._room = Room(store, monotonic)
         self._recovered: set[PortName] = set()  # ports whose work folder holds nothing that waits to be read
         self._asked: set[PortName] = set()  # ports whose work folder gives no cause to ask for our turn
 
@@ -168,7 +170,7 @@ class ReceiveStage:
     async def _must_wait(self, port: OpenInbound) -> bool:
         """Tell whether intake waits: too many unfinished messages, or too little space."""
         queue = self._ports.settings.queue
-        waiting = await waiting_inbound(self._store, queue.max_ready)
+        waiting = await self._room.waiting(queue.max_ready)
         reason: str | None = None
         if waiting >= queue.max_ready:
             reason = f"{waiting} messages wait in the queue, no more files are taken until some are done."
@@ -209,6 +211,7 @@ class ReceiveStage:
             context.tally.add("files", len(group))
             context.tally.add("refused", sum(one.settlement is Settlement.QUARANTINE for one in settled))
             context.tally.add("received", messages)
+            self._room.took(messages)
             context.feed.produced()
             await port.receive.settle(settled)
             reach("ingest.after_settle")

@@ -12,6 +12,7 @@ from gateway.contracts.task import TaskContext
 from gateway.domain.errors import LeaseLost, StoreUnavailable
 from gateway.domain.ids import Fence, PortName
 from gateway.domain.message import Claimed
+from gateway.domain.shares import one_round
 from gateway.domain.states import Stage
 from gateway.stages.port import P
 from gateway.store.leases import give_back, ports_with_work
@@ -91,13 +92,19 @@ class ChunkRunner(Generic[P, T]):
         self._store.held.discard(fence)
 
     async def _claim_next(self) -> tuple[P, Claimed[T]] | None:
-        """Claim from the next port in turn that has work, so that a busy port does not starve the others."""
+        """Claim from the next port in turn that has work, so that a busy port does not starve the others.
+
+        Rule: in a round every port gets as many chunks as its weight says, and is asked anew in the next one.
+        """
         if not self._turn:
-            self._turn = await ports_with_work(self._store, self._stage, list(self._ports()))
+            found = await ports_with_work(self._store, self._stage, list(self._ports()))
+            self._turn = one_round({name: port.weight for name, port in self._ports().items() if name in found})
         while self._turn:
-            port = self._ports().get(self._turn.pop(0))
-            if port is not None and (chunk := await self._claim(port.name)) is not None:
+            name = self._turn.pop(0)
+            port = self._ports().get(name)
+            if port is not None and (chunk := await self._claim(name)) is not None:
                 return port, chunk
+            self._turn = [other for other in self._turn if other != name]  # nothing is left of it in this round
         return None
 
     async def _wait(self, running: set[asyncio.Task[None]], context: TaskContext) -> None:

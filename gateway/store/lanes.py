@@ -58,8 +58,12 @@ async def lock_lanes(
     connection: Connection, sql: Queries, lanes: Iterable[Lane] = (), *, fences: Sequence[Fence] = ()
 ) -> list[Lane]:
     """Lock the lanes named and those under our fences; returns those that are there."""
-    rows = await connection.fetch(sql.lock_lanes_of, list(fences), *_columns(sorted(set(lanes))))
-    return [(row["port"], row["name"]) for row in rows]
+    named = set(lanes)
+    if fences and not named:
+        return _lanes(await connection.fetch(sql.lock_lanes_under, list(fences)))
+    if fences:
+        named.update(_lanes(await connection.fetch(sql.lanes_under, list(fences))))
+    return _lanes(await connection.fetch(sql.lock_lanes, *_columns(sorted(named)))) if named else []
 
 
 async def settle_lanes(
@@ -94,7 +98,7 @@ async def set_port_rule(store: Store, port: PortName, rule: LaneRule) -> int:
     while True:  # not all at once: nobody waits long for a lane
         async with store.transaction() as connection:
             rows = await connection.fetch(sql.lanes_to_change, port, rule, _LANES_AT_A_TIME)
-            lanes = [(row["port"], row["name"]) for row in rows]
+            lanes = _lanes(rows)
             if not lanes:
                 return changed
             await connection.execute(sql.change_lanes, *_columns(lanes), rule)
@@ -113,6 +117,10 @@ async def set_lane_rule(store: Store, port: PortName, name: LaneName, rule: Lane
             await connection.execute(sql.write_lane_rule, port, name, rule)
         await connection.execute(sql.apply_lane_rule, port, name)
         await settle_lanes(connection, sql, [lane])
+
+
+def _lanes(rows: Sequence[Record]) -> list[Lane]:
+    return [(row["port"], row["name"]) for row in rows]
 
 
 def _columns(lanes: Sequence[Lane]) -> tuple[list[str], list[str]]:

@@ -12,16 +12,16 @@ UPDATE lease SET messages = $2 WHERE fence = $1
 -- name: claim_lanes
 -- Lane heads first. A lane is locked, then leased with a run of its messages from the head; SKIP LOCKED passes lanes
 -- that somebody is just filling or emptying. The oldest lanes get what the limits of messages and bytes allow, at least
--- one message. A Rollback set is taken whole and alone, even beyond the limits. Where an error blocks, a run ends before
--- the first message that is not workable.
+-- one message; of each twice its share is looked at, so that long lanes cost no more than short ones. A Rollback set is
+-- taken whole and alone, even beyond the limits. Where an error blocks, a run ends before the first message that is not
+-- workable.
 WITH heads AS (
     SELECT name, head, on_error FROM lane
     WHERE port = $1 AND fence IS NULL AND not_before IS NULL AND head IS NOT NULL
     ORDER BY head LIMIT least($4::bigint, $5::bigint) FOR UPDATE SKIP LOCKED
-), fronts AS (
-    SELECT heads.name, picked.message_id, first.policy IS NOT DISTINCT FROM 'rollback' AS whole,
-           row_number() OVER (ORDER BY heads.head, picked.message_id) AS place,
-           sum(size) OVER (ORDER BY heads.head, picked.message_id) - size AS bytes_before
+), fronts AS MATERIALIZED (
+    SELECT heads.name, heads.head, picked.message_id, first.policy IS NOT DISTINCT FROM 'rollback' AS whole,
+           (SELECT m.size_bytes FROM message m WHERE m.id = picked.message_id) AS size
     FROM heads
     JOIN queue first ON first.message_id = heads.head
     LEFT JOIN LATERAL (
@@ -35,19 +35,23 @@ WITH heads AS (
             SELECT message_id, policy FROM queue q
             WHERE first.policy IS DISTINCT FROM 'rollback' AND q.port = $1 AND q.lane = heads.name
               AND q.reason IN ('ready', 'behind_in_lane', 'backoff')
-            ORDER BY message_id LIMIT $4
+            ORDER BY message_id LIMIT 1 + 2 * $4 / (SELECT count(*) FROM heads)
         ) AS front
         UNION ALL
         SELECT message_id, 0 FROM queue q
         WHERE first.policy = 'rollback' AND q.set_id = first.set_id AND q.reason IN ('ready', 'behind_in_lane', 'backoff')
     ) AS picked
-    CROSS JOIN LATERAL (SELECT (SELECT m.size_bytes FROM message m WHERE m.id = picked.message_id) AS size) AS sized
     WHERE picked.rollbacks = 0 AND (stopped.message_id IS NULL OR picked.message_id < stopped.message_id)
+), placed AS (
+    SELECT name, message_id, whole,
+           row_number() OVER (ORDER BY head, message_id) AS place,
+           sum(size) OVER (ORDER BY head, message_id) - size AS bytes_before
+    FROM fronts
 ), run AS (
     SELECT name, message_id
     FROM (SELECT name, message_id, whole, place <= $4 AND bytes_before < $6 AS fits,
                  bool_or(place <= $4 AND bytes_before < $6) OVER (PARTITION BY name) AS some_fit
-          FROM fronts) AS placed
+          FROM placed) AS judged
     WHERE fits OR (whole AND some_fit)
 ), leased AS (
     UPDATE lane SET fence = $2 FROM (SELECT DISTINCT name FROM run) AS taken
@@ -55,26 +59,26 @@ WITH heads AS (
 )
 UPDATE queue SET status = 'in_process', reason = 'running', fence = $2, attempts = attempts + 1, not_before = NULL,
                  changed_at = $3
-FROM run WHERE queue.message_id = run.message_id
-RETURNING queue.message_id
+WHERE message_id = ANY(ARRAY(SELECT message_id FROM run))
+RETURNING message_id
 
 -- name: claim_free
 -- Messages without a lane, oldest first, up to a number and, after the first, a number of bytes. Sizes are looked up
--- one by one: a plan that joins could read the whole history.
+-- one by one, and what is chosen comes as an array: a plan that joins could read the whole history, the whole queue.
 WITH next AS (
     SELECT message_id FROM queue
     WHERE direction = 'in' AND port = $1 AND reason = 'ready' AND lane IS NULL
     ORDER BY message_id LIMIT $4 FOR UPDATE SKIP LOCKED
+), sized AS MATERIALIZED (
+    SELECT message_id, (SELECT m.size_bytes FROM message m WHERE m.id = next.message_id) AS size FROM next
 ), chosen AS (
     SELECT message_id
-    FROM (SELECT message_id, sum(size) OVER (ORDER BY message_id) - size AS bytes_before
-          FROM (SELECT message_id, (SELECT m.size_bytes FROM message m WHERE m.id = next.message_id) AS size
-                FROM next) AS sized) AS summed
+    FROM (SELECT message_id, sum(size) OVER (ORDER BY message_id) - size AS bytes_before FROM sized) AS summed
     WHERE bytes_before < $5
 )
 UPDATE queue SET status = 'in_process', reason = 'running', fence = $2, attempts = attempts + 1, changed_at = $3
-FROM chosen WHERE queue.message_id = chosen.message_id
-RETURNING queue.message_id
+WHERE message_id = ANY(ARRAY(SELECT message_id FROM chosen))
+RETURNING message_id
 
 -- name: read_claimed
 SELECT m.id, q.port, q.set_id, q.policy, q.lane, m.position, q.attempts, q.crashes, q.version, m.message_id, m.message_id_sent,

@@ -36,5 +36,11 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::bigi
      AS new (severity, code, text, port, claim_id, set_id, message_key, message_id, file, line, col, path, details, traceback)
 
 -- name: waiting_inbound
--- How much intake may still add: counts up to the limit only, so its cost is bounded.
-SELECT count(*) FROM (SELECT 1 FROM queue WHERE direction = 'in' AND status IN ('ready', 'in_process') LIMIT $1) AS waiting
+-- How much intake may still add: what waits is counted up to the limit, what is in work is summed over leases. What is
+-- held, has failed, or waits for its next try without a lane is not looked at.
+SELECT least($1::bigint,
+    (SELECT coalesce(sum(messages), 0) FROM lease WHERE stage = 'inbound')
+    + (SELECT count(*) FROM (SELECT 1 FROM queue WHERE direction = 'in' AND reason = 'ready' AND lane IS NULL
+                             LIMIT $1) AS free)
+    + (SELECT count(*) FROM (SELECT 1 FROM queue WHERE lane IS NOT NULL AND reason IN ('ready', 'behind_in_lane', 'backoff')
+                             LIMIT $1) AS in_lanes))

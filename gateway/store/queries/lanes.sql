@@ -28,12 +28,15 @@ FROM unnest($1::text[], $2::text[], $3::bigint[]) AS parked (port, name, first)
 WHERE queue.port = parked.port AND queue.lane = parked.name AND queue.message_id >= parked.first
   AND queue.reason IN ('ready', 'behind_in_lane')
 
--- name: lock_lanes_of
--- The lanes under these fences and those named, in order.
-SELECT l.port, l.name
-FROM (SELECT port, name FROM lane WHERE fence = ANY($1::bigint[])
-      UNION SELECT * FROM unnest($2::text[], $3::text[])) AS wanted (port, name)
-JOIN lane l ON l.port = wanted.port AND l.name = wanted.name
+-- name: lanes_under
+SELECT port, name FROM lane WHERE fence = ANY($1::bigint[])
+
+-- name: lock_lanes_under
+SELECT port, name FROM lane WHERE fence = ANY($1::bigint[]) ORDER BY port, name FOR UPDATE
+
+-- name: lock_lanes
+SELECT l.port, l.name FROM lane l
+JOIN unnest($1::text[], $2::text[]) AS wanted (port, name) ON l.port = wanted.port AND l.name = wanted.name
 ORDER BY l.port, l.name
 FOR UPDATE OF l
 

@@ -124,15 +124,21 @@ SELECT extract(epoch FROM min(due) - clock_timestamp())::float8 FROM (
 ) AS waiting
 
 -- name: ports_with_work
--- Ports that have something for a stage to claim now. Leading columns of partial indexes: cost does not grow with the
--- queue.
-SELECT DISTINCT port FROM unnest($2::text[]) AS known (port)
+-- Ports that have something for a stage to claim now. Asked for is the first entry of an index that holds nothing else:
+-- whether there is any row would be answered by reading the table, because it seems likely to be found soon.
+SELECT port FROM unnest($2::text[]) AS known (port)
 WHERE CASE $1::text
-    WHEN 'outbound' THEN EXISTS (SELECT 1 FROM send_request r WHERE r.port = known.port AND r.reason = 'ready')
-    WHEN 'send' THEN EXISTS (SELECT 1 FROM queue q WHERE q.direction = 'out' AND q.port = known.port
-                             AND q.reason = 'ready' AND q.lane IS NULL)
-    ELSE EXISTS (SELECT 1 FROM queue q WHERE q.direction = 'in' AND q.port = known.port
-                 AND q.reason = 'ready' AND q.lane IS NULL)
-      OR EXISTS (SELECT 1 FROM lane l WHERE l.port = known.port AND l.fence IS NULL AND l.not_before IS NULL
-                 AND l.head IS NOT NULL)
-END
+    WHEN 'outbound' THEN
+        (SELECT r.id FROM send_request r WHERE r.port = known.port AND r.reason = 'ready' ORDER BY r.id LIMIT 1)
+    WHEN 'send' THEN
+        (SELECT q.message_id FROM queue q
+         WHERE q.direction = 'out' AND q.port = known.port AND q.reason = 'ready' AND q.lane IS NULL
+         ORDER BY q.message_id LIMIT 1)
+    ELSE coalesce(
+        (SELECT q.message_id FROM queue q
+         WHERE q.direction = 'in' AND q.port = known.port AND q.reason = 'ready' AND q.lane IS NULL
+         ORDER BY q.message_id LIMIT 1),
+        (SELECT l.head FROM lane l
+         WHERE l.port = known.port AND l.fence IS NULL AND l.not_before IS NULL AND l.head IS NOT NULL
+         ORDER BY l.head LIMIT 1))
+END IS NOT NULL

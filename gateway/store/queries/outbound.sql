@@ -5,16 +5,16 @@ WITH next AS (
     WHERE direction = 'out' AND port = $1 AND reason = 'ready' AND lane IS NULL
       AND (staged_in IS NULL OR staged_in = $6)
     ORDER BY message_id LIMIT $4 FOR UPDATE SKIP LOCKED
+), sized AS MATERIALIZED (
+    SELECT message_id, (SELECT m.size_bytes FROM message m WHERE m.id = next.message_id) AS size FROM next
 ), chosen AS (
     SELECT message_id
-    FROM (SELECT message_id, sum(size) OVER (ORDER BY message_id) - size AS bytes_before
-          FROM (SELECT message_id, (SELECT m.size_bytes FROM message m WHERE m.id = next.message_id) AS size
-                FROM next) AS sized) AS summed
+    FROM (SELECT message_id, sum(size) OVER (ORDER BY message_id) - size AS bytes_before FROM sized) AS summed
     WHERE bytes_before < $5
 )
 UPDATE queue SET status = 'in_transport', reason = 'running', fence = $2, attempts = attempts + 1, changed_at = $3
-FROM chosen WHERE queue.message_id = chosen.message_id
-RETURNING queue.message_id
+WHERE message_id = ANY(ARRAY(SELECT message_id FROM chosen))
+RETURNING message_id
 
 -- name: read_sending
 SELECT m.id, q.port, m.file_name, m.is_fault, q.attempts, q.staged_name, q.staged_in, d.content

@@ -16,8 +16,8 @@ WITH chosen AS (
     SELECT id FROM send_request WHERE port = $1 AND reason = 'ready' ORDER BY id LIMIT $4 FOR UPDATE SKIP LOCKED
 )
 UPDATE send_request SET status = 'in_process', reason = 'running', fence = $2, attempts = attempts + 1, changed_at = $3
-FROM chosen WHERE send_request.id = chosen.id
-RETURNING send_request.id, message_id, port, service, operation, entity_keys::text, company, partition_key, conversation_id, submitter,
+WHERE id = ANY(ARRAY(SELECT id FROM chosen))
+RETURNING id, message_id, port, service, operation, entity_keys::text, company, partition_key, conversation_id, submitter,
           attempts, crashes, created_at
 
 -- name: finish_requests

@@ -11,6 +11,7 @@ from gateway.config.models import InboundPort, Settings
 from gateway.contracts.adapter import ReceiveAdapter
 from gateway.contracts.service import Reply, Request, ServiceContext
 from gateway.contracts.task import Tally, TaskContext
+from gateway.domain.ids import PortName
 from gateway.domain.message import NewMessage
 from gateway.domain.states import Policy
 from gateway.services.registry import Registry, Service
@@ -78,22 +79,22 @@ class Busy:
             return not await connection.fetchval("SELECT count(*) FROM queue WHERE status = 'ready'")
 
 
-def a_port(mode: str, max_parallel: int) -> tuple[Settings, OpenInbound]:
+def a_port(mode: str, max_parallel: int, *, name: str = ORDERS, weight: int = 1) -> tuple[Settings, OpenInbound]:
     options: dict[str, Any] = {
         "services": {"SalesOrderService": {"kind": "python", "operations": {"create": "m:create"}}},
         "ports": {
-            ORDERS: {
+            name: {
                 "receive": {"folder": "/srv/in"},
                 "operations": ["SalesOrderService.create"],
-                "process": {"mode": mode, "max_parallel": max_parallel},
+                "process": {"mode": mode, "max_parallel": max_parallel, "weight": weight},
             }
         },
     }
     settings = Settings.model_validate(options)
-    port = settings.ports[ORDERS]
+    port = settings.ports[name]
     assert isinstance(port, InboundPort)
     return settings, OpenInbound(
-        name=ORDERS, settings=port, exposed=frozenset({("SalesOrderService", "create")}), rules=ReadRules(),
+        name=PortName(name), settings=port, exposed=frozenset({("SalesOrderService", "create")}), rules=ReadRules(),
         receive=cast("ReceiveAdapter", None), send=None, name_response=lambda work, message_id, is_fault: "a.xml",
     )  # fmt: skip
 

@@ -1,5 +1,7 @@
 """What an error does to those behind it in a lane: they go on, wait for it, or are put aside; operators decide."""
 
+import asyncio
+
 import pytest
 
 from gateway.domain.ids import LaneName, MessageKey
@@ -208,3 +210,16 @@ async def test_message_that_commits_late_takes_its_place_at_the_head(store: Stor
     await put(store, [a_message(lane=LANE)])
     assert await rows(store, QUEUE) == [("ready", "ready"), ("ready", "behind_in_lane")]
     assert await finish_claim(store, limit=1) == [11]
+
+
+async def test_parallel_port_has_no_more_in_work_than_allowed_in_all_gateways_together(store: Store) -> None:
+    await put(store, [a_message(n, lane=f"lane {n}" if n % 2 else None) for n in range(1, 41)])
+    claims = await asyncio.gather(
+        *(claim_inbound(store, gateway, ORDERS, 4, at_once=10) for gateway in range(1, 6)),
+        *(claim_inbound(store, gateway, ORDERS, 3, at_once=10) for gateway in range(1, 6)),
+    )
+    assert sum(len(claimed.items) for claimed in claims if claimed is not None) == 10
+    done = next(claimed for claimed in claims if claimed is not None)
+    await record(store, done, InboundResult(done=[(work, []) for work in done.items]))
+    more = await claim_inbound(store, 1, ORDERS, 100, at_once=10)
+    assert more is not None and len(more.items) == len(done.items)

@@ -1,0 +1,96 @@
+"""What is asked all the time reads what can be claimed now, through indexes, however much waits."""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from asyncpg import Connection
+
+from gateway.store.open import Store
+
+WAITING = 30_000
+CHUNK = 100
+MOST_ROWS = 10 * CHUNK
+FILL = """
+INSERT INTO delivery (claim_id, port, name, display, size_bytes, owner_uid, modified_at, outcome, settlement)
+VALUES ('00000000-0000-0000-0000-000000000001', 'orders', 'a', 'a', 1, 0, now(), 'ingested', 'archive');
+INSERT INTO message (id, direction, port, claim_id, position, message_id, namespace, size_bytes)
+SELECT i, CASE i % 5 WHEN 3 THEN 'out' ELSE 'in' END, 'orders', '00000000-0000-0000-0000-000000000001', i,
+       gen_random_uuid(), 'n', 1000
+FROM generate_series(1, $ROWS) AS i;
+INSERT INTO document (message_id, version, step, content) SELECT id, 0, 'received', 'x' FROM message;
+INSERT INTO queue (message_id, port, direction, status, reason, lane, not_before)
+SELECT i, 'orders', CASE i % 5 WHEN 3 THEN 'out' ELSE 'in' END, 'ready',
+       CASE WHEN i % 5 = 4 THEN 'backoff' WHEN i % 5 = 0 AND i > 5 THEN 'behind_in_lane' ELSE 'ready' END,
+       CASE i % 5 WHEN 0 THEN 'one' WHEN 1 THEN 'lane ' || i END, CASE i % 5 WHEN 4 THEN now() + interval '1 hour' END
+FROM generate_series(1, $ROWS) AS i;
+INSERT INTO lane (port, name, head)
+SELECT port, lane, min(message_id) FROM queue WHERE lane IS NOT NULL GROUP BY port, lane;
+INSERT INTO lane (port, name, head, not_before)
+SELECT 'orders', 'waits ' || i, i, now() + interval '1 hour' FROM generate_series(1, $ROWS / 5) AS i;
+INSERT INTO send_request (id, message_id, port, service, operation, entity_keys, submitter)
+SELECT i, gen_random_uuid(), 'copies', 'S', 'read', '[[["a", "b"]]]', 'clerk' FROM generate_series(1, $ROWS / 5) AS i;
+"""
+"""A fifth each: behind one another in one lane, lanes of one, without lane, waiting for their time, going out."""
+QUESTIONS: Mapping[str, str] = {
+    "claim_lanes": f"'orders', 1, now(), {CHUNK}, 50, 2000000",
+    "claim_free": f"'orders', 1, now(), {CHUNK}, 2000000",
+    "claim_outbound": f"'orders', 1, now(), {CHUNK}, 2000000, NULL",
+    "claim_requests": f"'copies', 1, now(), {CHUNK}",
+    "ports_with_work": "'inbound', ARRAY['orders', 'idle']",
+    "read_claimed": "1",
+    "lock_lanes": "ARRAY['orders', 'orders'], ARRAY['one', 'lane 6']",
+    "lock_lanes_under": "ARRAY[1, 2]",
+    "park_lanes": "1, ARRAY[6]",
+    "join_lanes": "ARRAY['orders', 'orders'], ARRAY['one', 'new'], ARRAY[1000001, 1000002]",
+    "hold_in_parked_lanes": "ARRAY['orders'], ARRAY['one'], ARRAY[1000001]",
+    "settle_lanes": "ARRAY['orders', 'orders'], ARRAY['one', 'lane 6'], ARRAY[1]",
+    "wake_due": "10000",
+    "call_in_postponed": "86400",
+    "next_due": "",
+}
+LARGE = {"queue", "message", "lane", "document", "send_request"}
+
+
+async def test_questions_read_a_bounded_number_of_rows_through_indexes(store: Store) -> None:
+    async with store.transaction(long=True) as connection:
+        await connection.execute(FILL.replace("$ROWS", str(WAITING)))
+        found = await _read_too_much(store, connection, "sizes unknown")
+        await connection.execute("ANALYZE queue, message, lane, document, send_request, delivery, lease")
+        found |= await _read_too_much(store, connection, "sizes known")
+    assert found == {}
+
+
+async def _read_too_much(store: Store, connection: Connection, sizes: str) -> dict[str, str]:
+    """Ask everything, for the values given and for any values; what is changed is undone."""
+    found: dict[str, str] = {}
+    for mode in ("force_custom_plan", "force_generic_plan"):
+        await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
+        for name, values in QUESTIONS.items():
+            await connection.execute(f"SAVEPOINT before; PREPARE asked AS {getattr(store.queries, name)}")
+            plan = await connection.fetchval(
+                f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE asked{f'({values})' if values else ''}"
+            )
+            await connection.execute("ROLLBACK TO before; DEALLOCATE asked")
+            steps = [step for step in _steps(json.loads(plan)[0]["Plan"]) if step.get("Relation Name") in LARGE]
+            whole = [
+                step["Relation Name"] for step in steps if step["Node Type"] == "Seq Scan" and step["Actual Loops"]
+            ]
+            read = sum(_rows(step) for step in steps)
+            if whole or read > MOST_ROWS:
+                found[f"{name}, {sizes}, {mode}"] = f"reads all of {whole}; {read} rows"
+    return found
+
+
+def _steps(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", []):
+        yield from _steps(below)
+
+
+def _rows(step: Mapping[str, Any]) -> int:
+    """Return how many rows a step read, those it threw away included."""
+    if "Scan" not in step["Node Type"]:
+        return 0
+    thrown = step.get("Rows Removed by Filter", 0) + step.get("Rows Removed by Index Recheck", 0)
+    return int((step["Actual Rows"] + thrown) * step["Actual Loops"])
