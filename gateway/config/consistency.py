@@ -26,6 +26,7 @@ from gateway.config.models import (
 from gateway.config.place import Finding, Path
 from gateway.config.suggest import did_you_mean
 from gateway.domain.namespaces import ENTITY_KEY_LIST
+from gateway.domain.states import LoggingMode, OnDuplicate
 
 
 def check(
@@ -43,6 +44,7 @@ def check(
             yield from _names_differ_by_more_than_case(("services", name, "operations"), service.operations)
     yield from _references(settings, unsure)
     yield from _rollback_needs_undoable_operations(settings)
+    yield from _replays_need_the_responses(settings)
     yield from _outbound_ports_only_read(settings)
     yield from _sequences_agree(settings, unsure)
     yield from _folders_do_not_overlap(settings)
@@ -94,7 +96,8 @@ def _rollback_needs_undoable_operations(settings: Settings) -> Iterator[Finding]
                 yield Finding(
                     path=("ports", port_name, "operations", position),
                     text=f"cannot be undone: {', '.join(lasting)}; with process.on_error: rollback every "
-                    "operation must be undoable, so move it to another port or choose continue or halt",
+                    "operation must be undoable, or name a function that takes its effects back (compensate: "
+                    "module:function); else move it to another port or choose continue or halt",
                 )
 
 
@@ -104,8 +107,21 @@ def _lasting(settings: Settings, reference: str) -> Iterator[str]:
     service = settings.services.get(service_name)
     if isinstance(service, PythonService):
         for name, operation in service.operations.items():
-            if wanted in {"*", name} and not operation.undoable:
+            if wanted in {"*", name} and not operation.undoable and operation.compensate is None:
                 yield name
+
+
+def _replays_need_the_responses(settings: Settings) -> Iterator[Finding]:
+    """What is not kept cannot be sent again."""
+    for name, port in settings.ports.items():
+        if not isinstance(port, InboundPort) or port.process.on_duplicate is not OnDuplicate.REPLAY:
+            continue
+        path: Path = ("ports", name, "process", "on_duplicate")
+        if port.respond is None:
+            yield Finding(path=path, text="replay sends a response again, and this port has none (respond)")
+        elif port.logging is not LoggingMode.ORIGINAL:
+            text = f"replay needs the responses that were sent, and logging: {port.logging} does not keep them"
+            yield Finding(path=path, text=text)
 
 
 _WRITING = {"create", "update", "delete"}

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 
 from gateway.config.models_base import ByteSize, Count, Flag, Location, Seconds, Section, Text
-from gateway.domain.states import LaneRule, LoggingMode
+from gateway.domain.states import LaneRule, LoggingMode, OnDuplicate
 
 PLACEHOLDERS = ("stem", "position", "response_id", "request_message_id", "port", "date")
 NAME_LIMIT = 120
@@ -222,8 +222,8 @@ class Process(Section):
     unique_batch_id: Flag = Field(
         default=False, description="Refuse a file whose BatchId was seen before on this port."
     )
-    on_duplicate: Literal["fault"] = Field(
-        default="fault", description="Answer to a MessageId that was processed before: fault."
+    on_duplicate: OnDuplicate = Field(
+        default=OnDuplicate.FAULT, description="Answer to a MessageId that was processed before: fault | replay."
     )
     retries: Count = Field(
         default=3,

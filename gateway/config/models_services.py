@@ -131,7 +131,12 @@ class PythonOperation(Section):
     )
     undoable: Flag = Field(
         default=True,
-        description="All effects go through the database transaction it gets; needed by on_error: rollback.",
+        description="All effects go through the transaction it gets; if not, on_error: rollback needs compensate.",
+    )
+    compensate: Annotated[Text, AfterValidator(_handler)] | None = Field(
+        default=None,
+        description="Function that takes back what the operation did elsewhere, written module:object. For undoable: "
+        "false.",
     )
     idempotent: Flag = Field(default=False, description="Refuse a MessageId that was processed before as a duplicate.")
     timeout_seconds: Seconds = Field(default=60.0, gt=0, le=3600, description="Seconds one call may take.")
@@ -140,6 +145,12 @@ class PythonOperation(Section):
     @classmethod
     def _plain_text_is_the_handler(cls, value: object) -> object:
         return {"handler": value} if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _only_what_lasts_is_compensated(self) -> "PythonOperation":
+        if self.compensate is not None and self.undoable:
+            raise ValueError("compensate is for effects outside the database: say undoable: false, or leave it out")
+        return self
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:

@@ -102,6 +102,22 @@ class ServiceOperation(Protocol):
 
 
 @runtime_checkable
+class CompensatedOperation(Protocol):
+    """An operation whose effects outside the database can be taken back afterwards.
+
+    Rule: the request has the idempotency key that the call had. It comes at least once, also for a call that failed
+    half-way, or that never began because an earlier one failed; then there is nothing to take back.
+    """
+
+    async def compensate(self, request: Request, context: ServiceContext) -> None:
+        """Take back what a call for this request left outside the database.
+
+        Raises: TransientError when trying again may help.
+        """
+        ...
+
+
+@runtime_checkable
 class SetOperation(Protocol):
     """An operation that can do many requests at once, faster than one by one.
 

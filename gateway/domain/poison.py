@@ -9,16 +9,16 @@ MOST_CRASHES: Final = 2
 """So many ends of the process are enough. Source: rulings, "Nodes, time, recovery"."""
 
 
-def refuse_poison(crashes: int, key: MessageKey, operation: str) -> None:
-    """Refuse what ended the process too often.
+def poison(crashes: int, key: MessageKey, operation: str) -> PoisonMessage | None:
+    """Return why something must not run that ended the process too often, in words for an operator.
 
-    Rule: who ended it once runs again alone, so that nobody else can be taken for the one who does it.
-    Raises: PoisonMessage, for an operator to read.
+    Rule: what ended it once runs again alone, so that nobody else can be taken for the one who does it.
     """
-    if crashes >= MOST_CRASHES:
-        raise PoisonMessage(
-            f"The gateway process ended {crashes} times while {operation} worked on this message: memory ran out, the "
-            "code or a library ended the process, or somebody killed it. The message is not run again by itself. The "
-            "log of the gateway and the journal of the system tell how the process ended; when that is mended: "
-            f"gateway queue release {key}"
-        )
+    if crashes < MOST_CRASHES:
+        return None
+    return PoisonMessage(
+        f"The gateway process ended {crashes} times while {operation} worked on this message: memory ran out, the "
+        "code or a library ended the process, or somebody killed it. The message is not run again by itself. The "
+        "log of the gateway and the journal of the system tell how the process ended; when that is mended: "
+        f"gateway queue release {key}"
+    )

@@ -106,6 +106,13 @@ class LaneRule(StrEnum):
     PARK = "park"  # the lane is put aside: all others are held until an operator releases the lane
 
 
+class OnDuplicate(StrEnum):
+    """How a MessageId is answered that was processed before. Source: rulings, "Duplicates"."""
+
+    FAULT = "fault"  # with the fault DuplicateMessage
+    REPLAY = "replay"  # with the response it was answered with, in a new file
+
+
 class Outcome(StrEnum):
     """How a message ended."""
 

@@ -134,6 +134,8 @@ def _handlers(settings: Settings) -> Iterator[Finding]:
             subject = f"service {name}"
             try:
                 load_handler(entry.handler)
+                if entry.compensate is not None:
+                    load_handler(entry.compensate)
             except GatewayError as error:
                 yield Finding(subject=subject, verdict=Verdict.ERROR, text=error.message, path=path)
             else:

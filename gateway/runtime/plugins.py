@@ -1,9 +1,10 @@
 """Make services of settings; user code is imported here, once, before anything runs."""
 
 from gateway.config.models import DocumentService, NumberSequence, PythonService, Settings
+from gateway.config.models import PythonOperation as PythonEntry
 from gateway.contracts.service import ServiceOperation
 from gateway.services.document import Create, DocumentKind, Numbering, Read
-from gateway.services.python import PythonOperation, load_handler
+from gateway.services.python import CompensatedPythonOperation, Options, PythonOperation, load_handler
 from gateway.services.registry import Registry, Service
 from gateway.services.usercode import UserCode
 from gateway.store.sql import Queries
@@ -36,15 +37,16 @@ def _build(name: str, service: DocumentService | PythonService, sql: Queries, co
             known: dict[str, ServiceOperation] = {"create": Create(kind, sql), "read": Read(kind, sql)}
             operations = {operation: known[operation] for operation in service.operations}
         case PythonService():
-            operations = {
-                operation: PythonOperation(
-                    load_handler(entry.handler),
-                    code=code,
-                    expects=entry.expects,
-                    undoable=entry.undoable,
-                    idempotent=entry.idempotent,
-                    timeout_seconds=entry.timeout_seconds,
-                )
-                for operation, entry in service.operations.items()
-            }
+            operations = {operation: _python(entry, code) for operation, entry in service.operations.items()}
     return Service(name=name, namespaces=frozenset(service.namespaces), operations=operations)
+
+
+def _python(entry: PythonEntry, code: UserCode) -> ServiceOperation:
+    options = Options(
+        expects=entry.expects, undoable=entry.undoable, idempotent=entry.idempotent,
+        timeout_seconds=entry.timeout_seconds,
+    )  # fmt: skip
+    handler = load_handler(entry.handler)
+    if entry.compensate is None:
+        return PythonOperation(handler, code=code, **options)
+    return CompensatedPythonOperation(handler, load_handler(entry.compensate), code=code, **options)

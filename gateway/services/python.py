@@ -5,14 +5,14 @@ import inspect
 import traceback
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from lxml import etree
 
 from gateway.contracts.service import Reply, Request, ServiceContext
 from gateway.domain.errors import GatewayError, OperationRejected
 from gateway.domain.text import clean
-from gateway.services.usercode import UserCode
+from gateway.services.usercode import Function, UserCode
 
 Handler = Callable[[Request, ServiceContext], Reply | Awaitable[Reply]]
 
@@ -70,6 +70,15 @@ def _place_of(error: BaseException) -> str:
     return f" ({inside[-1].filename}, line {inside[-1].lineno})" if inside else ""
 
 
+class Options(TypedDict):
+    """What the configuration says of an operation; see `ServiceOperation`."""
+
+    expects: tuple[str, ...] | None
+    undoable: bool
+    idempotent: bool
+    timeout_seconds: float
+
+
 class PythonOperation:
     """One function as a service operation.
 
@@ -82,15 +91,12 @@ class PythonOperation:
         handler: Handler,
         *,
         code: UserCode,
-        expects: tuple[str, ...] | None,
-        undoable: bool,
-        idempotent: bool,
-        timeout_seconds: float,
+        **options: Unpack[Options],
     ) -> None:
-        self.expects = expects
-        self.undoable = undoable
-        self.idempotent = idempotent
-        self.timeout_seconds = timeout_seconds
+        self.expects = options["expects"]
+        self.undoable = options["undoable"]
+        self.idempotent = options["idempotent"]
+        self.timeout_seconds = options["timeout_seconds"]
         self._handler = handler
         self._code = code
 
@@ -108,6 +114,18 @@ class PythonOperation:
             )
         assert isinstance(result, Reply)
         return result
+
+
+class CompensatedPythonOperation(PythonOperation):
+    """A function whose effects outside the database another function takes back."""
+
+    def __init__(self, handler: Handler, compensation: Function, *, code: UserCode, **options: Unpack[Options]) -> None:
+        super().__init__(handler, code=code, **options)
+        self._compensation = compensation
+
+    async def compensate(self, request: Request, context: ServiceContext) -> None:
+        """Run the compensation of one request; what it returns does not matter."""
+        await self._code.call(self._compensation, request, context, self.timeout_seconds, what="the compensation of ")
 
 
 def _wrong_with(result: object) -> str | None:

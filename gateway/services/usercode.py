@@ -49,13 +49,17 @@ class UserCode:
         self._standstill = standstill
         self._left_behind: Counter[str] = Counter()
 
-    async def call(self, function: Function, request: Request, context: ServiceContext, most_seconds: float) -> object:
+    async def call(
+        self, function: Function, request: Request, context: ServiceContext, most_seconds: float, *, what: str = ""
+    ) -> object:
         """Return what *function* returns: an `async` one runs on the event loop, a plain one in its own thread.
+
+        *what* stands before the name of the operation in texts, when it is not the operation itself.
 
         Rule: takes hardly longer than *most_seconds*; what the function does with its context later has no effect.
         Raises: OperationTimeout; whatever the function raises, as an `Exception`.
         """
-        name = f"{request.service}.{request.operation}"
+        name = f"{what}{request.service}.{request.operation}"
         if self._left_behind[name] >= MOST_LEFT_BEHIND:
             raise TransientError(
                 f"{name} is not called: {MOST_LEFT_BEHIND} earlier calls of it still hang. Mend it, then restart.",

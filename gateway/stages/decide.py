@@ -84,7 +84,7 @@ def judge(error: Exception, *, attempts: int, most_tries: int, chance: float) ->
             )  # fmt: skip
         case TransientError() | ConnectionError() | TimeoutError():
             code = error.code if isinstance(error, TransientError) else "operation.unreachable"
-            said = clean(error.message if isinstance(error, TransientError) else _said(error)).rstrip(".") + "."
+            said = clean(error.message if isinstance(error, TransientError) else words_of(error)).rstrip(".") + "."
             if attempts < most_tries:
                 text = f"{code}: {said} Attempt {attempts} of {most_tries} failed."
                 return Wait(delay_seconds=SERVICE.delay(attempts, chance), text=text)
@@ -94,10 +94,12 @@ def judge(error: Exception, *, attempts: int, most_tries: int, chance: float) ->
             fault_code = "Timeout" if code == "operation.timeout" else "RequestFailed"
             return Cause(code=code, text=text, fault_code=fault_code, fault_text=text)
         case _:
-            return Cause(code="operation.failed", text=clean(_said(error)), traceback=_trace(error), fault_text=GENERIC)
+            return Cause(
+                code="operation.failed", text=clean(words_of(error)), traceback=_trace(error), fault_text=GENERIC
+            )
 
 
-def _said(error: Exception) -> str:
+def words_of(error: Exception) -> str:
     """Return the type of an error and its own words; an error of other people's code may not even have any."""
     try:
         words = str(error)

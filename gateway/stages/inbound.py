@@ -13,12 +13,15 @@ from gateway.domain.ids import PortName
 from gateway.domain.message import Claimed, Work
 from gateway.domain.states import Stage
 from gateway.services.registry import Registry
+from gateway.stages.decide import words_of
 from gateway.stages.door import Door
-from gateway.stages.perform import Item, Performance, Performed
+from gateway.stages.perform import Performance, Performed
 from gateway.stages.port import OpenInbound, Ports
-from gateway.stages.prepare import Prepared, prepare
+from gateway.stages.prepare import Item, Prepared, prepare
 from gateway.stages.responses import Draft, build_responses, drafts_of
+from gateway.stages.rollback import NotTakenBack
 from gateway.stages.runner import ChunkRunner
+from gateway.store.exceptions import Entry
 from gateway.store.inbound import InboundResult, bear_silence, claim_inbound, record_inbound, take_response_keys
 from gateway.store.open import Store
 
@@ -105,12 +108,27 @@ class InboundStage:
             )  # fmt: skip
 
 
+def _lasting_effect(left: NotTakenBack) -> Entry:
+    work, error = left.work, left.error
+    text = (
+        f"What {work.service}.{work.operation} did for this message outside the database was not taken back: "
+        f"{words_of(error)}. Take it back by hand, or mend the compensation and release the set."
+    )
+    return Entry(
+        code="compensation.failed", text=text, port=work.port, set_key=work.set_key, message_key=work.key,
+        message_id=work.message_id, file=work.file_display,
+    )  # fmt: skip
+
+
 def _result(performed: Performed) -> InboundResult:
     return InboundResult(
         done=[(item.work, [pair for key in reply.entity_keys for pair in key]) for item, reply in performed.done],
         failed=[failed.failure for failed in performed.failed],
         again=[(again.work, again.delay_seconds, again.text) for again in performed.again],
         released=performed.released,
+        repeated=performed.repeated,
+        taken_back=performed.taken_back,
+        warnings=[_lasting_effect(one) for one in performed.not_taken_back],
         halted=performed.halted,
         rolled_back=performed.rolled_back,
     )

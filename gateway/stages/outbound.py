@@ -21,7 +21,7 @@ from gateway.domain.faultpoints import reach
 from gateway.domain.message import Claimed
 from gateway.domain.namespaces import MESSAGE_2011, Scheme
 from gateway.domain.outbound import NewSending, RequestFailure, SendRequest
-from gateway.domain.poison import refuse_poison
+from gateway.domain.poison import poison
 from gateway.domain.states import Stage
 from gateway.services.registry import Registry
 from gateway.stages.decide import Wait, judge, pass_on
@@ -92,7 +92,9 @@ class OutboundStage:
 
     async def _message(self, port: OpenOutbound, request: SendRequest, connection: Connection) -> NewSending:
         """Read the documents of one request and make their message."""
-        refuse_poison(request.crashes, request.key, f"{request.service}.{request.operation}")
+        refused = poison(request.crashes, request.key, f"{request.service}.{request.operation}")
+        if refused is not None:
+            raise refused
         action = port.actions.get((request.service, request.operation))
         found = self.registry.operation(request.service, request.operation)
         if action is None or found is None:

@@ -8,7 +8,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import groupby
 
@@ -19,18 +19,17 @@ from gateway.contracts.service import Reply, ServiceContext, SetOperation
 from gateway.domain.errors import DuplicateMessage
 from gateway.domain.ids import LaneName, MessageKey, SetKey
 from gateway.domain.message import Work
-from gateway.domain.states import LaneRule, LoggingMode, Policy
+from gateway.domain.states import LaneRule, Policy
 from gateway.stages.decide import Failed, TryAgain, decide, pass_on
+from gateway.stages.duplicates import Duplicates, Seen
 from gateway.stages.port import OpenInbound
-from gateway.stages.prepare import Prepared, Refused
+from gateway.stages.prepare import Item, Prepared, Refused
+from gateway.stages.rollback import NotTakenBack, RollbackSet
 from gateway.store.entities import StoredNumbers
 from gateway.store.errors import database_errors
-from gateway.store.inbound import take_processed_ids
 from gateway.store.open import Store
 
 log = structlog.get_logger()
-
-Item = Prepared | Refused
 
 _CHUNK_SECONDS = 5.0
 """After this the rest of a chunk is given back, so that slow operations do not hold the answers of quick ones."""
@@ -41,15 +40,20 @@ class Performed:
     """What became of the chunk; every item stands in exactly one of the lists.
 
     `halted` maps a set to the message behind which nothing of it runs (0: after too many failures), `rolled_back` to
-    its failed message; members that did not run stand in none of the lists, the store holds them.
+    its failed message; members that did not run stand in none of the lists, the store holds them. `repeated` are those
+    of the done that did not run, because they were processed before. `taken_back` are the rolled back sets that left
+    nothing outside the database, `not_taken_back` the messages of others that did.
     """
 
     done: list[tuple[Prepared, Reply]] = field(default_factory=list)
+    repeated: list[Work] = field(default_factory=list)
     failed: list[Failed] = field(default_factory=list)
     again: list[TryAgain] = field(default_factory=list)
     released: list[Work] = field(default_factory=list)
     halted: dict[SetKey, MessageKey] = field(default_factory=dict)
     rolled_back: dict[SetKey, MessageKey] = field(default_factory=dict)
+    taken_back: list[SetKey] = field(default_factory=list)
+    not_taken_back: list[NotTakenBack] = field(default_factory=list)
 
 
 class Performance:
@@ -62,6 +66,7 @@ class Performance:
         self._now = datetime.now(UTC)
         self._until = asyncio.get_running_loop().time() + _CHUNK_SECONDS
         self._failures: Counter[SetKey] = Counter()
+        self._duplicates = Duplicates(store, connection, port)
         self.result = Performed()
 
     async def run(self, items: Sequence[Item]) -> Performed:
@@ -100,12 +105,12 @@ class Performance:
         prepared = [item for item in group if isinstance(item, Prepared) and not self._halted(item.work)]
         if len(prepared) == len(group) > 1 and isinstance(prepared[0].found.operation, SetOperation):
             try:
-                done, repeated = await self._together(prepared)
+                done, seen = await self._together(prepared)
             except Exception as error:  # the set is undone; going one by one finds the culprit
                 pass_on(error, self._connection)
             else:
                 self.result.done += done
-                self.result.failed += repeated
+                self._file_repeated(seen)
                 return None
         for index, item in enumerate(group):
             if self._halted(item.work):
@@ -141,16 +146,17 @@ class Performance:
         """Tell whether the chunk has taken long enough: answers of what is done must not wait for the rest."""
         return asyncio.get_running_loop().time() > self._until
 
-    async def _together(self, prepared: Sequence[Prepared]) -> tuple[list[tuple[Prepared, Reply]], list[Failed]]:
+    async def _together(self, prepared: Sequence[Prepared]) -> tuple[list[tuple[Prepared, Reply]], Seen]:
         operation = prepared[0].found.operation
         assert isinstance(operation, SetOperation)
         with database_errors():
             async with self._connection.transaction():
-                first, repeated = await self._first_seen(prepared)
-                if repeated and any(_stops_others(failed.failure.work) for failed in repeated):
+                seen = await self._duplicates.split(prepared, self.result.done)
+                if any(_stops_others(failed.failure.work) for failed in seen.refused):
                     raise DuplicateMessage("a repeated message stops others")
-                replies = await operation.call_many([item.request for item in first], self._context()) if first else []
-        return list(zip(first, replies, strict=True)), repeated
+                requests = [item.request for item in seen.new]
+                replies = await operation.call_many(requests, self._context()) if requests else []
+        return [*zip(seen.new, replies, strict=True)], seen
 
     async def _alone(self, item: Item) -> Failed | TryAgain | None:
         """Perform one item on its own savepoint and file its outcome."""
@@ -159,78 +165,67 @@ class Performance:
                 raise item.error
             with database_errors():
                 async with self._connection.transaction():
-                    first, repeated = await self._first_seen([item])
-                    if first:
+                    seen = await self._duplicates.split([item], self.result.done)
+                    if seen.new:
                         reply = await item.found.operation.call(item.request, self._context())
         except Exception as error:
-            return self._file(item.work, error)
-        if repeated:
-            self.result.failed += repeated
-            return repeated[0]
-        self.result.done.append((item, reply))
-        return None
+            outcome = self._outcome(item.work, error)
+            if isinstance(outcome, Failed):
+                self.result.failed.append(outcome)
+            else:
+                self.result.again.append(outcome)
+            return outcome
+        self._file_repeated(seen)
+        if seen.new:
+            self.result.done.append((item, reply))
+        return seen.refused[0] if seen.refused else None
 
-    def _file(self, work: Work, error: Exception) -> Failed | TryAgain:
+    def _file_repeated(self, seen: Seen) -> None:
+        """File what was processed before: answered again, or refused."""
+        self.result.done += seen.again
+        self.result.repeated += [item.work for item, _ in seen.again]
+        self.result.failed += seen.refused
+
+    def _outcome(self, work: Work, error: Exception) -> Failed | TryAgain:
         pass_on(error, self._connection)
-        outcome = decide(work, error, most_tries=self._port.settings.process.retries, chance=random.random())  # noqa: S311 jitter
-        if isinstance(outcome, Failed):
-            self.result.failed.append(outcome)
-        else:
-            self.result.again.append(outcome)
-        return outcome
+        return decide(work, error, most_tries=self._port.settings.process.retries, chance=random.random())  # noqa: S311 jitter
 
     async def _rollback_set(self, members: Sequence[Item]) -> None:
-        """Perform a whole set on one savepoint: all of it, or nothing and the first failure."""
-        done: list[tuple[Prepared, Reply]] = []
-        current = members[0]
-        try:
-            for item in members:  # what is known to fail fails before anything runs
-                current = item
-                if isinstance(item, Refused):
-                    raise item.error
-            with database_errors():
-                async with self._connection.transaction():
-                    for group in _groups(members, bulk_any=False):
-                        for item in group:
-                            current = item
-                            assert isinstance(item, Prepared)
-                            first, repeated = await self._first_seen([item])
-                            if not first:
-                                raise DuplicateMessage(repeated[0].failure.text)
-                            done.append((item, await item.found.operation.call(item.request, self._context())))
-        except Exception as error:
-            set_key = current.work.set_key
-            assert set_key is not None
-            outcome = self._file(current.work, error)
-            if isinstance(outcome, Failed):
-                self.result.rolled_back[set_key] = current.work.key
-            else:
-                self.result.released += [item.work for item in members if item is not current]
+        """Perform a whole set: all of it, or nothing and the first failure. It waits as a whole, too."""
+        set_key = members[0].work.set_key
+        assert set_key is not None
+        run = RollbackSet(members, self._store, self._connection, self._context)
+        attempt = await run.run(set_key, self._duplicates, self.result.done)
+        if attempt.error is None or attempt.failing is None:
+            self.result.done += attempt.done
+            self.result.repeated += attempt.repeated
             return
-        self.result.done += done
+        failing = attempt.failing.work
+        outcome = self._outcome(failing, attempt.error)
+        left = await run.take_back() if isinstance(outcome, Failed) else []
+        outcome = self._in_view_of(outcome, left)
+        if isinstance(outcome, TryAgain):
+            why = f"It waits with message {failing.key} of its set: {outcome.text}"
+            others = [replace(outcome, work=item.work, text=why) for item in members if item is not attempt.failing]
+            self.result.again += [outcome, *others]
+            return
+        self.result.failed.append(outcome)
+        self.result.rolled_back[set_key] = failing.key
+        self.result.not_taken_back += left
+        if not left:
+            self.result.taken_back.append(set_key)
 
-    async def _first_seen(self, prepared: Sequence[Prepared]) -> tuple[list[Prepared], list[Failed]]:
-        """Split into requests that are new and those whose MessageId was processed before.
-
-        Rule: only ids that the sender gave count, only for operations that refuse repeats, and not when the
-        port keeps no history. Source: AIF reference, section 21.
-        """
-        checked = self._port.logging is not LoggingMode.OFF and prepared[0].found.operation.idempotent
-        candidates = [item for item in prepared if checked and item.work.message_id_sent is not None]
-        if not candidates:
-            return list(prepared), []
-        new, earlier = await take_processed_ids(self._store, self._connection, [item.work for item in candidates])
-        known = {item.work.key for item in candidates} - new
-        repeated: list[Failed] = []
-        for item in prepared:
-            if item.work.key in known:
-                where = earlier.get(item.work.message_id)
-                text = f"Duplicate message. The message {item.work.message_id_sent} has already been processed"
-                error = DuplicateMessage(f"{text} ({where})." if where else f"{text}.")
-                outcome = decide(item.work, error, most_tries=1, chance=0.0)
-                assert isinstance(outcome, Failed)
-                repeated.append(outcome)
-        return [item for item in prepared if item.work.key not in known], repeated
+    def _in_view_of(self, outcome: Failed | TryAgain, left: Sequence[NotTakenBack]) -> Failed | TryAgain:
+        """Return what becomes of a set when some of its effects could not be taken back."""
+        if isinstance(outcome, TryAgain) or not left:
+            return outcome
+        failure = outcome.failure
+        for trouble in left:
+            later = self._outcome(failure.work, trouble.error)
+            if isinstance(later, TryAgain):  # the whole set, so that its compensations get another chance
+                return later
+        text = f"{failure.text.rstrip('.')}. Not all that its set did elsewhere was taken back: see the exceptions."
+        return replace(outcome, failure=replace(failure, text=text))
 
     def _context(self) -> ServiceContext:
         return ServiceContext(

@@ -13,7 +13,7 @@ from gateway.contracts.service import Request
 from gateway.domain.errors import MalformedMessage, SchemaViolation
 from gateway.domain.message import Work
 from gateway.domain.namespaces import canonical, scheme_of
-from gateway.domain.poison import refuse_poison
+from gateway.domain.poison import poison
 from gateway.domain.problem import Problem
 from gateway.services.registry import Found, Registry
 from gateway.stages.authorise import authorise
@@ -35,30 +35,36 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A message that must not run, and why."""
+    """A message that must not run, and why. `prepared` is what would run if it had not ended the process."""
 
     work: Work
     error: Exception
+    prepared: Prepared | None = None
 
 
-def prepare(
-    works: Sequence[Work], port: OpenInbound, registry: Registry, settings: Settings
-) -> list[Prepared | Refused]:
+Item = Prepared | Refused
+
+
+def prepare(works: Sequence[Work], port: OpenInbound, registry: Registry, settings: Settings) -> list[Item]:
     """Check and parse messages of one port, in order; one entry each. Any exception of one is its own."""
-    prepared: list[Prepared | Refused] = []
+    prepared: list[Item] = []
     parser = document_parser()
     for work in works:
         try:
-            prepared.append(_prepare(work, port, registry, settings, parser))
+            prepared.append(_unless_poison(_prepare(work, port, registry, settings, parser)))
         except Exception as error:  # a message's trouble stays its own; decide.py judges it
             prepared.append(Refused(work, error))
     return prepared
 
 
+def _unless_poison(item: Prepared) -> Item:
+    error = poison(item.work.crashes, item.work.key, f"{item.found.service}.{item.found.name}")
+    return item if error is None else Refused(item.work, error, item)
+
+
 def _prepare(
     work: Work, port: OpenInbound, registry: Registry, settings: Settings, parser: etree.XMLParser
 ) -> Prepared:
-    refuse_poison(work.crashes, work.key, f"{work.service}.{work.operation}")
     header = tuple(p for p in work.problems if not p.code.startswith(_DOCUMENT_CODES))
     if header:
         raise MalformedMessage(_summary("The envelope is not valid", header), code=header[0].code, problems=header)

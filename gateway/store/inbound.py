@@ -5,7 +5,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from uuid import UUID
 
 from asyncpg import Connection, Record
 
@@ -32,10 +31,13 @@ class InboundResult:
 
     `halted` maps a set to the message that failed in it (those after it are held; 0: all that are not done),
     `rolled_back` likewise (all others are held). `again` are items with the seconds to wait and the reason in
-    words. `logging` says what is kept of those that are done.
+    words. `logging` says what is kept of those that are done; `repeated` are those of them that were processed before.
+    `taken_back` are rolled back sets that left nothing outside the database.
     """
 
     done: list[tuple[Work, Sequence[tuple[str, str]]]] = field(default_factory=list)
+    repeated: list[Work] = field(default_factory=list)
+    taken_back: list[SetKey] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
     again: list[tuple[Work, float, str]] = field(default_factory=list)
     released: list[Work] = field(default_factory=list)
@@ -99,6 +101,8 @@ async def record_inbound(store: Store, connection: Connection, fence: Fence, res
     halted = {**result.halted, **dict.fromkeys(too_many, MessageKey(0))}
     loose = [key for key, after in halted.items() if after == 0]  # sets whose members need not stand in our lanes
     waiting = await connection.fetch(sql.lanes_of_sets, loose) if loose else []
+    if result.taken_back:
+        await connection.execute(sql.forget_beginnings, sorted(result.taken_back))
     lanes = await lock_lanes(connection, sql, [(row["port"], row["lane"]) for row in waiting], fences=[fence])
     if result.done:
         finished = [work.key for work, _ in result.done]
@@ -130,7 +134,7 @@ async def record_inbound(store: Store, connection: Connection, fence: Fence, res
         await connection.execute(sql.hold_set_after, set_key, after, fence)
     for set_key, failed in result.rolled_back.items():
         await connection.execute(sql.hold_rolled_back, set_key, failed, fence)
-    await insert_exceptions(connection, sql, result.warnings)
+    await insert_exceptions(connection, sql, [*result.warnings, *map(_repetition, result.repeated)])
     await _put_responses(connection, result.responses)
     failed_in_lanes = [failure.work.key for failure in result.failed if failure.work.lane is not None]
     if failed_in_lanes:
@@ -180,26 +184,12 @@ async def _put_responses(connection: Connection, responses: Sequence[NewResponse
     )
 
 
-async def take_processed_ids(
-    store: Store, connection: Connection, works: Sequence[Work]
-) -> tuple[set[MessageKey], dict[UUID, str]]:
-    """Mark MessageIds as processed by this transaction.
-
-    Returns the keys of the messages that were first, and for the repeated ids where they came from before.
-    All works are of one port, service and operation. A concurrent transaction with the same id is waited for.
-    """
-    sql = store.queries
-    first = works[0]
-    rows = await connection.fetch(
-        sql.take_processed_ids, [w.port for w in works], [w.service for w in works], [w.operation for w in works],
-        [w.message_id for w in works], [w.key for w in works],
+def _repetition(work: Work) -> Entry:
+    text = f"The message {work.message_id_sent} was processed before; it did not run again and got the same response."
+    return Entry(
+        code="message.replayed", text=text, severity="warning", port=work.port, set_key=work.set_key,
+        message_key=work.key, message_id=work.message_id, file=work.file_display,
     )  # fmt: skip
-    new = {MessageKey(row["request_id"]) for row in rows}
-    repeated = [w.message_id for w in works if w.key not in new]
-    if not repeated:
-        return new, {}
-    earlier = await connection.fetch(sql.first_processed, first.port, first.service, first.operation, repeated)
-    return new, {row["message_id"]: f"file {row['display']}, {row['at']:%Y-%m-%d %H:%M:%S} UTC" for row in earlier}
 
 
 def _entry(failure: Failure) -> Entry:

@@ -155,16 +155,3 @@ WHERE set_id = $1 AND message_id > $2 AND direction = 'in' AND (status = 'ready'
 UPDATE queue SET status = 'hold', reason = 'set_rolled_back', fence = NULL, not_before = NULL, changed_at = clock_timestamp(),
                  attempts = greatest(attempts - (fence IS NOT NULL)::int, 0)
 WHERE set_id = $1 AND message_id <> $2 AND direction = 'in' AND (status = 'ready' OR fence = $3)
-
--- name: take_processed_ids
--- First come, first served: the key decides between two claims at the same time. Returns what was new.
-INSERT INTO processed_id (port, service, operation, message_id, request_id)
-SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::bigint[]) AS new (port, service, operation, message_id, request_id)
-ORDER BY 1, 2, 3, 4
-ON CONFLICT DO NOTHING
-RETURNING request_id
-
--- name: first_processed
-SELECT p.message_id, p.at, v.display FROM processed_id p
-JOIN message m ON m.id = p.request_id LEFT JOIN delivery v ON v.claim_id = m.claim_id
-WHERE p.port = $1 AND p.service = $2 AND p.operation = $3 AND p.message_id = ANY($4::uuid[])

@@ -21,7 +21,8 @@ from gateway.domain.message import Failure, NewResponse, RefusedFile
 from gateway.domain.states import Policy
 from gateway.scheduler.alone import Alone
 from gateway.scheduler.housekeeping import Housekeeping
-from gateway.store.inbound import InboundResult, claim_inbound, record_inbound, take_processed_ids
+from gateway.store.duplicates import take_processed_ids
+from gateway.store.inbound import InboundResult, claim_inbound, record_inbound
 from gateway.store.ingest import ingestion
 from gateway.store.open import Store
 from gateway.store.outbound import SendResult, claim_outbound, record_outbound

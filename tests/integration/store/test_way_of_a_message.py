@@ -10,11 +10,11 @@ from gateway.domain.errors import LeaseLost
 from gateway.domain.ids import MessageKey, PortName, SetKey
 from gateway.domain.message import Claimed, Failure, NewMessage, NewResponse, RefusedFile, Work
 from gateway.domain.states import LoggingMode, Policy
+from gateway.store.duplicates import read_earlier, take_processed_ids
 from gateway.store.inbound import (
     InboundResult,
     claim_inbound,
     record_inbound,
-    take_processed_ids,
     take_response_keys,
 )
 from gateway.store.ingest import AlreadyIngested, ingestion, known_deliveries, same_content
@@ -292,14 +292,14 @@ async def test_message_id_counts_once_per_operation_until_it_is_undone(store: St
     first, second = (await claim(store)).items
     with pytest.raises(RuntimeError):
         async with store.transaction() as connection:
-            assert await take_processed_ids(store, connection, [first]) == ({first.key}, {})
+            assert await take_processed_ids(store, connection, [first]) == {first.key}
             raise RuntimeError("the message failed")
     async with store.transaction() as connection:
-        assert await take_processed_ids(store, connection, [first]) == ({first.key}, {})
+        assert await take_processed_ids(store, connection, [first]) == {first.key}
     async with store.transaction() as connection:
-        new, earlier = await take_processed_ids(store, connection, [second])
-    assert new == set()
-    assert earlier[guid].startswith("file order.xml, ")
+        assert await take_processed_ids(store, connection, [second]) == set()
+        earlier = await read_earlier(store, connection, [second], with_answers=True)
+    assert (earlier[guid].key, earlier[guid].file, earlier[guid].answer) == (first.key, "order.xml", None)
 
 
 async def test_same_bytes_are_recognised_but_not_for_another_port(store: Store) -> None:

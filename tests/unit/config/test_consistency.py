@@ -62,6 +62,39 @@ def test_rollback_needs_operations_that_can_be_undone(reference: str, told: Told
     assert build(text + "halt}}}")
 
 
+def test_rollback_takes_what_is_compensated(build: Build) -> None:
+    services = SERVICES.replace("undoable: false", 'undoable: false, compensate: "m:back"')
+    assert build(services + "ports: {p: {receive: {folder: in}, operations: [Py.*], process: {on_error: rollback}}}")
+
+
+def test_compensation_is_named_as_the_way_out(told: Told) -> None:
+    text = SERVICES + "ports: {p: {receive: {folder: in}, operations: [Py.*], process: {on_error: rollback}}}"
+    ((_, _, problem),) = told(text)
+    assert "compensate: module:function" in problem
+
+
+def test_what_is_undoable_needs_no_compensation(told: Told) -> None:
+    text = SERVICES.replace("undoable: false", 'compensate: "m:back"')
+    ((_, path, problem),) = told(text + "ports: {p: {receive: {folder: in}, operations: [Doc.*]}}")
+    assert path.startswith("services.Py.operations.lasting")
+    assert "say undoable: false" in problem
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("", "replay sends a response again, and this port has none"),
+        (", respond: {folder: out}, logging: header", "logging: header does not keep them"),
+        (", respond: {folder: out}, logging: 'off'", "logging: off does not keep them"),
+    ],
+)
+def test_responses_that_are_not_kept_cannot_be_repeated(more: str, expected: str, told: Told) -> None:
+    port = f"{{receive: {{folder: in}}, operations: [Doc.*], process: {{on_duplicate: replay}}{more}}}"
+    ((_, path, problem),) = told(SERVICES + f"ports: {{p: {port}}}")
+    assert path == "ports.p.process.on_duplicate"
+    assert expected in problem
+
+
 def test_rollback_is_fine_where_everything_can_be_undone(build: Build) -> None:
     assert build(
         SERVICES + "ports: {p: {receive: {folder: in}, operations: [Py.safe, Doc.*], process: {on_error: rollback}}}"

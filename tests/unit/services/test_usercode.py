@@ -19,6 +19,7 @@ from gateway.domain.ids import MessageKey, PortName
 from gateway.domain.namespaces import Scheme
 from gateway.services import usercode
 from gateway.services.marks import Marks
+from gateway.services.python import CompensatedPythonOperation
 from gateway.services.standstill import Standstill
 from gateway.services.usercode import CodeEnded, UserCode
 
@@ -247,3 +248,32 @@ async def test_message_is_marked_while_its_code_runs(call: Callable[..., Any], m
     seen = await call(lambda *_: set(Marks(tmp_path).left()))
     assert seen == {KEY}
     assert not marks.left()
+
+
+async def test_compensation_is_called_with_the_key_of_the_call(code: UserCode, call: Callable[..., Any]) -> None:
+    keys: list[str] = []
+
+    def book(request: Request, _: ServiceContext) -> Reply:
+        keys.append(request.idempotency_key)
+        return Reply()
+
+    async def cancel(request: Request, _: ServiceContext) -> None:
+        keys.append(request.idempotency_key)
+
+    operation = CompensatedPythonOperation(
+        book, cancel, code=code, expects=None, undoable=False, idempotent=False, timeout_seconds=LONG
+    )
+    for handle in (operation.call, operation.compensate):
+        await call(handle)
+    assert keys == ["p/7", "p/7"]
+
+
+async def test_compensation_that_takes_too_long_is_told_as_such(code: UserCode, call: Callable[..., Any]) -> None:
+    async def waits(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    operation = CompensatedPythonOperation(
+        waits, waits, code=code, expects=None, undoable=False, idempotent=False, timeout_seconds=SHORT
+    )
+    with pytest.raises(OperationTimeout, match=r"the compensation of S\.o took longer"):
+        await call(operation.compensate)

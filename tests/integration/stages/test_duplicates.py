@@ -1,0 +1,101 @@
+"""A MessageId that was processed before: refused with a fault, or answered again with the same response."""
+
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID
+
+import pytest
+from lxml import etree
+
+from gateway.domain.errors import OperationRejected
+from gateway.domain.states import Policy
+from gateway.store.open import Store
+from tests.documents import MESSAGE
+from tests.inbound_bench import InboundBench, Scripted
+
+ID, OTHER = UUID(int=1), UUID(int=2)
+REPLAY = {"on_duplicate": "replay"}
+HTTPS = MESSAGE.replace("http:", "https:")
+
+
+@pytest.fixture
+def operation() -> Scripted:
+    return Scripted()
+
+
+@pytest.fixture
+async def bench(store: Store, operation: Scripted) -> AsyncIterator[InboundBench]:
+    with ThreadPoolExecutor(1) as executor:
+        yield InboundBench(store, executor, operation)
+
+
+def told(answer: etree._Element) -> str:
+    """Return the code of a fault, or what the response says was done."""
+    return answer.findtext(".//{*}Code") or str(answer.findtext(".//{*}Done"))
+
+
+async def test_repeated_request_is_refused(bench: InboundBench, operation: Scripted) -> None:
+    for _ in range(2):
+        await bench.put(["A"], ids=[ID])
+        await bench.run()
+    assert [told(answer) for answer in await bench.answers()] == ["A, call 1", "DuplicateMessage"]
+    assert operation.calls == ["A"]
+
+
+async def test_repeated_request_gets_the_same_response_in_a_message_of_its_own(
+    bench: InboundBench, operation: Scripted
+) -> None:
+    for _ in range(3):
+        await bench.put(["A"], ids=[ID])
+        await bench.run(**REPLAY)
+    first, *others = await bench.answers()
+    assert operation.calls == ["A"]
+    for other in others:
+        assert told(other) == "A, call 1"
+        assert other.findtext("{*}Header/{*}RequestMessageId") == str(ID)
+    own = {answer.findtext("{*}Header/{*}MessageId") for answer in [first, *others]}
+    assert len(own) == 3
+    history = await bench.rows("SELECT outcome, entity_keys FROM message WHERE direction = 'in'")
+    assert history == [("processed", ["SalesId=A"])] * 3
+    assert await bench.rows("SELECT severity, code FROM exception") == [("warning", "message.replayed")] * 2
+    assert await bench.rows("SELECT count(*) FROM queue WHERE direction = 'in'") == [(0,)]
+
+
+@pytest.mark.parametrize("policy", [Policy.CONTINUE, Policy.HALT, Policy.ROLLBACK])
+async def test_repetition_in_the_same_set_is_answered_too(
+    policy: Policy, bench: InboundBench, operation: Scripted
+) -> None:
+    await bench.put(["A", "A", "B"], ids=[ID, ID, OTHER], policy=policy, lane="the set")
+    await bench.run(**REPLAY)
+    assert [told(answer) for answer in await bench.answers()] == ["A, call 1", "A, call 1", "B, call 2"]
+    assert operation.calls == ["A", "B"]
+
+
+async def test_response_is_written_in_the_scheme_of_the_request_that_asks_again(bench: InboundBench) -> None:
+    for namespace in (HTTPS, MESSAGE):
+        await bench.put(["A"], ids=[ID], namespace=namespace)
+        await bench.rows("UPDATE message SET namespace = $1 WHERE outcome IS NULL AND direction = 'in'", namespace)
+        await bench.run(**REPLAY)
+    tags = [answer.find(".//{*}Done").tag for answer in await bench.answers()]  # type: ignore[union-attr]
+    assert [tag.partition(":")[0] for tag in tags] == ["{https", "{http"]
+
+
+async def test_response_that_is_not_kept_cannot_be_repeated_and_the_fault_says_so(bench: InboundBench) -> None:
+    await bench.put(["A"], ids=[ID])
+    await bench.run(**REPLAY)
+    await bench.rows("DELETE FROM document")
+    await bench.put(["A"], ids=[ID])
+    await bench.run(**REPLAY)
+    (fault,) = await bench.answers()
+    assert told(fault) == "DuplicateMessage"
+    assert "its response is not kept any more" in str(fault.findtext(".//{*}Text"))
+
+
+async def test_failed_request_may_be_sent_again(bench: InboundBench, operation: Scripted) -> None:
+    operation.errors["A"] = OperationRejected("not today")
+    await bench.put(["A"], ids=[ID])
+    await bench.run(**REPLAY)
+    operation.errors.clear()
+    await bench.put(["A"], ids=[ID])
+    await bench.run(**REPLAY)
+    assert [told(answer) for answer in await bench.answers()] == ["RequestFailed", "A, call 2"]
