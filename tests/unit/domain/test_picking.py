@@ -98,6 +98,12 @@ def test_reserved_work_may_use_every_thread() -> None:
     assert len(chosen) == 10
 
 
+def test_reserved_work_takes_the_kept_threads_first_and_leaves_the_others_to_everybody() -> None:
+    chosen = picked([*tasks(20, 1, Priority.NORMAL), *tasks(1, 2, Priority.RESERVED, first=100)], 10, reserved=1)
+
+    assert Counter(task.priority for task in chosen) == {Priority.NORMAL: 9, Priority.RESERVED: 1}
+
+
 def test_of_each_job_of_a_limited_group_so_many_run_at_once() -> None:
     limited = [*tasks(9, 1, Priority.NORMAL, group="slow"), *tasks(9, 2, Priority.NORMAL, group="slow", first=20)]
 

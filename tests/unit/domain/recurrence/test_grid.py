@@ -156,6 +156,8 @@ MONTHLY = [
     ({"rrule": "FREQ=MONTHLY;BYMONTHDAY=-1"}, ["2025-02-28", "2025-03-31"]),
     ({"rrule": "RRULE:FREQ=WEEKLY;INTERVAL=2;BYDAY=SU,MO"}, ["2025-02-02", "2025-02-10", "2025-02-16"]),
     ({"rrule": "FREQ=MONTHLY;BYDAY=2TU;COUNT=2"}, ["2025-02-11", "2025-03-11"]),
+    ({"rrule": "FREQ=WEEKLY"}, ["2025-02-01", "2025-02-08"]),
+    ({"rrule": "FREQ=MONTHLY;BYDAY=SA"}, ["2025-02-01", "2025-02-08"]),
     ({"rrule": "FREQ=DAILY;UNTIL=20250203"}, ["2025-02-01", "2025-02-02", "2025-02-03"]),
     ({"rrule": "FREQ=DAILY;UNTIL=20250203T110000Z"}, ["2025-02-01", "2025-02-02", "2025-02-03"]),
     ({"rrule": "FREQ=DAILY;UNTIL=20250203T105959Z"}, ["2025-02-01", "2025-02-02"]),
@@ -184,6 +186,13 @@ def test_a_rule_that_began_long_ago_is_in_step_with_its_start() -> None:
         found = next_after(from_dict(plain, start=start), datetime(2026, 5, 5, tzinfo=UTC))
         assert found is not None
         assert (found - start) % timedelta(minutes=7) == timedelta()
+
+
+def test_a_place_in_a_week_counts_from_the_beginning_of_the_week() -> None:
+    first_of_three = {"rrule": "FREQ=WEEKLY;BYDAY=MO,WE,FR;BYSETPOS=1"}
+    rule = from_dict(first_of_three, start=local("2025-02-05 12:00"), zone=COPENHAGEN)
+
+    assert next_after(rule, local("2025-02-12 11:00")) == local("2025-02-17 12:00")
 
 
 def test_end_by_includes_its_whole_local_day() -> None:
