@@ -9,7 +9,7 @@ import json
 import os
 import resource
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -23,16 +23,19 @@ from adapters.file.fsops import FileOps, Folder, Operation
 from adapters.file.ready import Look, ReadyLadder
 from gateway.domain import finding
 from gateway.domain.delivery import Settled, Settlement
-from gateway.domain.errors import StoreUnavailable
-from gateway.runtime import life, stuck, wakeup
+from gateway.domain.errors import OperationRejected, StoreUnavailable
+from gateway.runtime import app, life, stuck, wakeup
 from gateway.services.marks import Marks
-from gateway.stages import inbound, receive, send
+from gateway.stages import inbound, perform, receive, send
+from gateway.stages.inbound import InboundStage
+from gateway.stages.prepare import Refused
 from gateway.stages.receive import ReceiveStage
 from gateway.store import doctor, leases
 from gateway.store import inbound as store_inbound
 from gateway.store import outbound as store_outbound
 
 OPERATIONS = "operations.jsonl"
+TROUBLE = "trouble"
 
 Observer = Callable[[str], None]
 
@@ -249,6 +252,70 @@ def unfenced(_: Path) -> None:
     store_inbound.drop_lease = store_outbound.drop_lease = drop
 
 
+def fault_on_database_error(_: Path) -> None:
+    """Answer with a fault when the database fails while a request is in work."""
+    perform_all = InboundStage._perform
+
+    async def perform_or_fail(self, port, chunk, items, context):  # type: ignore[no-untyped-def]
+        try:
+            await perform_all(self, port, chunk, items, context)
+        except StoreUnavailable as error:
+            await self._store.wait_until_available(context.stopping)
+            failed = [Refused(item.work, OperationRejected(error.message)) for item in items]
+            await perform_all(self, port, chunk, failed, context)
+
+    InboundStage._perform = perform_or_fail  # type: ignore[method-assign]
+
+
+def check_then_insert(_: Path) -> None:
+    """Look whether a MessageId was processed, and write it down a moment later."""
+
+    async def take(store, connection, works):  # type: ignore[no-untyped-def]
+        rows = await connection.fetch(
+            "SELECT message_id FROM processed_id WHERE message_id = ANY($1)", [work.message_id for work in works]
+        )
+        known = {row["message_id"] for row in rows}
+        await asyncio.sleep(0.05)
+        new = [work for work in works if work.message_id not in known]
+        await connection.executemany(
+            "INSERT INTO processed_id (port, service, operation, message_id, request_id) VALUES ($1, $2, $3, $4, $5)"
+            " ON CONFLICT DO NOTHING",
+            [(work.port, work.service, work.operation, work.message_id, work.key) for work in new],
+        )
+        return {work.key for work in new}, dict.fromkeys(known, "an earlier file")
+
+    perform.take_processed_ids = take
+
+
+def no_lanes(_: Path) -> None:
+    """Forget which messages have an order among them."""
+    new_messages = receive.new_messages
+
+    async def without_lanes(*arguments: Any) -> Any:
+        return [replace(message, lane=None) for message in await new_messages(*arguments)]
+
+    receive.new_messages = without_lanes
+
+
+def outbound_trouble(folder: Path) -> None:
+    """World: while the sign lies there, nothing can be shown in an outbound folder, for the reason it names."""
+    publish = FileOps.publish
+
+    def fail(self: FileOps, *arguments: Any) -> bool:
+        if (folder / TROUBLE).exists():
+            number = getattr(errno, (folder / TROUBLE).read_text())
+            raise OSError(number, os.strerror(number))
+        return publish(self, *arguments)
+
+    FileOps.publish = fail  # type: ignore[method-assign]
+
+
+def tiny_pool(_: Path) -> None:
+    """World: one connection for everything but large files."""
+    open_store = app.open_store
+    app.open_store = lambda *arguments, **options: open_store(*arguments, **{**options, "pool_size": 1})
+
+
 def no_taking_back(_: Path) -> None:
     """Leave what the dead had claimed to itself."""
 
@@ -303,6 +370,7 @@ BUILDS: Mapping[str, Callable[[Path], Observer | None]] = {
     for build in (
         rename_then_mark, archive_before_commit, no_recovery, no_readiness, no_sweep, whole_tree, retry_fsync,
         no_fsync_of_files, no_fsync_of_claims, no_fsync_of_outbound, deaf, forgetful_disk, lost_replies, lost_promises,
-        short_leases, unfenced, impatient, no_taking_back, no_watch, unmarked, little_memory, recorded,
+        short_leases, unfenced, fault_on_database_error, check_then_insert, no_lanes, outbound_trouble, tiny_pool,
+        impatient, no_taking_back, no_watch, unmarked, little_memory, recorded,
     )
 }  # fmt: skip

@@ -1,0 +1,146 @@
+"""P7, P8: whatever the database does, short of lying, delays; nothing is lost, repeated or answered with a fault."""
+
+import asyncio
+from random import Random
+
+import pytest
+from asyncpg import connect
+
+from tests.crash.cluster import cut_connections
+from tests.crash.partner import Partner
+from tests.crash.proof import drained, everything_happened_once
+from tests.crash.proxy import DatabaseProxy
+from tests.crash.site import CrashSite
+from tests.crash.test_random_kills import moment
+from tests.site import until
+
+SERIALIZATION_FAILURE = "40001"
+DEADLOCK = "40P01"
+REFUSED = """
+CREATE SEQUENCE refused;
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF nextval('refused') % 3 = 1 AND currval('refused') <= {times} * 3 THEN
+        RAISE 'refused by a test' USING ERRCODE = '{state}';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER refuse AFTER INSERT OR UPDATE OR DELETE ON {table} DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
+
+
+async def cut_under_load(site: CrashSite, partner: Partner, chance: Random, cuts: int) -> None:
+    """End all connections again and again while there is work."""
+    for _ in range(cuts):
+        partner.drop(10)
+        before = len(partner.answered)
+        if chance.random() < 0.7:
+            await moment(lambda: len(partner.answered) > before)  # noqa: B023  (asked at once)
+        await asyncio.sleep(chance.uniform(0, 0.05))
+        await cut_connections(site, chance, 1.0)
+
+
+@pytest.mark.parametrize(
+    "cuts", [8, pytest.param(100, marks=[pytest.mark.full, pytest.mark.timeout(0)])], ids=["few", "many"]
+)
+async def test_connections_that_are_cut_in_the_middle_of_work_lose_and_repeat_nothing(
+    crash_site: CrashSite, chance: Random, cuts: int
+) -> None:
+    crash_site.add_port(process={"mode": "parallel"})
+    with Partner(crash_site, seed=chance.random()) as partner:
+        life = await crash_site.run(build="short_leases")
+        await cut_under_load(crash_site, partner, chance, cuts)
+        await drained(crash_site, partner)
+        assert life.returncode is None
+    await everything_happened_once(crash_site, partner)
+    assert await crash_site.stop() == 0
+
+
+@pytest.mark.parametrize(
+    "times", [6, pytest.param(200, marks=[pytest.mark.full, pytest.mark.timeout(0)])], ids=["few", "many"]
+)
+@pytest.mark.parametrize("kind", ["before", "after"])
+async def test_commit_that_fails_or_whose_reply_gets_lost_does_no_harm(
+    crash_site: CrashSite, chance: Random, kind: str, times: int
+) -> None:
+    crash_site.add_port(process={"mode": "parallel"})
+    async with DatabaseProxy(crash_site.store, chance) as proxy:
+        crash_site.extra["store"] = proxy.url
+        with Partner(crash_site, seed=chance.random()) as partner:
+            life = await crash_site.run(build="short_leases")
+            proxy.lose[kind] = times
+            while proxy.lost[kind] < times:
+                partner.drop(10)
+                await asyncio.sleep(0.2)
+            await drained(crash_site, partner)
+            assert life.returncode is None
+        await everything_happened_once(crash_site, partner)
+        assert await crash_site.stop() == 0
+
+
+async def refuse(site: CrashSite, table: str, state: str) -> None:
+    """Let every third change of a table undo its transaction at the commit, for some time."""
+    connection = await connect(site.store)
+    try:
+        await connection.execute(REFUSED.format(table=table, state=state, times=4))
+    finally:
+        await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("table", "state"),
+    [("queue", SERIALIZATION_FAILURE), ("lease", DEADLOCK), ("delivery", DEADLOCK)],
+)
+async def test_transaction_that_the_database_undoes_is_tried_again(
+    crash_site: CrashSite, table: str, state: str
+) -> None:
+    crash_site.add_port(process={"mode": "parallel"})
+    with Partner(crash_site) as partner:
+        await refuse(crash_site, table, state)
+        partner.drop(10)
+        life = await crash_site.run(build="short_leases")
+        await drained(crash_site, partner)
+        assert life.returncode is None and crash_site.told("store.unavailable")
+    await everything_happened_once(crash_site, partner)
+    assert await crash_site.stop() == 0
+
+
+async def test_fault_for_trouble_of_the_database_is_seen(crash_site: CrashSite) -> None:
+    """The proofs can fail: a gateway that gives up a request when its commit fails answers with faults."""
+    crash_site.add_port(process={"mode": "parallel"})
+    with Partner(crash_site) as partner:
+        await refuse(crash_site, "processed_id", SERIALIZATION_FAILURE)
+        partner.drop(10)
+        await crash_site.run(build="short_leases fault_on_database_error")
+
+        async def harmed() -> bool:
+            return partner.verdict()["faults"] > 0
+
+        await until(harmed, "a request is answered with a fault", tell=crash_site.tail)
+
+
+async def test_single_connection_is_enough_to_go_on(crash_site: CrashSite) -> None:
+    """A pool that is used up makes the parts wait for one another, not for ever."""
+    crash_site.add_port(process={"mode": "parallel"})
+    with Partner(crash_site) as partner:
+        await crash_site.run(build="tiny_pool")
+        partner.drop(20)
+        await drained(crash_site, partner)
+        assert not crash_site.told("store.unavailable")
+    await everything_happened_once(crash_site, partner)
+    assert await crash_site.stop() == 0
+
+
+async def test_slow_database_delays_only(crash_site: CrashSite, chance: Random) -> None:
+    """Every statement takes a twentieth of a second on its way: beats come late, and some claims are taken back."""
+    crash_site.add_port(process={"mode": "parallel"})
+    async with DatabaseProxy(crash_site.store, chance) as proxy:
+        crash_site.extra["store"] = proxy.url
+        with Partner(crash_site) as partner:
+            await crash_site.run(build="short_leases")
+            proxy.delay_seconds = 0.05
+            partner.drop(10)
+            await drained(crash_site, partner)
+        await everything_happened_once(crash_site, partner)
+        assert await crash_site.stop() == 0

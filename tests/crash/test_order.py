@@ -1,0 +1,154 @@
+"""P23, P24: over two nodes a conversation keeps the order of its files, and one MessageId counts once."""
+
+from collections import defaultdict
+from itertools import cycle, islice
+from random import Random
+
+import pytest
+from asyncpg import connect
+
+from tests.crash.cluster import LEASE_SECONDS, Cluster, freeze
+from tests.crash.partner import Partner
+from tests.crash.proof import drained, effects, everything_happened_once
+from tests.documents import envelope, guid, single
+from tests.site import Site, until
+
+WITNESS = """
+CREATE TABLE witnessed (n bigserial, request_id bigint, transaction bigint);
+CREATE FUNCTION witness() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO witnessed (request_id, transaction) VALUES (NEW.request_id, txid_current());
+    PERFORM pg_sleep(0.004);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER witness AFTER INSERT ON entity FOR EACH ROW EXECUTE FUNCTION witness();
+"""
+SEEN = """
+SELECT m.conversation_id, v.display, w.transaction FROM witnessed w
+JOIN message m ON m.id = w.request_id JOIN delivery v ON v.claim_id = m.claim_id ORDER BY w.n
+"""
+
+
+async def watch_effects(site: Site) -> None:
+    """Let the database write down in which order effects happen, and make each take a moment."""
+    connection = await connect(site.store)
+    try:
+        await connection.execute(WITNESS)
+    finally:
+        await connection.close()
+
+
+async def out_of_order(site: Site) -> list[str]:
+    """Return the files that took effect before an earlier one, or in the middle of another transaction's work."""
+    files: dict[str, list[str]] = defaultdict(list)
+    transactions: dict[str, list[int]] = defaultdict(list)
+    wrong: list[str] = []
+    for row in await site.query(SEEN):
+        conversation, name, transaction = row.values()
+        earlier = transactions[conversation]
+        if (files[conversation] and name < files[conversation][-1]) or transaction in earlier[:-1]:
+            wrong.append(name)
+        files[conversation].append(name)
+        if transaction not in earlier[-1:]:
+            earlier.append(transaction)
+    return wrong
+
+
+def talk(partner: Partner, turn: int, conversations: int) -> None:
+    """Drop the next file of every conversation; within a turn their names are mixed."""
+    for conversation in range(conversations):
+        (one,) = partner.new_ids(1)
+        header = f"<ConversationId>talk-{conversation}</ConversationId>"
+        partner.site.drop(f"{turn:04}-{conversation:03}.xml", single(envelope(message_id=one, header=header)))
+
+
+async def trouble(cluster: Cluster, chance: Random, fault: str, build: str) -> None:
+    """Kill and restart one of the nodes, or freeze it past its lease."""
+    node = chance.choice(cluster.nodes)
+    if fault == "kill":
+        await node.kill()
+        await node.run(build=build)
+    else:
+        await freeze(node, 1.5 * LEASE_SECONDS)
+
+
+@pytest.mark.parametrize(
+    ("conversations", "turns", "faults"),
+    [(10, 6, 3), pytest.param(200, 20, 100, marks=[pytest.mark.full, pytest.mark.timeout(0)])],
+    ids=["few", "many"],
+)
+async def test_conversation_keeps_the_order_of_its_files_over_two_nodes(
+    cluster: Cluster, chance: Random, conversations: int, turns: int, faults: int
+) -> None:
+    cluster.share().add_port(process={"mode": "parallel"})
+    await watch_effects(cluster)
+    with Partner(cluster) as partner:
+        await cluster.run()
+        faults_left = islice(cycle(("kill", "freeze")), faults)
+        for turn in range(turns):
+            talk(partner, turn, conversations)
+            for fault in islice(faults_left, -(-faults // turns)):
+                await trouble(cluster, chance, fault, "short_leases")
+        await drained(cluster, partner, seconds=90 + conversations * turns / 20)
+    assert await out_of_order(cluster) == []
+    await everything_happened_once(cluster, partner)
+    assert await cluster.stop_all() == [0, 0]
+
+
+async def test_without_lanes_a_conversation_loses_its_order(cluster: Cluster) -> None:
+    cluster.add_port(process={"mode": "parallel"})
+    cluster.nodes[0].extra["workers"] = cluster.nodes[1].extra["workers"] = {"xml": 1, "chunk": 2}
+    await watch_effects(cluster)
+    with Partner(cluster) as partner:
+        for turn in range(12):
+            talk(partner, turn, 4)
+        await cluster.run("short_leases no_lanes")
+        await drained(cluster, partner)
+    assert await out_of_order(cluster) != []
+
+
+def spelled(number: int) -> list[str]:
+    """Return the ways in which partners write one MessageId."""
+    plain = guid(number).strip("{}")
+    return [guid(number), guid(number).lower(), plain, plain.lower(), plain.capitalize()]
+
+
+async def repeat(cluster: Cluster, chance: Random, times: int, kills: int, build: str = "") -> Partner:
+    """Send one MessageId again and again, each in a file of its own, while nodes are killed."""
+    cluster.add_port(process={"mode": "parallel"})
+    for node in cluster.nodes:
+        node.extra["workers"] = {"xml": 1, "chunk": 5}
+    await cluster.run(f"short_leases {build}")
+    with Partner(cluster) as partner:
+        for number, one in enumerate(islice(cycle(spelled(0xABCDEF)), times)):
+            cluster.drop(f"again_{number:05}.xml", single(envelope(message_id=one)))
+            if kills and number % (times // (kills + 1)) == times // (kills + 2):
+                await trouble(cluster, chance, "kill", f"short_leases {build}")
+
+        async def answered() -> bool:
+            return sum(len(answers) for answers in partner.answered.values()) >= times
+
+        await until(answered, "each is answered", seconds=90 + times / 5, tell=cluster.tail)
+    return partner
+
+
+@pytest.mark.parametrize(
+    ("times", "kills"),
+    [(40, 2), pytest.param(1000, 20, marks=[pytest.mark.full, pytest.mark.timeout(0)])],
+    ids=["few", "many"],
+)
+async def test_message_id_counts_once_over_two_nodes_however_it_is_written(
+    cluster: Cluster, chance: Random, times: int, kills: int
+) -> None:
+    partner = await repeat(cluster, chance, times, kills)
+    assert sum(len(answers) for answers in partner.answered.values()) == times
+    assert len(partner.faults) == times - 1 and all("DuplicateMessage" in fault for fault in partner.faults)
+    assert set(partner.answered) == set(spelled(0xABCDEF)), "each is named as it was sent"
+    assert sum((await effects(cluster)).values()) == 1
+    assert await cluster.stop_all() == [0, 0]
+
+
+async def test_looking_first_and_writing_then_counts_a_message_id_twice(cluster: Cluster, chance: Random) -> None:
+    partner = await repeat(cluster, chance, 20, 0, "check_then_insert")
+    assert len(partner.faults) < 19
+    assert sum((await effects(cluster)).values()) > 1
