@@ -9,7 +9,7 @@ from typing import Any
 from asyncpg import Record
 from pydantic import BaseModel, ConfigDict
 
-from gateway.contracts.task import Runnable, SpawnedTask, TaskContext
+from gateway.contracts.task import Runnable, SpawnedTask, TaskContext, TaskHandler
 from gateway.domain.definition import (
     ConditionDefinition,
     GroupDefinition,
@@ -123,6 +123,10 @@ class World:
         if name not in runnables:
             raise TaskRefused(f"nothing is called {name}", code="task.unknown")
         return runnables[name]
+
+    def prepare(self, name: str, parameters: Mapping[str, object], version: int) -> TaskHandler:
+        runnable = self.find(name)
+        return runnable.make(runnable.check(parameters, version))
 
     def known(self) -> Sequence[Runnable]:
         return [self.find(name) for name in ("work", "stubborn", "idempotent")]

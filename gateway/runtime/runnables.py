@@ -14,6 +14,7 @@ from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
 from gateway.scheduler.tasks.command import command_runnable
 from gateway.scheduler.tasks.http import http_runnable
+from gateway.scheduler.tasks.python import python_runnable
 from gateway.scheduler.tasks.services import service_runnable
 from gateway.scheduler.tasks.sql import sql_runnable
 from gateway.services.python import HandlerNotFound, load_object
@@ -50,6 +51,7 @@ def shipped(base: Path, parts: Callable[[], Parts]) -> tuple[Runnable, ...]:
 
     return (
         *(service_runnable(which, stage(which)) for which in Stage),
+        python_runnable(),
         command_runnable(base),
         http_runnable(),
         sql_runnable(lambda: parts().store.url),

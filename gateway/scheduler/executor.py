@@ -118,7 +118,7 @@ class Executor:
             if reason := self._identity(task):
                 raise TaskRefused(reason, code=IDENTITY)
             runnable = self._runnables.find(task.handler)
-            handler = runnable.make(runnable.check(task.parameters, task.parameters_version))
+            handler = self._runnables.prepare(task.handler, task.parameters, task.parameters_version)
             async with run_log(self._store, task.run_id, task.id, task.attempt, now=self._clock.now) as lines:
                 context = TaskContext(
                     task=task.name, feed=Alone(), stopping=execution.stopping, tally=tally, job=task.job,

@@ -65,6 +65,7 @@ class Store:
         self.url = url
         self.node = node
         self.queries = queries
+        self.ax_alerts = False
         self.held: set[Fence] = set()
         self._pool = pool
         self._long_pool = long_pool

@@ -108,7 +108,7 @@ async def _tell(
             partition=run["partition_key"], company=run["company"], category=job["category"],
             is_critical=job["is_critical"], history=HistoryMode(run["history"]),
         )  # fmt: skip
-        await raise_alerts(connection, store.queries, happening)
+        await raise_alerts(connection, store.queries, happening, ax_alerts=store.ax_alerts)
 
 
 def _state(row: Record) -> TaskState:
