@@ -21,11 +21,11 @@ from gateway.domain.definition import (
 from gateway.domain.errors import TaskRefused
 from gateway.domain.ids import JobId
 from gateway.domain.job import JobStatus, Wanted
-from gateway.scheduler.engine import Engine, Pace
+from gateway.scheduler.engine import Engine
 from gateway.scheduler.executor import Executor
 from gateway.store.jobs import Job, create_job, read_job_by_id
 from gateway.store.open import Store
-from gateway.store.servers import list_servers, put_group, put_server
+from gateway.store.servers import list_servers, put_group, put_server, register_server
 from gateway.store.waiting import wait_for_any
 
 DEADLINE_SECONDS = 60.0
@@ -147,10 +147,12 @@ class World:
         )  # fmt: skip
         await put_server(self.store, definition, now=self.clock.now())
         stopping = asyncio.Event()
+        incarnation = 1_000 + len(self._engines)
+        await register_server(self.store, name, incarnation, self.clock.now())
         engine = Engine(
-            store=self.store, server=name, incarnation=len(self._engines) + 1, clock=self.clock, runnables=self,
+            store=self.store, server=name, incarnation=incarnation, clock=self.clock, runnables=self,
             stopping=stopping, chance=self.chance,
-            pace=Pace(look_seconds=NEVER, drain_seconds=0.05),
+            look_seconds=NEVER,
             executor=Executor(self.store, self.clock, self, identity=self._identity, grace_seconds=10.0),
         )  # fmt: skip
         self._engines[name] = (engine, asyncio.create_task(engine.run(), name=f"engine:{name}"), stopping)
@@ -158,8 +160,9 @@ class World:
 
     async def stop(self, name: str) -> None:
         """End a server in good order; what it runs is interrupted."""
-        _, task, stopping = self._engines.pop(name)
+        engine, task, stopping = self._engines.pop(name)
         stopping.set()
+        await engine.interrupt()
         async with asyncio.timeout(DEADLINE_SECONDS):
             await task
 

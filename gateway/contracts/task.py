@@ -43,6 +43,11 @@ class Feed(Protocol):
         """Tell whether the occurrence has reached its bound: a task that brings in new work ends here."""
         ...
 
+    @property
+    def once(self) -> bool:
+        """Tell whether a task that brings in new work takes only what is there at its start."""
+        ...
+
 
 @dataclass(slots=True, kw_only=True)
 class Tally:

@@ -4,8 +4,9 @@ import asyncio
 import gc
 import os
 import sys
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from importlib.metadata import version
 from pathlib import Path
 from signal import SIGINT, SIGTERM
@@ -15,22 +16,27 @@ import structlog
 from gateway.config.changes import compare
 from gateway.config.load import load
 from gateway.config.models import Settings
-from gateway.config.models_jobs import GATEWAY_JOB
+from gateway.config.models_jobs import Job
 from gateway.contracts.task import TaskHandler
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
 from gateway.runtime.housekeeping import keep_house
-from gateway.runtime.jobs import keep_jobs, runnables_to_check
+from gateway.runtime.identity import refused_identity
+from gateway.runtime.jobs import keep_jobs, runnables_to_check, server_name
 from gateway.runtime.life import keep_leases
 from gateway.runtime.logs import configure_logs, secrets_of
 from gateway.runtime.look import folders_of
 from gateway.runtime.plugins import build_registry
 from gateway.runtime.ports import documents_of, make_folders, open_port
 from gateway.runtime.reload import follow_configuration
+from gateway.runtime.runnables import KnownRunnables, Parts, shipped
 from gateway.runtime.stuck import StuckWatch
 from gateway.runtime.wakeup import Followers, follow_due_times
-from gateway.scheduler.busy import Bounds, EventJob, Occurrence
+from gateway.scheduler.busy import Bounds, Occurrence
+from gateway.scheduler.clock import DatabaseClock
+from gateway.scheduler.engine import Engine
+from gateway.scheduler.event_jobs import EventJobs
 from gateway.scheduler.housekeeping import Housekeeping
 from gateway.services.marks import Marks
 from gateway.services.standstill import Standstill
@@ -42,12 +48,16 @@ from gateway.stages.port import OpenInbound, Ports
 from gateway.stages.receive import ReceiveStage
 from gateway.stages.send import SendStage
 from gateway.stages.trouble import Trouble
+from gateway.store.jobs import JOBS_HINT
 from gateway.store.lanes import set_port_rule
 from gateway.store.leases import start_incarnation, stop_incarnation
 from gateway.store.listen import Listener
 from gateway.store.open import Store, open_store
 from gateway.store.poison import count_crashes
 from gateway.store.ports import insert_run
+from gateway.store.reports import database_clock
+from gateway.store.servers import leave_server, register_server
+from gateway.store.tasks import task_reaper
 from gateway.store.waiting import wait_or_stop
 from gateway.xml.pool import WorkerDied, XmlPool
 
@@ -57,7 +67,8 @@ DISTRIBUTION = "aif-gateway"
 _SWITCH_SECONDS = 0.0005
 """A computing thread gives way this soon: the event loop must not wait five milliseconds for each of its turns."""
 _WARM_SECONDS = 60.0
-_PLACES = {stage: place for place, stage in enumerate(Stage)}
+DEFAULT_JOB = Job()
+"""What counts for an event-driven job that an operator made."""
 
 
 class Gateway:
@@ -100,22 +111,24 @@ class Gateway:
         self._send = SendStage(
             store=store, incarnation=incarnation, ports=self._ports, chunk=chunk, trouble=self._trouble
         )
-        handlers: dict[Stage, TaskHandler] = {
+        self._stages: Mapping[Stage, TaskHandler] = {
             Stage.RECEIVE: self._receive,
             Stage.INBOUND: self._inbound,
             Stage.OUTBOUND: self._outbound,
             Stage.SEND: self._send,
         }
-        tasks = [(stage.value, handlers[stage]) for stage in Stage]
-        job = settings.jobs[GATEWAY_JOB]
-        bounds = Bounds(messages=job.max_messages, seconds=job.max_seconds)
-        self.job = EventJob(name=GATEWAY_JOB, tasks=tasks, bounds=bounds, record=self._record, stopping=stopping)
+        self._clock = DatabaseClock(store)
+        self._jobs: EventJobs | None = None
+        self._engine: Engine | None = None
 
     async def run(self, ready: asyncio.Event | None) -> None:
         """Open the ports and move messages until a stop is asked for."""
         async with asyncio.TaskGroup() as group:
-            followers = Followers(group, lambda: self.job.wake(0))
+            followers = Followers(group, lambda: self._wake(Stage.RECEIVE))
             await self._keep_jobs(self._ports.settings)
+            server = await register_server(
+                self._store, server_name(self._ports.settings), self._incarnation, await database_clock(self._store)
+            )
             for name in self._ports.settings.active_ports():
                 await self._open(name, self._ports.settings, followers)
 
@@ -134,31 +147,75 @@ class Gateway:
                     name="configuration",
                 ),
             ]
-            job = group.create_task(self.job.run(), name="job:gateway")
-            self._wake_all()
+            self._jobs = self._event_jobs(server)
+            self._engine = self._batch_engine(server)
+            working = [
+                group.create_task(self._jobs.run(), name="event jobs"),
+                group.create_task(self._engine.run(), name="engine"),
+            ]
             log.info("gateway.started", ports=list(self._ports.all()), incarnation=self._incarnation, pid=os.getpid())
             if ready is not None:
                 ready.set()
             await self._stopping.wait()
             log.info("gateway.stopping")
-            self.job.stop()
             followers.leave_all()
-            await asyncio.wait([job], timeout=self._ports.settings.shutdown.drain_seconds)
-            if not job.done():
-                log.warning("gateway.drain_over", drain_seconds=self._ports.settings.shutdown.drain_seconds)
-                job.cancel()
-            for task in beside:
+            drain_seconds = self._ports.settings.shutdown.drain_seconds
+            _, unfinished = await asyncio.wait(working, timeout=drain_seconds)
+            if unfinished:
+                log.warning("gateway.drain_over", drain_seconds=drain_seconds)
+                if self._engine is not None:
+                    await self._engine.interrupt()
+            for task in (*unfinished, *beside):
                 task.cancel()
+            with suppress(StoreUnavailable):
+                await leave_server(self._store, server, self._incarnation)
+
+    def _event_jobs(self, server: str) -> EventJobs:
+        def bounds(name: str) -> Bounds:
+            job = self._ports.settings.jobs.get(name, DEFAULT_JOB)
+            return Bounds(messages=job.max_messages, seconds=job.max_seconds)
+
+        return EventJobs(
+            store=self._store, server=server, incarnation=self._incarnation, stages=self._stages, bounds=bounds,
+            ended=self._look.set, stopping=self._stopping,
+        )  # fmt: skip
+
+    def _batch_engine(self, server: str) -> Engine:
+        parts = Parts(
+            store=self._store,
+            stages=self._stages,
+            retention=lambda: self._ports.settings.retention,
+            archives=lambda: {name: port.receive for name, port in self._ports.inbound.items()},
+        )
+        base = self._config.parent
+        return Engine(
+            store=self._store, server=server, incarnation=self._incarnation, clock=self._clock,
+            runnables=KnownRunnables(shipped(base, lambda: parts), environ=os.environ, base=base),
+            identity=lambda task: refused_identity(self._ports.settings, task), stopping=self._stopping,
+        )  # fmt: skip
 
     def _wake(self, stage: Stage) -> None:
-        self.job.wake(_PLACES[stage])
+        if self._jobs is not None:
+            self._jobs.wake(stage)
 
     def _wake_all(self) -> None:
         for stage in Stage:
             self._wake(stage)
 
+    def _wake_jobs(self) -> None:
+        if self._jobs is not None and self._engine is not None:
+            self._jobs.look_again()
+            self._engine.wake()
+
+    def _heard(self, hint: str | None) -> None:
+        """Wake whom a hint is for; None is for everybody."""
+        if hint is None or hint == JOBS_HINT:
+            self._wake_jobs()
+        if hint != JOBS_HINT:
+            self._wake_all()
+
     async def _listen(self) -> None:
-        await Listener(self._store.url, self._store.queries, lambda _: self._wake_all()).run(self._stopping)
+        await Listener(self._store.url, self._store.queries, self._heard).run(self._stopping)
 
     async def _keep_leases(self) -> None:
         def look_again() -> None:
@@ -167,7 +224,14 @@ class Gateway:
             for name in self._ports.all():
                 self._send.forget(name)
 
-        await keep_leases(self._store, self._incarnation, taken_back=self._wake_all, node_lost=look_again)
+        def again() -> None:
+            self._wake_all()
+            self._wake_jobs()
+
+        await keep_leases(
+            self._store, self._incarnation, taken_back=again, node_lost=look_again,
+            reapers=[task_reaper(self._clock.now)],
+        )  # fmt: skip
 
     async def _keep_house(self) -> None:
         handler = Housekeeping(
@@ -305,7 +369,11 @@ async def serve(config: Path, *, ready: asyncio.Event | None = None) -> None:
                 crashes=crash.crashes,
             )  # fmt: skip
         marks.clear()
-        incarnation = await start_incarnation(store, str(store.node), version(DISTRIBUTION))
+        clock = DatabaseClock(store)
+        await clock.look()
+        incarnation = await start_incarnation(
+            store, str(store.node), version(DISTRIBUTION), reapers=[task_reaper(clock.now)]
+        )
         pool = await stack.enter_async_context(XmlPool(size=settings.workers.xml))
         computing = stack.enter_context(ThreadPoolExecutor(2, thread_name_prefix="computing"))
         code = UserCode(marks, stack.enter_context(Standstill()))

@@ -20,3 +20,8 @@ class Alone:
     def enough(self) -> bool:
         """Return False: the task has no bound."""
         return False
+
+    @property
+    def once(self) -> bool:
+        """Return True: what comes later belongs to the next occurrence. Source: batch reference, section 21."""
+        return True

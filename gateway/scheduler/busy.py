@@ -1,19 +1,24 @@
 """Busy periods: an occurrence of an event-driven job, its tasks streaming side by side.
 
 Each task ends when the one before it has ended and its own input is empty; the first ends when every other one
-waits and no hint has come, or at a bound. An idle job runs nothing and writes nothing.
+waits and no hint has come, or at a bound. An idle job runs nothing and writes nothing; one that is parked lets its
+occurrence end without new input, and starts no other.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Final
 
 import structlog
 
 from gateway.contracts.task import Tally, TaskContext, TaskHandler
 from gateway.domain.errors import StoreUnavailable
 from gateway.scheduler.lag import LagMeter
+from gateway.store.waiting import uninterrupted
 
 log = structlog.get_logger()
 
@@ -54,6 +59,11 @@ class _Stream:
         """Tell whether the occurrence has reached its bound."""
         return self._period.over()
 
+    @property
+    def once(self) -> bool:
+        """Return False: what comes while it runs is taken too."""
+        return False
+
 
 class _Period:
     """What the tasks of one occurrence know of one another."""
@@ -62,6 +72,7 @@ class _Period:
         self.changed = asyncio.Event()
         self.stopping = stopping
         self.over = over
+        self.run_id: int | None = None
         self.streams = [_Stream(self, place) for place in range(count)]
 
     def finished_before(self, place: int) -> bool:
@@ -98,17 +109,29 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occurrence:
-    """One execution of a job, for history. Times are aware UTC."""
+    """One execution of a job, for history. Times are aware UTC; `tasks` are counts by task, `errors` what ended some.
+
+    `run_id` is its number where history has its beginning already.
+    """
 
     job: str
     started_at: datetime
     ended_at: datetime
     counts: Mapping[str, int]
     error: str | None
+    tasks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    errors: Mapping[str, str] = field(default_factory=dict)
+    run_id: int | None = None
+    canceled: bool = False
 
 
-Record = Callable[[Occurrence], Awaitable[int]]
-"""Write an occurrence into history; returns its number there."""
+Record = Callable[[Occurrence], Awaitable[int | None]]
+"""Write an occurrence into history; returns its number there, None when its job keeps none of it."""
+Begin = Callable[[datetime], Awaitable[int]]
+"""Write that an occurrence is under way since a moment; returns its number in history."""
+
+SHOWN_SECONDS: Final = 1.0
+"""An occurrence that takes longer shows in history while it runs."""
 
 
 class EventJob:
@@ -125,16 +148,20 @@ class EventJob:
         tasks: Sequence[tuple[str, TaskHandler]],
         bounds: Bounds,
         record: Record,
-        stopping: asyncio.Event,
+        begin: Begin | None = None,
     ) -> None:
         self._name = name
         self._tasks = tasks
         self._bounds = bounds
         self._record = record
-        self._stopping = stopping
+        self._begin = begin
         self._work = asyncio.Event()
+        self._armed = asyncio.Event()
+        self._armed.set()
+        self._stopping = asyncio.Event()
+        self._halt = asyncio.Event()
+        self._canceled = False
         self._period: _Period | None = None
-        self.tally = Tally()
 
     def wake(self, place: int = 0) -> None:
         """Hint that the task at *place* may have input."""
@@ -145,67 +172,126 @@ class EventJob:
         else:
             self._work.set()
 
+    def arm(self) -> None:
+        """Let work that appears start occurrences again; what appeared meanwhile does so now."""
+        if not self._armed.is_set():
+            self._armed.set()
+            self._work.set()
+
+    def park(self) -> None:
+        """Start no further occurrence; the one under way takes no new input, and drains."""
+        self._armed.clear()
+        self._look_again()
+
+    def cancel(self) -> None:
+        """Start no further occurrence; the one under way ends at its next safe point."""
+        self._canceled = self._period is not None
+        self._halt.set()
+        self.park()
+
     def stop(self) -> None:
-        """Let waiting tasks notice that a stop was asked for."""
+        """End for good, at the next safe point."""
+        self._halt.set()
+        self.retire()
+
+    def retire(self) -> None:
+        """End for good when the occurrence under way has drained."""
+        self._stopping.set()
+        self._armed.set()
         self._work.set()
+        self._look_again()
+
+    async def run(self) -> None:
+        """Run one occurrence after another, each started by a hint, until `stop` is called."""
+        while not self._stopping.is_set():
+            await self._armed.wait()
+            await self._work.wait()
+            if self._stopping.is_set():
+                return
+            if not self._armed.is_set():
+                continue
+            self._work.clear()
+            await self._occur()
+
+    def _look_again(self) -> None:
         if self._period is not None:
             self._period.changed.set()
 
-    async def run(self) -> None:
-        """Run one occurrence after another, each started by a hint, until a stop is asked for."""
-        while not self._stopping.is_set():
-            await self._work.wait()
-            self._work.clear()
-            if self._stopping.is_set():
-                return
-            await self._occur()
-
     async def _occur(self) -> None:
         started, began = datetime.now(UTC), asyncio.get_running_loop().time()
-        tally = self.tally = Tally()
+        tallies = {name: Tally() for name, _ in self._tasks}
+        halt = self._halt = asyncio.Event()
+        self._canceled = False
 
         def over() -> bool:
             elapsed = asyncio.get_running_loop().time() - began
-            return elapsed > self._bounds.seconds or tally.counts.get("received", 0) >= self._bounds.messages
+            received = sum(tally.counts.get("received", 0) for tally in tallies.values())
+            closed = self._stopping.is_set() or not self._armed.is_set()
+            return closed or elapsed > self._bounds.seconds or received >= self._bounds.messages
 
-        period = self._period = _Period(len(self._tasks), self._stopping, over)
-        error: str | None = None
+        period = self._period = _Period(len(self._tasks), halt, over)
+        errors: dict[str, str] = {}
         lag = LagMeter()
         meter = asyncio.create_task(lag.run(), name=f"{self._name}:lag")
+        shown = asyncio.create_task(self._show(period, started), name=f"{self._name}:shown")
         try:
             async with asyncio.TaskGroup() as group:
                 for place, (name, handler) in enumerate(self._tasks):
-                    context = TaskContext(task=name, feed=period.streams[place], stopping=self._stopping, tally=tally)
-                    group.create_task(self._task(handler, context, period, place), name=f"{self._name}:{name}")
-        except* Exception as errors:  # a task's bug ends the occurrence, not the job
-            error = "; ".join(f"{type(e).__name__}: {e}" for e in errors.exceptions)
+                    context = TaskContext(
+                        task=name, feed=period.streams[place], stopping=halt, tally=tallies[name], job=self._name
+                    )
+                    group.create_task(self._task(handler, context, period, place, errors), name=f"{self._name}:{name}")
+        except* Exception:  # a task's bug ends the occurrence, not the job
             log.exception("run.failed", job=self._name)
         finally:
             self._period = None
             meter.cancel()
+            shown.cancel()
+            await asyncio.wait([shown])
         if any(stream.hint.is_set() for stream in period.streams) or over():
             self._work.set()  # hinted while closing: look again
-        if not tally.idle or error:
-            await self._tell(started, tally, error, lag)
+        counts: Counter[str] = Counter()
+        for tally in tallies.values():
+            counts.update(tally.counts)
+        if counts or errors or period.run_id is not None:
+            occurrence = Occurrence(
+                job=self._name, started_at=started, ended_at=datetime.now(UTC), counts=dict(counts),
+                error="; ".join(errors.values()) or None,
+                tasks={name: dict(tally.counts) for name, tally in tallies.items()}, errors=errors,
+                run_id=period.run_id, canceled=self._canceled,
+            )  # fmt: skip
+            await self._tell(occurrence, lag)
 
-    async def _task(self, handler: TaskHandler, context: TaskContext, period: _Period, place: int) -> None:
+    async def _task(
+        self, handler: TaskHandler, context: TaskContext, period: _Period, place: int, errors: dict[str, str]
+    ) -> None:
         try:
             await handler.run(context)
+        except Exception as error:
+            errors[context.task] = f"{type(error).__name__}: {error}"
+            raise
         finally:
             period.streams[place].ended = True
             period.changed.set()
 
-    async def _tell(self, started: datetime, tally: Tally, error: str | None, lag: LagMeter) -> None:
-        occurrence = Occurrence(
-            job=self._name, started_at=started, ended_at=datetime.now(UTC), counts=dict(tally.counts), error=error
-        )
-        run_id: int | None = None
+    async def _show(self, period: _Period, started: datetime) -> None:
+        """Write that the occurrence is under way, once it has taken a while."""
+        if self._begin is not None:
+            await asyncio.sleep(SHOWN_SECONDS)
+            with suppress(StoreUnavailable):  # then it is written when it ends
+                await uninterrupted(self._begin_shown(self._begin, period, started))
+
+    async def _begin_shown(self, begin: Begin, period: _Period, started: datetime) -> None:
+        period.run_id = await begin(started)
+
+    async def _tell(self, occurrence: Occurrence, lag: LagMeter) -> None:
+        run_id: int | None = occurrence.run_id
         try:
             run_id = await self._record(occurrence)
         except StoreUnavailable as trouble:
             log.warning("run.not_recorded", job=self._name, error=trouble.message)
         log.info(
             "run.ended", job=self._name, run_id=run_id, counts=occurrence.counts,
-            duration_ms=round((occurrence.ended_at - started).total_seconds() * 1000),
+            duration_ms=round((occurrence.ended_at - occurrence.started_at).total_seconds() * 1000),
             loop_lag_ms=round(lag.longest * 1000),
         )  # fmt: skip

@@ -7,8 +7,6 @@ that makes up for hints that got lost. It writes only when something happens. So
 import asyncio
 import random
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -20,27 +18,17 @@ from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ids import Fence
 from gateway.domain.job import Priority
 from gateway.scheduler.clock import Clock
-from gateway.scheduler.executor import Execution, Executor, Identity, everybody
+from gateway.scheduler.executor import GRACE_SECONDS, Execution, Executor, Identity, everybody
 from gateway.scheduler.late import tell_lateness
 from gateway.store.open import Store
-from gateway.store.servers import Server, leave_server, list_servers, register_server
+from gateway.store.servers import Server, list_servers
 from gateway.store.starting import next_moment, replan, start_due
 from gateway.store.tasks import claim_tasks, tasks_to_cancel
-from gateway.store.waiting import wait_for_any
 
 log = structlog.get_logger()
 
 LOOK_SECONDS: Final = 10.0
 """The slow look: nothing depends on it but what a lost hint would have told, and that a clock was set."""
-DRAIN_SECONDS: Final = 30.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How often the engine looks by itself, and how long it waits at its end. Units: seconds."""
-
-    look_seconds: float = LOOK_SECONDS
-    drain_seconds: float = DRAIN_SECONDS
 
 
 class Engine:
@@ -57,7 +45,7 @@ class Engine:
         stopping: asyncio.Event,
         identity: Identity = everybody,
         chance: Callable[[], float] = random.random,
-        pace: Pace | None = None,
+        look_seconds: float = LOOK_SECONDS,
         executor: Executor | None = None,
     ) -> None:
         self._store = store
@@ -66,7 +54,7 @@ class Engine:
         self._clock = clock
         self._stopping = stopping
         self._chance = chance
-        self._pace = pace or Pace()
+        self._look_seconds = look_seconds
         self._executor = executor or Executor(store, clock, runnables, identity=identity)
         self._running: dict[Fence, Execution] = {}
         self._hint = asyncio.Event()
@@ -89,7 +77,7 @@ class Engine:
         self._hint.set()
 
     async def run(self) -> None:
-        """Work until a stop is asked for, then let what runs end, for a while."""
+        """Work until a stop is asked for, then let what runs end."""
         await self._begin()
         async with asyncio.TaskGroup() as group:
             while not self._stopping.is_set():
@@ -105,15 +93,13 @@ class Engine:
                 self._resting = True
                 await self._clock.wait(seconds, self._hint, self._stopping)
                 self._resting = False
-            await self._drain()
-        with suppress(StoreUnavailable):
-            await leave_server(self._store, self._server, self._incarnation)
+            for execution in self._running.values():
+                execution.stopping.set()  # taking nothing new; what runs may end
 
     async def _begin(self) -> None:
         while not self._stopping.is_set():
             try:
                 await self._clock.look()
-                await register_server(self._store, self._server, self._incarnation, self._clock.now())
                 await replan(self._store, self._clock.now())
             except StoreUnavailable as error:
                 log.warning("store.unavailable", stage="engine", error=error.message)
@@ -163,7 +149,7 @@ class Engine:
         for task in tasks:
             self._store.held.add(task.fence)
             self._running[task.fence] = execution = Execution(task=task)
-            group.create_task(self._execute(execution), name=f"execute:{task.job}:{task.name}")
+            execution.work = group.create_task(self._execute(execution), name=f"execute:{task.job}:{task.name}")
 
     async def _execute(self, execution: Execution) -> None:
         fence = execution.task.fence
@@ -189,18 +175,13 @@ class Engine:
         if self._facts is not None:
             moments.append(next_change(self._facts.definition, now))
         known = [(moment - now).total_seconds() for moment in moments if moment is not None]
-        return max(0.0, min([*known, self._pace.look_seconds]))
+        return max(0.0, min([*known, self._look_seconds]))
 
-    async def _drain(self) -> None:
-        """Take nothing new; let what runs end, for a while; then interrupt it."""
-        for execution in list(self._running.values()):
-            execution.stopping.set()
-        left = self._pace.drain_seconds
-        ended = asyncio.get_running_loop().time() + left
-        while self._running and (left := ended - asyncio.get_running_loop().time()) > 0:
-            self._hint.clear()
-            await wait_for_any(left, self._hint)
-        if self._running:
-            log.warning("engine.drain_over", tasks=len(self._running))
-        for execution in list(self._running.values()):
+    async def interrupt(self) -> None:
+        """Stop what runs although it has not ended; each task runs again where it has retries left."""
+        executions = list(self._running.values())
+        for execution in executions:
             execution.interrupted.set()
+        if executions:
+            log.warning("engine.interrupted", tasks=len(executions))
+            await asyncio.wait([execution.work for execution in executions if execution.work], timeout=GRACE_SECONDS)

@@ -53,6 +53,7 @@ class Execution:
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     interrupted: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    work: asyncio.Task[None] | None = None
 
 
 class Executor:
@@ -193,9 +194,7 @@ class Executor:
     async def _spawn(self, task: ClaimedTask, tasks: Sequence[SpawnedTask]) -> Sequence[RunTaskId]:
         versions: dict[str, int] = {}
         for spawned in tasks:
-            runnable = self._runnables.find(spawned.run)
-            runnable.check(spawned.parameters)
-            versions[spawned.run] = runnable.version
+            versions[spawned.run] = self._runnables.find(spawned.run).version
         return await spawn_tasks(self._store, task, tasks, versions=versions, now=self._clock.now())
 
 

@@ -7,6 +7,7 @@ store knows of it.
 
 import asyncio
 import os
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
 from pathlib import Path
@@ -42,6 +43,8 @@ from gateway.xml.pool import XmlPool
 log = structlog.get_logger()
 
 _WAVE_FILES = 200
+_ALL_FILES = 1_000_000
+"""An occurrence that takes only what is there at its start takes it in one look."""
 _GROUP_FILES = 100
 
 
@@ -58,6 +61,7 @@ class ReceiveStage:
         self._readers = readers
         self._trouble = trouble
         self._room = Room(store, monotonic)
+        self._turns: defaultdict[PortName, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._recovered: set[PortName] = set()  # ports whose work folder holds nothing that waits to be read
         self._asked: set[PortName] = set()  # ports whose work folder gives no cause to ask for our turn
 
@@ -117,7 +121,14 @@ class ReceiveStage:
         return again
 
     async def _sweep(self, port: OpenInbound, context: TaskContext) -> bool:
-        """Look at one port once; True when files were taken."""
+        """Look at one port once; True when another look may find more.
+
+        One look at a time, also where several jobs receive: what one has claimed would look forgotten to another.
+        """
+        async with self._turns[port.name]:
+            return await self._look(port, context)
+
+    async def _look(self, port: OpenInbound, context: TaskContext) -> bool:
         try:
             if not await self._is_our_turn(port):
                 return False
@@ -126,7 +137,7 @@ class ReceiveStage:
                 self._recovered.add(port.name)
             if await self._must_wait(port):
                 return False
-            claims = await port.receive.claim(_WAVE_FILES)
+            claims = await port.receive.claim(_ALL_FILES if context.feed.once else _WAVE_FILES)
         except AdapterUnavailable as error:
             await self._trouble.left_in_place(port.name, port.receive.left_in_place())
             await self._trouble.degraded(port.name, error.message, "receive")
@@ -151,7 +162,7 @@ class ReceiveStage:
                 if self._ports.inbound.get(port.name) is port:  # a changed port has other folders to look into
                     self._recovered.add(port.name)
                     self._asked.add(port.name)
-        return bool(claims)
+        return bool(claims) and not context.feed.once
 
     async def _is_our_turn(self, port: OpenInbound) -> bool:
         """Tell whether this node takes the files of the port; ask for its turn when it has claimed some before."""

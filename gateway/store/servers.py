@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import count
 
 from asyncpg import Connection
 
@@ -40,11 +41,19 @@ class Server:
     source: str
 
 
-async def register_server(store: Store, name: str, incarnation: int, now: datetime) -> None:
-    """Let this process bear the name of a server; a name that is new is made."""
+async def register_server(store: Store, name: str, incarnation: int, now: datetime) -> str:
+    """Let this process bear the name of a server, and return it; a name that is new is made.
+
+    Rule: where another node that lives bears it, as on one host with two data folders, a number is put behind it.
+    """
+    sql = store.queries
     async with store.transaction() as connection:
-        await connection.execute(store.queries.register_server, name, incarnation, now)
-        await connection.execute(store.queries.put_default_group, name)
+        for number in count(1):
+            wanted = name if number == 1 else f"{name}-{number}"
+            if await connection.fetchval(sql.register_server, wanted, incarnation, now) is not None:
+                await connection.execute(sql.put_default_group, wanted)
+                break
+    return wanted
 
 
 async def leave_server(store: Store, name: str, incarnation: int) -> None:

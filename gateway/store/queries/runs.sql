@@ -233,3 +233,56 @@ FROM attempt a JOIN run_task t ON t.id = a.run_task_id WHERE t.run_id = $1 ORDER
 SELECT l.id, l.run_task_id, t.name AS task, l.attempt, l.at, l.severity, l.text
 FROM run_log l LEFT JOIN run_task t ON t.id = l.run_task_id
 WHERE l.run_id = $1 AND l.id > $2 ORDER BY l.id LIMIT $3
+
+-- name: event_jobs
+-- Jobs that work which appears starts, and what of them a server that serves these groups runs.
+SELECT j.id, j.name, j.status,
+       coalesce(array_agg(t.handler ORDER BY t.position) FILTER (WHERE g.name IS NOT NULL), '{}') AS handlers,
+       coalesce(array_agg(t.name ORDER BY t.position) FILTER (WHERE g.name IS NOT NULL), '{}') AS names
+FROM job j
+LEFT JOIN task t ON t.job_id = j.id AND NOT t.is_withheld
+LEFT JOIN batch_group g ON g.name = coalesce(t.batch_group, j.batch_group, '') AND g.name = ANY($1::text[])
+                       AND g.concurrency >= 0
+WHERE j.mode = 'event'
+GROUP BY j.id
+ORDER BY j.id
+
+-- name: begin_busy
+INSERT INTO run (job_id, job, description, partition_key, company, created_by, run_as, cause, planned_at, started_at,
+                 status, history, incarnation)
+SELECT id, name, description, partition_key, company, created_by, coalesce(run_as, created_by), 'event', $2, $2,
+       'executing', history, $3
+FROM job WHERE id = $1
+RETURNING id
+
+-- name: end_busy
+UPDATE run SET status = $2, ended_at = $3, counts = $4::text::jsonb, error = $5,
+               canceled_by = CASE WHEN $2 = 'canceled' THEN 'operator' END
+WHERE id = $1
+
+-- name: insert_busy_tasks
+INSERT INTO run_task (run_id, task_id, position, name, description, handler, company, batch_group, priority, location,
+    is_private, owner, condition_type, ignore_failure, max_retries, retry_seconds, wait_for_children, status, attempts,
+    server, started_at, ended_at, error_code, error, counts)
+SELECT r.id, t.id, t.position, t.name, t.description, t.handler, coalesce(t.company, r.company), g.name,
+    coalesce(j.priority, g.priority), t.location, t.is_private, j.created_by, t.condition_type, t.ignore_failure,
+    t.max_retries, t.retry_seconds, t.wait_for_children, CASE WHEN d.error IS NULL THEN r.status ELSE 'error' END, 1,
+    $3, r.started_at, r.ended_at, CASE WHEN d.error IS NOT NULL THEN 'task.error' END, d.error, d.counts
+FROM run r
+JOIN job j ON j.id = r.job_id
+JOIN jsonb_to_recordset($2::text::jsonb) AS d (name text, counts jsonb, error text) ON true
+JOIN task t ON t.job_id = j.id AND t.name = d.name
+JOIN batch_group g ON g.name = coalesce(t.batch_group, j.batch_group, '')
+WHERE r.id = $1
+
+-- name: count_busy
+UPDATE job SET last_run_id = $2, last_outcome = $3, last_ended_at = $4, runs = runs + 1,
+               failures = failures + CASE $3 WHEN 'error' THEN 1 ELSE 0 END
+WHERE id = $1
+RETURNING name, partition_key, company, category, is_critical, history
+
+-- name: close_lost_busy
+-- Busy periods of processes that are no more.
+UPDATE run SET status = 'error', ended_at = $1, error = 'its server was lost'
+FROM incarnation i
+WHERE run.ended_at IS NULL AND run.incarnation = i.id AND (i.stopped_at IS NOT NULL OR i.lost_at IS NOT NULL)

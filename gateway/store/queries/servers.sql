@@ -18,8 +18,13 @@ SELECT g.name, g.description, g.priority, g.concurrency, g.source,
 FROM batch_group g ORDER BY g.name
 
 -- name: register_server
+-- No row: another node that lives bears the name.
 INSERT INTO server (name, incarnation, changed_at) VALUES ($1, $2, $3)
 ON CONFLICT (name) DO UPDATE SET incarnation = excluded.incarnation, draining = false
+WHERE NOT EXISTS (SELECT 1 FROM incarnation other JOIN incarnation ours ON ours.id = $2
+                  WHERE other.id = server.incarnation AND other.node <> ours.node
+                    AND other.stopped_at IS NULL AND other.lost_at IS NULL)
+RETURNING name
 
 -- name: put_default_group
 -- A server that is new has the default group, until somebody gives it a named one.
@@ -29,10 +34,6 @@ WHERE NOT EXISTS (SELECT 1 FROM server_group WHERE server = $1)
 -- name: leave_server
 -- Whoever took the name over meanwhile keeps it.
 UPDATE server SET incarnation = NULL WHERE name = $1 AND incarnation = $2
-
--- name: server_owner
-SELECT s.incarnation, i.host, i.pid, i.node FROM server s JOIN incarnation i ON i.id = s.incarnation
-WHERE s.name = $1 AND i.stopped_at IS NULL
 
 -- name: put_server
 INSERT INTO server (name, is_batch, threads, reserved_percent, source, changed_at) VALUES ($1, $2, $3, $4, $5, $6)

@@ -42,6 +42,10 @@ class NothingComes:
     def enough(self) -> bool:
         return False
 
+    @property
+    def once(self) -> bool:
+        return True
+
 
 class Busy:
     """An operation that goes on only when as many claims are under way as there can be, and notes their size."""

@@ -88,6 +88,10 @@ class NothingComes:
     def enough(self) -> bool:
         return False
 
+    @property
+    def once(self) -> bool:
+        return True
+
 
 class Bench:
     """The stage with one port and one operation."""

@@ -49,19 +49,17 @@ async def consume(context: TaskContext) -> None:
         context.tally.add("taken")
 
 
-def job_of(*behaviours: Behaviour, bounds: Bounds | None = None) -> tuple[EventJob, Runs, list[str], asyncio.Event]:
+def job_of(*behaviours: Behaviour, bounds: Bounds | None = None) -> tuple[EventJob, Runs, list[str]]:
     ended: list[str] = []
-    runs, stopping = Runs(), asyncio.Event()
+    runs = Runs()
     tasks = [(f"t{n}", Task(f"t{n}", behaviour, ended)) for n, behaviour in enumerate(behaviours)]
     job = EventJob(
-        name="test", tasks=tasks, bounds=bounds or Bounds(messages=10**9, seconds=3600), record=runs.record,
-        stopping=stopping,
+        name="test", tasks=tasks, bounds=bounds or Bounds(messages=10**9, seconds=3600), record=runs.record
     )  # fmt: skip
-    return job, runs, ended, stopping
+    return job, runs, ended
 
 
-async def finish(job: EventJob, running: asyncio.Task[None], stopping: asyncio.Event) -> None:
-    stopping.set()
+async def finish(job: EventJob, running: asyncio.Task[None]) -> None:
     job.stop()
     async with asyncio.timeout(DEADLINE):
         await running
@@ -73,13 +71,13 @@ async def test_tasks_end_in_their_order_once_input_is_empty() -> None:
         context.feed.produced()
         assert not await context.feed.more()
 
-    job, runs, ended, stopping = job_of(produce, consume, consume)
+    job, runs, ended = job_of(produce, consume, consume)
     running = asyncio.create_task(job.run())
     job.wake()
     await runs.wait(1)
     assert ended == ["t0", "t1", "t2"]
     assert runs.seen[0].counts == {"files": 1, "taken": 2}
-    await finish(job, running, stopping)
+    await finish(job, running)
 
 
 async def test_idle_occurrence_is_not_recorded() -> None:
@@ -89,12 +87,12 @@ async def test_idle_occurrence_is_not_recorded() -> None:
         assert not await context.feed.more()
         looked.set()
 
-    job, runs, _, stopping = job_of(look, consume)
+    job, runs, _ = job_of(look, consume)
     running = asyncio.create_task(job.run())
     job.wake()
     async with asyncio.timeout(DEADLINE):
         await looked.wait()
-    await finish(job, running, stopping)
+    await finish(job, running)
     assert runs.seen == []
 
 
@@ -111,7 +109,7 @@ async def test_first_task_gets_hints_while_later_ones_still_work() -> None:
         while await context.feed.more():
             await release.wait()
 
-    job, runs, _, stopping = job_of(first, slow)
+    job, runs, _ = job_of(first, slow)
     running = asyncio.create_task(job.run())
     job.wake()
     await asyncio.sleep(0)
@@ -123,7 +121,7 @@ async def test_first_task_gets_hints_while_later_ones_still_work() -> None:
     assert runs.seen == []
     release.set()
     await runs.wait(1)
-    await finish(job, running, stopping)
+    await finish(job, running)
 
 
 async def test_hint_that_comes_while_closing_starts_another_occurrence() -> None:
@@ -140,12 +138,12 @@ async def test_hint_that_comes_while_closing_starts_another_occurrence() -> None
         if occurrences == 1:
             job_box[0].wake(0)  # the first task has ended already
 
-    job, runs, _, stopping = job_of(first, last)
+    job, runs, _ = job_of(first, last)
     job_box.append(job)
     running = asyncio.create_task(job.run())
     job.wake()
     await runs.wait(2)
-    await finish(job, running, stopping)
+    await finish(job, running)
 
 
 async def test_bound_closes_an_occurrence_and_the_next_starts() -> None:
@@ -153,24 +151,24 @@ async def test_bound_closes_an_occurrence_and_the_next_starts() -> None:
         while not context.feed.enough():
             context.tally.add("received", 10)
 
-    job, runs, _, stopping = job_of(first, consume, bounds=Bounds(messages=20, seconds=3600))
+    job, runs, _ = job_of(first, consume, bounds=Bounds(messages=20, seconds=3600))
     running = asyncio.create_task(job.run())
     job.wake()
     await runs.wait(3)
     assert {run.counts["received"] for run in runs.seen} == {20}
-    await finish(job, running, stopping)
+    await finish(job, running)
 
 
 async def test_end_of_a_run_is_told_with_its_number_in_history() -> None:
     async def work(context: TaskContext) -> None:
         context.tally.add("files")
 
-    job, runs, _, stopping = job_of(work)
+    job, runs, _ = job_of(work)
     with capture_logs() as events:
         running = asyncio.create_task(job.run())
         job.wake()
         await runs.wait(1)
-        await finish(job, running, stopping)
+        await finish(job, running)
     assert [event["run_id"] for event in events if event["event"] == "run.ended"] == [41]
 
 
@@ -184,7 +182,7 @@ async def test_bug_in_a_task_ends_the_occurrence_but_not_the_job() -> None:
         if calls == 1:
             raise ZeroDivisionError("a bug")
 
-    job, runs, _, stopping = job_of(broken_once, consume)
+    job, runs, _ = job_of(broken_once, consume)
     running = asyncio.create_task(job.run())
     job.wake()
     await runs.wait(1)
@@ -192,4 +190,83 @@ async def test_bug_in_a_task_ends_the_occurrence_but_not_the_job() -> None:
     job.wake()
     await runs.wait(2)
     assert runs.seen[1].error is None
-    await finish(job, running, stopping)
+    await finish(job, running)
+
+
+async def test_a_parked_job_starts_nothing_until_it_is_armed() -> None:
+    async def work(context: TaskContext) -> None:
+        context.tally.add("files")
+
+    job, runs, _ = job_of(work)
+    running = asyncio.create_task(job.run())
+    job.park()
+    job.wake()
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert runs.seen == []
+    job.arm()
+    await runs.wait(1)
+    await finish(job, running)
+
+
+async def test_a_job_that_is_parked_in_the_middle_takes_no_new_input_and_drains() -> None:
+    begun, release = asyncio.Event(), asyncio.Event()
+    taken = 0
+
+    async def receive(context: TaskContext) -> None:
+        context.tally.add("files")
+        context.feed.produced()
+        begun.set()
+        while not context.feed.enough() and await context.feed.more():
+            context.tally.add("files")
+
+    async def process(context: TaskContext) -> None:
+        nonlocal taken
+        while await context.feed.more():
+            await release.wait()
+            taken += 1
+
+    job, runs, ended = job_of(receive, process)
+    running = asyncio.create_task(job.run())
+    job.wake()
+    async with asyncio.timeout(DEADLINE):
+        await begun.wait()
+    job.park()
+    release.set()
+    await runs.wait(1)
+    assert (runs.seen[0].counts, taken, ended) == ({"files": 1}, 1, ["t0", "t1"])
+    await finish(job, running)
+
+
+async def test_a_cancelled_job_ends_at_its_next_safe_point() -> None:
+    begun = asyncio.Event()
+
+    async def work(context: TaskContext) -> None:
+        context.tally.add("files")
+        begun.set()
+        await context.stopping.wait()
+
+    job, runs, _ = job_of(work)
+    running = asyncio.create_task(job.run())
+    job.wake()
+    async with asyncio.timeout(DEADLINE):
+        await begun.wait()
+    job.cancel()
+    await runs.wait(1)
+    assert runs.seen[0].canceled
+    await finish(job, running)
+
+
+async def test_counts_are_told_for_each_task() -> None:
+    async def receive(context: TaskContext) -> None:
+        context.tally.add("files", 2)
+
+    async def send(context: TaskContext) -> None:
+        context.tally.add("responses", 3)
+
+    job, runs, _ = job_of(receive, send)
+    running = asyncio.create_task(job.run())
+    job.wake()
+    await runs.wait(1)
+    assert runs.seen[0].tasks == {"t0": {"files": 2}, "t1": {"responses": 3}}
+    await finish(job, running)

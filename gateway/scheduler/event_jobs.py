@@ -1,0 +1,151 @@
+"""The event-driven jobs of one server: each runs while its status is Waiting and this server serves its groups.
+
+Changes that operators or a new configuration make take effect as soon as they are heard of; a slow look makes up for
+what was not heard. Source: batch reference, section 21.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+import structlog
+
+from gateway.contracts.task import TaskHandler
+from gateway.domain.errors import StoreUnavailable
+from gateway.domain.ids import RunId
+from gateway.domain.job import JobStatus
+from gateway.domain.states import Stage
+from gateway.scheduler.busy import Bounds, EventJob, Occurrence
+from gateway.scheduler.engine import LOOK_SECONDS
+from gateway.store.event_jobs import (
+    EventJobRow,
+    begin_busy_period,
+    close_lost_busy_periods,
+    end_busy_period,
+    list_event_jobs,
+)
+from gateway.store.open import Store
+from gateway.store.reports import database_clock
+from gateway.store.servers import list_servers
+from gateway.store.waiting import wait_for_any
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class _Running:
+    row: EventJobRow
+    job: EventJob
+    stages: tuple[Stage, ...]
+    task: asyncio.Task[None]
+
+
+class EventJobs:
+    """Keeps one `EventJob` per event-driven job of the store. `ended` is called after each of their occurrences."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        server: str,
+        incarnation: int,
+        stages: Mapping[Stage, TaskHandler],
+        bounds: Callable[[str], Bounds],
+        ended: Callable[[], None],
+        stopping: asyncio.Event,
+    ) -> None:
+        self._store = store
+        self._server = server
+        self._incarnation = incarnation
+        self._stages = stages
+        self._bounds = bounds
+        self._ended = ended
+        self._stopping = stopping
+        self._running: dict[str, _Running] = {}
+        self._hint = asyncio.Event()
+
+    def wake(self, stage: Stage) -> None:
+        """Hint that a stage may have input."""
+        for running in self._running.values():
+            if stage in running.stages:
+                running.job.wake(running.stages.index(stage))
+
+    def look_again(self) -> None:
+        """Hint that a job, a group or the server may have changed."""
+        self._hint.set()
+
+    async def run(self) -> None:
+        """Run the jobs until a stop is asked for, then let their occurrences end."""
+        async with asyncio.TaskGroup() as group:
+            first = True
+            while not self._stopping.is_set():
+                self._hint.clear()
+                try:
+                    if first:
+                        await close_lost_busy_periods(self._store, await database_clock(self._store))
+                        first = False
+                    await self._follow(group)
+                except StoreUnavailable as error:
+                    log.warning("store.unavailable", part="event jobs", error=error.message)
+                    await self._store.wait_until_available(self._stopping)
+                    continue
+                await wait_for_any(LOOK_SECONDS, self._hint, self._stopping)
+            for running in self._running.values():
+                running.job.stop()
+
+    async def _follow(self, group: asyncio.TaskGroup) -> None:
+        """Start, park, arm and end jobs as the store says."""
+        servers = await list_servers(self._store, self._server)
+        serves = [
+            name for server in servers if server.definition.is_batch and not server.draining for name in server.groups
+        ]
+        rows = {row.name: row for row in await list_event_jobs(self._store, serves)}
+        for name, running in list(self._running.items()):
+            row = rows.get(name)
+            if row is None or (row.id, row.tasks) != (running.row.id, running.row.tasks):
+                running.job.retire()  # its occurrence ends, then it is made anew
+                if running.task.done():
+                    del self._running[name]
+        for name, row in rows.items():
+            if name not in self._running and row.tasks:
+                self._running[name] = self._start(row, group)
+            if name in self._running and self._running[name].row.tasks == row.tasks:
+                self._obey(self._running[name].job, row.status)
+
+    def _start(self, row: EventJobRow, group: asyncio.TaskGroup) -> _Running:
+        stages = tuple(Stage(handler) for _, handler in row.tasks)
+        job = EventJob(
+            name=row.name,
+            tasks=[(name, self._stages[stage]) for (name, _), stage in zip(row.tasks, stages, strict=True)],
+            bounds=self._bounds(row.name),
+            record=partial(self._record, row),
+            begin=partial(self._begin, row),
+        )
+        self._obey(job, row.status)
+        for place in range(len(stages)):
+            job.wake(place)
+        task = group.create_task(job.run(), name=f"job:{row.name}")
+        task.add_done_callback(lambda _: self.look_again())
+        return _Running(row, job, stages, task)
+
+    def _obey(self, job: EventJob, status: JobStatus) -> None:
+        if status is JobStatus.WAITING:
+            job.arm()
+        elif status is JobStatus.CANCELED:
+            job.cancel()
+        else:
+            job.park()
+
+    async def _begin(self, row: EventJobRow, started_at: datetime) -> int:
+        return await begin_busy_period(self._store, row.id, started_at, self._incarnation)
+
+    async def _record(self, row: EventJobRow, occurrence: Occurrence) -> int | None:
+        self._ended()
+        return await end_busy_period(
+            self._store, row.id, run=None if occurrence.run_id is None else RunId(occurrence.run_id),
+            server=self._server, incarnation=self._incarnation, started_at=occurrence.started_at,
+            ended_at=occurrence.ended_at, tasks=occurrence.tasks, errors=occurrence.errors, counts=occurrence.counts,
+            canceled=occurrence.canceled,
+        )  # fmt: skip

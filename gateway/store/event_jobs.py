@@ -1,0 +1,101 @@
+"""Jobs that work which appears starts: what of them a server runs, and their busy periods in history.
+
+A busy period is a run, written when it ends; one that takes longer is begun in history while it runs. Its job stays
+waiting meanwhile: every server has busy periods of its own.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from gateway.domain.alert import AlertEvent, Happening
+from gateway.domain.ids import JobId, RunId
+from gateway.domain.job import HistoryMode, JobStatus
+from gateway.store.alerts import raise_alerts
+from gateway.store.open import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventJobRow:
+    """An event-driven job: `tasks` are pairs of name and service, those that a server of certain groups runs."""
+
+    id: JobId
+    name: str
+    status: JobStatus
+    tasks: tuple[tuple[str, str], ...]
+
+
+async def list_event_jobs(store: Store, groups: Collection[str]) -> Sequence[EventJobRow]:
+    """Return the event-driven jobs with what a server that serves *groups* runs of each; nothing of paused groups."""
+    async with store.transaction() as connection:
+        rows = await connection.fetch(store.queries.event_jobs, list(groups))
+    return [
+        EventJobRow(
+            id=JobId(row["id"]), name=row["name"], status=JobStatus(row["status"]),
+            tasks=tuple(zip(row["names"], row["handlers"], strict=True)),
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+async def begin_busy_period(store: Store, job: JobId, started_at: datetime, incarnation: int) -> RunId:
+    """Write that a busy period is under way since a moment."""
+    async with store.transaction() as connection:
+        return RunId(await connection.fetchval(store.queries.begin_busy, job, started_at, incarnation))
+
+
+async def end_busy_period(
+    store: Store,
+    job: JobId,
+    *,
+    run: RunId | None,
+    server: str,
+    incarnation: int,
+    started_at: datetime,
+    ended_at: datetime,
+    tasks: Mapping[str, Mapping[str, int]],
+    errors: Mapping[str, str],
+    counts: Mapping[str, int],
+    canceled: bool,
+) -> RunId | None:
+    """Write a busy period that has ended; returns its run, None when its job keeps no history of such.
+
+    Rule: counters and the last outcome of the job are kept in any case.
+    """
+    sql = store.queries
+    outcome = JobStatus.ERROR if errors else JobStatus.CANCELED if canceled else JobStatus.ENDED
+    error = "; ".join(f"{name}: {text}" for name, text in errors.items()) or None
+    rows = [
+        {"name": name, "counts": dict(done), "error": errors.get(name)}
+        for name, done in tasks.items()
+        if done or name in errors
+    ]
+    async with store.transaction() as connection:
+        run_id = run or await connection.fetchval(sql.begin_busy, job, started_at, incarnation)
+        if run_id is None:
+            return None  # the job was removed meanwhile
+        await connection.execute(sql.end_busy, run_id, outcome, ended_at, json.dumps(counts), error)
+        known = await connection.fetchrow(sql.count_busy, job, run_id, outcome, ended_at)
+        if known is None:
+            return RunId(run_id)
+        await connection.execute(sql.insert_busy_tasks, run_id, json.dumps(rows), server)
+        if outcome is not JobStatus.ENDED:
+            happening = Happening(
+                event=AlertEvent(outcome.value), name=known["name"], at=ended_at, job_id=job, run_id=RunId(run_id),
+                planned_at=started_at, started_at=started_at, text=error or "", partition=known["partition_key"],
+                company=known["company"], category=known["category"], is_critical=known["is_critical"],
+                history=HistoryMode(known["history"]),
+            )  # fmt: skip
+            await raise_alerts(connection, sql, happening)
+        history = HistoryMode(known["history"])
+        if history is HistoryMode.NEVER or (history is HistoryMode.ERRORS and outcome is JobStatus.ENDED):
+            await connection.execute(sql.delete_run, run_id)
+            return None
+    return RunId(run_id)
+
+
+async def close_lost_busy_periods(store: Store, now: datetime) -> None:
+    """Close the busy periods that processes left which are no more."""
+    async with store.transaction() as connection:
+        await connection.execute(store.queries.close_lost_busy, now)
