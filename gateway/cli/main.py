@@ -6,6 +6,7 @@ import traceback
 import typer
 
 from gateway.cli import (
+    alerts,
     db,
     demo,
     doctor,
@@ -14,14 +15,17 @@ from gateway.cli import (
     groups,
     history,
     init,
+    jobs,
     lanes,
     nodes,
     queue,
     run,
+    runs,
     send,
     servers,
     status,
     submit,
+    tasks,
     watch,
 )
 from gateway.cli.common import BUG, INTERRUPTED
@@ -65,6 +69,10 @@ app.add_typer(queue.app, name="queue", rich_help_panel=OPERATE)
 app.add_typer(lanes.app, name="lanes", rich_help_panel=OPERATE)
 app.add_typer(exceptions.app, name="exceptions", rich_help_panel=OPERATE)
 app.add_typer(history.app, name="history", rich_help_panel=OPERATE)
+app.add_typer(jobs.app, name="jobs", rich_help_panel=BATCH)
+app.add_typer(tasks.app, name="tasks", rich_help_panel=BATCH)
+app.add_typer(runs.app, name="runs", rich_help_panel=BATCH)
+app.add_typer(alerts.app, name="alerts", rich_help_panel=BATCH)
 app.add_typer(groups.app, name="groups", rich_help_panel=BATCH)
 app.add_typer(servers.app, name="servers", rich_help_panel=BATCH)
 app.add_typer(db.app, name="db", rich_help_panel=OPERATE)

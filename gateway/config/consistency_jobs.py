@@ -11,7 +11,7 @@ from gateway.config.models_jobs import GATEWAY_JOB, SERVICES
 from gateway.config.place import Finding, Path
 from gateway.config.suggest import did_you_mean
 from gateway.domain.conditions import GraphError, check_graph
-from gateway.domain.job import JobMode, Wanted
+from gateway.domain.job import JobMode, Location, Wanted
 from gateway.domain.recurrence import RecurrenceError, from_dict
 
 _OF_TIME: Final = (
@@ -90,6 +90,8 @@ class _Jobs:
         at = (*job_at, "tasks", name)
         if task.group is not None:
             yield from self._group((*at, "group"), task.group)
+        if task.location is Location.OPERATOR and task.run in SERVICES:
+            yield Finding(path=(*at, "location"), text=f"{task.run} runs inside a gateway: only servers can run it")
         for parent in task.after:
             if parent == name:
                 yield Finding(path=(*at, "after", parent), text="the task waits for itself")

@@ -8,9 +8,9 @@ from pathlib import Path
 import structlog
 
 from gateway.config.definitions import group_definitions, job_definitions, period_definitions, server_definitions
-from gateway.config.models import Settings
+from gateway.config.models import Retention, Settings
 from gateway.config.models_jobs import GATEWAY_JOB
-from gateway.runtime.runnables import KnownRunnables, shipped, without_gateway
+from gateway.runtime.runnables import KnownRunnables, Parts, shipped, without_gateway
 from gateway.store.jobs import sync_jobs
 from gateway.store.open import Store
 from gateway.store.reports import database_clock
@@ -28,6 +28,16 @@ def runnables_to_check(config: Path, environ: Mapping[str, str] = os.environ) ->
     """Return everything that tasks may run, for checking a configuration: nothing of it is going to run."""
     base = config.absolute().parent
     return KnownRunnables(shipped(base, without_gateway), environ=environ, base=base)
+
+
+def runnables_by_hand(config: Path, store: Store, environ: Mapping[str, str] = os.environ) -> KnownRunnables:
+    """Return what a person may run beside a gateway: everything but the services that move messages."""
+    base = config.absolute().parent
+
+    def parts() -> Parts:
+        return Parts(store=store, stages={}, retention=Retention, archives=dict)
+
+    return KnownRunnables(shipped(base, parts), environ=environ, base=base)
 
 
 async def keep_jobs(store: Store, settings: Settings) -> None:

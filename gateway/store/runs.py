@@ -110,6 +110,7 @@ class OperatorTask:
 
     id: RunTaskId
     run_id: RunId
+    partition_key: str
     job: str
     name: str
     description: str

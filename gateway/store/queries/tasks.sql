@@ -38,7 +38,7 @@ ORDER BY t.ready_at, t.id LIMIT 1
 FOR UPDATE OF t SKIP LOCKED
 
 -- name: waiting_for_operator
-SELECT t.id, t.run_id, r.job, t.name, t.description, t.batch_group, t.is_private, t.owner, t.ready_at
+SELECT t.id, t.run_id, r.partition_key, r.job, t.name, t.description, t.batch_group, t.is_private, t.owner, t.ready_at
 FROM run_task t JOIN run r ON r.id = t.run_id
 WHERE t.status = 'ready' AND t.location = 'operator' AND (NOT t.is_private OR t.owner = $1 OR $1 IS NULL)
 ORDER BY t.ready_at, t.id

@@ -18,7 +18,7 @@ def test_help_names_every_command() -> None:
     shown = CliRunner().invoke(app, ["--help"]).stdout
     for command in (
         "init", "run", "check", "schema", "submit", "ports", "queue", "exceptions", "history", "status", "db", "watch",
-        "demo", "version", "lanes",
+        "demo", "version", "jobs", "tasks", "runs", "groups", "servers", "alerts", "lanes",
     ):  # fmt: skip
         assert command in shown
 

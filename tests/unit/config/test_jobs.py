@@ -157,6 +157,7 @@ def test_names_and_options_of_a_job_must_fit(written: str, path: str, expected: 
         ("{a: {run: sql, after: b}}", "a.after.b", "there is no task 'b'; known are a"),
         ("{a: {run: sql, after: a}}", "a.after.a", "the task waits for itself"),
         ("{a: {run: sql, group: none}}", "a.group", "there is no group 'none'; known are default"),
+        ("{a: {run: send, location: operator}}", "a.location", "send runs inside a gateway: only servers can run it"),
         ("{a: {run: sql, retries: -1}}", "a.retries", "must be at least 0, found -1"),
         ("{a: {with: {x: 1}}}", "a.run", "is missing. What it runs:"),
     ],

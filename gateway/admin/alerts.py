@@ -1,0 +1,101 @@
+"""Alerts: who hears of what, and the inbox of a person."""
+
+from collections.abc import Collection, Sequence
+
+from gateway.admin.jobs import find_job
+from gateway.admin.person import NotAllowed, Person, known_account
+from gateway.admin.references import NotFound, require_port
+from gateway.config.models import Settings
+from gateway.domain.alert import AlertEvent, Channel
+from gateway.domain.ids import JobId, PortName
+from gateway.store import alert_reports as reports
+from gateway.store.alert_reports import AlertRow, RuleRow
+from gateway.store.alerts import AlertRule, set_alert_rule
+from gateway.store.open import Store
+
+
+async def list_rules(
+    store: Store, settings: Settings, who: Person, *, job: str | None = None, port: str | None = None
+) -> list[RuleRow]:
+    """Return who is told of what: of one job or port, or of all. Raises: NotFound."""
+    job_id = None if job is None else (await find_job(store, who, job)).id
+    name = None if port is None else require_port(settings, port)
+    found = await reports.list_alert_rules(store, job_id=job_id, port=name)
+    return [one for one in found if not who.mine or one.rule.user == who.name]
+
+
+async def set_rule(
+    store: Store,
+    settings: Settings,
+    who: Person,
+    *,
+    user: str,
+    job: str | None = None,
+    port: str | None = None,
+    events: Collection[AlertEvent],
+    channels: Collection[Channel],
+) -> None:
+    """Let *user* hear of these events; replaces what was set for this user and job or port before.
+
+    Raises: NotFound; NotAllowed for a user without access to the partition or the company of the job.
+    """
+    job_id, name = await _place(store, settings, who, user, job, port)
+    rule = AlertRule(user=user, events=frozenset(events), channels=frozenset(channels))
+    async with store.transaction() as connection:
+        await set_alert_rule(connection, store.queries, rule, job_id=job_id, port=name)
+
+
+async def remove_rule(
+    store: Store, settings: Settings, who: Person, *, user: str, job: str | None = None, port: str | None = None
+) -> None:
+    """Let *user* no longer hear of a job or port. Raises: NotFound when there is no such rule."""
+    if who.mine and user != who.name:
+        raise NotAllowed(f"with --mine {who.name} may change their own alerts only")
+    job_id = None if job is None else (await find_job(store, who, job)).id
+    name = None if port is None else require_port(settings, port)
+    found = await reports.list_alert_rules(store, job_id=job_id, port=name)
+    if not any(one.rule.user == user for one in found):
+        raise NotFound(f"{user} hears of nothing there; `gateway alerts list` shows who does")
+    nothing = AlertRule(user=user, events=frozenset(), channels=frozenset())
+    async with store.transaction() as connection:
+        await set_alert_rule(connection, store.queries, nothing, job_id=job_id, port=name)
+
+
+async def inbox(store: Store, user: str, *, everything: bool = False, limit: int = 50) -> list[AlertRow]:
+    """Return what a person has not read yet, the newest first; with *everything* also what was read."""
+    return await reports.list_alerts(store, user=user, channel=Channel.POPUP, unread=not everything, limit=limit)
+
+
+async def outbox(store: Store, *, status: str | None = None, limit: int = 50) -> list[AlertRow]:
+    """Return what was sent to whom, or why not, the newest first."""
+    return await reports.list_alerts(store, status=status, limit=limit)
+
+
+async def read(store: Store, user: str, numbers: Sequence[int] | None) -> list[AlertRow]:
+    """Mark entries of a person's inbox as read, all of them for None; returns those entries.
+
+    Raises: NotFound naming a number that is not in this inbox; then nothing is marked.
+    """
+    found: list[AlertRow] = []
+    for number in numbers or ():
+        entry = await reports.read_alert(store, number)
+        if entry is None or entry.user != user or entry.channel is not Channel.POPUP:
+            raise NotFound(f"there is no entry {number} in the inbox of {user}")
+        found.append(entry)
+    marked = await reports.mark_read(store, user, numbers)
+    if numbers is not None:
+        return found
+    return [entry for number in marked if (entry := await reports.read_alert(store, number)) is not None]
+
+
+async def _place(
+    store: Store, settings: Settings, who: Person, user: str, job: str | None, port: str | None
+) -> tuple[JobId | None, PortName | None]:
+    if who.mine and user != who.name:
+        raise NotAllowed(f"with --mine {who.name} may change their own alerts only")
+    if job is None:
+        known_account(settings, user, partition=who.partition, company=settings.default_company)
+        return None, require_port(settings, port or "")
+    found = await find_job(store, who, job)
+    known_account(settings, user, partition=found.definition.partition, company=found.definition.company)
+    return found.id, None

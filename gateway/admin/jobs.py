@@ -1,0 +1,285 @@
+"""Batch jobs as people see and change them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from gateway.admin.person import NotAllowed, Person, known_account
+from gateway.admin.references import NotFound
+from gateway.config.definitions import group_name, job_definition
+from gateway.config.models import Job as JobSection
+from gateway.config.models import Settings
+from gateway.config.models_batch import ActivePeriod, Group
+from gateway.config.suggest import did_you_mean
+from gateway.domain.definition import JobDefinition
+from gateway.domain.ids import JobId, RunId
+from gateway.domain.job import JobMode, JobStatus
+from gateway.domain.recurrence import Recurrence, describe, from_dict, preview
+from gateway.domain.transitions import JobAction
+from gateway.store import cancel, jobs, runs, servers, starting
+from gateway.store.jobs import Job
+from gateway.store.open import Store
+from gateway.store.runs import Run, RunTask
+
+LAST_RUNS = 5
+NEXT_STARTS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRow:
+    """A job in a list.
+
+    `repeats` is its recurrence in words, None: it runs once, or work that appears starts it. `next_start` is None when
+    nothing is planned as it stands. Of `source` config it stands in the configuration.
+    """
+
+    id: JobId
+    name: str
+    description: str
+    status: JobStatus
+    held_after: bool
+    mode: JobMode
+    partition: str
+    company: str
+    owner: str
+    group: str
+    repeats: str | None
+    next_start: datetime | None
+    last_outcome: str | None
+    last_ended_at: datetime | None
+    runs: int
+    failures: int
+    critical: bool
+    private: bool
+    system: bool
+    category: str | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobReport:
+    """Everything about one job: `tasks` are those of the run under way, else of the last one, by name."""
+
+    job: JobRow
+    definition: JobDefinition
+    next_starts: tuple[datetime, ...]
+    tasks: dict[str, RunTask]
+    runs: tuple[Run, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """When a job is going to start: `starts` in UTC, in `zone` for people; `repeats` says it in words."""
+
+    name: str
+    status: JobStatus
+    repeats: str | None
+    zone: str
+    starts: tuple[datetime, ...]
+
+
+async def list_jobs(store: Store, who: Person, *, statuses: Sequence[JobStatus] | None = None) -> list[JobRow]:
+    """Return the jobs of the partition by name; private ones of others are not among them."""
+    return [_row(one) for one in await _visible(store, who, statuses)]
+
+
+async def find_job(store: Store, who: Person, name: str) -> Job:
+    """Return a job that the person may see. Raises: NotFound naming what there is."""
+    found = await jobs.read_job(store, name, partition=who.partition, viewer=who.name)
+    if found is not None and not (who.mine and found.created_by != who.name):
+        return found
+    names = [one.definition.name for one in await _visible(store, who, None)]
+    hint = did_you_mean(name, names) or (f"; there are {', '.join(names)}" if names else "; there are none")
+    whose = f" of {who.name}" if who.mine else ""
+    raise NotFound(f"there is no job {name!a}{whose} in the partition {who.partition}{hint}")
+
+
+async def show_job(store: Store, who: Person, name: str, *, now: datetime) -> JobReport:
+    """Return everything about one job. Raises: NotFound."""
+    job = await find_job(store, who, name)
+    last = await runs.list_runs(store, job=job.id, limit=LAST_RUNS)
+    newest = job.run_id or (last[0].id if last else None)
+    tasks = (await runs.read_run(store, newest)).tasks if newest is not None else ()
+    return JobReport(
+        job=_row(job),
+        definition=job.definition,
+        next_starts=_starts(job, NEXT_STARTS, now),
+        tasks={task.name: task for task in tasks},
+        runs=tuple(last),
+    )
+
+
+async def preview_job(store: Store, who: Person, name: str, count: int, *, now: datetime) -> Preview:
+    """Return the next planned starts of a job, those of a withheld one as if it were armed. Raises: NotFound."""
+    job = await find_job(store, who, name)
+    rule = _rule(job)
+    return Preview(
+        name=name,
+        status=job.status,
+        repeats=None if rule is None else describe(rule),
+        zone="UTC" if rule is None else rule.zone,
+        starts=_starts(job, count, now, armed=True),
+    )
+
+
+async def known_names(store: Store, settings: Settings, who: Person) -> Settings:
+    """Return settings that also hold what the store knows by name, for checking a job that somebody writes."""
+    groups = {group_name(one.definition.name): Group() for one in await servers.list_groups(store)}
+    periods = {one.name: ActivePeriod.model_construct() for one in await servers.list_periods(store)}
+    named = await jobs.list_jobs(store, partition=who.partition)
+    stubs = {one.definition.name: JobSection.model_construct(partition=who.partition) for one in named}
+    update = {
+        "groups": {**groups, **settings.groups},
+        "active_periods": {**periods, **settings.active_periods},
+        "jobs": {**stubs, **settings.jobs},
+        "default_partition": who.partition,
+    }
+    return settings.model_copy(update=update)
+
+
+async def create_job(
+    store: Store, settings: Settings, who: Person, name: str, section: JobSection, *, release: bool, now: datetime
+) -> JobRow:
+    """Save a new job of the person; it is withheld unless it is to be released.
+
+    Raises: JobRefused when the name is taken or something it names does not exist; NotFound, NotAllowed for its owner.
+    """
+    definition = _defined(settings, who, name, section, owner=section.owner or who.name)
+    known_account(settings, definition.owner or "", partition=who.partition, company=definition.company)
+    status = JobStatus.WAITING if release else JobStatus.WITHHOLD
+    await jobs.create_job(store, definition, by=who.name, now=now, status=status)
+    return _row(await find_job(store, who, name))
+
+
+async def edit_job(
+    store: Store, settings: Settings, who: Person, name: str, section: JobSection, *, now: datetime
+) -> JobRow:
+    """Replace the definition of a job; its status stays, and a run under way goes on as it was started.
+
+    Raises: NotFound; NotAllowed for a job of the configuration; JobRefused.
+    """
+    job = await find_job(store, who, name)
+    _of_operators(job, "edit its section there")
+    await jobs.edit_job(
+        store, job.id, _defined(settings, who, name, section, owner=section.owner or job.created_by), now=now
+    )
+    return _row(await find_job(store, who, name))
+
+
+async def hold_job(store: Store, who: Person, name: str, *, now: datetime) -> JobRow:
+    """Park a job; a run under way ends first. Raises: NotFound, IllegalTransition."""
+    return await _change(store, who, name, JobAction.WITHHOLD, now)
+
+
+async def release_job(store: Store, who: Person, name: str, *, now: datetime) -> JobRow:
+    """Let a job start when it is due, also again after its end. Raises: NotFound, IllegalTransition."""
+    return await _change(store, who, name, JobAction.ARM, now)
+
+
+async def start_job(store: Store, who: Person, name: str, *, now: datetime) -> RunId:
+    """Start an occurrence now; the planned starts stay. Returns the run. Raises: NotFound, IllegalTransition."""
+    job = await find_job(store, who, name)
+    return await starting.start_now(store, job.id, by=who.name, now=now)
+
+
+async def cancel_job(store: Store, who: Person, name: str, *, only_this: bool = False, now: datetime) -> JobRow:
+    """Let nothing more of a job start; with *only_this* it comes back at its next planned start.
+
+    Raises: NotFound, IllegalTransition.
+    """
+    job = await find_job(store, who, name)
+    await cancel.cancel_job(store, job.id, by=who.name, now=now, only_this=only_this)
+    return _row(await find_job(store, who, name))
+
+
+async def copy_job(store: Store, who: Person, name: str, new: str, *, now: datetime) -> JobRow:
+    """Save a copy under another name, withheld and owned by the person. Raises: NotFound, JobRefused."""
+    job = await find_job(store, who, name)
+    await jobs.copy_job(store, job.id, new, by=who.name, now=now)
+    return _row(await find_job(store, who, new))
+
+
+async def delete_job(store: Store, who: Person, name: str) -> None:
+    """Remove a job; its history stays.
+
+    Raises: NotFound; NotAllowed for a job of the configuration; IllegalTransition while a run is under way.
+    """
+    job = await find_job(store, who, name)
+    _of_operators(job, "take its section away there, or write `active: false` into it")
+    await jobs.delete_job(store, job.id, by=who.name)
+
+
+async def _change(store: Store, who: Person, name: str, action: JobAction, now: datetime) -> JobRow:
+    job = await find_job(store, who, name)
+    await jobs.change_status(store, job.id, action, by=who.name, now=now)
+    return _row(await find_job(store, who, name))
+
+
+async def _visible(store: Store, who: Person, statuses: Sequence[JobStatus] | None) -> Sequence[Job]:
+    owner = who.name if who.mine else None
+    return await jobs.list_jobs(store, partition=who.partition, statuses=statuses, created_by=owner, viewer=who.name)
+
+
+def _of_operators(job: Job, instead: str) -> None:
+    """Refuse to change what the configuration says: the file would say it again. Raises: NotAllowed."""
+    if job.source == "config":
+        raise NotAllowed(f"the job {job.definition.name} stands in the configuration: {instead}")
+
+
+def _defined(settings: Settings, who: Person, name: str, section: JobSection, *, owner: str) -> JobDefinition:
+    if section.partition not in {None, who.partition}:
+        raise NotAllowed(
+            f"the job names the partition {section.partition}, and you work in {who.partition}: "
+            f"give --partition {section.partition}"
+        )
+    return replace(job_definition(settings, name, section), partition=who.partition, owner=owner)
+
+
+def _rule(job: Job) -> Recurrence | None:
+    plain = job.definition.recurrence
+    return None if plain is None else from_dict(plain, start=job.original_start)
+
+
+def _starts(job: Job, count: int, now: datetime, *, armed: bool = False) -> tuple[datetime, ...]:
+    """Return the next planned starts; the first is the stored one, also when it is past and so due at once."""
+    if job.definition.mode is JobMode.EVENT:
+        return ()
+    rule = _rule(job)
+    if job.status is JobStatus.WAITING or (armed and job.status is JobStatus.WITHHOLD):
+        first = (job.next_start,)
+        rest = (
+            () if rule is None else preview(rule, max(job.next_start, now), count - 1, occurrences=job.occurrences + 1)
+        )
+        return (*first, *rest)[:count]
+    if rule is None or (job.status is not JobStatus.EXECUTING and not armed):
+        return ()
+    return preview(rule, max(job.next_start, now), count, occurrences=job.occurrences)
+
+
+def _row(job: Job) -> JobRow:
+    definition = job.definition
+    rule = _rule(job)
+    planned = job.status is JobStatus.WAITING and definition.mode is JobMode.TIMED
+    return JobRow(
+        id=job.id,
+        name=definition.name,
+        description=definition.description,
+        status=job.status,
+        held_after=job.hold_after,
+        mode=definition.mode,
+        partition=definition.partition,
+        company=definition.company,
+        owner=job.created_by,
+        group=group_name(definition.batch_group or ""),
+        repeats=None if rule is None else describe(rule),
+        next_start=job.next_start if planned else None,
+        last_outcome=job.last_outcome,
+        last_ended_at=job.last_ended_at,
+        runs=job.runs,
+        failures=job.failures,
+        critical=definition.is_critical,
+        private=definition.is_private,
+        system=definition.is_system,
+        category=definition.category,
+        source=job.source,
+    )

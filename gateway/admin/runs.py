@@ -1,0 +1,130 @@
+"""Runs as people look at them: under way and in history, what was said, which files were made."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+
+from gateway.admin.jobs import find_job
+from gateway.admin.person import Person
+from gateway.admin.references import NotFound
+from gateway.config.definitions import group_name
+from gateway.domain.errors import IllegalTransition, NoSuchJob
+from gateway.domain.ids import JobId, RunId
+from gateway.domain.job import JobStatus
+from gateway.store import cancel, runs
+from gateway.store.jobs import read_job_by_id
+from gateway.store.open import Store
+from gateway.store.run_files import RunFile, list_run_files, read_run_file
+from gateway.store.runs import LogLine, Run, RunDetails
+from gateway.store.servers import list_servers
+
+_PAGE = 1_000
+
+
+async def list_runs(
+    store: Store,
+    who: Person,
+    *,
+    job: str | None = None,
+    status: str | None = None,
+    before: int | None = None,
+    limit: int = 50,
+) -> list[Run]:
+    """Return runs of the partition, the newest first; *before* is the number to go on from. Raises: NotFound."""
+    job_id = None if job is None else (await find_job(store, who, job)).id
+    found = await runs.list_runs(
+        store,
+        job=job_id,
+        partition=who.partition,
+        statuses=None if status is None else [status],
+        before=None if before is None else RunId(before),
+        limit=limit,
+    )
+    return [run for run in found if not who.mine or run.created_by == who.name]
+
+
+async def show_run(store: Store, who: Person, number: int) -> RunDetails:
+    """Return a run with its tasks and attempts. Raises: NotFound."""
+    try:
+        found = await runs.read_run(store, RunId(number))
+    except NoSuchJob as error:
+        raise NotFound(error.message) from None
+    if found.run.partition_key != who.partition:
+        raise NotFound(f"there is no run {number} in the partition {who.partition}")
+    who.check_owner(f"the run {number}", found.run.created_by)
+    return found
+
+
+async def nobody_takes(store: Store, found: RunDetails) -> dict[str, str]:
+    """Return the tasks that are ready although no server that runs serves their group, each with that group."""
+    ready = {one.name: one.batch_group for one in found.tasks if one.status == "ready" and one.location == "server"}
+    if not ready:
+        return {}
+    running = [one for one in await list_servers(store) if one.incarnation is not None]
+    served = {group for one in running if one.definition.is_batch and not one.draining for group in one.groups}
+    return {name: group_name(group) for name, group in ready.items() if group not in served}
+
+
+async def log_lines(store: Store, number: int, after: int = 0) -> Sequence[LogLine]:
+    """Return what the tasks of a run have said since the line *after*."""
+    lines: list[LogLine] = []
+    while True:
+        page = await runs.read_log(store, RunId(number), after=lines[-1].id if lines else after, limit=_PAGE)
+        lines += page
+        if len(page) < _PAGE:
+            return lines
+
+
+async def follow_log(store: Store, number: int, *, poll_seconds: float) -> AsyncIterator[Sequence[LogLine]]:
+    """Yield what is said, look by look, until the run has ended."""
+    last = 0
+    while True:
+        ended = (await runs.read_run(store, RunId(number))).run.ended_at is not None
+        lines = await log_lines(store, number, last)
+        last = lines[-1].id if lines else last
+        yield lines
+        if ended:
+            return
+        await asyncio.sleep(poll_seconds)
+
+
+async def list_files(store: Store, who: Person, number: int) -> list[RunFile]:
+    """Return the files that the tasks of a run made. Raises: NotFound."""
+    await show_run(store, who, number)
+    return await list_run_files(store, RunId(number))
+
+
+async def read_file(store: Store, who: Person, number: int, name: str) -> bytes:
+    """Return the content of a file of a run; of several with one name that of the last task.
+
+    Raises: NotFound; FileNotKept when it was changed in the database.
+    """
+    files = await list_files(store, who, number)
+    for one in reversed(files):
+        if one.name == name and (found := await read_run_file(store, one.id)) is not None:
+            return found[1]
+    names = ", ".join(dict.fromkeys(one.name for one in files)) or "none"
+    raise NotFound(f"the run {number} has no file {name!a}; it has: {names}")
+
+
+async def cancel_run(store: Store, who: Person, number: int, *, now: datetime) -> JobStatus:
+    """Cancel one run: nothing more of it starts, what runs may finish; a recurring job comes back.
+
+    Raises: NotFound; IllegalTransition when it has ended.
+    """
+    return await cancel.cancel_job(store, await _under_way(store, who, number), by=who.name, now=now, only_this=True)
+
+
+async def abort_run(store: Store, who: Person, number: int, *, now: datetime) -> JobStatus:
+    """Do not wait for what runs on after a cancel. Raises: NotFound, IllegalTransition."""
+    return await cancel.abort_job(store, await _under_way(store, who, number), by=who.name, now=now)
+
+
+async def _under_way(store: Store, who: Person, number: int) -> JobId:
+    run = (await show_run(store, who, number)).run
+    if run.ended_at is not None or run.job_id is None:
+        raise IllegalTransition(f"the run {number} of {run.job} has ended: {run.status}", run=number)
+    job = await read_job_by_id(store, run.job_id)
+    if job.run_id != number:
+        raise IllegalTransition(f"the run {number} of {run.job} is not under way any more", run=number)
+    return run.job_id

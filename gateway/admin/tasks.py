@@ -1,0 +1,133 @@
+"""Tasks of jobs as people see them, and those that wait for a person."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from gateway.admin.groups import require_group
+from gateway.admin.jobs import find_job, list_jobs
+from gateway.admin.person import Person
+from gateway.admin.references import NotFound
+from gateway.config.definitions import group_name
+from gateway.config.suggest import did_you_mean
+from gateway.domain.definition import JobDefinition, TaskDefinition
+from gateway.domain.transitions import TaskAction
+from gateway.store import jobs, runs
+from gateway.store.open import Store
+from gateway.store.runs import OperatorTask
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRow:
+    """A task of a job, as it is defined; None: nothing, or what the job says."""
+
+    job: str
+    name: str
+    description: str
+    run: str
+    after: tuple[str, ...]
+    condition: str
+    group: str
+    company: str
+    location: str
+    private: bool
+    held: bool
+    retries: int
+    retry_seconds: float
+    timeout_seconds: float | None
+    ignore_failure: bool
+    wait_for_children: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskReport:
+    """One task with its parameters; secrets stand in them as the references that were written."""
+
+    task: TaskRow
+    parameters: dict[str, object]
+
+
+async def list_tasks(store: Store, who: Person, job: str | None = None) -> list[TaskRow]:
+    """Return the tasks of one job, or of all that the person may see. Raises: NotFound."""
+    names = [job] if job is not None else [one.name for one in await list_jobs(store, who)]
+    rows: list[TaskRow] = []
+    for name in names:
+        definition = (await find_job(store, who, name)).definition
+        rows += [_row(definition, task) for task in definition.tasks]
+    return rows
+
+
+async def show_task(store: Store, who: Person, job: str, name: str) -> TaskReport:
+    """Return one task with its parameters. Raises: NotFound."""
+    definition = (await find_job(store, who, job)).definition
+    task = _find(definition, name)
+    return TaskReport(task=_row(definition, task), parameters=dict(task.parameters))
+
+
+async def change_task(store: Store, who: Person, job: str, name: str, action: TaskAction, *, now: datetime) -> TaskRow:
+    """Leave a task out of the next runs, or take it in again.
+
+    Raises: NotFound; IllegalTransition while a run is under way or when there is nothing to change.
+    """
+    found = await find_job(store, who, job)
+    _find(found.definition, name)
+    await jobs.change_task(store, found.id, name, action, now=now)
+    definition = (await find_job(store, who, job)).definition
+    return _row(definition, _find(definition, name))
+
+
+async def waiting_tasks(
+    store: Store,
+    who: Person,
+    *,
+    job: str | None = None,
+    task: str | None = None,
+    group: str | None = None,
+    private: bool = False,
+) -> list[OperatorTask]:
+    """Return the tasks that wait for a person and that this one may run, the oldest first.
+
+    None does not narrow; with *private* only private ones are among them, which are their owner's alone.
+    Raises: NotFound for an unknown group.
+    """
+    key = None if group is None else await require_group(store, group)
+    return [
+        one
+        for one in await runs.waiting_for_operator(store, who.name)
+        if one.partition_key == who.partition
+        and (job is None or one.job == job)
+        and (task is None or one.name == task)
+        and (key is None or one.batch_group == key)
+        and (one.is_private or not private)
+    ]
+
+
+def _find(definition: JobDefinition, name: str) -> TaskDefinition:
+    for task in definition.tasks:
+        if task.name == name:
+            return task
+    names = [task.name for task in definition.tasks]
+    raise NotFound(
+        f"the job {definition.name} has no task {name!a}{did_you_mean(name, names) or '; it has ' + ', '.join(names)}"
+    )
+
+
+def _row(job: JobDefinition, task: TaskDefinition) -> TaskRow:
+    group = task.batch_group if task.batch_group is not None else job.batch_group
+    return TaskRow(
+        job=job.name,
+        name=task.name,
+        description=task.description,
+        run=task.handler,
+        after=tuple(f"{one.parent}: {one.wanted.value}" for one in task.conditions),
+        condition=task.condition_type.value,
+        group=group_name(group or ""),
+        company=task.company or job.company,
+        location=task.location.value,
+        private=task.is_private,
+        held=task.is_withheld,
+        retries=task.max_retries if job.max_retries is None else job.max_retries,
+        retry_seconds=task.retry_seconds,
+        timeout_seconds=task.timeout_seconds,
+        ignore_failure=task.ignore_failure,
+        wait_for_children=task.wait_for_children,
+    )

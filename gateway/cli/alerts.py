@@ -1,0 +1,205 @@
+"""Commands on alerts: who hears of what, and one's own inbox."""
+
+from typing import Annotated
+
+import typer
+
+from gateway.admin import alerts as admin
+from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, PortOption, perform
+from gateway.cli.desk import Desk, MineOption, PartitionOption, open_desk
+from gateway.cli.render import print_fields, print_json, print_rows
+from gateway.domain.alert import AlertEvent, Channel
+from gateway.store.alert_reports import AlertRow, RuleRow
+
+app = typer.Typer(no_args_is_help=True, help="Alerts: who hears of what, and what there is to read.")
+JobOption = Annotated[str | None, typer.Option("--job", "-j", help="Only this job.")]
+UserOption = Annotated[str | None, typer.Option("--user", "-u", help="An account. Default: one's own.")]
+PlaceArgument = Annotated[str | None, typer.Argument(metavar="[JOB]", help="The name of a job; or give --port.")]
+
+
+@app.command("list")
+def list_rules(
+    job: JobOption = None,
+    port: PortOption = None,
+    partition: PartitionOption = None,
+    mine: MineOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """List who hears of what, and how."""
+    found = perform(_list(config, partition, mine, job, port))
+    if as_json:
+        print_json({"rules": [_plain(one) for one in found]})
+        return
+    rows = [
+        (
+            one.job or f"port {one.port}",
+            one.rule.user,
+            sorted(one.rule.events),
+            sorted(one.rule.channels),
+            one.rule.source,
+        )
+        for one in found
+    ]
+    print_rows(("job", "user", "hears of", "by", "from"), rows, nothing="Nobody has asked to hear of anything.")
+
+
+@app.command("set")
+def set_rule(
+    job: PlaceArgument = None,
+    on: Annotated[list[AlertEvent], typer.Option("--on", help="What to hear of; several times.")] = [AlertEvent.ERROR],  # noqa: B006 (typer reads it once)
+    by: Annotated[list[Channel], typer.Option("--by", help="How; several times.")] = [Channel.POPUP],  # noqa: B006
+    user: UserOption = None,
+    port: PortOption = None,
+    partition: PartitionOption = None,
+    mine: MineOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Hear of a job or a port; replaces what was set before for the same account."""
+    _one_place(job, port)
+
+    async def work() -> list[RuleRow]:
+        async with open_desk(config, partition, mine) as desk:
+            await admin.set_rule(
+                desk.store,
+                desk.settings,
+                desk.who,
+                user=user or desk.who.name,
+                job=job,
+                port=port,
+                events=on,
+                channels=by,
+            )
+            return [one for one in await _rules(desk, job, port) if one.rule.user == (user or desk.who.name)]
+
+    found = perform(work())
+    if as_json:
+        print_json({"rules": [_plain(one) for one in found]})
+    else:
+        rows = [
+            (one.job or f"port {one.port}", one.rule.user, sorted(one.rule.events), sorted(one.rule.channels))
+            for one in found
+        ]
+        print_rows(("job", "user", "hears of", "by"), rows, nothing="")
+
+
+@app.command("remove")
+def remove_rule(
+    job: PlaceArgument = None,
+    user: UserOption = None,
+    port: PortOption = None,
+    partition: PartitionOption = None,
+    mine: MineOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Hear no longer of a job or a port."""
+    _one_place(job, port)
+
+    async def work() -> str:
+        async with open_desk(config, partition, mine) as desk:
+            name = user or desk.who.name
+            await admin.remove_rule(desk.store, desk.settings, desk.who, user=name, job=job, port=port)
+            return name
+
+    name = perform(work())
+    if as_json:
+        print_json({"removed": {"user": name, "job": job, "port": port}})
+    else:
+        print_rows(("job", "user", "result"), [(job or f"port {port}", name, "removed")], nothing="")
+
+
+@app.command("inbox")
+def inbox(
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Also what was read already.")] = False,
+    user: UserOption = None,
+    limit: LimitOption = 50,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """List what there is to read, the newest first."""
+
+    async def work() -> list[AlertRow]:
+        async with open_desk(config) as desk:
+            return await admin.inbox(desk.store, user or desk.who.name, everything=everything, limit=limit)
+
+    found = perform(work())
+    if as_json:
+        print_json({"alerts": found})
+        return
+    rows = [(one.id, one.created_at, one.event, one.subject, one.run_id, one.read_at) for one in found]
+    columns = ("number", "at", "event", "what", "run", "read")
+    print_rows(columns, rows, nothing="There is nothing to read.", narrow=("number", "at", "what"))
+
+
+@app.command("sent")
+def sent(
+    status: Annotated[str | None, typer.Option("--status", "-s", help="Only pending, sent or failed ones.")] = None,
+    limit: LimitOption = 50,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """List what was sent to whom, or why not, the newest first."""
+
+    async def work() -> list[AlertRow]:
+        async with open_desk(config) as desk:
+            return await admin.outbox(desk.store, status=status, limit=limit)
+
+    found = perform(work())
+    if as_json:
+        print_json({"alerts": found})
+        return
+    rows = [
+        (one.id, one.created_at, one.user, one.channel, one.subject, one.status, one.reason, one.tries) for one in found
+    ]
+    columns = ("number", "at", "user", "by", "what", "status", "reason", "tries")
+    print_rows(columns, rows, nothing="Nothing was to be sent yet.", narrow=("number", "user", "by", "what", "status"))
+
+
+@app.command("read")
+def read(
+    numbers: Annotated[list[int] | None, typer.Argument(metavar="[NUMBER]...", help="Numbers of entries.")] = None,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="All that are unread.")] = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Show entries of one's inbox, and mark them as read."""
+    if bool(numbers) == everything:
+        raise typer.BadParameter("give the numbers of entries, or --all")
+
+    async def work() -> list[AlertRow]:
+        async with open_desk(config) as desk:
+            return await admin.read(desk.store, desk.who.name, numbers or None)
+
+    found = perform(work())
+    if as_json:
+        print_json({"read": found})
+        return
+    for one in found:
+        print_fields([("at", one.created_at), ("", one.body)], title=f"{one.id}  {one.subject}")
+    if not found:
+        print_rows(("number",), [], nothing="There was nothing to read.")
+
+
+def _one_place(job: str | None, port: str | None) -> None:
+    if (job is None) == (port is None):
+        raise typer.BadParameter("give the name of a job, or --port")
+
+
+def _plain(row: RuleRow) -> dict[str, object]:
+    return {
+        "job": row.job, "port": row.port, "user": row.rule.user, "on": sorted(row.rule.events),
+        "by": sorted(row.rule.channels), "source": row.rule.source,
+    }  # fmt: skip
+
+
+async def _list(
+    config: ConfigOption, partition: str | None, mine: bool, job: str | None, port: str | None
+) -> list[RuleRow]:
+    async with open_desk(config, partition, mine) as desk:
+        return await _rules(desk, job, port)
+
+
+async def _rules(desk: Desk, job: str | None, port: str | None) -> list[RuleRow]:
+    return await admin.list_rules(desk.store, desk.settings, desk.who, job=job, port=port)

@@ -1,0 +1,366 @@
+"""Commands on batch jobs: look at them, park them, let them go, make and change them."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Final
+from zoneinfo import ZoneInfo
+
+import typer
+from rich.console import Group
+from rich.text import Text
+
+from gateway.admin import jobs as admin
+from gateway.admin.jobs import JobReport, JobRow, Preview
+from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, perform
+from gateway.cli.desk import Desk, JobArgument, MineOption, PartitionOption, open_desk
+from gateway.cli.graph import task_tree
+from gateway.cli.render import age, console, job_status, print_fields, print_json, print_rows
+from gateway.cli.timeline import shown_duration
+from gateway.config.models import Job as JobSection
+from gateway.config.models import Settings
+from gateway.config.section import parse_job
+from gateway.config.written import section_text
+from gateway.domain.errors import ConfigError, ConfigProblem
+from gateway.domain.job import JobMode, JobStatus
+from gateway.runtime.jobs import runnables_to_check
+
+app = typer.Typer(no_args_is_help=True, help="Batch jobs: what runs when, and after what.")
+FileArgument = Annotated[
+    str, typer.Argument(metavar="FILE", help="A YAML file with the section of the job; - reads standard input.")
+]
+STANDARD_INPUT: Final = "-"
+POLL_SECONDS: Final = 0.2
+
+
+@app.command("list")
+def list_jobs(
+    status: Annotated[list[JobStatus] | None, typer.Option("--status", "-s", help="Only this; several times.")] = None,
+    partition: PartitionOption = None,
+    mine: MineOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """List the jobs with their status, next start and last outcome."""
+
+    async def work() -> tuple[list[JobRow], datetime]:
+        async with open_desk(config, partition, mine) as desk:
+            return await admin.list_jobs(desk.store, desk.who, statuses=status), desk.now
+
+    found, now = perform(work())
+    if as_json:
+        print_json({"jobs": found})
+        return
+    columns = ("job", "status", "next start", "last", "ended", "runs", "failed", "repeats", "owner", "group", "from")
+    rows = [
+        (one.name, _status(one), _due(one, now), job_status(one.last_outcome), age(one.last_ended_at, now), one.runs,
+         one.failures, _repeats(one), one.owner, one.group,
+         one.source)
+        for one in found
+    ]  # fmt: skip
+    print_rows(columns, rows, nothing="There are no jobs here.", narrow=("job", "status", "next start", "last"))
+
+
+@app.command("show")
+def show_job(
+    job: JobArgument,
+    as_section: Annotated[bool, typer.Option("--yaml", help="Print the section to edit, and nothing else.")] = False,
+    partition: PartitionOption = None,
+    mine: MineOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Show everything about a job: its tasks with what they wait for, its next starts, its last runs."""
+
+    async def work() -> tuple[JobReport, datetime]:
+        async with open_desk(config, partition, mine) as desk:
+            return await admin.show_job(desk.store, desk.who, job, now=desk.now), desk.now
+
+    found, now = perform(work())
+    if as_section:
+        sys.stdout.write(section_text(found.definition))
+    elif as_json:
+        print_json(found)
+    else:
+        _print(found, now)
+
+
+@app.command("next")
+def preview(
+    job: JobArgument,
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="How many starts.")] = 5,
+    partition: PartitionOption = None,
+    mine: MineOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Show when a job is going to start, in its own time zone and in UTC, and its recurrence in words."""
+
+    async def work() -> Preview:
+        async with open_desk(config, partition, mine) as desk:
+            return await admin.preview_job(desk.store, desk.who, job, count, now=desk.now)
+
+    found = perform(work())
+    if as_json:
+        print_json(found)
+        return
+    out = console()
+    out.print(Text(f"{found.name}: {found.repeats or 'does not repeat'}"))
+    if found.status is not JobStatus.WAITING and found.starts:
+        out.print(Text(f"It is {found.status.value} now, so it starts only once it is released.", style="yellow"))
+    zone = ZoneInfo(found.zone)
+    rows = [(f"{start.astimezone(zone):%a %Y-%m-%d %H:%M:%S}", start) for start in found.starts]
+    print_rows((found.zone, "UTC"), rows, nothing="Nothing is planned.")
+
+
+@app.command("create")
+def create_job(
+    job: JobArgument,
+    file: FileArgument,
+    release: Annotated[bool, typer.Option("--release", help="Let it start when it is due, at once.")] = False,
+    partition: PartitionOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a job from a YAML section, as it would stand below `jobs.NAME` in the configuration; it is withheld."""
+
+    async def work(desk: Desk) -> JobRow:
+        settings = await admin.known_names(desk.store, desk.settings, desk.who)
+        section = await _section(config, job, file, desk, settings)
+        return await admin.create_job(desk.store, settings, desk.who, job, section, release=release, now=desk.now)
+
+    _do(config, partition, work, as_json=as_json)
+
+
+@app.command("edit")
+def edit_job(
+    job: JobArgument,
+    file: FileArgument,
+    partition: PartitionOption = None,
+    mine: MineOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Replace the definition of a job by a YAML section; its status stays, a run under way goes on as it was.
+
+    `gateway jobs show NAME --yaml` prints the section to begin with.
+    """
+
+    async def work(desk: Desk) -> JobRow:
+        settings = await admin.known_names(desk.store, desk.settings, desk.who)
+        section = await _section(config, job, file, desk, settings)
+        return await admin.edit_job(desk.store, settings, desk.who, job, section, now=desk.now)
+
+    _do(config, partition, work, mine=mine, as_json=as_json)
+
+
+@app.command("run")
+def run_job(
+    job: JobArgument,
+    wait: Annotated[
+        bool, typer.Option("--wait", "-w", help="Wait for its end; exit code 1 unless it ended well.")
+    ] = False,
+    partition: PartitionOption = None,
+    mine: MineOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Start an occurrence now; the planned starts stay as they are."""
+    number, status = perform(_run(config, partition, mine, job, wait=wait))
+    if as_json:
+        print_json({"run": number, "status": status})
+    else:
+        print_rows(("run", "job", "status"), [(number, job, job_status(status))], nothing="")
+    if wait and status != "ended":
+        raise typer.Exit(KNOWN_ERROR)
+
+
+@app.command("hold")
+def hold_job(
+    job: JobArgument,
+    partition: PartitionOption = None,
+    mine: MineOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Park a job; a run under way ends first."""
+    _do(
+        config, partition, lambda desk: admin.hold_job(desk.store, desk.who, job, now=desk.now), mine=mine,
+        as_json=as_json,
+    )  # fmt: skip
+
+
+@app.command("release")
+def release_job(
+    job: JobArgument,
+    partition: PartitionOption = None,
+    mine: MineOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a job start when it is due: one that is withheld, or that has ended, failed or was cancelled."""
+    _do(
+        config, partition, lambda desk: admin.release_job(desk.store, desk.who, job, now=desk.now), mine=mine,
+        as_json=as_json,
+    )  # fmt: skip
+
+
+@app.command("cancel")
+def cancel_job(
+    job: JobArgument,
+    only_this: Annotated[
+        bool, typer.Option("--only-this", help="This occurrence only: a recurring job comes back.")
+    ] = False,
+    partition: PartitionOption = None,
+    mine: MineOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Stop a job: nothing more of it starts, what runs may finish, and it does not come back by itself."""
+    _do(
+        config, partition,
+        lambda desk: admin.cancel_job(desk.store, desk.who, job, only_this=only_this, now=desk.now), mine=mine,
+        as_json=as_json,
+    )  # fmt: skip
+
+
+@app.command("copy")
+def copy_job(
+    job: JobArgument,
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The name of the copy.")],
+    partition: PartitionOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Make a copy of a job under another name: withheld, and one's own."""
+    _do(config, partition, lambda desk: admin.copy_job(desk.store, desk.who, job, new, now=desk.now), as_json=as_json)
+
+
+@app.command("delete")
+def delete_job(
+    job: JobArgument,
+    partition: PartitionOption = None,
+    mine: MineOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove a job that is not running; its history stays."""
+
+    async def work() -> None:
+        async with open_desk(config, partition, mine) as desk:
+            await admin.delete_job(desk.store, desk.who, job)
+
+    perform(work())
+    if as_json:
+        print_json({"deleted": job})
+    else:
+        print_rows(("job", "result"), [(job, "deleted")], nothing="")
+
+
+def _do(
+    config: Path, partition: str | None, work: Callable[[Desk], Awaitable[JobRow]], *, mine: bool = False, as_json: bool
+) -> None:
+    """Do something to a job and tell how it stands then."""
+
+    async def do() -> tuple[JobRow, datetime]:
+        async with open_desk(config, partition, mine) as desk:
+            return await work(desk), desk.now
+
+    row, now = perform(do())
+    if as_json:
+        print_json({"job": row})
+    else:
+        print_rows(("job", "status", "next start"), [(row.name, _status(row), _due(row, now))], nothing="")
+
+
+async def _run(config: Path, partition: str | None, mine: bool, job: str, *, wait: bool) -> tuple[int, str]:
+    async with open_desk(config, partition, mine) as desk:
+        number = await admin.start_job(desk.store, desk.who, job, now=desk.now)
+        if not wait:
+            return number, "executing"
+        while True:
+            run = (await admin.show_job(desk.store, desk.who, job, now=desk.now)).runs
+            found = next((one for one in run if one.id == number), None)
+            if found is None or found.ended_at is not None:
+                return number, "ended" if found is None else found.status
+            await asyncio.sleep(POLL_SECONDS)
+
+
+async def _section(config: Path, job: str, file: str, desk: Desk, settings: Settings) -> JobSection:
+    """Read and check the section of a job. Raises: ConfigError with the lines of the file."""
+    name = "standard input" if file == STANDARD_INPUT else file
+    try:
+        content = await asyncio.to_thread(_read, file)
+    except OSError as error:
+        problem = ConfigProblem(file=name, line=None, path="", text=f"cannot be read: {error.strerror}")
+        raise ConfigError([problem]) from None
+    return parse_job(
+        content, name=job, file=name, base=config.absolute().parent, environ=os.environ, settings=settings,
+        runnables=runnables_to_check(config),
+    )  # fmt: skip
+
+
+def _read(file: str) -> bytes:
+    return sys.stdin.buffer.read() if file == STANDARD_INPUT else Path(file).read_bytes()
+
+
+def _print(found: JobReport, now: datetime) -> None:
+    out = console()
+    print_fields(_fields(found), title=found.job.name)
+    statuses = {name: task.status for name, task in found.tasks.items()}
+    shown = f"  as in run {found.runs[0].id}" if statuses and found.runs else ""
+    title = Text.assemble(("Tasks", "bold"), (shown, "dim"))
+    out.print(Group(Text(), task_tree(title, found.definition.tasks, statuses)))
+    if found.runs:
+        rows = [
+            (run.id, job_status(run.status), run.planned_at, run.started_at,
+             shown_duration((run.ended_at or now) - run.started_at), run.cause, run.counts, run.error)
+            for run in found.runs
+        ]  # fmt: skip
+        columns = ("run", "status", "planned", "started", "took", "cause", "counts", "error")
+        narrow = ("run", "status", "started", "took", "error")
+        print_rows(columns, rows, nothing="", title="\nLast runs", narrow=narrow)
+
+
+def _fields(found: JobReport) -> list[tuple[str, object]]:
+    job, definition = found.job, found.definition
+    parents = [f"{one.parent} ({one.wanted.value.replace('_', ' ')})" for one in definition.dependencies]
+    alerts = [f"{one.user}: {', '.join(one.events)} by {', '.join(one.channels)}" for one in definition.alerts]
+    return [
+        ("description", job.description),
+        ("status", _status(job)),
+        ("repeats", _repeats(job)),
+        ("next starts", [f"{start:%Y-%m-%d %H:%M:%SZ}" for start in found.next_starts] or None),
+        ("after", parents or None),
+        ("active period", definition.active_period),
+        ("company", job.company),
+        ("partition", job.partition),
+        ("owner", job.owner),
+        ("runs as", definition.run_as),
+        ("group", job.group),
+        ("priority", definition.priority),
+        ("history", definition.history),
+        ("category", job.category),
+        ("critical", "yes" if job.critical else None),
+        ("private", "yes" if job.private else None),
+        ("from", job.source),
+        ("alerts", alerts or None),
+        ("runs", f"{job.runs}, {job.failures} failed"),
+    ]
+
+
+def _repeats(job: JobRow) -> str:
+    return job.repeats or ("when work appears" if job.mode is JobMode.EVENT else "once")
+
+
+def _status(job: JobRow) -> Text:
+    return job_status(job.status, ", then withheld" if job.held_after else "")
+
+
+def _due(job: JobRow, now: datetime) -> object:
+    if job.next_start is None:
+        return None
+    return "now" if job.next_start <= now else job.next_start

@@ -1,0 +1,267 @@
+"""Commands on runs: what ran, what runs, what it said and made."""
+
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Group
+from rich.text import Text
+
+from gateway.admin import runs as admin
+from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, perform
+from gateway.cli.desk import MineOption, PartitionOption, RunArgument, open_desk
+from gateway.cli.render import console, job_status, plain, print_fields, print_json, print_rows
+from gateway.cli.timeline import LEGEND, shown_duration, timeline
+from gateway.domain.errors import GatewayError
+from gateway.domain.job import JobStatus
+from gateway.runtime.visible import visible, visible_lines
+from gateway.store.run_files import RunFile
+from gateway.store.runs import LogLine, Run, RunDetails
+
+app = typer.Typer(no_args_is_help=True, help="Runs: the occurrences of jobs, under way and in history.")
+POLL_SECONDS: Final = 0.3
+_SEVERITY: Final = {"warning": "yellow", "error": "bold red"}
+
+
+@app.command("list")
+def list_runs(
+    job: Annotated[str | None, typer.Option("--job", "-j", help="Only this job.")] = None,
+    status: Annotated[str | None, typer.Option("--status", "-s", help="Only this status.")] = None,
+    before: Annotated[int | None, typer.Option("--before", help="Go on from this number, towards older ones.")] = None,
+    limit: LimitOption = 50,
+    partition: PartitionOption = None,
+    mine: MineOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """List runs, the newest first."""
+
+    async def work() -> tuple[list[Run], datetime]:
+        async with open_desk(config, partition, mine) as desk:
+            found = await admin.list_runs(desk.store, desk.who, job=job, status=status, before=before, limit=limit)
+            return found, desk.now
+
+    found, now = perform(work())
+    if as_json:
+        print_json({"runs": found})
+        return
+    columns = ("run", "job", "status", "planned", "started", "took", "cause", "runs as", "counts", "error")
+    rows = [
+        (run.id, run.job, _status(run), run.planned_at, run.started_at,
+         shown_duration((run.ended_at or now) - run.started_at), run.cause, run.run_as, run.counts, run.error)
+        for run in found
+    ]  # fmt: skip
+    narrow = ("run", "job", "status", "started", "took", "error")
+    print_rows(columns, rows, nothing="Nothing has run yet.", narrow=narrow)
+
+
+@app.command("show")
+def show_run(
+    run: RunArgument,
+    partition: PartitionOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one run: its tasks over time, with attempts and servers, and what failed."""
+    found, stuck, now = perform(_show(config, partition, run))
+    if as_json:
+        print_json(found)
+    else:
+        _print(found, stuck, now)
+
+
+@app.command("log")
+def show_log(
+    run: RunArgument,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,
+    partition: PartitionOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what the tasks of a run said, attempt by attempt; with --json one line each."""
+    perform(_log(config, partition, run, follow=follow, as_json=as_json))
+
+
+@app.command("files")
+def list_files(
+    run: RunArgument,
+    partition: PartitionOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """List the files that the tasks of a run made."""
+
+    async def work() -> list[RunFile]:
+        async with open_desk(config, partition) as desk:
+            return await admin.list_files(desk.store, desk.who, run)
+
+    found = perform(work())
+    if as_json:
+        print_json({"files": [{**_record(one), "sha256": one.sha256.hex()} for one in found]})
+        return
+    rows = [(one.name, one.size_bytes, one.task, one.made_at) for one in found]
+    print_rows(("file", "bytes", "task", "made"), rows, nothing="The run has made no files.")
+
+
+@app.command("save")
+def save_file(
+    run: RunArgument,
+    name: Annotated[str, typer.Argument(metavar="FILE", help="The name of a file of the run.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="TARGET", help="A folder, or the name of a file that is not there yet.")
+    ] = Path(),
+    partition: PartitionOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+) -> None:
+    """Copy a file that a task made to a place of one's own; an existing file is never overwritten."""
+
+    async def work() -> Path:
+        async with open_desk(config, partition) as desk:
+            content = await admin.read_file(desk.store, desk.who, run, name)
+        return await asyncio.to_thread(_save, target / name if target.is_dir() else target, content)
+
+    saved = perform(work())
+    console().print(Text(f"saved as {visible(str(saved))}"), soft_wrap=True)
+
+
+@app.command("cancel")
+def cancel_run(
+    run: RunArgument,
+    partition: PartitionOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Cancel one run: nothing more of it starts, what runs may finish; a recurring job comes back."""
+
+    async def work() -> JobStatus:
+        async with open_desk(config, partition) as desk:
+            return await admin.cancel_run(desk.store, desk.who, run, now=desk.now)
+
+    _tell(run, perform(work()), as_json=as_json)
+
+
+@app.command("abort")
+def abort_run(
+    run: RunArgument,
+    partition: PartitionOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """End a run that is being cancelled without waiting for code that does not come back.
+
+    What its tasks were doing may be half done, and may still go on; their results are refused.
+    """
+
+    async def work() -> JobStatus:
+        async with open_desk(config, partition) as desk:
+            return await admin.abort_run(desk.store, desk.who, run, now=desk.now)
+
+    _tell(run, perform(work()), as_json=as_json)
+
+
+def _tell(run: int, status: JobStatus, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"run": run, "job_status": status})
+    else:
+        print_rows(("run", "its job is now"), [(run, job_status(status))], nothing="")
+
+
+async def _show(config: ConfigOption, partition: str | None, run: int) -> tuple[RunDetails, dict[str, str], datetime]:
+    async with open_desk(config, partition) as desk:
+        found = await admin.show_run(desk.store, desk.who, run)
+        return found, await admin.nobody_takes(desk.store, found), desk.now
+
+
+async def _log(config: ConfigOption, partition: str | None, run: int, *, follow: bool, as_json: bool) -> None:
+    async with open_desk(config, partition) as desk:
+        await admin.show_run(desk.store, desk.who, run)
+        if follow:
+            async for lines in admin.follow_log(desk.store, run, poll_seconds=POLL_SECONDS):
+                _say(lines, as_json=as_json)
+            return
+        lines = await admin.log_lines(desk.store, run)
+    _say(lines, as_json=as_json)
+    if not lines and not as_json:
+        console().print(Text("Its tasks have said nothing.", style="dim"))
+
+
+def _say(lines: Sequence[LogLine], *, as_json: bool) -> None:
+    out = console()
+    for line in lines:
+        if as_json:
+            sys.stdout.write(json.dumps(plain(line)) + "\n")
+        else:
+            out.print(_line(line), soft_wrap=True)
+    sys.stdout.flush()
+
+
+def _line(line: LogLine) -> Text:
+    attempt = f" #{line.attempt}" if line.attempt is not None and line.attempt > 1 else ""
+    return Text.assemble(
+        (f"{line.at:%H:%M:%S} ", "dim"), (f"{line.task or ''}{attempt} ", "bold"),
+        Text(visible_lines(line.text), style=_SEVERITY.get(line.severity, "")),
+    )  # fmt: skip
+
+
+def _print(found: RunDetails, stuck: dict[str, str], now: datetime) -> None:
+    run = found.run
+    late = run.started_at - run.planned_at
+    print_fields(
+        [
+            ("job", run.job), ("description", run.description if run.description != run.job else None),
+            ("status", _status(run)), ("cause", run.cause), ("planned", run.planned_at), ("started", run.started_at),
+            ("late by", shown_duration(late) if late.total_seconds() >= 1 else None), ("ended", run.ended_at),
+            ("took", shown_duration((run.ended_at or now) - run.started_at)), ("runs as", run.run_as),
+            ("company", run.company), ("partition", run.partition_key), ("cancelled by", run.canceled_by),
+            ("counts", run.counts or None), ("error", run.error),
+            ("left out", f"{run.tasks_left_out} tasks were not kept" if run.tasks_left_out else None),
+        ],
+        title=f"Run {run.id}",
+    )  # fmt: skip
+    out = console()
+    out.print(Group(Text(), timeline(found, now, out.width), Text(LEGEND, style="dim")))
+    failed: list[tuple[object, ...]] = [
+        (task.name, attempt.number, attempt.started_at, attempt.server, attempt.error_code, attempt.error)
+        for task in found.tasks
+        for attempt in found.attempts
+        if attempt.run_task_id == task.id and attempt.error
+    ]
+    failed += [
+        (task.name, None, task.ended_at, None, task.error_code, task.error)
+        for task in found.tasks
+        if task.error and not any(one.run_task_id == task.id and one.error for one in found.attempts)
+    ]
+    if failed:
+        columns = ("task", "attempt", "at", "server", "code", "error")
+        print_rows(columns, failed, nothing="", title="\nWhat failed", narrow=("task", "attempt", "code", "error"))
+    for name, group in stuck.items():
+        text = f"{name} waits for a server of the group {group}: none runs that takes new tasks."
+        out.print(Text(visible(text), style="yellow"), soft_wrap=True)
+    waiting = [task.name for task in found.tasks if task.location == "operator" and task.status == "ready"]
+    if waiting:
+        text = f"Waiting for a person: {', '.join(waiting)}; `gateway tasks run` runs them."
+        out.print(Text(text, style="yellow"), soft_wrap=True)
+
+
+def _status(run: Run) -> Text:
+    return job_status(run.status, " (overran)" if run.overran else "")
+
+
+def _record(file: RunFile) -> dict[str, object]:
+    record = plain(file)
+    assert isinstance(record, dict)
+    return record
+
+
+def _save(target: Path, content: bytes) -> Path:
+    try:
+        with target.open("xb") as file:
+            file.write(content)
+    except OSError as error:
+        raise GatewayError(f"{target} cannot be written: {error.strerror}") from None
+    return target

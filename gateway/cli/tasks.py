@@ -1,0 +1,212 @@
+"""Commands on the tasks of jobs, and those that a person runs."""
+
+from datetime import datetime
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from gateway.admin import tasks as admin
+from gateway.admin.tasks import TaskReport, TaskRow
+from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, perform
+from gateway.cli.desk import JobArgument, MineOption, PartitionOption, open_desk
+from gateway.cli.render import age, job_status, plain, print_fields, print_json, print_rows
+from gateway.config.definitions import group_name
+from gateway.domain.transitions import TaskAction
+from gateway.runtime.by_hand import run_by_hand
+from gateway.runtime.identity import refused_identity
+from gateway.runtime.jobs import runnables_by_hand
+from gateway.store.runs import OperatorTask, RunTask, read_run
+from gateway.store.tasks import ClaimedTask
+
+app = typer.Typer(no_args_is_help=True, help="Tasks: the steps of jobs, and those that wait for a person.")
+TaskArgument = Annotated[str, typer.Argument(metavar="TASK", help="The name of a task of the job.")]
+
+
+@app.command("list")
+def list_tasks(
+    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="The name of a job. Default: all.")] = None,
+    waiting: Annotated[bool, typer.Option("--waiting", "-w", help="Those that wait for a person like you.")] = False,
+    partition: PartitionOption = None,
+    mine: MineOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """List the tasks of a job, or those that wait for a person."""
+    if waiting:
+        _list_waiting(config, partition, as_json=as_json)
+        return
+
+    async def work() -> list[TaskRow]:
+        async with open_desk(config, partition, mine) as desk:
+            return await admin.list_tasks(desk.store, desk.who, job)
+
+    found = perform(work())
+    if as_json:
+        print_json({"tasks": found})
+        return
+    columns = ("job", "task", "runs", "after", "group", "by", "retries", "time-out", "notes")
+    rows = [
+        (one.job, one.name, one.run, _after(one), one.group, one.location, one.retries or None,
+         f"{one.timeout_seconds:g} s" if one.timeout_seconds else None, _notes(one))
+        for one in found
+    ]  # fmt: skip
+    print_rows(columns, rows, nothing="There are no tasks here.", narrow=("task", "runs", "after", "notes"))
+
+
+@app.command("show")
+def show_task(
+    job: JobArgument,
+    task: TaskArgument,
+    partition: PartitionOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one task with its parameters, as they were written."""
+
+    async def work() -> TaskReport:
+        async with open_desk(config, partition) as desk:
+            return await admin.show_task(desk.store, desk.who, job, task)
+
+    found = perform(work())
+    if as_json:
+        print_json(found)
+        return
+    one = found.task
+    print_fields(
+        [
+            ("job", one.job), ("description", one.description), ("runs", one.run), ("after", _after(one)),
+            ("group", one.group), ("company", one.company), ("run by", one.location), ("retries", one.retries),
+            ("first retry after", f"{one.retry_seconds:g} s" if one.retry_seconds else None),
+            ("time-out", f"{one.timeout_seconds:g} s" if one.timeout_seconds else None), ("notes", _notes(one)),
+            *((f"with {name}", _shown(value)) for name, value in found.parameters.items()),
+        ],
+        title=one.name,
+    )  # fmt: skip
+
+
+@app.command("run")
+def run_tasks(
+    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="Only of this job.")] = None,
+    task: Annotated[str | None, typer.Argument(metavar="[TASK]", help="Only this task.")] = None,
+    group: Annotated[str | None, typer.Option("--group", "-g", help="Only of this group.")] = None,
+    private: Annotated[bool, typer.Option("--private", help="Only one's own private ones.")] = False,
+    partition: PartitionOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Run the tasks that wait for a person, here and under one's own name, one after another.
+
+    Exit code 1 when one of them has failed.
+    """
+    ran = perform(_run(config, partition, job, task, group, private=private))
+    if as_json:
+        print_json({"tasks": [_plain(one) for one in ran]})
+    else:
+        rows = [(one.id, one.run_id, of.job, one.name, job_status(one.status), one.error) for of, one in ran]
+        columns = ("number", "run", "job", "task", "status", "error")
+        print_rows(columns, rows, nothing="Nothing waits for a person like you.", narrow=columns[2:])
+    if any(one.status == "error" for _, one in ran):
+        raise typer.Exit(KNOWN_ERROR)
+
+
+@app.command("hold")
+def hold_task(
+    job: JobArgument,
+    task: TaskArgument,
+    partition: PartitionOption = None,
+    mine: MineOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Leave a task out of the next runs of its job; what waits for it does not run either."""
+    _change(config, partition, mine, job, task, TaskAction.HOLD, as_json=as_json)
+
+
+@app.command("release")
+def release_task(
+    job: JobArgument,
+    task: TaskArgument,
+    partition: PartitionOption = None,
+    mine: MineOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a task in again that was left out."""
+    _change(config, partition, mine, job, task, TaskAction.RELEASE, as_json=as_json)
+
+
+def _change(
+    config: ConfigOption, partition: str | None, mine: bool, job: str, task: str, action: TaskAction, *, as_json: bool
+) -> None:
+    async def work() -> TaskRow:
+        async with open_desk(config, partition, mine) as desk:
+            return await admin.change_task(desk.store, desk.who, job, task, action, now=desk.now)
+
+    found = perform(work())
+    if as_json:
+        print_json({"task": found})
+    else:
+        print_rows(("job", "task", "result"), [(job, task, "held" if found.held else "released")], nothing="")
+
+
+def _list_waiting(config: ConfigOption, partition: str | None, *, as_json: bool) -> None:
+    async def work() -> tuple[list[OperatorTask], datetime]:
+        async with open_desk(config, partition) as desk:
+            return await admin.waiting_tasks(desk.store, desk.who), desk.now
+
+    found, now = perform(work())
+    if as_json:
+        print_json({"tasks": found})
+        return
+    rows = [
+        (one.id, one.run_id, one.job, one.name, group_name(one.batch_group), "yes" if one.is_private else None,
+         one.owner, age(one.ready_at, now))
+        for one in found
+    ]  # fmt: skip
+    columns = ("number", "run", "job", "task", "group", "private", "owner", "waits since")
+    narrow = ("number", "job", "task", "waits since")
+    print_rows(columns, rows, nothing="Nothing waits for a person.", narrow=narrow)
+
+
+async def _run(
+    config: ConfigOption, partition: str | None, job: str | None, task: str | None, group: str | None, *, private: bool
+) -> list[tuple[ClaimedTask, RunTask]]:
+    async with open_desk(config, partition) as desk:
+        waiting = await admin.waiting_tasks(desk.store, desk.who, job=job, task=task, group=group, private=private)
+        runnables = runnables_by_hand(config, desk.store)
+        identity = partial(refused_identity, desk.settings)
+        ran = []
+        async for done in run_by_hand(desk.store, runnables, desk.who.name, waiting, identity=identity):
+            tasks = (await read_run(desk.store, done.run_id)).tasks
+            ran.append((done, next(one for one in tasks if one.id == done.id)))
+        return ran
+
+
+def _plain(ran: tuple[ClaimedTask, RunTask]) -> dict[str, object]:
+    record = plain(ran[1])
+    assert isinstance(record, dict)
+    return {**record, "job": ran[0].job}
+
+
+def _after(task: TaskRow) -> str | None:
+    joined = " and " if task.condition == "all" else " or "
+    return joined.join(one.removesuffix(": ended").replace("_", " ") for one in task.after) or None
+
+
+def _notes(task: TaskRow) -> list[str] | None:
+    notes = [
+        note
+        for note, true in (
+            ("held", task.held),
+            ("private", task.private),
+            ("failure ignored", task.ignore_failure),
+            ("does not wait for its children", not task.wait_for_children),
+        )
+        if true
+    ]
+    return notes or None
+
+
+def _shown(value: object) -> object:
+    return value if isinstance(value, str | int | float | list) else str(value)

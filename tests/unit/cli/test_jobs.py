@@ -1,0 +1,385 @@
+"""Commands on jobs, tasks and runs, on a real database; the tasks are carried out by a server of this test."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from gateway.cli import desk, render
+from gateway.cli.main import app
+from gateway.config.load import load
+from gateway.domain.transitions import Attempt
+from gateway.runtime.jobs import keep_jobs
+from gateway.store.data_folder import Use
+from gateway.store.leases import start_incarnation
+from gateway.store.open import open_store
+from gateway.store.run_files import keep_file
+from gateway.store.run_log import run_log
+from gateway.store.tasks import ClaimedTask, Result, claim_tasks, end_task
+from tests.unit.cli.conftest import Cli
+
+NIGHTLY = """\
+description: Orders to the warehouse
+start: 2030-01-01 02:00
+zone: Europe/Copenhagen
+recurrence: {every: 1 day}
+tasks:
+  export: {run: command, with: {command: ["true"]}}
+  tell: {run: http, with: {url: "https://example.com/${NAME:-x}"}, after: export}
+  undo: {run: command, with: {command: ["true"]}, after: {export: error}}
+"""
+
+
+@pytest.fixture
+def as_ann(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "account_of", lambda _: "ann")
+
+
+@pytest.fixture
+def nightly(cli: Cli, as_ann: None, tmp_path: Path) -> Cli:
+    """The job `nightly` of ann, made from a file and withheld."""
+    file = tmp_path / "nightly.yaml"
+    file.write_text(NIGHTLY)
+    assert cli.run("jobs", "create", "nightly", str(file)).exit_code == 0
+    return cli
+
+
+def names(cli: Cli, *words: str) -> list[str]:
+    return [job["name"] for job in cli.json("jobs", "list", *words)["jobs"]]
+
+
+def status(cli: Cli, job: str = "nightly") -> str:
+    found: str = cli.json("jobs", "show", job)["job"]["status"]
+    return found
+
+
+def test_a_job_is_made_from_a_section_and_withheld(nightly: Cli) -> None:
+    found = nightly.json("jobs", "show", "nightly")
+    assert found["job"]["status"] == "withhold"
+    assert (found["job"]["owner"], found["job"]["source"]) == ("ann", "operator")
+    assert found["job"]["repeats"] == "every day at 02:00 Europe/Copenhagen"
+    assert [task["name"] for task in found["definition"]["tasks"]] == ["export", "tell", "undo"]
+
+
+def test_a_job_is_made_from_standard_input_and_released(cli: Cli, as_ann: None) -> None:
+    words = ["jobs", "create", "nightly", "-", "--release", "--config", str(cli.config)]
+    result = CliRunner().invoke(app, words, input=NIGHTLY.encode())
+    assert result.exit_code == 0, result.output
+    assert status(cli) == "waiting"
+
+
+def test_mistakes_are_told_with_the_line_of_the_section(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(NIGHTLY.replace("after: export", "after: exprt").replace("run: command", "run: comand", 1))
+    result = cli.run("jobs", "create", "nightly", str(file))
+    assert result.exit_code == 1
+    assert (
+        f"{file}:6: tasks.export.run: There is nothing named 'comand' to run; did you mean 'command'?" in result.stderr
+    )
+    assert f"{file}:7: tasks.tell.after.exprt: there is no task 'exprt'; did you mean 'export'?" in result.stderr
+    assert names(cli) == []
+
+
+def test_a_section_that_cannot_be_read_is_a_known_error(cli: Cli) -> None:
+    result = cli.run("jobs", "create", "nightly", "nowhere.yaml")
+    assert (result.exit_code, result.stderr.splitlines()[0]) == (
+        1,
+        "nowhere.yaml: cannot be read: No such file or directory",
+    )
+
+
+def test_a_name_is_given_once(nightly: Cli, tmp_path: Path) -> None:
+    result = nightly.run("jobs", "create", "nightly", str(tmp_path / "nightly.yaml"))
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: a job named nightly exists already in partition initial")
+
+
+def test_what_is_shown_as_a_section_can_be_edited(nightly: Cli, tmp_path: Path) -> None:
+    section = nightly.run("jobs", "show", "nightly", "--yaml").stdout
+    assert "${NAME:-x}" in section
+    file = tmp_path / "again.yaml"
+    file.write_text(section.replace("every: 1 day", "every: 2 weeks"))
+    assert nightly.run("jobs", "edit", "nightly", str(file)).exit_code == 0
+    found = nightly.json("jobs", "show", "nightly")
+    assert found["job"]["repeats"] == "every second week on Tuesday at 02:00 Europe/Copenhagen"
+    assert (found["job"]["status"], found["job"]["owner"]) == ("withhold", "ann")
+
+
+def test_next_starts_are_previewed(nightly: Cli) -> None:
+    found = nightly.json("jobs", "next", "nightly", "-n", "2")
+    assert found["starts"] == ["2030-01-01T01:00:00Z", "2030-01-02T01:00:00Z"]
+    shown = nightly.run("jobs", "next", "nightly").stdout
+    assert "every day at 02:00 Europe/Copenhagen" in shown
+    assert "it starts only once it is released" in shown
+    assert "Tue 2030-01-01 02:00:00" in shown
+
+
+def test_a_job_is_released_held_cancelled_and_deleted(nightly: Cli) -> None:
+    assert nightly.json("jobs", "release", "nightly")["job"]["next_start"] == "2030-01-01T01:00:00Z"
+    assert nightly.run("jobs", "hold", "nightly").exit_code == 0
+    assert status(nightly) == "withhold"
+    nightly.run("jobs", "release", "nightly")
+    nightly.run("jobs", "cancel", "nightly")
+    assert status(nightly) == "canceled"
+    assert nightly.json("jobs", "delete", "nightly") == {"deleted": "nightly"}
+    assert names(nightly) == []
+
+
+def test_a_refusal_names_the_status_and_what_is_possible(nightly: Cli) -> None:
+    result = nightly.run("jobs", "hold", "nightly")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "Error: Job 'nightly' is withheld: it cannot be withheld. Possible now: be set to waiting, be deleted.\n"
+    )
+
+
+def test_an_unknown_job_is_told_with_the_nearest_name(nightly: Cli) -> None:
+    result = nightly.run("jobs", "show", "nightli")
+    assert result.stderr == "Error: there is no job 'nightli' in the partition initial; did you mean 'nightly'?\n"
+
+
+def test_a_copy_is_withheld_and_belongs_to_who_made_it(nightly: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "account_of", lambda _: "ben")
+    assert nightly.json("jobs", "copy", "nightly", "copy")["job"]["owner"] == "ben"
+    assert names(nightly, "--mine") == ["copy"]
+    assert names(nightly) == ["copy", "nightly"]
+
+
+def test_with_mine_others_do_not_exist(nightly: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "account_of", lambda _: "ben")
+    result = nightly.run("jobs", "release", "nightly", "--mine")
+    assert (result.exit_code, status(nightly)) == (1, "withhold")
+    assert result.stderr.startswith("Error: there is no job 'nightly' of ben in the partition initial")
+
+
+def test_private_jobs_are_their_owners_alone(nightly: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "private.yaml"
+    file.write_text(NIGHTLY + "private: true\n")
+    nightly.run("jobs", "create", "secret", str(file))
+    assert names(nightly) == ["nightly", "secret"]
+    monkeypatch.setattr(desk, "account_of", lambda _: "ben")
+    assert names(nightly) == ["nightly"]
+    assert nightly.run("jobs", "show", "secret").exit_code == 1
+
+
+def test_partitions_do_not_see_one_another(nightly: Cli, tmp_path: Path) -> None:
+    assert names(nightly, "--partition", "other") == []
+    file = str(tmp_path / "nightly.yaml")
+    assert nightly.run("jobs", "create", "nightly", file, "--partition", "other").exit_code == 0
+    assert names(nightly, "--partition", "other") == ["nightly"]
+    assert nightly.json("jobs", "show", "nightly", "--partition", "other")["job"]["partition"] == "other"
+
+
+def test_accounts_close_partitions_and_refuse_owners(nightly: Cli, tmp_path: Path) -> None:
+    with nightly.config.open("a") as file:
+        file.write("accounts: {ann: {partitions: [initial]}}\n")
+    result = nightly.run("jobs", "list", "--partition", "other")
+    assert result.stderr == "Error: the account ann has no access to the partition other; it has: initial\n"
+    section = tmp_path / "of-ben.yaml"
+    section.write_text(NIGHTLY + "owner: ben\n")
+    result = nightly.run("jobs", "create", "of-ben", str(section))
+    assert "owner: there is no account 'ben'; known are ann" in result.stderr
+
+
+def test_jobs_of_the_configuration_are_edited_there(cli: Cli, as_ann: None, database_url: str, tmp_path: Path) -> None:
+    with cli.config.open("a") as file:
+        file.write("jobs: {fixed: {tasks: {a: {run: command, with: {command: ['true']}}}}}\n")
+
+    async def sync() -> None:
+        async with open_store(database_url, tmp_path / "data", use=Use.RUN) as store:
+            await keep_jobs(store, load(cli.config, {}))
+
+    asyncio.run(sync())
+    assert [(job["name"], job["source"]) for job in cli.json("jobs", "list")["jobs"]] == [
+        ("fixed", "config"), ("gateway", "config"),
+    ]  # fmt: skip
+    section = tmp_path / "fixed.yaml"
+    section.write_text(cli.run("jobs", "show", "fixed", "--yaml").stdout)
+    told = "Error: the job fixed stands in the configuration: "
+    assert cli.run("jobs", "edit", "fixed", str(section)).stderr.startswith(told + "edit its section there")
+    assert cli.run("jobs", "delete", "fixed").stderr.startswith(told + "take its section away there")
+    assert cli.run("jobs", "hold", "fixed").exit_code == 0
+
+
+def test_tasks_are_listed_shown_held_and_released(nightly: Cli) -> None:
+    listed = nightly.json("tasks", "list", "nightly")["tasks"]
+    assert [(task["name"], task["after"]) for task in listed] == [
+        ("export", []), ("tell", ["export: ended"]), ("undo", ["export: error"]),
+    ]  # fmt: skip
+    assert nightly.json("tasks", "show", "nightly", "tell")["parameters"] == {"url": "https://example.com/${NAME:-x}"}
+    assert nightly.json("tasks", "hold", "nightly", "tell")["task"]["held"] is True
+    assert nightly.run("tasks", "hold", "nightly", "tell").stderr == (
+        "Error: Task 'tell' is withheld already. Possible now: release.\n"
+    )
+    assert nightly.json("tasks", "release", "nightly", "tell")["task"]["held"] is False
+    assert nightly.run("tasks", "show", "nightly", "tel").stderr == (
+        "Error: the job nightly has no task 'tel'; did you mean 'tell'?\n"
+    )
+
+
+def work(cli: Cli, url: str, *results: Result) -> None:
+    """Be a server: claim one ready task for each result, say something, make a file, and end it so."""
+
+    async def serve() -> None:
+        async with open_store(url, cli.config.parent / "data", use=Use.RUN) as store:
+            incarnation = await start_incarnation(store, str(store.node), "0.0.0")
+            for result in results:
+                now = datetime.now(UTC)
+                (task,) = await claim_tasks(
+                    store, server="app-1", incarnation=incarnation, groups=[""], free=1, reserved=0, idempotent=(),
+                    chance=lambda: 0.5, now=now,
+                )  # fmt: skip
+                await _speak(store, task)
+                await end_task(store, task, result, datetime.now(UTC))
+
+    async def _speak(store, task: ClaimedTask) -> None:  # type: ignore[no-untyped-def]  # a store
+        async with run_log(store, task.run_id, task.id, task.attempt, now=lambda: datetime.now(UTC)) as lines:
+            lines.warning(f"{task.name} says \x1b[31mhello")
+        await keep_file(store, task.run_id, task.id, f"{task.name}.txt", b"made by " + task.name.encode())
+
+    asyncio.run(serve())
+
+
+@pytest.fixture
+def failed_run(nightly: Cli, database_url: str) -> int:
+    """A run of `nightly` by hand in which `export` failed and `undo` went well."""
+    number: int = nightly.json("jobs", "run", "nightly")["run"]
+    work(
+        nightly, database_url, Result(attempt=Attempt.ERROR, code="task.failed", error="no connection"),
+        Result(attempt=Attempt.ENDED, counts={"rows": 3}),
+    )  # fmt: skip
+    return number
+
+
+def test_a_run_shows_its_tasks_with_attempts(nightly: Cli, failed_run: int) -> None:
+    found = nightly.json("runs", "show", str(failed_run))
+    assert (found["run"]["status"], found["run"]["cause"]) == ("error", "operator")
+    assert {task["name"]: task["status"] for task in found["tasks"]} == {
+        "export": "error", "tell": "not_run", "undo": "ended",
+    }  # fmt: skip
+    assert [attempt["outcome"] for attempt in found["attempts"]] == ["error", "ended"]
+    shown = nightly.run("runs", "show", str(failed_run)).stdout
+    assert "╍" in shown and "━" in shown and "no connection" in shown
+    assert "undo  ended" in nightly.run("jobs", "show", "nightly").stdout
+
+
+def test_runs_are_listed_by_job_status_and_page(nightly: Cli, failed_run: int) -> None:
+    assert [run["id"] for run in nightly.json("runs", "list", "--job", "nightly")["runs"]] == [failed_run]
+    assert nightly.json("runs", "list", "--status", "ended")["runs"] == []
+    assert nightly.json("runs", "list", "--before", str(failed_run))["runs"] == []
+    assert nightly.json("runs", "list", "--partition", "other")["runs"] == []
+    assert "no connection" in nightly.run("runs", "list").stdout
+    assert nightly.run("runs", "show", str(failed_run), "--partition", "other").exit_code == 1
+
+
+def test_what_tasks_said_and_made_is_shown_and_saved(nightly: Cli, failed_run: int, tmp_path: Path) -> None:
+    lines = nightly.run("runs", "log", str(failed_run), "--follow").stdout.splitlines()
+    assert [line.split(" ", 1)[1] for line in lines] == [
+        "export export says \ufffd[31mhello",
+        "undo undo says \ufffd[31mhello",
+    ]
+    said = [json.loads(line) for line in nightly.run("runs", "log", str(failed_run), "--json").stdout.splitlines()]
+    assert [line["task"] for line in said] == ["export", "undo"]
+    files = nightly.json("runs", "files", str(failed_run))["files"]
+    assert [(file["name"], file["size_bytes"], file["task"]) for file in files] == [
+        ("export.txt", 14, "export"), ("undo.txt", 12, "undo"),
+    ]  # fmt: skip
+    assert nightly.run("runs", "save", str(failed_run), "undo.txt", str(tmp_path)).exit_code == 0
+    assert (tmp_path / "undo.txt").read_bytes() == b"made by undo"
+    again = nightly.run("runs", "save", str(failed_run), "undo.txt", str(tmp_path))
+    assert again.stderr == f"Error: {tmp_path}/undo.txt cannot be written: File exists\n"
+    assert "it has: export.txt, undo.txt" in nightly.run("runs", "save", str(failed_run), "other.txt").stderr
+
+
+def test_a_run_is_cancelled_and_one_that_has_ended_is_not(nightly: Cli) -> None:
+    number = str(nightly.json("jobs", "run", "nightly")["run"])
+    assert "export waits for a server of the group default: none runs" in nightly.run("runs", "show", number).stdout
+    assert nightly.run("jobs", "delete", "nightly").exit_code == 1
+    assert nightly.run("runs", "abort", number).exit_code == 1
+    assert nightly.run("runs", "cancel", number).exit_code == 0
+    assert nightly.json("runs", "show", number)["run"]["canceled_by"] == "ann"
+    assert nightly.run("runs", "cancel", number).stderr == f"Error: the run {number} of nightly has ended: canceled\n"
+
+
+OPERATOR = """\
+tasks:
+  look: {run: command, with: {command: [echo, looked]}, location: operator}
+  fail: {run: command, with: {command: ["false"]}, location: operator, private: true, after: look}
+"""
+
+
+@pytest.fixture
+def by_hand(cli: Cli, as_ann: None, tmp_path: Path) -> Iterator[Cli]:
+    """A run of the job `hand`, whose first task waits for a person."""
+    file = tmp_path / "hand.yaml"
+    file.write_text(OPERATOR)
+    cli.run("jobs", "create", "hand", str(file))
+    cli.run("jobs", "run", "hand")
+    yield cli
+
+
+def test_a_person_runs_what_waits_for_people(by_hand: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "account_of", lambda _: "ben")
+    assert [task["name"] for task in by_hand.json("tasks", "list", "--waiting")["tasks"]] == ["look"]
+    assert by_hand.json("tasks", "run", "--private")["tasks"] == []
+    (ran,) = by_hand.json("tasks", "run")["tasks"]
+    assert (ran["name"], ran["status"], ran["run_by"]) == ("look", "ended", "ben")
+    assert by_hand.json("tasks", "list", "--waiting")["tasks"] == []
+
+
+def test_private_tasks_are_run_by_their_owner_alone(by_hand: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_hand.run("tasks", "run")
+    monkeypatch.setattr(desk, "account_of", lambda _: "ben")
+    assert by_hand.json("tasks", "run")["tasks"] == []
+    monkeypatch.setattr(desk, "account_of", lambda _: "ann")
+    result = by_hand.run("tasks", "run", "--private")
+    assert result.exit_code == 1
+    assert "fail" in result.stdout and "error" in result.stdout
+    assert by_hand.json("jobs", "show", "hand")["job"]["last_outcome"] == "error"
+
+
+def test_nothing_that_waits_is_said_so(cli: Cli) -> None:
+    assert cli.run("tasks", "run").stdout == "Nothing waits for a person like you.\n"
+    assert cli.run("tasks", "list", "--waiting").stdout == "Nothing waits for a person.\n"
+
+
+def test_alerts_are_set_replaced_listed_and_removed(nightly: Cli) -> None:
+    nightly.run("alerts", "set", "nightly", "--on", "error", "--on", "ended", "--by", "email")
+    nightly.run("alerts", "set", "nightly", "--on", "error")
+    nightly.run("alerts", "set", "--port", "orders", "--on", "overdue", "--user", "ben")
+    assert nightly.json("alerts", "list")["rules"] == [
+        {"job": "nightly", "port": None, "user": "ann", "on": ["error"], "by": ["popup"], "source": "operator"},
+        {"job": None, "port": "orders", "user": "ben", "on": ["overdue"], "by": ["popup"], "source": "operator"},
+    ]
+    assert [rule["user"] for rule in nightly.json("alerts", "list", "--mine")["rules"]] == ["ann"]
+    assert nightly.run("alerts", "remove", "nightly").exit_code == 0
+    assert nightly.run("alerts", "remove", "nightly").exit_code == 1
+    assert nightly.run("alerts", "set", "nightly", "--port", "orders").exit_code == 2
+    assert nightly.run("alerts", "set", "--port", "order").exit_code == 1
+
+
+def test_the_inbox_tells_of_a_failed_run_until_it_is_read(nightly: Cli, database_url: str) -> None:
+    nightly.run("alerts", "set", "nightly", "--on", "error")
+    nightly.run("jobs", "run", "nightly")
+    work(nightly, database_url, Result(attempt=Attempt.ERROR, error="no"), Result(attempt=Attempt.ENDED))
+    (alert,) = nightly.json("alerts", "inbox")["alerts"]
+    assert alert["subject"] == "Job nightly failed"
+    assert "Job nightly failed" in nightly.run("alerts", "read", str(alert["id"])).stdout
+    assert nightly.json("alerts", "inbox")["alerts"] == []
+    assert [one["id"] for one in nightly.json("alerts", "inbox", "--all")["alerts"]] == [alert["id"]]
+    assert nightly.run("alerts", "read", "999").exit_code == 1
+    assert nightly.run("alerts", "read").exit_code == 2
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_every_width_of_a_terminal_works(
+    nightly: Cli, failed_run: int, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(render, "WIDTH_WITHOUT_TERMINAL", columns)
+    for words in (["jobs", "show", "nightly"], ["runs", "show", str(failed_run)], ["jobs", "list"], ["tasks", "list"]):
+        lines = nightly.run(*words).stdout.splitlines()
+        assert 0 < max(len(line) for line in lines) <= columns
