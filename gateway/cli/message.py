@@ -45,6 +45,7 @@ def _print(report: MessageReport, document: str | None) -> None:
         [
             ("message id", m.message_id), ("as sent", m.message_id_sent), ("port", m.port), ("direction", m.direction),
             ("status", m.status), ("reason", m.reason), ("error", m.error), ("attempts", m.attempts),
+            ("ended the process", f"{m.crashes} times" if m.crashes else None),
             ("set status", None if m.set_key is None else m.set_status),
             ("tried again", m.not_before), ("since", m.since), ("lane", m.lane), ("outcome", m.outcome),
             ("action", m.action), ("operation", operation_of(m.service, m.operation)), ("company", m.company),

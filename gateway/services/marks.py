@@ -32,8 +32,13 @@ class Marks:
         self._free = list(range(_PLACES))
 
     def left(self) -> Collection[MessageKey]:
-        """Return what is marked; before anything is set, what an earlier process left."""
-        return {MessageKey(key) for (key,) in _NUMBER.iter_unpack(self._page) if key}
+        """Return what was at work when an earlier process ended, before anything is set.
+
+        Rule: what was given up, and only still hangs, is to blame when nothing else was at work.
+        """
+        numbers = [number for (number,) in _NUMBER.iter_unpack(self._page) if number]
+        at_work = {MessageKey(number) for number in numbers if number > 0}
+        return at_work or {MessageKey(-number) for number in numbers}
 
     def clear(self) -> None:
         """Take all marks away: an end in good order, or on request, is nobody's fault."""
@@ -44,6 +49,11 @@ class Marks:
         place = self._free.pop()
         _NUMBER.pack_into(self._page, place * 8, key)
         return place
+
+    def give_up(self, place: int) -> None:
+        """Mark a message as given up: its code still runs, and nobody waits for it."""
+        (key,) = _NUMBER.unpack_from(self._page, place * 8)
+        _NUMBER.pack_into(self._page, place * 8, -key)
 
     def unset(self, place: int) -> None:
         """Take one mark away."""

@@ -11,7 +11,7 @@ import asyncio
 import inspect
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
@@ -69,7 +69,7 @@ class UserCode:
         own = replace(context, connection=lent[0], numbers=cast("Any", lent[1]))
         run = self._on_loop if is_async(function) else self._in_thread
         try:
-            return await run(name, partial(function, request, own), self._watch(request, most_seconds), most_seconds)
+            return await run(self._begin(name, request, most_seconds), partial(function, request, own))
         except Interrupted as error:
             raise OperationTimeout(
                 f"{name} held the event loop for {min(most_seconds, STANDSTILL_SECONDS):g} seconds without awaiting "
@@ -84,59 +84,64 @@ class UserCode:
             for thing in lent:
                 thing.take_back()
 
-    def _watch(self, request: Request, most_seconds: float) -> Callable[[], None]:
-        """Mark the message and watch the loop until the code is over, which the returned function tells."""
-        place = self._marks.set(request.key)
-        self._standstill.begin(place, most_seconds)
+    def _begin(self, name: str, request: Request, most_seconds: float) -> "_Work":
+        """Mark the message and watch over the event loop, until the work is over."""
+        work = _Work(name, self._marks.set(request.key), most_seconds)
+        self._standstill.begin(work, most_seconds)
+        return work
 
-        def over() -> None:
-            self._standstill.end(place)
-            self._marks.unset(place)
+    def _over(self, work: "_Work") -> None:
+        self._standstill.end(work)
+        self._marks.unset(work.place)
+        if work.left_behind:
+            self._left_behind[work.name] -= 1
 
-        return over
+    def _leave_behind(self, work: "_Work") -> None:
+        work.left_behind = True
+        self._marks.give_up(work.place)
+        self._left_behind[work.name] += 1
+        log.warning("handler.left_behind", operation=work.name, hanging=self._left_behind[work.name])
 
-    async def _on_loop(
-        self, name: str, function: Callable[[], object], over: Callable[[], None], seconds: float
-    ) -> object:
-        task = asyncio.create_task(guarded(_outcome(function), seconds), name=name)
-        task.add_done_callback(lambda _: over())
+    async def _on_loop(self, work: "_Work", function: Callable[[], object]) -> object:
+        task = asyncio.create_task(guarded(_outcome(function), work.most_seconds), name=work.name)
+        task.add_done_callback(lambda _: self._over(work))
         try:
-            await asyncio.wait({task}, timeout=seconds)
+            await asyncio.wait({task}, timeout=work.most_seconds)
         finally:
             if stopped := not task.done():
                 await uninterrupted(_stop(task))
             if not task.done():
-                self._leave_behind(name, task.add_done_callback)
+                self._leave_behind(work)
         if stopped:
-            raise _too_long(name, seconds)
-        return _unpacked(name, (None, asyncio.CancelledError()) if task.cancelled() else task.result())
+            raise _too_long(work)
+        return _unpacked(work.name, (None, asyncio.CancelledError()) if task.cancelled() else task.result())
 
-    async def _in_thread(
-        self, name: str, function: Callable[[], object], over: Callable[[], None], seconds: float
-    ) -> object:
+    async def _in_thread(self, work: "_Work", function: Callable[[], object]) -> object:
         try:
-            thread = OwnThread(function, name=name)
+            thread = OwnThread(function, name=work.name)
         except RuntimeError as error:  # not of the function: the system gives no more threads
-            over()
-            raise TransientError(f"{name} cannot be called: {error}.", code="operation.no-thread") from error
-        thread.ended.add_done_callback(lambda _: over())
+            self._over(work)
+            raise TransientError(f"{work.name} cannot be called: {error}.", code="operation.no-thread") from error
+        thread.ended.add_done_callback(lambda _: self._over(work))
         try:
-            await asyncio.wait({thread.ended}, timeout=seconds)
+            await asyncio.wait({thread.ended}, timeout=work.most_seconds)
         finally:
             if left := not thread.ended.done():
                 thread.leave_behind()
-                self._leave_behind(name, thread.ended.add_done_callback)
+                self._leave_behind(work)
         if left:
-            raise _too_long(name, seconds)
-        return _unpacked(name, thread.ended.result())
+            raise _too_long(work)
+        return _unpacked(work.name, thread.ended.result())
 
-    def _leave_behind(self, name: str, at_its_end: Callable[[Callable[[object], None]], None]) -> None:
-        def ended(_: object) -> None:
-            self._left_behind[name] -= 1
 
-        self._left_behind[name] += 1
-        at_its_end(ended)
-        log.warning("handler.left_behind", operation=name, hanging=self._left_behind[name])
+@dataclass(slots=True, eq=False)
+class _Work:
+    """One call, until its code is over: that may be long after anybody waits for it."""
+
+    name: str
+    place: int
+    most_seconds: float
+    left_behind: bool = False
 
 
 def is_async(function: Function) -> bool:
@@ -175,5 +180,5 @@ async def _stop(task: asyncio.Task[Any]) -> None:
     asyncio.tasks._unregister_task(task)
 
 
-def _too_long(name: str, seconds: float) -> OperationTimeout:
-    return OperationTimeout(f"{name} took longer than {seconds:g} seconds.")
+def _too_long(work: _Work) -> OperationTimeout:
+    return OperationTimeout(f"{work.name} took longer than {work.most_seconds:g} seconds.")

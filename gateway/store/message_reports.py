@@ -136,7 +136,7 @@ class ExceptionRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageRow:
-    """The header of a message with its place in the queue; the last seven are None for a finished one."""
+    """The header of a message with its place in the queue; the last eight are None for a finished one."""
 
     key: int
     direction: str
@@ -170,6 +170,7 @@ class MessageRow:
     reason: str | None
     lane: str | None
     attempts: int | None
+    crashes: int | None
     not_before: datetime | None
     error: str | None
     since: datetime | None

@@ -7,6 +7,7 @@ from signal import SIGABRT
 import pytest
 from lxml import etree
 
+from gateway.services.marks import MARKS_NAME
 from tests.crash.bad_code import __name__ as BAD_CODE
 from tests.crash.site import CrashSite
 from tests.documents import SERVICES, envelope, guid, single
@@ -144,6 +145,28 @@ async def test_nobody_is_blamed_who_only_stood_beside_poison(crash_site: CrashSi
     assert etree.fromstring(answer).findtext(".//{*}Code") == "Timeout"
     rows = await crash_site.query("SELECT port, reason FROM queue WHERE status = 'error' ORDER BY message_id")
     assert sorted(tuple(row.values()) for row in rows) == [("orders", "poison")] * 2 + [("slow", "failed")]
+
+
+@pytest.mark.parametrize("operation", ["sleeps", "loops_in_a_thread", "waits"])
+async def test_code_in_the_middle_does_not_hold_up_the_end_and_is_not_blamed_for_it(
+    crash_site: CrashSite, operation: str
+) -> None:
+    line = Line(crash_site)
+    crash_site.services["Bad"]["operations"][operation]["timeout_seconds"] = 3600.0
+    crash_site.extra["shutdown"] = {"drain_seconds": 0.2}
+    line.drop([operation])
+    crash_site.launch()
+
+    page = crash_site.data / MARKS_NAME
+
+    async def at_work() -> bool:
+        return page.exists() and any(page.read_bytes())
+
+    await until(at_work, "the code runs", tell=crash_site.tail)
+    assert await crash_site.stop(seconds=25) == 0
+    assert not any(page.read_bytes())
+    rows = await crash_site.query("SELECT status, attempts, crashes FROM queue")
+    assert [tuple(row.values()) for row in rows] == [("ready", 0, 0)]
 
 
 async def test_without_marks_poison_stops_the_line(crash_site: CrashSite) -> None:

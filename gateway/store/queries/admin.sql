@@ -84,7 +84,7 @@ SELECT m.id AS key, m.direction, m.port, m.position, m.message_id, m.message_id_
        m.operation, m.company, m.partition_key, m.conversation_id, m.logon_as_user, m.submitter, m.parts,
        m.problems::text AS problems, m.size_bytes, m.is_fault, coalesce(v.display, m.file_name) AS file, m.entity_keys,
        m.created_at, m.outcome, m.finished_at, m.request_id AS request_key, m.claim_id, m.set_id AS set_key,
-       q.status, q.reason, q.lane, q.attempts, q.not_before, q.error, q.changed_at AS since
+       q.status, q.reason, q.lane, q.attempts, q.crashes, q.not_before, q.error, q.changed_at AS since
 FROM message m LEFT JOIN queue q ON q.message_id = m.id LEFT JOIN delivery v ON v.claim_id = m.claim_id
 WHERE m.id = $1
 UNION ALL
@@ -92,7 +92,8 @@ SELECT id, 'out', port, 1, message_id, NULL, '', NULL, service, operation, compa
        submitter, '{}', NULL, 0, false, NULL,
        ARRAY(SELECT concat(pair ->> 0, '=', pair ->> 1)
              FROM jsonb_array_elements(entity_keys) AS entity (key), jsonb_array_elements(entity.key) AS field (pair)),
-       created_at, NULL, NULL, NULL, NULL, NULL, status, reason, NULL, attempts, not_before, error, changed_at
+       created_at, NULL, NULL, NULL, NULL, NULL, status, reason, NULL, attempts, crashes, not_before, error,
+       changed_at
 FROM send_request WHERE id = $1
 
 -- name: read_set

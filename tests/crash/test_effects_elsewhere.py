@@ -1,0 +1,116 @@
+"""P38: what a handler does outside the database happens at least once, always with the same idempotency key."""
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import pytest
+from lxml import etree
+
+from gateway.store.data_folder import Use
+from gateway.store.open import open_store
+from gateway.store.operate import release
+from tests.crash.outside import Outside
+from tests.crash.outside import __name__ as OUTSIDE
+from tests.crash.site import CrashSite
+from tests.documents import SERVICES, batch, envelope, guid, order, single
+from tests.site import until
+
+BOOK = f"{SERVICES}/Books/book"
+
+
+def request(number: int, outside: Outside, customer: str = "good") -> str:
+    body = order(customer=customer).replace(">P0<", f">{outside.port}<")
+    return envelope(body, message_id=guid(number), action=BOOK)
+
+
+def add_port(site: CrashSite, **process: str) -> None:
+    operation = {"handler": f"{OUTSIDE}:book", "undoable": False, "compensate": f"{OUTSIDE}:cancel"}
+    site.services["Books"] = {"kind": "python", "operations": {"book": operation}}
+    site.add_port(operations=["Books.book"], process=process)
+
+
+async def killed_while_it_calls(site: CrashSite, outside: Outside, chance: Random) -> None:
+    """Start the gateway and kill it a moment after its next call arrived, or when there is nothing left to call."""
+    before = len(outside.calls)
+    site.launch()
+
+    async def calls() -> bool:
+        return len(outside.calls) > before or site.told("run.ended")
+
+    await until(calls, "it calls", tell=site.tail)
+    await asyncio.sleep(chance.uniform(0, 0.05))
+    await site.kill()
+
+
+async def release_poison(site: CrashSite, folder: Path) -> None:
+    """Do what an operator does about messages that were killed twice in their call."""
+    rows = await site.query("SELECT message_id FROM queue WHERE reason = 'poison'")
+    if not rows:
+        return
+    async with open_store(site.store, folder, pool_size=2, use=Use.VISIT) as store:
+        await release(store, [row["message_id"] for row in rows])
+
+
+@pytest.mark.parametrize(
+    "kills", [8, pytest.param(200, marks=[pytest.mark.full, pytest.mark.timeout(0)])], ids=["few", "many"]
+)
+async def test_calls_repeated_after_a_crash_have_the_same_key(
+    crash_site: CrashSite, chance: Random, kills: int, tmp_path: Path
+) -> None:
+    add_port(crash_site, mode="parallel")
+    number = 0
+    with Outside() as outside:
+        for _ in range(kills):
+            for _ in range(chance.randint(1, 5)):
+                number += 1
+                crash_site.drop(f"{number:06}.xml", single(request(number, outside)))
+            await killed_while_it_calls(crash_site, outside, chance)
+        await crash_site.run()
+
+        async def done() -> bool:
+            await release_poison(crash_site, tmp_path / "operator")
+            (row,) = await crash_site.query("SELECT count(*) AS done FROM message WHERE outcome = 'processed'")
+            return bool(row["done"] == number)
+
+        await until(done, "everything is processed", tell=crash_site.tail)
+        assert await crash_site.stop() == 0
+    keys = outside.keys("book")
+    assert len(keys) == number, "each at least once"
+    assert all(len(of_message) == 1 for of_message in keys.values()), "always with the same key"
+    assert len(set.union(*keys.values())) == number, "which is its own"
+    assert len(outside.calls) > number, "no call was repeated: this proved nothing"
+    assert not outside.keys("cancel")
+
+
+@pytest.mark.parametrize(
+    "kills", [6, pytest.param(100, marks=[pytest.mark.full, pytest.mark.timeout(0)])], ids=["few", "many"]
+)
+async def test_what_a_rolled_back_set_did_elsewhere_is_taken_back(
+    crash_site: CrashSite, chance: Random, kills: int, tmp_path: Path
+) -> None:
+    """A set whose fourth message fails is killed again and again; in the end each of its bookings is cancelled."""
+    add_port(crash_site, on_error="rollback")
+    with Outside() as outside:
+        members = [request(n, outside, "bad" if n == 4 else "good") for n in range(1, 6)]
+        crash_site.drop("set.xml", batch(members))
+        for _ in range(kills):
+            await killed_while_it_calls(crash_site, outside, chance)
+        await crash_site.run()
+
+        async def answered() -> bool:
+            return len(crash_site.answers()) >= 1
+
+        await until(answered, "the failure is told", tell=crash_site.tail)
+        assert await crash_site.stop() == 0
+    for content in crash_site.answers().values():
+        assert etree.fromstring(content).findtext(".//{*}Code") == "RequestFailed"
+    rows = await crash_site.query("SELECT reason FROM queue WHERE direction = 'in'")
+    reasons = Counter(row["reason"] for row in rows)
+    assert reasons["set_rolled_back"] == 4 and reasons["failed"] + reasons["poison"] == 1
+    booked, cancelled = outside.keys("book"), outside.keys("cancel")
+    assert booked, "nothing was done: this proved nothing"
+    assert all(cancelled.get(message_id) == keys for message_id, keys in booked.items())
+    last = {call.message_id: call.what for call in outside.calls}
+    assert set(last.values()) == {"cancel"}
