@@ -47,6 +47,7 @@ bench: $(STAMP) ## measure speed, memory and latency
 	$(BIN)/python -m tests.bench
 
 crash: $(STAMP) ## the full-size proofs of docs/reliability.md: hours, not minutes
+	$(BIN)/python -m tests.crash.campaign --kills 500
 	$(BIN)/pytest -m full --timeout 0
 
 clean: ## remove the environment and caches; data/ and demo/ are kept

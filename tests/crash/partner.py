@@ -20,6 +20,8 @@ class Partner:
     site: Site
     port: str = "orders"
     seed: object = 1
+    conversations: int = 0
+    """Half of the requests belong to one of so many."""
     submitted: list[str] = field(default_factory=list)
     answered: dict[str, list[str]] = field(default_factory=dict)
     values: dict[str, str] = field(default_factory=dict)
@@ -49,14 +51,22 @@ class Partner:
         self.submitted += ids
         return ids
 
-    def drop(self, files: int, *, most: int = 6, suffix: str = "") -> None:
-        """Drop *files* files: single envelopes and batches of up to *most* requests, every id new."""
+    def drop(self, files: int, *, most: int = 6, suffix: str = "") -> list[str]:
+        """Drop files, single envelopes and batches of up to *most* requests, every id new; return their names."""
+        names: list[str] = []
         for _ in range(files):
             self._files += 1
             ids = self.new_ids(self._random.randint(1, most))
-            members = [envelope(message_id=one) for one in ids]
+            members = [envelope(message_id=one, header=self._conversation()) for one in ids]
             content = single(members[0]) if len(ids) == 1 else batch(members)
-            self.site.drop(f"file_{self._files:06}{suffix}.xml", content, self.port)
+            names.append(f"file_{self._files:06}{suffix}.xml")
+            self.site.drop(names[-1], content, self.port)
+        return names
+
+    def _conversation(self) -> str:
+        if self.conversations == 0 or self._random.random() < 0.5:
+            return ""
+        return f"<ConversationId>talk-{self._random.randrange(self.conversations)}</ConversationId>"
 
     def _take_away(self) -> None:
         outbound = self.site.outbound(self.port)

@@ -9,40 +9,15 @@ from random import Random
 import psutil
 import pytest
 
-from gateway.store.connect import connect
-from gateway.store.embedded import EmbeddedServer
-from gateway.store.migrate import migrate
-from gateway.store.sql import Queries
 from tests.crash.nursery import Nursery
 from tests.crash.partner import Partner
 from tests.crash.proof import drained, everything_happened_once
+from tests.crash.server import OwnServer
 from tests.crash.site import CrashSite
 from tests.crash.test_random_kills import moment
 from tests.site import Site, until
 
 CLAIM_WAVE = 200
-
-
-class OwnServer:
-    """A database server of this test alone, to be stopped and started."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._server = EmbeddedServer(folder)
-
-    async def start(self) -> str:
-        self._server = EmbeddedServer(self._folder)
-        await asyncio.to_thread(self._server.start)
-        return self._server.url
-
-    async def stop(self, number: signal.Signals = signal.SIGINT) -> None:
-        """End the server: SIGINT in good order, SIGQUIT as a crash does."""
-        if not self._server.ended.done():
-            psutil.Process(self._server.pid).send_signal(number)
-        await asyncio.wrap_future(self._server.ended)
-
-    def close(self) -> None:
-        self._server.stop()
 
 
 @pytest.fixture
@@ -57,13 +32,7 @@ async def server(server_folder: Path) -> AsyncIterator[OwnServer]:
 @pytest.fixture
 async def away_site(server: OwnServer, tmp_path: Path, nursery: Nursery) -> AsyncIterator[CrashSite]:
     """A gateway on the server of this test."""
-    url = await server.start()
-    connection = await connect(url)
-    try:
-        await migrate(connection, Queries.load())
-    finally:
-        await connection.close()
-    site = CrashSite(Site(tmp_path, url), nursery)
+    site = CrashSite(Site(tmp_path, await server.start_with_schema()), nursery)
     yield site
     await site.close()
 

@@ -1,0 +1,18 @@
+"""The fault campaign in its shortest form; `make crash` runs it in full."""
+
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.crash.campaign import campaign
+from tests.crash.nursery import Nursery
+
+
+@pytest.mark.parametrize(("nodes", "kills"), [(1, 4), (2, 2)], ids=["one-node", "two-nodes"])
+async def test_faults_of_every_kind_lose_nothing_double_nothing_and_keep_the_order(
+    server_folder: Path, nursery: Nursery, chance: Random, nodes: int, kills: int
+) -> None:
+    tallies = await campaign(server_folder, nursery, chance, nodes=nodes, kills=kills)
+    assert all(one.faults and one.answered_once == len(one.requests) for one in tallies)
+    assert [one.harm for one in tallies] == [0] * len(tallies)

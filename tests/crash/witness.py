@@ -1,0 +1,48 @@
+"""The order in which effects happen, as the database itself sees it."""
+
+from collections import defaultdict
+
+from asyncpg import connect
+
+from tests.site import Site
+
+_WITNESS = """
+CREATE TABLE witnessed (n bigserial, request_id bigint, transaction bigint);
+CREATE FUNCTION witness() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO witnessed (request_id, transaction) VALUES (NEW.request_id, txid_current());
+    PERFORM pg_sleep(0.004);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER witness AFTER INSERT ON entity FOR EACH ROW EXECUTE FUNCTION witness();
+"""
+_SEEN = """
+SELECT m.conversation_id, v.display, w.transaction FROM witnessed w
+JOIN message m ON m.id = w.request_id JOIN delivery v ON v.claim_id = m.claim_id
+WHERE m.conversation_id IS NOT NULL ORDER BY w.n
+"""
+
+
+async def watch_effects(site: Site) -> None:
+    """Let the database write down in which order effects happen, and make each take a moment."""
+    connection = await connect(site.store)
+    try:
+        await connection.execute(_WITNESS)
+    finally:
+        await connection.close()
+
+
+async def out_of_order(site: Site) -> list[str]:
+    """Return the files that took effect before an earlier one, or in the middle of another transaction's work."""
+    files: dict[str, list[str]] = defaultdict(list)
+    transactions: dict[str, list[int]] = defaultdict(list)
+    wrong: list[str] = []
+    for row in await site.query(_SEEN):
+        conversation, name, transaction = row.values()
+        earlier = transactions[conversation]
+        if (files[conversation] and name < files[conversation][-1]) or transaction in earlier[:-1]:
+            wrong.append(name)
+        files[conversation].append(name)
+        if transaction not in earlier[-1:]:
+            earlier.append(transaction)
+    return wrong
