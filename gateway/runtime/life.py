@@ -29,7 +29,8 @@ async def keep_leases(
     while True:
         await asyncio.sleep(EXTEND_SECONDS)
         try:
-            if await beat(store, incarnation):
+            returned = await beat(store, incarnation)
+            if returned:
                 log.warning("node.returned", incarnation=incarnation)
             beats = await read_beats(store, incarnation)
             now = time.monotonic()
@@ -46,5 +47,5 @@ async def keep_leases(
             log.warning("lease.expired", leases=expired)
         if lost:
             node_lost()
-        if lost or expired:
+        if lost or expired or returned:
             taken_back()

@@ -54,7 +54,7 @@ class SendStage:
 
     async def run(self, context: TaskContext) -> None:
         """Deliver responses until none is left and none can come."""
-        await self._clean()
+        await self._look_into_staging()
         runner: ChunkRunner[OpenPort, Sending] = ChunkRunner(
             stage=Stage.SEND,
             store=self._store,
@@ -64,7 +64,7 @@ class SendStage:
             side_by_side=2,
         )
         await runner.run(context)
-        await self._clean()
+        await self._look_into_staging()
 
     async def _claim(self, name: PortName) -> Claimed[Sending] | None:
         port = self._ports.all().get(name)
@@ -86,14 +86,18 @@ class SendStage:
             self._registered[port] = place.id
         return place.id
 
-    async def _clean(self) -> None:
-        """Remove staged files that no promise names and nobody works on: their attempt ended before the promise."""
+    async def _look_into_staging(self) -> None:
+        """Take up what is promised in folders that are new to us; remove what nobody needs.
+
+        Nobody needs staged files that no promise names and nobody works on: their attempt ended before the promise.
+        """
         for name in sorted(self._unclean):
             port = self._ports.all().get(name)
             if port is None or port.send is None:
                 self._unclean.discard(name)
                 continue
             with suppress(AdapterUnavailable, StoreUnavailable, TimeoutError):  # another time
+                await self._staging_of(name, port.send)
                 async with asyncio.timeout(_QUICK_SECONDS):
                     found = {staged: fence_of(staged) for staged in await port.send.staged()}
                 needed = await needed_staged(self._store, name, found) if found else set()

@@ -98,10 +98,14 @@ async def hold_lease(store: Store, connection: Connection, fence: Fence) -> None
 async def beat(store: Store, incarnation: int) -> bool:
     """Count up this process and what it works on (`store.held`).
 
-    Returns whether it had been taken for dead: its claims are lost then, and late results are refused.
+    Returns whether it had been taken for dead: its claims are lost then, late results are refused, and what only it
+    can publish is ready again.
     """
     async with store.transaction() as connection:
-        return bool(await connection.fetchval(store.queries.beat, incarnation, sorted(store.held)))
+        was_lost = bool(await connection.fetchval(store.queries.beat, incarnation, sorted(store.held)))
+        if was_lost:
+            await connection.execute(store.queries.call_in_promised, incarnation)
+    return was_lost
 
 
 async def read_beats(store: Store, incarnation: int) -> Beats:

@@ -220,7 +220,8 @@ def draw(tallies: Sequence[Tally], title: str) -> Table:
 
 async def main(kills: int, kills_of_two: int, seed: str, build: str) -> int:
     """Run both halves and print the table; returns the exit status."""
-    console, chance, began = Console(), Random(seed), time.monotonic()
+    chance, began = Random(seed), time.monotonic()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(f"repeat with --seed {seed}")
     tallies: list[Tally] = []
     nursery = Nursery()

@@ -35,6 +35,11 @@ class Cluster(Site):
         self._common = self.folder / "common"
         return self
 
+    @property
+    def is_shared(self) -> bool:
+        """True when the nodes have folders in common."""
+        return self._common is not None
+
     def add_port(self, name: str = "orders", **options: Any) -> "Cluster":
         """Add the port to all nodes."""
         super().add_port(name, **options)

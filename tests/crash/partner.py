@@ -21,7 +21,7 @@ class Partner:
     port: str = "orders"
     seed: object = 1
     conversations: int = 0
-    """Half of the requests belong to one of so many."""
+    """Half of the files belong to one of so many."""
     submitted: list[str] = field(default_factory=list)
     answered: dict[str, list[str]] = field(default_factory=dict)
     values: dict[str, str] = field(default_factory=dict)
@@ -57,16 +57,19 @@ class Partner:
         for _ in range(files):
             self._files += 1
             ids = self.new_ids(self._random.randint(1, most))
-            members = [envelope(message_id=one, header=self._conversation()) for one in ids]
-            content = single(members[0]) if len(ids) == 1 else batch(members)
+            talk = f"talk-{self._random.randrange(self.conversations)}" if self._in_conversation() else ""
+            if len(ids) > 1:
+                members = [envelope(message_id=one) for one in ids]
+                content = batch(members, f'ConversationId="{talk}"' if talk else "")
+            else:
+                header = f"<ConversationId>{talk}</ConversationId>" if talk else ""
+                content = single(envelope(message_id=ids[0], header=header))
             names.append(f"file_{self._files:06}{suffix}.xml")
             self.site.drop(names[-1], content, self.port)
         return names
 
-    def _conversation(self) -> str:
-        if self.conversations == 0 or self._random.random() < 0.5:
-            return ""
-        return f"<ConversationId>talk-{self._random.randrange(self.conversations)}</ConversationId>"
+    def _in_conversation(self) -> bool:
+        return self.conversations > 0 and self._random.random() < 0.5
 
     def _take_away(self) -> None:
         outbound = self.site.outbound(self.port)

@@ -16,6 +16,11 @@ SELECT $3, me.node, me.host, $2, $4, me.id FROM me
 ON CONFLICT (id, node) DO UPDATE
 SET host = excluded.host, port = excluded.port, folder = excluded.folder, incarnation = excluded.incarnation
 
+-- name: call_in_promised
+-- What was put off while the process that can publish it was taken for dead.
+UPDATE queue SET reason = 'ready', not_before = NULL, error = NULL
+FROM staging WHERE staging.incarnation = $1 AND queue.staged_in = staging.id AND queue.reason = 'address_unavailable'
+
 -- name: known_staging
 -- The folder that this node last used for a port.
 SELECT s.id FROM staging s JOIN incarnation i ON i.node = s.node

@@ -9,7 +9,7 @@ from gateway.domain.ids import Fence, MessageKey
 from gateway.domain.message import Claimed, NewResponse, Sending
 from gateway.domain.states import Stage
 from gateway.store.inbound import InboundResult
-from gateway.store.leases import give_back, lose_nodes, ports_with_work, start_incarnation, stop_incarnation
+from gateway.store.leases import beat, give_back, lose_nodes, ports_with_work, start_incarnation, stop_incarnation
 from gateway.store.open import Store
 from gateway.store.outbound import SendResult, claim_outbound, promise_staged, record_outbound
 from gateway.store.staging import known_staging, needed_staged, put_off_unreachable, register_staging
@@ -106,6 +106,18 @@ async def test_promise_is_ready_again_when_a_node_comes_with_its_folder(
     assert sending is not None
     await record_outbound(store, sending.fence, SendResult(sent=list(sending.items)))
     assert await rows(store, "SELECT count(*) FROM queue") == [(0,)]
+
+
+async def test_promise_is_ready_again_when_its_node_was_not_dead_after_all(
+    store: Store, two_nodes: tuple[int, int]
+) -> None:
+    await answers(store, 1)
+    await promised_and_given_back(store, THEIRS)
+    await lose_nodes(store, {two_nodes[1]: 0})
+    await put_off_unreachable(store, ORDERS)
+    assert await claim_in(store, THEIRS) is None
+    assert await beat(store, two_nodes[1])
+    assert await claim_in(store, THEIRS) is not None
 
 
 async def test_folder_of_unknown_history_is_told_as_such(store: Store) -> None:

@@ -136,6 +136,15 @@ def test_check_tells_where_a_folder_is_wrong(cli: Cli) -> None:
     assert {(one["path"], one["line"]) for one in errors} == {("ports.orders.receive.folder", 8)}
 
 
+def test_check_says_which_folders_other_nodes_cannot_reach(cli: Cli) -> None:
+    (orders,) = [one for one in cli.json("check")["findings"] if one["subject"] == "port orders"]
+    assert "work and staging in this node's data folder" in orders["text"]
+    text = cli.config.read_text()
+    cli.config.write_text(text.replace("{folder: ./in}", "{folder: ./in, work: ./w, archive: ./a, error: ./e}"))
+    (orders,) = [one for one in cli.json("check")["findings"] if one["subject"] == "port orders"]
+    assert "; staging in this node's data folder" in orders["text"]
+
+
 def test_check_names_a_handler_that_cannot_be_imported(cli: Cli) -> None:
     text = cli.config.read_text().replace(
         "ports:", "  Mine: {kind: python, operations: {go: no_such_module:go}}\nports:", 1
