@@ -17,9 +17,10 @@ END $$;
 CREATE TRIGGER witness AFTER INSERT ON entity FOR EACH ROW EXECUTE FUNCTION witness();
 """
 _SEEN = """
-SELECT m.conversation_id, v.display, w.transaction FROM witnessed w
+SELECT coalesce(s.conversation_id, m.conversation_id), v.display, w.transaction FROM witnessed w
 JOIN message m ON m.id = w.request_id JOIN delivery v ON v.claim_id = m.claim_id
-WHERE m.conversation_id IS NOT NULL ORDER BY w.n
+LEFT JOIN message_set s ON s.id = m.set_id
+WHERE coalesce(s.conversation_id, m.conversation_id) IS NOT NULL ORDER BY w.n
 """
 
 
