@@ -18,6 +18,7 @@ from gateway.services.registry import Registry, Service
 from gateway.stages.door import Door
 from gateway.stages.inbound import InboundStage
 from gateway.stages.port import OpenInbound, Ports
+from gateway.stages.trouble import Trouble
 from gateway.store.ingest import ingestion
 from gateway.store.open import Store
 from gateway.xml.limits import ReadRules
@@ -129,7 +130,7 @@ class InboundBench:
         )
         stage = InboundStage(
             store=self.store, incarnation=1, ports=ports, registry=Registry({service.name: service}),
-            executor=self._executor, door=Door(), chunk=100,
+            executor=self._executor, door=Door(), trouble=Trouble(self.store, 1), chunk=100,
         )  # fmt: skip
         tally = Tally()
         await stage.run(TaskContext(task="inbound", feed=NothingComes(), stopping=asyncio.Event(), tally=tally))

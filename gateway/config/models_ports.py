@@ -231,6 +231,12 @@ class Process(Section):
         le=100,
         description="Attempts for a request when its service fails for a passing reason.",
     )
+    pause_after_failures: Count = Field(
+        default=20,
+        ge=0,
+        le=10_000,
+        description="Failures of services in a row that pause the port; it tries one request a minute then. 0: never.",
+    )
 
 
 class Security(Section):

@@ -99,8 +99,8 @@ def explain_port(port: PortFacts, gateway: GatewayFacts, *, waiting: int, held: 
     if port.state == "paused":
         return said(
             "port.paused",
-            f"It takes no files for the moment: {quoted(port.reason)}. {work.capitalize()}.",
-            "It goes on by itself when there is room: see queue.max_ready and queue.min_free_bytes.",
+            f"It is paused: {quoted(port.reason)}. {work.capitalize()}.",
+            "It goes on by itself when the cause is gone: room in the queue and on the disk, or services that work.",
         )
     if port.state is None:
         return said(

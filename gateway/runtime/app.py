@@ -102,7 +102,7 @@ class Gateway:
         door = Door()
         self._inbound = InboundStage(
             store=store, incarnation=incarnation, ports=self._ports, registry=registry, executor=computing, door=door,
-            chunk=chunk,
+            trouble=self._trouble, chunk=chunk,
         )  # fmt: skip
         self._outbound = OutboundStage(
             store=store, incarnation=incarnation, ports=self._ports, registry=registry, executor=computing, door=door,

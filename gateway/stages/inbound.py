@@ -1,6 +1,7 @@
 """Inbound processing: requests become effects and responses, in one transaction per chunk."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import TypeVar
@@ -13,6 +14,7 @@ from gateway.domain.ids import PortName
 from gateway.domain.message import Claimed, Work
 from gateway.domain.states import Stage
 from gateway.services.registry import Registry
+from gateway.stages.breaker import PAUSE_SECONDS, Breaker
 from gateway.stages.decide import words_of
 from gateway.stages.door import Door
 from gateway.stages.perform import Performance, Performed
@@ -21,6 +23,7 @@ from gateway.stages.prepare import Item, Prepared, prepare
 from gateway.stages.responses import Draft, build_responses, drafts_of
 from gateway.stages.rollback import NotTakenBack
 from gateway.stages.runner import ChunkRunner
+from gateway.stages.trouble import Trouble
 from gateway.store.exceptions import Entry
 from gateway.store.inbound import InboundResult, bear_silence, claim_inbound, record_inbound, take_response_keys
 from gateway.store.open import Store
@@ -34,7 +37,7 @@ class InboundStage:
 
     def __init__(
         self, *, store: Store, incarnation: int, ports: Ports, registry: Registry, executor: Executor, door: Door,
-        chunk: int,
+        trouble: Trouble, chunk: int,
     ) -> None:  # fmt: skip
         self._store = store
         self._incarnation = incarnation
@@ -42,6 +45,8 @@ class InboundStage:
         self.registry = registry
         self._executor = executor
         self._door = door
+        self._trouble = trouble
+        self._breakers: defaultdict[PortName, Breaker] = defaultdict(Breaker)
         self._chunk = chunk
 
     async def run(self, context: TaskContext) -> None:
@@ -60,7 +65,8 @@ class InboundStage:
         """Claim the next chunk of a port, within what a parallel port may have in work at the same time."""
         port = self._ports.inbound[name]
         at_once = None if port.sequential else port.settings.process.max_parallel
-        return await claim_inbound(self._store, self._incarnation, name, self._chunk, at_once=at_once)
+        limit = self._breakers[name].take(self._chunk)
+        return await claim_inbound(self._store, self._incarnation, name, limit, at_once=at_once) if limit else None
 
     async def _process(self, port: OpenInbound, chunk: Claimed[Work], context: TaskContext) -> None:
         items = await self._in_thread(prepare, chunk.items, port, self.registry, self._ports.settings)
@@ -72,18 +78,24 @@ class InboundStage:
         self, port: OpenInbound, chunk: Claimed[Work], items: Sequence[Item], context: TaskContext
     ) -> None:
         """Do the work of a chunk and record it, all in one transaction."""
+        breaker = self._breakers[port.name]
+        paused_before = breaker.paused
         slowest = max((i.found.operation.timeout_seconds for i in items if isinstance(i, Prepared)), default=0.0)
         async with self._store.transaction() as connection:
             await bear_silence(self._store, connection, slowest)
-            performed = await Performance(self._store, connection, port).run(items)
+            performed = await Performance(self._store, connection, port, breaker).run(items)
             drafts = drafts_of(performed, port)
             keys = await take_response_keys(self._store, connection, len(drafts))
             responses = await self._in_thread(build_responses, drafts, keys, port)
             result = _result(performed)
             result.responses, result.logging = responses, port.logging
+            if breaker.paused and not paused_before:
+                result.warnings.append(_pause(port, performed))
             await record_inbound(self._store, connection, chunk.fence, result)
             reach("inbound.before_commit")
         reach("inbound.after_commit")
+        if breaker.paused != paused_before:
+            await self._trouble.stopped(port.name, _why_paused(port) if breaker.paused else None)
         self._tell(port, performed, drafts, context)
 
     async def _in_thread(self, compute: Callable[..., T], *arguments: object) -> T:
@@ -106,6 +118,19 @@ class InboundStage:
                 message_id=str(failure.work.message_id), file=failure.work.file_display, code=failure.code,
                 error=failure.text[:500],
             )  # fmt: skip
+
+
+def _why_paused(port: OpenInbound) -> str:
+    return (
+        f"{port.settings.process.pause_after_failures} requests in a row failed because their services do not work. "
+        f"One request is tried every {PAUSE_SECONDS:g} seconds; the port goes on by itself when one succeeds."
+    )
+
+
+def _pause(port: OpenInbound, performed: Performed) -> Entry:
+    """Return what the exception log says when a port pauses."""
+    last = [failed.failure.text for failed in performed.failed] + [again.text for again in performed.again]
+    return Entry(code="port.paused", text=f"{_why_paused(port)} The last failure: {last[-1]}", port=port.name)
 
 
 def _lasting_effect(left: NotTakenBack) -> Entry:

@@ -20,6 +20,7 @@ from gateway.domain.errors import DuplicateMessage
 from gateway.domain.ids import LaneName, MessageKey, SetKey
 from gateway.domain.message import Work
 from gateway.domain.states import LaneRule, Policy
+from gateway.stages.breaker import Breaker
 from gateway.stages.decide import Failed, TryAgain, decide, pass_on
 from gateway.stages.duplicates import Duplicates, Seen
 from gateway.stages.port import OpenInbound
@@ -59,8 +60,9 @@ class Performed:
 class Performance:
     """Goes through the items of one chunk."""
 
-    def __init__(self, store: Store, connection: Connection, port: OpenInbound) -> None:
+    def __init__(self, store: Store, connection: Connection, port: OpenInbound, breaker: Breaker) -> None:
         self._store = store
+        self._breaker = breaker
         self._connection = connection
         self._port = port
         self._now = datetime.now(UTC)
@@ -115,7 +117,7 @@ class Performance:
         for index, item in enumerate(group):
             if self._halted(item.work):
                 continue
-            if self._out_of_time():
+            if self._enough():
                 self.result.released += [other.work for other in group[index:] if not self._halted(other.work)]
                 return item.work.key
             outcome = await self._alone(item)
@@ -142,9 +144,9 @@ class Performance:
         """Tell whether a message is held because its set stopped: the store does that for the whole rest."""
         return work.set_key is not None and work.key > self.result.halted.get(work.set_key, work.key)
 
-    def _out_of_time(self) -> bool:
-        """Tell whether the chunk has taken long enough: answers of what is done must not wait for the rest."""
-        return asyncio.get_running_loop().time() > self._until
+    def _enough(self) -> bool:
+        """Tell whether the rest is given back: answers of what is done must not wait, or the services do not work."""
+        return self._breaker.tripped or asyncio.get_running_loop().time() > self._until
 
     async def _together(self, prepared: Sequence[Prepared]) -> tuple[list[tuple[Prepared, Reply]], Seen]:
         operation = prepared[0].found.operation
@@ -170,6 +172,7 @@ class Performance:
                         reply = await item.found.operation.call(item.request, self._context())
         except Exception as error:
             outcome = self._outcome(item.work, error)
+            self._count(outcome)
             if isinstance(outcome, Failed):
                 self.result.failed.append(outcome)
             else:
@@ -177,6 +180,7 @@ class Performance:
             return outcome
         self._file_repeated(seen)
         if seen.new:
+            self._breaker.succeeded()
             self.result.done.append((item, reply))
         return seen.refused[0] if seen.refused else None
 
@@ -186,6 +190,9 @@ class Performance:
         self.result.repeated += [item.work for item, _ in seen.again]
         self.result.failed += seen.refused
 
+    def _count(self, outcome: Failed | TryAgain) -> None:
+        self._breaker.failed(outcome, self._port.settings.process.pause_after_failures)
+
     def _outcome(self, work: Work, error: Exception) -> Failed | TryAgain:
         pass_on(error, self._connection)
         return decide(work, error, most_tries=self._port.settings.process.retries, chance=random.random())  # noqa: S311 jitter
@@ -194,9 +201,13 @@ class Performance:
         """Perform a whole set: all of it, or nothing and the first failure. It waits as a whole, too."""
         set_key = members[0].work.set_key
         assert set_key is not None
+        if self._breaker.tripped:
+            self.result.released += [item.work for item in members]
+            return
         run = RollbackSet(members, self._store, self._connection, self._context)
         attempt = await run.run(set_key, self._duplicates, self.result.done)
         if attempt.error is None or attempt.failing is None:
+            self._breaker.succeeded()
             self.result.done += attempt.done
             self.result.repeated += attempt.repeated
             return
@@ -204,6 +215,7 @@ class Performance:
         outcome = self._outcome(failing, attempt.error)
         left = await run.take_back() if isinstance(outcome, Failed) else []
         outcome = self._in_view_of(outcome, left)
+        self._count(outcome)
         if isinstance(outcome, TryAgain):
             why = f"It waits with message {failing.key} of its set: {outcome.text}"
             others = [replace(outcome, work=item.work, text=why) for item in members if item is not attempt.failing]

@@ -19,6 +19,7 @@ log = structlog.get_logger()
 class _Said:
     receiving: str | None = None  # why nothing is taken now
     paused: str | None = None  # why intake waits
+    stopped: str | None = None  # why nothing is processed now
     responding: str | None = None  # why nothing is delivered now
     left: list[dict[str, str]] = field(default_factory=list)
     written: tuple[object, ...] = ()
@@ -54,6 +55,16 @@ class Trouble:
         said.paused = reason
         await self._write(port, said)
 
+    async def stopped(self, port: PortName, reason: str | None) -> None:
+        """Say that requests of the port are not processed for now (None: they are)."""
+        said = self._said.setdefault(port, _Said())
+        if reason is not None and said.stopped is None:
+            log.error("port.stopped", port=port, reason=reason)
+        elif reason is None and said.stopped is not None:
+            log.info("port.resumed", port=port)
+        said.stopped = reason
+        await self._write(port, said)
+
     async def working(self, port: PortName, part: str) -> None:
         """Say that an address works; a port that was degraded is open again when all of it works."""
         said = self._said.setdefault(port, _Said())
@@ -73,8 +84,9 @@ class Trouble:
 
     async def _write(self, port: PortName, said: _Said) -> None:
         reasons = [reason for reason in (said.receiving, said.responding) if reason]
-        state = "degraded" if reasons else "paused" if said.paused else "open"
-        reason = " ".join(reasons) or said.paused
+        waits = said.stopped or said.paused
+        state = "degraded" if reasons else "paused" if waits else "open"
+        reason = " ".join(reasons) or waits
         now = (state, reason, json.dumps(said.left))
         if now == said.written:
             return

@@ -7,6 +7,7 @@ from signal import SIGABRT
 import pytest
 from lxml import etree
 
+from gateway.domain.poison import MOST_CRASHES
 from gateway.services.marks import MARKS_NAME
 from tests.crash.bad_code import __name__ as BAD_CODE
 from tests.crash.site import CrashSite
@@ -80,7 +81,7 @@ class Line:
         answers = self.answers()
         assert answers == {message_id: FAULTS.get(what, "") for message_id, what in self.dropped.items()}
         rows = await self.site.query(
-            "SELECT m.message_id_sent, q.status, q.reason, q.attempts, e.code FROM queue q"
+            "SELECT m.message_id_sent, q.status, q.reason, q.attempts, q.crashes, e.code FROM queue q"
             " JOIN message m ON m.id = q.message_id JOIN exception e ON e.message_key = m.id AND e.severity = 'error'"
         )
         expected = {message_id: what for message_id, what in self.dropped.items() if what != "good"}
@@ -89,7 +90,12 @@ class Line:
             what = expected[row["message_id_sent"]]
             assert row["status"] == "error"
             assert row["reason"] == ("poison" if what == "aborts" else "failed")
-            assert row["attempts"] == (TRIES if what in TIMES_OUT else 3 if what == "aborts" else 1), what
+            tries = TRIES if what in TIMES_OUT else 1
+            if what == "aborts":
+                assert (row["attempts"], row["crashes"]) == (MOST_CRASHES + 1, MOST_CRASHES)
+            else:  # it may have been at work when another one ended the process, once
+                assert row["crashes"] <= 1
+                assert tries <= row["attempts"] <= tries + row["crashes"], what
         effects = await self.site.query("SELECT count(*) AS good, max(next) AS most FROM number_sequence")
         assert dict(effects[0]) == {"good": list(self.dropped.values()).count("good"), "most": 1}
         assert await self.site.stop() == 0, "left-behind code does not hold up the end"
@@ -111,8 +117,8 @@ def among_good_ones(bad: Sequence[str], good_ones: int) -> list[str]:
 async def test_bad_code_ends_in_error_and_good_code_goes_on(crash_site: CrashSite, each: int, good_ones: int) -> None:
     line = Line(crash_site)
     line.drop(among_good_ones([*CODES] * each, good_ones))
-    await line.run(most_deaths=2 * each)
-    assert line.deaths == 2 * each
+    await line.run(most_deaths=MOST_CRASHES * each)
+    assert MOST_CRASHES <= line.deaths <= MOST_CRASHES * each
     await line.check()
 
 
@@ -140,7 +146,7 @@ async def test_nobody_is_blamed_who_only_stood_beside_poison(crash_site: CrashSi
     await until(at_work, "the slow one is at work", tell=crash_site.tail)
     line.drop(["aborts"] * 2)
     await line.run(most_deaths=4)
-    assert line.deaths == 4
+    assert line.deaths >= 3, "the first time both may have been at work"
     (answer,) = (await crash_site.wait_answers(1, "slow")).values()
     assert etree.fromstring(answer).findtext(".//{*}Code") == "Timeout"
     rows = await crash_site.query("SELECT port, reason FROM queue WHERE status = 'error' ORDER BY message_id")

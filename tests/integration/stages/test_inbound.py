@@ -18,6 +18,7 @@ from gateway.services.registry import Registry, Service
 from gateway.stages.door import Door
 from gateway.stages.inbound import InboundStage
 from gateway.stages.port import OpenInbound, Ports
+from gateway.stages.trouble import Trouble
 from gateway.store.ingest import ingestion
 from gateway.store.open import Store
 from gateway.xml.limits import ReadRules
@@ -115,7 +116,7 @@ async def process(store: Store, messages: Sequence[NewMessage], busy: Busy, mode
     with ThreadPoolExecutor(2) as executor:
         stage = InboundStage(
             store=store, incarnation=1, ports=ports, registry=Registry({service.name: service}), executor=executor,
-            door=Door(), chunk=4,
+            door=Door(), trouble=Trouble(store, 1), chunk=4,
         )  # fmt: skip
         await stage.run(TaskContext(task="inbound", feed=NothingComes(), stopping=asyncio.Event(), tally=tally))
     return tally

@@ -1,0 +1,53 @@
+"""A service that does not work costs a few requests, not all of them."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from gateway.domain.errors import TransientError
+from gateway.domain.states import Policy
+from gateway.store.open import Store
+from tests.inbound_bench import InboundBench, Scripted
+
+MARKS = [f"M{number}" for number in range(10)]
+
+
+@pytest.mark.parametrize(
+    ("error", "lane", "failed"),
+    [
+        (ValueError("a bug"), None, ("error", 3)),
+        (ValueError("a bug"), "the port", ("error", 3)),
+        (TransientError("away"), None, ("ready", 3)),
+    ],
+    ids=["defect", "defect in a lane", "away"],
+)
+async def test_rest_waits_when_services_do_not_work(
+    store: Store, error: Exception, lane: str | None, failed: tuple[str, int]
+) -> None:
+    operation = Scripted()
+    operation.errors = dict.fromkeys(MARKS, error)
+    with ThreadPoolExecutor(1) as executor:
+        bench = InboundBench(store, executor, operation)
+        await bench.put(MARKS, lane=lane)
+        await bench.run(pause_after_failures=3)
+    assert len(operation.calls) == 3
+    state = "SELECT status, count(*) FROM queue WHERE direction = 'in' AND attempts > 0 GROUP BY status"
+    assert await bench.rows(state) == [failed]
+    untouched = "SELECT count(*) FROM queue WHERE direction = 'in' AND status = 'ready' AND attempts = 0"
+    assert await bench.rows(untouched) == [(7,)]
+    ((text,),) = await bench.rows("SELECT text FROM exception WHERE code = 'port.paused'")
+    assert "3 requests in a row failed" in text
+    assert str(error) in text
+    assert await bench.rows("SELECT state FROM port_status") == [("paused",)]
+
+
+async def test_sets_under_rollback_wait_as_well(store: Store) -> None:
+    operation = Scripted()
+    operation.errors = dict.fromkeys(MARKS, ValueError("a bug"))
+    with ThreadPoolExecutor(1) as executor:
+        bench = InboundBench(store, executor, operation)
+        for number in range(5):
+            await bench.put(MARKS[:2], policy=Policy.ROLLBACK, lane=f"set {number}")
+        await bench.run(pause_after_failures=2)
+    assert operation.calls == ["M0", "M0"]
+    assert await bench.rows("SELECT count(*) FROM queue WHERE status = 'ready' AND direction = 'in'") == [(6,)]
