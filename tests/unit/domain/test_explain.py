@@ -25,7 +25,7 @@ STATUS_OF = {
 }  # fmt: skip
 
 
-def a_message(reason: Reason, **more: Any) -> MessageFacts:
+def facts_of(reason: Reason, **more: Any) -> MessageFacts:
     return replace(
         MessageFacts(
             key=17, direction=Direction.IN, port=OPEN, gateway=RUNNING, status=STATUS_OF[reason], reason=reason,
@@ -37,9 +37,9 @@ def a_message(reason: Reason, **more: Any) -> MessageFacts:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_has_words_of_its_own_and_a_way_out(reason: Reason) -> None:
-    one = explain_message(a_message(reason, lane=LANE))
+    one = explain_message(facts_of(reason, lane=LANE))
     assert one.code == f"message.{reason}" and one.why and one.way_out and one.messages[0] == 17
-    whys = {explain_message(a_message(other, lane=LANE)).why for other in Reason}
+    whys = {explain_message(facts_of(other, lane=LANE)).why for other in Reason}
     assert len(whys) == len(Reason), "no two reasons sound the same"
 
 
@@ -69,7 +69,7 @@ def test_every_reason_has_words_of_its_own_and_a_way_out(reason: Reason) -> None
     ],
 )  # fmt: skip
 def test_sentences_name_what_is_involved(reason: Reason, more: dict[str, Any], words: list[str]) -> None:
-    one = explain_message(a_message(reason, **more))
+    one = explain_message(facts_of(reason, **more))
     told = f"{one.why} {one.way_out}"
     assert [word for word in words if word not in told] == [], told
 
@@ -89,7 +89,7 @@ def test_sentences_name_what_is_involved(reason: Reason, more: dict[str, Any], w
 def test_what_stops_everything_stands_above_what_would_move_by_itself(
     reason: Reason, more: dict[str, Any], code: str
 ) -> None:
-    one = explain_message(a_message(reason, **more))
+    one = explain_message(facts_of(reason, **more))
     assert one.code == (code if reason is Reason.READY else "message.held_by_operator")
 
 
