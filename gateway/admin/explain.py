@@ -1,29 +1,38 @@
 """Why is it not moving? Finds out what somebody means, gathers the facts, and explains.
 
-Meant may be a message (its number or MessageId), a file (as a partner named it, or as we name an answer), a port, or
-a lane (port/lane).
+Meant may be a message (its number or MessageId), a file (as a partner named it, or as we name an answer), a port, a
+message set (set:number, or its BatchId), or a lane (port/lane).
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePath
 
 from gateway.admin.nodes import Alive, alive
 from gateway.admin.references import NotFound, parse_reference
-from gateway.config.models import InboundPort, Mode, Settings
+from gateway.config.models import InboundPort, Mode, OutboundPort, Settings
 from gateway.domain.explain import explain_message
-from gateway.domain.explain_place import explain_delivery, explain_lane, explain_port, explain_trace, explain_unseen
+from gateway.domain.explain_place import (
+    explain_delivery,
+    explain_lane,
+    explain_port,
+    explain_set,
+    explain_trace,
+    explain_unseen,
+)
 from gateway.domain.explanation import (
     Explanation,
     GatewayFacts,
     Holder,
+    JobFacts,
     LaneFacts,
     MessageFacts,
     PortFacts,
     Trace,
 )
 from gateway.domain.ids import LaneName, MessageKey, PortName
-from gateway.domain.states import Direction, Outcome, Reason, Status
+from gateway.domain.lane import WHOLE_PORT
+from gateway.domain.states import Direction, Outcome, Reason, Stage, Status
 from gateway.store import places
 from gateway.store.message_reports import MessageRow, find_messages, read_message
 from gateway.store.open import Store
@@ -38,7 +47,7 @@ _MOST_MESSAGES = 5
 async def explain(store: Store, settings: Settings, text: str, find_file: FindFile) -> Sequence[Explanation]:
     """Explain everything that *text* may mean; never empty."""
     overview = await read_overview(store, leases=0, runs=0)
-    explainer = Explainer(store, settings, overview, await places.stopped_job(store), find_file)
+    explainer = Explainer(store, settings, overview, await places.service_jobs(store), find_file)
     return await explainer.explain(text.strip())
 
 
@@ -46,18 +55,19 @@ class Explainer:
     """Gathers the facts for one question; the state of gateway and ports is read once."""
 
     def __init__(
-        self, store: Store, settings: Settings, overview: Overview, job: str | None, find_file: FindFile
-    ) -> None:
+        self, store: Store, settings: Settings, overview: Overview, jobs: Mapping[Stage, Sequence[JobFacts]],
+        find_file: FindFile,
+    ) -> None:  # fmt: skip
         self._store = store
         self._settings = settings
         self._overview = overview
         self._find_file = find_file
         running = [f"{row.host}:{row.pid}" for row in overview.nodes if alive(row) is Alive.RUNNING]
-        self._gateway = GatewayFacts(running=running, job=job)
+        self._gateway = GatewayFacts(running=running, jobs=jobs)
 
     async def explain(self, text: str) -> list[Explanation]:
-        """Explain what *text* means: messages, else a port, else lanes, else files of that name."""
-        for meaning in (self._messages, self._port, self._lanes, self._files):
+        """Explain what *text* means: messages, else a port, else sets, else lanes, else files of that name."""
+        for meaning in (self._messages, self._port, self._sets, self._lanes, self._files):
             if found := await meaning(text):
                 return found
         folders = [str(port.receive.folder) for port in self._settings.ports.values() if isinstance(port, InboundPort)]
@@ -80,15 +90,22 @@ class Explainer:
         def number(*statuses: Status) -> int:
             return sum(count.messages for count in counts if count.status in statuses)
 
-        return [
-            explain_port(
-                await self._port_facts(PortName(text)),
-                self._gateway,
-                waiting=number(Status.READY),
-                held=number(Status.HOLD),
-                failed=number(Status.ERROR, Status.MALFORMED),
-            )
-        ]
+        facts = await self._port_facts(PortName(text))
+        found = explain_port(
+            facts,
+            self._gateway,
+            waiting=number(Status.READY),
+            held=number(Status.HOLD),
+            failed=number(Status.ERROR, Status.MALFORMED),
+        )
+        lane = await places.read_lane(self._store, PortName(text), WHOLE_PORT)
+        if lane.first is None:
+            return [found]
+        return [found, explain_lane(_lane_facts(PortName(text), WHOLE_PORT, lane), self._gateway, facts)]
+
+    async def _sets(self, text: str) -> list[Explanation]:
+        found = await places.sets_named(self._store, text, list(self._settings.ports))
+        return [explain_set(one) for one in found]
 
     async def _lanes(self, text: str) -> list[Explanation]:
         port, _, name = text.partition("/")
@@ -181,6 +198,7 @@ class Explainer:
             name=name,
             configured=port is not None,
             active=port is not None and port.active,
+            receives=not isinstance(port, OutboundPort),
             delivers=port is not None and self._settings.port_folders(name).send is not None,
             state=said.state if said else None,
             reason=said.reason if said else None,

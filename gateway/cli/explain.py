@@ -15,7 +15,10 @@ from gateway.runtime.visible import visible
 
 WhatArgument = Annotated[
     str,
-    typer.Argument(metavar="WHAT", help="A message (number or MessageId), a file name, a port, or a lane (port/lane)."),
+    typer.Argument(
+        metavar="WHAT",
+        help="A message (number, MessageId), a file name, a port, a lane (port/lane), a set (set:number, BatchId).",
+    ),
 ]
 
 

@@ -299,13 +299,17 @@ def _hindered(m: MessageFacts, said: Explanation) -> Explanation:
     if found is None or in_good_hands or m.reason not in _MOVES_BY_ITSELF:
         return said
     return replace(
-        said, code=found.code, why=f"{said.why} {found.why}", way_out=f"{found.way_out} {said.way_out}", until=None
+        said,
+        code=found.code,
+        why=f"{said.why} {found.why}",
+        way_out=f"{found.way_out} {said.way_out}",
+        until=found.until,
     )
 
 
 def _hindrance(m: MessageFacts) -> Hindrance | None:
     port = m.port
-    found = hindrance(m.gateway, port)
+    found = hindrance(m.gateway, port, m.stage)
     if found is not None or m.stage is not Stage.SEND:
         return found
     if not port.delivers:

@@ -11,11 +11,13 @@ from gateway.domain.explanation import (
     LaneFacts,
     Lies,
     PortFacts,
+    SetFacts,
     Trace,
     at,
     hindrance,
     quoted,
 )
+from gateway.domain.states import Stage
 
 
 def explain_lane(lane: LaneFacts, gateway: GatewayFacts, port: PortFacts) -> Explanation:
@@ -64,7 +66,7 @@ def explain_lane(lane: LaneFacts, gateway: GatewayFacts, port: PortFacts) -> Exp
             f"None of its messages can be worked on: {unfinished}; the first is message {first}.",
             f"`gateway queue release {first}` lets that one run again.",
         )
-    hindered = hindrance(gateway, port)
+    hindered = hindrance(gateway, port, Stage.INBOUND)
     if hindered is not None:
         return said(
             hindered.code, f"It is free, at message {lane.head}: {unfinished}. {hindered.why}", hindered.way_out
@@ -86,7 +88,7 @@ def explain_port(port: PortFacts, gateway: GatewayFacts, *, waiting: int, held: 
     def said(code: str, why: str, way_out: str) -> Explanation:
         return Explanation(subject=f"port {port.name}", code=code, why=why, way_out=way_out, port=port.name)
 
-    hindered = hindrance(gateway, port)
+    hindered = hindrance(gateway, port, Stage.RECEIVE if port.receives else Stage.OUTBOUND)
     if hindered is not None:
         last = f" Its last word was {port.state}{_because(port)}." if not gateway.running and port.state else ""
         return said(hindered.code, f"{hindered.why}{last} {work.capitalize()}.", hindered.way_out)
@@ -109,6 +111,37 @@ def explain_port(port: PortFacts, gateway: GatewayFacts, *, waiting: int, held: 
     if waiting + port.in_work:
         return said("port.open", f"It is open and works: {work}.", "It goes on by itself.")
     return said("port.open", f"It is open and has nothing to do: {work}.", "It moves when a file or a request comes.")
+
+
+def explain_set(found: SetFacts) -> Explanation:
+    """Explain a message set: finished, under way, or stopped by what its error policy says."""
+    done = f"{found.processed} of its {found.members} messages are processed"
+    gone = f", {found.deleted} deleted" if found.deleted else ""
+    counts = f"{done}{gone}, {found.waiting} wait, {found.held} held, {found.failed} failed"
+    keys = tuple(key for key in (found.first_failed, found.first) if key is not None)
+
+    def said(code: str, why: str, way_out: str) -> Explanation:
+        return Explanation(
+            subject=f"set {found.key}", code=f"set.{code}", why=why, way_out=way_out, port=found.port, file=found.file,
+            messages=tuple(dict.fromkeys(keys)),
+        )  # fmt: skip
+
+    if found.waiting + found.held + found.failed == 0:
+        return said("completed", f"All of the batch {found.batch_id} is finished: {done}{gone}.", "Nothing is open.")
+    if found.failed or found.held:
+        stopped = found.first_failed or found.first
+        what = {
+            "rolled_back": "It was rolled back, so nothing of it took effect, and all of it waits",
+            "error": f"It has failed under `on_error: {found.policy}`",
+        }.get(found.status, "Some of it stands still")
+        return said(
+            found.status if found.status != "ready" else "stopped",
+            f"{what}: {counts}; see message {stopped}.",
+            f"Mend the cause, then `gateway queue release {stopped}`: all that stands still goes on, in order.",
+        )
+    return said(
+        "ready", f"It is under way: {counts}.", f"It goes on by itself; `gateway explain {found.first}` says how."
+    )
 
 
 def explain_delivery(file: DeliveryFacts) -> Explanation:
@@ -160,7 +193,7 @@ def explain_trace(
             subject=f"file {asked}", code=code, why=why, way_out=way_out, port=trace.port, file=trace.path
         )
 
-    hindered = hindrance(gateway, port)
+    hindered = hindrance(gateway, port, Stage.RECEIVE)
     if trace.lies is Lies.ERROR:
         return said(
             "file.put-aside",

@@ -4,13 +4,14 @@ Facts are read from the store, the configuration and the folders at the moment o
 `explain_place` turn them into an `Explanation` and read nothing themselves.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import NamedTuple
 
 from gateway.domain.delivery import LeftInPlace
+from gateway.domain.job import JobStatus
 from gateway.domain.states import Direction, Outcome, Policy, Reason, Stage, Status
 
 
@@ -34,14 +35,31 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GatewayFacts:
-    """Whether anybody moves messages at all: processes that run, by host and process id, and the gateway's job.
+class JobFacts:
+    """A job that runs one of the four services; `timed` ones run only when they are started."""
 
-    `job` is the stored status of the job `gateway` when that keeps it from moving anything, else None.
+    name: str
+    status: JobStatus
+    timed: bool
+    next_start: datetime
+
+    @property
+    def moving(self) -> bool:
+        """True when it runs now, or as soon as there is something to do."""
+        if self.timed:
+            return self.status in (JobStatus.EXECUTING, JobStatus.CANCELLING)
+        return self.status in (JobStatus.WAITING, JobStatus.EXECUTING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayFacts:
+    """Whether anybody moves messages at all: processes that run, by host and process id, and jobs by service.
+
+    Shape: `jobs` is empty before a gateway has ever run, and nothing is said of jobs then.
     """
 
     running: Sequence[str]
-    job: str | None = None
+    jobs: Mapping[Stage, Sequence[JobFacts]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +69,7 @@ class PortFacts:
     name: str
     configured: bool = True
     active: bool = True
+    receives: bool = True
     delivers: bool = True
     state: str | None = None
     reason: str | None = None
@@ -209,9 +228,10 @@ class Hindrance(NamedTuple):
     code: str
     why: str
     way_out: str
+    until: datetime | None = None
 
 
-def hindrance(gateway: GatewayFacts, port: PortFacts) -> Hindrance | None:
+def hindrance(gateway: GatewayFacts, port: PortFacts, stage: Stage) -> Hindrance | None:
     """Return what stands above the reasons of single messages, the widest first; None when nothing does."""
     if not gateway.running:
         return Hindrance("gateway.not-running", "No gateway runs on this store.", "Start it: `gateway run`.")
@@ -225,13 +245,54 @@ def hindrance(gateway: GatewayFacts, port: PortFacts) -> Hindrance | None:
         return Hindrance(
             "port.inactive", f"The port {port.name} is switched off.", f"Set ports.{port.name}.active to true."
         )
-    if gateway.job is not None:
+    return _job_hindrance(gateway, stage)
+
+
+def _job_hindrance(gateway: GatewayFacts, stage: Stage) -> Hindrance | None:
+    jobs = gateway.jobs.get(stage, ())
+    if not gateway.jobs or any(job.moving for job in jobs):
+        return None
+    if not jobs:
         return Hindrance(
-            "gateway.job-stopped",
-            f"The job that moves messages is {gateway.job}.",
-            "Let it run: `gateway jobs arm gateway`.",
+            "gateway.no-job",
+            f"No job runs the task {stage}.",
+            f"Let jobs.gateway be active, or give another job the task {stage}.",
         )
-    return None
+    waiting = sorted((job for job in jobs if job.status is JobStatus.WAITING), key=lambda job: job.next_start)
+    if waiting:
+        job = waiting[0]
+        return Hindrance(
+            "gateway.job-waits",
+            f"The job {job.name}, which runs the task {stage}, starts next at {at(job.next_start)}.",
+            f"It starts by itself then; `gateway jobs run {job.name}` starts it now.",
+            job.next_start,
+        )
+    job = jobs[0]
+    return Hindrance(
+        "gateway.job-stopped",
+        f"The job {job.name}, which runs the task {stage}, is in status {job.status}.",
+        f"Let it run: `gateway jobs release {job.name}`.",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetFacts:
+    """The messages of one batch file: `status` as stored, counts of its unfinished requests by what they do."""
+
+    key: int
+    port: str
+    batch_id: str
+    policy: str
+    members: int
+    processed: int
+    deleted: int
+    status: str
+    file: str | None
+    waiting: int
+    held: int
+    failed: int
+    first_failed: int | None
+    first: int | None
 
 
 def at(moment: datetime | None) -> str:

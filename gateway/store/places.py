@@ -7,9 +7,10 @@ from datetime import datetime
 
 from asyncpg import Connection
 
-from gateway.domain.explanation import Answered, DeliveryFacts, Other
+from gateway.domain.explanation import Answered, DeliveryFacts, JobFacts, Other, SetFacts
 from gateway.domain.ids import LaneName, MessageKey, PortName
-from gateway.domain.states import Policy, Reason, Status
+from gateway.domain.job import JobStatus
+from gateway.domain.states import Policy, Reason, Stage, Status
 from gateway.store.open import Store
 
 _MOST_DELIVERIES = 5
@@ -93,6 +94,15 @@ async def read_lane(store: Store, port: PortName, lane: LaneName) -> LanePlace:
         return await _lane(store, connection, port, lane)
 
 
+async def sets_named(store: Store, text: str, ports: Sequence[str]) -> list[SetFacts]:
+    """Return the message sets with this number, as `set:17`, or with this batch id, the newest first."""
+    number = text.removeprefix("set:")
+    key = int(number) if text.startswith("set:") and number.isdecimal() and len(number) <= 18 else None
+    async with store.transaction() as connection:
+        rows = await connection.fetch(store.queries.sets_named, key, text, list(ports))
+    return [SetFacts(**row) for row in rows]
+
+
 async def lanes_named(store: Store, name: str) -> list[tuple[PortName, LaneName]]:
     """Return the lanes of this name, of any port, that have something unfinished."""
     async with store.transaction() as connection:
@@ -127,11 +137,17 @@ async def messages_by_file(store: Store, name: str, ports: Sequence[str]) -> lis
     return [MessageKey(row["key"]) for row in rows]
 
 
-async def stopped_job(store: Store) -> str | None:
-    """Return the status of the gateway's own job when that keeps it from moving anything."""
+async def service_jobs(store: Store) -> dict[Stage, list[JobFacts]]:
+    """Return the jobs that have one of the four services as a task, by service."""
+    found: dict[Stage, list[JobFacts]] = {}
     async with store.transaction() as connection:
-        status: str | None = await connection.fetchval(store.queries.stopped_job)
-    return status
+        rows = await connection.fetch(store.queries.service_jobs, list(Stage))
+    for row in rows:
+        job = JobFacts(
+            name=row["name"], status=JobStatus(row["status"]), timed=row["timed"], next_start=row["next_start"]
+        )  # fmt: skip
+        found.setdefault(Stage(row["handler"]), []).append(job)
+    return found
 
 
 async def _lane(store: Store, connection: Connection, port: PortName, lane: LaneName) -> LanePlace:

@@ -47,6 +47,18 @@ ORDER BY message_id LIMIT 1
 SELECT message_id AS key FROM queue
 WHERE set_id = $1 AND direction = 'in' AND status = 'error' ORDER BY changed_at DESC, message_id LIMIT 1
 
+-- name: sets_named
+-- Message sets of this number or batch id, the newest first; with how their unfinished messages stand.
+SELECT s.id AS key, s.port, s.batch_id, s.policy, s.members, s.processed, s.deleted, s.status, v.display AS file,
+       count(q.message_id) FILTER (WHERE q.status IN ('ready', 'in_process')) AS waiting,
+       count(q.message_id) FILTER (WHERE q.status = 'hold') AS held,
+       count(q.message_id) FILTER (WHERE q.status = 'error') AS failed,
+       min(q.message_id) FILTER (WHERE q.status = 'error') AS first_failed, min(q.message_id) AS first
+FROM message_set s LEFT JOIN delivery v ON v.claim_id = s.claim_id
+LEFT JOIN queue q ON q.set_id = s.id AND q.direction = 'in'
+WHERE s.id = $1 OR (s.port = ANY($3::text[]) AND s.batch_id = $2)
+GROUP BY s.id, v.display ORDER BY s.id DESC LIMIT 5
+
 -- name: holder_of_lease
 SELECT l.fence, l.stage, l.port, l.taken_at, coalesce(i.host, '?') AS host, coalesce(i.pid, 0) AS pid, i.stopped_at,
        i.lost_at, coalesce(extract(epoch FROM clock_timestamp() - i.beat_at)::float8, 'infinity') AS silent_seconds
@@ -83,6 +95,7 @@ ORDER BY (q.status IN ('error', 'hold', 'malformed')) DESC, q.message_id LIMIT $
 -- Files that we wrote, or are to write, under this name.
 SELECT id AS key FROM message WHERE port = ANY($2::text[]) AND file_name = $1 ORDER BY id LIMIT 5
 
--- name: stopped_job
--- The gateway's own job, when it is in a state in which nothing moves.
-SELECT status FROM job WHERE name = 'gateway' AND status IN ('withhold', 'error', 'ended', 'canceled')
+-- name: service_jobs
+-- Jobs that run one of the gateway's services.
+SELECT t.handler, j.name, j.status, j.mode = 'timed' AS timed, j.next_start
+FROM task t JOIN job j ON j.id = t.job_id WHERE t.handler = ANY($1::text[]) ORDER BY j.name

@@ -82,6 +82,13 @@ def test_refused_file_tells_its_reason(cli: Cli) -> None:
     assert "No DOCTYPE" in refused[0]["why"]
 
 
+@pytest.mark.usefixtures("history")
+def test_set_is_named_by_its_number_or_batch_id(cli: Cli) -> None:
+    number = cli.json("queue", "list", "--status", "error")["messages"][0]["set_key"]
+    (one,) = explained(cli, f"set:{number}")
+    assert one["code"] == "set.error" and "batch.xml" in one["file"]
+
+
 def test_port_that_is_switched_off_says_so(cli: Cli) -> None:
     (one,) = explained(cli, "asleep")
     assert one["code"] == "gateway.not-running"

@@ -7,9 +7,19 @@ from typing import Any
 import pytest
 
 from gateway.domain.explain import explain_message
-from gateway.domain.explain_place import explain_lane, explain_port
-from gateway.domain.explanation import GatewayFacts, Holder, LaneFacts, MessageFacts, Other, PortFacts
-from gateway.domain.states import Direction, Policy, Reason, Status
+from gateway.domain.explain_place import explain_lane, explain_port, explain_set
+from gateway.domain.explanation import (
+    GatewayFacts,
+    Holder,
+    JobFacts,
+    LaneFacts,
+    MessageFacts,
+    Other,
+    PortFacts,
+    SetFacts,
+)
+from gateway.domain.job import JobStatus
+from gateway.domain.states import Direction, Policy, Reason, Stage, Status
 
 NOON = datetime(2031, 2, 3, 12, tzinfo=UTC)
 RUNNING = GatewayFacts(running=["host:1"])
@@ -33,6 +43,10 @@ def facts_of(reason: Reason, **more: Any) -> MessageFacts:
         ),
         **more,
     )  # fmt: skip
+
+
+def a_job(status: JobStatus, *, timed: bool = False) -> JobFacts:
+    return JobFacts(name="gateway", status=status, timed=timed, next_start=NOON)
 
 
 @pytest.mark.parametrize("reason", Reason)
@@ -80,7 +94,13 @@ def test_sentences_name_what_is_involved(reason: Reason, more: dict[str, Any], w
         ({"gateway": GatewayFacts(running=[])}, "gateway.not-running"),
         ({"port": replace(OPEN, configured=False)}, "port.not-configured"),
         ({"port": replace(OPEN, active=False)}, "port.inactive"),
-        ({"gateway": replace(RUNNING, job="withhold")}, "gateway.job-stopped"),
+        ({"gateway": replace(RUNNING, jobs={Stage.INBOUND: [a_job(JobStatus.WITHHOLD)]})}, "gateway.job-stopped"),
+        (
+            {"gateway": replace(RUNNING, jobs={Stage.INBOUND: [a_job(JobStatus.WAITING, timed=True)]})},
+            "gateway.job-waits",
+        ),
+        ({"gateway": replace(RUNNING, jobs={Stage.RECEIVE: [a_job(JobStatus.WAITING)]})}, "gateway.no-job"),
+        ({"gateway": replace(RUNNING, jobs={Stage.INBOUND: [a_job(JobStatus.WAITING)]})}, "message.ready"),
         ({"direction": Direction.OUT, "port": replace(OPEN, delivers=False)}, "port.no-address"),
         ({"direction": Direction.OUT, "port": replace(OPEN, state="degraded", reason="Full.")}, "port.degraded"),
     ],
@@ -122,3 +142,22 @@ def test_every_state_of_a_lane_has_its_code(more: dict[str, Any], code: str) -> 
 )
 def test_every_state_of_a_port_has_its_code(port: PortFacts, code: str) -> None:
     assert explain_port(port, RUNNING, waiting=0, held=0, failed=0).code == code
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "words"),
+    [
+        ({"processed": 3}, "set.completed", "3 of its 3"),
+        ({"processed": 1, "waiting": 2, "first": 18}, "set.ready", "1 of its 3"),
+        ({"status": "error", "failed": 1, "held": 2, "first_failed": 17, "first": 17}, "set.error", "message 17"),
+        ({"status": "rolled_back", "failed": 1, "held": 2, "first_failed": 17}, "set.rolled_back", "nothing of it"),
+        ({"held": 3, "first": 17}, "set.stopped", "stands still"),
+    ],
+)
+def test_every_state_of_a_set_has_its_code(more: dict[str, Any], code: str, words: str) -> None:
+    found = SetFacts(
+        key=5, port="orders", batch_id="B", policy="halt", members=3, processed=0, deleted=0, status="ready",
+        file="batch.xml", waiting=0, held=0, failed=0, first_failed=None, first=None,
+    )  # fmt: skip
+    one = explain_set(replace(found, **more))
+    assert one.code == code and words in one.why
