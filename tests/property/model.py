@@ -188,9 +188,8 @@ class Model:
                 assert bad.set_key is not None
                 result.failed.append(bad)
                 result.rolled_back[bad.set_key] = bad.key
-            else:
-                result.again.append(bad)
-                result.released += [m for m in items if m is not bad]
+            else:  # it waits as a whole
+                result.again += items
             return
         for place, m in enumerate(items):
             if m.set_key is not None and m.set_key in result.halted:

@@ -513,6 +513,22 @@ def failure_under_halt(m: QueueMachine) -> None:
     m._finish(next(iter(m.inbound)), [Ending.GOOD, Ending.BAD])
 
 
+def rolled_back_set_again_before_its_fault_was_sent(m: QueueMachine) -> None:
+    m.drop_file(["a", "a"], Policy.ROLLBACK, True, None, False)
+    m.claim(1)
+    m._finish(next(iter(m.inbound)), [Ending.GOOD, Ending.BAD])
+    m._release([MessageKey(one.key) for one in m.model.queue if one.status is Status.HOLD])
+    m.claim(1)
+
+
+def rolled_back_set_that_waits(m: QueueMachine) -> None:
+    m.drop_file(["a", "a"], Policy.ROLLBACK, True, None, False)
+    m.claim(1)
+    m._finish(next(iter(m.inbound)), [Ending.GOOD, Ending.LATER])
+    m.claim(1)
+    assert not m.inbound, "nothing of it may be tried before its time"
+
+
 def late_comer_of_a_parked_lane(m: QueueMachine) -> None:
     m._use_port_rule(LaneRule.PARK)
     m.drop_file(["a", "a"], Policy.CONTINUE, False, None, False)
@@ -533,6 +549,9 @@ BAD_BUILDS = {
     "halt lets others go on": ("hold_set_after", "(status = 'ready' OR fence = $3)", "fence = $3", failure_under_halt),
     "a parked lane lets later ones in": (
         "hold_in_parked_lanes", "queue.message_id >= parked.first", "false", late_comer_of_a_parked_lane,
+    ),
+    "a claim takes answers of its set for requests": (
+        "claim_lanes", "AND q.direction = 'in'", "", rolled_back_set_again_before_its_fault_was_sent,
     ),
 }  # fmt: skip
 SEEN = (AssertionError, ExceptionGroup, PostgresError)
@@ -558,7 +577,9 @@ def test_bad_build_is_seen(bench: Bench, bad_build: Callable[[QueueMachine], Non
         machine.store_and_model_agree()
 
 
-@pytest.mark.parametrize("history", dict.fromkeys(one[3] for one in BAD_BUILDS.values()))
+@pytest.mark.parametrize(
+    "history", dict.fromkeys([*(one[3] for one in BAD_BUILDS.values()), rolled_back_set_that_waits])
+)
 def test_shipped_build_agrees_in_the_same_histories(bench: Bench, history: Callable[[QueueMachine], None]) -> None:
     machine = machine_on(bench)()
     history(machine)

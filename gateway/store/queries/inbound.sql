@@ -39,7 +39,8 @@ WITH heads AS (
         ) AS front
         UNION ALL
         SELECT message_id, 0 FROM queue q
-        WHERE first.policy = 'rollback' AND q.set_id = first.set_id AND q.reason IN ('ready', 'behind_in_lane', 'backoff')
+        WHERE first.policy = 'rollback' AND q.set_id = first.set_id AND q.direction = 'in'
+          AND q.reason IN ('ready', 'behind_in_lane', 'backoff')
     ) AS picked
     WHERE picked.rollbacks = 0 AND (stopped.message_id IS NULL OR picked.message_id < stopped.message_id)
 ), placed AS (
