@@ -9,6 +9,7 @@ from typing import Self
 
 from asyncpg import Connection, Record
 
+from gateway.domain.conditions import check_graph
 from gateway.domain.definition import (
     AlertDefinition,
     ConditionDefinition,
@@ -59,11 +60,14 @@ async def write_parts(
 ) -> None:
     """Replace tasks, conditions, dependencies and alerts of a job; tasks that keep their name keep their number.
 
-    Raises: JobRefused when something that is named does not exist.
+    Raises: JobRefused when something that is named does not exist, or its tasks could never all end.
     """
     sql = store.queries
     await _check_dependencies(store, connection, definition)
     tasks = definition.tasks
+    check_graph(
+        [task.name for task in tasks], [(task.name, c.parent, c.wanted) for task in tasks for c in task.conditions]
+    )
     await connection.execute(sql.delete_tasks_but, job, [task.name for task in tasks])
     rows = [
         {column: getattr(task, column) for column in _TASK_COLUMNS} | {"position": position}

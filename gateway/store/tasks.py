@@ -14,6 +14,7 @@ from typing import Final
 from asyncpg import Connection, Record
 
 from gateway.contracts.task import SpawnedTask
+from gateway.domain.conditions import GraphError, check_graph
 from gateway.domain.errors import LeaseLost, TaskRefused
 from gateway.domain.ids import Fence, JobId, PortName, RunId, RunTaskId
 from gateway.domain.job import JobStatus, Priority, TaskStatus
@@ -171,9 +172,14 @@ async def spawn_tasks(
 
     Rule: they are tried once. A name that an earlier attempt of the same task has used stands for the task that
     is there already. Source: batch reference, section 9.
-    Raises: TaskRefused when the run is being cancelled, or a group does not exist; LeaseLost.
+    Raises: TaskRefused when the run is being cancelled, a group does not exist, a name is taken, or the tasks could
+    never all end; LeaseLost.
     """
     sql = store.queries
+    try:
+        check_graph([t.name for t in tasks], [(t.name, *condition) for t in tasks for condition in t.after.items()])
+    except GraphError as error:
+        raise TaskRefused(error.message, code="task.spawn") from error
     async with store.transaction() as connection:
         await hold_lease(store, connection, task.fence)
         run = await connection.fetchrow(sql.lock_run, task.run_id)
@@ -182,7 +188,11 @@ async def spawn_tasks(
         for row in await connection.fetch(sql.unknown_groups, [t.batch_group for t in tasks if t.batch_group]):
             raise TaskRefused(f"there is no batch group named {row['name']}", code="task.spawn")
         names = [spawned.name for spawned in tasks]
-        there = {row["name"]: row["id"] for row in await connection.fetch(sql.spawned_before, task.run_id, names)}
+        there = dict[str, int]()
+        for row in await connection.fetch(sql.tasks_named, task.run_id, names):
+            if row["spawned_by"] != task.id:
+                raise TaskRefused(f"the run {task.run_id} has a task named {row['name']} already", code="task.spawn")
+            there[row["name"]] = row["id"]
         new = [spawned for spawned in tasks if spawned.name not in there]
         rows = json.dumps(
             [_spawned(place, spawned, versions[spawned.run], task) for place, spawned in enumerate(new, start=1)]

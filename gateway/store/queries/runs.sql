@@ -48,6 +48,7 @@ FROM unnest($1::bigint[], $2::text[], $3::timestamptz[]) AS s (id, cause, planne
 RETURNING id, job_id, job, planned_at
 
 -- name: insert_run_tasks
+-- Numbered in their order: the lower number goes first.
 INSERT INTO run_task (run_id, task_id, position, name, description, handler, parameters, parameters_version, company,
     batch_group, priority, location, is_private, owner, condition_type, ignore_failure, max_retries, retry_seconds,
     timeout_seconds, wait_for_children, status, ready_at)
@@ -64,6 +65,7 @@ CROSS JOIN LATERAL (SELECT CASE
     WHEN EXISTS (SELECT 1 FROM task_condition c WHERE c.task_id = t.id) THEN 'waiting'
     ELSE 'ready' END AS status) AS s
 WHERE r.id = ANY($1::bigint[])
+ORDER BY r.id, t.position
 
 -- name: insert_run_conditions
 INSERT INTO run_condition (run_task_id, parent_id, wanted)

@@ -81,11 +81,11 @@ WHERE id = $1
 SELECT t.id, t.run_id, t.name, t.company, t.batch_group, t.priority, t.owner, r.status AS run_status
 FROM run_task t JOIN run r ON r.id = t.run_id WHERE t.fence = $1
 
--- name: spawned_before
-SELECT name, id FROM run_task WHERE run_id = $1 AND name = ANY($2::text[])
+-- name: tasks_named
+SELECT name, id, spawned_by FROM run_task WHERE run_id = $1 AND name = ANY($2::text[])
 
 -- name: spawn_tasks
--- Tried once, and gone with the run.
+-- Tried once, and gone with the run. Numbered in their order: the lower number goes first.
 INSERT INTO run_task (run_id, spawned_by, position, name, description, handler, parameters, parameters_version, company,
     batch_group, priority, location, is_private, owner, condition_type, ignore_failure, max_retries, retry_seconds,
     timeout_seconds, wait_for_children, status, ready_at)
@@ -96,6 +96,7 @@ FROM jsonb_to_recordset($3::text::jsonb) AS n (place integer, name text, descrip
     parameters_version integer, company text, batch_group text, priority text, condition_type text, ignore_failure boolean,
     timeout_seconds double precision, status text)
 JOIN batch_group g ON g.name = n.batch_group
+ORDER BY n.place
 RETURNING id, name
 
 -- name: spawn_conditions
