@@ -6,9 +6,11 @@ from enum import StrEnum
 from string import Formatter
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
 
 from gateway.config.models_base import ByteSize, Count, Flag, Location, Seconds, Section, Text
+from gateway.config.scalars import Substituted, read_scalar
+from gateway.domain.message_set import parse_max_failed
 from gateway.domain.states import LaneRule, LoggingMode, OnDuplicate
 
 PLACEHOLDERS = ("stem", "position", "response_id", "request_message_id", "port", "date")
@@ -117,6 +119,25 @@ def _send_name(value: str) -> str:
     return value
 
 
+def _max_failed(value: object) -> object:
+    """Take a number of messages or a percentage as text."""
+    value = read_scalar(value) if isinstance(value, Substituted) else value
+    if isinstance(value, str) or type(value) is int:
+        parse_max_failed(value)
+        return str(value) if isinstance(value, str) else value
+    raise ValueError("must be a number of messages, or a percentage such as 10%")
+
+
+MaxFailed = Annotated[
+    int | str,
+    BeforeValidator(_max_failed),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": r"^[0-9]{1,3}(\.[0-9]+)? ?%$"}]}
+    ),
+]
+"""A number of messages, or a part of a file."""
+
+
 class Receive(Section):
     """The inbound folder of a port and the rules for taking files from it."""
 
@@ -198,6 +219,11 @@ class Process(Section):
         default=OnError.CONTINUE,
         description="What a failing message means for the rest of its file: continue | halt | rollback.",
     )
+    max_failed: MaxFailed | None = Field(
+        default=None,
+        description="With continue: failures, or part of a file (10%), from which on the rest is held. "
+        "Default: no limit.",
+    )
     on_lane_error: LaneRule = Field(
         default=LaneRule.CONTINUE,
         description="What a failing message means for those behind it in its lane: continue | block | park.",
@@ -237,6 +263,12 @@ class Process(Section):
         le=10_000,
         description="Failures of services in a row that pause the port; it tries one request a minute then. 0: never.",
     )
+
+    @model_validator(mode="after")
+    def _failures_are_counted_where_others_go_on(self) -> "Process":
+        if self.max_failed is not None and self.on_error is not OnError.CONTINUE:
+            raise ValueError(f"max_failed goes with on_error: continue; {self.on_error} stops at the first failure")
+        return self
 
 
 class Security(Section):

@@ -45,6 +45,7 @@ class NewFile:
     settlement: Settlement
     batch_id: str | None  # None: a single envelope, no set
     policy: Policy
+    max_failed: int | None = None  # failures of a set from which on its rest is held; None: no limit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from gateway.domain.errors import AdapterUnavailable, FileRefused, LeaseLost, St
 from gateway.domain.faultpoints import reach
 from gateway.domain.ids import PortName, SetKey
 from gateway.domain.message import NewFile, RefusedFile
+from gateway.domain.message_set import most_failures
 from gateway.stages.intake import new_messages, set_warnings, submitter_of
 from gateway.stages.port import OpenInbound, Ports
 from gateway.stages.reading import SMALL_BYTES, BadFile, WholeFile, read_file, read_whole
@@ -318,7 +319,8 @@ class ReceiveStage:
         submitter = submitter_of(claim, port, self._ports.settings)
         await ingesting.end_file(
             NewFile(claim=claim, head=head, end=end, submitter=submitter, settlement=settlement, batch_id=batch_id,
-                    policy=port.policy),
+                    policy=port.policy,
+                    max_failed=most_failures(port.settings.process.max_failed, end.envelopes)),
             set_key,
             warnings,
         )  # fmt: skip

@@ -116,7 +116,7 @@ class Ingestion:
         if file.batch_id is not None and set_key is not None:
             await self._connection.execute(
                 self._sql.insert_set, set_key, file.claim.id, file.claim.port, file.batch_id,
-                file.head.conversation_id, file.policy, file.end.envelopes,
+                file.head.conversation_id, file.policy, file.end.envelopes, file.max_failed,
             )  # fmt: skip
         self._deliveries.append(_delivery_row(file.claim, file.head, file.end, file.submitter, file.settlement))
         self._exceptions += [

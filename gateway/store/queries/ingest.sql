@@ -3,8 +3,8 @@
 SELECT array_agg(k) FROM (SELECT nextval('message_key') AS k FROM generate_series(1, $1::int)) AS taken
 
 -- name: insert_set
-INSERT INTO message_set (id, claim_id, port, batch_id, conversation_id, policy, members)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+INSERT INTO message_set (id, claim_id, port, batch_id, conversation_id, policy, members, max_failed)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 
 -- name: insert_deliveries
 -- The claim id is the primary key: a second ingestion of the same claimed file fails here.

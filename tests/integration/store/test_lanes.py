@@ -223,3 +223,14 @@ async def test_parallel_port_has_no_more_in_work_than_allowed_in_all_gateways_to
     await record(store, done, InboundResult(done=[(work, []) for work in done.items]))
     more = await claim_inbound(store, 1, ORDERS, 100, at_once=10)
     assert more is not None and len(more.items) == len(done.items)
+
+
+async def test_members_in_other_lanes_are_held_when_too_many_of_their_set_failed(store: Store) -> None:
+    messages = [a_message(1, lane="set:1:conversation:a"), a_message(2, lane="set:1:conversation:b"), a_message(3)]
+    await put(store, messages, batch=True, max_failed=1)
+    claimed = await claim(store, limit=1)
+    assert claimed.items[0].failures_left == 1
+    failure = Failure(work=claimed.items[0], code="schema", text="wrong")
+    await record(store, claimed, InboundResult(failed=[failure]))
+    assert await rows(store, QUEUE) == [("error", "failed"), ("hold", "set_halted"), ("hold", "set_halted")]
+    assert await rows(store, LANES) == []

@@ -1,6 +1,7 @@
 """The queue operations on a real database: from a file to a sent response, and every way aside."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -25,13 +26,15 @@ from tests.factories import ORDERS, a_claim, a_file, a_message
 
 
 async def put(
-    store: Store, messages: Sequence[NewMessage], *, policy: Policy = Policy.CONTINUE, batch: bool = False
-) -> SetKey | None:
+    store: Store, messages: Sequence[NewMessage], *, policy: Policy = Policy.CONTINUE, batch: bool = False,
+    max_failed: int | None = None,
+) -> SetKey | None:  # fmt: skip
     claim = a_claim()
     async with ingestion(store) as ingesting:
         set_key = await ingesting.new_set() if batch else None
         await ingesting.add_messages(ORDERS, claim.id, "partner", set_key, policy, messages)
-        await ingesting.end_file(a_file(claim, members=len(messages) if batch else None, policy=policy), set_key, [])
+        file = a_file(claim, members=len(messages) if batch else None, policy=policy)
+        await ingesting.end_file(replace(file, max_failed=max_failed), set_key, [])
     return set_key
 
 
