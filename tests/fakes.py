@@ -150,7 +150,7 @@ class World:
         incarnation = 1_000 + len(self._engines)
         await register_server(self.store, name, incarnation, self.clock.now())
         engine = Engine(
-            store=self.store, server=name, incarnation=incarnation, clock=self.clock, runnables=self,
+            store=self.store, server=name, incarnation=incarnation, clock=self.clock,
             stopping=stopping, chance=self.chance,
             look_seconds=NEVER,
             executor=Executor(self.store, self.clock, self, identity=self._identity, grace_seconds=10.0),

@@ -37,6 +37,7 @@ from gateway.scheduler.busy import Bounds, Occurrence
 from gateway.scheduler.clock import DatabaseClock
 from gateway.scheduler.engine import Engine
 from gateway.scheduler.event_jobs import EventJobs
+from gateway.scheduler.executor import Executor
 from gateway.scheduler.housekeeping import Housekeeping
 from gateway.services.marks import Marks
 from gateway.services.standstill import Standstill
@@ -188,11 +189,22 @@ class Gateway:
             archives=lambda: {name: port.receive for name, port in self._ports.inbound.items()},
         )
         base = self._config.parent
+        executor = Executor(
+            self._store,
+            self._clock,
+            KnownRunnables(shipped(base, lambda: parts), environ=os.environ, base=base),
+            identity=lambda task: refused_identity(self._ports.settings, task),
+            produced=self._produced,
+        )
         return Engine(
-            store=self._store, server=server, incarnation=self._incarnation, clock=self._clock,
-            runnables=KnownRunnables(shipped(base, lambda: parts), environ=os.environ, base=base),
-            identity=lambda task: refused_identity(self._ports.settings, task), stopping=self._stopping,
+            store=self._store, server=server, incarnation=self._incarnation, clock=self._clock, executor=executor,
+            stopping=self._stopping,
         )  # fmt: skip
+
+    def _produced(self, handler: str) -> None:
+        """Let the event-driven jobs know of what a task of another job has made."""
+        if self._jobs is not None and handler in set(Stage):
+            self._jobs.produced(Stage(handler))
 
     def _wake(self, stage: Stage) -> None:
         if self._jobs is not None:

@@ -1,10 +1,14 @@
 """The feed of a task that runs by itself: it handles what it finds."""
 
 import asyncio
+from collections.abc import Callable
 
 
 class Alone:
-    """Nothing comes while the task runs, and nobody waits for what it makes (`gateway.contracts.task.Feed`)."""
+    """Nothing comes while the task runs (`gateway.contracts.task.Feed`). `told` hears that it has made something."""
+
+    def __init__(self, told: Callable[[], None] = lambda: None) -> None:
+        self._told = told
 
     async def more(self) -> bool:
         """Return False: what there is, is there."""
@@ -15,7 +19,8 @@ class Alone:
         await asyncio.Event().wait()
 
     def produced(self) -> None:
-        """Tell nobody."""
+        """Tell those who work on what comes."""
+        self._told()
 
     def enough(self) -> bool:
         """Return False: the task has no bound."""

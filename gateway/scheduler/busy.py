@@ -52,8 +52,9 @@ class _Stream:
         self.hint.clear()
 
     def produced(self) -> None:
-        """Hint the tasks behind."""
+        """Hint the tasks behind, and whoever runs such tasks elsewhere."""
         self._period.hint_after(self._place)
+        self._period.produced(self._place)
 
     def enough(self) -> bool:
         """Tell whether the occurrence has reached its bound."""
@@ -68,10 +69,13 @@ class _Stream:
 class _Period:
     """What the tasks of one occurrence know of one another."""
 
-    def __init__(self, count: int, stopping: asyncio.Event, over: Callable[[], bool]) -> None:
+    def __init__(
+        self, count: int, stopping: asyncio.Event, over: Callable[[], bool], produced: Callable[[int], None]
+    ) -> None:
         self.changed = asyncio.Event()
         self.stopping = stopping
         self.over = over
+        self.produced = produced
         self.run_id: int | None = None
         self.streams = [_Stream(self, place) for place in range(count)]
 
@@ -138,7 +142,8 @@ class EventJob:
     """A job that runs whenever something hints that there is work.
 
     `wake` may be called from anywhere on the event loop, any number of times; `place` says which task the hint
-    is for (the tasks behind it are hinted by the one that produces).
+    is for (the tasks behind it are hinted by the one that produces). `produced` is told the place of one that made
+    input for others.
     """
 
     def __init__(
@@ -149,12 +154,14 @@ class EventJob:
         bounds: Bounds,
         record: Record,
         begin: Begin | None = None,
+        produced: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._name = name
         self._tasks = tasks
         self._bounds = bounds
         self._record = record
         self._begin = begin
+        self._produced = produced
         self._work = asyncio.Event()
         self._armed = asyncio.Event()
         self._armed.set()
@@ -229,7 +236,7 @@ class EventJob:
             closed = self._stopping.is_set() or not self._armed.is_set()
             return closed or elapsed > self._bounds.seconds or received >= self._bounds.messages
 
-        period = self._period = _Period(len(self._tasks), halt, over)
+        period = self._period = _Period(len(self._tasks), halt, over, self._produced)
         errors: dict[str, str] = {}
         lag = LagMeter()
         meter = asyncio.create_task(lag.run(), name=f"{self._name}:lag")

@@ -12,13 +12,12 @@ from typing import Final
 
 import structlog
 
-from gateway.contracts.task import Runnables
 from gateway.domain.capacity import next_change, reserved_of, threads_at
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ids import Fence
 from gateway.domain.job import Priority
 from gateway.scheduler.clock import Clock
-from gateway.scheduler.executor import GRACE_SECONDS, Execution, Executor, Identity, everybody
+from gateway.scheduler.executor import GRACE_SECONDS, Execution, Executor
 from gateway.scheduler.late import tell_lateness
 from gateway.store.open import Store
 from gateway.store.servers import Server, list_servers
@@ -41,12 +40,10 @@ class Engine:
         server: str,
         incarnation: int,
         clock: Clock,
-        runnables: Runnables,
+        executor: Executor,
         stopping: asyncio.Event,
-        identity: Identity = everybody,
         chance: Callable[[], float] = random.random,
         look_seconds: float = LOOK_SECONDS,
-        executor: Executor | None = None,
     ) -> None:
         self._store = store
         self._server = server
@@ -55,7 +52,7 @@ class Engine:
         self._stopping = stopping
         self._chance = chance
         self._look_seconds = look_seconds
-        self._executor = executor or Executor(store, clock, runnables, identity=identity)
+        self._executor = executor
         self._running: dict[Fence, Execution] = {}
         self._hint = asyncio.Event()
         self._facts: Server | None = None

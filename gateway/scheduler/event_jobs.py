@@ -6,6 +6,7 @@ what was not heard. Source: batch reference, section 21.
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -24,6 +25,7 @@ from gateway.store.event_jobs import (
     begin_busy_period,
     close_lost_busy_periods,
     end_busy_period,
+    hint_others,
     list_event_jobs,
 )
 from gateway.store.open import Store
@@ -33,6 +35,8 @@ from gateway.store.waiting import wait_for_any
 
 log = structlog.get_logger()
 
+_TELL_SECONDS = 0.05
+
 
 @dataclass(slots=True)
 class _Running:
@@ -40,6 +44,7 @@ class _Running:
     job: EventJob
     stages: tuple[Stage, ...]
     task: asyncio.Task[None]
+    obeys: JobStatus | None = None
 
 
 class EventJobs:
@@ -65,12 +70,23 @@ class EventJobs:
         self._stopping = stopping
         self._running: dict[str, _Running] = {}
         self._hint = asyncio.Event()
+        self._others = asyncio.Event()
 
     def wake(self, stage: Stage) -> None:
         """Hint that a stage may have input."""
         for running in self._running.values():
             if stage in running.stages:
                 running.job.wake(running.stages.index(stage))
+
+    def produced(self, stage: Stage, by: EventJob | None = None) -> None:
+        """Hint those who work on what *stage* makes, but for the job that did: here, and on other servers."""
+        behind = list(Stage)[list(Stage).index(stage) + 1 :]
+        for running in self._running.values():
+            if running.job is not by:
+                for later in set(behind) & set(running.stages):
+                    running.job.wake(running.stages.index(later))
+        if set(behind) - {mine for running in self._running.values() for mine in running.stages}:
+            self._others.set()
 
     def look_again(self) -> None:
         """Hint that a job, a group or the server may have changed."""
@@ -80,20 +96,40 @@ class EventJobs:
         """Run the jobs until a stop is asked for, then let their occurrences end."""
         async with asyncio.TaskGroup() as group:
             first = True
+            telling = group.create_task(self._tell_others(), name="hints to others")
             while not self._stopping.is_set():
+                looked_for = not self._hint.is_set()
                 self._hint.clear()
                 try:
                     if first:
                         await close_lost_busy_periods(self._store, await database_clock(self._store))
                         first = False
                     await self._follow(group)
+                    if looked_for:
+                        self._look_for_work()
                 except StoreUnavailable as error:
                     log.warning("store.unavailable", part="event jobs", error=error.message)
                     await self._store.wait_until_available(self._stopping)
                     continue
                 await wait_for_any(LOOK_SECONDS, self._hint, self._stopping)
+            telling.cancel()
             for running in self._running.values():
                 running.job.stop()
+
+    def _look_for_work(self) -> None:
+        """Look for what other servers have made, in case their hints got lost; folders have sweeps of their own."""
+        for stage in Stage:
+            if stage is not Stage.RECEIVE:
+                self.wake(stage)
+
+    async def _tell_others(self) -> None:
+        """Notify other servers of work for services that this one does not run; many times are told as one."""
+        while True:
+            await self._others.wait()
+            self._others.clear()
+            with suppress(StoreUnavailable):  # their slow look finds it
+                await hint_others(self._store)
+            await asyncio.sleep(_TELL_SECONDS)
 
     async def _follow(self, group: asyncio.TaskGroup) -> None:
         """Start, park, arm and end jobs as the store says."""
@@ -112,7 +148,7 @@ class EventJobs:
             if name not in self._running and row.tasks:
                 self._running[name] = self._start(row, group)
             if name in self._running and self._running[name].row.tasks == row.tasks:
-                self._obey(self._running[name].job, row.status)
+                self._obey(self._running[name], row.status)
 
     def _start(self, row: EventJobRow, group: asyncio.TaskGroup) -> _Running:
         stages = tuple(Stage(handler) for _, handler in row.tasks)
@@ -122,21 +158,27 @@ class EventJobs:
             bounds=self._bounds(row.name),
             record=partial(self._record, row),
             begin=partial(self._begin, row),
+            produced=lambda place: self.produced(stages[place], job),
         )
-        self._obey(job, row.status)
         for place in range(len(stages)):
             job.wake(place)
         task = group.create_task(job.run(), name=f"job:{row.name}")
         task.add_done_callback(lambda _: self.look_again())
         return _Running(row, job, stages, task)
 
-    def _obey(self, job: EventJob, status: JobStatus) -> None:
+    def _obey(self, running: _Running, status: JobStatus) -> None:
+        if running.obeys is status:
+            return
+        running.obeys = status
         if status is JobStatus.WAITING:
-            job.arm()
-        elif status is JobStatus.CANCELED:
-            job.cancel()
+            running.job.arm()
+            log.info("job.armed", job=running.row.name)
         else:
-            job.park()
+            if status is JobStatus.CANCELED:
+                running.job.cancel()
+            else:
+                running.job.park()
+            log.info("job.parked", job=running.row.name, status=status)
 
     async def _begin(self, row: EventJobRow, started_at: datetime) -> int:
         return await begin_busy_period(self._store, row.id, started_at, self._incarnation)

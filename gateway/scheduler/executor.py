@@ -57,7 +57,10 @@ class Execution:
 
 
 class Executor:
-    """Carries tasks out, each on its own; `left_behind` are those whose code does not come back."""
+    """Carries tasks out, each on its own; `left_behind` are those whose code does not come back.
+
+    `produced` is told the name of what made input for others.
+    """
 
     def __init__(
         self,
@@ -67,12 +70,14 @@ class Executor:
         *,
         identity: Identity = everybody,
         grace_seconds: float = GRACE_SECONDS,
+        produced: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._runnables = runnables
         self._identity = identity
         self._grace_seconds = grace_seconds
+        self._produced = produced
         self.left_behind: set[asyncio.Task[None]] = set()
 
     def idempotent(self) -> Collection[str]:
@@ -122,7 +127,8 @@ class Executor:
             handler = self._runnables.prepare(task.handler, task.parameters, task.parameters_version)
             async with run_log(self._store, task.run_id, task.id, task.attempt, now=self._clock.now) as lines:
                 context = TaskContext(
-                    task=task.name, feed=Alone(), stopping=execution.stopping, tally=tally, job=task.job,
+                    task=task.name, feed=Alone(partial(self._produced, task.handler)), stopping=execution.stopping,
+                    tally=tally, job=task.job,
                     run_id=task.run_id, run_task_id=task.id, attempt=task.attempt, planned_at=task.planned_at,
                     company=task.company, partition=task.partition, user=task.user, log=lines,
                     keep_file=partial(keep_file, self._store, task.run_id, task.id),

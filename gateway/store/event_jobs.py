@@ -13,6 +13,7 @@ from gateway.domain.alert import AlertEvent, Happening
 from gateway.domain.ids import JobId, RunId
 from gateway.domain.job import HistoryMode, JobStatus
 from gateway.store.alerts import raise_alerts
+from gateway.store.listen import CHANNEL
 from gateway.store.open import Store
 
 
@@ -99,3 +100,9 @@ async def close_lost_busy_periods(store: Store, now: datetime) -> None:
     """Close the busy periods that processes left which are no more."""
     async with store.transaction() as connection:
         await connection.execute(store.queries.close_lost_busy, now)
+
+
+async def hint_others(store: Store) -> None:
+    """Let every running gateway look whether there is work for the services it runs."""
+    async with store.transaction() as connection:
+        await connection.execute(store.queries.hint, CHANNEL, "queue")

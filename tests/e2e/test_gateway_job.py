@@ -1,0 +1,236 @@
+"""The job that moves messages, as a job: parked, armed, timed, split, in history. Scenarios S22, S23."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from os import sysconf
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.domain.job import JobStatus
+from gateway.domain.transitions import JobAction
+from gateway.store.cancel import cancel_job
+from gateway.store.jobs import Job, change_status, read_job
+from gateway.store.open import Store, Use, open_store
+from gateway.store.reports import database_clock
+from gateway.store.servers import assign_group, list_servers
+from gateway.store.starting import start_now
+from tests.documents import batch, envelope, guid, order, single
+from tests.site import Site, until
+
+TIMED = {"mode": "timed", "status": "withhold", "recurrence": {"every": "1 minute"}, "history": "always"}
+
+
+@asynccontextmanager
+async def visit(site: Site) -> AsyncIterator[Store]:
+    """The store, beside the running gateway."""
+    async with open_store(site.store, site.folder / "visitor", use=Use.VISIT) as store:
+        yield store
+
+
+async def job_of(store: Store, name: str = "gateway") -> Job:
+    job = await read_job(store, name)
+    assert job is not None
+    return job
+
+
+async def ask(store: Store, action: JobAction, name: str = "gateway") -> None:
+    job = await job_of(store, name)
+    await change_status(store, job.id, action, by="ann", now=await database_clock(store))
+
+
+async def obeyed(site: Site, event: str, times: int = 1) -> None:
+    """Wait until the gateway has heard of a change of its job."""
+
+    async def heard() -> bool:
+        return sum(told.get("event") == event for told in site.events()) >= times
+
+    await until(heard, f"{event} is told", tell=site.tail)
+
+
+async def runs(site: Site, *, ended: bool = True) -> list[Any]:
+    return list(await site.query("SELECT * FROM run WHERE (ended_at IS NOT NULL) = $1 ORDER BY id", ended))
+
+
+async def occurrence(site: Site, store: Store, name: str = "gateway") -> None:
+    """Start an occurrence of a timed job and wait for its end."""
+    run = await start_now(store, (await job_of(store, name)).id, by="ann", now=await database_clock(store))
+
+    async def over() -> bool:
+        (row,) = await site.query("SELECT ended_at FROM run WHERE id = $1", run)
+        return row["ended_at"] is not None
+
+    await until(over, "the occurrence ends", tell=site.tail)
+
+
+async def test_an_operator_parks_and_arms_the_job_and_a_busy_period_is_a_run_with_its_tasks(site: Site) -> None:
+    site.add_port()
+    await site.start()
+    site.drop("a.xml", single(envelope(message_id=guid(1))))
+    await site.wait_answers(1)
+
+    async def recorded() -> bool:
+        return bool(await runs(site))
+
+    await until(recorded, "the busy period is in history", tell=site.tail)
+    first = (await runs(site))[0]
+    assert (first["job"], first["cause"], first["status"]) == ("gateway", "event", "ended")
+    tasks = await site.query(
+        "SELECT name, status, counts::text FROM run_task WHERE run_id = $1 ORDER BY position", first["id"]
+    )
+    assert [(task["name"], task["status"]) for task in tasks] == [
+        ("receive", "ended"), ("inbound", "ended"), ("send", "ended")
+    ]  # fmt: skip
+    async with visit(site) as store:
+        await ask(store, JobAction.WITHHOLD)
+        await obeyed(site, "job.parked")
+        site.drop("b.xml", single(envelope(message_id=guid(2))))
+        await asyncio.sleep(1.5)  # longer than a sweep: nothing moves unless the job is waiting
+        assert (site.inbound() / "b.xml").exists()
+        await ask(store, JobAction.ARM)
+        await site.wait_answers(2)
+        await cancel_job(store, (await job_of(store)).id, by="ann", now=await database_clock(store))
+        await obeyed(site, "job.parked", 2)
+        site.drop("c.xml", single(envelope(message_id=guid(3))))
+        await asyncio.sleep(1.5)
+        assert (site.inbound() / "c.xml").exists()
+        assert (await job_of(store)).status is JobStatus.CANCELED
+        await ask(store, JobAction.ARM)
+        await site.wait_answers(3)
+
+
+async def test_an_idle_gateway_writes_nothing_but_its_beats_and_uses_no_processor(site: Site) -> None:
+    site.add_port()
+    await site.start()
+    site.drop("a.xml", single(envelope(message_id=guid(1))))
+    await site.wait_answers(1)
+    assert site.process is not None
+    pid = site.process.pid
+
+    async def writes() -> int:
+        """How many transactions have written anything, on the whole server, but for beats."""
+        (row,) = await site.query(
+            """SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint
+                      - (SELECT sum(beats) FROM incarnation)::bigint AS writes"""
+        )
+        return int(row["writes"])
+
+    async def idle() -> bool:
+        before, worked = await writes(), cpu_seconds(pid)
+        await asyncio.sleep(12.0)  # longer than any of its looks
+        return await writes() == before and cpu_seconds(pid) - worked < 1.0
+
+    await until(idle, "an idle gateway rests", seconds=70, tell=site.tail)
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / sysconf("SC_CLK_TCK")
+
+
+async def test_s22_the_timed_job(site: Site) -> None:
+    site.add_port()
+    site.extra["jobs"] = {"gateway": TIMED}
+    await site.start()
+    site.drop("a.xml", single(envelope(message_id=guid(1))))
+    async with visit(site) as store:
+        await asyncio.sleep(1.5)
+        assert (site.inbound() / "a.xml").exists()  # nothing moves before Waiting
+        await ask(store, JobAction.ARM)
+        await site.wait_answers(1)
+
+        async def over() -> bool:
+            return bool(await runs(site))
+
+        await until(over, "the first occurrence ends", tell=site.tail)
+        (run,) = await runs(site)
+        tasks = await site.query(
+            "SELECT name, status, started_at, ended_at FROM run_task WHERE run_id = $1 ORDER BY position", run["id"]
+        )
+        assert [(task["name"], task["status"]) for task in tasks] == [
+            (name, "ended") for name in ("receive", "inbound", "outbound", "send")
+        ]
+        assert all(before["ended_at"] <= after["started_at"] for before, after in pairwise(tasks))
+        await ask(store, JobAction.WITHHOLD)
+        job = await job_of(store)
+        assert job.status is JobStatus.WITHHOLD and job.next_start > run["started_at"]
+        site.drop("b.xml", single(envelope(message_id=guid(2))))
+        await asyncio.sleep(1.5)
+        assert (site.inbound() / "b.xml").exists()
+
+
+async def test_s22_the_services_split_over_two_jobs_handle_no_message_twice(site: Site) -> None:
+    site.add_port()
+    site.extra["jobs"] = {
+        "gateway": {"active": False},
+        "in": {"mode": "event", "tasks": {"receive": {"run": "receive"}, "inbound": {"run": "inbound"}}},
+        "out": {"mode": "event", "tasks": {"outbound": {"run": "outbound"}, "send": {"run": "send"}}},
+    }
+    await site.start()
+    for number in range(20):
+        site.drop(f"{number:02}.xml", single(envelope(message_id=guid(number + 1))))
+    await site.wait_answers(20)
+    (row,) = await site.query("SELECT count(*) AS orders FROM entity")
+    assert row["orders"] == 20
+
+    async def both() -> bool:
+        return {run["job"] for run in await runs(site)} == {"in", "out"}
+
+    await until(both, "both jobs have runs", tell=site.tail)
+
+
+async def test_a_server_that_does_not_serve_a_group_does_not_run_its_service(site: Site) -> None:
+    site.add_port()
+    tasks: dict[str, dict[str, str]] = {name: {"run": name} for name in ("receive", "inbound", "outbound", "send")}
+    tasks["send"]["group"] = "elsewhere"
+    site.extra["groups"] = {"elsewhere": {}}
+    site.extra["jobs"] = {"gateway": {"mode": "event", "tasks": tasks}}
+    await site.start()
+    site.drop("a.xml", single(envelope(message_id=guid(1))))
+
+    async def processed() -> bool:
+        return bool(await site.query("SELECT 1 FROM queue WHERE direction = 'out'"))
+
+    await until(processed, "the response waits to be sent", tell=site.tail)
+    async with visit(site) as store:
+        await asyncio.sleep(0.5)
+        assert site.answers() == {}
+        (server,) = await list_servers(store)
+        await assign_group(store, server.definition.name, "")
+        await assign_group(store, server.definition.name, "elsewhere")
+    await site.wait_answers(1)
+
+
+@pytest.mark.parametrize(
+    ("policy", "answered", "left"),
+    [("continue", {1, 2, 4, 5}, 1), ("halt", {1, 2}, 3), ("rollback", set(), 5)],
+)
+async def test_s23_batched_messages_and_order(site: Site, policy: str, answered: set[int], left: int) -> None:
+    site.add_port(process={"mode": "sequential", "on_error": policy})
+    site.extra["jobs"] = {"gateway": TIMED}
+    await site.start()
+    for name, number in (("003_a", 13), ("001_b", 11), ("002_c", 12)):
+        site.drop(f"{name}.xml", single(envelope(message_id=guid(number))))
+    members = [envelope(order("ten") if number == 3 else order(), message_id=guid(number)) for number in range(1, 6)]
+    site.drop("004_batch.xml", batch(members, 'BatchId="B"'))
+    async with visit(site) as store:
+        beginning = asyncio.create_task(occurrence(site, store))
+        await site.wait_answers(1)
+        site.drop("010_late.xml", single(envelope(message_id=guid(99))))  # receive has ended: it is for the next one
+        await beginning
+        assert (site.inbound() / "010_late.xml").exists()
+        order_of = await site.query(
+            """SELECT message_id FROM message WHERE direction = 'in' AND finished_at IS NOT NULL
+               AND outcome = 'processed' ORDER BY finished_at, id"""
+        )
+        done = [int(row["message_id"]) for row in order_of]
+        assert done == [11, 12, 13, *sorted(answered)]
+        (queued,) = await site.query("SELECT count(*) AS n FROM queue WHERE direction = 'in'")
+        assert queued["n"] == left
+        statuses = await site.query("SELECT DISTINCT status FROM run_task")
+        assert [row["status"] for row in statuses] == ["ended"]  # the task is well although messages failed
+        await occurrence(site, store)
+    assert not (site.inbound() / "010_late.xml").exists()
