@@ -104,7 +104,11 @@ def test_work_names_fit_and_give_back_what_fits(name: bytes) -> None:
     assert parsed[1] == name if whole else name.startswith(parsed[1])
 
 
-@pytest.mark.parametrize("name", [b"", b"x", b"a~b.xml", b"0192~x.xml", name_file(IDS.next())])
+@pytest.mark.parametrize(
+    "name",
+    [b"", b"x", b"a~b.xml", b"0192~x.xml", name_file(IDS.next())],
+    ids=["empty", "x", "no-id", "half-id", "kept-name"],
+)
 def test_other_names_are_no_work_names(name: bytes) -> None:
     assert parse_work_name(name) is None
 
