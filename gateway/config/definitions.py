@@ -21,6 +21,7 @@ from gateway.domain.definition import (
     TaskDefinition,
 )
 from gateway.domain.job import JobMode, JobStatus, Wanted
+from gateway.domain.wall import instant_of
 
 _FIRST: Final[Mapping[FirstStatus, JobStatus]] = {
     FirstStatus.WAITING: JobStatus.WAITING,
@@ -85,9 +86,9 @@ def zone_of(settings: Settings, job: Job) -> str:
 def moment(value: datetime, zone: str) -> datetime:
     """Return a moment in UTC; one without an offset is meant in *zone*.
 
-    Rule: a local time that a clock change skips is read with the offset from before it; a repeated one is the first.
+    Rule: a local time that a clock change skips is the first instant after it; a repeated one is the first.
     """
-    return (value if value.tzinfo is not None else value.replace(tzinfo=ZoneInfo(zone))).astimezone(UTC)
+    return value.astimezone(UTC) if value.tzinfo is not None else instant_of(value, ZoneInfo(zone))
 
 
 def group_key(name: str | None) -> str | None:
