@@ -9,6 +9,7 @@ import json
 import os
 import resource
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from datetime import timedelta
 from itertools import count
@@ -28,8 +29,10 @@ from gateway.runtime import app, life, stuck, wakeup
 from gateway.services.marks import Marks
 from gateway.stages import inbound, perform, receive, send
 from gateway.stages.inbound import InboundStage
+from gateway.stages.perform import Performance
 from gateway.stages.prepare import Refused
 from gateway.stages.receive import ReceiveStage
+from gateway.stages.rollback import RollbackSet
 from gateway.store import doctor, leases
 from gateway.store import inbound as store_inbound
 from gateway.store import outbound as store_outbound
@@ -297,6 +300,34 @@ def no_lanes(_: Path) -> None:
     receive.new_messages = without_lanes
 
 
+def rollback_without_savepoint(_: Path) -> None:
+    """Leave what the members before the failing one did where it is."""
+
+    class Loose:
+        """A connection whose savepoints do nothing."""
+
+        def __init__(self, connection: Any) -> None:
+            self._connection = connection
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._connection, name)
+
+        def transaction(self) -> nullcontext[None]:
+            return nullcontext()
+
+    init = RollbackSet.__init__
+
+    def begin(self: RollbackSet, members: Any, store: Any, connection: Any, context: Any) -> None:
+        init(self, members, store, Loose(connection), context)  # type: ignore[arg-type]
+
+    RollbackSet.__init__ = begin  # type: ignore[method-assign]
+
+
+def halt_goes_on(_: Path) -> None:
+    """Process the messages behind a failed one although its set halts."""
+    Performance._halt_set = _nothing  # type: ignore[method-assign]
+
+
 def outbound_trouble(folder: Path) -> None:
     """World: while the sign lies there, nothing can be shown in an outbound folder, for the reason it names."""
     publish = FileOps.publish
@@ -371,6 +402,7 @@ BUILDS: Mapping[str, Callable[[Path], Observer | None]] = {
         rename_then_mark, archive_before_commit, no_recovery, no_readiness, no_sweep, whole_tree, retry_fsync,
         no_fsync_of_files, no_fsync_of_claims, no_fsync_of_outbound, deaf, forgetful_disk, lost_replies, lost_promises,
         short_leases, unfenced, fault_on_database_error, check_then_insert, no_lanes, outbound_trouble, tiny_pool,
-        impatient, no_taking_back, no_watch, unmarked, little_memory, recorded,
+        impatient, no_taking_back, no_watch, unmarked, little_memory, rollback_without_savepoint,
+        halt_goes_on, recorded,
     )
 }  # fmt: skip
