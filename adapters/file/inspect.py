@@ -4,9 +4,10 @@ Everything blocks. The rules are those by which files are taken: the same claime
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
-from datetime import datetime
+from datetime import date, datetime
+from uuid import UUID
 
 from adapters.file.claim import Claimer
 from adapters.file.deliver import marked_as, staged_names
@@ -21,17 +22,20 @@ from adapters.file.names import (
     work_name,
 )
 from adapters.file.settings import Clock, FileReceiveSettings, FileSendSettings
+from adapters.file.tidy import archived_days
 from gateway.domain.delivery import LeftInPlace
 from gateway.domain.errors import AdapterUnavailable
 from gateway.domain.explanation import Lies, Trace
 from gateway.domain.finding import Staged, WorkFile
+from gateway.domain.ids import ClaimId
 
 _MOST_SUBFOLDERS = 100
 
 
-def find_file(settings: FileReceiveSettings, clock: Clock, name: bytes) -> list[Trace]:
+def find_file(settings: FileReceiveSettings, clock: Clock, name: bytes, claims: Collection[str]) -> list[Trace]:
     """Return where a file that its partner named *name* lies: inbound, claimed or refused; empty when nowhere.
 
+    *claims* are those under which it is known to have been taken: of these the archive is looked for, too.
     Rule: a folder that cannot be used has no file to show; what is wrong with it the port says.
     """
     traces: list[Trace] = []
@@ -40,6 +44,8 @@ def find_file(settings: FileReceiveSettings, clock: Clock, name: bytes) -> list[
     for lies, path in ((Lies.WORK, settings.work_place), (Lies.ERROR, settings.error_place)):
         with suppress(AdapterUnavailable), folder_errors(path), opened(path.path) as folder:
             traces += _claimed(settings, folder, lies, name)
+    with suppress(AdapterUnavailable):
+        traces += _archived(settings, name, claims)
     return traces
 
 
@@ -122,3 +128,15 @@ def _claimed(settings: FileReceiveSettings, folder: Folder, lies: Lies, name: by
                     path=str((settings.work if lies is Lies.WORK else settings.error) / os.fsdecode(entry)),
                     since=moment(status.st_ctime), claim_id=str(parsed[0]),
                 )  # fmt: skip
+
+
+def _archived(settings: FileReceiveSettings, name: bytes, claims: Collection[str]) -> Iterator[Trace]:
+    names = [(claim, work_name(ClaimId(UUID(claim)), name)[0]) for claim in claims]
+    for day in archived_days(settings, date.max) if names and settings.archive.is_dir() else ():
+        with folder_errors(settings.archive_place), opened(settings.archive / day) as folder:
+            for claim, entry in names:
+                if (status := status_of(folder, entry)) is not None:
+                    yield Trace(
+                        port=settings.port, lies=Lies.ARCHIVE, name=display(name), claim_id=claim,
+                        path=str(settings.archive / day / os.fsdecode(entry)), since=moment(status.st_ctime),
+                    )  # fmt: skip

@@ -5,7 +5,8 @@ message set (set:number, or its BatchId), or a lane (port/lane).
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import PurePath
 
 from gateway.admin.nodes import Alive, alive
@@ -39,8 +40,8 @@ from gateway.store.open import Store
 from gateway.store.places import LanePlace, LeaseHolder
 from gateway.store.reports import Overview, read_overview
 
-FindFile = Callable[[PortName, bytes], Sequence[Trace]]
-"""Look for a file of that name in the folders of an inbound port; blocks."""
+FindFile = Callable[[PortName, bytes, Collection[str]], Sequence[Trace]]
+"""Look for a file of that name, and in the archive under these claims, in the folders of an inbound port; blocks."""
 _MOST_MESSAGES = 5
 
 
@@ -127,17 +128,18 @@ class Explainer:
         found: list[Explanation] = []
         deliveries = await places.deliveries_named(self._store, name)
         taken = {delivery.claim_id for delivery in deliveries}
+        lying: dict[str, str] = {}
         for port, each in self._settings.ports.items():
             if not isinstance(each, InboundPort):
                 continue
             facts = await self._port_facts(PortName(port))
-            for trace in await asyncio.to_thread(
-                self._find_file, PortName(port), name.encode("utf-8", "surrogateescape")
-            ):
-                if trace.claim_id not in taken:
+            for trace in await asyncio.to_thread(self._find_file, PortName(port), os.fsencode(name), taken):
+                if trace.claim_id in taken:
+                    lying[trace.claim_id] = trace.path
+                else:
                     found.append(explain_trace(trace, name, self._gateway, facts, each.receive.sweep_seconds))
         for delivery in deliveries:
-            found.append(explain_delivery(delivery))
+            found.append(explain_delivery(delivery, lying.get(delivery.claim_id)))
             keys = await places.unfinished_of_claim(self._store, delivery.claim_id, _MOST_MESSAGES)
             found += [await self._message(key) for key in keys]
         written = await places.messages_by_file(self._store, name, list(self._settings.ports))

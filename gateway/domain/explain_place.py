@@ -144,8 +144,8 @@ def explain_set(found: SetFacts) -> Explanation:
     )
 
 
-def explain_delivery(file: DeliveryFacts) -> Explanation:
-    """Explain a file that was taken from an inbound folder."""
+def explain_delivery(file: DeliveryFacts, lies_at: str | None) -> Explanation:
+    """Explain a file that was taken from an inbound folder and lies there now, None when it is not kept any more."""
 
     def said(code: str, why: str, way_out: str) -> Explanation:
         keys = tuple(key for key in (file.first,) if key is not None)
@@ -159,7 +159,7 @@ def explain_delivery(file: DeliveryFacts) -> Explanation:
         return said(
             "file.refused",
             f"{taken} and refused it, so nothing of it took effect: {quoted(file.refused)}.",
-            "Mend the file and put it into the inbound folder again.",
+            f"It lies in {lies_at or 'no folder any more'}: mend it and put it into the inbound folder again.",
         )
     if file.first is None:
         return said(
@@ -168,8 +168,8 @@ def explain_delivery(file: DeliveryFacts) -> Explanation:
     numbers = f"{file.first}" if file.first == file.last else f"{file.first} to {file.last}"
     its = f"its {file.messages} messages (number {numbers})" if file.messages != 1 else f"its message {numbers}"
     if file.waiting + file.stopped == 0:
-        kept = "archived" if file.settlement == "archive" else "deleted"
-        return said("file.finished", f"{taken}; {its} finished, the file was {kept}.", "Nothing is open.")
+        kept = f"the file lies in {lies_at}" if lies_at else "the file is not kept"
+        return said("file.finished", f"{taken}; {its} finished, {kept}.", "Nothing is open.")
     if file.stopped == 0:
         return said(
             "file.in-queue",

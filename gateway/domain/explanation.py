@@ -185,6 +185,7 @@ class Lies(StrEnum):
     INBOUND = "inbound"  # the partner put it there, nobody took it yet
     WORK = "work"  # claimed
     ERROR = "error"  # refused
+    ARCHIVE = "archive"  # in the queue, or already through it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

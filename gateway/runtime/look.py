@@ -1,6 +1,6 @@
 """Looks into the folders of ports for those who ask what lies there; takes nothing."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
 from functools import partial
 from typing import TypeVar
@@ -9,6 +9,7 @@ from adapters.file.errors import Place
 from adapters.file.inspect import claimed_files, find_file, staged_files
 from adapters.file.offload import OneAtATime
 from gateway.admin.doctor import Folders
+from gateway.admin.explain import FindFile
 from gateway.config.models import Settings
 from gateway.domain.explanation import Trace
 from gateway.domain.finding import Staged, WorkFile
@@ -19,12 +20,12 @@ from gateway.runtime.ports import SystemClock
 T = TypeVar("T")
 
 
-def finder(settings: Settings) -> Callable[[PortName, bytes], Sequence[Trace]]:
-    """Return the question where a file of a given name lies in the folders of an inbound port; it blocks."""
+def finder(settings: Settings) -> FindFile:
+    """Return the question where a file of a given name and claims lies in the folders of an inbound port; it blocks."""
 
-    def find(port: PortName, name: bytes) -> Sequence[Trace]:
+    def find(port: PortName, name: bytes, claims: Collection[str]) -> Sequence[Trace]:
         receiving = receive_settings(port, settings)
-        return [] if receiving is None else find_file(receiving, SystemClock(), name)
+        return [] if receiving is None else find_file(receiving, SystemClock(), name, claims)
 
     return find
 

@@ -152,3 +152,14 @@ def test_file_under_claim_that_the_store_does_not_know_says_who_took_it(cli: Cli
     (work / "01920000-0000-7000-8000-000000000000~order.xml").write_text("<Envelope/>")
     (one,) = explained(cli, "order.xml")
     assert one["code"] == "gateway.not-running" and "took it at" in one["why"]
+
+
+@pytest.mark.usefixtures("history")
+def test_archived_file_tells_where_it_lies(cli: Cli) -> None:
+    (refused, *_) = explained(cli, "bad\x1b[2J.xml")
+    claim = refused["why"].partition("claim ")[2].partition(")")[0]
+    day = cli.config.parent / "data" / "archive" / "orders" / "2031-02-03"
+    day.mkdir(parents=True)
+    (day / f"{claim}~bad%1B%5B2J.xml").write_text("<Envelope/>")
+    (refused, *_) = explained(cli, "bad\x1b[2J.xml")
+    assert str(day) in refused["way_out"]
