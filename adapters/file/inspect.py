@@ -75,12 +75,12 @@ def staged_files(settings: FileSendSettings) -> Staged | None:
 
 
 def _inbound(settings: FileReceiveSettings, clock: Clock, name: bytes) -> Iterator[Trace]:
-    claimer = Claimer(settings, clock, FileOps(), can_ask=False)
     with folder_errors(settings.inbound_place), opened(settings.inbound) as inbound:
         for form in _forms(name):
             status = status_of(inbound, form)
             if status is not None:
-                yield _trace(settings, form, claimer.would_leave(inbound, form), moment(status.st_ctime))
+                since = moment(status.st_ctime)
+                yield _trace(settings, form, _why_left(settings, clock, inbound, form, since), since)
         for folder in _subfolders(inbound):
             path = settings.inbound / os.fsdecode(folder)
             with suppress(OSError), opened(path) as inner:
@@ -90,6 +90,30 @@ def _inbound(settings: FileReceiveSettings, clock: Clock, name: bytes) -> Iterat
                     left = LeftInPlace(name=name, display=display(name), code="entry.in-subfolder", text=text,
                                        since=clock.now())  # fmt: skip
                     yield _trace(settings, folder + b"/" + name, left, moment(status.st_ctime))
+
+
+class _Later:
+    """A clock that has seen the file when it last changed: a single look cannot tell by itself how long that is ago."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.passed = 0.0
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic() + self.passed
+
+
+def _why_left(
+    settings: FileReceiveSettings, clock: Clock, inbound: Folder, name: bytes, since: datetime
+) -> LeftInPlace | None:
+    later = _Later(clock)
+    claimer = Claimer(settings, later, FileOps(), can_ask=False)
+    claimer.would_leave(inbound, name)
+    later.passed = max(0.0, (clock.now() - since).total_seconds())
+    return claimer.would_leave(inbound, name)
 
 
 def _forms(name: bytes) -> Iterator[bytes]:
