@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 
+from gateway.config.consistency_alerts import check_alerts
 from gateway.config.consistency_jobs import check_jobs
 from gateway.config.models import (
     DocumentService,
@@ -49,6 +50,7 @@ def check(
     yield from _sequences_agree(settings, unsure)
     yield from _folders_do_not_overlap(settings)
     yield from check_jobs(settings, gone=gone)
+    yield from check_alerts(settings)
 
 
 def _names_differ_by_more_than_case(at: Path, names: Iterable[str]) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from pathlib import Path as FilePath
 from pydantic import ValidationError
 
 from gateway.config import consistency, yaml
-from gateway.config.environment import substitute
+from gateway.config.environment import REFERENCE, substitute
 from gateway.config.explain import explain, path_of
 from gateway.config.models import Settings
 from gateway.config.place import Document, Finding, Path, Value, show, starts_with_any, value_at
@@ -75,6 +75,10 @@ def _secrets(raw: Document) -> Iterator[Finding]:
             text="holds a password; take it from outside: "
             "postgresql://user:${PASSWORD}@host/database or ${file:/run/secrets/…}",
         )
+    for path in (("mail", "password"), ("alerts", "webhook", "secret")):
+        written = value_at(raw.value, path)
+        if written is not None and not (isinstance(written, str) and REFERENCE.fullmatch(written)):
+            yield Finding(path=path, text="is a secret; take it from outside: ${NAME} or ${file:/run/secrets/…}")
 
 
 def _build(document: Document, base: FilePath) -> tuple[Settings | None, list[Finding]]:

@@ -12,6 +12,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from gateway.config.models_alerts import AlertSettings, Mail, MailTls, PortAlerts, Webhook
 from gateway.config.models_base import ByteSize, Count, Flag, Location, Name, Seconds, Section, Text, Word
 from gateway.config.models_batch import Account, ActivePeriod, Group, Server
 from gateway.config.models_jobs import Job, Jobs, Task
@@ -46,6 +47,7 @@ __all__ = [
     "Account",
     "ActivePeriod",
     "After",
+    "AlertSettings",
     "ByteSize",
     "Conversations",
     "Count",
@@ -61,6 +63,8 @@ __all__ = [
     "Location",
     "LogFormat",
     "Logging",
+    "Mail",
+    "MailTls",
     "Mode",
     "NumberSequence",
     "OnError",
@@ -68,6 +72,7 @@ __all__ = [
     "OutboundPort",
     "OutboundProcess",
     "Port",
+    "PortAlerts",
     "PortFolders",
     "Process",
     "PythonOperation",
@@ -88,6 +93,7 @@ __all__ = [
     "Shutdown",
     "Task",
     "Text",
+    "Webhook",
     "Workers",
 ]
 
@@ -250,6 +256,8 @@ class Settings(Section):
     accounts: Mapping[Text, Account] = Field(
         default_factory=dict, description="Who may own and run jobs. Default: everybody."
     )
+    mail: Mail = Field(default_factory=Mail, description="The mail server for alerts.")
+    alerts: AlertSettings = Field(default_factory=AlertSettings, description="How people are told.")
     logging: Logging = Field(default_factory=Logging, description="What the program writes about itself.")
     retention: Retention = Field(default_factory=Retention, description="How long finished things are kept.")
     shutdown: Shutdown = Field(default_factory=Shutdown, description="How the gateway ends.")

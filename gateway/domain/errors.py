@@ -19,6 +19,7 @@ GatewayError              code (stable) and context (ids) for machines, message 
     TaskRefused           it cannot be started as it is; trying again cannot help
     TaskFailed            what it ran says so
     FileNotKept           a file of a run has a bad name or is too large
+  AlertRefused            an alert cannot be delivered; trying again cannot help
   LeaseLost               somebody else owns it now; our result is dropped
   IllegalTransition       a bug or an operator race; state unchanged
   JobRefused              a definition of a job, group or server that cannot be used; nothing was changed
@@ -222,6 +223,12 @@ class PoisonMessage(MessageError):
     """The process that worked on it ended, too often to run it again; the text is for an operator."""
 
     code = "poison"
+
+
+class AlertRefused(GatewayError):
+    """An alert cannot be delivered, and trying again cannot help; the text says what somebody can do."""
+
+    code = "alert.refused"
 
 
 class LeaseLost(GatewayError):

@@ -64,19 +64,21 @@ def configure_logs(
 
 
 def secrets_of(settings: Settings) -> Sequence[str]:
-    """Return what must never be written: the address of the store when it holds a password, and that password."""
-    if settings.embedded:
-        return ()
-    parts = urlsplit(settings.store)
+    """Return what must never be written: passwords and keys, and the address of the store when it holds one."""
+    own = [secret for secret in (settings.mail.password, settings.alerts.webhook.secret) if secret]
+    of_store = [] if settings.embedded else _passwords_of(settings.store)
+    decoded = [unquote(password) for password in of_store]
+    long_enough = {text for text in (*own, *of_store, *decoded) if len(text) >= _SHORTEST_SECRET}
+    whole = (settings.store,) if of_store else ()
+    return (*whole, *sorted(long_enough, key=len, reverse=True))
+
+
+def _passwords_of(url: str) -> list[str]:
+    parts = urlsplit(url)
     found = [parts.password or ""]
     options = (option.partition("=") for option in parts.query.split("&"))
     found += [value for name, _, value in options if unquote(name).lower() in {"password", "sslpassword"}]
-    passwords = [password for password in found if password]
-    if not passwords:
-        return ()
-    decoded = [unquote(password) for password in passwords]
-    long_enough = {text for text in (*passwords, *decoded) if len(text) >= _SHORTEST_SECRET}
-    return (settings.store, *sorted(long_enough, key=len, reverse=True))
+    return [password for password in found if password]
 
 
 class _Guard:

@@ -13,6 +13,7 @@ from gateway.domain.errors import GatewayError, TaskRefused
 from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
 from gateway.scheduler.tasks.command import command_runnable
+from gateway.scheduler.tasks.housekeeping import housekeeping_runnable
 from gateway.scheduler.tasks.http import http_runnable
 from gateway.scheduler.tasks.python import python_runnable
 from gateway.scheduler.tasks.services import service_runnable
@@ -55,6 +56,7 @@ def shipped(base: Path, parts: Callable[[], Parts]) -> tuple[Runnable, ...]:
         command_runnable(base),
         http_runnable(),
         sql_runnable(lambda: parts().store.url),
+        housekeeping_runnable(lambda: parts().store, lambda: parts().retention(), lambda: parts().archives()),
     )
 
 

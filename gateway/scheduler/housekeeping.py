@@ -1,4 +1,4 @@
-"""The task that removes what was finished long enough ago: history, exceptions, runs, archived files.
+"""The task that removes what was finished long enough ago: history, exceptions, runs, alerts, archived files.
 
 Nothing unfinished is touched: no message in the queue and nothing that belongs to one, no file that is still claimed,
 no refused file.
@@ -16,6 +16,7 @@ from gateway.contracts.task import TaskContext
 from gateway.domain.errors import AdapterUnavailable
 from gateway.domain.ids import PortName
 from gateway.store.housekeeping import (
+    delete_alerts,
     delete_deliveries,
     delete_exceptions,
     delete_history,
@@ -27,8 +28,8 @@ from gateway.store.open import Store
 
 log = structlog.get_logger()
 
-CHUNK = 200
-"""Rows per transaction, each perhaps with a document of megabytes: it must end soon."""
+CHUNK = 100
+"""Records per transaction, each perhaps with a document of megabytes or thousands of tasks: it must end soon."""
 
 Delete = Callable[[int], Awaitable[int]]
 """Delete up to so many; returns how many went."""
@@ -60,6 +61,7 @@ class Housekeeping:
         await self._all("sets", partial(delete_sets, store, keep.history_days), context)
         await self._all("exceptions", partial(delete_exceptions, store, keep.exceptions_days), context)
         await self._all("runs", partial(delete_runs, store, keep.history_days), context)
+        await self._all("alerts", partial(delete_alerts, store, keep.history_days), context)
         for name, archive in list(self._archives().items()):
             if context.stopping.is_set():
                 return

@@ -3,9 +3,11 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 
 import structlog
 
+from gateway.domain.alert import AlertEvent, Happening
 from gateway.domain.delivery import LeftInPlace
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ids import PortName
@@ -90,8 +92,17 @@ class Trouble:
         now = (state, reason, json.dumps(said.left))
         if now == said.written:
             return
+        begins = state == "degraded" and said.written[:1] != (state,)
         try:
-            await write_port_status(self._store, port, state, reason, now[2], self._incarnation)
+            await write_port_status(
+                self._store, port, state, reason, now[2], self._incarnation,
+                happening=_degraded(port, reason) if begins else None,
+            )  # fmt: skip
         except StoreUnavailable:
             return  # written with the next change or look
         said.written = now
+
+
+def _degraded(port: PortName, reason: str | None) -> Happening:
+    now = datetime.now(UTC)
+    return Happening(event=AlertEvent.ERROR, name=port, port=port, at=now, since=now, text=reason or "")

@@ -102,9 +102,9 @@ async def clear_alert_rules(
     await connection.execute(sql.clear_alert_rules, job_id, port)
 
 
-async def claim_alert(connection: Connection, sql: Queries) -> Outgoing | None:
-    """Return the oldest alert that is due, its row locked for as long as the caller's transaction lasts."""
-    row = await connection.fetchrow(sql.claim_alert)
+async def claim_alert(connection: Connection, sql: Queries, channel: Channel) -> Outgoing | None:
+    """Return the oldest alert of a channel that is due, its row locked for as long as the transaction lasts."""
+    row = await connection.fetchrow(sql.claim_alert, channel)
     if row is None:
         return None
     return Outgoing(
@@ -135,9 +135,9 @@ async def record_postponed(
     return False
 
 
-async def seconds_to_next_alert(connection: Connection, sql: Queries) -> float | None:
-    """Return when the next alert is due; None when none waits."""
-    seconds: float | None = await connection.fetchval(sql.next_alert)
+async def seconds_to_next_alert(connection: Connection, sql: Queries, channel: Channel) -> float | None:
+    """Return when the next alert of a channel is due; None when none waits."""
+    seconds: float | None = await connection.fetchval(sql.next_alert, channel)
     return seconds
 
 

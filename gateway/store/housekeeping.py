@@ -3,10 +3,22 @@
 Send requests need none of this: one that became a message is gone, one that failed is unfinished.
 """
 
-from collections.abc import Set
+import asyncio
+from collections.abc import AsyncIterator, Sequence, Set
+from contextlib import asynccontextmanager
+from enum import StrEnum
+from typing import Final
+
+from asyncpg import Connection
 
 from gateway.domain.ids import ClaimId, PortName
+from gateway.domain.job import JobStatus
+from gateway.store.connect import CLOSE_SECONDS
+from gateway.store.errors import DRIVER_ERRORS, database_errors
 from gateway.store.open import Store
+from gateway.store.waiting import uninterrupted, wait_or_stop
+
+_LOOK_SECONDS: Final = 1.0
 
 
 async def delete_history(store: Store, days: int, limit: int) -> int:
@@ -49,6 +61,62 @@ async def delete_alerts(store: Store, days: int, limit: int) -> int:
     """Delete alerts from more than *days* days ago, read or not, but for those still to be sent."""
     async with store.transaction() as connection:
         return int(await connection.fetchval(store.queries.delete_alerts, days, limit))
+
+
+async def delete_jobs(
+    store: Store, days: int, limit: int, *, statuses: Sequence[JobStatus], name: str | None, owner: str | None
+) -> int:
+    """Delete jobs that operators made and that will not run again, so many days after they ended or were made.
+
+    Rule: only jobs in one of *statuses*, named *name* (case ignored) and owned by *owner* where these are given. Never
+    one that an occurrence of is under way or that another job waits for, of the configuration, or the system's own.
+    """
+    async with store.transaction() as connection:
+        return int(await connection.fetchval(store.queries.delete_old_jobs, days, limit, list(statuses), name, owner))
+
+
+class Swept(StrEnum):
+    """Tables that are swept together after much was deleted from them."""
+
+    MESSAGES = "messages"
+    RUNS = "runs"
+    EXCEPTIONS = "exceptions"
+
+
+@asynccontextmanager
+async def sole_housekeeper(store: Store, stopping: asyncio.Event) -> AsyncIterator[Connection | None]:
+    """Wait until nobody else keeps house in this database, on any node; None when a stop was asked for before.
+
+    Gives a connection outside any transaction; it holds the right until the end of the block.
+    """
+    connection = await store.connect()
+    try:
+        with database_errors(connection):
+            while not await connection.fetchval(store.queries.try_to_keep_house):
+                await wait_or_stop(stopping, _LOOK_SECONDS)
+                if stopping.is_set():
+                    yield None
+                    return
+            yield connection
+    finally:
+        await uninterrupted(_close(connection))
+
+
+async def sweep(store: Store, connection: Connection, what: Swept) -> None:
+    """Give the room of what was deleted back for new rows; *connection* is in no transaction."""
+    sql = store.queries
+    statement = {
+        Swept.MESSAGES: sql.vacuum_messages, Swept.RUNS: sql.vacuum_runs, Swept.EXCEPTIONS: sql.vacuum_exceptions
+    }[what]  # fmt: skip
+    with database_errors(connection):
+        await connection.execute(statement)
+
+
+async def _close(connection: Connection) -> None:
+    try:
+        await connection.close(timeout=CLOSE_SECONDS)
+    except DRIVER_ERRORS:
+        connection.terminate()
 
 
 async def unfinished_claims(store: Store, port: PortName, days: int) -> set[ClaimId]:

@@ -58,7 +58,7 @@ class Store:
 
     `url` is the address of the database (it may hold a password: never log it); `node` the identity of the
     data folder, None for a visit; `held` the leases that this process works under now: whoever claims adds to
-    it and removes from it.
+    it and removes from it; `ax_alerts` is the setting of that name, which counts when an occurrence ends.
     """
 
     def __init__(self, *, url: str, node: UUID | None, queries: Queries, pool: Pool, long_pool: Pool) -> None:

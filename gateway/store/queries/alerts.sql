@@ -35,7 +35,7 @@ ORDER BY j.name, r.port, r.user_name
 -- The oldest that is due. Its row stays locked until the transaction ends: nobody else sends it meanwhile, and when
 -- the process dies it is free at once. SKIP LOCKED passes those that somebody else is just sending.
 SELECT id, event_key, event, job_id, run_id, port, user_name, channel, subject, body, facts::text AS facts, tries, created_at
-FROM alert WHERE status = 'pending' AND (not_before IS NULL OR not_before <= clock_timestamp())
+FROM alert WHERE status = 'pending' AND channel = $1 AND (not_before IS NULL OR not_before <= clock_timestamp())
 ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
 
 -- name: alert_sent
@@ -54,7 +54,7 @@ UPDATE alert SET status = 'failed', tries = tries + 1, reason = $2, not_before =
 -- name: next_alert
 -- Seconds until the next alert is due; not above zero when one is due now.
 SELECT extract(epoch FROM min(coalesce(not_before, created_at)) - clock_timestamp())::double precision
-FROM alert WHERE status = 'pending'
+FROM alert WHERE status = 'pending' AND channel = $1
 
 -- name: list_alerts
 SELECT a.id, a.event, j.name AS job, a.run_id, a.port, a.user_name, a.channel, a.subject, a.status, a.reason, a.tries,

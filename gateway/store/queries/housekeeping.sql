@@ -70,6 +70,33 @@ WITH old AS (
 )
 SELECT count(*) FROM gone
 
+-- name: delete_old_jobs
+WITH old AS (
+    SELECT j.id FROM job j
+    WHERE coalesce(j.last_ended_at, j.created_at) < clock_timestamp() - make_interval(days => $1)
+      AND j.status = ANY($3::text[]) AND j.status IN ('withhold', 'error', 'ended', 'canceled')
+      AND j.source = 'operator' AND NOT j.is_system AND j.run_id IS NULL
+      AND ($4::text IS NULL OR lower(j.name) = lower($4)) AND ($5::text IS NULL OR j.created_by = $5)
+      AND NOT EXISTS (SELECT 1 FROM job_dependency d WHERE d.parent_id = j.id)
+    ORDER BY j.id LIMIT $2 FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM job USING old WHERE job.id = old.id RETURNING job.id
+)
+SELECT count(*) FROM gone
+
+-- name: try_to_keep_house
+-- Held by the session: it is free again as soon as its holder is gone.
+SELECT pg_try_advisory_lock(hashtextextended('gateway housekeeping', 0))
+
+-- name: vacuum_messages
+VACUUM (ANALYZE, SKIP_LOCKED) message, document, message_set, delivery, processed_id
+
+-- name: vacuum_runs
+VACUUM (ANALYZE, SKIP_LOCKED) run, run_task, run_condition, attempt, run_log, run_file, alert
+
+-- name: vacuum_exceptions
+VACUUM (ANALYZE, SKIP_LOCKED) exception
+
 -- name: unfinished_claims
 -- The files of a port that were received long ago and still have a message in the queue.
 SELECT DISTINCT m.claim_id FROM queue q JOIN message m ON m.id = q.message_id

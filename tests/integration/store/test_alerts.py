@@ -136,9 +136,9 @@ async def test_an_alert_that_is_being_sent_is_passed_by_others(store: Store) -> 
     await subscribe(store, job, "ann", ["error"], ["email"])
     await tell(store, outcome(job, AlertEvent.ERROR))
     async with store.transaction() as first, store.transaction() as second:
-        alert = await claim_alert(first, store.queries)
+        alert = await claim_alert(first, store.queries, Channel.EMAIL)
         assert alert is not None and alert.key == "run:1:error:ann:email"
-        assert await claim_alert(second, store.queries) is None
+        assert await claim_alert(second, store.queries, Channel.EMAIL) is None
         await record_sent(first, store.queries, alert)
     assert await rows(store, "SELECT status, tries FROM alert") == [("sent", 1)]
 
@@ -151,7 +151,7 @@ async def test_a_postponed_alert_waits_and_a_day_old_one_has_failed_with_its_rea
 
     async def postpone() -> bool:
         async with store.transaction() as connection:
-            alert = await claim_alert(connection, store.queries)
+            alert = await claim_alert(connection, store.queries, Channel.EMAIL)
             assert alert is not None
             return await record_postponed(
                 connection, store.queries, alert, "no answer", seconds=100, give_up_seconds=86_400
@@ -159,8 +159,8 @@ async def test_a_postponed_alert_waits_and_a_day_old_one_has_failed_with_its_rea
 
     assert await postpone()
     async with store.transaction() as connection:
-        assert await claim_alert(connection, store.queries) is None
-        seconds = await seconds_to_next_alert(connection, store.queries)
+        assert await claim_alert(connection, store.queries, Channel.EMAIL) is None
+        seconds = await seconds_to_next_alert(connection, store.queries, Channel.EMAIL)
     assert seconds is not None and 0 < seconds <= 100
     await rows(
         store,
@@ -175,12 +175,12 @@ async def test_a_failed_alert_is_not_tried_again(store: Store) -> None:
     await subscribe(store, job, "ann", ["error"], ["email"])
     await tell(store, outcome(job, AlertEvent.ERROR))
     async with store.transaction() as connection:
-        alert = await claim_alert(connection, store.queries)
+        alert = await claim_alert(connection, store.queries, Channel.EMAIL)
         assert alert is not None
         await record_failed(connection, store.queries, alert, "ann has no address")
     async with store.transaction() as connection:
-        assert await claim_alert(connection, store.queries) is None
-        assert await seconds_to_next_alert(connection, store.queries) is None
+        assert await claim_alert(connection, store.queries, Channel.EMAIL) is None
+        assert await seconds_to_next_alert(connection, store.queries, Channel.EMAIL) is None
 
 
 @pytest.mark.parametrize("status", ["waiting", "withhold"])
@@ -242,7 +242,7 @@ async def test_a_failed_alert_gets_another_day_when_somebody_asks(store: Store) 
     await subscribe(store, job, "ann", ["error"], ["email"])
     await tell(store, outcome(job, AlertEvent.ERROR))
     async with store.transaction() as connection:
-        alert = await claim_alert(connection, store.queries)
+        alert = await claim_alert(connection, store.queries, Channel.EMAIL)
         assert alert is not None
         await record_failed(connection, store.queries, alert, "refused")
     (failed,) = await list_alerts(store, status="failed")

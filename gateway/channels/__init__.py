@@ -1,0 +1,1 @@
+"""The channels by which alerts leave the gateway: e-mail, webhook, command."""

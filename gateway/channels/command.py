@@ -1,0 +1,56 @@
+"""Alerts by a command of the site: the alert as JSON on its standard input."""
+
+import asyncio
+import os
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from gateway.channels.webhook import document
+from gateway.contracts.alert import Message
+from gateway.domain.errors import AlertRefused, TransientError
+from gateway.store.waiting import uninterrupted
+
+_SECONDS: Final = 20.0
+_SHOWN_CHARACTERS: Final = 300
+_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSender:
+    """Runs the command in *folder*, without a shell (`gateway.contracts.alert.AlertSender`)."""
+
+    command: tuple[str, ...]
+    folder: Path
+
+    async def send(self, message: Message) -> None:
+        """Run it to its end. Raises: AlertRefused when there is none; TransientError when it fails or hangs."""
+        if not self.command:
+            raise AlertRefused("The command is not set up: name it in `alerts.command`.")
+        name = self.command[0]
+        environment = {"PATH": _PATH, "LANG": "C.UTF-8", "GATEWAY_ALERT_KEY": message.key}
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self.command, cwd=self.folder, env=environment, stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+        except OSError as error:
+            raise TransientError(f"{name} cannot be started: {error.strerror}", code="command.start") from error
+        try:
+            async with asyncio.timeout(_SECONDS):
+                output, _ = await process.communicate(document(message))
+        except TimeoutError:
+            raise TransientError(f"{name} did not end within {_SECONDS:g} seconds.", code="command.timeout") from None
+        finally:
+            await uninterrupted(_end(process))
+        if process.returncode != 0:
+            said = output.decode(errors="replace").strip()[-_SHOWN_CHARACTERS:]
+            raise TransientError(f"{name} ended with exit code {process.returncode}: {said}", code="command.exit")
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    await process.communicate()

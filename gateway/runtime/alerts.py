@@ -1,0 +1,84 @@
+"""Alerts of a running gateway: who is told of ports, by which channels, and the delivery itself."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from gateway.channels.command import CommandSender
+from gateway.channels.email import EmailSender
+from gateway.channels.webhook import WebhookSender
+from gateway.config.models import InboundPort, Settings
+from gateway.contracts.alert import AlertSender
+from gateway.domain.alert import Channel
+from gateway.domain.ids import PortName
+from gateway.scheduler.alerts import Dispatcher, watch_silence
+from gateway.store.alerts import HINT, AlertRule, sync_port_rules
+from gateway.store.open import Store
+
+
+class Alerting:
+    """Delivers alerts and watches ports; *settings* is asked whenever they count, *base* is their folder."""
+
+    def __init__(self, store: Store, settings: Callable[[], Settings], base: Path) -> None:
+        self._store = store
+        self._settings = settings
+        self._dispatcher = Dispatcher(
+            store, senders=lambda: senders(settings(), base), address=lambda user: address_of(settings(), user)
+        )
+
+    async def keep_rules(self, settings: Settings) -> None:
+        """Take the alerts of a configuration into use. Raises: StoreUnavailable."""
+        self._store.ax_alerts = settings.alerts.ax_alerts
+        async with self._store.transaction() as connection:
+            await sync_port_rules(connection, self._store.queries, port_rules(settings))
+
+    def heard(self, hint: str | None) -> None:
+        """Look into the outbox when a hint is for it."""
+        if hint is None or hint == HINT:
+            self._dispatcher.wake()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Deliver and watch until a stop is asked for; what is being sent is sent."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._dispatcher.run(stopping), name="alerts:delivery")
+            group.create_task(
+                watch_silence(self._store, lambda: silent_hours(self._settings()), stopping), name="alerts:silence"
+            )
+
+
+def senders(settings: Settings, base: Path) -> Mapping[Channel, AlertSender]:
+    """Return the channels as the configuration sets them up."""
+    return {
+        Channel.EMAIL: EmailSender(settings.mail),
+        Channel.WEBHOOK: WebhookSender(settings.alerts.webhook),
+        Channel.COMMAND: CommandSender(settings.alerts.command, base),
+    }
+
+
+def address_of(settings: Settings, user: str) -> str | None:
+    """Return the e-mail address of a user: that of the account, or the name itself when it is one."""
+    account = settings.accounts.get(user)
+    if account is not None and account.email is not None:
+        return account.email
+    return user if "@" in user else None
+
+
+def port_rules(settings: Settings) -> Mapping[PortName, Sequence[AlertRule]]:
+    """Return who wants to hear of which port."""
+    return {
+        PortName(name): [
+            AlertRule(user=user, events=frozenset(wanted.on), channels=frozenset(wanted.by), source="config")
+            for user, wanted in alerts.to.items()
+        ]
+        for name, alerts in settings.alerts.ports.items()
+    }
+
+
+def silent_hours(settings: Settings) -> Mapping[PortName, float]:
+    """Return after how many hours without a file a port is overdue; only ports that take files now."""
+    return {
+        PortName(name): alerts.silent_hours
+        for name, alerts in settings.alerts.ports.items()
+        if alerts.silent_hours is not None and name in settings.active_ports()
+        and isinstance(settings.ports[name], InboundPort)
+    }  # fmt: skip
