@@ -21,7 +21,7 @@ from gateway.contracts.task import TaskHandler
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
-from gateway.runtime.housekeeping import keep_house
+from gateway.runtime.alerts import Alerting
 from gateway.runtime.identity import refused_identity
 from gateway.runtime.jobs import keep_jobs, runnables_to_check, server_name
 from gateway.runtime.life import keep_leases
@@ -33,12 +33,11 @@ from gateway.runtime.reload import follow_configuration
 from gateway.runtime.runnables import KnownRunnables, Parts, shipped
 from gateway.runtime.stuck import StuckWatch
 from gateway.runtime.wakeup import Followers, follow_due_times
-from gateway.scheduler.busy import Bounds, Occurrence
+from gateway.scheduler.busy import Bounds
 from gateway.scheduler.clock import DatabaseClock
 from gateway.scheduler.engine import Engine
 from gateway.scheduler.event_jobs import EventJobs
 from gateway.scheduler.executor import Executor
-from gateway.scheduler.housekeeping import Housekeeping
 from gateway.services.marks import Marks
 from gateway.services.standstill import Standstill
 from gateway.services.usercode import UserCode
@@ -49,13 +48,13 @@ from gateway.stages.port import OpenInbound, Ports
 from gateway.stages.receive import ReceiveStage
 from gateway.stages.send import SendStage
 from gateway.stages.trouble import Trouble
+from gateway.store.alerts import HINT as ALERTS_HINT
 from gateway.store.jobs import JOBS_HINT
 from gateway.store.lanes import set_port_rule
 from gateway.store.leases import start_incarnation, stop_incarnation
 from gateway.store.listen import Listener
 from gateway.store.open import Store, open_store
 from gateway.store.poison import count_crashes
-from gateway.store.ports import insert_run
 from gateway.store.reports import database_clock
 from gateway.store.servers import leave_server, register_server
 from gateway.store.tasks import task_reaper
@@ -118,6 +117,7 @@ class Gateway:
             Stage.OUTBOUND: self._outbound,
             Stage.SEND: self._send,
         }
+        self._alerting = Alerting(store, lambda: self._ports.settings, config.parent)
         self._clock = DatabaseClock(store)
         self._jobs: EventJobs | None = None
         self._engine: Engine | None = None
@@ -140,7 +140,7 @@ class Gateway:
                 group.create_task(follow_due_times(self._store, self._wake, self._look), name="due times"),
                 group.create_task(self._keep_leases(), name="leases"),
                 group.create_task(self._listen(), name="hints"),
-                group.create_task(self._keep_house(), name="housekeeping"),
+                group.create_task(self._alerting.run(self._stopping), name="alerts"),
                 group.create_task(self._warm_readers(), name="warming"),
                 group.create_task(self._watch_stuck(), name="stuck"),
                 group.create_task(
@@ -223,8 +223,9 @@ class Gateway:
         """Wake whom a hint is for; None is for everybody."""
         if hint is None or hint == JOBS_HINT:
             self._wake_jobs()
-        if hint != JOBS_HINT:
+        if hint not in {JOBS_HINT, ALERTS_HINT}:
             self._wake_all()
+        self._alerting.heard(hint)
 
     async def _listen(self) -> None:
         await Listener(self._store.url, self._store.queries, self._heard).run(self._stopping)
@@ -244,14 +245,6 @@ class Gateway:
             self._store, self._incarnation, taken_back=again, node_lost=look_again,
             reapers=[task_reaper(self._clock.now)],
         )  # fmt: skip
-
-    async def _keep_house(self) -> None:
-        handler = Housekeeping(
-            store=self._store,
-            retention=lambda: self._ports.settings.retention,
-            archives=lambda: {name: port.receive for name, port in self._ports.inbound.items()},
-        )
-        await keep_house(handler, self._record, self._stopping)
 
     async def _watch_stuck(self) -> None:
         folders = folders_of(lambda: self._ports.settings, self._files_of)
@@ -297,10 +290,11 @@ class Gateway:
                 return
 
     async def _keep_jobs(self, settings: Settings) -> None:
-        """Let the store know the jobs of the configuration; waits for a database that is away."""
+        """Let the store know the jobs and alerts of the configuration; waits for a database that is away."""
         while not self._stopping.is_set():
             try:
                 await keep_jobs(self._store, settings)
+                await self._alerting.keep_rules(settings)
             except StoreUnavailable as error:
                 log.warning("store.unavailable", part="jobs", error=error.message)
                 await self._store.wait_until_available(self._stopping)
@@ -332,13 +326,6 @@ class Gateway:
             if name in changes.changed or name not in was:
                 await self._open(name, kept, followers)
         configure_logs(kept.logging, secrets_of(kept))
-
-    async def _record(self, occurrence: Occurrence) -> int:
-        self._look.set()
-        return await insert_run(
-            self._store, job=occurrence.job, incarnation=self._incarnation, started_at=occurrence.started_at,
-            ended_at=occurrence.ended_at, counts=occurrence.counts, error=occurrence.error,
-        )  # fmt: skip
 
 
 def _calm_the_collector() -> None:

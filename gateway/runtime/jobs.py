@@ -11,6 +11,7 @@ from gateway.config.definitions import group_definitions, job_definitions, perio
 from gateway.config.models import Retention, Settings
 from gateway.config.models_jobs import GATEWAY_JOB
 from gateway.runtime.runnables import KnownRunnables, Parts, shipped, without_gateway
+from gateway.runtime.system_jobs import system_jobs
 from gateway.store.jobs import sync_jobs
 from gateway.store.open import Store
 from gateway.store.reports import database_clock
@@ -51,7 +52,7 @@ async def keep_jobs(store: Store, settings: Settings) -> None:
         group_definitions(settings), server_definitions(settings), period_definitions(settings),
     )  # fmt: skip
     await sync_places(store, groups, servers, periods, now=now)
-    done = await sync_jobs(store, job_definitions(settings), by=GATEWAY_JOB, now=now)
+    done = await sync_jobs(store, [*job_definitions(settings), *system_jobs(settings)], by=GATEWAY_JOB, now=now)
     if done.created or done.changed or done.removed:
         await sync_places(store, groups, servers, periods, now=now)  # what only these jobs named can go now
         log.info("jobs.synced", created=list(done.created), changed=list(done.changed), removed=list(done.removed))

@@ -1,8 +1,4 @@
-"""The state of ports and the runs of jobs, as operators see them."""
-
-import json
-from collections.abc import Mapping
-from datetime import datetime
+"""The state of ports, as operators see it."""
 
 from gateway.domain.alert import Happening
 from gateway.domain.ids import PortName
@@ -19,23 +15,3 @@ async def write_port_status(
         await connection.execute(store.queries.write_port_status, port, state, reason, left_in_place, incarnation)
         if happening is not None:
             await raise_alerts(connection, store.queries, happening)
-
-
-async def insert_run(
-    store: Store,
-    *,
-    job: str,
-    incarnation: int,
-    started_at: datetime,
-    ended_at: datetime,
-    counts: Mapping[str, int],
-    error: str | None,
-) -> int:
-    """Record one finished execution of a job."""
-    async with store.transaction() as connection:
-        status = "ended" if error is None else "error"
-        return int(
-            await connection.fetchval(
-                store.queries.insert_run, job, incarnation, started_at, ended_at, status, json.dumps(counts), error
-            )
-        )

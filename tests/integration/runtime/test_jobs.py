@@ -37,6 +37,7 @@ async def test_jobs_are_made_as_the_file_says(store: Store) -> None:
     assert {name: (job.status, job.source, job.created_by) for name, job in jobs.items()} == {
         "nightly": (JobStatus.WITHHOLD, "config", "ann"),
         "second": (JobStatus.WAITING, "config", "gateway"),
+        "housekeeping": (JobStatus.WAITING, "config", "gateway"),
     }
     assert jobs["nightly"].definition.tasks[0].parameters == {"statements": "select ${N}"}
     assert [group.definition.name for group in await list_groups(store)] == ["", "heavy"]
@@ -56,7 +57,7 @@ async def test_a_changed_section_changes_the_job_and_not_its_status(store: Store
 async def test_what_the_file_no_longer_says_goes(store: Store) -> None:
     await keep_jobs(store, settings_of(TEXT))
     await keep_jobs(store, settings_of("jobs: {gateway: {active: false}}"))
-    assert await list_jobs(store) == []
+    assert [job.definition.name for job in await list_jobs(store)] == ["housekeeping"]
     assert await list_periods(store) == []
 
 
@@ -65,3 +66,14 @@ async def test_the_same_file_changes_nothing(store: Store) -> None:
     before = [job.changed_at for job in await list_jobs(store)]
     await keep_jobs(store, settings_of(TEXT))
     assert [job.changed_at for job in await list_jobs(store)] == before
+
+
+async def test_a_job_of_the_file_stands_in_the_place_of_one_of_the_system(store: Store) -> None:
+    await keep_jobs(store, settings_of("jobs: {}"))
+    system = await read_job(store, "housekeeping")
+    assert system is not None and system.definition.is_system
+    own = "jobs: {housekeeping: {tasks: {clean: {run: housekeeping}}, recurrence: {every: day}}}"
+    await keep_jobs(store, settings_of(own))
+    job = await read_job(store, "housekeeping")
+    assert job is not None and not job.definition.is_system
+    assert [task.name for task in job.definition.tasks] == ["clean"]

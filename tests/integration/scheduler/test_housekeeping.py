@@ -26,7 +26,6 @@ from gateway.store.inbound import InboundResult, claim_inbound, record_inbound
 from gateway.store.ingest import ingestion
 from gateway.store.open import Store
 from gateway.store.outbound import SendResult, claim_outbound, record_outbound
-from gateway.store.ports import insert_run
 from gateway.store.requests import put_send_requests
 from tests.factories import ORDERS, a_claim, a_file, a_message, a_send_request
 
@@ -181,9 +180,9 @@ async def test_nothing_unfinished_goes(house: House) -> None:
 
 async def test_exceptions_and_runs_have_windows_of_their_own(house: House) -> None:
     await house.rows("INSERT INTO exception (code, text, severity) VALUES ('file.repeated', 'again', 'warning')")
-    now = datetime.now(UTC)
-    await insert_run(
-        house.store, job="gateway", incarnation=1, started_at=now, ended_at=now, counts={"files": 1}, error=None
+    await house.rows(
+        "INSERT INTO run (job, partition_key, company, created_by, run_as, cause, planned_at, started_at, ended_at,"
+        " status) SELECT 'gateway', 'initial', 'DAT', 'gateway', 'gateway', 'event', now(), now(), now(), 'ended'"
     )
     await house.age(25)
     assert await house.clean() == {"runs": 1}

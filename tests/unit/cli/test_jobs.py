@@ -195,7 +195,7 @@ def test_jobs_of_the_configuration_are_edited_there(cli: Cli, as_ann: None, data
 
     asyncio.run(sync())
     assert [(job["name"], job["source"]) for job in cli.json("jobs", "list")["jobs"]] == [
-        ("fixed", "config"), ("gateway", "config"),
+        ("fixed", "config"), ("gateway", "config"), ("housekeeping", "config"),
     ]  # fmt: skip
     section = tmp_path / "fixed.yaml"
     section.write_text(cli.run("jobs", "show", "fixed", "--yaml").stdout)
