@@ -1,0 +1,124 @@
+"""Batch jobs of a running gateway, as operators see and change them."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import structlog
+from asyncpg import Record
+from typer.testing import CliRunner
+
+from gateway.cli.main import app
+from tests.documents import envelope, guid, single
+from tests.site import Site, until
+
+DONE = {"ended", "error", "canceled"}
+
+
+def command(*words: str, **options: object) -> dict[str, object]:
+    """A task that runs a program."""
+    return {"run": "command", "with": {"command": list(words)}, **options}
+
+
+@pytest.fixture(autouse=True)
+def _logs() -> Iterator[None]:
+    """Put logging back: commands run in this process."""
+    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
+    yield
+    structlog.reset_defaults()
+    logging.getLogger().handlers[:] = handlers
+    logging.getLogger().setLevel(level)
+
+
+async def gateway(site: Site, *words: str, text: str = "", fails: bool = False) -> Any:
+    """Run a command beside the gateway; returns its JSON, or what it said on standard error when it fails."""
+    arguments = [*words, "--json", "--config", str(site.config)]
+    result = await asyncio.to_thread(CliRunner().invoke, app, arguments, input=text, catch_exceptions=False)
+    assert (result.exit_code == 1) is fails, result.output
+    return result.stderr if fails else json.loads(result.stdout)
+
+
+async def run_of(site: Site, job: str, *, statuses: set[str]) -> dict[str, Any]:
+    """Wait until the newest run of a job has one of these statuses; returns it with its tasks."""
+    newest: list[Record] = []
+
+    async def there() -> bool:
+        newest[:] = await site.query("SELECT id, status FROM run WHERE job = $1 ORDER BY id DESC LIMIT 1", job)
+        return bool(newest) and newest[0]["status"] in statuses
+
+    await until(there, f"a run of {job} is {' or '.join(sorted(statuses))}", tell=site.tail)
+    found: dict[str, Any] = await gateway(site, "runs", "show", str(newest[0]["id"]))
+    return found
+
+
+async def test_a_job_of_the_configuration_runs_and_keeps_what_operators_decide(site: Site) -> None:
+    site.extra["jobs"] = {
+        "three": {
+            "tasks": {
+                "first": command("true"),
+                "second": command("true", after="first"),
+                "mend": command("true", after={"first": "error"}),
+            }
+        }
+    }
+    await site.start()
+    found = await run_of(site, "three", statuses=DONE)
+    assert {task["name"]: task["status"] for task in found["tasks"]} == {
+        "first": "ended", "second": "ended", "mend": "not_run",
+    }  # fmt: skip
+    shown = await gateway(site, "jobs", "show", "three")
+    assert (shown["job"]["status"], shown["job"]["last_outcome"], shown["job"]["runs"]) == ("ended", "ended", 1)
+
+    await gateway(site, "jobs", "hold", "three")
+    site.extra["jobs"]["three"]["description"] = "Three steps"
+    site.write_config()
+
+    async def taken_over() -> bool:
+        rows = await site.query("SELECT description FROM job WHERE name = 'three'")
+        return rows[0]["description"] == "Three steps"
+
+    await until(taken_over, "the changed section is taken over", tell=site.tail)
+    assert (await gateway(site, "jobs", "show", "three"))["job"]["status"] == "withhold"
+    assert await site.stop() == 0
+
+
+async def test_a_job_is_made_run_cancelled_and_deleted_while_the_gateway_runs(site: Site) -> None:
+    await site.start()
+    section = """
+        tasks:
+          wait: {run: command, with: {command: [sleep, "60"]}}
+          after: {run: command, with: {command: ["true"]}, after: wait}
+    """
+    made = await gateway(site, "jobs", "create", "long", "-", text=section)
+    assert made["job"]["status"] == "withhold"
+    assert "it cannot be withheld" in await gateway(site, "jobs", "hold", "long", fails=True)
+    await gateway(site, "jobs", "release", "long")
+    await run_of(site, "long", statuses={"executing"})
+    assert "it cannot be deleted" in await gateway(site, "jobs", "delete", "long", fails=True)
+    await gateway(site, "jobs", "cancel", "long")
+    found = await run_of(site, "long", statuses=DONE)
+    assert found["run"]["status"] == "canceled"
+    assert {task["name"]: task["status"] for task in found["tasks"]} == {"wait": "canceled", "after": "not_run"}
+    await gateway(site, "jobs", "delete", "long")
+    assert [job["name"] for job in (await gateway(site, "jobs", "list"))["jobs"]] == ["gateway"]
+    assert await site.stop() == 0
+
+
+async def test_nothing_moves_before_the_job_that_moves_messages_is_waiting(site: Site) -> None:
+    site.extra["jobs"] = {
+        "gateway": {"status": "withhold"},
+        "other": {"tasks": {"a": command("true")}},
+    }
+    site.add_port()
+    site.drop("orders.xml", single(envelope(message_id=guid(1))))
+    await site.start()
+    await run_of(site, "other", statuses=DONE)
+    assert (site.inbound() / "orders.xml").exists()
+    await gateway(site, "jobs", "release", "gateway")
+    await site.wait_answers(1)
+    found = await run_of(site, "gateway", statuses=DONE)
+    assert {"receive", "inbound", "send"} <= {task["name"] for task in found["tasks"]}
+    assert await site.stop() == 0
