@@ -330,7 +330,7 @@ def _fields(found: JobReport) -> list[tuple[str, object]]:
     parents = [f"{one.parent} ({one.wanted.value.replace('_', ' ')})" for one in definition.dependencies]
     alerts = [f"{one.user}: {', '.join(one.events)} by {', '.join(one.channels)}" for one in definition.alerts]
     return [
-        ("description", job.description),
+        ("description", job.description if job.description != job.name else None),
         ("status", _status(job)),
         ("repeats", _repeats(job)),
         ("next starts", [f"{start:%Y-%m-%d %H:%M:%SZ}" for start in found.next_starts] or None),

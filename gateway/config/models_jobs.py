@@ -98,7 +98,9 @@ class Task(Section):
     wait_for_children: Flag = Field(
         default=True, description="It has ended only when the tasks it made while running have ended."
     )
-    hold: Flag = Field(default=False, description="Parked: it and what waits for it stay behind.")
+    hold: Flag = Field(
+        default=False, description="Left out, with what waits for it, when it is first seen. Later an operator decides."
+    )
 
 
 class Job(Section):

@@ -21,6 +21,7 @@ from gateway.domain.errors import JobRefused
 from gateway.domain.ids import JobId
 from gateway.domain.job import Base, ConditionType, HistoryMode, JobMode, Location, Missed, Priority, Wanted
 from gateway.domain.planning import first_start
+from gateway.domain.recurrence import RecurrenceError
 from gateway.store.open import Store
 
 _JOB_COLUMNS = (
@@ -38,8 +39,12 @@ _TASK_COLUMNS = (
 def job_document(definition: JobDefinition, now: datetime) -> str:
     """Return the row of a job as a JSON document, for `insert_job` and `update_job`.
 
-    Raises: RecurrenceError when its recurrence cannot be read, or never starts anything.
+    Raises: JobRefused when its recurrence cannot be read, or never starts anything.
     """
+    try:
+        planned = first_start(definition, now)
+    except RecurrenceError as error:
+        raise JobRefused(f"job {definition.name}: {error.message}", job=definition.name) from error
     row = {column: getattr(definition, column) for column in _JOB_COLUMNS}
     start = None if definition.start is None else definition.start.isoformat()
     return json.dumps(
@@ -48,7 +53,7 @@ def job_document(definition: JobDefinition, now: datetime) -> str:
             "partition_key": definition.partition,
             "created_by": definition.owner,
             "original_start": start,
-            "next_start": first_start(definition, now).isoformat(),
+            "next_start": planned.isoformat(),
             "config_digest": definition.digest(),
             "recurrence": None if definition.recurrence is None else dict(definition.recurrence),
         }
@@ -60,6 +65,7 @@ async def write_parts(
 ) -> None:
     """Replace tasks, conditions, dependencies and alerts of a job; tasks that keep their name keep their number.
 
+    Rule: whether a task is held is decided by operators; the configuration says it only of a task that is new.
     Raises: JobRefused when something that is named does not exist, or its tasks could never all end.
     """
     sql = store.queries
@@ -73,7 +79,7 @@ async def write_parts(
         {column: getattr(task, column) for column in _TASK_COLUMNS} | {"position": position}
         for position, task in enumerate(tasks)
     ]
-    await connection.execute(sql.put_tasks, job, json.dumps(rows, default=dict))
+    await connection.execute(sql.put_tasks, job, json.dumps(rows, default=dict), source == "config")
     await connection.execute(sql.delete_conditions, job)
     conditions = [(task.name, c.parent, c.wanted.value) for task in tasks for c in task.conditions]
     if conditions:

@@ -103,7 +103,7 @@ async def test_a_job_is_made_run_cancelled_and_deleted_while_the_gateway_runs(si
     assert found["run"]["status"] == "canceled"
     assert {task["name"]: task["status"] for task in found["tasks"]} == {"wait": "canceled", "after": "not_run"}
     await gateway(site, "jobs", "delete", "long")
-    assert [job["name"] for job in (await gateway(site, "jobs", "list"))["jobs"]] == ["gateway"]
+    assert "long" not in [job["name"] for job in (await gateway(site, "jobs", "list"))["jobs"]]
     assert await site.stop() == 0
 
 

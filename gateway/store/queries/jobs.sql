@@ -34,6 +34,7 @@ WHERE job.id = $1
 DELETE FROM task WHERE job_id = $1 AND NOT name = ANY($2::text[])
 
 -- name: put_tasks
+-- With $3 those that are there stay held, or not.
 INSERT INTO task (job_id, position, name, description, handler, parameters, parameters_version, company, batch_group,
     location, is_private, condition_type, ignore_failure, max_retries, retry_seconds, timeout_seconds, wait_for_children,
     is_withheld)
@@ -47,7 +48,7 @@ ON CONFLICT (job_id, name) DO UPDATE SET
   = (excluded.position, excluded.description, excluded.handler, excluded.parameters, excluded.parameters_version,
      excluded.company, excluded.batch_group, excluded.location, excluded.is_private, excluded.condition_type,
      excluded.ignore_failure, excluded.max_retries, excluded.retry_seconds, excluded.timeout_seconds,
-     excluded.wait_for_children, excluded.is_withheld)
+     excluded.wait_for_children, CASE WHEN $3 THEN task.is_withheld ELSE excluded.is_withheld END)
 
 -- name: delete_conditions
 DELETE FROM task_condition USING task WHERE task.id = task_condition.task_id AND task.job_id = $1

@@ -2,12 +2,17 @@
 
 from pathlib import Path
 
+import pytest
+
 from gateway.config.load import parse
 from gateway.config.models import Settings
+from gateway.domain.errors import JobRefused
 from gateway.domain.job import JobStatus
+from gateway.domain.transitions import TaskAction
 from gateway.runtime.jobs import keep_jobs
-from gateway.store.jobs import list_jobs, read_job
+from gateway.store.jobs import change_task, list_jobs, read_job
 from gateway.store.open import Store
+from gateway.store.reports import database_clock
 from gateway.store.servers import list_groups, list_periods, list_servers
 
 TEXT = """\
@@ -52,6 +57,27 @@ async def test_a_changed_section_changes_the_job_and_not_its_status(store: Store
     job = await read_job(store, "nightly")
     assert job is not None
     assert (job.status, job.definition.recurrence) == (JobStatus.WITHHOLD, {"every": "week", "zone": "UTC"})
+
+
+async def test_a_task_that_an_operator_holds_stays_held(store: Store) -> None:
+    await keep_jobs(store, settings_of(TEXT))
+    job = await read_job(store, "nightly")
+    assert job is not None
+    now = await database_clock(store)
+    await change_task(store, job.id, "b", TaskAction.HOLD, now=now)
+    await keep_jobs(store, settings_of(TEXT.replace("after: a}", "after: a, retries: 3}")))
+    job = await read_job(store, "nightly")
+    assert job is not None
+    assert [(task.name, task.is_withheld, task.max_retries) for task in job.definition.tasks] == [
+        ("a", False, 0), ("b", True, 3),
+    ]  # fmt: skip
+
+
+async def test_a_recurrence_that_is_over_is_refused_with_the_name_of_its_job(store: Store) -> None:
+    over = TEXT.replace("{every: day}", "{every: day, end_by: 2001-01-01}")
+    with pytest.raises(JobRefused, match="job nightly: This recurrence never starts anything"):
+        await keep_jobs(store, settings_of(over))
+    assert await list_jobs(store) == []
 
 
 async def test_what_the_file_no_longer_says_goes(store: Store) -> None:
