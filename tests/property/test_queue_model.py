@@ -26,6 +26,7 @@ from gateway.domain.message import Claimed, NewResponse, Sending, Work
 from gateway.domain.namespaces import Scheme
 from gateway.domain.states import Direction, LaneRule, Outcome, Policy, Reason, Status
 from gateway.services.registry import Found
+from gateway.stages.breaker import Breaker
 from gateway.stages.perform import Performance, Performed
 from gateway.stages.prepare import Prepared
 from gateway.store.doctor import find_wrong
@@ -115,7 +116,7 @@ class Bench:
         found = Found("SalesOrderService", "create", Scripted(endings))
         async with self.store.transaction() as connection:
             prepared = [Prepared(work, _request(work), found) for work in claimed.items]
-            performed = await Performance(self.store, connection, self.port).run(prepared)
+            performed = await Performance(self.store, connection, self.port, Breaker()).run(prepared)
             ended = [item.work for item, _ in performed.done] + [one.failure.work for one in performed.failed]
             keys = await take_response_keys(self.store, connection, len(ended))
             good = len(performed.done)
