@@ -192,6 +192,16 @@ async def cancel_job(store: Store, who: Person, name: str, *, only_this: bool = 
     return _row(await find_job(store, who, name))
 
 
+async def requeue_job(store: Store, who: Person, name: str, *, now: datetime) -> JobRow:
+    """Take back an occurrence that nobody works on any more, and let the job wait again.
+
+    Raises: NotFound; IllegalTransition while somebody alive works on it.
+    """
+    job = await find_job(store, who, name)
+    await cancel.requeue_job(store, job.id, by=who.name, now=now)
+    return _row(await find_job(store, who, name))
+
+
 async def copy_job(store: Store, who: Person, name: str, new: str, *, now: datetime) -> JobRow:
     """Save a copy under another name, withheld and owned by the person. Raises: NotFound, JobRefused."""
     job = await find_job(store, who, name)

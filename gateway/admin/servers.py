@@ -7,8 +7,8 @@ from datetime import datetime
 from gateway.admin.groups import names_of, require_group
 from gateway.admin.references import NotFound
 from gateway.config.suggest import did_you_mean
-from gateway.domain.definition import HoursDefinition, ServerDefinition
-from gateway.store import servers
+from gateway.domain.definition import DEFAULT_GROUP, HoursDefinition, ServerDefinition
+from gateway.store import jobs, servers
 from gateway.store.open import Store
 
 
@@ -62,6 +62,16 @@ async def set_server(store: Store, name: str, change: ServerChange, *, now: date
     )
     await servers.put_server(store, changed, now=now, source=found[0].source if found else "operator")
     return _row((await servers.list_servers(store, name))[0])
+
+
+async def groups_left_alone(store: Store) -> list[str]:
+    """Return the groups that jobs or tasks belong to and that no server serves: those tasks wait."""
+    served = {group for one in await servers.list_servers(store) for group in one.groups}
+    wanted: set[str] = set()
+    for job in await jobs.list_jobs(store):
+        own = job.definition.batch_group or DEFAULT_GROUP
+        wanted |= {own if task.batch_group is None else task.batch_group for task in job.definition.tasks}
+    return sorted(names_of(tuple(wanted - served)))
 
 
 async def set_draining(store: Store, name: str, draining: bool, *, now: datetime) -> ServerRow:

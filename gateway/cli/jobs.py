@@ -227,6 +227,21 @@ def cancel_job(
     )  # fmt: skip
 
 
+@app.command("requeue")
+def requeue_job(
+    job: JobArgument,
+    partition: PartitionOption = None,
+    mine: MineOption = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Let a job wait again that is executing although nobody works on it; refused while somebody does."""
+    _do(
+        config, partition, lambda desk: admin.requeue_job(desk.store, desk.who, job, now=desk.now), mine=mine,
+        as_json=as_json,
+    )  # fmt: skip
+
+
 @app.command("copy")
 def copy_job(
     job: JobArgument,

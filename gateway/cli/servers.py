@@ -6,11 +6,12 @@ from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import typer
+from rich.text import Text
 
 from gateway.admin import servers as admin
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, perform
 from gateway.cli.desk import open_desk
-from gateway.cli.render import print_json, print_rows
+from gateway.cli.render import console, print_json, print_rows
 from gateway.domain.definition import HoursDefinition
 
 app = typer.Typer(no_args_is_help=True, help="Servers: the gateway processes that run tasks.")
@@ -60,7 +61,11 @@ def set_server(
         reserved_percent=reserved,
         hours=None if not hours else [_hours(text) for text in hours if text != "none"],
     )
-    _tell([perform(_set(config, server, change))], as_json=as_json)
+    found, alone = perform(_set(config, server, change))
+    _tell([found], as_json=as_json)
+    if alone and not as_json:
+        text = f"No server serves {', '.join(alone)} now: tasks of {'it' if len(alone) == 1 else 'these'} wait."
+        console(error=True).print(Text(text, style="yellow"), soft_wrap=True)
 
 
 @app.command("drain")
@@ -119,9 +124,10 @@ async def _list(config: ConfigOption) -> list[admin.ServerRow]:
         return await admin.list_servers(desk.store)
 
 
-async def _set(config: ConfigOption, server: str, change: admin.ServerChange) -> admin.ServerRow:
+async def _set(config: ConfigOption, server: str, change: admin.ServerChange) -> tuple[admin.ServerRow, list[str]]:
     async with open_desk(config) as desk:
-        return await admin.set_server(desk.store, server, change, now=desk.now)
+        found = await admin.set_server(desk.store, server, change, now=desk.now)
+        return found, [] if change.groups is None else await admin.groups_left_alone(desk.store)
 
 
 async def _drain(config: ConfigOption, server: str, draining: bool) -> admin.ServerRow:

@@ -1,25 +1,28 @@
 """Commands on the tasks of jobs, and those that a person runs."""
 
+import asyncio
 from datetime import datetime
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from gateway.admin import tasks as admin
 from gateway.admin.tasks import TaskReport, TaskRow
-from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, perform
+from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, load_settings, perform
 from gateway.cli.desk import JobArgument, MineOption, PartitionOption, open_desk
 from gateway.cli.render import age, job_status, plain, print_fields, print_json, print_rows
 from gateway.config.definitions import group_name
+from gateway.contracts.task import Runnable
 from gateway.domain.transitions import TaskAction
 from gateway.runtime.by_hand import run_by_hand
 from gateway.runtime.identity import refused_identity
-from gateway.runtime.jobs import runnables_by_hand
+from gateway.runtime.jobs import runnables_by_hand, runnables_to_check
 from gateway.store.runs import OperatorTask, RunTask, read_run
 from gateway.store.tasks import ClaimedTask
 
 app = typer.Typer(no_args_is_help=True, help="Tasks: the steps of jobs, and those that wait for a person.")
+_OF_PARAMETERS = ("name", "type", "default", "description")
 TaskArgument = Annotated[str, typer.Argument(metavar="TASK", help="The name of a task of the job.")]
 
 
@@ -110,6 +113,28 @@ def run_tasks(
         raise typer.Exit(KNOWN_ERROR)
 
 
+@app.command("kinds")
+def kinds(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="One kind, also module:object, with its parameters.")
+    ] = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """List what tasks may run; of one kind show the parameters that stand below `with`."""
+    found = perform(_kinds(config, name))
+    if as_json:
+        print_json({"kinds": [_kind(one) for one in found]})
+    elif name is None:
+        rows = [(one.name, one.description) for one in found]
+        print_rows(("run", "what it does"), rows, nothing="")
+    else:
+        for one in found:
+            print_fields([("", one.description)], title=one.name)
+            values = [[_written(parameter[key]) for key in _OF_PARAMETERS] for parameter in _parameters(one)]
+            print_rows(("with", "type", "default", "meaning"), values, nothing="It takes no parameters.")
+
+
 @app.command("hold")
 def hold_task(
     job: JobArgument,
@@ -174,13 +199,57 @@ async def _run(
 ) -> list[tuple[ClaimedTask, RunTask]]:
     async with open_desk(config, partition) as desk:
         waiting = await admin.waiting_tasks(desk.store, desk.who, job=job, task=task, group=group, private=private)
-        runnables = runnables_by_hand(config, desk.store)
+        runnables = runnables_by_hand(config, desk.store, desk.settings)
         identity = partial(refused_identity, desk.settings)
         ran = []
         async for done in run_by_hand(desk.store, runnables, desk.who.name, waiting, identity=identity):
             tasks = (await read_run(desk.store, done.run_id)).tasks
             ran.append((done, next(one for one in tasks if one.id == done.id)))
         return ran
+
+
+async def _kinds(config: ConfigOption, name: str | None) -> list[Runnable]:
+    await asyncio.to_thread(load_settings, config)  # it says where modules of one's own are found
+    known = runnables_to_check(config)
+    return list(known.known()) if name is None else [known.find(name)]
+
+
+def _kind(runnable: Runnable) -> dict[str, object]:
+    return {
+        "name": runnable.name, "description": runnable.description, "version": runnable.version,
+        "cancellable": runnable.cancellable, "idempotent": runnable.idempotent,
+        "allows_recurrence": runnable.allows_recurrence, "timeout_seconds": runnable.timeout_seconds,
+        "parameters": _parameters(runnable),
+    }  # fmt: skip
+
+
+def _parameters(runnable: Runnable) -> list[dict[str, object]]:
+    """Return the parameters as they stand in a file: name, kind of value, default (None: none), meaning."""
+    schema = runnable.parameters.model_json_schema(by_alias=True)
+    required = schema.get("required", [])
+    return [
+        {
+            "name": name,
+            "type": _type(field),
+            "default": "required" if name in required else field.get("default"),
+            "description": field.get("description", ""),
+        }
+        for name, field in schema.get("properties", {}).items()
+    ]
+
+
+def _written(value: object) -> object:
+    """Return a value as it would stand in YAML."""
+    return str(value).lower() if isinstance(value, bool) else value
+
+
+def _type(field: dict[str, Any]) -> str:
+    """Return what a value may be, in the words of JSON Schema."""
+    options = [option for option in field.get("anyOf", [field]) if option.get("type") != "null"]
+    words = [
+        " | ".join(map(str, option["enum"])) if "enum" in option else option.get("type", "any") for option in options
+    ]
+    return " or ".join(dict.fromkeys(words))
 
 
 def _plain(ran: tuple[ClaimedTask, RunTask]) -> dict[str, object]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import structlog
 
 from gateway.config.definitions import group_definitions, job_definitions, period_definitions, server_definitions
-from gateway.config.models import Retention, Settings
+from gateway.config.models import Settings
 from gateway.config.models_jobs import GATEWAY_JOB
 from gateway.runtime.runnables import KnownRunnables, Parts, shipped, without_gateway
 from gateway.runtime.system_jobs import system_jobs
@@ -31,12 +31,14 @@ def runnables_to_check(config: Path, environ: Mapping[str, str] = os.environ) ->
     return KnownRunnables(shipped(base, without_gateway), environ=environ, base=base)
 
 
-def runnables_by_hand(config: Path, store: Store, environ: Mapping[str, str] = os.environ) -> KnownRunnables:
+def runnables_by_hand(
+    config: Path, store: Store, settings: Settings, environ: Mapping[str, str] = os.environ
+) -> KnownRunnables:
     """Return what a person may run beside a gateway: everything but the services that move messages."""
     base = config.absolute().parent
 
     def parts() -> Parts:
-        return Parts(store=store, stages={}, retention=Retention, archives=dict)
+        return Parts(store=store, stages={}, retention=lambda: settings.retention, archives=dict)
 
     return KnownRunnables(shipped(base, parts), environ=environ, base=base)
 

@@ -342,6 +342,19 @@ def test_private_tasks_are_run_by_their_owner_alone(by_hand: Cli, monkeypatch: p
     assert by_hand.json("jobs", "show", "hand")["job"]["last_outcome"] == "error"
 
 
+def test_what_tasks_may_run_is_listed_with_its_parameters(cli: Cli) -> None:
+    kinds = {kind["name"]: kind for kind in cli.json("tasks", "kinds")["kinds"]}
+    assert {"receive", "inbound", "outbound", "send", "command", "http", "sql", "python", "housekeeping"} <= set(kinds)
+    (command,) = [one for one in kinds["command"]["parameters"] if one["name"] == "command"]
+    assert (command["type"], command["default"]) == ("array", "required")
+    assert "Program and arguments" in cli.run("tasks", "kinds", "command").stdout
+    assert cli.run("tasks", "kinds", "comand").stderr.startswith("Error: There is nothing named 'comand' to run")
+
+
+def test_a_job_that_somebody_works_on_is_not_requeued(nightly: Cli) -> None:
+    assert "it cannot be requeued by force" in nightly.run("jobs", "requeue", "nightly").stderr
+
+
 def test_nothing_that_waits_is_said_so(cli: Cli) -> None:
     assert cli.run("tasks", "run").stdout == "Nothing waits for a person like you.\n"
     assert cli.run("tasks", "list", "--waiting").stdout == "Nothing waits for a person.\n"

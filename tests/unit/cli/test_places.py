@@ -1,5 +1,7 @@
 """Commands on groups and servers, on a real database."""
 
+from pathlib import Path
+
 from tests.unit.cli.conftest import Cli
 
 
@@ -45,6 +47,16 @@ def test_servers_are_set_drained_and_resumed(cli: Cli) -> None:
     assert cli.json("servers", "resume", "app-1")["servers"][0]["draining"] is False
     (server,) = cli.json("servers", "set", "app-1", "--threads", "4", "--hours", "none")["servers"]
     assert (server["threads"], server["hours"], server["groups"]) == (4, [], ["default", "print"])
+
+
+def test_a_group_that_loses_its_last_server_is_told(cli: Cli, tmp_path: Path) -> None:
+    section = tmp_path / "job.yaml"
+    section.write_text("group: print\ntasks: {a: {run: command, with: {command: ['true']}}}\n")
+    cli.run("groups", "set", "print")
+    cli.run("servers", "set", "app-1", "--groups", "print,default")
+    assert cli.run("jobs", "create", "printing", str(section)).exit_code == 0
+    result = cli.run("servers", "set", "app-1", "--groups", "default")
+    assert (result.exit_code, result.stderr) == (0, "No server serves print now: tasks of it wait.\n")
 
 
 def test_mistakes_about_servers_are_told(cli: Cli) -> None:
