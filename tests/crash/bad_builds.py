@@ -26,6 +26,7 @@ from gateway.domain import finding
 from gateway.domain.delivery import Settled, Settlement
 from gateway.domain.errors import OperationRejected, StoreUnavailable
 from gateway.runtime import app, life, stuck, wakeup
+from gateway.scheduler import alerts
 from gateway.services.marks import Marks
 from gateway.stages import inbound, perform, receive, send
 from gateway.stages.inbound import InboundStage
@@ -68,6 +69,21 @@ def archive_before_commit(_: Path) -> None:
         return files
 
     receive.read_whole = read_and_archive
+
+
+def record_then_tell(_: Path) -> None:
+    """Record an alert as sent, then send it."""
+    claim_alert = alerts.claim_alert
+
+    async def claim_and_record(connection, sql, channel):  # type: ignore[no-untyped-def]
+        alert = await claim_alert(connection, sql, channel)
+        if alert is not None:
+            await connection.execute("UPDATE alert SET status = 'sent' WHERE id = $1", alert.id)
+            await connection.execute("COMMIT")
+            await connection.execute("BEGIN")
+        return alert
+
+    alerts.claim_alert = claim_and_record
 
 
 def no_recovery(_: Path) -> None:
@@ -403,6 +419,6 @@ BUILDS: Mapping[str, Callable[[Path], Observer | None]] = {
         no_fsync_of_files, no_fsync_of_claims, no_fsync_of_outbound, deaf, forgetful_disk, lost_replies, lost_promises,
         short_leases, unfenced, fault_on_database_error, check_then_insert, no_lanes, outbound_trouble, tiny_pool,
         impatient, no_taking_back, no_watch, unmarked, little_memory, rollback_without_savepoint,
-        halt_goes_on, recorded,
+        halt_goes_on, recorded, record_then_tell,
     )
 }  # fmt: skip
