@@ -71,6 +71,16 @@ async def outbox(store: Store, *, status: str | None = None, limit: int = 50) ->
     return await reports.list_alerts(store, status=status, limit=limit)
 
 
+async def retry(store: Store, numbers: Sequence[int]) -> list[int]:
+    """Give failed alerts another day; returns them. Raises: NotFound naming one that has not failed."""
+    given = await reports.retry_alerts(store, numbers)
+    if left := sorted(set(numbers) - set(given)):
+        raise NotFound(
+            f"{', '.join(map(str, left))}: no failed alert; `gateway alerts sent --status failed` lists them"
+        )
+    return given
+
+
 async def read(store: Store, user: str, numbers: Sequence[int] | None) -> list[AlertRow]:
     """Mark entries of a person's inbox as read, all of them for None; returns those entries.
 

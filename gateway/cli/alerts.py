@@ -157,6 +157,25 @@ def sent(
     print_rows(columns, rows, nothing="Nothing was to be sent yet.", narrow=("number", "user", "by", "what", "status"))
 
 
+@app.command("retry")
+def retry(
+    numbers: Annotated[list[int], typer.Argument(metavar="NUMBER...", help="Numbers of alerts that have failed.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Send failed alerts again."""
+
+    async def work() -> list[int]:
+        async with open_desk(config) as desk:
+            return await admin.retry(desk.store, numbers)
+
+    found = perform(work())
+    if as_json:
+        print_json({"pending": found})
+        return
+    print_rows(("number",), [(number,) for number in found], nothing="")
+
+
 @app.command("read")
 def read(
     numbers: Annotated[list[int] | None, typer.Argument(metavar="[NUMBER]...", help="Numbers of entries.")] = None,

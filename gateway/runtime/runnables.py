@@ -16,6 +16,7 @@ from gateway.scheduler.tasks.command import command_runnable
 from gateway.scheduler.tasks.housekeeping import housekeeping_runnable
 from gateway.scheduler.tasks.http import http_runnable
 from gateway.scheduler.tasks.python import python_runnable
+from gateway.scheduler.tasks.report import report_runnable
 from gateway.scheduler.tasks.services import service_runnable
 from gateway.scheduler.tasks.sql import sql_runnable
 from gateway.services.python import HandlerNotFound, load_object
@@ -56,6 +57,7 @@ def shipped(base: Path, parts: Callable[[], Parts]) -> tuple[Runnable, ...]:
         command_runnable(base),
         http_runnable(),
         sql_runnable(lambda: parts().store.url),
+        report_runnable(lambda: parts().store),
         housekeeping_runnable(lambda: parts().store, lambda: parts().retention(), lambda: parts().archives()),
     )
 

@@ -269,7 +269,7 @@ CREATE TABLE run_log (
 );
 CREATE INDEX run_log_of_run ON run_log (run_id, id);
 
--- A file that a task made; it lies in the data folder of the server that ran the task.
+-- A file that a task made; every node can show it, and it goes with its run.
 CREATE TABLE run_file (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     run_id       bigint NOT NULL REFERENCES run ON DELETE CASCADE,

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import asyncpg
 import pytest
 from typer.testing import CliRunner
 
@@ -386,6 +387,23 @@ def test_the_inbox_tells_of_a_failed_run_until_it_is_read(nightly: Cli, database
     assert [one["id"] for one in nightly.json("alerts", "inbox", "--all")["alerts"]] == [alert["id"]]
     assert nightly.run("alerts", "read", "999").exit_code == 1
     assert nightly.run("alerts", "read").exit_code == 2
+
+
+def test_a_failed_alert_is_sent_again_when_somebody_asks(nightly: Cli, database_url: str) -> None:
+    nightly.run("alerts", "set", "nightly", "--on", "error", "--by", "email")
+    nightly.run("jobs", "run", "nightly")
+    work(nightly, database_url, Result(attempt=Attempt.ERROR, error="no"), Result(attempt=Attempt.ENDED))
+    (alert,) = nightly.json("alerts", "sent")["alerts"]
+    assert nightly.run("alerts", "retry", str(alert["id"])).exit_code == 1, "it has not failed"
+
+    async def fail() -> None:
+        connection = await asyncpg.connect(database_url)
+        await connection.execute("UPDATE alert SET status = 'failed', reason = 'no address'")
+        await connection.close()
+
+    asyncio.run(fail())
+    assert nightly.json("alerts", "retry", str(alert["id"])) == {"pending": [alert["id"]]}
+    assert [one["status"] for one in nightly.json("alerts", "sent")["alerts"]] == ["pending"]
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
