@@ -310,8 +310,14 @@ def _hindered(m: MessageFacts, said: Explanation) -> Explanation:
 def _hindrance(m: MessageFacts) -> Hindrance | None:
     port = m.port
     found = hindrance(m.gateway, port, m.stage)
-    if found is not None or m.stage is not Stage.SEND:
+    if found is not None:
         return found
+    if m.stage is Stage.INBOUND and port.spares_services:
+        return Hindrance(
+            "port.paused", f"The port {port.name} is paused: {quoted(port.reason)}.", "Mend the service that it calls."
+        )
+    if m.stage is not Stage.SEND:
+        return None
     if not port.delivers:
         return Hindrance(
             "port.no-address",

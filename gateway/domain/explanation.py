@@ -62,6 +62,10 @@ class GatewayFacts:
     jobs: Mapping[Stage, Sequence[JobFacts]] = field(default_factory=dict)
 
 
+SERVICES_FAIL = "requests in a row failed"
+"""Stands in the reason of a port that is paused because its services do not work, and in no other."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortFacts:
     """A port as the configuration and its last word have it; `reason` goes with `state`."""
@@ -75,6 +79,11 @@ class PortFacts:
     reason: str | None = None
     in_work: int = 0
     max_in_work: int | None = None
+
+    @property
+    def spares_services(self) -> bool:
+        """True when requests are not processed for now, because those before them all failed."""
+        return self.state == "paused" and SERVICES_FAIL in (self.reason or "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

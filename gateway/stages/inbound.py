@@ -9,6 +9,7 @@ from typing import TypeVar
 import structlog
 
 from gateway.contracts.task import TaskContext
+from gateway.domain.explanation import SERVICES_FAIL
 from gateway.domain.faultpoints import reach
 from gateway.domain.ids import PortName
 from gateway.domain.message import Claimed, Work
@@ -122,7 +123,7 @@ class InboundStage:
 
 def _why_paused(port: OpenInbound) -> str:
     return (
-        f"{port.settings.process.pause_after_failures} requests in a row failed because their services do not work. "
+        f"{port.settings.process.pause_after_failures} {SERVICES_FAIL} because their services do not work. "
         f"One request is tried every {PAUSE_SECONDS:g} seconds; the port goes on by itself when one succeeds."
     )
 

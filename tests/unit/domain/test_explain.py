@@ -9,6 +9,7 @@ import pytest
 from gateway.domain.explain import explain_message
 from gateway.domain.explain_place import explain_lane, explain_port, explain_set
 from gateway.domain.explanation import (
+    SERVICES_FAIL,
     GatewayFacts,
     Holder,
     JobFacts,
@@ -94,6 +95,8 @@ def test_sentences_name_what_is_involved(reason: Reason, more: dict[str, Any], w
         ({"gateway": GatewayFacts(running=[])}, "gateway.not-running"),
         ({"port": replace(OPEN, configured=False)}, "port.not-configured"),
         ({"port": replace(OPEN, active=False)}, "port.inactive"),
+        ({"port": replace(OPEN, state="paused", reason=f"25 {SERVICES_FAIL}.")}, "port.paused"),
+        ({"port": replace(OPEN, state="paused", reason="Only 3 MB are free.")}, "message.ready"),
         ({"gateway": replace(RUNNING, jobs={Stage.INBOUND: [a_job(JobStatus.WITHHOLD)]})}, "gateway.job-stopped"),
         (
             {"gateway": replace(RUNNING, jobs={Stage.INBOUND: [a_job(JobStatus.WAITING, timed=True)]})},
