@@ -1,6 +1,7 @@
 """Around the jobs: groups, servers with their hours, active periods, accounts."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import datetime, time
 from enum import StrEnum
 from functools import cache
@@ -13,6 +14,8 @@ from gateway.config.models_base import Count, Flag, Section, Text, reread
 from gateway.config.suggest import did_you_mean
 from gateway.domain.job import Priority
 
+FIRST_YEAR, LAST_YEAR = 1970, 2999
+"""Years in which a job may start for the first time: arithmetic with days never leaves the calendar."""
 DEFAULT_GROUP = "default"
 """How the configuration writes the group of everything that names none."""
 
@@ -50,14 +53,14 @@ def _zone(value: str) -> str:
 
 def _moment(value: object) -> object:
     """Read a date with or without a time of day; one without an offset is meant in the zone that stands beside it."""
-    if isinstance(value, datetime):
-        return value
-    try:
-        return datetime.fromisoformat(str(value)) if isinstance(value, str) else value
-    except ValueError:
-        raise ValueError(
-            "must be a date, or a date and a time such as 2026-01-31 02:00, in the zone of the job"
-        ) from None
+    found = value if isinstance(value, datetime) else None
+    with suppress(ValueError):
+        found = datetime.fromisoformat(value) if isinstance(value, str) else found
+    if found is None:
+        raise ValueError("must be a date, or a date and a time such as 2026-01-31 02:00, in the zone of the job")
+    if not FIRST_YEAR <= found.year <= LAST_YEAR:
+        raise ValueError(f"must be a moment of the years {FIRST_YEAR} to {LAST_YEAR}")
+    return found
 
 
 def _time_of_day(value: object) -> object:

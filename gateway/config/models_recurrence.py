@@ -63,9 +63,12 @@ def _day(value: object) -> object:
 
 def _date(value: object) -> object:
     try:
-        return date.fromisoformat(value) if isinstance(value, str) else value
+        found = date.fromisoformat(value) if isinstance(value, str) else value
     except ValueError:
-        raise ValueError("must be a date such as 2026-12-31") from None
+        found = "no date"
+    if found is not None and (not isinstance(found, date) or isinstance(found, datetime)):
+        raise ValueError("must be a date such as 2026-12-31")
+    return found
 
 
 class Recurrence(Section):

@@ -49,7 +49,9 @@ def shuffled(draw: st.DrawFn) -> bytes:
 
 KEYS = st.sampled_from(
     ["store", "data", "schemas", "users", "services", "ports", "queue", "kind", "document", "operations", "receive",
-     "folder", "respond", "name", "process", "limits", "max_file_bytes", "handler", "S", "p", "", "<document>", 1]
+     "folder", "respond", "name", "process", "limits", "max_file_bytes", "handler", "S", "p", "", "<document>", 1,
+     "jobs", "gateway", "tasks", "run", "with", "after", "start", "zone", "recurrence", "every", "on", "day", "cron",
+     "rrule", "end_by", "mode", "alerts", "servers", "hours", "from", "to", "groups", "accounts"]
 )  # fmt: skip
 LEAVES = (
     st.none()
@@ -71,6 +73,16 @@ LEAVES = (
             "embedded",
             "rollback",
             "<python>",
+            "2026-01-01 02:00",
+            "0001-01-01",
+            "9999-12-31 23:59",
+            "Europe/Copenhagen",
+            "2 weeks",
+            "last friday",
+            "* * 31 2 *",
+            "FREQ=YEARLY;BYMONTHDAY=31;BYMONTH=2",
+            "timed",
+            "18:00",
         ]
     )
 )
@@ -95,6 +107,28 @@ def test_shuffled_examples_raise_nothing_else(content: bytes) -> None:
 @given(st.dictionaries(KEYS, TREES, max_size=6))
 def test_well_formed_nonsense_raises_nothing_else(tree: dict[object, object]) -> None:
     try_parse(plain_yaml.safe_dump(tree).encode())
+
+
+JOB_KEYS = ["tasks", "start", "zone", "recurrence", "after", "alerts", "mode", "base", "owner", "group", "history"]
+JOBS = st.dictionaries(st.sampled_from(["gateway", "a", "b"]), st.dictionaries(st.sampled_from(JOB_KEYS), TREES))
+
+
+@fuzz
+@given(JOBS)
+def test_nonsense_about_jobs_raises_nothing_else(tree: dict[str, object]) -> None:
+    try_parse(plain_yaml.safe_dump({"jobs": tree}).encode())
+
+
+RULES = st.dictionaries(
+    st.sampled_from(["every", "on", "day", "month", "cron", "rrule", "end_after", "end_by"]), LEAVES, max_size=4
+)
+
+
+@fuzz
+@given(RULES, LEAVES, LEAVES)
+def test_nonsense_about_recurrences_raises_nothing_else(rule: object, start: object, zone: object) -> None:
+    job = {"tasks": {"a": {"run": "sql"}}, "recurrence": rule, "start": start, "zone": zone}
+    try_parse(plain_yaml.safe_dump({"jobs": {"j": job}}).encode())
 
 
 @fuzz

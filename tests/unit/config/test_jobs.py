@@ -92,6 +92,7 @@ def test_recurrences_are_written_in_words(written: str, expected: str, build: Bu
         ("every: month, day: 32", "day", "must be a day of the month from 1 to 31, or last"),
         ("every: year, month: jan", "month", "must be the name of a month, or its number from 1 to 12"),
         ("every: day, end_by: soon", "end_by", "must be a date such as 2026-12-31"),
+        ("every: day, end_by: 5", "end_by", "must be a date such as 2026-12-31"),
         ("end_after: 3", "", "needs one of every, cron, rrule, and has none of them"),
         ("every: day, cron: '0 2 * * *'", "", "needs one of every, cron, rrule, and has every and cron"),
         ("every: day, on: monday", "", "Weekdays go with weeks, not with days"),
@@ -127,6 +128,9 @@ def test_recurrences_that_make_no_sense_are_refused(written: str, path: str, exp
             "zone",
             "there is no time zone 'Europe/Copenhagn'; did you mean 'Europe/Copenhagen'?",
         ),
+        ("start: 5", "start", "must be a date, or a date and a time such as 2026-01-31 02:00"),
+        ("start: 9999-12-31", "start", "must be a moment of the years 1970 to 2999"),
+        ("start: 0001-01-01", "start", "must be a moment of the years 1970 to 2999"),
         (
             "start: soon",
             "start",
