@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from adapters.file.describe import ClaimIds, Describer
 from adapters.file.errors import AWAY, folder_errors, unavailable
-from adapters.file.fsops import EntryKind, FileOps, Folder, NotRegular, kind_of, open_checked, opened, status_of
+from adapters.file.fsops import EntryKind, FileOps, Folder, NotRegular, kind_of, open_checked, opened, scan, status_of
 from adapters.file.kernel import tells_writers
 from adapters.file.left import LeftEntries
 from adapters.file.names import DONE_SUFFIX, display, is_temporary, matcher, name_file, sort_key, work_name
@@ -59,6 +59,11 @@ class Claimer:
     def left_in_place(self) -> tuple[LeftInPlace, ...]:
         """Return what the last look did not take."""
         return self._left.seen
+
+    def may_find(self) -> bool:
+        """Tell whether anything lies in the inbound folder. Raises: AdapterUnavailable."""
+        with folder_errors(self._settings.inbound_place), opened(self._settings.inbound) as inbound:
+            return any(scan(inbound))
 
     def next_look_seconds(self) -> float | None:
         """Return when to look again for what waits; 0 while a walk through the folder is unfinished."""

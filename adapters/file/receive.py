@@ -142,6 +142,11 @@ class FileReceiveAdapter:
             async with asyncio.timeout(self._settings.io_seconds):
                 await self._ops.write_reason(place.path, reason_name(item.claim.work_name), text, self._executor)
 
+    async def may_find(self) -> bool:
+        """Tell whether the inbound folder holds anything, or did at the last look. Raises: AdapterUnavailable."""
+        remembered = self._claimer.next_look_seconds() is not None or bool(self._claimer.left_in_place())
+        return remembered or await self._looking.run(self._claimer.may_find)
+
     async def held(self) -> Set[ClaimId]:
         """Return the ids of the files in the work folder; nothing is touched. Raises: AdapterUnavailable."""
         return await self._tidying.run(partial(held_claims, self._settings))

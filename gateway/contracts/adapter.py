@@ -35,6 +35,13 @@ class ReceiveAdapter(Protocol):
         """Archive, delete or quarantine claimed files; one durable flush for all. A file already gone is fine."""
         ...
 
+    async def may_find(self) -> bool:
+        """Tell whether a look may find something: False when nothing is at the address and nothing waited there.
+
+        Raises: AdapterUnavailable.
+        """
+        ...
+
     async def held(self) -> Set[ClaimId]:
         """Return the ids of everything that lies claimed now; nothing is touched."""
         ...

@@ -320,7 +320,6 @@ class Gateway:
         for name in was - set(kept.active_ports()):
             followers.leave(name)
             self._ports.remove(name)
-            await self._receive.leave(name)
             log.info("port.closed", port=name)
         for name in kept.active_ports():
             if name in changes.changed or name not in was:

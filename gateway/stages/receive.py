@@ -29,6 +29,7 @@ from gateway.stages.port import OpenInbound, Ports
 from gateway.stages.reading import SMALL_BYTES, BadFile, WholeFile, read_file, read_whole
 from gateway.stages.room import Room
 from gateway.stages.trouble import Trouble
+from gateway.stages.turns import Turns
 from gateway.store.ingest import (
     AlreadyIngested,
     Ingestion,
@@ -37,7 +38,6 @@ from gateway.store.ingest import (
     known_deliveries,
     same_content,
 )
-from gateway.store.intake import end_intake, hold_intake, take_intake
 from gateway.store.open import Store
 from gateway.xml.pool import XmlPool
 
@@ -56,30 +56,28 @@ class ReceiveStage:
         self, *, store: Store, incarnation: int, ports: Ports, pool: XmlPool, readers: int, trouble: Trouble
     ) -> None:
         self._store = store
-        self._incarnation = incarnation
         self._ports = ports
         self._pool = pool
         self._readers = readers
         self._trouble = trouble
         self._room = Room(store, monotonic)
-        self._turns: defaultdict[PortName, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._turns = Turns(store, incarnation)
+        self._looks: defaultdict[PortName, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._recovered: set[PortName] = set()  # ports whose work folder holds nothing that waits to be read
-        self._asked: set[PortName] = set()  # ports whose work folder gives no cause to ask for our turn
 
     def forget(self, port: PortName) -> None:
         """Look into the work folder of the port again: its folders may have changed."""
         self._recovered.discard(port)
-        self._asked.discard(port)
-
-    async def leave(self, port: PortName) -> None:
-        """Let other nodes take the files of a port that is open here no more."""
-        await end_intake(self._store, self._incarnation, port)
 
     async def run(self, context: TaskContext) -> None:
         """Take files until no folder has one that is ready and no hint comes, or a stop is asked for.
 
         Each port is looked at by itself: a large file or a hanging folder of one does not keep the others waiting.
         """
+        async with self._turns.occurrence():
+            await self._sweep_all(context)
+
+    async def _sweep_all(self, context: TaskContext) -> None:
         sweeps: dict[PortName, asyncio.Task[bool]] = {}
         unseen = set(self._ports.inbound)
         try:
@@ -126,23 +124,26 @@ class ReceiveStage:
 
         One look at a time, also where several jobs receive: what one has claimed would look forgotten to another.
         """
-        async with self._turns[port.name]:
+        async with self._looks[port.name]:
             return await self._look(port, context)
 
     async def _look(self, port: OpenInbound, context: TaskContext) -> bool:
         try:
-            if not await self._is_our_turn(port):
-                return False
-            if port.name not in self._recovered:
-                await self._recover(port, context)
-                self._recovered.add(port.name)
+            held = bool(await port.receive.held())
+            found = held or await port.receive.may_find()
+            if found:
+                if not await self._is_our_turn(port, asking=held):
+                    return False
+                if port.name not in self._recovered:
+                    await self._recover(port, context)
+                    self._recovered.add(port.name)
             if await self._must_wait(port):
                 return False
-            claims = await port.receive.claim(_ALL_FILES if context.feed.once else _WAVE_FILES)
+            claims = await port.receive.claim(_ALL_FILES if context.feed.once else _WAVE_FILES) if found else ()
         except AdapterUnavailable as error:
             await self._trouble.left_in_place(port.name, port.receive.left_in_place())
             await self._trouble.degraded(port.name, error.message, "receive")
-            await end_intake(self._store, self._incarnation, port.name)  # it may be there for another node
+            await self._turns.end(port.name)  # it may be there for another node
             return False
         except (AlreadyIngested, LeaseLost) as known:
             log.info("file.known", port=port.name, reason=known.message)  # to a node that shares the work folder
@@ -162,22 +163,17 @@ class ReceiveStage:
             else:
                 if self._ports.inbound.get(port.name) is port:  # a changed port has other folders to look into
                     self._recovered.add(port.name)
-                    self._asked.add(port.name)
         return bool(claims) and not context.feed.once
 
-    async def _is_our_turn(self, port: OpenInbound) -> bool:
-        """Tell whether this node takes the files of the port; ask for its turn when it has claimed some before."""
-        asking = port.name not in self._asked and bool(await port.receive.held())
-        if not asking:
-            self._asked.add(port.name)
-        ours = await take_intake(self._store, self._incarnation, port.name, asking=asking)
-        if not ours:
-            self._recovered.discard(port.name)  # with our next turn we may inherit files
-        return ours
+    async def _is_our_turn(self, port: OpenInbound, *, asking: bool) -> bool:
+        """Tell whether this node takes the files of the port now; a new turn begins with what lies claimed."""
+        if not self._turns.has(port.name):
+            self._recovered.discard(port.name)
+        return await self._turns.take(port.name, asking=asking)
 
     def _ingestion(self, port: PortName) -> AbstractAsyncContextManager[Ingestion]:
         """Open the transaction that takes files in; it fails when it is another node's turn by now."""
-        return ingestion(self._store, lambda connection: hold_intake(self._store, connection, self._incarnation, port))
+        return ingestion(self._store, lambda connection: self._turns.hold(connection, port))
 
     async def _must_wait(self, port: OpenInbound) -> bool:
         """Tell whether intake waits: too many unfinished messages, or too little space."""

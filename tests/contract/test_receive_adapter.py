@@ -29,6 +29,10 @@ class Address(Protocol):
         """Put a complete file there."""
         ...
 
+    def remove(self, name: bytes) -> None:
+        """Take a file away again."""
+        ...
+
     def waiting(self) -> list[bytes]:
         """Return what lies there."""
         ...
@@ -64,6 +68,9 @@ class FolderAddress:
         self._aside.write_bytes(BODY)
         os.rename(self._aside, os.fsencode(self._inbound) + b"/" + name)
 
+    def remove(self, name: bytes) -> None:
+        os.unlink(os.fsencode(self._inbound) + b"/" + name)
+
     def waiting(self) -> list[bytes]:
         return sorted(os.listdir(os.fsencode(self._inbound)))
 
@@ -85,6 +92,29 @@ async def test_files_are_taken_in_name_order_up_to_the_limit(address: Address) -
     assert [claim.name for claim in await adapter.claim(2)] == [b"c.xml"]
     assert await adapter.claim(2) == []
     assert address.waiting() == []
+
+
+async def test_look_at_an_empty_address_is_known_to_find_nothing(address: Address) -> None:
+    adapter = address.adapter()
+    assert not await adapter.may_find()
+    address.deliver(b"a.xml")
+    assert await adapter.may_find()
+    await adapter.claim(10)
+    assert not await adapter.may_find()
+    address.close()
+    with pytest.raises(AdapterUnavailable):
+        await adapter.may_find()
+
+
+async def test_what_waited_at_an_address_is_worth_a_look_when_it_is_gone(address: Address) -> None:
+    """A look forgets it; without one it would be told for ever."""
+    adapter = address.adapter()
+    address.deliver(b"left.tmp")
+    assert await adapter.claim(10) == [] and adapter.left_in_place()
+    address.remove(b"left.tmp")
+    assert await adapter.may_find()
+    assert await adapter.claim(10) == []
+    assert not await adapter.may_find()
 
 
 async def test_a_taken_file_is_found_again_after_a_restart_under_the_same_id(address: Address) -> None:

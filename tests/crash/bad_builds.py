@@ -28,7 +28,7 @@ from gateway.domain.errors import OperationRejected, StoreUnavailable
 from gateway.runtime import app, life, stuck, wakeup
 from gateway.scheduler import alerts
 from gateway.services.marks import Marks
-from gateway.stages import inbound, perform, receive, send
+from gateway.stages import duplicates, inbound, receive, send
 from gateway.stages.inbound import InboundStage
 from gateway.stages.perform import Performance
 from gateway.stages.prepare import Refused
@@ -294,16 +294,16 @@ def check_then_insert(_: Path) -> None:
             "SELECT message_id FROM processed_id WHERE message_id = ANY($1)", [work.message_id for work in works]
         )
         known = {row["message_id"] for row in rows}
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(2.0)
         new = [work for work in works if work.message_id not in known]
         await connection.executemany(
             "INSERT INTO processed_id (port, service, operation, message_id, request_id) VALUES ($1, $2, $3, $4, $5)"
             " ON CONFLICT DO NOTHING",
             [(work.port, work.service, work.operation, work.message_id, work.key) for work in new],
         )
-        return {work.key for work in new}, dict.fromkeys(known, "an earlier file")
+        return {work.key for work in new}
 
-    perform.take_processed_ids = take
+    duplicates.take_processed_ids = take
 
 
 def no_lanes(_: Path) -> None:
