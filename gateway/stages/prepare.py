@@ -3,8 +3,9 @@
 Runs in a thread: parsing a chunk takes longer than the event loop may stand still.
 """
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lxml import etree
 
@@ -15,9 +16,11 @@ from gateway.domain.message import Work
 from gateway.domain.namespaces import canonical, scheme_of
 from gateway.domain.poison import poison
 from gateway.domain.problem import Problem
+from gateway.domain.states import Policy
 from gateway.services.registry import Found, Registry
 from gateway.stages.authorise import authorise
 from gateway.stages.port import OpenInbound
+from gateway.store.leases import CLAIM_BYTES
 from gateway.xml.explain import MAX_PROBLEMS
 from gateway.xml.parse import document_parser, parse_checked
 
@@ -26,11 +29,15 @@ _DOCUMENT_CODES = ("schema", "value.", "document.")
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A message that may run: the request and the operation it calls."""
+    """A message that may run: the request and the operation it calls.
+
+    `late`: the request has no parts yet; `whole_request` parses them when its turn has come.
+    """
 
     work: Work
     request: Request
     found: Found
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +53,19 @@ Item = Prepared | Refused
 
 
 def prepare(works: Sequence[Work], port: OpenInbound, registry: Registry, settings: Settings) -> list[Item]:
-    """Check and parse messages of one port, in order; one entry each. Any exception of one is its own."""
+    """Check and parse messages of one port, in order; one entry each. Any exception of one is its own.
+
+    Rule: a Rollback set is claimed whole, however large it is. What goes beyond the bytes of a claim is parsed late,
+    because a parsed document takes up to thirty times the space of its text.
+    """
     prepared: list[Item] = []
     parser = document_parser()
+    held = 0
     for work in works:
+        held += len(work.content)
+        late = work.policy is Policy.ROLLBACK and held > CLAIM_BYTES
         try:
-            prepared.append(_unless_poison(_prepare(work, port, registry, settings, parser)))
+            prepared.append(_unless_poison(_prepare(work, port, registry, settings, None if late else parser)))
         except Exception as error:  # a message's trouble stays its own; decide.py judges it
             prepared.append(Refused(work, error))
     return prepared
@@ -62,8 +76,15 @@ def _unless_poison(item: Prepared) -> Item:
     return item if error is None else Refused(item.work, error, item)
 
 
+async def whole_request(item: Prepared) -> Request:
+    """Return the request of a message with its parts; those of a late one are parsed now, and kept by nobody else."""
+    if not item.late:
+        return item.request
+    return replace(item.request, parts=await asyncio.to_thread(_parts, item.work, document_parser()))
+
+
 def _prepare(
-    work: Work, port: OpenInbound, registry: Registry, settings: Settings, parser: etree.XMLParser
+    work: Work, port: OpenInbound, registry: Registry, settings: Settings, parser: etree.XMLParser | None
 ) -> Prepared:
     header = tuple(p for p in work.problems if not p.code.startswith(_DOCUMENT_CODES))
     if header:
@@ -74,16 +95,20 @@ def _prepare(
         raise SchemaViolation(
             _summary("The document is not valid", work.problems), code=work.problems[0].code, problems=work.problems
         )
-    envelope = parse_checked(work.content, parser)
-    (body,) = envelope.iterchildren(f"{{{work.namespace}}}Body")
-    (parts,) = body.iterchildren(f"{{{work.namespace}}}MessageParts")
     request = Request(
         key=work.key, port=port.name, message_id=work.message_id, service=allowed.found.service,
-        operation=allowed.found.name, parts=list(parts.iterchildren(etree.Element)),
+        operation=allowed.found.name, parts=_parts(work, parser) if parser else [],
         scheme=scheme_of(work.namespace), company=allowed.company, partition=allowed.partition, user=allowed.user,
         received_at=work.received_at,
     )  # fmt: skip
-    return Prepared(work, request, allowed.found)
+    return Prepared(work, request, allowed.found, late=parser is None)
+
+
+def _parts(work: Work, parser: etree.XMLParser) -> list[etree._Element]:
+    envelope = parse_checked(work.content, parser)
+    (body,) = envelope.iterchildren(f"{{{work.namespace}}}Body")
+    (parts,) = body.iterchildren(f"{{{work.namespace}}}MessageParts")
+    return list(parts.iterchildren(etree.Element))
 
 
 def _match_parts(work: Work, found: Found) -> None:

@@ -16,7 +16,7 @@ from gateway.domain.ids import SetKey
 from gateway.domain.message import Work
 from gateway.stages.decide import pass_on
 from gateway.stages.duplicates import Duplicates
-from gateway.stages.prepare import Item, Prepared, Refused
+from gateway.stages.prepare import Item, Prepared, Refused, whole_request
 from gateway.store.errors import database_errors
 from gateway.store.open import Store
 from gateway.store.sets import begin_set
@@ -84,7 +84,8 @@ class RollbackSet:
             attempt.repeated.append(item.work)
             return
         self._called.append(item)
-        attempt.done.append((item, await item.found.operation.call(item.request, self._context())))
+        request = await whole_request(item)
+        attempt.done.append((item, await item.found.operation.call(request, self._context())))
 
     async def take_back(self) -> list[NotTakenBack]:
         """Run the compensations of what may have run, the last first; returns those that failed."""
@@ -99,7 +100,8 @@ class RollbackSet:
             try:
                 with database_errors():
                     async with self._connection.transaction():
-                        await operation.compensate(prepared.request, self._context())
+                        request = await whole_request(prepared)
+                        await operation.compensate(request, self._context())
             except Exception as error:
                 pass_on(error, self._connection)
                 failed.append(NotTakenBack(prepared.work, error))

@@ -23,6 +23,7 @@ from gateway.stages.door import Door
 from gateway.stages.inbound import InboundStage
 from gateway.stages.intake import new_messages
 from gateway.stages.port import OpenInbound, Ports
+from gateway.stages.trouble import Trouble
 from gateway.store.ingest import ingestion
 from gateway.store.lanes import set_port_rule
 from gateway.store.message_reports import list_queue
@@ -118,6 +119,7 @@ class Port:
         conversation: str | None = None,
         own: str | None = None,
         single: bool = False,
+        padding: int = 0,
     ) -> list[MessageKey]:
         """Ingest one file; returns the numbers of its messages. *own* is the ConversationId of each message."""
         claim = a_claim()
@@ -130,7 +132,7 @@ class Port:
         read = [
             ReadEnvelope(
                 position=position, namespace=MESSAGE_2011, header=Header(action=CREATE, conversation_id=own),
-                parts=(f"{{{SALES_ORDER}}}SalesOrder",), content=envelope(order(quantity)).encode(),
+                parts=(f"{{{SALES_ORDER}}}SalesOrder",), content=envelope(order(quantity)).encode() + b" " * padding,
             )
             for position, quantity in enumerate(quantities, start=1)
         ]  # fmt: skip
@@ -156,18 +158,23 @@ class Port:
         await set_port_rule(self.store, ORDERS, self.open.settings.process.on_lane_error)
         ports = Ports(self.settings)
         ports.add(self.open)
-        service = Service(
-            name="SalesOrderService", namespaces=frozenset({SERVICES}), operations={"create": self.orders}
-        )
         with ThreadPoolExecutor(2) as executor:
             stages = [
                 InboundStage(
-                    store=self.store, incarnation=number, ports=ports, registry=Registry({service.name: service}),
-                    executor=executor, door=Door(), chunk=self.chunk,
+                    store=self.store, incarnation=number, ports=ports, registry=self.registry,
+                    executor=executor, door=Door(), trouble=Trouble(self.store, number), chunk=self.chunk,
                 )
                 for number in range(1, self.stages + 1)
             ]  # fmt: skip
             await asyncio.gather(*(stage.run(_context()) for stage in stages))
+
+    @property
+    def registry(self) -> Registry:
+        """Return where the service is found."""
+        name = "SalesOrderService"
+        return Registry(
+            {name: Service(name=name, namespaces=frozenset({SERVICES}), operations={"create": self.orders})}
+        )
 
     async def states(self, keys: Sequence[MessageKey]) -> list[str]:
         """Return of each message `status/reason/set status`, or its outcome when it has left the queue."""

@@ -7,6 +7,9 @@ import pytest
 
 from gateway.domain.ids import MessageKey
 from gateway.domain.lane import WHOLE_PORT
+from gateway.stages.prepare import Prepared, prepare
+from gateway.store.inbound import claim_inbound
+from gateway.store.leases import CLAIM_BYTES, give_back
 from gateway.store.open import Store
 from gateway.store.operate import release_lane
 from tests.factories import ORDERS
@@ -146,6 +149,22 @@ async def test_failures_in_one_chunk_stop_a_set_as_exactly(store: Store) -> None
     await port.release(keys[4])
     await port.run()
     assert await port.states(keys) == ["processed"] * 5
+
+
+async def test_rollback_set_larger_than_a_claim_has_few_documents_parsed_at_the_same_time(store: Store) -> None:
+    port = Port(store, {"on_error": "rollback"})
+    keys = await port.put(["1", "2", "3", "4", "5", BAD], padding=CLAIM_BYTES // 2)
+    claimed = await claim_inbound(store, 1, ORDERS, 100)
+    assert claimed is not None
+    items = prepare(claimed.items, port.open, port.registry, port.settings)
+    assert [isinstance(item, Prepared) and item.late for item in items] == [False, *[True] * 5]
+    await give_back(store, claimed.fence)
+    await port.run()
+    assert await port.states(keys) == [*[UNDONE] * 5, FAILED]
+    port.orders.refuses.clear()
+    await port.release(keys[0])
+    await port.run()
+    assert await port.states(keys) == ["processed"] * 6
 
 
 @pytest.mark.parametrize("rule", ["block", "park"])
