@@ -39,11 +39,15 @@ async def insert_exceptions(connection: Connection, sql: Queries, entries: Seque
         return
     rows = [
         (
-            entry.severity, entry.code, clean(entry.text), entry.port, entry.claim_id, entry.set_key, entry.message_key,
-            entry.message_id, entry.file, entry.line, entry.column, entry.path and clean(entry.path),
-            json.dumps([asdict(problem) for problem in entry.details], ensure_ascii=True) if entry.details else None,
+            entry.severity, clean(entry.code, limit=200), clean(entry.text), entry.port, entry.claim_id, entry.set_key,
+            entry.message_key, entry.message_id, entry.file, entry.line, entry.column, entry.path and clean(entry.path),
+            json.dumps([_plain(problem) for problem in entry.details]) if entry.details else None,
             entry.traceback and clean(entry.traceback, limit=20_000),
         )
         for entry in entries
     ]  # fmt: skip
     await connection.execute(sql.insert_exceptions, *[list(column) for column in zip(*rows, strict=True)])
+
+
+def _plain(problem: Problem) -> dict[str, object]:
+    return {name: clean(value) if isinstance(value, str) else value for name, value in asdict(problem).items()}
