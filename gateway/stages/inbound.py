@@ -18,7 +18,8 @@ from gateway.services.registry import Registry
 from gateway.stages.breaker import PAUSE_SECONDS, Breaker
 from gateway.stages.decide import words_of
 from gateway.stages.door import Door
-from gateway.stages.perform import Performance, Performed
+from gateway.stages.perform import Performance
+from gateway.stages.performed import Performed
 from gateway.stages.port import OpenInbound, Ports
 from gateway.stages.prepare import Item, Prepared, prepare
 from gateway.stages.responses import Draft, build_responses, drafts_of

@@ -6,23 +6,23 @@ are gone through one by one.
 
 import asyncio
 import random
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from itertools import groupby
 
 import structlog
 from asyncpg import Connection
 
-from gateway.contracts.service import Reply, ServiceContext, SetOperation
+from gateway.contracts.service import ServiceContext, SetOperation
 from gateway.domain.errors import DuplicateMessage
-from gateway.domain.ids import LaneName, MessageKey, SetKey
+from gateway.domain.ids import MessageKey, SetKey
 from gateway.domain.message import Work
 from gateway.domain.states import LaneRule, Policy
 from gateway.stages.breaker import Breaker
 from gateway.stages.decide import Failed, TryAgain, decide, pass_on
-from gateway.stages.duplicates import Duplicates, Seen
+from gateway.stages.duplicates import Duplicates
+from gateway.stages.grouping import free_groups, lane_groups, lanes
+from gateway.stages.performed import Performed
 from gateway.stages.port import OpenInbound
 from gateway.stages.prepare import Item, Prepared, Refused
 from gateway.stages.rollback import NotTakenBack, RollbackSet
@@ -36,27 +36,6 @@ _CHUNK_SECONDS = 5.0
 """After this the rest of a chunk is given back, so that slow operations do not hold the answers of quick ones."""
 
 
-@dataclass(slots=True)
-class Performed:
-    """What became of the chunk; every item stands in exactly one of the lists.
-
-    `halted` maps a set to the message behind which nothing of it runs (0: after too many failures), `rolled_back` to
-    its failed message; members that did not run stand in none of the lists, the store holds them. `repeated` are those
-    of the done that did not run, because they were processed before. `taken_back` are the rolled back sets that left
-    nothing outside the database, `not_taken_back` the messages of others that did.
-    """
-
-    done: list[tuple[Prepared, Reply]] = field(default_factory=list)
-    repeated: list[Work] = field(default_factory=list)
-    failed: list[Failed] = field(default_factory=list)
-    again: list[TryAgain] = field(default_factory=list)
-    released: list[Work] = field(default_factory=list)
-    halted: dict[SetKey, MessageKey] = field(default_factory=dict)
-    rolled_back: dict[SetKey, MessageKey] = field(default_factory=dict)
-    taken_back: list[SetKey] = field(default_factory=list)
-    not_taken_back: list[NotTakenBack] = field(default_factory=list)
-
-
 class Performance:
     """Goes through the items of one chunk."""
 
@@ -67,35 +46,29 @@ class Performance:
         self._port = port
         self._now = datetime.now(UTC)
         self._until = asyncio.get_running_loop().time() + _CHUNK_SECONDS
-        self._failures: Counter[SetKey] = Counter()
         self._duplicates = Duplicates(store, connection, port)
         self.result = Performed()
 
     async def run(self, items: Sequence[Item]) -> Performed:
         """Perform all items: those of a lane in order, a transient failure stops the rest of its lane."""
-        free = [item for item in items if item.work.lane is None]
-        for group in _groups(sorted(free, key=_operation_name), bulk_any=True):
+        for group in free_groups(items):
             await self._group(group)
-        for lane_items in _by_lane(items):
-            await self._lane(lane_items)
+        for lane in lanes(items):
+            await self._lane(lane)
         return self.result
 
     async def _lane(self, items: Sequence[Item]) -> None:
         """Perform a run of a lane in order, up to a message that nothing of the lane may pass."""
-        for group in _groups(items, bulk_any=False):
+        for group in lane_groups(items):
             first = group[0].work
-            if first.set_key is not None and first.policy is Policy.ROLLBACK:
+            if first.policy is Policy.ROLLBACK and first.set_key is not None:
                 members = [item for item in items if item.work.set_key == first.set_key]
                 if members[0] is group[0]:
-                    await self._rollback_set(members)
-                continue
-            stopped = await self._group(group)
-            if stopped is not None:
-                told = {work.key for work in self.result.released}
-                self.result.released += [
-                    item.work for item in items
-                    if item.work.key > stopped and item.work.key not in told and not self._halted(item.work)
-                ]  # fmt: skip
+                    await self._rollback_set(first.set_key, members)
+            elif (stopped := await self._group(group)) is not None:
+                given_back = {work.key for work in self.result.released}
+                behind = (item for item in items if item.work.key > stopped and item.work.key not in given_back)
+                self.result.release(behind)
                 return
 
     async def _group(self, group: Sequence[Item]) -> MessageKey | None:
@@ -104,64 +77,55 @@ class Performance:
         Returns the message that nothing of its lane may pass now: it waits, was given back for lack of time, or failed
         where an error stops the lane.
         """
-        prepared = [item for item in group if isinstance(item, Prepared) and not self._halted(item.work)]
-        if len(prepared) == len(group) > 1 and isinstance(prepared[0].found.operation, SetOperation):
-            try:
-                done, seen = await self._together(prepared)
-            except Exception as error:  # the set is undone; going one by one finds the culprit
-                pass_on(error, self._connection)
-            else:
-                self.result.done += done
-                self._file_repeated(seen)
-                return None
+        if await self._together(group):
+            return None
         for index, item in enumerate(group):
-            if self._halted(item.work):
+            work = item.work
+            if self.result.is_halted(work):
                 continue
             if self._enough():
-                self.result.released += [other.work for other in group[index:] if not self._halted(other.work)]
-                return item.work.key
+                self.result.release(group[index:])
+                return work.key
             outcome = await self._alone(item)
-            if isinstance(outcome, TryAgain) and item.work.lane is not None:
-                return item.work.key
-            if isinstance(outcome, Failed):
-                self._halt_set(item.work)
-                if item.work.lane is not None and item.work.lane_rule is not LaneRule.CONTINUE:
-                    return item.work.key
+            in_the_way = isinstance(outcome, TryAgain) or (
+                isinstance(outcome, Failed) and work.lane_rule is not LaneRule.CONTINUE
+            )
+            if in_the_way and work.lane is not None:
+                return work.key
         return None
-
-    def _halt_set(self, failed: Work) -> None:
-        """Stop the set of a failed message: behind it under Halt, all of it after too many failures."""
-        if failed.set_key is None:
-            return
-        if failed.policy is Policy.HALT:
-            self.result.halted[failed.set_key] = failed.key
-        elif failed.failures_left is not None:
-            self._failures[failed.set_key] += 1
-            if self._failures[failed.set_key] >= failed.failures_left:
-                self.result.halted[failed.set_key] = MessageKey(0)
-
-    def _halted(self, work: Work) -> bool:
-        """Tell whether a message is held because its set stopped: the store does that for the whole rest."""
-        return work.set_key is not None and work.key > self.result.halted.get(work.set_key, work.key)
 
     def _enough(self) -> bool:
         """Tell whether the rest is given back: answers of what is done must not wait, or the services do not work."""
         return self._breaker.tripped or asyncio.get_running_loop().time() > self._until
 
-    async def _together(self, prepared: Sequence[Prepared]) -> tuple[list[tuple[Prepared, Reply]], Seen]:
+    async def _together(self, group: Sequence[Item]) -> bool:
+        """Perform a group with one call, when its operation can and none of it is to be held or refused.
+
+        Returns False when that was not possible, or was undone because it failed: then one by one finds the culprit.
+        """
+        prepared = [item for item in group if isinstance(item, Prepared) and not self.result.is_halted(item.work)]
+        if len(prepared) != len(group) or len(group) == 1:
+            return False
         operation = prepared[0].found.operation
-        assert isinstance(operation, SetOperation)
-        with database_errors():
-            async with self._connection.transaction():
-                seen = await self._duplicates.split(prepared, self.result.done)
-                if any(_stops_others(failed.failure.work) for failed in seen.refused):
-                    raise DuplicateMessage("a repeated message stops others")
-                requests = [item.request for item in seen.new]
-                replies = await operation.call_many(requests, self._context()) if requests else []
-        return [*zip(seen.new, replies, strict=True)], seen
+        if not isinstance(operation, SetOperation):
+            return False
+        try:
+            with database_errors():
+                async with self._connection.transaction():
+                    seen = await self._duplicates.split(prepared, self.result.done)
+                    if any(_stops_others(failed.failure.work) for failed in seen.refused):
+                        raise DuplicateMessage("a repeated message stops others")
+                    requests = [item.request for item in seen.new]
+                    replies = await operation.call_many(requests, self._context()) if requests else []
+        except Exception as error:
+            pass_on(error, self._connection)
+            return False
+        self.result.done += zip(seen.new, replies, strict=True)
+        self.result.file_repeated(seen)
+        return True
 
     async def _alone(self, item: Item) -> Failed | TryAgain | None:
-        """Perform one item on its own savepoint and file its outcome."""
+        """Perform one item on its own savepoint and file its outcome; None when it succeeded."""
         try:
             if isinstance(item, Refused):
                 raise item.error
@@ -173,36 +137,25 @@ class Performance:
         except Exception as error:
             outcome = self._outcome(item.work, error)
             self._count(outcome)
-            if isinstance(outcome, Failed):
-                self.result.failed.append(outcome)
-            else:
-                self.result.again.append(outcome)
+            self.result.file(outcome)
             return outcome
-        self._file_repeated(seen)
+        self.result.file_repeated(seen)
         if seen.new:
             self._breaker.succeeded()
             self.result.done.append((item, reply))
         return seen.refused[0] if seen.refused else None
 
-    def _file_repeated(self, seen: Seen) -> None:
-        """File what was processed before: answered again, or refused."""
-        self.result.done += seen.again
-        self.result.repeated += [item.work for item, _ in seen.again]
-        self.result.failed += seen.refused
-
-    def _count(self, outcome: Failed | TryAgain) -> None:
-        self._breaker.failed(outcome, self._port.settings.process.pause_after_failures)
-
     def _outcome(self, work: Work, error: Exception) -> Failed | TryAgain:
         pass_on(error, self._connection)
         return decide(work, error, most_tries=self._port.settings.process.retries, chance=random.random())  # noqa: S311 jitter
 
-    async def _rollback_set(self, members: Sequence[Item]) -> None:
+    def _count(self, outcome: Failed | TryAgain) -> None:
+        self._breaker.failed(outcome, self._port.settings.process.pause_after_failures)
+
+    async def _rollback_set(self, set_key: SetKey, members: Sequence[Item]) -> None:
         """Perform a whole set: all of it, or nothing and the first failure. It waits as a whole, too."""
-        set_key = members[0].work.set_key
-        assert set_key is not None
         if self._breaker.tripped:
-            self.result.released += [item.work for item in members]
+            self.result.release(members)
             return
         run = RollbackSet(members, self._store, self._connection, self._context)
         attempt = await run.run(set_key, self._duplicates, self.result.done)
@@ -221,7 +174,7 @@ class Performance:
             others = [replace(outcome, work=item.work, text=why) for item in members if item is not attempt.failing]
             self.result.again += [outcome, *others]
             return
-        self.result.failed.append(outcome)
+        self.result.file(outcome)
         self.result.rolled_back[set_key] = failing.key
         self.result.not_taken_back += left
         if not left:
@@ -252,37 +205,3 @@ def _stops_others(work: Work) -> bool:
     """Tell whether a failure of this message keeps others from running."""
     in_lane = work.lane is not None and work.lane_rule is not LaneRule.CONTINUE
     return in_lane or (work.set_key is not None and (work.policy is Policy.HALT or work.failures_left is not None))
-
-
-def _operation_name(item: Item) -> tuple[str, str]:
-    return (item.work.service or "", item.work.operation or "")
-
-
-def _by_lane(items: Sequence[Item]) -> Iterator[list[Item]]:
-    lanes: dict[LaneName, list[Item]] = {}
-    for item in items:
-        if item.work.lane is not None:
-            lanes.setdefault(item.work.lane, []).append(item)
-    yield from lanes.values()
-
-
-def _groups(items: Sequence[Item], *, bulk_any: bool) -> Iterator[list[Item]]:
-    """Split into runs that one bulk call may do: same operation and kind; a repeated MessageId begins a new run.
-
-    In a lane a run also ends where another set with an error policy of its own begins.
-    """
-
-    def kind(item: Item) -> tuple[object, ...]:
-        strict = not bulk_any and item.work.policy in (Policy.HALT, Policy.ROLLBACK)
-        return (isinstance(item, Prepared), *_operation_name(item), item.work.set_key if strict else None)
-
-    for _, run in groupby(items, key=kind):
-        group: list[Item] = []
-        seen: set[object] = set()
-        for item in run:
-            if item.work.message_id in seen:
-                yield group
-                group, seen = [], set()
-            seen.add(item.work.message_id)
-            group.append(item)
-        yield group

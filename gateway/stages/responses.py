@@ -9,7 +9,7 @@ from gateway.domain.ids import MessageKey, format_message_id
 from gateway.domain.message import NewResponse, Work
 from gateway.domain.namespaces import MESSAGE_2011
 from gateway.stages.decide import Failed
-from gateway.stages.perform import Performed
+from gateway.stages.performed import Performed
 from gateway.stages.port import OpenInbound
 from gateway.xml.answer import AnswerHeader, fault, key_answer, response
 

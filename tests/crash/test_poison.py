@@ -51,7 +51,7 @@ class Line:
             self.site.drop(f"{len(self.dropped):06}.xml", content)
             self.dropped[message_id] = operation
 
-    async def run(self, most_deaths: int) -> None:
+    async def run(self, most_deaths: int, seconds: float = 110) -> None:
         """Start the gateway again whenever it dies, until everything is answered or it died too often."""
         if self.site.process is None:
             self.site.launch(build=self.build)
@@ -67,7 +67,7 @@ class Line:
                 self.site.launch(build=self.build)
             return len(list(self.site.outbound().iterdir())) >= len(self.dropped)
 
-        await until(over, "everything is answered", seconds=110, tell=self.site.tail)
+        await until(over, "everything is answered", seconds=seconds, tell=self.site.tail)
 
     def answers(self) -> dict[str, str]:
         """Return what each request was answered with: the code of its fault, or nothing."""
@@ -117,7 +117,7 @@ def among_good_ones(bad: Sequence[str], good_ones: int) -> list[str]:
 async def test_bad_code_ends_in_error_and_good_code_goes_on(crash_site: CrashSite, each: int, good_ones: int) -> None:
     line = Line(crash_site)
     line.drop(among_good_ones([*CODES] * each, good_ones))
-    await line.run(most_deaths=MOST_CRASHES * each)
+    await line.run(most_deaths=MOST_CRASHES * each, seconds=100 + 100 * each)
     assert MOST_CRASHES <= line.deaths <= MOST_CRASHES * each
     await line.check()
 
