@@ -209,6 +209,12 @@ async def copy_job(store: Store, who: Person, name: str, new: str, *, now: datet
     return _row(await find_job(store, who, new))
 
 
+async def removable_jobs(store: Store, who: Person, status: JobStatus) -> list[str]:
+    """Return the jobs with this status that an operator made and may remove, by name."""
+    found = await list_jobs(store, who, statuses=[status])
+    return [one.name for one in found if one.source != "config" and not one.system]
+
+
 async def delete_job(store: Store, who: Person, name: str) -> None:
     """Remove a job; its history stays.
 

@@ -255,24 +255,32 @@ def copy_job(
 
 
 @app.command("delete")
-def delete_job(
-    job: JobArgument,
+def delete_jobs(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[JOB]...", help="Names of jobs.")] = None,
+    status: Annotated[
+        JobStatus | None, typer.Option("--status", "-s", help="All that have this status and stand in no file.")
+    ] = None,
     partition: PartitionOption = None,
     mine: MineOption = False,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove a job that is not running; its history stays."""
+    """Remove jobs that are not running; their history stays. The first that cannot be removed ends it."""
+    if bool(names) == (status is not None):
+        raise typer.BadParameter("give the names of jobs, or --status")
 
-    async def work() -> None:
+    async def work() -> list[str]:
         async with open_desk(config, partition, mine) as desk:
-            await admin.delete_job(desk.store, desk.who, job)
+            chosen = names or await admin.removable_jobs(desk.store, desk.who, status or JobStatus.ENDED)
+            for name in chosen:
+                await admin.delete_job(desk.store, desk.who, name)
+            return chosen
 
-    perform(work())
+    deleted = perform(work())
     if as_json:
-        print_json({"deleted": job})
+        print_json({"deleted": deleted})
     else:
-        print_rows(("job", "result"), [(job, "deleted")], nothing="")
+        print_rows(("job", "result"), [(name, "deleted") for name in deleted], nothing="There is none to delete.")
 
 
 def _do(

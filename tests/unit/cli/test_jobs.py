@@ -126,7 +126,9 @@ def test_a_job_is_released_held_cancelled_and_deleted(nightly: Cli) -> None:
     nightly.run("jobs", "release", "nightly")
     nightly.run("jobs", "cancel", "nightly")
     assert status(nightly) == "canceled"
-    assert nightly.json("jobs", "delete", "nightly") == {"deleted": "nightly"}
+    assert nightly.run("jobs", "delete").exit_code == 2
+    assert nightly.json("jobs", "delete", "--status", "ended") == {"deleted": []}
+    assert nightly.json("jobs", "delete", "--status", "canceled") == {"deleted": ["nightly"]}
     assert names(nightly) == []
 
 
