@@ -7,6 +7,7 @@ import asyncio
 import errno
 import json
 import os
+import re
 import resource
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import nullcontext
@@ -26,7 +27,7 @@ from gateway.domain import finding
 from gateway.domain.delivery import Settled, Settlement
 from gateway.domain.errors import OperationRejected, StoreUnavailable
 from gateway.runtime import app, life, stuck, wakeup
-from gateway.scheduler import alerts
+from gateway.scheduler import alerts, clock, engine
 from gateway.services.marks import Marks
 from gateway.stages import duplicates, inbound, receive, send
 from gateway.stages.inbound import InboundStage
@@ -34,7 +35,7 @@ from gateway.stages.perform import Performance
 from gateway.stages.prepare import Refused
 from gateway.stages.receive import ReceiveStage
 from gateway.stages.rollback import RollbackSet
-from gateway.store import doctor, leases
+from gateway.store import doctor, leases, migrate, starting
 from gateway.store import inbound as store_inbound
 from gateway.store import outbound as store_outbound
 
@@ -246,6 +247,35 @@ def short_leases(_: Path) -> None:
     life.EXTEND_SECONDS = 0.3  # type: ignore[misc]
 
 
+def short_looks(_: Path) -> None:
+    """World: who looks at the clock of the database, and for jobs, does so all the time."""
+    clock.LOOK_SECONDS = 0.2  # type: ignore[misc]
+    engine.Engine.__init__.__kwdefaults__["look_seconds"] = 0.2
+
+
+def no_planning_anew(_: Path) -> None:
+    """Leave planned starts where they are when the clock was set."""
+
+    async def nothing(*_: object) -> int:
+        return 0
+
+    engine.replan = nothing  # type: ignore[assignment]
+    starting.Plan.standing = lambda _, *, planned, now: planned  # type: ignore[method-assign]
+
+
+def bare_migrations(_: Path) -> None:
+    """Change the schema statement by statement, and note the version afterwards."""
+
+    async def apply_bare(connection, queries, step, known):  # type: ignore[no-untyped-def]
+        for statement in re.sub(r"--[^\n]*", "", step.sql).split(";\n"):
+            if statement.strip():
+                await connection.execute(statement)
+        await connection.execute(queries.insert_schema_version, step.version, step.name, step.sha256)
+        return True
+
+    migrate._apply = apply_bare
+
+
 IMPATIENT: Mapping[ModuleType, Mapping[str, Any]] = {
     doctor: {"PATIENCE": timedelta(seconds=1), "SILENCE": timedelta(seconds=2)},
     finding: {"_SETTLE": timedelta(seconds=1)},
@@ -418,7 +448,7 @@ BUILDS: Mapping[str, Callable[[Path], Observer | None]] = {
         rename_then_mark, archive_before_commit, no_recovery, no_readiness, no_sweep, whole_tree, retry_fsync,
         no_fsync_of_files, no_fsync_of_claims, no_fsync_of_outbound, deaf, forgetful_disk, lost_replies, lost_promises,
         short_leases, unfenced, fault_on_database_error, check_then_insert, no_lanes, outbound_trouble, tiny_pool,
-        impatient, no_taking_back, no_watch, unmarked, little_memory, rollback_without_savepoint,
-        halt_goes_on, recorded, record_then_tell,
+        impatient, short_looks, no_planning_anew, bare_migrations, no_taking_back, no_watch, unmarked, little_memory,
+        rollback_without_savepoint, halt_goes_on, recorded, record_then_tell,
     )
 }  # fmt: skip

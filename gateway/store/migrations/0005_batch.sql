@@ -177,10 +177,11 @@ CREATE INDEX run_started ON run (started_at);
 CREATE INDEX run_open ON run (id) WHERE ended_at IS NULL;
 CREATE INDEX run_of_job ON run (job_id, started_at);
 CREATE UNIQUE INDEX run_once_per_planned_start ON run (job_id, planned_at) WHERE cause = 'schedule';
-INSERT INTO run (job, partition_key, company, created_by, run_as, cause, planned_at, started_at, ended_at, status,
-                 incarnation, counts, error)
-SELECT job, 'initial', 'DAT', 'gateway', 'gateway', 'event', started_at, started_at, ended_at, status, incarnation, counts, error
-FROM earlier_run ORDER BY id;
+INSERT INTO run (id, job, partition_key, company, created_by, run_as, cause, planned_at, started_at, ended_at, status,
+                 incarnation, counts, error) OVERRIDING SYSTEM VALUE
+SELECT id, job, 'initial', 'DAT', 'gateway', 'gateway', 'event', started_at, started_at, ended_at, status, incarnation, counts, error
+FROM earlier_run;
+SELECT setval(pg_get_serial_sequence('run', 'id'), max(id)) FROM run HAVING count(*) > 0;
 
 -- A task of a run, with everything it needs: whoever claims it reads no definition.
 CREATE TABLE run_task (
