@@ -1,5 +1,6 @@
 """Whose turn it is to take the files of a port: ours while an occurrence has something to do there."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -9,6 +10,8 @@ from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ids import PortName
 from gateway.store.intake import end_intake, hold_intake, take_intake
 from gateway.store.open import Store
+
+_GRACE_SECONDS = 1.0
 
 
 class Turns:
@@ -37,11 +40,19 @@ class Turns:
         return port in self._ours
 
     async def take(self, port: PortName, *, asking: bool) -> bool:
-        """Take or keep the turn for a port; *asking* when claimed files wait that perhaps only we can read."""
+        """Take or keep the turn for a port; *asking* when claimed files wait that perhaps only we can read.
+
+        A turn that ended because another node asked for it is not taken again before that one had time to begin.
+        """
+        had = port in self._ours
         self._ours.discard(port)
-        if await take_intake(self._store, self._incarnation, port, asking=asking):
+        ours = await take_intake(self._store, self._incarnation, port, asking=asking)
+        if had and not ours:
+            await asyncio.sleep(_GRACE_SECONDS)
+            ours = await take_intake(self._store, self._incarnation, port, asking=asking)
+        if ours:
             self._ours.add(port)
-        return port in self._ours
+        return ours
 
     async def end(self, port: PortName) -> None:
         """Let another node take the files of a port."""

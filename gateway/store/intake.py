@@ -16,8 +16,8 @@ from gateway.store.open import Store
 async def take_intake(store: Store, incarnation: int, port: PortName, *, asking: bool = False) -> bool:
     """Tell whether this process takes the files of a port now.
 
-    Rule: *asking*, it has claimed files that nobody else may be able to read; the owner then passes its turn on, after
-    what it has in hand.
+    Rule: *asking*, it has claimed files that nobody else may be able to read; the owner then ends its turn, after what
+    it has in hand.
     """
     sql = store.queries
     async with store.transaction() as connection:
@@ -27,11 +27,11 @@ async def take_intake(store: Store, incarnation: int, port: PortName, *, asking:
         if seen["owner"] == incarnation:
             if seen["asking"] in (None, incarnation):
                 return True
-            await connection.execute(sql.pass_intake, port, incarnation, seen["asking"])
+            await connection.execute(sql.end_intake, port, incarnation)
             await connection.fetchval(sql.hint, CHANNEL, Stage.RECEIVE)
             return False
         if not seen["owner_lives"]:
-            return await connection.fetchval(sql.pass_intake, port, seen["owner"], incarnation) is not None
+            return await connection.fetchval(sql.inherit_intake, port, seen["owner"], incarnation) is not None
         if asking and seen["asking"] is None:
             await connection.execute(sql.ask_for_intake, port, incarnation)
             await connection.fetchval(sql.hint, CHANNEL, Stage.RECEIVE)

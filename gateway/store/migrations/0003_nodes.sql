@@ -29,7 +29,7 @@ CREATE TABLE staging (
 CREATE TABLE intake (
     port    text PRIMARY KEY,
     owner   bigint NOT NULL,              -- incarnation
-    asking  bigint,                       -- a process that has claimed files of its own to go on with: next in turn
+    asking  bigint,                       -- a process that has claimed files of its own to go on with
     since   timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 

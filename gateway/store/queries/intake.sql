@@ -10,8 +10,8 @@ WHERE k.port = $1
 -- name: begin_intake
 INSERT INTO intake (port, owner) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING owner
 
--- name: pass_intake
--- Only from the owner that was seen; of several takers one succeeds.
+-- name: inherit_intake
+-- Only from the dead owner that was seen; of several heirs one succeeds.
 UPDATE intake SET owner = $3, asking = nullif(asking, $3), since = clock_timestamp() WHERE port = $1 AND owner = $2
 RETURNING owner
 

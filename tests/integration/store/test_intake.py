@@ -42,13 +42,21 @@ async def test_turn_passes_on_when_its_owner_ends(store: Store, end: str) -> Non
     assert not await take_intake(store, a, ORDERS)
 
 
-async def test_turn_passes_to_whoever_has_claimed_files_to_go_on_with(store: Store) -> None:
+async def test_turn_ends_when_somebody_has_claimed_files_to_go_on_with(store: Store) -> None:
     a, b = await two(store)
     await take_intake(store, a, ORDERS)
     assert not await take_intake(store, b, ORDERS, asking=True)
-    assert not await take_intake(store, a, ORDERS), "it passes its turn on"
+    assert not await take_intake(store, a, ORDERS), "it ends its turn"
     assert await take_intake(store, b, ORDERS, asking=True)
-    assert await take_intake(store, b, ORDERS)
+    assert not await take_intake(store, a, ORDERS)
+
+
+async def test_turn_that_was_asked_for_in_vain_is_taken_again(store: Store) -> None:
+    """Whoever asked may have stopped looking: nobody owns what nobody takes."""
+    a, b = await two(store)
+    await take_intake(store, a, ORDERS)
+    await take_intake(store, b, ORDERS, asking=True)
+    assert [await take_intake(store, a, ORDERS) for _ in range(3)] == [False, True, True]
 
 
 async def test_nobody_waits_for_one_that_asked_and_ended(store: Store) -> None:
