@@ -140,7 +140,6 @@ class Gateway:
                 group.create_task(follow_due_times(self._store, self._wake, self._look), name="due times"),
                 group.create_task(self._keep_leases(), name="leases"),
                 group.create_task(self._listen(), name="hints"),
-                group.create_task(self._alerting.run(self._stopping), name="alerts"),
                 group.create_task(self._warm_readers(), name="warming"),
                 group.create_task(self._watch_stuck(), name="stuck"),
                 group.create_task(
@@ -153,6 +152,7 @@ class Gateway:
             working = [
                 group.create_task(self._jobs.run(), name="event jobs"),
                 group.create_task(self._engine.run(), name="engine"),
+                group.create_task(self._alerting.run(self._stopping), name="alerts"),
             ]
             log.info("gateway.started", ports=list(self._ports.all()), incarnation=self._incarnation, pid=os.getpid())
             if ready is not None:

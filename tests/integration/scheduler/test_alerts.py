@@ -12,7 +12,8 @@ from gateway.domain.errors import AlertRefused, TransientError
 from gateway.domain.ids import PortName
 from gateway.domain.retry import Backoff
 from gateway.scheduler.alerts import Dispatcher, tell_silence
-from gateway.store.alert_reports import list_alerts
+from gateway.stages.trouble import Trouble
+from gateway.store.alert_reports import list_alerts, read_alert
 from gateway.store.alerts import sync_port_rules
 from gateway.store.open import Store
 from tests.factories import ORDERS
@@ -160,3 +161,18 @@ async def test_a_silent_port_is_told_once(store: Store) -> None:
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.scheduler.alerts._POLL_SECONDS", 1.0)
+
+
+async def test_a_port_that_cannot_be_used_is_told_once_until_it_can(store: Store) -> None:
+    async with store.transaction() as connection:
+        wanted = {ORDERS: [rule("ann", ["error"], ["popup"], "config")]}
+        await sync_port_rules(connection, store.queries, wanted)
+    trouble = Trouble(store, 1)
+    await trouble.degraded(ORDERS, "the folder is full", "receive")
+    await trouble.degraded(ORDERS, "the folder is missing", "receive")
+    (alert,) = await list_alerts(store)
+    shown = await read_alert(store, alert.id)
+    assert shown is not None and shown.subject == "Port orders is degraded" and "the folder is full" in shown.body
+    await trouble.working(ORDERS, "receive")
+    await trouble.degraded(ORDERS, "the folder is full", "receive")
+    assert len(await list_alerts(store)) == 2
