@@ -1,0 +1,56 @@
+"""What `gateway explain` tells to do is done, word for word, and things move."""
+
+import re
+
+from gateway.admin.explain import explain
+from gateway.config.load import load
+from gateway.domain.explanation import Explanation
+from gateway.runtime.look import finder
+from gateway.store.data_folder import Use
+from gateway.store.open import open_store
+from tests.documents import batch, envelope, order, single
+from tests.e2e.test_policies import gateway
+from tests.site import Site, until
+
+BAD = envelope(order("many"))
+
+
+async def told(site: Site, what: str, code: str) -> str:
+    """Wait until *what* is explained with that code; return what would move it."""
+    settings = load(site.config, {})
+    found: list[Explanation] = []
+    async with open_store(settings.store, settings.data, use=Use.VISIT) as store:
+
+        async def explained() -> bool:
+            found[:] = await explain(store, settings, what, finder(settings))
+            return code in [one.code for one in found]
+
+        await until(explained, f"{what} is {code}", tell=lambda: f"{found}\n{site.tail()}")
+    return next(one.way_out for one in found if one.code == code)
+
+
+async def follow(site: Site, way_out: str, verb: str) -> None:
+    """Run the command that was told."""
+    commands = re.findall(r"`gateway ([^`]+)`", way_out)
+    await gateway(site, *next(command for command in commands if command.startswith(verb)).split())
+
+
+async def test_blocked_lane_is_explained_and_goes_on_as_told(site: Site) -> None:
+    site.add_port(process={"on_lane_error": "block"})
+    await site.start()
+    site.drop("a.xml", batch([BAD, envelope()]))
+    way_out = await told(site, "a.xml", "message.behind_in_lane")
+    await follow(site, way_out, "queue delete")
+    await site.wait_answers(2)
+    await told(site, "a.xml", "file.finished")
+
+
+async def test_withheld_job_is_explained_and_goes_on_as_told(site: Site) -> None:
+    site.add_port()
+    await site.start()
+    await gateway(site, "jobs", "hold", "gateway")
+    site.drop("b.xml", single(envelope()))
+    way_out = await told(site, "b.xml", "gateway.job-stopped")
+    assert site.answers() == {}
+    await follow(site, way_out, "jobs release")
+    await site.wait_answers(1)
