@@ -297,3 +297,18 @@ def test_only_postgresql_is_a_store(store: str, told: Told) -> None:
 )
 def test_urls_of_postgresql_are_a_store(store: str, build: Build) -> None:
     assert build(f"store: {store}\n").embedded is False
+
+
+@pytest.mark.parametrize("value", [5, "5%", "12.5 %"])
+def test_failures_may_be_counted_or_a_part_of_the_file(value: int | str) -> None:
+    assert Process.model_validate({"max_failed": value}).max_failed == value
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [({"max_failed": "most"}, "percentage"), ({"max_failed": 0}, "must be 1 or"), ({"max_failed": True}, "percentage"),
+     ({"max_failed": 5, "on_error": "halt"}, "goes with on_error: continue")],
+)  # fmt: skip
+def test_failures_without_meaning_are_refused(options: dict[str, object], text: str) -> None:
+    with pytest.raises(ValidationError, match=text):
+        Process.model_validate(options)
