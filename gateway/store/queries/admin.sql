@@ -148,8 +148,9 @@ SELECT known.messages, known.messages - known.queued AS finished, known.stuck,
 FROM (
     SELECT greatest(count(m.id), (SELECT envelopes FROM delivery WHERE claim_id = $1)) AS messages,
            count(q.message_id) AS queued,
-           count(*) FILTER (WHERE q.status IN ('error', 'hold', 'malformed')) AS stuck
-    FROM message m LEFT JOIN queue q ON q.message_id = m.id WHERE m.claim_id = $1
+           count(*) FILTER (WHERE q.status IN ('error', 'hold', 'malformed') OR l.blocked_by IS NOT NULL) AS stuck
+    FROM message m LEFT JOIN queue q ON q.message_id = m.id LEFT JOIN lane l ON l.port = q.port AND l.name = q.lane
+    WHERE m.claim_id = $1
 ) AS known
 
 -- name: answers_to_file

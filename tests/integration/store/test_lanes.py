@@ -1,6 +1,7 @@
 """What an error does to those behind it in a lane: they go on, wait for it, or are put aside; operators decide."""
 
 import asyncio
+from uuid import UUID
 
 import pytest
 
@@ -9,6 +10,7 @@ from gateway.domain.message import Claimed, Failure, Work
 from gateway.domain.states import LaneRule, Policy
 from gateway.store.inbound import InboundResult, claim_inbound
 from gateway.store.lanes import set_lane_rule, set_port_rule
+from gateway.store.message_reports import progress_of_file
 from gateway.store.open import Store
 from gateway.store.operate import delete, hold, release, release_lane
 from tests.factories import ORDERS, a_message
@@ -57,6 +59,17 @@ async def test_failed_message_blocks_its_lane(store: Store) -> None:
     assert await rows(store, QUEUE) == [("error", "failed"), ("ready", "behind_in_lane"), ("ready", "behind_in_lane")]
     assert await rows(store, LANES) == [(None, first, None)]
     assert await finish_claim(store) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "settled"), [(LaneRule.CONTINUE, False), (LaneRule.BLOCK, True), (LaneRule.PARK, True)]
+)
+async def test_file_behind_a_stopped_lane_is_not_waited_for(store: Store, rule: LaneRule, settled: bool) -> None:
+    await a_lane(store, rule)
+    await fail_first(store)
+    ((claim_id,),) = await rows(store, "SELECT claim_id FROM delivery")
+    assert isinstance(claim_id, UUID)
+    assert (await progress_of_file(store, claim_id)).settled is settled
 
 
 async def test_lane_stays_blocked_when_nothing_is_left_but_the_failed_message(store: Store) -> None:
