@@ -94,6 +94,8 @@ class RollbackSet:
         for item in reversed(calls):
             prepared = _compensated(item)
             if prepared is None:
+                if isinstance(item, Refused):  # an earlier run may have called it, and now it cannot be asked
+                    failed.append(NotTakenBack(item.work, item.error))
                 continue
             operation = prepared.found.operation
             assert isinstance(operation, CompensatedOperation)

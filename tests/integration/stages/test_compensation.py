@@ -146,6 +146,18 @@ async def test_poison_is_taken_back_although_it_does_not_run_again(bench: Inboun
     assert await bench.rows(STATE) == [("hold", "set_rolled_back"), ("error", "poison"), ("hold", "set_rolled_back")]
 
 
+async def test_message_that_is_refused_by_now_is_told_when_an_earlier_run_may_have_called_it(
+    bench: InboundBench, operation: Lasting
+) -> None:
+    keys = await put(bench)
+    await bench.rows("UPDATE message_set SET began_at = now()")
+    await bench.rows("UPDATE message SET operation = 'unknown', action = 'x' WHERE id = $1", keys[1])
+    await bench.run()
+    assert operation.taken_back == ["C", "A"]
+    told = await bench.rows("SELECT message_key FROM exception WHERE code = 'compensation.failed'")
+    assert told == [(keys[1],)]
+
+
 async def test_compensation_in_passing_trouble_makes_the_whole_set_wait(
     bench: InboundBench, operation: Lasting
 ) -> None:
