@@ -35,3 +35,17 @@ async def test_a_suspect_waits_for_the_others_and_the_others_for_it() -> None:
         await settled()
         assert told[5:] == ["suspect out", "late in"]
         gates["late"].set()
+
+
+async def test_slow_suspect_does_not_hold_up_the_others_for_ever() -> None:
+    door = Door(alone_seconds=0.01)
+    async with asyncio.timeout(20), door.enter(alone=True), door.enter(alone=False):
+        pass
+
+
+async def test_suspect_does_not_wait_for_ever_for_a_slow_one() -> None:
+    door = Door(alone_seconds=0.01)
+    async with asyncio.timeout(20), door.enter(alone=False), door.enter(alone=True):
+        pass
+    async with asyncio.timeout(20), door.enter(alone=False):
+        pass
