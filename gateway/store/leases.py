@@ -101,7 +101,7 @@ async def beat(store: Store, incarnation: int) -> bool:
     Returns whether it had been taken for dead: its claims are lost then, late results are refused, and what only it
     can publish is ready again.
     """
-    async with store.transaction() as connection:
+    async with store.transaction(life=True) as connection:
         was_lost = bool(await connection.fetchval(store.queries.beat, incarnation, sorted(store.held)))
         if was_lost:
             await connection.execute(store.queries.call_in_promised, incarnation)
@@ -110,7 +110,7 @@ async def beat(store: Store, incarnation: int) -> bool:
 
 async def read_beats(store: Store, incarnation: int) -> Beats:
     """Return what an observer compares with what it saw before."""
-    async with store.transaction() as connection:
+    async with store.transaction(life=True) as connection:
         processes = await connection.fetch(store.queries.beats_of_others, incarnation)
         leases = await connection.fetch(store.queries.beats_of_leases)
     return Beats(
@@ -123,7 +123,7 @@ async def lose_nodes(store: Store, still: Mapping[int, int], reapers: Sequence[R
     """Give up processes whose beats still have the observed value, with all that they had claimed."""
     if not still:
         return []
-    async with store.transaction() as connection:
+    async with store.transaction(life=True) as connection:
         lost = await connection.fetch(store.queries.lose_nodes, list(still), list(still.values()))
         leases = await connection.fetch(store.queries.leases_of, [row["incarnation"] for row in lost])
         await _reap(store, connection, [row["fence"] for row in leases], reapers)
@@ -137,7 +137,7 @@ async def take_back(store: Store, still: Mapping[Fence, int], reapers: Sequence[
     """
     if not still:
         return 0
-    async with store.transaction() as connection:
+    async with store.transaction(life=True) as connection:
         ended = await connection.fetch(store.queries.still_leases, list(still), list(still.values()))
         await _reap(store, connection, [row["fence"] for row in ended], reapers)
     return len(ended)

@@ -61,7 +61,9 @@ class Store:
     it and removes from it; `ax_alerts` is the setting of that name, which counts when an occurrence ends.
     """
 
-    def __init__(self, *, url: str, node: UUID | None, queries: Queries, pool: Pool, long_pool: Pool) -> None:
+    def __init__(
+        self, *, url: str, node: UUID | None, queries: Queries, pool: Pool, long_pool: Pool, life_pool: Pool
+    ) -> None:
         self.url = url
         self.node = node
         self.queries = queries
@@ -69,18 +71,20 @@ class Store:
         self.held: set[Fence] = set()
         self._pool = pool
         self._long_pool = long_pool
+        self._life_pool = life_pool
         self._delays = back_off()
         self._available_at = time.monotonic()
 
     @asynccontextmanager
-    async def transaction(self, *, long: bool = False) -> AsyncIterator[Connection]:
+    async def transaction(self, *, long: bool = False, life: bool = False) -> AsyncIterator[Connection]:
         """Open a transaction: committed at the end of the block, undone when it raises.
 
-        `long` takes off the limits on the time of a statement, for copying big files in.
+        `long` takes off the limits on the time of a statement, for copying big files in. `life` takes the one
+        connection that is kept for signs of life: a pool that is used up must not look like a death.
         Rule: once begun, a commit is waited for even when we are cancelled.
         Raises: StoreUnavailable; with `outcome_unknown` when the commit may have taken effect.
         """
-        pool = self._long_pool if long else self._pool
+        pool = self._life_pool if life else self._long_pool if long else self._pool
         with database_errors():
             borrowed = await pool.acquire(timeout=CONNECT_SECONDS)
         connection = cast("Connection", borrowed)  # the pool's proxy offers the same operations
@@ -121,7 +125,7 @@ class Store:
         Rule: always waits a little, and longer when called again soon: a database with a full disk answers
         and still cannot do the work.
         """
-        for pool in (self._pool, self._long_pool):
+        for pool in (self._pool, self._long_pool, self._life_pool):
             await pool.expire_connections()  # those from before the trouble may hang without a sign
         if time.monotonic() - self._available_at > CALM_SECONDS:
             self._delays = back_off()
@@ -165,7 +169,8 @@ async def open_store(
         settings = await _prepare(url, queries, schema or (Schema.MIGRATE if ours else Schema.REQUIRE))
         pool = await stack.enter_async_context(open_pool(url, settings, pool_size, long=False))
         long_pool = await stack.enter_async_context(open_pool(url, settings, max(2, pool_size // 2), long=True))
-        yield Store(url=url, node=node, queries=queries, pool=pool, long_pool=long_pool)
+        life_pool = await stack.enter_async_context(open_pool(url, settings, 1, long=False))
+        yield Store(url=url, node=node, queries=queries, pool=pool, long_pool=long_pool, life_pool=life_pool)
 
 
 async def _prepare(url: str, queries: Queries, schema: Schema) -> dict[str, str]:

@@ -70,6 +70,16 @@ async def test_lease_that_is_just_being_completed_is_neither_waited_for_nor_take
         assert await take_back(store, {completing: 0, other: 1}) == 1
 
 
+async def test_pool_that_is_used_up_does_not_look_like_a_death(database_url: str, tmp_path: Path) -> None:
+    async with open_store(database_url, tmp_path / "data", pool_size=1) as store:
+        incarnation = await start_incarnation(store, "a", "1")
+        fence = await a_lease(store, incarnation)
+        store.held.add(fence)
+        async with store.transaction():
+            await beat(store, incarnation)
+            assert (await read_beats(store, 0)).leases == {fence: 1}
+
+
 async def test_lost_node_is_told_once_and_its_work_is_ready_again(store: Store) -> None:
     await put(store, [a_message()])
     lost = await start_incarnation(store, "lost", "1")
