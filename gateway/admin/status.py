@@ -5,8 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from gateway.admin.jobs import JobRow, list_jobs
 from gateway.admin.nodes import Alive, Node, as_node
+from gateway.admin.person import Person
 from gateway.config.models import InboundPort, Port, Settings
+from gateway.domain.job import JobStatus
 from gateway.store.open import Store
 from gateway.store.reports import (
     LaneCount,
@@ -47,7 +50,7 @@ class PortReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayStatus:
-    """Everything `gateway status` tells."""
+    """Everything `gateway status` tells. `jobs` are those that do not start by themselves."""
 
     running: bool
     store: str
@@ -57,6 +60,7 @@ class GatewayStatus:
     lanes: Sequence[LaneCount]
     leases: Sequence[LeaseRow]
     runs: Sequence[RunRow]
+    jobs: Sequence[JobRow]
 
 
 async def status(store: Store, settings: Settings) -> GatewayStatus:
@@ -72,7 +76,14 @@ async def status(store: Store, settings: Settings) -> GatewayStatus:
         lanes=overview.lanes,
         leases=overview.leases,
         runs=overview.runs,
+        jobs=await _jobs_that_need_somebody(store, settings),
     )
+
+
+async def _jobs_that_need_somebody(store: Store, settings: Settings) -> Sequence[JobRow]:
+    """Return the jobs of the default partition that do not start by themselves, but for those that ended well."""
+    nobody = Person(name="", partition=settings.default_partition)
+    return await list_jobs(store, nobody, statuses=[JobStatus.WITHHOLD, JobStatus.ERROR, JobStatus.CANCELED])
 
 
 async def ports(store: Store, settings: Settings) -> Sequence[PortReport]:

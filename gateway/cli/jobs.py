@@ -32,6 +32,7 @@ app = typer.Typer(no_args_is_help=True, help="Batch jobs: what runs when, and af
 FileArgument = Annotated[
     str, typer.Argument(metavar="FILE", help="A YAML file with the section of the job; - reads standard input.")
 ]
+_AT_REST: Final = frozenset(JobStatus) - {JobStatus.WAITING, JobStatus.EXECUTING, JobStatus.CANCELLING}
 STANDARD_INPUT: Final = "-"
 POLL_SECONDS: Final = 0.2
 
@@ -109,7 +110,7 @@ def preview(
         return
     out = console()
     out.print(Text(f"{found.name}: {found.repeats or 'does not repeat'}"))
-    if found.status is not JobStatus.WAITING and found.starts:
+    if found.starts and found.status in _AT_REST:
         out.print(Text(f"It is {found.status.value} now, so it starts only once it is released.", style="yellow"))
     zone = ZoneInfo(found.zone)
     rows = [(f"{start.astimezone(zone):%a %Y-%m-%d %H:%M:%S}", start) for start in found.starts]

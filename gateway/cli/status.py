@@ -7,7 +7,7 @@ from rich.text import Text
 from gateway.admin import status as admin
 from gateway.admin.status import GatewayStatus, PortReport
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, open_site, perform
-from gateway.cli.render import age, console, print_json, print_rows, table
+from gateway.cli.render import age, console, job_status, print_json, print_rows, table
 
 
 def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
@@ -80,6 +80,13 @@ def _print_status(found: GatewayStatus) -> None:
         rows = [(x.fence, x.stage, x.port, x.host, x.pid, x.messages, x.taken_at, x.beats) for x in found.leases]
         names = ("lease", "stage", "port", "host", "pid", "messages", "taken", "beats")
         out.print(table(names, rows, title="Leases"))
+    if found.jobs:
+        rows = [
+            (job.name, job_status(job.status), job_status(job.last_outcome), age(job.last_ended_at, now), job.owner)
+            for job in found.jobs
+        ]
+        title = "Jobs that do not start by themselves"
+        out.print(table(("job", "status", "last", "ended", "owner"), rows, title=title))
     if found.runs:
         rows = [
             (run.id, run.job, run.status, run.started_at, f"{(run.ended_at - run.started_at).total_seconds():.1f} s",

@@ -358,6 +358,13 @@ def test_a_job_that_somebody_works_on_is_not_requeued(nightly: Cli) -> None:
     assert "it cannot be requeued by force" in nightly.run("jobs", "requeue", "nightly").stderr
 
 
+def test_status_names_the_jobs_that_do_not_start_by_themselves(nightly: Cli) -> None:
+    assert [job["name"] for job in nightly.json("status")["jobs"]] == ["nightly"]
+    assert "Jobs that do not start by themselves" in nightly.run("status").stdout
+    nightly.run("jobs", "release", "nightly")
+    assert nightly.json("status")["jobs"] == []
+
+
 def test_nothing_that_waits_is_said_so(cli: Cli) -> None:
     assert cli.run("tasks", "run").stdout == "Nothing waits for a person like you.\n"
     assert cli.run("tasks", "list", "--waiting").stdout == "Nothing waits for a person.\n"

@@ -107,7 +107,7 @@ def test_exceptions_are_listed_and_shown(cli: Cli) -> None:
 
 def test_status_counts_and_names_ports(cli: Cli) -> None:
     status = cli.json("status")
-    assert status.keys() == {"running", "store", "nodes", "ports", "queue", "lanes", "leases", "runs"}
+    assert status.keys() == {"running", "store", "nodes", "ports", "queue", "lanes", "leases", "runs", "jobs"}
     orders, asleep = status["ports"]
     assert (orders["port"], orders["waiting"], orders["failed"]) == ("orders", 1, 2)
     assert asleep["state"] == "inactive"

@@ -107,6 +107,7 @@ def test_a_run_without_length_is_drawn() -> None:
         (61, "1 min 01 s"),
         (3600, "1 h 00 min"),
         (90_061, "25 h 01 min"),
+        (180_000, "2 d 02 h"),
         (-5, "0.0 s"),
     ],
 )
