@@ -38,10 +38,14 @@ class FakeClock:
     def __init__(self, now: datetime) -> None:
         self._now = now
         self._timers: list[_Timer] = []
+        self._elapsed = 0.0
         self.step = 0.0
 
     def now(self) -> datetime:
         return self._now
+
+    def elapsed(self) -> float:
+        return self._elapsed
 
     async def look(self) -> float:
         step, self.step = self.step, 0.0
@@ -64,6 +68,7 @@ class FakeClock:
 
     def move_to(self, moment: datetime) -> None:
         """Let it be *moment*, and wake whoever waits for that or earlier."""
+        self._elapsed += (moment - self._now).total_seconds()
         self._now = moment
         for timer in self._timers:
             if timer.due <= moment:

@@ -26,6 +26,10 @@ class Clock(Protocol):
         """Return the time of day (aware UTC) by which jobs start."""
         ...
 
+    def elapsed(self) -> float:
+        """Return seconds that never jump, from any beginning."""
+        ...
+
     async def look(self) -> float:
         """Look at the source of the time, when it is time for that; returns by how many seconds it was set, or 0.0.
 
@@ -50,6 +54,10 @@ class DatabaseClock:
     def now(self) -> datetime:
         """Return the time of day by the database."""
         return self._began + timedelta(seconds=time.monotonic() - self._at)
+
+    def elapsed(self) -> float:
+        """Return the seconds of our steady clock."""
+        return time.monotonic()
 
     async def look(self) -> float:
         """Ask the database for its time now and then; the answer counts for the middle of the question's way."""

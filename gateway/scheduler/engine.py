@@ -87,6 +87,10 @@ class Engine:
                     log.warning("store.unavailable", stage="engine", error=error.message)
                     await self._store.wait_until_available(self._stopping)
                     continue
+                except Exception:  # a defect in here must not stop the messages
+                    log.exception("engine.failed")
+                    seconds = self._look_seconds
+                    self._hint.clear()
                 self._resting = True
                 await self._clock.wait(seconds, self._hint, self._stopping)
                 self._resting = False

@@ -23,7 +23,7 @@ from gateway.scheduler.clock import Clock
 from gateway.store.open import Store
 from gateway.store.run_files import keep_file
 from gateway.store.run_log import run_log
-from gateway.store.tasks import ClaimedTask, Result, end_task, spawn_tasks
+from gateway.store.tasks import LONGEST_TRACEBACK, ClaimedTask, Result, end_task, spawn_tasks
 from gateway.store.waiting import uninterrupted
 
 log = structlog.get_logger()
@@ -33,7 +33,6 @@ GRACE_SECONDS: Final = 10.0
 TIMEOUT: Final = "task.timeout"
 INTERRUPTED: Final = "task.interrupted"
 IDENTITY: Final = "identity"
-_LONGEST_TRACEBACK: Final = 20_000
 _FIRST_FREE_SECONDS: Final = (5.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
 """Pauses before repetitions that cost nothing. Source: batch reference, section 8, transient faults."""
 
@@ -90,12 +89,12 @@ class Executor:
         bound = {"job": task.job, "run_id": task.run_id, "task": task.name}
         with structlog.contextvars.bound_contextvars(**bound):
             log.debug("task.started", attempt=task.attempt, handler=task.handler)
-            began = self._clock.now()
+            began = self._clock.elapsed()
             result = await self._result(execution)
             status = await uninterrupted(self._record(task, result, stopping))
             if status is None:
                 return
-            seconds = (self._clock.now() - began).total_seconds()
+            seconds = round(self._clock.elapsed() - began, 3)
             if result.attempt is Attempt.ENDED:
                 log.info("task.ended", attempt=task.attempt, status=status, seconds=seconds)
             else:
@@ -115,6 +114,9 @@ class Executor:
                 log.warning("store.unavailable", stage="task", error=error.message)
                 if not await self._store.wait_until_available(stopping):
                     return None
+            except Exception:  # a defect of ours: the task is lost, as with its server, and this one goes on
+                log.exception("task.not_recorded", fence=task.fence)
+                return None
 
     async def _result(self, execution: Execution) -> Result:
         """Return how the attempt ended. Never raises but for our own cancellation."""
@@ -128,10 +130,9 @@ class Executor:
             async with run_log(self._store, task.run_id, task.id, task.attempt, now=self._clock.now) as lines:
                 context = TaskContext(
                     task=task.name, feed=Alone(partial(self._produced, task.handler)), stopping=execution.stopping,
-                    tally=tally, job=task.job,
-                    run_id=task.run_id, run_task_id=task.id, attempt=task.attempt, planned_at=task.planned_at,
-                    company=task.company, partition=task.partition, user=task.user, log=lines,
-                    keep_file=partial(keep_file, self._store, task.run_id, task.id),
+                    tally=tally, job=task.job, run_id=task.run_id, run_task_id=task.id, attempt=task.attempt,
+                    planned_at=task.planned_at, company=task.company, partition=task.partition, user=task.user,
+                    log=lines, keep_file=partial(keep_file, self._store, task.run_id, task.id),
                     spawn=partial(self._spawn, task),
                 )  # fmt: skip
                 return await self._supervise(execution, runnable, handler, context)
@@ -149,7 +150,7 @@ class Executor:
         work = asyncio.create_task(_run(handler, context), name=f"task:{task.job}:{task.name}")
         work.add_done_callback(lambda _: done.set())
         seconds = task.timeout_seconds if task.timeout_seconds is not None else runnable.timeout_seconds
-        began = clock.now()
+        began = clock.elapsed()
         try:
             await clock.wait(seconds, done, execution.cancelled, execution.interrupted)
             if not done.is_set() and execution.cancelled.is_set():
@@ -157,7 +158,7 @@ class Executor:
                 if runnable.cancellable:
                     await clock.wait(self._grace_seconds, done, execution.interrupted)
                 else:
-                    left = None if seconds is None else max(0.0, seconds - (clock.now() - began).total_seconds())
+                    left = None if seconds is None else max(0.0, seconds - (clock.elapsed() - began))
                     await clock.wait(left, done, execution.interrupted)
             if not done.is_set():
                 context.stopping.set()
@@ -227,7 +228,7 @@ def _failed(
         attempt=Attempt.ERROR,
         code=error.code if isinstance(error, GatewayError) else "task.error",
         error=text[:4_000],
-        traceback=None if known else "".join(traceback.format_exception(error))[-_LONGEST_TRACEBACK:],
+        traceback=None if known else "".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:],
         counts=tally.counts,
         can_help=not isinstance(error, TaskRefused),
         free_after_seconds=_free_after(error, runnable, task),

@@ -12,6 +12,7 @@ from datetime import datetime
 from gateway.domain.alert import AlertEvent, Happening
 from gateway.domain.ids import JobId, RunId
 from gateway.domain.job import HistoryMode, JobStatus
+from gateway.domain.states import Stage
 from gateway.store.alerts import raise_alerts
 from gateway.store.listen import CHANNEL
 from gateway.store.open import Store
@@ -34,7 +35,11 @@ async def list_event_jobs(store: Store, groups: Collection[str]) -> Sequence[Eve
     return [
         EventJobRow(
             id=JobId(row["id"]), name=row["name"], status=JobStatus(row["status"]),
-            tasks=tuple(zip(row["names"], row["handlers"], strict=True)),
+            tasks=tuple(
+                (name, handler)
+                for name, handler in zip(row["names"], row["handlers"], strict=True)
+                if handler in set(Stage)  # nothing else can be started by work that appears
+            ),
         )
         for row in rows
     ]  # fmt: skip

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
+import structlog
 from asyncpg import Connection, Record
 
 from gateway.domain.alert import AlertEvent, Happening
 from gateway.domain.conditions import Changes, Condition, TaskState, outcome, settle
+from gateway.domain.errors import GatewayError
 from gateway.domain.ids import JobId, RunId
 from gateway.domain.job import Cause, ConditionType, HistoryMode, JobStatus, TaskStatus, Wanted
 from gateway.domain.planning import Plan
@@ -20,6 +22,8 @@ from gateway.store.alerts import raise_alerts
 from gateway.store.jobs import JOBS_HINT
 from gateway.store.listen import CHANNEL
 from gateway.store.open import Store
+
+log = structlog.get_logger()
 
 LARGE_RUN: Final = 4_000
 KEPT_TASKS: Final = 1_000
@@ -56,8 +60,8 @@ async def _end_run(store: Store, connection: Connection, run_id: RunId, ended: J
     job = None if run["job_id"] is None else await connection.fetchrow(sql.lock_job_of_run, run["job_id"])
     overran = False
     if job is not None:
-        overran = Plan.of(dict(job)).overran(planned=run["planned_at"], finished=now)
-        await _end_occurrence(store, connection, job, run, ended, now)
+        next_start, overran = _planned(job, run, now)
+        await _end_occurrence(store, connection, job, run, ended, next_start, now)
         await _tell(store, connection, job, run, ended, overran, now)
     await connection.execute(
         sql.end_run, run_id, ended, now, overran, run["counts"],
@@ -70,18 +74,31 @@ async def _end_run(store: Store, connection: Connection, run_id: RunId, ended: J
         await connection.execute(sql.thin_tasks, run_id, KEPT_TASKS)
 
 
+def _planned(job: Record, run: Record, now: datetime) -> tuple[datetime | None, bool]:
+    """Return the next planned start of a job, and whether its occurrence has run into it.
+
+    Rule: a recurrence that can no longer be read, because a zone is gone or the row was changed, ends the job; the
+    others go on.
+    """
+    try:
+        plan = Plan.of(dict(job))
+        overran = plan.overran(planned=run["planned_at"], finished=now)
+        if run["cause"] != Cause.OPERATOR:
+            return plan.after_end(planned=run["planned_at"], now=now), overran
+        if job["next_start"] > run["started_at"]:
+            return plan.standing(planned=job["next_start"], now=now), overran  # the run came in between
+        return plan.after_end(planned=job["next_start"], now=now), overran  # it took the place of what was due
+    except GatewayError as error:
+        log.error("job.stopped", job=job["name"], error=error.message)
+        return None, False
+
+
 async def _end_occurrence(
-    store: Store, connection: Connection, job: Record, run: Record, ended: JobStatus, now: datetime
-) -> None:
+    store: Store, connection: Connection, job: Record, run: Record, ended: JobStatus, next_start: datetime | None,
+    now: datetime,
+) -> None:  # fmt: skip
     """Record the outcome with the job and let it wait for its next start, or end."""
     sql = store.queries
-    plan = Plan.of(dict(job))
-    if run["cause"] == Cause.OPERATOR and job["next_start"] > run["started_at"]:
-        next_start = plan.standing(planned=job["next_start"], now=now)  # the run came in between
-    elif run["cause"] == Cause.OPERATOR:
-        next_start = plan.after_end(planned=job["next_start"], now=now)  # it took the place of what was due
-    else:
-        next_start = plan.after_end(planned=run["planned_at"], now=now)
     comes_back = next_start is not None or (job["recurrence"] is None and job["depends"])
     cause = Cause.DEPENDENCY if job["depends"] else Cause.SCHEDULE
     only_this = run["comes_back"] and comes_back  # cancelled was the occurrence, not the job

@@ -5,15 +5,17 @@ Source: batch reference, sections 6.2 (J6), 10; G24.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+import structlog
 from asyncpg import Connection, Record
 
 from gateway.domain.capacity import is_open, next_opening
 from gateway.domain.definition import PeriodDefinition
-from gateway.domain.errors import IllegalTransition, NoSuchJob
+from gateway.domain.errors import GatewayError, IllegalTransition, NoSuchJob
 from gateway.domain.ids import JobId, RunId
 from gateway.domain.job import Cause, JobMode, JobStatus
 from gateway.domain.planning import Plan
@@ -22,6 +24,8 @@ from gateway.store.listen import CHANNEL
 from gateway.store.open import Store
 from gateway.store.servers import read_periods
 from gateway.store.settling import settle_run
+
+log = structlog.get_logger()
 
 START_LIMIT: Final = 500
 """Jobs started in one transaction."""
@@ -114,17 +118,25 @@ async def replan(store: Store, now: datetime) -> int:
     nearer: dict[int, datetime] = {}
     async with store.transaction() as connection:
         for row in await connection.fetch(sql.recurring_jobs, now):
-            plan, planned = Plan.of(dict(row)), row["next_start"]
-            found = plan.standing(planned=planned, now=now)
-            while found is not None and found < planned:
-                if not await connection.fetchval(sql.planned_start_used, row["id"], found):
+            with suppress(GatewayError):  # one that cannot be read is told when it would start
+                found = await _nearest(store, connection, row, now)
+                if found is not None:
                     nearer[row["id"]] = found
-                    break
-                found = plan.following(found)
         if nearer:
             await connection.execute(sql.set_next_start, list(nearer), list(nearer.values()))
             await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
     return len(nearer)
+
+
+async def _nearest(store: Store, connection: Connection, row: Record, now: datetime) -> datetime | None:
+    """Return the start nearer than the planned one that has not been made yet, None when the planned one is right."""
+    plan, planned = Plan.of(dict(row)), row["next_start"]
+    found = plan.standing(planned=planned, now=now)
+    while found is not None and found < planned:
+        if not await connection.fetchval(store.queries.planned_start_used, row["id"], found):
+            return found
+        found = plan.following(found)
+    return None
 
 
 async def _start(
@@ -155,8 +167,12 @@ def _standing(row: Record, now: datetime) -> datetime | None:
     planned: datetime = row["next_start"]
     if row["next_cause"] != Cause.SCHEDULE:
         return planned
-    plan = Plan.of(dict(row))
-    return plan.after_end(planned=planned, now=now) if row["used"] else plan.standing(planned=planned, now=now)
+    try:
+        plan = Plan.of(dict(row))
+        return plan.after_end(planned=planned, now=now) if row["used"] else plan.standing(planned=planned, now=now)
+    except GatewayError as error:  # one that can no longer be read ends, the others go on
+        log.error("job.stopped", job=row["name"], error=error.message)
+        return None
 
 
 def _cause(row: Record, now: datetime) -> tuple[Cause, datetime]:

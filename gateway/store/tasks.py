@@ -19,6 +19,7 @@ from gateway.domain.errors import LeaseLost, TaskRefused
 from gateway.domain.ids import Fence, JobId, PortName, RunId, RunTaskId
 from gateway.domain.job import JobStatus, Priority, TaskStatus
 from gateway.domain.picking import Candidate, pick
+from gateway.domain.text import clean
 from gateway.domain.transitions import Attempt, after_attempt
 from gateway.store.jobs import JOBS_HINT
 from gateway.store.leases import Reap, drop_lease, hold_lease, take_lease
@@ -29,6 +30,7 @@ from gateway.store.settling import settle_run
 TASK_STAGE: Final = "task"
 SERVER_LOST: Final = "task.server_lost"
 """Code of a task whose server died, or stood still for too long, while it worked on it."""
+LONGEST_TRACEBACK: Final = 20_000
 FREE_INTERRUPTIONS: Final = 3
 """So often an interruption costs an idempotent task nothing: one that kills its server must not do so for ever."""
 
@@ -286,21 +288,15 @@ async def _end(
     else:
         pause = 0.0 if free else row["retry_seconds"] * 2 ** row["retries"]
     counts = json.dumps(result.counts)
+    error = None if result.error is None else clean(result.error)
+    trace = None if result.traceback is None else clean(result.traceback, limit=LONGEST_TRACEBACK)
     await connection.execute(
-        sql.end_attempt,
-        row["id"],
-        row["attempts"],
-        now,
-        result.attempt,
-        result.code,
-        result.error,
-        result.traceback,
-        counts,
+        sql.end_attempt, row["id"], row["attempts"], now, result.attempt, result.code, error, trace, counts
     )
     failed = status is not TaskStatus.ENDED and not waits
     await connection.execute(
         sql.end_task, row["id"], status, retries, waits, now, now + timedelta(seconds=pause),
-        result.code if failed else None, result.error if failed else None, counts,
+        result.code if failed else None, error if failed else None, counts,
     )  # fmt: skip
     if again or row["is_limited"]:  # its place among those that run at once is free
         await connection.execute(sql.hint, CHANNEL, JOBS_HINT)

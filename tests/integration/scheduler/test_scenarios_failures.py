@@ -305,3 +305,15 @@ async def test_a_job_that_nobody_works_on_can_be_requeued_by_force(world: World)
     assert claimed is not None
     with pytest.raises(IllegalTransition, match="alive works on it"):
         await requeue_job(world.store, job, by="ann", now=world.clock.now())
+
+
+async def test_an_error_with_characters_that_no_database_takes_is_told(world: World) -> None:
+    await world.job("person", [task("T", location=Location.OPERATOR)])
+    await world.server("A")
+    await world.settle()
+    claimed = await claim_operator_task(world.store, user="ann", incarnation=9, now=world.clock.now())
+    assert claimed is not None
+    result = Result(attempt=Attempt.ERROR, code="task.error", error="bad \x00 and \ud800", traceback="\x00")
+    await end_task(world.store, claimed, result, world.clock.now())
+    (row,) = await world.rows("SELECT error FROM run_task")
+    assert row["error"] == "bad � and �"

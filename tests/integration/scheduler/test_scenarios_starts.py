@@ -227,3 +227,15 @@ async def test_a_clock_that_was_set_back_does_not_stop_a_recurring_job(world: Wo
     await world.pass_(minutes=15)
     planned = [f"{run['planned_at']:%d %H:%M}" for run in await world.runs(job)]
     assert planned == ["01 12:00", "01 12:10", "01 12:20", "01 12:30", "01 12:40", "01 12:50"]
+
+
+async def test_a_job_that_can_no_longer_be_read_ends_and_the_others_go_on(world: World) -> None:
+    await world.server("A", threads=2)
+    broken = await world.job("broken", [task("T", seconds=0)], start=at(13), recurrence={"every": "1 hours"})
+    fine = await world.job("fine", [task("T", seconds=0)], start=at(13), recurrence={"every": "1 hours"})
+    async with world.store.transaction() as connection:
+        await connection.execute("""UPDATE job SET recurrence = '{"every": "1 fortnights"}' WHERE id = $1""", broken)
+    await world.to(at(13, 5))
+    assert (await world.runs(broken), len(await world.runs(fine))) == ([], 1)
+    (row,) = await world.rows("SELECT status FROM job WHERE id = $1", broken)
+    assert row["status"] == "ended"
