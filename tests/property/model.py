@@ -136,7 +136,7 @@ class Model:
     def claimable(self, limit: int) -> list[Message]:
         """What a claim takes now: lanes by their heads, then what nothing orders."""
         heads = [head for lane in self.lanes if not self.leased(lane) and (head := self.head(lane)) is not None]
-        heads = sorted((h for h in heads if not h.waits or h.due), key=lambda h: h.key)[: min(limit, LANES_PER_CLAIM)]
+        heads = sorted((h for h in heads if not h.waits), key=lambda h: h.key)[: min(limit, LANES_PER_CLAIM)]
         fronts = [(head, self._front(head, limit)) for head in heads]
         taken: list[Message] = []
         place = 0
@@ -279,8 +279,10 @@ class Model:
             m.due = m.waits
 
     def wake(self) -> None:
+        """What is due is ready; of a lane its head, when nobody works on it."""
+        heads = [self.head(lane) for lane in self.lanes if not self.leased(lane)]
         for m in self.queue:
-            if m.due and m.lane is None:
+            if m.due and (m.lane is None or m in heads):
                 m.waits = m.due = False
 
     def _members(self, set_key: int) -> list[Message]:

@@ -530,6 +530,16 @@ def rolled_back_set_that_waits(m: QueueMachine) -> None:
     assert not m.inbound, "nothing of it may be tried before its time"
 
 
+def lane_that_comes_back_in_time(m: QueueMachine) -> None:
+    m.drop_file(["a", "a"], Policy.CONTINUE, False, None, False)
+    m.claim(1)
+    m._finish(next(iter(m.inbound)), [Ending.LATER])
+    m.pass_time()
+    m._wake()
+    m.store_and_model_agree()
+    m.claim(2)
+
+
 def late_comer_of_a_parked_lane(m: QueueMachine) -> None:
     m._use_port_rule(LaneRule.PARK)
     m.drop_file(["a", "a"], Policy.CONTINUE, False, None, False)
@@ -579,7 +589,8 @@ def test_bad_build_is_seen(bench: Bench, bad_build: Callable[[QueueMachine], Non
 
 
 @pytest.mark.parametrize(
-    "history", dict.fromkeys([*(one[3] for one in BAD_BUILDS.values()), rolled_back_set_that_waits])
+    "history",
+    dict.fromkeys([*(one[3] for one in BAD_BUILDS.values()), rolled_back_set_that_waits, lane_that_comes_back_in_time]),
 )
 def test_shipped_build_agrees_in_the_same_histories(bench: Bench, history: Callable[[QueueMachine], None]) -> None:
     machine = machine_on(bench)()

@@ -48,6 +48,11 @@ QUESTIONS: Mapping[str, str] = {
     "wake_due": "10000",
     "call_in_postponed": "86400",
     "next_due": "",
+    "stuck_dead_owner": "100, 60",
+    "stuck_response_waits": "100, 600",
+    "stuck_address_away": "100",
+    "stuck_request_waits": "100, 600",
+    "stuck_overdue": "100, 60",
 }
 LARGE = {"queue", "message", "lane", "document", "send_request"}
 
