@@ -170,15 +170,18 @@ def explain_delivery(file: DeliveryFacts, lies_at: str | None) -> Explanation:
     if file.waiting + file.stopped == 0:
         kept = f"the file lies in {lies_at}" if lies_at else "the file is not kept"
         return said("file.finished", f"{taken}; {its} finished, {kept}.", "Nothing is open.")
+    alone = file.messages == 1
     if file.stopped == 0:
+        waiting = f"of these {file.finished} are finished and {file.waiting} wait"
         return said(
             "file.in-queue",
-            f"{taken}; of {its} {file.finished} are finished and {file.waiting} wait.",
+            f"{taken}; {its} waits." if alone else f"{taken} with {its}; {waiting}.",
             "They move by themselves; each says more: `gateway explain NUMBER`.",
         )
+    stopped = f"of these {file.finished} are finished, {file.waiting} wait and {file.stopped} need an operator"
     return said(
         "file.stopped",
-        f"{taken}; of {its} {file.finished} are finished, {file.waiting} wait and {file.stopped} need an operator.",
+        f"{taken}; {its} needs an operator." if alone else f"{taken} with {its}; {stopped}.",
         "See those that are explained below, or `gateway queue list`.",
     )
 
