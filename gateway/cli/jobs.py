@@ -10,22 +10,20 @@ from typing import Annotated, Final
 from zoneinfo import ZoneInfo
 
 import typer
-from rich.console import Group
 from rich.text import Text
 
 from gateway.admin import jobs as admin
 from gateway.admin.jobs import JobReport, JobRow, Preview
 from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, perform
 from gateway.cli.desk import Desk, JobArgument, MineOption, PartitionOption, open_desk
-from gateway.cli.graph import task_tree
-from gateway.cli.render import age, console, job_status, print_fields, print_json, print_rows
-from gateway.cli.timeline import shown_duration
+from gateway.cli.job_views import due, print_job, repeats_in_words, status_of
+from gateway.cli.render import age, console, job_status, print_json, print_rows
 from gateway.config.models import Job as JobSection
 from gateway.config.models import Settings
 from gateway.config.section import parse_job
 from gateway.config.written import section_text
 from gateway.domain.errors import ConfigError, ConfigProblem
-from gateway.domain.job import JobMode, JobStatus
+from gateway.domain.job import JobStatus
 from gateway.runtime.jobs import runnables_to_check
 
 app = typer.Typer(no_args_is_help=True, help="Batch jobs: what runs when, and after what.")
@@ -57,9 +55,8 @@ def list_jobs(
         return
     columns = ("job", "status", "next start", "last", "ended", "runs", "failed", "repeats", "owner", "group", "from")
     rows = [
-        (one.name, _status(one), _due(one, now), job_status(one.last_outcome), age(one.last_ended_at, now), one.runs,
-         one.failures, _repeats(one), one.owner, one.group,
-         one.source)
+        (one.name, status_of(one), due(one, now), job_status(one.last_outcome), age(one.last_ended_at, now), one.runs,
+         one.failures, repeats_in_words(one), one.owner, one.group, one.source)
         for one in found
     ]  # fmt: skip
     print_rows(columns, rows, nothing="There are no jobs here.", narrow=("job", "status", "next start", "last"))
@@ -86,7 +83,7 @@ def show_job(
     elif as_json:
         print_json(found)
     else:
-        _print(found, now)
+        print_job(found, now)
 
 
 @app.command("next")
@@ -297,7 +294,7 @@ def _do(
     if as_json:
         print_json({"job": row})
     else:
-        print_rows(("job", "status", "next start"), [(row.name, _status(row), _due(row, now))], nothing="")
+        print_rows(("job", "status", "next start"), [(row.name, status_of(row), due(row, now))], nothing="")
 
 
 async def _run(config: Path, partition: str | None, mine: bool, job: str, *, wait: bool) -> tuple[int, str]:
@@ -329,62 +326,3 @@ async def _section(config: Path, job: str, file: str, desk: Desk, settings: Sett
 
 def _read(file: str) -> bytes:
     return sys.stdin.buffer.read() if file == STANDARD_INPUT else Path(file).read_bytes()
-
-
-def _print(found: JobReport, now: datetime) -> None:
-    out = console()
-    print_fields(_fields(found), title=found.job.name)
-    statuses = {name: task.status for name, task in found.tasks.items()}
-    shown = f"  as in run {found.runs[0].id}" if statuses and found.runs else ""
-    title = Text.assemble(("Tasks", "bold"), (shown, "dim"))
-    out.print(Group(Text(), task_tree(title, found.definition.tasks, statuses)))
-    if found.runs:
-        rows = [
-            (run.id, job_status(run.status), run.planned_at, run.started_at,
-             shown_duration((run.ended_at or now) - run.started_at), run.cause, run.counts, run.error)
-            for run in found.runs
-        ]  # fmt: skip
-        columns = ("run", "status", "planned", "started", "took", "cause", "counts", "error")
-        narrow = ("run", "status", "started", "took", "error")
-        print_rows(columns, rows, nothing="", title="\nLast runs", narrow=narrow)
-
-
-def _fields(found: JobReport) -> list[tuple[str, object]]:
-    job, definition = found.job, found.definition
-    parents = [f"{one.parent} ({one.wanted.value.replace('_', ' ')})" for one in definition.dependencies]
-    alerts = [f"{one.user}: {', '.join(one.events)} by {', '.join(one.channels)}" for one in definition.alerts]
-    return [
-        ("description", job.description if job.description != job.name else None),
-        ("status", _status(job)),
-        ("repeats", _repeats(job)),
-        ("next starts", [f"{start:%Y-%m-%d %H:%M:%SZ}" for start in found.next_starts] or None),
-        ("after", parents or None),
-        ("active period", definition.active_period),
-        ("company", job.company),
-        ("partition", job.partition),
-        ("owner", job.owner),
-        ("runs as", definition.run_as),
-        ("group", job.group),
-        ("priority", definition.priority),
-        ("history", definition.history),
-        ("category", job.category),
-        ("critical", "yes" if job.critical else None),
-        ("private", "yes" if job.private else None),
-        ("from", job.source),
-        ("alerts", alerts or None),
-        ("runs", f"{job.runs}, {job.failures} failed"),
-    ]
-
-
-def _repeats(job: JobRow) -> str:
-    return job.repeats or ("when work appears" if job.mode is JobMode.EVENT else "once")
-
-
-def _status(job: JobRow) -> Text:
-    return job_status(job.status, ", then withheld" if job.held_after else "")
-
-
-def _due(job: JobRow, now: datetime) -> object:
-    if job.next_start is None:
-        return None
-    return "now" if job.next_start <= now else job.next_start
