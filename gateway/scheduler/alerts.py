@@ -36,7 +36,8 @@ log = structlog.get_logger()
 
 BACKOFF: Final = Backoff(first_seconds=5.0, most_seconds=900.0, give_up_seconds=86_400.0)
 _POLL_SECONDS: Final = 60.0
-_SEND_SECONDS: Final = 40.0
+_SEND_SECONDS: Final = 25.0
+"""Less than the database lets a transaction rest: what was sent must still be recorded."""
 _LOOK_SECONDS: Final = 60.0
 
 
@@ -88,7 +89,7 @@ class Dispatcher:
         Raises: StoreUnavailable; the alert may have been sent, and will be again.
         """
         sql = self._store.queries
-        async with self._store.transaction(long=True) as connection:
+        async with self._store.transaction() as connection:
             alert = await claim_alert(connection, sql, channel)
             if alert is None:
                 return False
