@@ -1,10 +1,18 @@
 """What is lent to code of other people for the length of one call."""
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 from gateway.domain.errors import GatewayError
 
 _OURS = frozenset({"close", "terminate", "reset", "_con", "_holder"})
+_ASKS = frozenset({"execute", "executemany", "fetch", "fetchrow", "fetchval", "prepare", "cursor"})
+_ENDS = re.compile(
+    r"(?:\s|--[^\n]*(?:\n|$)|/\*.*?\*/|;)*(?:commit|end|abort|begin|start|rollback(?!\s+to\b)|prepare\s+transaction)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+"""A statement that ends or begins a transaction."""
 
 
 class NotYours(GatewayError):
@@ -32,4 +40,16 @@ class Lent:
             raise NotYours(f"the call is over: its '{name}' cannot be used any more")
         if name in _OURS:
             raise NotYours(f"the connection belongs to the gateway: a handler must not use its '{name}'")
-        return getattr(self._thing, name)
+        found = getattr(self._thing, name)
+        return _guarded(found) if name in _ASKS else found
+
+
+def _guarded(ask: Callable[..., Any]) -> Callable[..., Any]:
+    """Refuse statements that would end the transaction: the effects of other messages are in it."""
+
+    def call(statement: str, *arguments: Any, **options: Any) -> Any:
+        if _ENDS.match(statement):
+            raise NotYours(f"the transaction belongs to the gateway: a handler must not say {statement.strip()[:40]!a}")
+        return ask(statement, *arguments, **options)
+
+    return call

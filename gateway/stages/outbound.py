@@ -29,10 +29,10 @@ from gateway.stages.door import Door
 from gateway.stages.port import OpenOutbound, Ports
 from gateway.stages.runner import ChunkRunner
 from gateway.store.entities import StoredNumbers
-from gateway.store.errors import database_errors
 from gateway.store.inbound import bear_silence
 from gateway.store.open import Store
 from gateway.store.requests import RequestResult, claim_requests, record_requests
+from gateway.store.savepoint import savepoint
 from gateway.xml.answer import AnswerHeader, response
 from gateway.xml.keys import build_keys
 
@@ -79,9 +79,8 @@ class OutboundStage:
             await bear_silence(self._store, connection, slowest)
             for request in chunk.items:
                 try:
-                    with database_errors():
-                        async with connection.transaction():
-                            result.done.append(await self._message(port, request, connection))
+                    async with savepoint(self._store, connection):
+                        result.done.append(await self._message(port, request, connection))
                 except Exception as error:
                     pass_on(error, connection)
                     _file(result, request, error, port.settings.process.retries)

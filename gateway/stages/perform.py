@@ -27,8 +27,8 @@ from gateway.stages.port import OpenInbound
 from gateway.stages.prepare import Item, Prepared, Refused
 from gateway.stages.rollback import NotTakenBack, RollbackSet
 from gateway.store.entities import StoredNumbers
-from gateway.store.errors import database_errors
 from gateway.store.open import Store
+from gateway.store.savepoint import savepoint
 
 log = structlog.get_logger()
 
@@ -110,13 +110,12 @@ class Performance:
         if not isinstance(operation, SetOperation):
             return False
         try:
-            with database_errors():
-                async with self._connection.transaction():
-                    seen = await self._duplicates.split(prepared, self.result.done)
-                    if any(_stops_others(failed.failure.work) for failed in seen.refused):
-                        raise DuplicateMessage("a repeated message stops others")
-                    requests = [item.request for item in seen.new]
-                    replies = await operation.call_many(requests, self._context()) if requests else []
+            async with savepoint(self._store, self._connection):
+                seen = await self._duplicates.split(prepared, self.result.done)
+                if any(_stops_others(failed.failure.work) for failed in seen.refused):
+                    raise DuplicateMessage("a repeated message stops others")
+                requests = [item.request for item in seen.new]
+                replies = await operation.call_many(requests, self._context()) if requests else []
         except Exception as error:
             pass_on(error, self._connection)
             return False
@@ -129,11 +128,10 @@ class Performance:
         try:
             if isinstance(item, Refused):
                 raise item.error
-            with database_errors():
-                async with self._connection.transaction():
-                    seen = await self._duplicates.split([item], self.result.done)
-                    if seen.new:
-                        reply = await item.found.operation.call(item.request, self._context())
+            async with savepoint(self._store, self._connection):
+                seen = await self._duplicates.split([item], self.result.done)
+                if seen.new:
+                    reply = await item.found.operation.call(item.request, self._context())
         except Exception as error:
             outcome = self._outcome(item.work, error)
             self._count(outcome)

@@ -17,8 +17,8 @@ from gateway.domain.message import Work
 from gateway.stages.decide import pass_on
 from gateway.stages.duplicates import Duplicates
 from gateway.stages.prepare import Item, Prepared, Refused, whole_request
-from gateway.store.errors import database_errors
 from gateway.store.open import Store
+from gateway.store.savepoint import savepoint
 from gateway.store.sets import begin_set
 
 Done = list[tuple[Prepared, Reply]]
@@ -65,12 +65,11 @@ class RollbackSet:
                 attempt.failing = item
                 if isinstance(item, Refused):
                     raise item.error
-            with database_errors():
-                async with self._connection.transaction():
-                    for item in self._members:
-                        attempt.failing = item
-                        assert isinstance(item, Prepared)
-                        await self._perform(item, attempt, duplicates, done_before)
+            async with savepoint(self._store, self._connection):
+                for item in self._members:
+                    attempt.failing = item
+                    assert isinstance(item, Prepared)
+                    await self._perform(item, attempt, duplicates, done_before)
         except Exception as error:
             return Attempt(failing=attempt.failing, error=error)
         return attempt
@@ -100,10 +99,9 @@ class RollbackSet:
             operation = prepared.found.operation
             assert isinstance(operation, CompensatedOperation)
             try:
-                with database_errors():
-                    async with self._connection.transaction():
-                        request = await whole_request(prepared)
-                        await operation.compensate(request, self._context())
+                async with savepoint(self._store, self._connection):
+                    request = await whole_request(prepared)
+                    await operation.compensate(request, self._context())
             except Exception as error:
                 pass_on(error, self._connection)
                 failed.append(NotTakenBack(prepared.work, error))

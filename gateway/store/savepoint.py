@@ -1,0 +1,39 @@
+"""A part of a transaction that can be undone by itself, whatever was done inside."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from asyncpg import Connection, InFailedSQLTransactionError
+
+from gateway.domain.errors import GatewayError
+from gateway.store.errors import database_errors
+from gateway.store.open import Store
+
+
+class Spoiled(GatewayError):
+    """A statement failed, and the code went on as if it had not."""
+
+    code = "operation.failed"
+
+
+@asynccontextmanager
+async def savepoint(store: Store, connection: Connection) -> AsyncIterator[None]:
+    """Undo what the block did when it raises, and when it leaves a transaction in which nothing works any more.
+
+    Raises: Spoiled in the second case; StoreUnavailable.
+    """
+    sql = store.queries
+    with database_errors():
+        await connection.execute(sql.set_savepoint)
+        try:
+            yield
+            await connection.execute(sql.release_savepoint)
+        except InFailedSQLTransactionError as error:
+            await connection.execute(sql.undo_savepoint)
+            raise Spoiled(
+                "A statement failed, and the code went on although nothing works in the transaction after that. Put "
+                "what may fail into `async with context.connection.transaction():`, and catch its error outside."
+            ) from error
+        except BaseException:
+            await connection.execute(sql.undo_savepoint)
+            raise

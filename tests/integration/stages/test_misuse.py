@@ -1,0 +1,86 @@
+"""What a handler does to the transaction it is lent stays its own affair."""
+
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from asyncpg import PostgresError
+
+from gateway.contracts.service import Reply, Request, ServiceContext
+from gateway.services.marks import Marks
+from gateway.services.python import PythonOperation
+from gateway.services.standstill import Standstill
+from gateway.services.usercode import UserCode
+from gateway.store.open import Store
+from tests.inbound_bench import InboundBench
+
+Misdeed = Callable[[Any], Awaitable[object]]
+
+
+async def goes_on_after_an_error(connection: Any) -> None:
+    with suppress(PostgresError):
+        await connection.execute("SELECT 1 / 0")
+
+
+async def commits(connection: Any) -> None:
+    await connection.execute("COMMIT")
+
+
+async def rolls_back_in_passing(connection: Any) -> None:
+    await connection.fetch(" insert into number_sequence values ('x', 1);\n -- done \n RollBack;")
+
+
+async def begins_anew(connection: Any) -> None:
+    await connection.execute("/* mine */ begin")
+
+
+async def closes(connection: Any) -> None:
+    await connection.close()
+
+
+@pytest.mark.parametrize(
+    "misdeed",
+    [goes_on_after_an_error, commits, rolls_back_in_passing, begins_anew, closes],
+    ids=lambda misdeed: misdeed.__name__,
+)
+async def test_misuse_of_the_transaction_fails_its_message_and_no_other(
+    store: Store, misdeed: Misdeed, tmp_path: Any
+) -> None:
+    async def handle(request: Request, context: ServiceContext) -> Reply:
+        mark = str(request.parts[0].findtext(".//{*}PurchOrderFormNum"))
+        await context.connection.execute("INSERT INTO number_sequence VALUES ($1, 1)", mark)
+        if mark == "bad":
+            await misdeed(context.connection)
+        return Reply()
+
+    with ThreadPoolExecutor(1) as executor, Standstill() as standstill:
+        operation = PythonOperation(
+            handle, code=UserCode(Marks(tmp_path), standstill), expects=None, undoable=True, idempotent=False,
+            timeout_seconds=60.0,
+        )  # fmt: skip
+        bench = InboundBench(store, executor, operation)
+        await bench.put(["before", "bad", "after"])
+        await bench.run()
+    assert await bench.rows("SELECT status FROM queue WHERE direction = 'in'") == [("error",)]
+    assert await bench.rows("SELECT name FROM number_sequence ORDER BY name") == [("after",), ("before",)]
+
+
+async def test_what_is_left_open_is_closed(store: Store, tmp_path: Any) -> None:
+    async def handle(_: Request, context: ServiceContext) -> Reply:
+        await context.connection.transaction().start()
+        with suppress(PostgresError):
+            async with context.connection.transaction():
+                await context.connection.execute("SELECT 1 / 0")
+        return Reply()
+
+    with ThreadPoolExecutor(1) as executor, Standstill() as standstill:
+        operation = PythonOperation(
+            handle, code=UserCode(Marks(tmp_path), standstill), expects=None, undoable=True, idempotent=False,
+            timeout_seconds=60.0,
+        )  # fmt: skip
+        bench = InboundBench(store, executor, operation)
+        await bench.put(["one", "two"])
+        await bench.run()
+    assert await bench.rows("SELECT count(*) FROM queue WHERE direction = 'in'") == [(0,)]
