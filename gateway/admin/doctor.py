@@ -11,10 +11,13 @@ from datetime import UTC, datetime
 from gateway.admin.nodes import Alive, nodes
 from gateway.config.models import InboundPort, Settings
 from gateway.domain.errors import AdapterUnavailable
+from gateway.domain.explanation import waits_by_plan
 from gateway.domain.finding import Finding, Place, Staged, WorkFile, grouped, unread_too_long, unsettled_too_long
 from gateway.domain.ids import PortName
+from gateway.domain.states import Stage
 from gateway.store import doctor
 from gateway.store.open import Store
+from gateway.store.places import service_jobs
 
 AGAIN_SECONDS = 1.0
 """Between two looks at what seems wrong: what moved meanwhile was only just being moved."""
@@ -43,12 +46,31 @@ async def examine(store: Store, settings: Settings, folders: Folders) -> list[Fi
 
 
 async def find_stuck(store: Store, settings: Settings, folders: Folders) -> list[Place]:
-    """Return what waits too long, in the store and in the work folders; cheap enough to be asked all the time."""
+    """Return what waits too long, in the store and in the work folders; cheap enough to be asked all the time.
+
+    Rule: what waits for a timed job is not stuck.
+    """
     found = await doctor.find_stuck(store)
     for name in settings.active_ports():
         if isinstance(settings.ports[name], InboundPort):
             found += await _work_folder(store, name, folders)
-    return found
+    if not found:
+        return found
+    jobs = await service_jobs(store)
+    resting = {stage for stage, its in jobs.items() if waits_by_plan(its)}
+    return [place for place in found if _service_of(place) not in resting]
+
+
+def _service_of(place: Place) -> Stage | None:
+    """Return the service whose turn it would be, None when it does not depend on one."""
+    match place.code:
+        case "response-waits":
+            return Stage.SEND
+        case "request-waits":
+            return Stage.OUTBOUND if place.what.startswith("send request") else Stage.INBOUND
+        case "file-not-read" | "file-not-settled":
+            return Stage.RECEIVE
+    return None
 
 
 async def _look(store: Store, settings: Settings, folders: Folders) -> list[Place]:

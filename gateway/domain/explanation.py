@@ -51,6 +51,11 @@ class JobFacts:
         return self.status in (JobStatus.WAITING, JobStatus.EXECUTING)
 
 
+def waits_by_plan(jobs: Sequence[JobFacts]) -> bool:
+    """Tell whether a service rests on purpose: a timed job runs it, and its start is still to come."""
+    return not any(job.moving for job in jobs) and any(job.status is JobStatus.WAITING for job in jobs)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayFacts:
     """Whether anybody moves messages at all: processes that run, by host and process id, and jobs by service.

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import pytest
 
+from gateway.admin import doctor as admin
 from gateway.config.models import Settings
 from gateway.domain.ids import MessageKey
 from gateway.domain.message import NewResponse
@@ -121,3 +122,25 @@ async def test_watch_tells_what_stays_once_and_writes_nothing_while_all_is_well(
     assert await rows(store, "SELECT code, severity, port FROM exception") == [
         ("stuck.response-waits", "warning", "orders"),
     ], "another node does not note it again"  # fmt: skip
+
+
+TIMED_JOB = """
+WITH made AS (
+    INSERT INTO job (partition_key, name, description, status, mode, company, created_by, original_start, next_start)
+    VALUES ('initial', 'nightly', '', $1, 'timed', 'DAT', 'me', now(), now() + interval '1 hour') RETURNING id
+)
+INSERT INTO task (job_id, position, name, description, handler) SELECT id, 1, 'send', '', 'send' FROM made
+"""
+
+
+@pytest.mark.parametrize(("status", "codes"), [("waiting", set()), ("withhold", {"response-waits"})])
+async def test_what_waits_for_a_timed_job_is_not_stuck(
+    store: Store, tmp_path: Path, status: str, codes: set[str]
+) -> None:
+    await live(store)
+    await run(store, f"UPDATE queue SET changed_at = {LATER} WHERE direction = 'out'")
+    async with store.transaction() as connection:
+        await connection.execute(TIMED_JOB, status)
+    settings = Settings(data=tmp_path / "data")
+    folders = folders_of(lambda: settings, lambda _: ThreadPoolExecutor(1))
+    assert {place.code for place in await admin.find_stuck(store, settings, folders)} == codes
