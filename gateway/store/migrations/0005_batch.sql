@@ -232,6 +232,7 @@ CREATE INDEX run_task_open ON run_task (run_id) WHERE ended_at IS NULL;
 CREATE INDEX run_task_ready ON run_task (batch_group, ready_at) WHERE status = 'ready';
 CREATE INDEX run_task_fence ON run_task (fence) WHERE fence IS NOT NULL;
 CREATE INDEX run_task_spawned ON run_task (spawned_by) WHERE spawned_by IS NOT NULL;
+CREATE INDEX run_task_open_child ON run_task (spawned_by) WHERE spawned_by IS NOT NULL AND ended_at IS NULL;
 
 CREATE TABLE run_condition (
     run_task_id  bigint NOT NULL REFERENCES run_task ON DELETE CASCADE,

@@ -110,9 +110,12 @@ SELECT id, job_id, status, canceled_by FROM run WHERE id = $1 FOR UPDATE
 SELECT id, job_id, status, canceled_by FROM run WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE
 
 -- name: follows_from
--- Whether anything can follow from the end of a task: others wait for it, it is somebody's child, or it was the last.
-SELECT EXISTS (SELECT 1 FROM run_condition c WHERE c.parent_id = t.id)
-    OR t.spawned_by IS NOT NULL OR t.waits_for_children
+-- Whether anything can follow from the end of a task: others wait for it, it was the last child of one that waits for
+-- its children, or the last of the run. Most ends of very many tasks lead to nothing, and read nothing.
+SELECT EXISTS (SELECT 1 FROM run_condition c WHERE c.parent_id = t.id) OR t.waits_for_children
+    OR (t.spawned_by IS NOT NULL
+        AND NOT EXISTS (SELECT 1 FROM run_task s WHERE s.spawned_by = t.spawned_by AND s.ended_at IS NULL)
+        AND EXISTS (SELECT 1 FROM run_task p WHERE p.id = t.spawned_by AND p.waits_for_children))
     OR NOT EXISTS (SELECT 1 FROM run_task o WHERE o.run_id = t.run_id AND o.ended_at IS NULL)
 FROM run_task t WHERE t.id = $1
 
