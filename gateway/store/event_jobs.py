@@ -93,7 +93,7 @@ async def end_busy_period(
                 company=known["company"], category=known["category"], is_critical=known["is_critical"],
                 history=HistoryMode(known["history"]),
             )  # fmt: skip
-            await raise_alerts(connection, sql, happening)
+            await raise_alerts(connection, sql, happening, ax_alerts=store.ax_alerts)
         history = HistoryMode(known["history"])
         if history is HistoryMode.NEVER or (history is HistoryMode.ERRORS and outcome is JobStatus.ENDED):
             await connection.execute(sql.delete_run, run_id)
