@@ -94,8 +94,14 @@ class Campaign:
             await self._ways[kind](node)
         for node in self._cluster.nodes:
             await self._running(node)
-        await drained(self._cluster, self._partner, seconds=180)
+        unfinished: AssertionError | None = None
+        try:
+            await drained(self._cluster, self._partner, seconds=180)
+        except AssertionError as error:
+            unfinished = error
         await self._judge(list(tallies.values()))
+        if unfinished is not None and not any(tally.harm for tally in tallies.values()):
+            raise unfinished  # all is answered, yet something is left: the table would not tell
         return list(tallies.values())
 
     async def _judge(self, tallies: Sequence[Tally]) -> None:
