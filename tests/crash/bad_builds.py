@@ -29,12 +29,11 @@ from gateway.domain.errors import OperationRejected, StoreUnavailable
 from gateway.runtime import app, life, stuck, wakeup
 from gateway.scheduler import alerts, clock, engine
 from gateway.services.marks import Marks
-from gateway.stages import duplicates, inbound, receive, send
+from gateway.stages import duplicates, inbound, receive, rollback, send
 from gateway.stages.inbound import InboundStage
-from gateway.stages.perform import Performance
+from gateway.stages.performed import Performed
 from gateway.stages.prepare import Refused
 from gateway.stages.receive import ReceiveStage
-from gateway.stages.rollback import RollbackSet
 from gateway.store import doctor, leases, migrate, starting
 from gateway.store import inbound as store_inbound
 from gateway.store import outbound as store_outbound
@@ -348,30 +347,12 @@ def no_lanes(_: Path) -> None:
 
 def rollback_without_savepoint(_: Path) -> None:
     """Leave what the members before the failing one did where it is."""
-
-    class Loose:
-        """A connection whose savepoints do nothing."""
-
-        def __init__(self, connection: Any) -> None:
-            self._connection = connection
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._connection, name)
-
-        def transaction(self) -> nullcontext[None]:
-            return nullcontext()
-
-    init = RollbackSet.__init__
-
-    def begin(self: RollbackSet, members: Any, store: Any, connection: Any, context: Any) -> None:
-        init(self, members, store, Loose(connection), context)  # type: ignore[arg-type]
-
-    RollbackSet.__init__ = begin  # type: ignore[method-assign]
+    rollback.savepoint = lambda *_: nullcontext()  # type: ignore[assignment,return-value]
 
 
 def halt_goes_on(_: Path) -> None:
     """Process the messages behind a failed one although its set halts."""
-    Performance._halt_set = _nothing  # type: ignore[method-assign]
+    Performed._halt_set = _nothing  # type: ignore[method-assign]
 
 
 def outbound_trouble(folder: Path) -> None:
