@@ -13,6 +13,7 @@ import pytest
 import structlog
 from typer.testing import CliRunner, Result
 
+from gateway.cli import desk
 from gateway.cli.main import app
 from gateway.domain.ids import PortName
 from gateway.domain.message import Failure, NewResponse, RefusedFile
@@ -43,6 +44,16 @@ ports:
     active: false
     receive: {{folder: ./asleep}}
     operations: [SalesOrderService.create]
+"""
+NIGHTLY = """\
+description: Orders to the warehouse
+start: 2030-01-01 02:00
+zone: Europe/Copenhagen
+recurrence: {every: 1 day}
+tasks:
+  export: {run: command, with: {command: ["true"]}}
+  tell: {run: http, with: {url: "https://example.com/${NAME:-x}"}, after: export}
+  undo: {run: command, with: {command: ["true"]}, after: {export: error}}
 """
 
 
@@ -127,3 +138,17 @@ async def _process(store: Store, incarnation: int) -> None:
     sending = await claim_outbound(store, incarnation, ORDERS, 10)
     assert sending is not None
     await record_outbound(store, sending.fence, SendResult(sent=list(sending.items)))
+
+
+@pytest.fixture
+def as_ann(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk, "account_of", lambda _: "ann")
+
+
+@pytest.fixture
+def nightly(cli: Cli, as_ann: None, tmp_path: Path) -> Cli:
+    """The job `nightly` of ann, made from a file and withheld."""
+    file = tmp_path / "nightly.yaml"
+    file.write_text(NIGHTLY)
+    assert cli.run("jobs", "create", "nightly", str(file)).exit_code == 0
+    return cli
