@@ -143,7 +143,7 @@ class EventJob:
 
     `wake` may be called from anywhere on the event loop, any number of times; `place` says which task the hint
     is for (the tasks behind it are hinted by the one that produces). `produced` is told the place of one that made
-    input for others.
+    input for others. `bounds` may be replaced at any time.
     """
 
     def __init__(
@@ -158,7 +158,7 @@ class EventJob:
     ) -> None:
         self._name = name
         self._tasks = tasks
-        self._bounds = bounds
+        self.bounds = bounds
         self._record = record
         self._begin = begin
         self._produced = produced
@@ -234,7 +234,7 @@ class EventJob:
             elapsed = asyncio.get_running_loop().time() - began
             received = sum(tally.counts.get("received", 0) for tally in tallies.values())
             closed = self._stopping.is_set() or not self._armed.is_set()
-            return closed or elapsed > self._bounds.seconds or received >= self._bounds.messages
+            return closed or elapsed > self.bounds.seconds or received >= self.bounds.messages
 
         period = self._period = _Period(len(self._tasks), halt, over, self._produced)
         errors: dict[str, str] = {}

@@ -148,6 +148,7 @@ class EventJobs:
             if name not in self._running and row.tasks:
                 self._running[name] = self._start(row, group)
             if name in self._running and self._running[name].row.tasks == row.tasks:
+                self._running[name].job.bounds = self._bounds(name)
                 self._obey(self._running[name], row.status)
 
     def _start(self, row: EventJobRow, group: asyncio.TaskGroup) -> _Running:
