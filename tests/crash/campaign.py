@@ -34,6 +34,8 @@ from tests.site import Site, until
 
 WORLD = "short_leases"
 POINTS = (*FILE_POINTS, *STAGE_POINTS)
+TIMES = (1, 2)
+"""A node dies when it comes to its point for the first or the second time."""
 FULL_DISK = "claim.rename:1:enospc,settle.move:1:enospc,stage.write:1:enospc,publish.rename:1:enospc"
 
 
@@ -142,7 +144,7 @@ class Campaign:
 
     async def _kill_at_point(self, node: CrashSite) -> None:
         await node.kill()
-        fault = f"{self._chance.choice(POINTS)}:{self._chance.randint(1, 2)}:kill"
+        fault = f"{self._chance.choice(POINTS)}:{self._chance.choice(TIMES)}:kill"
         life = node.launch(build=self._build, faults=fault)
         await moment(lambda: life.returncode is not None, 3.0)
         await node.kill()
