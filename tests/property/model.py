@@ -134,10 +134,11 @@ class Model:
                 self._hold(m, Reason.LANE_PARKED)
 
     def claimable(self, limit: int) -> list[Message]:
-        """What a claim takes now: lanes by their heads, then what nothing orders."""
+        """What a claim takes now: lanes by their heads, of each twice its share, then what nothing orders."""
         heads = [head for lane in self.lanes if not self.leased(lane) and (head := self.head(lane)) is not None]
         heads = sorted((h for h in heads if not h.waits), key=lambda h: h.key)[: min(limit, LANES_PER_CLAIM)]
-        fronts = [(head, self._front(head, limit)) for head in heads]
+        share = 1 + 2 * limit // len(heads) if heads else 0
+        fronts = [(head, self._front(head, share)) for head in heads]
         taken: list[Message] = []
         place = 0
         for head, front in fronts:
@@ -148,14 +149,14 @@ class Model:
                 and not m.waits]  # fmt: skip
         return taken + free[: max(0, limit - len(taken))]
 
-    def _front(self, head: Message, limit: int) -> list[Message]:
+    def _front(self, head: Message, share: int) -> list[Message]:
         """What of a lane may run without a break: a set that is undone as a whole comes alone."""
         assert head.lane is not None
         blocker = self.blocker(head.lane)
         if head.policy is Policy.ROLLBACK:
             return [m for m in self.in_lane(head.lane, Status.READY) if m.set_key == head.set_key]
         front: list[Message] = []
-        for m in self.in_lane(head.lane, Status.READY)[:limit]:
+        for m in self.in_lane(head.lane, Status.READY)[:share]:
             if m.policy is Policy.ROLLBACK or (blocker is not None and m.key > blocker.key):
                 break
             front.append(m)

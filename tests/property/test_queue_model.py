@@ -540,6 +540,15 @@ def lane_that_comes_back_in_time(m: QueueMachine) -> None:
     m.claim(2)
 
 
+def many_lanes_and_a_long_one(m: QueueMachine) -> None:
+    m.drop_file(["a", "a", "a", "a"], Policy.CONTINUE, False, None, False)
+    m.drop_file([None], Policy.HALT, True, None, False)
+    m.drop_file(["b", None], Policy.CONTINUE, False, None, False)
+    m.claim(4)
+    m.store_and_model_agree()
+    m.claim(7)
+
+
 def late_comer_of_a_parked_lane(m: QueueMachine) -> None:
     m._use_port_rule(LaneRule.PARK)
     m.drop_file(["a", "a"], Policy.CONTINUE, False, None, False)
@@ -590,7 +599,14 @@ def test_bad_build_is_seen(bench: Bench, bad_build: Callable[[QueueMachine], Non
 
 @pytest.mark.parametrize(
     "history",
-    dict.fromkeys([*(one[3] for one in BAD_BUILDS.values()), rolled_back_set_that_waits, lane_that_comes_back_in_time]),
+    dict.fromkeys(
+        [
+            *(one[3] for one in BAD_BUILDS.values()),
+            rolled_back_set_that_waits,
+            lane_that_comes_back_in_time,
+            many_lanes_and_a_long_one,
+        ]
+    ),
 )
 def test_shipped_build_agrees_in_the_same_histories(bench: Bench, history: Callable[[QueueMachine], None]) -> None:
     machine = machine_on(bench)()
