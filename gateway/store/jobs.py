@@ -187,6 +187,7 @@ async def sync_jobs(
     """
     created, changed, kept = [], [], set()
     async with store.transaction() as connection:
+        await connection.execute(store.queries.lock_synchronisation)
         rows = await connection.fetch(store.queries.config_jobs)
         known = {(row["partition_key"], row["name"]): row for row in rows}
         written: list[tuple[JobId, JobDefinition]] = []

@@ -144,6 +144,10 @@ UPDATE task SET is_withheld = $3 WHERE job_id = $1 AND name = $2
 -- name: delete_job
 DELETE FROM job WHERE id = $1
 
+-- name: lock_synchronisation
+-- One node at a time: two that start together would both make what is not there yet.
+SELECT pg_advisory_xact_lock(hashtextextended('gateway: jobs of the configuration', 0))
+
 -- name: config_jobs
 SELECT id, partition_key, name, config_digest, retired, status FROM job WHERE source = 'config' FOR UPDATE
 

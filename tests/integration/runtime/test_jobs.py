@@ -1,5 +1,6 @@
 """The jobs of the configuration in the store: they follow the file, but for what operators decided."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,13 @@ async def test_what_the_file_no_longer_says_goes(store: Store) -> None:
     await keep_jobs(store, settings_of("jobs: {gateway: {active: false}}"))
     assert [job.definition.name for job in await list_jobs(store)] == ["housekeeping"]
     assert await list_periods(store) == []
+
+
+async def test_nodes_that_start_together_make_each_job_once(store: Store) -> None:
+    await asyncio.gather(*(keep_jobs(store, settings_of(TEXT)) for _ in range(4)))
+    assert [job.definition.name for job in await list_jobs(store) if job.definition.name != "housekeeping"] == [
+        "nightly", "second",
+    ]  # fmt: skip
 
 
 async def test_the_same_file_changes_nothing(store: Store) -> None:
