@@ -8,6 +8,7 @@ from asyncpg import Connection, InFailedSQLTransactionError
 from gateway.domain.errors import GatewayError
 from gateway.store.errors import database_errors
 from gateway.store.open import Store
+from gateway.store.sql import Queries
 
 
 class Spoiled(GatewayError):
@@ -29,11 +30,16 @@ async def savepoint(store: Store, connection: Connection) -> AsyncIterator[None]
             yield
             await connection.execute(sql.release_savepoint)
         except InFailedSQLTransactionError as error:
-            await connection.execute(sql.undo_savepoint)
+            await _undo(connection, sql)
             raise Spoiled(
                 "A statement failed, and the code went on although nothing works in the transaction after that. Put "
                 "what may fail into `async with context.connection.transaction():`, and catch its error outside."
             ) from error
         except BaseException:
-            await connection.execute(sql.undo_savepoint)
+            await _undo(connection, sql)
             raise
+
+
+async def _undo(connection: Connection, sql: Queries) -> None:
+    await connection.execute(sql.undo_savepoint)
+    await connection.execute(sql.release_savepoint)

@@ -6,4 +6,4 @@ SAVEPOINT message
 RELEASE SAVEPOINT message
 
 -- name: undo_savepoint
-ROLLBACK TO SAVEPOINT message; RELEASE SAVEPOINT message
+ROLLBACK TO SAVEPOINT message
