@@ -25,7 +25,7 @@ from gateway.scheduler.engine import Engine
 from gateway.scheduler.executor import Executor
 from gateway.store.jobs import Job, create_job, read_job_by_id
 from gateway.store.open import Store
-from gateway.store.servers import list_servers, put_group, put_server, register_server
+from gateway.store.servers import put_group, put_server, register_server
 from gateway.store.waiting import wait_for_any
 
 DEADLINE_SECONDS = 60.0
@@ -254,10 +254,6 @@ class World:
     async def rows(self, statement: str, *values: object) -> list[Record]:
         async with self.store.transaction() as connection:
             return await connection.fetch(statement, *values)
-
-    async def groups_of(self, server: str) -> tuple[str, ...]:
-        (found,) = await list_servers(self.store, server)
-        return found.groups
 
 
 def task(

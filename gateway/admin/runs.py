@@ -61,7 +61,7 @@ async def nobody_takes(store: Store, found: RunDetails) -> dict[str, str]:
     if not ready:
         return {}
     running = [one for one in await list_servers(store) if one.incarnation is not None]
-    served = {group for one in running if one.definition.is_batch and not one.draining for group in one.groups}
+    served = {group for one in running if one.definition.is_batch and not one.draining for group in one.takes}
     return {name: group_name(group) for name, group in ready.items() if group not in served}
 
 

@@ -66,7 +66,7 @@ async def set_server(store: Store, name: str, change: ServerChange, *, now: date
 
 async def groups_left_alone(store: Store) -> list[str]:
     """Return the groups that jobs or tasks belong to and that no server serves: those tasks wait."""
-    served = {group for one in await servers.list_servers(store) for group in one.groups}
+    served = {group for one in await servers.list_servers(store) for group in one.takes}
     wanted: set[str] = set()
     for job in await jobs.list_jobs(store):
         own = job.definition.batch_group or DEFAULT_GROUP
@@ -91,7 +91,7 @@ def _row(server: servers.Server) -> ServerRow:
         running=server.incarnation is not None,
         batch=definition.is_batch,
         draining=server.draining,
-        groups=names_of(server.groups),
+        groups=names_of(definition.groups or ()),
         threads=definition.threads,
         reserved_percent=definition.reserved_percent,
         hours=definition.hours,

@@ -33,12 +33,16 @@ def check_jobs(settings: Settings) -> Iterator[Finding]:
 
 
 def _served(settings: Settings) -> set[str]:
-    """Return the groups that a server of the configuration, or this process, serves."""
+    """Return the groups whose tasks a server of the configuration, or this process, runs."""
     served: set[str] = set()
+    given: set[str] = set()
     for server in settings.servers.values():
+        given |= set(server.groups or ())
         if server.batch and (not server.hours or any(row.threads for row in server.hours)):
             served |= set(server.groups or (DEFAULT_GROUP,))
-    return served if server_name(settings) in settings.servers else served | {DEFAULT_GROUP}
+    if server_name(settings) not in settings.servers:
+        served.add(DEFAULT_GROUP)
+    return served | (set(settings.groups) - given) if DEFAULT_GROUP in served else served
 
 
 def _groups(job: Job, served: set[str]) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -143,7 +143,7 @@ class Engine:
         running = [execution.task.priority for execution in self._running.values()]
         reserved = reserved_of(facts, threads, running_reserved=running.count(Priority.RESERVED))
         tasks = await claim_tasks(
-            self._store, server=self._server, incarnation=self._incarnation, groups=server.groups, free=free,
+            self._store, server=self._server, incarnation=self._incarnation, groups=server.takes, free=free,
             reserved=reserved, idempotent=self._executor.idempotent(),
             chance=self._chance, now=now,
         )  # fmt: skip

@@ -135,7 +135,7 @@ class EventJobs:
         """Start, park, arm and end jobs as the store says."""
         servers = await list_servers(self._store, self._server)
         serves = [
-            name for server in servers if server.definition.is_batch and not server.draining for name in server.groups
+            name for server in servers if server.definition.is_batch and not server.draining for name in server.takes
         ]
         rows = {row.name: row for row in await list_event_jobs(self._store, serves)}
         for name, running in list(self._running.items()):

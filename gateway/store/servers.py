@@ -1,8 +1,9 @@
 """Batch groups, the servers that serve them, their hours, and active periods.
 
 Rule: a server has an explicit list of groups. A new one has the default group by itself; the first named group that it
-is given takes the place of that, and the default group is given back like any other. Source: batch reference, section
-13; section 10.5 for active periods.
+is given takes the place of that, and the default group is given back like any other. As long as a named group was given
+to nobody, its tasks run wherever those of the default group do. Source: batch reference, section 13, S04; section 10.5
+for active periods.
 """
 
 from collections import defaultdict
@@ -32,10 +33,13 @@ class Group:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Server:
-    """A server: what it may do, and which process bears its name now (None: it does not run)."""
+    """A server: what it may do, and which process bears its name now (None: it does not run).
+
+    `takes` are the groups whose tasks it runs: its own and, with the default group, those that nobody was given.
+    """
 
     definition: ServerDefinition
-    groups: tuple[str, ...]
+    takes: tuple[str, ...]
     incarnation: int | None
     draining: bool
     source: str
@@ -105,7 +109,7 @@ async def list_servers(store: Store, name: str | None = None) -> Sequence[Server
                 reserved_percent=row["reserved_percent"], groups=tuple(row["groups"]),
                 hours=tuple(hours[row["name"]]),
             ),
-            groups=tuple(row["groups"]), incarnation=row["incarnation"], draining=row["draining"],
+            takes=tuple(row["takes"]), incarnation=row["incarnation"], draining=row["draining"],
             source=row["source"],
         )
         for row in rows

@@ -65,8 +65,13 @@ ON CONFLICT (server, group_name) DO UPDATE SET implicit = false
 DELETE FROM server_group WHERE server = $1 AND group_name = $2 RETURNING group_name
 
 -- name: list_servers
+-- Whoever serves the default group also takes tasks of groups that nobody was given.
 SELECT s.name, s.incarnation, s.is_batch, s.draining, s.threads, s.reserved_percent, s.source,
-       (SELECT coalesce(array_agg(g.group_name ORDER BY g.group_name), '{}') FROM server_group g WHERE g.server = s.name) AS groups
+       (SELECT coalesce(array_agg(g.group_name ORDER BY g.group_name), '{}') FROM server_group g WHERE g.server = s.name) AS groups,
+       (SELECT coalesce(array_agg(b.name ORDER BY b.name), '{}') FROM batch_group b
+        WHERE EXISTS (SELECT 1 FROM server_group g WHERE g.server = s.name AND g.group_name = b.name)
+           OR (EXISTS (SELECT 1 FROM server_group g WHERE g.server = s.name AND g.group_name = '')
+               AND NOT EXISTS (SELECT 1 FROM server_group g WHERE g.group_name = b.name))) AS takes
 FROM server s WHERE ($1::text IS NULL OR s.name = $1) ORDER BY s.name
 
 -- name: list_hours

@@ -47,7 +47,9 @@ async def test_jobs_are_made_as_the_file_says(store: Store) -> None:
     }
     assert jobs["nightly"].definition.tasks[0].parameters == {"statements": "select ${N}"}
     assert [group.definition.name for group in await list_groups(store)] == ["", "heavy"]
-    assert [(one.definition.name, one.groups) for one in await list_servers(store)] == [("app-1", ("", "heavy"))]
+    assert [(one.definition.name, one.definition.groups) for one in await list_servers(store)] == [
+        ("app-1", ("", "heavy"))
+    ]
     assert [period.name for period in await list_periods(store)] == ["night"]
 
 

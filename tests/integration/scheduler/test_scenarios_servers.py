@@ -31,6 +31,8 @@ async def test_s04_affinity_of_a_named_group(world: World) -> None:
         )
         return tuple({row["server"] for row in ran if row["name"][0] == name} for name in "DG")  # type: ignore[return-value]
 
+    everywhere = {"AOS1", "AOS2", "AOS3"}
+    assert await both() == (everywhere, everywhere)  # given to nobody, BG1 binds nobody
     for server in ("AOS2", "AOS3"):
         await assign_group(world.store, server, "BG1")
     assert await both() == ({"AOS1"}, {"AOS2", "AOS3"})
@@ -52,7 +54,7 @@ async def test_s04_affinity_of_a_named_group(world: World) -> None:
     assert (await world.read(job)).status is JobStatus.EXECUTING
 
 
-async def test_s04_a_new_server_takes_the_default_and_unassigned_tasks_anywhere(world: World) -> None:
+async def test_s04_a_new_server_takes_tasks_of_the_default_group(world: World) -> None:
     await world.server("AOS1", threads=1)
     await world.server("AOS2", threads=1)
     job = await world.job("D", [task("1"), task("2")])

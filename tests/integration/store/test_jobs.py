@@ -187,11 +187,11 @@ async def test_configuration_changes_definitions_and_never_a_status(store: Store
 async def test_the_first_named_group_replaces_the_default_one(store: Store) -> None:
     await register_server(store, "aos2", 1, NOW)
     await put_group(store, GroupDefinition(name="BG1"), now=NOW)
-    assert [server.groups for server in await list_servers(store)] == [("",)]
+    assert [server.definition.groups for server in await list_servers(store)] == [("",)]
     await assign_group(store, "aos2", "BG1")
-    assert [server.groups for server in await list_servers(store)] == [("BG1",)]
+    assert [server.definition.groups for server in await list_servers(store)] == [("BG1",)]
     await assign_group(store, "aos2", "")
-    assert [server.groups for server in await list_servers(store)] == [("", "BG1")]
+    assert [server.definition.groups for server in await list_servers(store)] == [("", "BG1")]
 
 
 async def test_a_group_in_use_is_not_removed(store: Store) -> None:

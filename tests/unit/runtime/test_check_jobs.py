@@ -19,7 +19,7 @@ def said(text: str, verdict: Verdict = Verdict.WARNING) -> list[tuple[tuple[str 
 
 
 def test_a_group_that_nobody_serves_is_told() -> None:
-    ((path, text),) = said(JOB)
+    ((path, text),) = said(f"{JOB}servers: {{other: {{groups: [heavy], batch: false}}}}\n")
     assert path == ("jobs", "nightly", "tasks", "b", "group")
     assert text.startswith("no server of the configuration serves the group heavy: its tasks wait until one does")
 
@@ -29,6 +29,7 @@ def test_a_group_that_nobody_serves_is_told() -> None:
     [
         "{other: {groups: [heavy]}}",
         f"{{{HERE}: {{groups: [default, heavy]}}}}",
+        "{}",  # given to nobody: its tasks run where those of the default group do
         "{other: {groups: [heavy], hours: [{threads: 2, from: '08:00', to: '18:00'}]}}",
     ],
 )
