@@ -9,7 +9,7 @@ from typing import Self
 
 from asyncpg import Connection, Record
 
-from gateway.domain.conditions import check_graph
+from gateway.domain.conditions import GraphError, check_graph
 from gateway.domain.definition import (
     AlertDefinition,
     ConditionDefinition,
@@ -95,6 +95,24 @@ async def write_parts(
     ]
     await connection.execute(sql.delete_alert_rules, job, source)
     await connection.execute(sql.put_alert_rules, job, json.dumps(alerts), source)
+
+
+async def check_circles(store: Store, connection: Connection, definition: JobDefinition) -> None:
+    """Refuse jobs that wait for one another, as they stand in this transaction. Raises: JobRefused naming them.
+
+    For jobs that people save one by one: those of the configuration are judged together before any is written.
+    """
+    if not definition.dependencies:
+        return
+    rows = await connection.fetch(store.queries.dependencies_of_partition, definition.partition)
+    names = {name for row in rows for name in (row["child"], row["parent"])}
+    try:
+        check_graph(sorted(names), [(row["child"], row["parent"], Wanted(row["wanted"])) for row in rows])
+    except GraphError as error:
+        cycle = error.context["cycle"]
+        assert isinstance(cycle, list)
+        text = f"these jobs wait for one another: {' → '.join(cycle)}; none could ever start"
+        raise JobRefused(text, job=definition.name) from error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

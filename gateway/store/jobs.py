@@ -15,7 +15,7 @@ from gateway.domain.errors import JobRefused, NoSuchJob
 from gateway.domain.ids import JobId, RunId
 from gateway.domain.job import JobStatus
 from gateway.domain.transitions import JobAction, TaskAction, act_on_job, act_on_task
-from gateway.store.definitions import Parts, check_places, definition_of, job_document, write_parts
+from gateway.store.definitions import Parts, check_circles, check_places, definition_of, job_document, write_parts
 from gateway.store.listen import CHANNEL
 from gateway.store.open import Store
 
@@ -67,11 +67,13 @@ async def create_job(
 ) -> JobId:
     """Save a new job; *status* is Withhold or, to arm it at once, Waiting. It belongs to *by* unless it names an owner.
 
-    Raises: JobRefused when its name is taken or it names something that does not exist; RunsInCircles.
+    Raises: JobRefused when its name is taken, it names something that does not exist, or jobs would wait for one
+    another.
     """
     async with store.transaction() as connection:
         job = await _insert(store, connection, definition, by=by, now=now, status=status, source=source)
         await write_parts(store, connection, job, definition, source=source)
+        await check_circles(store, connection, definition)
         await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
     return job
 
@@ -85,6 +87,7 @@ async def edit_job(store: Store, job: JobId, definition: JobDefinition, *, now: 
     async with store.transaction() as connection:
         before = await _read(store, connection, job)
         await _update(store, connection, before, definition, now=now, source="operator")
+        await check_circles(store, connection, definition)
         await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
 
 

@@ -79,7 +79,7 @@ SELECT d.name FROM unnest($2::text[]) AS d (name)
 WHERE NOT EXISTS (SELECT 1 FROM job j WHERE j.partition_key = $1 AND j.name = d.name)
 
 -- name: dependencies_of_partition
-SELECT child.name AS child, parent.name AS parent
+SELECT child.name AS child, parent.name AS parent, d.wanted
 FROM job_dependency d JOIN job child ON child.id = d.job_id JOIN job parent ON parent.id = d.parent_id
 WHERE child.partition_key = $1
 

@@ -77,10 +77,6 @@ UPDATE run_task SET status = $2, fence = NULL, retries = $3, waits_for_children 
     error_code = $7, error = $8, counts = $9::text::jsonb
 WHERE id = $1
 
--- name: spawner
-SELECT t.id, t.run_id, t.name, t.company, t.batch_group, t.priority, t.owner, r.status AS run_status
-FROM run_task t JOIN run r ON r.id = t.run_id WHERE t.fence = $1
-
 -- name: tasks_named
 SELECT name, id, spawned_by FROM run_task WHERE run_id = $1 AND name = ANY($2::text[])
 

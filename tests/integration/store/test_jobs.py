@@ -130,6 +130,17 @@ async def test_what_does_not_exist_cannot_be_named(store: Store, definition: Job
     assert await list_jobs(store) == []
 
 
+async def test_jobs_that_would_wait_for_one_another_are_refused(store: Store) -> None:
+    def after(name: str, *parents: str) -> JobDefinition:
+        return JobDefinition(name=name, dependencies=tuple(DependencyDefinition(parent=one) for one in parents))
+
+    first = await create_job(store, after("a"), by="ann", now=NOW)
+    await create_job(store, after("b", "a"), by="ann", now=NOW)
+    with pytest.raises(JobRefused, match="these jobs wait for one another: a → b → a"):
+        await edit_job(store, first, after("a", "b"), now=LATER)
+    assert (await read_job_by_id(store, first)).definition.dependencies == ()
+
+
 async def test_an_edit_keeps_the_planned_start_unless_the_start_changes(store: Store) -> None:
     job = await save(store, JobDefinition(name="one", start=LATER))
     await edit_job(store, job, JobDefinition(name="one", description="better", start=LATER), now=NOW)

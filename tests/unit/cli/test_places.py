@@ -53,9 +53,10 @@ def test_a_group_that_loses_its_last_server_is_told(cli: Cli, tmp_path: Path) ->
     section = tmp_path / "job.yaml"
     section.write_text("group: print\ntasks: {a: {run: command, with: {command: ['true']}}}\n")
     cli.run("groups", "set", "print")
+    cli.run("groups", "set", "heavy")
     cli.run("servers", "set", "app-1", "--groups", "print,default")
     assert cli.run("jobs", "create", "printing", str(section)).exit_code == 0
-    result = cli.run("servers", "set", "app-1", "--groups", "default")
+    result = cli.run("servers", "set", "app-1", "--groups", "heavy")
     assert (result.exit_code, result.stderr) == (0, "No server serves print now: tasks of it wait.\n")
 
 
