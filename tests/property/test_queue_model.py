@@ -471,7 +471,7 @@ def machine_on(bench: Bench) -> Callable[[], QueueMachine]:
 
 
 def test_queue_does_what_its_model_does(bench: Bench) -> None:
-    explore(bench, 10, 25)
+    explore(bench, 30, 30)
 
 
 @pytest.mark.full
