@@ -102,7 +102,8 @@ class SendStage:
                     found = {staged: fence_of(staged) for staged in await port.send.staged()}
                 needed = await needed_staged(self._store, name, found) if found else set()
                 await port.send.discard(sorted(set(found) - needed))
-                self._unclean.discard(name)
+                if not needed:  # a claim that lives now may end without a promise
+                    self._unclean.discard(name)
 
     async def _deliver(self, port: OpenPort, chunk: Claimed[Sending], context: TaskContext) -> None:
         result = SendResult(logging=port.logging)
@@ -112,8 +113,8 @@ class SendStage:
         else:
             try:
                 await self._deliver_to(port.send, chunk, result)
-            except StoreUnavailable:
-                self._unclean.add(port.name)  # what was staged may be promised or not
+            except BaseException:  # the store went away, or a defect: what was staged may be promised or not
+                self._unclean.add(port.name)
                 raise
         reach("send.before_sent")
         await record_outbound(self._store, chunk.fence, result)
