@@ -161,7 +161,9 @@ WAYS_OUT = {
 
 
 @pytest.mark.parametrize(
-    ("reason", "way"), [(reason, way) for reason, ways in WAYS_OUT.items() for way in ways], ids=str
+    ("reason", "way"),
+    [(reason, way) for reason, ways in WAYS_OUT.items() for way in ways],
+    ids=lambda value: getattr(value, "__name__", str(value)),
 )
 async def test_every_state_has_a_way_out(
     store: Store, reason: Reason, way: Callable[[Store, MessageKey], Awaitable[None]]
