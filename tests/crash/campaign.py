@@ -18,6 +18,7 @@ from random import Random
 from signal import SIGQUIT
 
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from adapters.file.fsops import FAULT_POINTS as FILE_POINTS
@@ -86,7 +87,8 @@ class Campaign:
         faults = [kind for kind, number in times.items() for _ in range(number)]
         self._chance.shuffle(faults)
         await self._cluster.run(self._build)
-        for kind in faults:
+        shown = Console(stderr=True)
+        for kind in track(faults, f"{len(self._cluster.nodes)} node(s)", console=shown, disable=not shown.is_terminal):
             tally, node = tallies[kind], self._chance.choice(self._cluster.nodes)
             await self._running(node)
             before = len(self._partner.submitted)
