@@ -23,7 +23,7 @@ from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
 from gateway.runtime.alerts import Alerting
 from gateway.runtime.identity import refused_identity
-from gateway.runtime.jobs import keep_jobs, runnables_to_check, server_name
+from gateway.runtime.jobs import keep_jobs, keep_owners, runnables_to_check, server_name
 from gateway.runtime.life import keep_leases
 from gateway.runtime.logs import configure_logs, secrets_of
 from gateway.runtime.look import folders_of
@@ -312,6 +312,7 @@ class Gateway:
         """Take a valid configuration into use: only what changed is touched."""
         registry = await asyncio.to_thread(build_registry, new, self._store.queries, self._code)
         changes = compare(old, new)
+        await keep_owners(self._store, old, new)
         await self._keep_jobs(new)
         kept = new.model_copy(update={name: getattr(old, name) for name in changes.restart_needed})
         was = set(self._ports.all())

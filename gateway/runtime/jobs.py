@@ -10,9 +10,10 @@ import structlog
 from gateway.config.definitions import group_definitions, job_definitions, period_definitions, server_definitions
 from gateway.config.models import Settings
 from gateway.config.models_jobs import GATEWAY_JOB
+from gateway.domain.errors import JobRefused
 from gateway.runtime.runnables import KnownRunnables, Parts, shipped, without_gateway
 from gateway.runtime.system_jobs import system_jobs
-from gateway.store.jobs import sync_jobs
+from gateway.store.jobs import list_jobs, sync_jobs
 from gateway.store.open import Store
 from gateway.store.reports import database_clock
 from gateway.store.servers import sync_places
@@ -58,3 +59,22 @@ async def keep_jobs(store: Store, settings: Settings) -> None:
     if done.created or done.changed or done.removed:
         await sync_places(store, groups, servers, periods, now=now)  # what only these jobs named can go now
         log.info("jobs.synced", created=list(done.created), changed=list(done.changed), removed=list(done.removed))
+
+
+async def keep_owners(store: Store, old: Settings, new: Settings) -> None:
+    """Refuse to forget an account that jobs made by people belong to or run as; those of the file name known ones.
+
+    Where the new configuration has no accounts at all, every name is good.
+    Raises: JobRefused naming the jobs. Source: batch reference, section 15, S21.
+    """
+    gone = set(old.accounts) - set(new.accounts)
+    if not gone or not new.accounts:
+        return
+    made = [job for job in await list_jobs(store) if job.source == "operator"]
+    lost = {job.definition.name: gone & {job.created_by, job.definition.run_as or job.created_by} for job in made}
+    left = ", ".join(f"{name} ({', '.join(sorted(people))})" for name, people in sorted(lost.items()) if people)
+    if left:
+        raise JobRefused(
+            f"accounts are missing that jobs belong to or run as: {left}. Give these jobs to others with "
+            "`gateway jobs edit`, delete them, or switch the accounts off with `enabled: false`."
+        )

@@ -368,6 +368,11 @@ def outbound_trouble(folder: Path) -> None:
     FileOps.publish = fail  # type: ignore[method-assign]
 
 
+def no_patience(_: Path) -> None:
+    """Give a response up when its folder cannot be used at the first try."""
+    send.SEND = replace(send.SEND, give_up_seconds=0.0)  # type: ignore[misc]
+
+
 def tiny_pool(_: Path) -> None:
     """World: one connection for everything but large files."""
     open_store = app.open_store
@@ -428,7 +433,8 @@ BUILDS: Mapping[str, Callable[[Path], Observer | None]] = {
     for build in (
         rename_then_mark, archive_before_commit, no_recovery, no_readiness, no_sweep, whole_tree, retry_fsync,
         no_fsync_of_files, no_fsync_of_claims, no_fsync_of_outbound, deaf, forgetful_disk, lost_replies, lost_promises,
-        short_leases, unfenced, fault_on_database_error, check_then_insert, no_lanes, outbound_trouble, tiny_pool,
+        short_leases, unfenced, fault_on_database_error, check_then_insert, no_lanes, outbound_trouble,
+        no_patience, tiny_pool,
         impatient, short_looks, no_planning_anew, bare_migrations, no_taking_back, no_watch, unmarked, little_memory,
         rollback_without_savepoint, halt_goes_on, recorded, record_then_tell,
     )

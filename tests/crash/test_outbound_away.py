@@ -65,3 +65,20 @@ async def test_answers_wait_for_the_outbound_folder(
     assert life.returncode is None and crash_site.told("port.recovered")
     await everything_happened_once(crash_site, partner)
     assert await crash_site.stop() == 0
+
+
+async def test_without_patience_answers_are_given_up(crash_site: CrashSite) -> None:
+    """The proof can fail: a gateway that fails a response at once never sends it."""
+    crash_site.add_port(process={"mode": "parallel"})
+    partner = Partner(crash_site)
+    await crash_site.run(build="outbound_trouble no_patience")
+    end = failing("ENOSPC")(crash_site)
+    partner.drop(4)
+
+    async def given_up() -> bool:
+        rows = await crash_site.query("SELECT reason FROM queue WHERE direction = 'out'")
+        return bool(rows) and {row["reason"] for row in rows} == {"failed"}
+
+    await until(given_up, "the responses are given up", tell=crash_site.tail)
+    end()
+    assert partner.verdict()["lost"] == len(partner.submitted)

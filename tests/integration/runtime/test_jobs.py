@@ -7,11 +7,12 @@ import pytest
 
 from gateway.config.load import parse
 from gateway.config.models import Settings
+from gateway.domain.definition import JobDefinition
 from gateway.domain.errors import JobRefused
 from gateway.domain.job import JobStatus
 from gateway.domain.transitions import TaskAction
-from gateway.runtime.jobs import keep_jobs
-from gateway.store.jobs import change_task, list_jobs, read_job
+from gateway.runtime.jobs import keep_jobs, keep_owners
+from gateway.store.jobs import change_task, create_job, delete_job, list_jobs, read_job
 from gateway.store.open import Store
 from gateway.store.reports import database_clock
 from gateway.store.servers import list_groups, list_periods, list_servers
@@ -113,3 +114,14 @@ async def test_a_job_of_the_file_stands_in_the_place_of_one_of_the_system(store:
     job = await read_job(store, "housekeeping")
     assert job is not None and not job.definition.is_system
     assert [task.name for task in job.definition.tasks] == ["clean"]
+
+
+async def test_s21_an_account_that_owns_jobs_is_not_forgotten(store: Store) -> None:
+    both, ben = settings_of("accounts: {ann: {}, ben: {}}"), settings_of("accounts: {ben: {}}")
+    job = await create_job(store, JobDefinition(name="own", run_as="ben"), by="ann", now=await database_clock(store))
+    with pytest.raises(JobRefused, match=r"own \(ann\).*gateway jobs edit"):
+        await keep_owners(store, both, ben)
+    await keep_owners(store, both, settings_of("accounts: {ann: {enabled: false}, ben: {}}"))
+    await keep_owners(store, both, settings_of("{}"))
+    await delete_job(store, job, by="ann")
+    await keep_owners(store, both, ben)
