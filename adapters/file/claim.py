@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from adapters.file.describe import ClaimIds, Describer
-from adapters.file.errors import AWAY, folder_errors, unavailable
+from adapters.file.errors import AWAY, FULL, folder_errors, unavailable
 from adapters.file.fsops import EntryKind, FileOps, Folder, NotRegular, kind_of, open_checked, opened, scan, status_of
 from adapters.file.kernel import tells_writers
 from adapters.file.left import LeftEntries
@@ -101,6 +101,8 @@ class Claimer:
             try:
                 return self._claim_wave(inbound, work, limit, wave)
             except OSError as error:
+                if error.errno in FULL | AWAY:
+                    self._sweep = None  # not this file's own trouble: it must not be passed by those behind it
                 # what was claimed goes on; the next look meets the same trouble and reports it
                 if not wave:
                     raise self._unavailable(error) from error
@@ -257,6 +259,7 @@ class Claimer:
         except OSError as error:
             for claim in reversed(wave):
                 self._undo(inbound, work, claim)
+            self._sweep = None  # they come before what the walk has not reached yet
             raise self._unavailable(error) from error
         self.fresh += wave
 

@@ -1,6 +1,7 @@
 """Taking files from a partner's folder: names, entries, rights and mounts, and what happens in between."""
 
 import asyncio
+import contextlib
 import os
 import socket
 from pathlib import Path
@@ -425,6 +426,19 @@ async def test_trouble_in_the_middle_of_a_wave_keeps_what_was_claimed(site: Site
         with pytest.raises(AdapterUnavailable, match=r"receive\.work.*disk is full"):
             await adapter.claim(10)
     assert names(await adapter.claim(10)) == [b"b.xml", b"c.xml"]
+
+
+@pytest.mark.parametrize("point", ["claim.rename:2:enospc", "claim.rename:1:enospc", "claim.work.flush:1:eio"])
+async def test_files_that_trouble_passed_over_come_first_afterwards(site: Site, point: str) -> None:
+    for name in ("a.xml", "b.xml", "c.xml"):
+        site.drop(name)
+    adapter = site.receiver()
+    taken: list[bytes] = []
+    with switched_on(point):
+        while len(taken) < 3:
+            with contextlib.suppress(AdapterUnavailable):
+                taken += names(await adapter.claim(10))
+    assert taken == [b"a.xml", b"b.xml", b"c.xml"]
 
 
 async def test_a_quarantined_file_lies_unchanged_beside_its_reason(site: Site) -> None:
