@@ -33,6 +33,8 @@ class Partner:
         self._random = Random(str(self.seed))
         self._taken = self.site.folder / f"{self.port}-taken"
         self._taken.mkdir(exist_ok=True)
+        self.taking = threading.Lock()
+        """Held from the moment an answer is gone from its folder until it is written down."""
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._take_away, name="partner", daemon=True)
         self._files = 0
@@ -82,23 +84,27 @@ class Partner:
         found = False
         for path in list(outbound.iterdir()):
             found = True
-            target = self._taken / path.name
-            content = path.read_bytes()
-            path.rename(target)
-            target.unlink()
-            try:
-                root = etree.fromstring(content)
-            except etree.XMLSyntaxError:
-                self.partial.append(path.name)
-                continue
-            request = str(root.findtext("{*}Header/{*}RequestMessageId"))
-            self.answered.setdefault(request, []).append(str(root.findtext("{*}Header/{*}MessageId")))
-            value = root.findtext(".//{*}Value")
-            if value is None:
-                self.faults.append(f"{request}: {root.findtext('.//{*}Code')}: {root.findtext('.//{*}Text')}")
-            else:
-                self.values[request] = value
+            with self.taking:
+                self._take(path)
         return found
+
+    def _take(self, path: Path) -> None:
+        target = self._taken / path.name
+        content = path.read_bytes()
+        path.rename(target)
+        target.unlink()
+        try:
+            root = etree.fromstring(content)
+        except etree.XMLSyntaxError:
+            self.partial.append(path.name)
+            return
+        request = str(root.findtext("{*}Header/{*}RequestMessageId"))
+        self.answered.setdefault(request, []).append(str(root.findtext("{*}Header/{*}MessageId")))
+        value = root.findtext(".//{*}Value")
+        if value is None:
+            self.faults.append(f"{request}: {root.findtext('.//{*}Code')}: {root.findtext('.//{*}Text')}")
+        else:
+            self.values[request] = value
 
     @property
     def complete(self) -> bool:

@@ -64,7 +64,8 @@ class Sets:
                 " + (SELECT count(*) FROM lease) AS moving, (SELECT count(*) FROM message_set) AS sets"
             )
             done = (rows[0]["moving"], rows[0]["sets"]) == (0, len(self.files))
-            return done and not left_behind(self.site)
+            with self.partner.taking:
+                return done and not left_behind(self.site)
 
         await until(still, "nothing moves any more", seconds=90 + len(self.files), tell=self.site.tail)
 

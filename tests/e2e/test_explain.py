@@ -15,18 +15,22 @@ from tests.site import Site, until
 BAD = envelope(order("many"))
 
 
-async def told(site: Site, what: str, code: str) -> str:
-    """Wait until *what* is explained with that code; return what would move it."""
+async def told(site: Site, what: str, code: str, advice: str = "") -> str:
+    """Wait until *what* is explained with that code and that advice; return what would move it."""
     settings = load(site.config, {})
     found: list[Explanation] = []
+
+    def fitting() -> list[str]:
+        return [one.way_out for one in found if one.code == code and advice in one.way_out]
+
     async with open_store(settings.store, settings.data, use=Use.VISIT) as store:
 
         async def explained() -> bool:
             found[:] = await explain(store, settings, what, finder(settings))
-            return code in [one.code for one in found]
+            return bool(fitting())
 
         await until(explained, f"{what} is {code}", tell=lambda: f"{found}\n{site.tail()}")
-    return next(one.way_out for one in found if one.code == code)
+    return fitting()[0]
 
 
 async def follow(site: Site, way_out: str, verb: str) -> None:
@@ -39,7 +43,7 @@ async def test_blocked_lane_is_explained_and_goes_on_as_told(site: Site) -> None
     site.add_port(process={"on_lane_error": "block"})
     await site.start()
     site.drop("a.xml", batch([BAD, envelope()]))
-    way_out = await told(site, "a.xml", "message.behind_in_lane")
+    way_out = await told(site, "a.xml", "message.behind_in_lane", "queue delete")
     await follow(site, way_out, "queue delete")
     await site.wait_answers(2)
     await told(site, "a.xml", "file.finished")
