@@ -76,7 +76,7 @@ async def test_files_wait_in_the_inbound_folder_while_the_database_is_away(
 
 
 @pytest.mark.parametrize(
-    "outages", [3, pytest.param(50, marks=[pytest.mark.full, pytest.mark.timeout(0)])], ids=["few", "many"]
+    "outages", [3, pytest.param(100, marks=[pytest.mark.full, pytest.mark.timeout(0)])], ids=["few", "many"]
 )
 async def test_database_that_crashes_in_the_middle_of_work_loses_and_repeats_nothing(
     away_site: CrashSite, server: OwnServer, chance: Random, outages: int
