@@ -2,6 +2,10 @@
 
 A walk goes page by page in name order. A page holds the smallest names after the page before, so that a folder
 of a million entries costs a bounded amount of memory and never holds the interpreter for long.
+
+A system may leave a file out of a listing that was under way when the file appeared, and still list one that appeared
+after it. So a page is listed until one listing finds no name that the one before lacked: whatever was there before any
+name of the page, and sorts before its last one, is in the page.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,6 +14,8 @@ from adapters.file.fsops import EntryKind, Folder, scan
 from adapters.file.names import key_name
 
 PAGE_NAMES = 50_000
+_MOST_LISTINGS = 20
+"""Of one page. Who drops a file during each of them, and not in the order of names, shows no order to keep."""
 
 LeaveIn = Callable[[bytes, EntryKind | None], None]
 
@@ -43,18 +49,32 @@ class Sweep:
             self._load(folder, leave)
 
     def _load(self, folder: Folder, leave: LeaveIn) -> None:
-        first, after = self._last is None, self._last
+        page = self._smallest(folder, leave if self._last is None else None, None)
+        for _ in range(_MOST_LISTINGS - 1):
+            if not page:
+                break
+            known, page = page, self._smallest(folder, None, page[-1])
+            if not set(page).difference(known):
+                break
+        self._page, self._next = page, 0
+        if page:
+            self._last = page[-1]
+
+    def _smallest(self, folder: Folder, leave: LeaveIn | None, upto: str | None) -> list[str]:
+        """List the folder once: return the keys of one page after the last one, none of them beyond *upto*."""
+        after = self._last
         best: list[str] = []
-        self._more = False
+        # what lies beyond the end of the page is for the next one
+        self._more = upto is not None and self._more
         for part in scan(folder):
             fresh = []
             for name, kind in part:
                 if kind is not EntryKind.FILE or not self._takes(name):
-                    if first:
+                    if leave is not None:
                         leave(name, None if kind is EntryKind.FILE else kind)
                     continue
                 key = self._key(name)
-                if after is None or key > after:
+                if (after is None or key > after) and (upto is None or key <= upto):
                     fresh.append(key)
             if fresh and len(best) == self._page_names:
                 self._more = True
@@ -69,6 +89,4 @@ class Sweep:
             if len(best) > self._page_names:
                 self._more = True
                 del best[self._page_names :]
-        self._page, self._next = best, 0
-        if best:
-            self._last = best[-1]
+        return best

@@ -2,11 +2,14 @@
 
 import os
 import random
+from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 
 import pytest
 
-from adapters.file.fsops import EntryKind, opened
+from adapters.file import sweep as module
+from adapters.file.fsops import EntryKind, Folder, opened
 from adapters.file.names import NameOrder, matcher, sort_key
 from adapters.file.sweep import Sweep
 
@@ -21,6 +24,15 @@ def fill(folder: Path, count: int) -> list[bytes]:
 
 def left_nothing(name: bytes, kind: EntryKind | None) -> None:
     raise AssertionError(name)
+
+
+def listings(monkeypatch: pytest.MonkeyPatch, shown: Iterator[Sequence[bytes]]) -> None:
+    """Let each listing show the next of these names, as a system does while files are dropped."""
+
+    def listed(folder: Folder) -> Iterator[list[tuple[bytes, EntryKind]]]:
+        yield [(name, EntryKind.FILE) for name in next(shown)]
+
+    monkeypatch.setattr(module, "scan", listed)
 
 
 @pytest.mark.parametrize("page_names", [1, 7, 100, 300, 50_000])
@@ -69,3 +81,47 @@ def test_what_is_not_taken_is_told_once_per_walk(tmp_path: Path) -> None:
         (b"notes.txt", None),
         (b"pipe.xml", EntryKind.FIFO),
     ]
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        [[b"b.xml"], [b"a.xml", b"b.xml"], [b"a.xml", b"b.xml"]],
+        [[b"c.xml"], [b"b.xml", b"c.xml"], [b"a.xml", b"b.xml", b"c.xml"], [b"a.xml", b"b.xml", b"c.xml"]],
+        [[b"a.xml", b"c.xml"], [b"a.xml", b"b.xml", b"d.xml"], [b"a.xml", b"b.xml"]],
+    ],
+    ids=["one", "one-after-another", "the-last-one-has-gone"],
+)
+def test_a_file_that_a_listing_left_out_comes_before_later_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shown: list[list[bytes]]
+) -> None:
+    listings(monkeypatch, iter(shown))
+    sweep = Sweep(matcher("*.xml"), sort_key(NameOrder.NAME))
+    with opened(tmp_path) as folder:
+        assert list(sweep.names(folder, left_nothing)) == shown[-1]
+
+
+def test_a_file_that_a_listing_left_out_may_move_the_end_of_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = [b"a.xml", b"b.xml", b"c.xml"]
+    listings(monkeypatch, iter([whole[1:], whole, whole, whole, whole]))
+    sweep = Sweep(matcher("*.xml"), sort_key(NameOrder.NAME), page_names=2)
+    with opened(tmp_path) as folder:
+        assert list(sweep.names(folder, left_nothing)) == whole
+
+
+def test_names_beyond_the_last_one_are_for_the_next_walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listings(monkeypatch, iter([[b"a.xml"], [b"a.xml", b"b.xml"]]))
+    sweep = Sweep(matcher("*.xml"), sort_key(NameOrder.NAME))
+    with opened(tmp_path) as folder:
+        assert list(sweep.names(folder, left_nothing)) == [b"a.xml"]
+
+
+def test_a_walk_ends_although_earlier_names_keep_coming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listings(monkeypatch, ([b"%06d.xml" % number for number in range(1000 - n, 1000)] for n in count(1)))
+    sweep = Sweep(matcher("*.xml"), sort_key(NameOrder.NAME))
+    with opened(tmp_path) as folder:
+        found = list(sweep.names(folder, left_nothing))
+    assert found == sorted(found)
+    assert found[-1] == b"000999.xml"
