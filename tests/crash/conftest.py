@@ -1,13 +1,16 @@
 """The nursery of the run, and sites whose gateways are born in it."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from random import Random
 
 import pytest
 
 from tests.crash.cluster import Cluster
 from tests.crash.nursery import Nursery
+from tests.crash.server import OwnServer
 from tests.crash.site import CrashSite
 from tests.site import Site
 
@@ -36,6 +39,16 @@ async def cluster(site: Site, nursery: Nursery) -> AsyncIterator[Cluster]:
     cluster = Cluster(site, nursery)
     yield cluster
     await cluster.close()
+
+
+@pytest.fixture
+async def server(server_folder: Path) -> AsyncIterator[OwnServer]:
+    """A database server of this test alone, not started."""
+    server = OwnServer(server_folder)
+    try:
+        yield server
+    finally:
+        await asyncio.to_thread(server.close)
 
 
 @pytest.fixture

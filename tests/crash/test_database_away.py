@@ -21,15 +21,6 @@ CLAIM_WAVE = 200
 
 
 @pytest.fixture
-async def server(server_folder: Path) -> AsyncIterator[OwnServer]:
-    server = OwnServer(server_folder)
-    try:
-        yield server
-    finally:
-        await asyncio.to_thread(server.close)
-
-
-@pytest.fixture
 async def away_site(server: OwnServer, tmp_path: Path, nursery: Nursery) -> AsyncIterator[CrashSite]:
     """A gateway on the server of this test."""
     site = CrashSite(Site(tmp_path, await server.start_with_schema()), nursery)
