@@ -39,6 +39,7 @@ from gateway.store.message_reports import MessageRow, find_messages, read_messag
 from gateway.store.open import Store
 from gateway.store.places import LanePlace, LeaseHolder
 from gateway.store.reports import Overview, read_overview
+from gateway.store.staging import lost_staging
 
 FindFile = Callable[[PortName, bytes, Collection[str]], Sequence[Trace]]
 """Look for a file of that name, and in the archive under these claims, in the folders of an inbound port; blocks."""
@@ -173,6 +174,7 @@ class Explainer:
             folder=self._folder(row),
             lane=None if lane is None or place.lane is None else _lane_facts(port, lane, place.lane),
             holder=_holder(place.holder),
+            lost_staging=await lost_staging(self._store, MessageKey(row.key)),
             ahead=place.ahead,
             culprit=place.culprit,
             before=place.before,

@@ -1,16 +1,32 @@
 """Commands on the gateway queue: what is not finished, and why."""
 
+import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from gateway.admin import messages as admin
 from gateway.admin import operate
-from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, PortOption, open_site, perform
+from gateway.admin.restage import Lost, lost_with
+from gateway.admin.restage import restage as admin_restage
+from gateway.cli.common import (
+    DEFAULT_CONFIG,
+    KNOWN_ERROR,
+    ConfigOption,
+    JsonOption,
+    LimitOption,
+    PortOption,
+    open_site,
+    perform,
+)
+from gateway.cli.desk import account_of
 from gateway.cli.message import MessageArgument, XmlOption, show_message
-from gateway.cli.render import age, operation_of, print_json, print_rows
+from gateway.cli.render import age, console, operation_of, print_json, print_rows
+from gateway.domain.ids import MessageKey
 from gateway.domain.states import Direction, Status
 from gateway.store.message_reports import QueueRow
 from gateway.store.open import Store
@@ -74,6 +90,60 @@ def release(messages: MessagesArgument, config: ConfigOption = DEFAULT_CONFIG, a
 def delete(messages: MessagesArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Remove failed, held and malformed messages for good, without an answer; the rest of a set stays as it is."""
     tell_changed("deleted", perform(_change(config, operate.delete, messages)), as_json=as_json)
+
+
+@app.command("restage")
+def restage(
+    messages: MessagesArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")] = False,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Prepare answers anew whose staging folder is lost for good, with all others that were prepared in that folder.
+
+    Until then they wait for the folder. The partner may get those a second time that had been published already.
+    """
+    lost = perform(_lost(config, messages))
+    if not as_json:
+        rows = [
+            (one.prepared.key, one.prepared.port, one.prepared.file,
+             "lies in the outbound folder: counts as sent" if one.published else "is prepared anew")
+            for one in lost
+        ]  # fmt: skip
+        for where in dict.fromkeys(one.prepared.where for one in lost):
+            console().print(Text(f"Prepared {where}, a folder that no gateway that runs uses:"))
+        print_rows(("number", "port", "file", "what becomes of it"), rows, nothing="")
+    if not yes:
+        console(error=True).print(Text(_TWICE), soft_wrap=True)
+        if not (sys.stdin.isatty() and typer.confirm("Prepare them anew?")):
+            console(error=True).print(Text("Nothing was changed; --yes confirms it.", style="bold"), soft_wrap=True)
+            raise typer.Exit(KNOWN_ERROR)
+    changed = perform(_restage(config, lost))
+    if as_json:
+        print_json({
+            "restaged": [one.prepared.key for one in lost if one.prepared.key in changed and not one.published],
+            "sent": [one.prepared.key for one in lost if one.prepared.key in changed and one.published],
+        })  # fmt: skip
+    else:
+        console().print(Text(f"{len(changed)} of {len(lost)} promises were given up."))
+
+
+_TWICE = (
+    "Nobody can tell which of these answers were published before the folder was lost. Those that were, and that the "
+    "partner took, the partner gets a second time, with the same name, MessageId and content. Do this only when the "
+    "folder is lost for good: a gateway that finds it again publishes what lies in it, or knows that it was published."
+)
+
+
+async def _lost(config: ConfigOption, messages: list[str]) -> list[Lost]:
+    async with open_site(config) as site:
+        return await lost_with(site.store, site.settings, messages)
+
+
+async def _restage(config: ConfigOption, lost: Sequence[Lost]) -> list[MessageKey]:
+    async with open_site(config) as site:
+        by = await asyncio.to_thread(account_of, site.settings)
+        return await admin_restage(site.store, site.settings, lost, by=by)
 
 
 async def _change(

@@ -88,6 +88,13 @@ class StagingPlace:
     folder: str
 
 
+def prepared_where(folder: str | None, host: str | None) -> str:
+    """Say to people in which staging folder something is prepared; None for both when nobody knows it any more."""
+    if folder is None:
+        return "in a staging folder that no gateway of this database has used"
+    return f"in {folder} on {host}"
+
+
 def staged_name(final_name: str, fence: Fence) -> str:
     """Name a file to be staged under a claim."""
     return f"{final_name}.{fence}.tmp"

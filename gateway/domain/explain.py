@@ -151,6 +151,13 @@ def _behind(m: MessageFacts) -> _Said:
 
 
 def _address_unavailable(m: MessageFacts) -> _Said:
+    if m.lost_staging is not None and m.gateway.running:
+        return _Said(
+            f"Its file is prepared {m.lost_staging}, and no gateway that runs uses that folder.",
+            "It is published when that gateway runs again, or when another one uses the folder for staging. Only when "
+            f"the folder is lost for good: `gateway queue restage {m.key}` prepares it anew, and the partner may get "
+            "it twice.",
+        )
     return _Said(
         f"Its file cannot be put into the folder of the port {m.port.name} (try {m.attempts}): {quoted(m.error)}.",
         f"Mend that; it is tried again by itself at {at(m.not_before)}.",

@@ -157,8 +157,9 @@ class Answered:
 class MessageFacts:
     """A message or a send request. Unfinished: `status` and `reason`; finished: `outcome` and `finished_at`.
 
-    `ahead` is the nearest unfinished message that comes first in its lane; `culprit` is the one whose failure holds
-    it; `before` counts ready messages of its port that are older.
+    `lost_staging` says where its file is prepared when no gateway that runs uses that folder; `ahead` is the nearest
+    unfinished message that comes first in its lane; `culprit` is the one whose failure holds it; `before` counts ready
+    messages of its port that are older.
     """
 
     key: int
@@ -178,6 +179,7 @@ class MessageFacts:
     folder: str | None = None
     lane: LaneFacts | None = None
     holder: Holder | None = None
+    lost_staging: str | None = None
     ahead: Other | None = None
     culprit: Other | None = None
     before: int = 0

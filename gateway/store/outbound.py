@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
-from asyncpg import Record
+from asyncpg import Connection, Record
 
 from gateway.domain.ids import Fence, MessageKey, PortName
 from gateway.domain.message import Claimed, Sending
@@ -14,6 +14,7 @@ from gateway.store.exceptions import Entry, insert_exceptions
 from gateway.store.leases import CLAIM_BYTES, drop_lease, hold_lease, take_lease
 from gateway.store.open import Store
 from gateway.store.slices import map_sliced
+from gateway.store.sql import Queries
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,6 +69,16 @@ async def promise_staged(store: Store, fence: Fence, staged: Sequence[tuple[Mess
         )
 
 
+async def record_sent(connection: Connection, sql: Queries, keys: Sequence[MessageKey], logging: LoggingMode) -> None:
+    """Let published answers leave the queue, inside the caller's transaction; *logging* says what is kept of them."""
+    if logging is LoggingMode.OFF:
+        await connection.execute(sql.forget_finished, keys)
+    else:
+        await connection.execute(sql.finish_outbound, keys, datetime.now(UTC))
+    if logging is LoggingMode.HEADER:
+        await connection.execute(sql.forget_documents, keys)
+
+
 async def record_outbound(store: Store, fence: Fence, result: SendResult) -> None:
     """Record a chunk: what is published leaves the queue.
 
@@ -77,13 +88,7 @@ async def record_outbound(store: Store, fence: Fence, result: SendResult) -> Non
     async with store.transaction() as connection:
         await drop_lease(store, connection, fence)
         if result.sent:
-            sent = [item.key for item in result.sent]
-            if result.logging is LoggingMode.OFF:
-                await connection.execute(sql.forget_finished, sent)
-            else:
-                await connection.execute(sql.finish_outbound, sent, now)
-            if result.logging is LoggingMode.HEADER:
-                await connection.execute(sql.forget_documents, sent)
+            await record_sent(connection, sql, [item.key for item in result.sent], result.logging)
         if result.later:
             await connection.execute(
                 sql.postpone_outbound, [item.key for item, _, _ in result.later],

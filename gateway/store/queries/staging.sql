@@ -51,6 +51,49 @@ WHERE NOT EXISTS (
     WHERE s.id = promised.staged_in AND i.stopped_at IS NULL AND i.lost_at IS NULL
 )
 
+-- name: promised_beside
+-- Everything that is promised in the staging folders of the messages named; `reachable` says that a living process uses
+-- the folder. Reads only.
+SELECT q.message_id AS key, q.port, m.file_name AS file, m.is_fault, known.folder, known.host,
+       q.status = 'in_transport' OR EXISTS (
+           SELECT 1 FROM staging s JOIN incarnation i ON i.id = s.incarnation
+           WHERE s.id = q.staged_in AND i.stopped_at IS NULL AND i.lost_at IS NULL) AS reachable
+FROM queue q JOIN message m ON m.id = q.message_id
+LEFT JOIN LATERAL (
+    SELECT folder, host FROM staging s WHERE s.id = q.staged_in ORDER BY s.incarnation DESC NULLS LAST LIMIT 1
+) AS known ON true
+WHERE q.staged_in IN (SELECT n.staged_in FROM queue n WHERE n.message_id = ANY($1::bigint[]))
+ORDER BY q.message_id
+
+-- name: lock_lost_promises
+-- Of the messages named those whose folder still nobody uses. A process that comes back with it right now finds them
+-- locked, and then no promise; or it has claimed them first, and then they are not lost.
+SELECT q.message_id FROM queue q
+WHERE q.message_id = ANY($1::bigint[]) AND q.staged_in IS NOT NULL AND q.fence IS NULL AND NOT EXISTS (
+    SELECT 1 FROM staging s JOIN incarnation i ON i.id = s.incarnation
+    WHERE s.id = q.staged_in AND i.stopped_at IS NULL AND i.lost_at IS NULL
+)
+ORDER BY q.message_id FOR UPDATE OF q
+
+-- name: give_up_promises
+-- As if nothing had been staged; what an operator holds stays held, what failed stays failed.
+UPDATE queue SET staged_name = NULL, staged_in = NULL, not_before = NULL,
+                 reason = CASE status WHEN 'ready' THEN 'ready' ELSE reason END,
+                 error = CASE status WHEN 'ready' THEN NULL ELSE error END, changed_at = clock_timestamp()
+WHERE message_id = ANY($1::bigint[])
+
+-- name: lost_staging
+-- Where the file of a message is prepared, when no living process uses that folder.
+SELECT known.folder, known.host
+FROM queue q
+LEFT JOIN LATERAL (
+    SELECT folder, host FROM staging s WHERE s.id = q.staged_in ORDER BY s.incarnation DESC NULLS LAST LIMIT 1
+) AS known ON true
+WHERE q.message_id = $1 AND q.staged_in IS NOT NULL AND NOT EXISTS (
+    SELECT 1 FROM staging s JOIN incarnation i ON i.id = s.incarnation
+    WHERE s.id = q.staged_in AND i.stopped_at IS NULL AND i.lost_at IS NULL
+)
+
 -- name: put_off_promised
 UPDATE queue SET reason = 'address_unavailable', error = $3,
                  not_before = clock_timestamp() + make_interval(secs => $4), changed_at = clock_timestamp()

@@ -7,12 +7,20 @@ import pytest
 from gateway.domain.delivery import StagingPlace, fence_of, staged_name
 from gateway.domain.ids import Fence, MessageKey
 from gateway.domain.message import Claimed, NewResponse, Sending
-from gateway.domain.states import Stage
+from gateway.domain.states import LoggingMode, Stage
 from gateway.store.inbound import InboundResult
 from gateway.store.leases import beat, give_back, lose_nodes, ports_with_work, start_incarnation, stop_incarnation
 from gateway.store.open import Store
 from gateway.store.outbound import SendResult, claim_outbound, promise_staged, record_outbound
-from gateway.store.staging import known_staging, needed_staged, put_off_unreachable, register_staging
+from gateway.store.staging import (
+    give_up_promises,
+    known_staging,
+    lost_staging,
+    needed_staged,
+    prepared_beside,
+    put_off_unreachable,
+    register_staging,
+)
 from tests.factories import ORDERS
 from tests.integration.store.test_way_of_a_message import a_message, claim, put, record, rows
 
@@ -38,12 +46,12 @@ async def claim_in(store: Store, place: StagingPlace | None, limit: int = 10) ->
     return await claim_outbound(store, 1, ORDERS, limit, None if place is None else place.id)
 
 
-async def promised_and_given_back(store: Store, place: StagingPlace) -> None:
-    """Let one response be promised in *place* and its process end before the publication."""
-    sending = await claim_in(store, place, 1)
-    assert sending is not None
-    (item,) = sending.items
-    await promise_staged(store, sending.fence, [(item.key, staged_name(item.file_name, sending.fence))], place.id)
+async def promised_and_given_back(store: Store, place: StagingPlace, count: int = 1) -> None:
+    """Let the first responses be promised in *place* and their process end before the publication."""
+    sending = await claim_in(store, place, count)
+    assert sending is not None and len(sending.items) == count
+    staged = [(item.key, staged_name(item.file_name, sending.fence)) for item in sending.items]
+    await promise_staged(store, sending.fence, staged, place.id)
     await give_back(store, sending.fence)
 
 
@@ -126,6 +134,52 @@ async def test_folder_of_unknown_history_is_told_as_such(store: Store) -> None:
     assert await put_off_unreachable(store, ORDERS) == 1
     ((error,),) = await rows(store, "SELECT error FROM queue")
     assert "no gateway of this database has used" in str(error)
+
+
+async def lost(store: Store, theirs: int, count: int) -> list[MessageKey]:
+    """Promise so many answers in their folder and lose it with its node; returns the messages in order."""
+    await answers(store, count)
+    await promised_and_given_back(store, THEIRS, count)
+    await lose_nodes(store, {theirs: 0})
+    await put_off_unreachable(store, ORDERS)
+    return [MessageKey(int(str(key))) for (key,) in await rows(store, "SELECT message_id FROM queue ORDER BY 1")]
+
+
+async def test_promises_that_are_given_up_are_staged_anew_by_anybody(store: Store, two_nodes: tuple[int, int]) -> None:
+    keys = await lost(store, two_nodes[1], 2)
+    beside = await prepared_beside(store, keys[:1])
+    assert [one.key for one in beside] == keys and not any(one.reachable for one in beside)
+    assert await lost_staging(store, keys[1]) == beside[1].where
+    assert "/srv/theirs" in beside[1].where
+    assert await give_up_promises(store, beside, published={}, by="ann") == keys
+    sending = await claim_in(store, MINE)
+    assert sending is not None
+    assert [(item.key, item.staged_name, item.staged_in) for item in sending.items] == [
+        (key, None, None) for key in keys
+    ]
+    told = await rows(store, "SELECT message_key, text FROM exception WHERE code = 'promise.given-up' ORDER BY 1")
+    assert [key for key, _ in told] == keys
+    assert all(str(text).startswith("ann ") and "/srv/theirs" in str(text) for _, text in told)
+
+
+async def test_answer_of_a_lost_folder_that_was_published_counts_as_sent(
+    store: Store, two_nodes: tuple[int, int]
+) -> None:
+    first, second = await lost(store, two_nodes[1], 2)
+    beside = await prepared_beside(store, [first])
+    await give_up_promises(store, beside, published={first: LoggingMode.ORIGINAL}, by="ann")
+    assert await rows(store, f"SELECT outcome FROM message WHERE id = {first}") == [("sent",)]
+    assert await rows(store, "SELECT message_id, staged_in FROM queue") == [(second, None)]
+
+
+async def test_promise_of_a_node_that_came_back_is_not_given_up(store: Store, two_nodes: tuple[int, int]) -> None:
+    keys = await lost(store, two_nodes[1], 1)
+    beside = await prepared_beside(store, keys)
+    assert await beat(store, two_nodes[1])
+    assert (await prepared_beside(store, keys))[0].reachable
+    assert await lost_staging(store, keys[0]) is None
+    assert await give_up_promises(store, beside, published={}, by="ann") == []
+    assert await claim_in(store, THEIRS) is not None
 
 
 async def test_node_knows_its_folder_also_when_it_cannot_be_reached(store: Store, two_nodes: tuple[int, int]) -> None:

@@ -95,9 +95,9 @@ def history(cli: Cli, database_url: str) -> None:
 async def _live_a_little(url: str, data: Path) -> None:
     async with open_store(url, data, use=Use.RUN) as store:
         incarnation = await start_incarnation(store, str(store.node), "0.0.0")
-        await _put(store, [DONE_ID, FAILED_ID])
+        await put_messages(store, [DONE_ID, FAILED_ID])
         await _process(store, incarnation)
-        await _put(store, [None])
+        await put_messages(store, [None])
         async with ingestion(store) as ingesting:
             refused = a_claim("bad\x1b[2J.xml")
             await ingesting.refuse_file(
@@ -107,7 +107,8 @@ async def _live_a_little(url: str, data: Path) -> None:
             )
 
 
-async def _put(store: Store, ids: Sequence[UUID | None]) -> None:
+async def put_messages(store: Store, ids: Sequence[UUID | None]) -> None:
+    """Put one file with so many requests into the queue."""
     claim = a_claim("batch.xml")
     async with ingestion(store) as ingesting:
         set_key = await ingesting.new_set()

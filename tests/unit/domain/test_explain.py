@@ -77,6 +77,7 @@ def test_every_reason_has_words_of_its_own_and_a_way_out(reason: Reason) -> None
         (Reason.FAILED, {"lane": replace(LANE, blocked_by=replace(CULPRIT, key=17))}, ["blocks its lane"]),
         (Reason.BACKOFF, {"not_before": NOON}, ["try 2", "12:00:00", "It broke"]),
         (Reason.ADDRESS_UNAVAILABLE, {"not_before": NOON}, ["12:00:00", "It broke", "orders"]),
+        (Reason.ADDRESS_UNAVAILABLE, {"lost_staging": "in /srv/b on b"}, ["/srv/b on b", "queue restage 17", "twice"]),
         (Reason.READY, {"port": replace(OPEN, in_work=8, max_in_work=8)}, ["max_parallel", "8"]),
         (Reason.READY, {"before": 41}, ["41 older"]),
         (Reason.FAILED, {"is_request_to_send": True, "direction": Direction.OUT}, ["nothing was sent"]),

@@ -1,0 +1,48 @@
+"""A staging folder is lost with its node: an operator gives up what was promised in it, and all is answered once."""
+
+from shutil import rmtree
+
+from gateway.admin.restage import lost_with, restage
+from gateway.config.load import load
+from gateway.store.data_folder import Use
+from gateway.store.open import open_store
+from tests.crash.cluster import Cluster
+from tests.crash.partner import Partner
+from tests.crash.proof import drained, everything_happened_once
+from tests.site import until
+
+POINT = "send.after_promise"
+
+
+async def test_answers_in_a_lost_folder_are_prepared_anew_by_the_node_that_is_left(cluster: Cluster) -> None:
+    cluster.add_port(process={"mode": "parallel"})
+    lost, left = cluster.nodes
+    with Partner(cluster) as partner:
+        partner.drop(6)
+        lost.launch(build="short_leases", pauses={POINT: str(lost.folder)})
+
+        async def promised() -> bool:
+            return (lost.folder / f"{POINT}.here").exists()
+
+        await until(promised, "the answers are promised", tell=lost.tail)
+        await lost.kill()
+        rmtree(lost.data)
+        await left.run(build="short_leases")
+
+        async def waits() -> bool:
+            return bool(await cluster.query("SELECT FROM queue WHERE reason = 'address_unavailable'"))
+
+        await until(waits, "the answers wait for their folder", tell=left.tail)
+        await _give_up(cluster)
+        await drained(left, partner)
+    await everything_happened_once(left, partner)
+    assert await left.stop() == 0
+
+
+async def _give_up(cluster: Cluster) -> None:
+    settings = load(cluster.nodes[1].config, {})
+    async with open_store(settings.store, settings.data, use=Use.VISIT) as store:
+        rows = await cluster.query("SELECT message_id FROM queue WHERE staged_in IS NOT NULL")
+        assert rows, "something is promised"
+        found = await lost_with(store, settings, [str(rows[0]["message_id"])])
+        assert len(await restage(store, settings, found, by="ann")) == len(found)
