@@ -128,7 +128,7 @@ async def test_two_nodes_in_trouble_answer_everything_once(
                 case _:
                     await server.stop(SIGQUIT)
                     await server.start()
-        await drained(cluster, partner)
+        await drained(cluster, partner, seconds=90 + len(faults))
     await everything_happened_once(cluster, partner)
     if rounds:  # else it proved nothing
         assert cluster.count("lease.lost") > 0
