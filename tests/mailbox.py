@@ -1,6 +1,7 @@
 """A mail server on the loopback that keeps what it takes, or answers as it is told."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from email import message_from_bytes, policy
@@ -31,16 +32,21 @@ class Mailbox:
 
 
 @asynccontextmanager
-async def mail_server(mailbox: Mailbox) -> AsyncIterator[int]:
-    """Run a server until the end of the block; gives its port."""
+async def mail_server(
+    mailbox: Mailbox, *, tls: ssl.SSLContext | None = None, starttls: ssl.SSLContext | None = None
+) -> AsyncIterator[int]:
+    """Run a server until the end of the block; gives its port.
+
+    Secret from the first byte on with *tls*; with *starttls* it takes no mail before it is.
+    """
     loop = asyncio.get_running_loop()
     served: list[SMTP] = []
 
     def serve() -> SMTP:
-        served.append(SMTP(mailbox, loop=loop))
+        served.append(SMTP(mailbox, loop=loop, tls_context=starttls, require_starttls=starttls is not None))
         return served[-1]
 
-    server = await loop.create_server(serve, "127.0.0.1", 0)
+    server = await loop.create_server(serve, "127.0.0.1", 0, ssl=tls)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

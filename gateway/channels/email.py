@@ -55,7 +55,7 @@ class EmailSender:
         except aiosmtplib.SMTPResponseException as error:
             raise _judged(error.code, f"The mail server {place} answered {error.code}: {error.message}") from error
         except (aiosmtplib.SMTPException, OSError, ssl.SSLError) as error:
-            raise TransientError(f"The mail server {place} cannot be used: {error}", code="mail.unavailable") from error
+            raise _unusable(place, error) from error
         except (MessageError, ValueError) as error:
             raise AlertRefused(f"No mail can be made of it: {error}.") from error
 
@@ -71,6 +71,25 @@ class EmailSender:
         mail["Auto-Submitted"] = "auto-generated"
         mail.set_content(message.body)
         return mail
+
+
+def _unusable(place: str, error: Exception) -> TransientError:
+    """Say what keeps us from the server; somebody can mend it while the alert waits."""
+    cause = error if isinstance(error, ssl.SSLError) else error.__cause__
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return TransientError(
+            f"The mail server {place} is not trusted, and it was told nothing: {cause.verify_message}. Name it in "
+            "`mail.host` as its certificate does; the issuer of the certificate must be known to this machine, or "
+            "stand in a file that the environment variable SSL_CERT_FILE names.",
+            code="mail.untrusted",
+        )
+    if isinstance(cause, ssl.SSLError) or "STARTTLS" in str(error):
+        return TransientError(
+            f"The mail server {place} does not speak as `mail.tls` says: {error}. `starttls` is usual on port 587, "
+            "`tls` on port 465.",
+            code="mail.tls",
+        )
+    return TransientError(f"The mail server {place} cannot be used: {error}", code="mail.unavailable")
 
 
 def _judged(code: int, text: str) -> Exception:

@@ -17,6 +17,7 @@ from gateway.config.models import Mail as MailSettings
 from gateway.config.models import Webhook
 from gateway.contracts.alert import Message
 from gateway.domain.errors import AlertRefused, TransientError
+from tests.certificate import Certificate, make_certificate
 from tests.mailbox import Mailbox, mail_server
 from tests.stub import web_service
 
@@ -28,8 +29,14 @@ def a_message(address: str | None = "ann@example.com", subject: str = "Job night
     )  # fmt: skip
 
 
-def settings_of(port: int) -> MailSettings:
-    return MailSettings.model_validate({"host": "127.0.0.1", "port": port, "tls": "none", "from": "gw@example.com"})
+def settings_of(port: int, tls: str = "none") -> MailSettings:
+    return MailSettings.model_validate({"host": "127.0.0.1", "port": port, "tls": tls, "from": "gw@example.com"})
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """A certificate of the mail server, which nobody has to trust."""
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
 
 
 async def test_a_mail_arrives_and_sent_again_has_the_same_message_id() -> None:
@@ -58,6 +65,49 @@ async def test_a_mail_server_that_is_away_is_tried_again() -> None:
         pass
     with pytest.raises(TransientError, match="cannot be used"):
         await EmailSender(settings_of(port)).send(a_message())
+
+
+@pytest.mark.parametrize("mode", ["tls", "starttls"])
+async def test_a_mail_arrives_in_secret_at_a_server_that_is_trusted(
+    mode: str, certificate: Certificate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.file))
+    mailbox = Mailbox()
+    async with mail_server(mailbox, **{mode: certificate.server()}) as port:
+        await EmailSender(settings_of(port, mode)).send(a_message())
+    assert [mail["Subject"] for mail in mailbox.mails] == ["Job nightly failed"]
+
+
+@pytest.mark.parametrize("mode", ["tls", "starttls"])
+async def test_a_server_that_nobody_vouches_for_gets_no_mail(mode: str, certificate: Certificate) -> None:
+    mailbox = Mailbox()
+    async with mail_server(mailbox, **{mode: certificate.server()}) as port:
+        with pytest.raises(TransientError, match=r"is not trusted.*self-signed.*SSL_CERT_FILE") as refused:
+            await EmailSender(settings_of(port, mode)).send(a_message())
+    assert refused.value.code == "mail.untrusted"
+    assert mailbox.mails == []
+
+
+@pytest.mark.parametrize("mode", ["tls", "starttls"])
+async def test_a_server_with_the_certificate_of_another_one_gets_no_mail(
+    mode: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = make_certificate(tmp_path, "DNS:other.example.com")
+    monkeypatch.setenv("SSL_CERT_FILE", str(other.file))
+    mailbox = Mailbox()
+    async with mail_server(mailbox, **{mode: other.server()}) as port:
+        with pytest.raises(TransientError, match=r"is not trusted.*not valid for '127\.0\.0\.1'"):
+            await EmailSender(settings_of(port, mode)).send(a_message())
+    assert mailbox.mails == []
+
+
+@pytest.mark.parametrize("mode", ["tls", "starttls"])
+async def test_a_server_without_secrecy_gets_no_mail_and_the_setting_is_named(mode: str) -> None:
+    mailbox = Mailbox()
+    async with mail_server(mailbox) as port:
+        with pytest.raises(TransientError, match=r"mail\.tls"):
+            await EmailSender(settings_of(port, mode)).send(a_message())
+    assert mailbox.mails == []
 
 
 async def test_a_user_without_an_address_is_told_what_to_do() -> None:
