@@ -100,7 +100,7 @@ class Campaign:
             await self._running(node)
         unfinished: AssertionError | None = None
         try:
-            await drained(self._cluster, self._partner, seconds=180)
+            await drained(self._cluster, self._partner)
         except AssertionError as error:
             unfinished = error
         await self._judge(list(tallies.values()))

@@ -61,7 +61,7 @@ async def test_answers_wait_for_the_outbound_folder(
     assert port["state"] == "degraded" and words in port["reason"]
     end()
     with partner:
-        await drained(crash_site, partner, seconds=90 + seconds)
+        await drained(crash_site, partner)
     assert life.returncode is None and crash_site.told("port.recovered")
     await everything_happened_once(crash_site, partner)
     assert await crash_site.stop() == 0
