@@ -97,7 +97,7 @@ async def find_job(store: Store, who: Person, name: str) -> Job:
 async def show_job(store: Store, who: Person, name: str, *, now: datetime) -> JobReport:
     """Return everything about one job. Raises: NotFound."""
     job = await find_job(store, who, name)
-    last = await runs.list_runs(store, job=job.id, limit=LAST_RUNS)
+    last = await runs.last_runs(store, job.id, LAST_RUNS)
     newest = job.run_id or (last[0].id if last else None)
     tasks = (await runs.read_run(store, newest)).tasks if newest is not None else ()
     return JobReport(

@@ -2,45 +2,78 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
 
 from gateway.admin.jobs import find_job
 from gateway.admin.person import Person
 from gateway.admin.references import NotFound
 from gateway.config.definitions import group_name
-from gateway.domain.errors import IllegalTransition, NoSuchJob
+from gateway.domain.errors import GatewayError, IllegalTransition, NoSuchJob
 from gateway.domain.ids import JobId, RunId
-from gateway.domain.job import JobStatus
+from gateway.domain.job import JobStatus, TaskStatus
+from gateway.domain.window import beginning, end
 from gateway.store import cancel, runs
+from gateway.store.history import By, Page, Search, search_runs
 from gateway.store.jobs import read_job_by_id
 from gateway.store.open import Store
 from gateway.store.run_files import RunFile, list_run_files, read_run_file
-from gateway.store.runs import LogLine, Run, RunDetails
+from gateway.store.runs import LogLine, RunDetails
 from gateway.store.servers import list_servers
 
 _PAGE = 1_000
 
 
-async def list_runs(
-    store: Store,
-    who: Person,
-    *,
-    job: str | None = None,
-    status: str | None = None,
-    before: int | None = None,
-    limit: int = 50,
-) -> list[Run]:
-    """Return runs of the partition, the newest first; *before* is the number to go on from. Raises: NotFound."""
-    job_id = None if job is None else (await find_job(store, who, job)).id
-    found = await runs.list_runs(
-        store,
-        job=job_id,
+class NothingToFind(GatewayError):
+    """A text that could stand anywhere."""
+
+    code = "search.empty"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What a person asks the history for, as it was typed; None does not narrow. See `gateway.store.history.Search`."""
+
+    text: Sequence[str] = ()
+    job: str | None = None
+    by: By = By.STARTED
+    since: str | None = None
+    until: str | None = None
+    statuses: Sequence[JobStatus] | None = None
+    user: str | None = None
+    server: str | None = None
+    task_status: TaskStatus | None = None
+    file: str | None = None
+
+
+async def search(
+    store: Store, who: Person, asked: Asked, *, zone: tzinfo, now: datetime, before: int | None = None, limit: int = 50
+) -> Page:
+    """Return a page of runs of the partition, the newest first; *before* is the number to go on from.
+
+    Raises: NotFound; NoMoment; NothingToFind when the text has neither letters nor digits.
+    """
+    pieces = [piece for text in asked.text for piece in text.split()]
+    if asked.text and not any(character.isalnum() for piece in pieces for character in piece):
+        raise NothingToFind("a text to search for needs a letter or a digit")
+    wanted = Search(
         partition=who.partition,
-        statuses=None if status is None else [status],
-        before=None if before is None else RunId(before),
-        limit=limit,
+        job=None if asked.job is None else (await find_job(store, who, asked.job)).id,
+        text=pieces,
+        by=asked.by,
+        since=None if asked.since is None else beginning(asked.since, now=now, zone=zone),
+        until=None if asked.until is None else end(asked.until, now=now, zone=zone),
+        statuses=asked.statuses,
+        user=asked.user,
+        server=asked.server,
+        task_status=asked.task_status,
+        file=asked.file,
+        owner=who.name if who.mine else None,
     )
-    return [run for run in found if not who.mine or run.created_by == who.name]
+    try:
+        return await search_runs(store, wanted, before=None if before is None else RunId(before), limit=limit)
+    except NoSuchJob as error:
+        raise NotFound(error.message) from None
 
 
 async def show_run(store: Store, who: Person, number: int) -> RunDetails:

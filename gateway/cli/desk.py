@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
+from zoneinfo import ZoneInfo
 
 import typer
 
@@ -33,6 +34,12 @@ class Desk:
     store: Store
     who: Person
     now: datetime
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone in which this person types times: that of the account, else UTC."""
+        account = self.settings.accounts.get(self.who.name)
+        return ZoneInfo("UTC" if account is None else account.zone)
 
 
 @asynccontextmanager

@@ -13,51 +13,24 @@ from rich.console import Group
 from rich.text import Text
 
 from gateway.admin import runs as admin
-from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, perform
-from gateway.cli.desk import MineOption, PartitionOption, RunArgument, open_desk
+from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, perform
+from gateway.cli.desk import PartitionOption, RunArgument, open_desk
 from gateway.cli.render import console, job_status, plain, print_fields, print_json, print_rows
+from gateway.cli.run_search import list_runs, run_status, search_runs
 from gateway.cli.timeline import LEGEND, shown_duration, timeline
 from gateway.domain.errors import GatewayError
 from gateway.domain.job import JobStatus
 from gateway.runtime.visible import visible, visible_lines
 from gateway.store.run_files import RunFile
-from gateway.store.runs import LogLine, Run, RunDetails
+from gateway.store.runs import LogLine, RunDetails
 
 app = typer.Typer(no_args_is_help=True, help="Runs: the occurrences of jobs, under way and in history.")
 POLL_SECONDS: Final = 0.3
 _SEVERITY: Final = {"warning": "yellow", "error": "bold red"}
 
 
-@app.command("list")
-def list_runs(
-    job: Annotated[str | None, typer.Option("--job", "-j", help="Only this job.")] = None,
-    status: Annotated[str | None, typer.Option("--status", "-s", help="Only this status.")] = None,
-    before: Annotated[int | None, typer.Option("--before", help="Go on from this number, towards older ones.")] = None,
-    limit: LimitOption = 50,
-    partition: PartitionOption = None,
-    mine: MineOption = False,
-    config: ConfigOption = DEFAULT_CONFIG,
-    as_json: JsonOption = False,
-) -> None:
-    """List runs, the newest first."""
-
-    async def work() -> tuple[list[Run], datetime]:
-        async with open_desk(config, partition, mine) as desk:
-            found = await admin.list_runs(desk.store, desk.who, job=job, status=status, before=before, limit=limit)
-            return found, desk.now
-
-    found, now = perform(work())
-    if as_json:
-        print_json({"runs": found})
-        return
-    columns = ("run", "job", "status", "planned", "started", "took", "cause", "runs as", "counts", "error")
-    rows = [
-        (run.id, run.job, _status(run), run.planned_at, run.started_at,
-         shown_duration((run.ended_at or now) - run.started_at), run.cause, run.run_as, run.counts, run.error)
-        for run in found
-    ]  # fmt: skip
-    narrow = ("run", "job", "status", "started", "took", "error")
-    print_rows(columns, rows, nothing="Nothing has run yet.", narrow=narrow)
+app.command("list")(list_runs)
+app.command("search")(search_runs)
 
 
 @app.command("show")
@@ -214,7 +187,7 @@ def _print(found: RunDetails, stuck: dict[str, str], now: datetime) -> None:
     print_fields(
         [
             ("job", run.job), ("description", run.description if run.description != run.job else None),
-            ("status", _status(run)), ("cause", run.cause), ("planned", run.planned_at), ("started", run.started_at),
+            ("status", run_status(run)), ("cause", run.cause), ("planned", run.planned_at), ("started", run.started_at),
             ("late by", shown_duration(late) if late.total_seconds() >= 1 else None), ("ended", run.ended_at),
             ("took", shown_duration((run.ended_at or now) - run.started_at)), ("runs as", run.run_as),
             ("company", run.company), ("partition", run.partition_key), ("cancelled by", run.canceled_by),
@@ -246,10 +219,6 @@ def _print(found: RunDetails, stuck: dict[str, str], now: datetime) -> None:
     if waiting:
         text = f"Waiting for a person: {', '.join(waiting)}; `gateway tasks run` runs them."
         out.print(Text(text, style="yellow"), soft_wrap=True)
-
-
-def _status(run: Run) -> Text:
-    return job_status(run.status, " (overran)" if run.overran else "")
 
 
 def _record(file: RunFile) -> dict[str, object]:

@@ -5,9 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from asyncpg import Connection
+
 from gateway.domain.errors import NoSuchJob
 from gateway.domain.ids import JobId, RunId, RunTaskId
 from gateway.store.open import Store
+from gateway.store.sql import Queries
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,18 +123,17 @@ class OperatorTask:
     ready_at: datetime
 
 
-async def list_runs(
-    store: Store,
-    *,
-    job: JobId | None = None,
-    partition: str | None = None,
-    statuses: Sequence[str] | None = None,
-    before: RunId | None = None,
-    limit: int = 50,
-) -> Sequence[Run]:
-    """Return runs, the newest first; None does not narrow. `before` is the last one of the page before."""
+async def last_runs(store: Store, job: JobId, limit: int) -> Sequence[Run]:
+    """Return the last runs of a job, the newest first."""
+    sql = store.queries
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.find_runs, None, job, partition, statuses, before, limit)
+        rows = await connection.fetch(sql.last_runs, job, limit)
+        return await runs_of(connection, sql, [RunId(row["id"]) for row in rows])
+
+
+async def runs_of(connection: Connection, sql: Queries, numbers: Sequence[RunId]) -> Sequence[Run]:
+    """Return the runs with these numbers that there still are, the newest start first."""
+    rows = await connection.fetch(sql.find_runs, numbers)
     return [Run(**{**row, "counts": json.loads(row["counts"])}) for row in rows]
 
 
@@ -139,15 +141,15 @@ async def read_run(store: Store, run: RunId) -> RunDetails:
     """Return a run with its tasks and their attempts. Raises: NoSuchJob."""
     sql = store.queries
     async with store.transaction() as connection:
-        row = await connection.fetchrow(sql.find_runs, run, None, None, None, None, 1)
-        if row is None:
+        found = await runs_of(connection, sql, [run])
+        if not found:
             raise NoSuchJob(
                 f"there is no run with the number {run}: it may have been removed with old history", run=run
             )
         tasks = await connection.fetch(sql.find_run_tasks, run)
         attempts = await connection.fetch(sql.find_attempts, run)
     return RunDetails(
-        run=Run(**{**row, "counts": json.loads(row["counts"])}),
+        run=found[0],
         tasks=[
             RunTask(**{**task, "counts": json.loads(task["counts"]), "parameters": json.loads(task["parameters"])})
             for task in tasks

@@ -173,9 +173,9 @@ CREATE TABLE run (
     error           text,
     CHECK ((ended_at IS NULL) = (status IN ('executing', 'cancelling')))
 ) WITH (fillfactor = 80);
-CREATE INDEX run_started ON run (started_at);
+CREATE INDEX run_started ON run (started_at, id);
 CREATE INDEX run_open ON run (id) WHERE ended_at IS NULL;
-CREATE INDEX run_of_job ON run (job_id, started_at);
+CREATE INDEX run_of_job ON run (job_id, started_at, id);
 CREATE UNIQUE INDEX run_once_per_planned_start ON run (job_id, planned_at) WHERE cause = 'schedule';
 INSERT INTO run (id, job, partition_key, company, created_by, run_as, cause, planned_at, started_at, ended_at, status,
                  incarnation, counts, error) OVERRIDING SYSTEM VALUE
@@ -270,6 +270,9 @@ CREATE TABLE run_log (
     text         text NOT NULL
 );
 CREATE INDEX run_log_of_run ON run_log (run_id, id);
+-- The words of every line, and to which 64 runs it belongs: a search reads the lines that match, of the runs it looks at.
+CREATE INDEX run_log_words ON run_log
+    USING gin (to_tsvector('simple', regexp_replace(text, '[^[:alnum:]]+', ' ', 'g')), (ARRAY[run_id / 64]));
 
 -- A file that a task made; every node can show it, and it goes with its run.
 CREATE TABLE run_file (

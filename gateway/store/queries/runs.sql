@@ -216,11 +216,11 @@ SELECT fence FROM run_task WHERE fence = ANY($1::bigint[]) AND status = 'cancell
 SELECT r.id, r.job_id, r.job, r.description, r.partition_key, r.company, r.created_by, r.run_as, r.cause, r.planned_at,
        r.started_at, r.ended_at, r.status, r.canceled_by, r.overran, r.counts, r.tasks_left_out, r.error
 FROM run r
-WHERE ($1::bigint IS NULL OR r.id = $1) AND ($2::bigint IS NULL OR r.job_id = $2)
-  AND ($3::text IS NULL OR r.partition_key = $3)
-  AND ($4::text[] IS NULL OR r.status = ANY($4))
-  AND ($5::bigint IS NULL OR r.id < $5)
-ORDER BY r.id DESC LIMIT $6
+WHERE r.id = ANY($1::bigint[])
+ORDER BY r.started_at DESC, r.id DESC
+
+-- name: last_runs
+SELECT id FROM run WHERE job_id = $1 ORDER BY started_at DESC, id DESC LIMIT $2
 
 -- name: find_run_tasks
 SELECT t.id, t.run_id, t.task_id, t.spawned_by, t.name, t.description, t.handler, t.parameters, t.company, t.batch_group,

@@ -10,8 +10,9 @@ from gateway.domain.errors import IllegalTransition, LeaseLost
 from gateway.domain.job import JobStatus, Location, Wanted
 from gateway.domain.transitions import Attempt, JobAction
 from gateway.store.cancel import abort_job, cancel_job, requeue_job
+from gateway.store.history import Search, search_runs
 from gateway.store.jobs import change_status, edit_job, list_jobs
-from gateway.store.runs import list_runs, read_run, waiting_for_operator
+from gateway.store.runs import read_run, waiting_for_operator
 from gateway.store.tasks import Result, claim_operator_task, end_task, task_reaper
 from tests.fakes import World, task
 
@@ -241,7 +242,7 @@ async def test_s21_partition_company_user(world: World) -> None:
     details = await read_run(world.store, (await world.runs(job))[0]["id"])
     assert [(t.name, t.company, t.status) for t in details.tasks] == [("1", "C1", "ended"), ("2", "C2", "ended")]
     assert await list_jobs(world.store, partition="P2") == []
-    assert await list_runs(world.store, partition="P2") == []
+    assert (await search_runs(world.store, Search(partition="P2"))).hits == []
     world.disabled.add("ann")
     await world.pass_(hours=1)
     second = await read_run(world.store, (await world.runs(job))[1]["id"])
