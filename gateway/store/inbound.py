@@ -20,7 +20,6 @@ from gateway.store.open import Store
 from gateway.store.slices import map_sliced
 from gateway.store.sql import Queries
 
-_LANES_PER_CLAIM = 50
 _SILENCE_SECONDS = 10.0
 """Less than what every session allows anyway."""
 
@@ -66,9 +65,7 @@ async def claim_inbound(
             if limit <= 0:
                 return None
         fence = await take_lease(store, connection, incarnation, "inbound", port)
-        taken = await connection.fetch(
-            store.queries.claim_lanes, port, fence, now, limit, _LANES_PER_CLAIM, CLAIM_BYTES
-        )
+        taken = await connection.fetch(store.queries.claim_lanes, port, fence, now, limit, CLAIM_BYTES)
         if len(taken) < limit:
             taken += await connection.fetch(store.queries.claim_free, port, fence, now, limit - len(taken), CLAIM_BYTES)
         if not taken:

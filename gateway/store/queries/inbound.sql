@@ -15,10 +15,14 @@ UPDATE lease SET messages = $2 WHERE fence = $1
 -- one message; of each twice its share is looked at, so that long lanes cost no more than short ones. A Rollback set is
 -- taken whole and alone, even beyond the limits. Where an error blocks, a run ends before the first message that is not
 -- workable.
+-- A limit that is a value alone is planned as a tenth of the table, or anew at every claim, which costs more than the
+-- claim itself. In a SELECT of its own below a fixed limit it is neither: one plan is made and kept.
 WITH heads AS (
-    SELECT name, head, on_error FROM lane
-    WHERE port = $1 AND fence IS NULL AND not_before IS NULL AND head IS NOT NULL
-    ORDER BY head LIMIT least($4::bigint, $5::bigint) FOR UPDATE SKIP LOCKED
+    SELECT name, head, on_error FROM (
+        SELECT name, head, on_error FROM lane
+        WHERE port = $1 AND fence IS NULL AND not_before IS NULL AND head IS NOT NULL
+        ORDER BY head LIMIT (SELECT $4::bigint) FOR UPDATE SKIP LOCKED
+    ) AS free LIMIT 50
 ), fronts AS MATERIALIZED (
     SELECT heads.name, heads.head, picked.message_id, first.policy IS NOT DISTINCT FROM 'rollback' AS whole,
            (SELECT m.size_bytes FROM message m WHERE m.id = picked.message_id) AS size
@@ -50,13 +54,12 @@ WITH heads AS (
     FROM fronts
 ), run AS (
     SELECT name, message_id
-    FROM (SELECT name, message_id, whole, place <= $4 AND bytes_before < $6 AS fits,
-                 bool_or(place <= $4 AND bytes_before < $6) OVER (PARTITION BY name) AS some_fit
+    FROM (SELECT name, message_id, whole, place <= $4 AND bytes_before < $5 AS fits,
+                 bool_or(place <= $4 AND bytes_before < $5) OVER (PARTITION BY name) AS some_fit
           FROM placed) AS judged
     WHERE fits OR (whole AND some_fit)
 ), leased AS (
-    UPDATE lane SET fence = $2 FROM (SELECT DISTINCT name FROM run) AS taken
-    WHERE lane.port = $1 AND lane.name = taken.name
+    UPDATE lane SET fence = $2 WHERE port = $1 AND name = ANY(ARRAY(SELECT DISTINCT name FROM run))
 )
 UPDATE queue SET status = 'in_process', reason = 'running', fence = $2, attempts = attempts + 1, not_before = NULL,
                  changed_at = $3
@@ -66,10 +69,13 @@ RETURNING message_id
 -- name: claim_free
 -- Messages without a lane, oldest first, up to a number and, after the first, a number of bytes. Sizes are looked up
 -- one by one, and what is chosen comes as an array: a plan that joins could read the whole history, the whole queue.
+-- Limits as in claim_lanes; no chunk is larger than the fixed one.
 WITH next AS (
-    SELECT message_id FROM queue
-    WHERE direction = 'in' AND port = $1 AND reason = 'ready' AND lane IS NULL
-    ORDER BY message_id LIMIT $4 FOR UPDATE SKIP LOCKED
+    SELECT message_id FROM (
+        SELECT message_id FROM queue
+        WHERE direction = 'in' AND port = $1 AND reason = 'ready' AND lane IS NULL
+        ORDER BY message_id LIMIT (SELECT $4::bigint) FOR UPDATE SKIP LOCKED
+    ) AS free LIMIT 10000
 ), sized AS MATERIALIZED (
     SELECT message_id, (SELECT m.size_bytes FROM message m WHERE m.id = next.message_id) AS size FROM next
 ), chosen AS (

@@ -24,9 +24,14 @@ UPDATE queue SET reason = 'ready' WHERE message_id = ANY($1::bigint[]) AND reaso
 -- name: hold_in_parked_lanes
 -- What comes into a lane that was put aside waits with the others.
 UPDATE queue SET status = 'hold', reason = 'lane_parked', changed_at = clock_timestamp()
-FROM unnest($1::text[], $2::text[], $3::bigint[]) AS parked (port, name, first)
-WHERE queue.port = parked.port AND queue.lane = parked.name AND queue.message_id >= parked.first
-  AND queue.reason IN ('ready', 'behind_in_lane')
+WHERE message_id = ANY(ARRAY(
+    SELECT come.message_id FROM unnest($1::text[], $2::text[], $3::bigint[]) AS parked (port, name, first)
+    CROSS JOIN LATERAL (
+        SELECT queue.message_id FROM queue
+        WHERE queue.port = parked.port AND queue.lane = parked.name AND queue.message_id >= parked.first
+          AND queue.reason IN ('ready', 'behind_in_lane')
+        OFFSET 0
+    ) AS come))
 
 -- name: lanes_under
 SELECT port, name FROM lane WHERE fence = ANY($1::bigint[])
@@ -35,10 +40,12 @@ SELECT port, name FROM lane WHERE fence = ANY($1::bigint[])
 SELECT port, name FROM lane WHERE fence = ANY($1::bigint[]) ORDER BY port, name FOR UPDATE
 
 -- name: lock_lanes
-SELECT l.port, l.name FROM lane l
-JOIN unnest($1::text[], $2::text[]) AS wanted (port, name) ON l.port = wanted.port AND l.name = wanted.name
-ORDER BY l.port, l.name
-FOR UPDATE OF l
+-- One by one, in order: a join could read all lanes.
+SELECT l.port, l.name
+FROM (SELECT port, name FROM unnest($1::text[], $2::text[]) AS named (port, name) ORDER BY port, name) AS wanted
+CROSS JOIN LATERAL (
+    SELECT port, name FROM lane WHERE lane.port = wanted.port AND lane.name = wanted.name FOR UPDATE
+) AS l
 
 -- name: park_lanes
 -- Where an error puts the lane aside: everything that waits in it is held, whoever failed first is named.
@@ -58,16 +65,19 @@ WHERE queue.port = parked.port AND queue.lane = parked.name AND queue.reason IN 
 -- Find the heads of locked lanes anew and let go of those under our fences; lanes that somebody else works on are left
 -- alone. The head is the first workable message; where an error blocks, it is none as long as an unfinished one stands
 -- before. A lane without head goes, unless it is blocked or parked.
--- A statement of its own after the lock: its snapshot must see what was put while we waited.
+-- A statement of its own after the lock: its snapshot must see what was put while we waited. Lanes are looked up one by
+-- one, changed where they lie, and heads asked for as an array: a plan that joins could read all lanes, the whole queue.
 WITH next AS (
-    SELECT l.port, l.name, l.head AS was, l.parked_by,
+    SELECT l.ctid AS place, l.head AS was, l.parked_by,
            CASE WHEN stopped.message_id IS NULL OR front.message_id < stopped.message_id THEN front.message_id END AS head,
            CASE WHEN stopped.message_id IS NULL OR front.message_id < stopped.message_id THEN front.not_before
            END AS not_before,
            CASE WHEN stopped.message_id < coalesce(front.message_id, stopped.message_id + 1) THEN stopped.message_id
            END AS blocked_by
-    FROM lane l
-    JOIN unnest($1::text[], $2::text[]) AS touched (port, name) ON l.port = touched.port AND l.name = touched.name
+    FROM unnest($1::text[], $2::text[]) AS touched (port, name)
+    CROSS JOIN LATERAL (
+        SELECT ctid, * FROM lane WHERE lane.port = touched.port AND lane.name = touched.name OFFSET 0
+    ) AS l
     LEFT JOIN LATERAL (
         SELECT q.message_id, q.not_before FROM queue q
         WHERE q.port = l.port AND q.lane = l.name AND q.reason IN ('ready', 'behind_in_lane', 'backoff')
@@ -81,18 +91,19 @@ WITH next AS (
     WHERE l.fence IS NULL OR l.fence = ANY($3::bigint[])
 ), emptied AS (
     DELETE FROM lane USING next
-    WHERE lane.port = next.port AND lane.name = next.name
+    WHERE lane.ctid = next.place
       AND next.head IS NULL AND next.blocked_by IS NULL AND next.parked_by IS NULL
 ), moved AS (
     UPDATE lane SET head = next.head, not_before = next.not_before, blocked_by = next.blocked_by, fence = NULL FROM next
-    WHERE lane.port = next.port AND lane.name = next.name
+    WHERE lane.ctid = next.place
       AND (next.head IS NOT NULL OR next.blocked_by IS NOT NULL OR next.parked_by IS NOT NULL)
 ), told AS (
     SELECT head AS message_id, 'ready' AS reason FROM next WHERE head IS NOT NULL
     UNION ALL SELECT was, 'behind_in_lane' FROM next WHERE was IS DISTINCT FROM head AND was IS NOT NULL
 )
 UPDATE queue SET reason = told.reason FROM told
-WHERE queue.message_id = told.message_id AND queue.reason IN ('ready', 'behind_in_lane') AND queue.reason <> told.reason
+WHERE queue.message_id = ANY(ARRAY(SELECT message_id FROM told)) AND queue.message_id = told.message_id
+  AND queue.reason IN ('ready', 'behind_in_lane') AND queue.reason <> told.reason
 
 -- name: write_port_rule
 INSERT INTO port_rule (port, on_error) VALUES ($1, $2) ON CONFLICT (port) DO UPDATE SET on_error = excluded.on_error

@@ -1,10 +1,13 @@
 -- name: claim_outbound
 -- Oldest first, up to a number and, after the first, a number of bytes; of promised ones those in our staging folder.
+-- Limits as in claim_lanes.
 WITH next AS (
-    SELECT message_id FROM queue
-    WHERE direction = 'out' AND port = $1 AND reason = 'ready' AND lane IS NULL
-      AND (staged_in IS NULL OR staged_in = $6)
-    ORDER BY message_id LIMIT $4 FOR UPDATE SKIP LOCKED
+    SELECT message_id FROM (
+        SELECT message_id FROM queue
+        WHERE direction = 'out' AND port = $1 AND reason = 'ready' AND lane IS NULL
+          AND (staged_in IS NULL OR staged_in = $6)
+        ORDER BY message_id LIMIT (SELECT $4::bigint) FOR UPDATE SKIP LOCKED
+    ) AS free LIMIT 10000
 ), sized AS MATERIALIZED (
     SELECT message_id, (SELECT m.size_bytes FROM message m WHERE m.id = next.message_id) AS size FROM next
 ), chosen AS (

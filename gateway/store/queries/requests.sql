@@ -11,9 +11,12 @@ FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::te
 SELECT pg_notify($1, $2)
 
 -- name: claim_requests
--- Oldest first; SKIP LOCKED passes what somebody else is just claiming.
+-- Oldest first; SKIP LOCKED passes what somebody else is just claiming. Limits as in claim_lanes.
 WITH chosen AS (
-    SELECT id FROM send_request WHERE port = $1 AND reason = 'ready' ORDER BY id LIMIT $4 FOR UPDATE SKIP LOCKED
+    SELECT id FROM (
+        SELECT id FROM send_request WHERE port = $1 AND reason = 'ready'
+        ORDER BY id LIMIT (SELECT $4::bigint) FOR UPDATE SKIP LOCKED
+    ) AS free LIMIT 10000
 )
 UPDATE send_request SET status = 'in_process', reason = 'running', fence = $2, attempts = attempts + 1, changed_at = $3
 WHERE id = ANY(ARRAY(SELECT id FROM chosen))

@@ -11,6 +11,8 @@ from gateway.store.open import Store
 WAITING = 30_000
 CHUNK = 100
 MOST_ROWS = 10 * CHUNK
+TRIES = 5
+"""So many times PostgreSQL plans a statement for the values given, before it knows what that costs."""
 FILL = """
 INSERT INTO delivery (claim_id, port, name, display, size_bytes, owner_uid, modified_at, outcome, settlement)
 VALUES ('00000000-0000-0000-0000-000000000001', 'orders', 'a', 'a', 1, 0, now(), 'ingested', 'archive');
@@ -33,7 +35,7 @@ SELECT i, gen_random_uuid(), 'copies', 'S', 'read', '[[["a", "b"]]]', 'clerk' FR
 """
 """A fifth each: behind one another in one lane, lanes of one, without lane, waiting for their time, going out."""
 QUESTIONS: Mapping[str, str] = {
-    "claim_lanes": f"'orders', 1, now(), {CHUNK}, 50, 2000000",
+    "claim_lanes": f"'orders', 1, now(), {CHUNK}, 2000000",
     "claim_free": f"'orders', 1, now(), {CHUNK}, 2000000",
     "claim_outbound": f"'orders', 1, now(), {CHUNK}, 2000000, NULL",
     "claim_requests": f"'copies', 1, now(), {CHUNK}",
@@ -54,7 +56,15 @@ QUESTIONS: Mapping[str, str] = {
     "stuck_request_waits": "100, 600",
     "stuck_overdue": "100, 60",
 }
+AT_EVERY_CLAIM = (
+    "claim_lanes", "claim_free", "claim_outbound", "claim_requests", "read_claimed", "lock_lanes", "lock_lanes_under",
+    "settle_lanes", "join_lanes", "hold_in_parked_lanes", "ports_with_work", "wake_due",
+)  # fmt: skip
+CLAIMS = ("claim_lanes", "claim_free", "claim_outbound", "claim_requests", "settle_lanes")
 LARGE = {"queue", "message", "lane", "document", "send_request"}
+EMPTY = "".join(
+    f"DELETE FROM {table};" for table in ("send_request", "lane", "queue", "document", "message", "delivery")
+)
 
 
 async def test_questions_read_a_bounded_number_of_rows_through_indexes(store: Store) -> None:
@@ -66,25 +76,66 @@ async def test_questions_read_a_bounded_number_of_rows_through_indexes(store: St
     assert found == {}
 
 
+async def test_plans_made_while_little_waits_are_right_when_much_does(store: Store) -> None:
+    found: dict[str, str] = {}
+    async with store.transaction(long=True) as connection:
+        await connection.execute("SET LOCAL plan_cache_mode = force_generic_plan")
+        await connection.execute(FILL.replace("$ROWS", "10"))
+        await connection.execute("ANALYZE queue, message, lane, document, send_request, delivery, lease")
+        for name in AT_EVERY_CLAIM:
+            await connection.execute(f"PREPARE {name} AS {getattr(store.queries, name)}")
+            await _explain(connection, name, name)
+        await connection.execute(EMPTY)
+        await connection.execute(FILL.replace("$ROWS", str(WAITING)))
+        for name in AT_EVERY_CLAIM:
+            if trouble := _too_much(await _explain(connection, name, name)):
+                found[name] = trouble
+    assert found == {}
+
+
+async def test_claims_are_planned_once_however_much_waits(store: Store) -> None:
+    planned: dict[str, int] = {}
+    async with store.transaction(long=True) as connection:
+        await connection.execute(FILL.replace("$ROWS", str(WAITING)))
+        await connection.execute("ANALYZE queue, message, lane, document, send_request, delivery, lease")
+        for name in CLAIMS:
+            await connection.execute(f"PREPARE {name} AS {getattr(store.queries, name)}")
+            for _ in range(TRIES + 1):
+                await _explain(connection, name, name)
+            planned[name] = await connection.fetchval(
+                "SELECT custom_plans FROM pg_prepared_statements WHERE name = $1", name
+            )
+    assert planned == dict.fromkeys(CLAIMS, TRIES)
+
+
 async def _read_too_much(store: Store, connection: Connection, sizes: str) -> dict[str, str]:
     """Ask everything, for the values given and for any values; what is changed is undone."""
     found: dict[str, str] = {}
     for mode in ("force_custom_plan", "force_generic_plan"):
         await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
-        for name, values in QUESTIONS.items():
-            await connection.execute(f"SAVEPOINT before; PREPARE asked AS {getattr(store.queries, name)}")
-            plan = await connection.fetchval(
-                f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE asked{f'({values})' if values else ''}"
-            )
-            await connection.execute("ROLLBACK TO before; DEALLOCATE asked")
-            steps = [step for step in _steps(json.loads(plan)[0]["Plan"]) if step.get("Relation Name") in LARGE]
-            whole = [
-                step["Relation Name"] for step in steps if step["Node Type"] == "Seq Scan" and step["Actual Loops"]
-            ]
-            read = sum(_rows(step) for step in steps)
-            if whole or read > MOST_ROWS:
-                found[f"{name}, {sizes}, {mode}"] = f"reads all of {whole}; {read} rows"
+        for name in QUESTIONS:
+            await connection.execute(f"PREPARE asked AS {getattr(store.queries, name)}")
+            if trouble := _too_much(await _explain(connection, "asked", name)):
+                found[f"{name}, {sizes}, {mode}"] = trouble
+            await connection.execute("DEALLOCATE asked")
     return found
+
+
+async def _explain(connection: Connection, prepared: str, name: str) -> Mapping[str, Any]:
+    """Run a prepared statement with the values of a question and return its plan; what is changed is undone."""
+    values = f"({QUESTIONS[name]})" if QUESTIONS[name] else ""
+    await connection.execute("SAVEPOINT before")
+    plan = await connection.fetchval(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE {prepared}{values}")
+    await connection.execute("ROLLBACK TO before")
+    found: Mapping[str, Any] = json.loads(plan)[0]["Plan"]
+    return found
+
+
+def _too_much(plan: Mapping[str, Any]) -> str | None:
+    steps = [step for step in _steps(plan) if step.get("Relation Name") in LARGE]
+    whole = [step["Relation Name"] for step in steps if step["Node Type"] == "Seq Scan" and step["Actual Loops"]]
+    read = sum(_rows(step) for step in steps)
+    return f"reads all of {whole}; {read} rows" if whole or read > MOST_ROWS else None
 
 
 def _steps(plan: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
