@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from gateway.admin.doctor_jobs import find_untaken
 from gateway.admin.nodes import Alive, nodes
 from gateway.config.models import InboundPort, Settings
 from gateway.domain.errors import AdapterUnavailable
@@ -16,6 +17,7 @@ from gateway.domain.finding import Finding, Place, Staged, WorkFile, grouped, un
 from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
 from gateway.store import doctor
+from gateway.store.doctor_jobs import find_stuck_jobs
 from gateway.store.open import Store
 from gateway.store.places import service_jobs
 
@@ -45,12 +47,14 @@ async def examine(store: Store, settings: Settings, folders: Folders) -> list[Fi
     return grouped(found)
 
 
-async def find_stuck(store: Store, settings: Settings, folders: Folders) -> list[Place]:
+async def find_stuck(store: Store, settings: Settings, folders: Folders, *, thorough: bool = False) -> list[Place]:
     """Return what waits too long, in the store and in the work folders; cheap enough to be asked all the time.
 
-    Rule: what waits for a timed job is not stuck.
+    Rule: what waits for a timed job is not stuck. Only *thorough*: tasks that wait because somebody wanted it so.
     """
-    found = await doctor.find_stuck(store)
+    now = datetime.now(UTC)
+    found = await doctor.find_stuck(store) + await find_stuck_jobs(store, now)
+    found += await find_untaken(store, now, wanted_too=thorough)
     for name in settings.active_ports():
         if isinstance(settings.ports[name], InboundPort):
             found += await _work_folder(store, name, folders)
@@ -76,7 +80,7 @@ def _service_of(place: Place) -> Stage | None:
 async def _look(store: Store, settings: Settings, folders: Folders) -> list[Place]:
     answering = [name for name, port in settings.ports.items() if isinstance(port, InboundPort) and port.respond]
     found = await doctor.find_wrong(store, answering)
-    found += await find_stuck(store, settings, folders)
+    found += await find_stuck(store, settings, folders, thorough=True)
     for name in settings.active_ports():
         if settings.port_folders(name).send is not None:
             found += await _staging_folder(store, name, folders)

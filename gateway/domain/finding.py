@@ -115,6 +115,42 @@ RULES: Mapping[str, Rule] = {
     "overdue": Rule(
         Severity.STUCK, "should have been tried again by now", "Look whether a gateway runs, and restart it."
     ),
+    "run-not-ended": Rule(
+        Severity.STUCK,
+        "has nothing left to do, and does not end",
+        "Restart the gateway; when that does not help, `gateway jobs requeue JOB` lets the job wait again.",
+    ),
+    "start-overdue": Rule(
+        Severity.STUCK,
+        "should have started more than ten minutes ago, and nobody starts it",
+        "Look whether a gateway runs (`gateway nodes`), and restart it. `gateway jobs hold JOB` parks the job.",
+    ),
+    "task-no-server": Rule(
+        Severity.STUCK,
+        "is ready for more than ten minutes, and no server that runs and takes new tasks serves its group",
+        "`gateway servers list` says which server should: start it, or `gateway servers resume` it, or give the group "
+        "to another with `gateway servers set SERVER --groups`.",
+    ),
+    "task-group-paused": Rule(
+        Severity.STUCK,
+        "is ready for more than ten minutes, and its group is paused",
+        "`gateway groups set GROUP --concurrency 0` lets the group go on.",
+    ),
+    "task-no-threads": Rule(
+        Severity.STUCK,
+        "is ready for more than ten minutes, and no server of its group has threads at this hour",
+        "It starts by itself when the hours of a server allow it; `gateway servers list` shows them.",
+    ),
+    "task-not-taken": Rule(
+        Severity.STUCK,
+        "is ready for more than ten minutes, and nobody takes it although servers of its group have nothing to do",
+        "Restart the gateway, and report this with the output of `gateway doctor --json`.",
+    ),
+    "alert-not-delivered": Rule(
+        Severity.STUCK,
+        "waits for more than ten minutes to be delivered",
+        "`gateway alerts sent` says why. It is tried for a day: mend the way to it, and it goes out by itself.",
+    ),
     "file-not-read": Rule(
         Severity.STUCK,
         "lies in the work folder, and the queue does not know it",

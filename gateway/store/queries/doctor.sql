@@ -200,3 +200,49 @@ UNION SELECT DISTINCT port FROM send_request WHERE status <> 'error'
 -- name: stuck_told
 -- What the exception log already tells of the last day.
 SELECT code, port, text FROM exception WHERE at > clock_timestamp() - interval '1 day' AND code LIKE 'stuck.%'
+
+-- name: stuck_run_not_ended
+-- Nothing of it is left to do, for $2 seconds now; or a busy period of a process that is gone for as long.
+SELECT NULL AS port, 'run ' || r.id || ' of the job ' || r.job AS what
+FROM run r LEFT JOIN incarnation i ON i.id = r.incarnation
+WHERE r.ended_at IS NULL AND CASE
+    WHEN r.incarnation IS NULL THEN
+        NOT EXISTS (SELECT 1 FROM run_task t WHERE t.run_id = r.id AND t.ended_at IS NULL)
+        AND coalesce((SELECT max(t.ended_at) FROM run_task t WHERE t.run_id = r.id), r.started_at)
+            < statement_timestamp() - make_interval(secs => $2)
+    ELSE coalesce(i.stopped_at, i.lost_at) < statement_timestamp() - make_interval(secs => $2) END
+ORDER BY r.id LIMIT $1
+
+-- name: stuck_start
+-- Due for $2 seconds, and nothing that it waits for is missing; $3 are the active periods that were open all that time.
+SELECT NULL AS port,
+       'job ' || j.name || ', planned for ' || to_char(j.next_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"') AS what
+FROM job j
+WHERE j.status = 'waiting' AND j.mode = 'timed' AND j.next_start < statement_timestamp() - make_interval(secs => $2)
+  AND (j.active_period IS NULL OR j.active_period = ANY($3::text[]))
+  AND CASE j.dependency_type
+      WHEN 'all' THEN NOT EXISTS (SELECT 1 FROM job_dependency d
+                                  WHERE d.job_id = j.id AND d.satisfied_by IS NULL)
+      ELSE EXISTS (SELECT 1 FROM job_dependency d WHERE d.job_id = j.id AND d.satisfied_by IS NOT NULL)
+        OR NOT EXISTS (SELECT 1 FROM job_dependency d WHERE d.job_id = j.id) END
+ORDER BY j.next_start, j.id LIMIT $1
+
+-- name: tasks_not_taken
+-- The task of each group that is ready for the longest time, if that is longer than $1 seconds.
+SELECT g.name AS batch_group, g.concurrency, t.name AS task, t.run_id, r.job
+FROM batch_group g CROSS JOIN LATERAL (
+    SELECT name, run_id FROM run_task
+    WHERE status = 'ready' AND batch_group = g.name AND location = 'server'
+      AND ready_at < statement_timestamp() - make_interval(secs => $1)
+    ORDER BY ready_at LIMIT 1
+) AS t JOIN run r ON r.id = t.run_id
+ORDER BY g.name
+
+-- name: servers_at_work
+-- Those on which a task runs.
+SELECT name FROM server s WHERE EXISTS (SELECT 1 FROM lease l WHERE l.owner = s.incarnation AND l.stage = 'task')
+
+-- name: stuck_alert
+SELECT port, channel || ' alert ' || id || ' to ' || user_name AS what FROM alert
+WHERE status = 'pending' AND created_at < statement_timestamp() - make_interval(secs => $2)
+ORDER BY id LIMIT $1

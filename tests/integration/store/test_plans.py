@@ -34,6 +34,17 @@ INSERT INTO send_request (id, message_id, port, service, operation, entity_keys,
 SELECT i, gen_random_uuid(), 'copies', 'S', 'read', '[[["a", "b"]]]', 'clerk' FROM generate_series(1, $ROWS / 5) AS i;
 """
 """A fifth each: behind one another in one lane, lanes of one, without lane, waiting for their time, going out."""
+HISTORY = """
+INSERT INTO run (job, partition_key, company, created_by, run_as, cause, planned_at, started_at, ended_at, status)
+SELECT 'nightly', 'initial', 'DAT', 'ann', 'ann', 'schedule', now(), now(), now(), 'ended'
+FROM generate_series(1, $ROWS / 5);
+INSERT INTO run_task (run_id, position, name, handler, company, batch_group, priority, location, is_private, owner,
+    condition_type, ignore_failure, max_retries, retry_seconds, wait_for_children, status, ready_at, ended_at)
+SELECT id, 1, 'export', 'command', 'DAT', '', 'normal', 'server', false, 'ann', 'all', false, 0, 0, true, 'ended',
+       now(), now() FROM run;
+INSERT INTO alert (event_key, event, user_name, channel, subject, body, status)
+SELECT 'run:' || i, 'error', 'ann', 'email', 's', 'b', 'sent' FROM generate_series(1, $ROWS / 5) AS i;
+"""
 QUESTIONS: Mapping[str, str] = {
     "claim_lanes": f"'orders', 1, now(), {CHUNK}, 2000000",
     "claim_free": f"'orders', 1, now(), {CHUNK}, 2000000",
@@ -55,13 +66,18 @@ QUESTIONS: Mapping[str, str] = {
     "stuck_address_away": "100",
     "stuck_request_waits": "100, 600",
     "stuck_overdue": "100, 60",
+    "stuck_run_not_ended": "100, 60",
+    "stuck_start": "100, 600, ARRAY['night']",
+    "tasks_not_taken": "600",
+    "servers_at_work": "",
+    "stuck_alert": "100, 600",
 }
 AT_EVERY_CLAIM = (
     "claim_lanes", "claim_free", "claim_outbound", "claim_requests", "read_claimed", "lock_lanes", "lock_lanes_under",
     "settle_lanes", "join_lanes", "hold_in_parked_lanes", "ports_with_work", "wake_due",
 )  # fmt: skip
 CLAIMS = ("claim_lanes", "claim_free", "claim_outbound", "claim_requests", "settle_lanes")
-LARGE = {"queue", "message", "lane", "document", "send_request"}
+LARGE = {"queue", "message", "lane", "document", "send_request", "run", "run_task", "alert"}
 EMPTY = "".join(
     f"DELETE FROM {table};" for table in ("send_request", "lane", "queue", "document", "message", "delivery")
 )
@@ -69,9 +85,11 @@ EMPTY = "".join(
 
 async def test_questions_read_a_bounded_number_of_rows_through_indexes(store: Store) -> None:
     async with store.transaction(long=True) as connection:
-        await connection.execute(FILL.replace("$ROWS", str(WAITING)))
+        await connection.execute((FILL + HISTORY).replace("$ROWS", str(WAITING)))
         found = await _read_too_much(store, connection, "sizes unknown")
-        await connection.execute("ANALYZE queue, message, lane, document, send_request, delivery, lease")
+        await connection.execute(
+            "ANALYZE queue, message, lane, document, send_request, delivery, lease, run, run_task, alert"
+        )
         found |= await _read_too_much(store, connection, "sizes known")
     assert found == {}
 
