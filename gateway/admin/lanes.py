@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.admin.references import NotFound, known_port, require_port
-from gateway.config.models import Settings
+from gateway.config.models import InboundPort, Mode, Settings
 from gateway.domain.ids import LaneName, PortName
-from gateway.domain.lane import WHOLE_PORT
+from gateway.domain.lane import WHOLE_PORT, may_be_lane
 from gateway.domain.states import LaneRule
 from gateway.store import lanes as store_lanes
 from gateway.store import operate
@@ -62,11 +62,27 @@ async def release(store: Store, settings: Settings, text: str) -> operate.Change
 async def decide(store: Store, settings: Settings, text: str, rule: LaneRule | None) -> tuple[PortName, LaneName]:
     """Decide what an error means in one lane, now and later; None lets it go by its port again.
 
-    Raises: NotFound for an unknown port.
+    Raises: NotFound for an unknown port, or a name that none of its lanes can have.
     """
     port, name = _parse(settings, text)
+    if rule is not None:
+        _check_name(settings, port, name)
     await store_lanes.set_lane_rule(store, port, name, rule)
     return port, name
+
+
+def _check_name(settings: Settings, port: PortName, name: LaneName) -> None:
+    """Refuse to decide about a lane that will never be."""
+    found = settings.ports[port]
+    sequential = isinstance(found, InboundPort) and found.process.mode is Mode.SEQUENTIAL
+    if may_be_lane(name, sequential=sequential):
+        return
+    if sequential:
+        raise NotFound(f"the port {port} is sequential and has one lane: {port}/{WHOLE_PORT}, or {port} for short")
+    raise NotFound(
+        f"the port {port} is parallel, and its lanes are called {port}/conversation:… and {port}/set:…; "
+        "`gateway lanes list` shows those with work"
+    )
 
 
 def _parse(settings: Settings, text: str) -> tuple[PortName, LaneName]:

@@ -25,9 +25,13 @@ class Alive(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
-    """One gateway process, as last started on its data folder; `leases` are the claims it holds."""
+    """One gateway process, as last started on its data folder; `leases` are the claims it holds.
+
+    `server` is the name under which it runs tasks of jobs, None once it has stopped.
+    """
 
     node: str
+    server: str | None
     alive: Alive
     host: str
     pid: int
@@ -48,8 +52,9 @@ async def nodes(store: Store) -> Sequence[Node]:
 def as_node(row: NodeRow) -> Node:
     """Say of a stored start whether its process lives; for people, nothing is decided by it."""
     return Node(
-        node=row.node, alive=alive(row), host=row.host, pid=row.pid, version=row.version, started_at=row.started_at,
-        stopped_at=row.stopped_at, lost_at=row.lost_at, beats=row.beats, beat_at=row.beat_at, leases=row.leases,
+        node=row.node, server=row.server, alive=alive(row), host=row.host, pid=row.pid, version=row.version,
+        started_at=row.started_at, stopped_at=row.stopped_at, lost_at=row.lost_at, beats=row.beats,
+        beat_at=row.beat_at, leases=row.leases,
     )  # fmt: skip
 
 

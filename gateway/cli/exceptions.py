@@ -34,8 +34,8 @@ def list_exceptions(
         (e.id, e.at, e.severity, e.code, e.text, e.port, e.file, e.line, e.message_key, e.message_id, e.set_key)
         for e in found
     ]
-    narrow = ("number", "at", "severity", "code", "text", "file", "message")
-    print_rows(columns, rows, nothing="The exception log is empty.", narrow=narrow)
+    narrow = ("number", "at", "code", "text", "file")
+    print_rows(columns, rows, nothing="The exception log is empty.", narrow=narrow, cut=("text",))
 
 
 @app.command("show")

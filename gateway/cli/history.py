@@ -40,8 +40,8 @@ def list_messages(
          m.other_message_id)
         for m in found
     ]  # fmt: skip
-    narrow = ("number", "port", "direction", "operation", "outcome", "file", "finished", "other")
-    print_rows(columns, rows, nothing="No message has been finished yet.", narrow=narrow)
+    narrow = ("number", "port", "outcome", "file", "finished")
+    print_rows(columns, rows, nothing="No message has been finished yet.", narrow=narrow, cut=("file",))
 
 
 @app.command("show")
@@ -79,8 +79,8 @@ def files(
          d.code, d.reason)
         for d in found
     ]  # fmt: skip
-    narrow = ("port", "file", "received", "messages", "outcome", "reason")
-    print_rows(columns, rows, nothing="No file has been received yet.", narrow=narrow)
+    narrow = ("port", "file", "received", "messages", "reason")
+    print_rows(columns, rows, nothing="No file has been received yet.", narrow=narrow, cut=("reason",))
 
 
 async def _list(

@@ -9,7 +9,7 @@ from gateway.admin import lanes as admin
 from gateway.admin.lanes import LaneReport
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, PortOption, open_site, perform
 from gateway.cli.queue import tell_changed
-from gateway.cli.render import console, print_fields, print_json, print_rows, table
+from gateway.cli.render import print_fields, print_json, print_rows
 from gateway.domain.states import LaneRule
 from gateway.store.lane_reports import LaneRow, LaneRuleRow
 from gateway.store.operate import Changed
@@ -137,4 +137,5 @@ def _print(found: LaneReport) -> None:
     )  # fmt: skip
     rows = [(m.key, m.message_id, m.status, m.reason, m.file, m.position, m.error) for m in found.messages]
     columns = ("number", "message id", "status", "reason", "file", "position", "error")
-    console().print(table(columns, rows, title="\nUnfinished messages"))
+    narrow = ("number", "reason", "file", "error")
+    print_rows(columns, rows, nothing="", title="\nUnfinished messages", narrow=narrow, cut=("error",))

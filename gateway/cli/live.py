@@ -59,7 +59,7 @@ class Scene:
         parts: list[RenderableType] = [table(columns, rows, title=f"Since {self.since:%H:%M:%S} UTC")]
         if self.happenings:
             lines = [(f"{h.at:%H:%M:%S}", h.kind, h.port, h.what, h.text) for h in self.happenings]
-            parts.append(table(("at", "", "port", "file", "what"), lines, title="Latest"))
+            parts.append(table(("at", "", "port", "file", "what"), lines, title="Latest", cut=("what",)))
         if self.note:
             parts.append(Text(visible(self.note), style="dim"))
         return Group(*parts)

@@ -16,6 +16,7 @@ def nodes(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) ->
         return
     columns = (
         "node",
+        "server",
         "process",
         "host",
         "pid",
@@ -28,13 +29,12 @@ def nodes(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) ->
         "lost",
     )
     rows = [
-        (one.node, one.alive, one.host, one.pid, one.version, one.started_at, one.beat_at, one.beats, one.leases,
-         one.stopped_at, one.lost_at)
+        (one.node, one.server, one.alive, one.host, one.pid, one.version, one.started_at, one.beat_at, one.beats,
+         one.leases, one.stopped_at, one.lost_at)
         for one in found
     ]  # fmt: skip
-    print_rows(
-        columns, rows, nothing="No gateway has run on this database.", narrow=("process", "host", "pid", "last beat")
-    )
+    narrow = ("server", "process", "host", "pid", "last beat")
+    print_rows(columns, rows, nothing="No gateway has run on this database.", narrow=narrow)
 
 
 async def _nodes(config: ConfigOption) -> Sequence[Node]:

@@ -59,8 +59,8 @@ def list_messages(
          operation_of(m.service, m.operation), m.error, m.file, m.position, m.attempts, age(m.since, now))
         for m in found
     ]  # fmt: skip
-    narrow = ("number", "port", "status", "reason", "operation", "error", "file", "since")
-    print_rows(columns, rows, nothing="No message waits in the queue.", narrow=narrow)
+    narrow = ("number", "port", "reason", "error", "file", "since")
+    print_rows(columns, rows, nothing="No message waits in the queue.", narrow=narrow, cut=("error",))
 
 
 @app.command("show")

@@ -24,6 +24,8 @@ from gateway.runtime.visible import visible, visible_lines
 WIDTH_WITHOUT_TERMINAL: Final = 1000
 NARROW: Final = 160
 """Columns of text below which wide tables leave out what matters less; `--json` always has everything."""
+_SHORT: Final = 20
+"""Characters of what is never folded: words, numbers, times."""
 STYLES: Final[Mapping[str, str]] = {
     "open": "green", "running": "green", "ok": "green", "sent": "green", "processed": "green", "ended": "yellow",
     "degraded": "red", "error": "bold red", "failed": "red", "malformed": "red", "fault": "red", "refused": "red",
@@ -88,17 +90,29 @@ def cell(value: object) -> Text:
     return Text(visible(text), style=STYLES.get(text, ""))
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None) -> Table:
-    """Return a table; columns of numbers are set to the right, long texts are folded."""
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str | None = None, cut: Sequence[str] = ()
+) -> Table:
+    """Return a table; columns of numbers are set to the right, short words stay whole, long texts are folded.
+
+    Those of the columns *cut* get one line each, as long as there is room for.
+    """
     made = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
     listed = [list(row) for row in rows]
     for place, name in enumerate(columns):
         values = [row[place] for row in listed if row[place] is not None]
         numbers = bool(values) and all(isinstance(value, int) and not isinstance(value, bool) for value in values)
-        made.add_column(name, justify="right" if numbers else "left", overflow="fold")
+        short = name not in cut and all(len(cell(value)) <= _SHORT for value in values)
+        made.add_column(name, justify="right" if numbers else "left", overflow="fold", no_wrap=short)
     for row in listed:
-        made.add_row(*(cell(value) for value in row))
+        made.add_row(*(_line(value) if name in cut else cell(value) for name, value in zip(columns, row, strict=True)))
     return made
+
+
+def _line(value: object) -> Text:
+    text = cell(value)
+    text.no_wrap, text.overflow = True, "ellipsis"
+    return text
 
 
 def print_rows(
@@ -108,8 +122,12 @@ def print_rows(
     nothing: str,
     title: str = "",
     narrow: Sequence[str] | None = None,
+    cut: Sequence[str] = (),
 ) -> None:
-    """Print a table, or the sentence *nothing* when there are no rows; a narrow terminal shows the columns *narrow*."""
+    """Print a table, or the sentence *nothing* when there are no rows.
+
+    A narrow terminal shows the columns *narrow*, and of the columns *cut* one line each.
+    """
     out = console()
     if not rows:
         out.print(Text(nothing, style="dim"))
@@ -118,7 +136,7 @@ def print_rows(
         kept = [place for place, name in enumerate(columns) if name in narrow]
         columns = [columns[place] for place in kept]
         rows = [[row[place] for place in kept] for row in rows]
-    out.print(table(columns, rows, title=title or None))
+    out.print(table(columns, rows, title=title or None, cut=cut if out.width < NARROW else ()))
 
 
 def print_fields(pairs: Iterable[tuple[str, object]], *, title: str | None = None) -> None:

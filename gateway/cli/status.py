@@ -33,13 +33,17 @@ def ports(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) ->
     ]  # fmt: skip
     print_rows(columns, rows, nothing="The configuration has no ports.", narrow=("port", "state", "reason", "inbound"))
     left = [
-        (one.port, entry.get("name"), entry.get("code"), entry.get("text"), entry.get("since"))
+        (one.port, entry.get("name"), entry.get("code"), entry.get("text"), _moment(entry.get("since")))
         for one in found
         for entry in one.left_in_place
         if isinstance(entry, dict)
     ]
     if left:
         print_rows(("port", "file", "code", "why it is not taken", "since"), left, nothing="", title="Left alone")
+
+
+def _moment(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
 
 
 async def _status(config: ConfigOption) -> GatewayStatus:
@@ -59,11 +63,11 @@ def _print_status(found: GatewayStatus) -> None:
     out.print(Text(f"store:   {found.store}"))
     if found.nodes:
         rows: list[tuple[object, ...]] = [
-            (node.alive, node.host, node.pid, node.version, node.started_at, node.beat_at, node.stopped_at)
+            (node.server, node.alive, node.host, node.pid, node.version, node.started_at, age(node.beat_at, now))
             for node in found.nodes
         ]
         out.print(
-            table(("process", "host", "pid", "version", "started", "last beat", "stopped"), rows, title="Processes")
+            table(("server", "process", "host", "pid", "version", "started", "last beat"), rows, title="Processes")
         )
     columns = ("port", "state", "reason", "waiting", "running", "held", "failed")
     rows = [(p.port, p.state, p.reason, p.waiting, p.running, p.held, p.failed) for p in found.ports]

@@ -90,7 +90,8 @@ def _unfinished(m: MessageFacts, reason: Reason) -> _Said:
         case Reason.MALFORMED:
             return _Said(
                 f"The file {m.file} could not be read, and nothing of it took effect: {quoted(m.error)}.",
-                f"The file lies in {m.folder or 'the error folder'}: mend it and put it into the inbound folder again; "
+                f"The file lies in {m.folder or 'the error folder'} of the node that took it: mend it and put it into "
+                "the inbound folder again; "
                 f"`gateway queue delete {m.key}` removes this note.",
             )
         case _ as never:

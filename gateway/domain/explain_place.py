@@ -159,7 +159,8 @@ def explain_delivery(file: DeliveryFacts, lies_at: str | None) -> Explanation:
         return said(
             "file.refused",
             f"{taken} and refused it, so nothing of it took effect: {quoted(file.refused)}.",
-            f"It lies in {lies_at or 'no folder any more'}: mend it and put it into the inbound folder again.",
+            f"It lies in {lies_at or 'the error folder of the node that took it, unless somebody moved it'}: mend it "
+            "and put it into the inbound folder again.",
         )
     if file.first is None:
         return said(
@@ -219,8 +220,10 @@ def explain_trace(
     if trace.left is not None:
         left = trace.left
         other = f" as {trace.name}" if trace.name != asked else ""
-        return said(f"file.{left.code.removeprefix('file.')}", f"{here}{other} and is not taken: {quoted(left.text)}.",
-                    _WAYS_OUT.get(left.code, "Put a regular file with a fitting name there."))  # fmt: skip
+        way_out = _WAYS_OUT.get(left.code, "Put a regular file with a fitting name there.").format(port=trace.port)
+        return said(
+            f"file.{left.code.removeprefix('file.')}", f"{here}{other} and is not taken: {quoted(left.text)}.", way_out
+        )
     if hindered is not None:
         return said(hindered.code, f"{here}. {hindered.why}", hindered.way_out)
     if port.state in ("paused", "degraded"):
@@ -236,15 +239,16 @@ def explain_unseen(name: str, folders: Sequence[str]) -> Explanation:
     return Explanation(
         subject=name,
         code="file.never-seen",
-        why=f"Nothing of this name was ever taken, and no such file lies in {looked}.",
+        why="No message, message set, port or lane is called so, no file of this name was ever taken, and none lies "
+        f"in {looked}.",
         way_out="Put the file into the inbound folder of a port, or check the name: numbers, MessageIds, file names, "
-        "ports and lanes (port/lane) are understood.",
+        "ports, lanes (port/lane) and message sets (set:17) are understood.",
         file=name,
     )  # fmt: skip
 
 
 _WAYS_OUT = {
-    "not-matched": "Rename it to a name that the port takes (ports.<name>.receive.pattern).",
+    "not-matched": "Rename it to a name that the port takes (ports.{port}.receive.pattern).",
     "file.no-done-marker": "Put an empty file with the same name plus .done beside it.",
     "file.being-written": "It is taken by itself when the writer is done and closes it.",
     "file.incomplete": "Write the rest of it; when it stays as it is, it is refused after receive.grace_seconds.",

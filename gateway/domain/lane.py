@@ -41,6 +41,11 @@ def lane_of(
     return _named(f"set:{set_key}:conversation", own_conversation)
 
 
+def may_be_lane(name: LaneName, *, sequential: bool) -> bool:
+    """Tell whether a port of this kind can have a lane of this name."""
+    return name == WHOLE_PORT if sequential else name.startswith(("conversation:", "set:"))
+
+
 def _named(kind: str, text: str) -> LaneName:
     """Long ids keep their beginning, for people, and a digest, for uniqueness."""
     if len(text) > _LONGEST:

@@ -11,7 +11,10 @@ from gateway.store.open import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRow:
-    """The latest start of a node; `silent_seconds` since its last beat by the clock of the database."""
+    """The latest start of a node; `silent_seconds` since its last beat by the clock of the database.
+
+    `server` is the name under which it runs tasks of jobs, None once it has stopped.
+    """
 
     id: int
     node: str
@@ -25,6 +28,7 @@ class NodeRow:
     beat_at: datetime
     silent_seconds: float
     leases: int
+    server: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,8 @@
 -- The latest start of each node; processes that did one task by hand only while they live.
 SELECT DISTINCT ON (node) id, node, host, pid, version, started_at, stopped_at, lost_at, beats, beat_at,
        extract(epoch FROM clock_timestamp() - beat_at)::float8 AS silent_seconds,
-       (SELECT count(*) FROM lease l WHERE l.owner = incarnation.id) AS leases
+       (SELECT count(*) FROM lease l WHERE l.owner = incarnation.id) AS leases,
+       (SELECT min(name) FROM server s WHERE s.incarnation = incarnation.id) AS server
 FROM incarnation WHERE node NOT LIKE 'by-hand-%' OR stopped_at IS NULL ORDER BY node, id DESC
 
 -- name: list_port_status

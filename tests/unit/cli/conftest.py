@@ -40,6 +40,7 @@ ports:
     receive: {{folder: ./in}}
     respond: {{folder: ./out}}
     operations: [SalesOrderService.create]
+    process: {{mode: parallel}}
   asleep:
     active: false
     receive: {{folder: ./asleep}}

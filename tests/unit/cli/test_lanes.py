@@ -73,6 +73,14 @@ def test_operator_decides_for_one_lane_and_takes_it_back(cli: Cli, rule: LaneRul
     assert (found["rules"], found["lanes"][0]["on_error"]) == ([], rule)
 
 
+@pytest.mark.parametrize(("lane", "told"), [("orders/port", "conversation:…"), ("asleep/orders", "asleep/port")])
+def test_what_can_be_no_lane_of_a_port_is_refused(cli: Cli, lane: str, told: str) -> None:
+    refused = cli.run("lanes", "set", lane, "--on-error", "block")
+    assert refused.exit_code == 1
+    assert told in refused.stderr
+    assert cli.json("lanes", "list")["rules"] == []
+
+
 def test_deleted_message_is_in_the_history(cli: Cli, rule: LaneRule) -> None:
     (failed,) = cli.json("queue", "list", "--status", "error")["messages"]
     assert cli.json("queue", "delete", str(failed["key"])) == {"deleted": [failed["key"]], "left": []}
