@@ -52,7 +52,8 @@ async def claim_inbound(
 ) -> Claimed[Work] | None:
     """Lease up to *limit* messages of a port: lane heads first, then messages without a lane.
 
-    `at_once` is how many messages of the port may be in work at the same time, in all gateways together.
+    `at_once` is how many messages of the port may be in work at the same time, in all gateways together; when other
+    nodes have that many, they hint at this stage as soon as one of their claims ends.
     Rule: of a lane a run from its head is taken, in order; nobody else gets the lane before the result is
     recorded. Fewer are taken when they are large. A Rollback set is taken whole, however long it is. None when there
     is nothing to do.
@@ -60,8 +61,7 @@ async def claim_inbound(
     now = datetime.now(UTC)
     async with store.transaction() as connection:
         if at_once is not None:
-            await connection.execute(store.queries.claim_in_turn, port)
-            limit = min(limit, at_once - await connection.fetchval(store.queries.claimed_of_port, port))
+            limit = min(limit, await _room(store, connection, incarnation, port, at_once))
             if limit <= 0:
                 return None
         fence = await take_lease(store, connection, incarnation, "inbound", port)
@@ -74,6 +74,20 @@ async def claim_inbound(
         await connection.execute(store.queries.count_lease, fence, len(taken))
         rows = await connection.fetch(store.queries.read_claimed, fence)
     return Claimed(fence=fence, items=await map_sliced(_work, rows))
+
+
+async def _room(store: Store, connection: Connection, incarnation: int, port: PortName, at_once: int) -> int:
+    """Return how many messages of a port may be claimed; when none, the nodes that work on it tell when some may.
+
+    Rule: only other nodes are asked to tell; what this one has in work itself it sees end.
+    """
+    sql = store.queries
+    await connection.execute(sql.claim_in_turn, port)
+    room = at_once - int(await connection.fetchval(sql.claimed_of_port, port))
+    if room <= 0:
+        await connection.execute(sql.await_room, port, incarnation)
+        room = at_once - int(await connection.fetchval(sql.claimed_of_port, port))
+    return room
 
 
 async def bear_silence(store: Store, connection: Connection, seconds: float) -> None:

@@ -6,6 +6,7 @@ A beat counts up what a process works on, and the process itself. Everybody obse
 
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from os import getpid
 
@@ -16,6 +17,7 @@ from gateway.domain.ids import Fence, PortName
 from gateway.domain.retry import LONGEST_SECONDS
 from gateway.domain.states import Stage
 from gateway.store.lanes import lock_lanes, settle_lanes
+from gateway.store.listen import CHANNEL
 from gateway.store.open import Store
 
 LEASE_SECONDS = 30.0
@@ -80,10 +82,14 @@ async def take_lease(store: Store, connection: Connection, incarnation: int, sta
 async def drop_lease(store: Store, connection: Connection, fence: Fence) -> None:
     """Guard a completion: end the lease inside the completing transaction.
 
+    Rule: a node that waits for room in the port hears of it with the commit.
     Raises: LeaseLost when it was taken back; the transaction must be rolled back.
     """
-    if await connection.fetchval(store.queries.drop_lease, fence) is None:
+    awaited = await connection.fetchval(store.queries.drop_lease, fence)
+    if awaited is None:
         raise LeaseLost(f"the lease {fence} ended before its work was recorded", fence=fence)
+    if awaited:
+        await _tell_of_room(store, connection)
 
 
 async def hold_lease(store: Store, connection: Connection, fence: Fence) -> None:
@@ -149,7 +155,8 @@ async def give_back(store: Store, fence: Fence) -> None:
     When the completion did commit, its lease is gone and nothing happens.
     """
     async with store.transaction() as connection:
-        if await connection.fetchval(store.queries.drop_lease, fence) is not None:
+        with suppress(LeaseLost):
+            await drop_lease(store, connection, fence)
             await _reset(store, connection, [fence])
 
 
@@ -179,9 +186,14 @@ async def _reset(store: Store, connection: Connection, fences: list[Fence]) -> N
     await settle_lanes(connection, store.queries, lanes, fences=fences)
 
 
+async def _tell_of_room(store: Store, connection: Connection) -> None:
+    await connection.execute(store.queries.hint, CHANNEL, Stage.INBOUND)
+
+
 async def _reap(store: Store, connection: Connection, fences: list[Fence], reapers: Sequence[Reap]) -> None:
     if fences:
-        await connection.execute(store.queries.drop_leases, fences)
+        if await connection.fetchval(store.queries.drop_leases, fences):
+            await _tell_of_room(store, connection)
         await _reset(store, connection, fences)
         for reap in reapers:
             await reap(store, connection, fences)

@@ -563,7 +563,7 @@ BAD_BUILDS = {
     ),
     "a release loses the place": ("release", "'behind_in_lane'", "'ready'", release_of_the_second),
     "a late result is taken": (
-        "drop_lease", "DELETE FROM lease WHERE fence = $1 RETURNING fence", "SELECT $1::bigint", frozen_worker,
+        "drop_lease", "DELETE FROM lease WHERE fence = $1 RETURNING awaited", "SELECT $1 < 0", frozen_worker,
     ),
     "taking back counts as a try": ("reap", "greatest(attempts - 1, 0)", "attempts", frozen_worker),
     "halt lets others go on": ("hold_set_after", "(status = 'ready' OR fence = $3)", "fence = $3", failure_under_halt),

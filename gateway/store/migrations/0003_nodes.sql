@@ -9,7 +9,10 @@ ALTER TABLE incarnation
 CREATE INDEX incarnation_living ON incarnation (id) WHERE stopped_at IS NULL AND lost_at IS NULL;
 UPDATE incarnation SET lost_at = clock_timestamp() WHERE stopped_at IS NULL;   -- nobody runs while a schema changes
 
-ALTER TABLE lease ADD COLUMN beats bigint NOT NULL DEFAULT 0, DROP COLUMN until;
+ALTER TABLE lease
+    ADD COLUMN beats    bigint NOT NULL DEFAULT 0,
+    ADD COLUMN awaited  boolean NOT NULL DEFAULT false,   -- another node found the port full and wants to hear of the end
+    DROP COLUMN until;
 
 -- A promise is worth something only in the very folder where the file was staged: its identity lies in its mark.
 ALTER TABLE queue ADD COLUMN staged_in uuid;

@@ -6,6 +6,15 @@ SELECT pg_advisory_xact_lock(hashtextextended('claim:' || $1, 0))
 -- A statement of its own after claim_in_turn: it must see what was claimed while we waited.
 SELECT coalesce(sum(messages), 0)::int FROM lease WHERE port = $1 AND stage = 'inbound'
 
+-- name: await_room
+-- The port is full: claims of others that are just ending are waited for, the rest will tell that they end. Their rows
+-- decide: whoever ends one sees our mark, or we see that it is gone.
+WITH others AS (
+    SELECT fence FROM lease WHERE port = $1 AND stage = 'inbound' AND owner <> $2 AND NOT awaited
+    ORDER BY fence FOR UPDATE
+)
+UPDATE lease SET awaited = true FROM others WHERE lease.fence = others.fence
+
 -- name: count_lease
 UPDATE lease SET messages = $2 WHERE fence = $1
 

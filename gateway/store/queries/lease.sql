@@ -9,7 +9,7 @@ INSERT INTO lease (fence, owner, stage, port) VALUES (nextval('fence'), $1, $2, 
 
 -- name: drop_lease
 -- The guard of every completion: no row means that the work is somebody else's by now.
-DELETE FROM lease WHERE fence = $1 RETURNING fence
+DELETE FROM lease WHERE fence = $1 RETURNING awaited
 
 -- name: hold_lease
 -- The same guard where the work goes on after this transaction.
@@ -62,7 +62,7 @@ WHERE node = $1 AND id < $2 AND stopped_at IS NULL AND lost_at IS NULL
 -- name: leases_of_the_dead
 -- Leases of earlier incarnations of this node: whoever holds the data folder's lock knows that they ended.
 SELECT fence FROM lease JOIN incarnation i ON i.id = lease.owner
-WHERE i.node = $1 AND i.id < $2 FOR UPDATE OF lease
+WHERE i.node = $1 AND i.id < $2 ORDER BY lease.fence FOR UPDATE OF lease
 
 -- name: reap
 -- Ready again, in its own place; an interruption is not an attempt.
@@ -76,7 +76,8 @@ UPDATE queue SET status = 'ready', reason = CASE WHEN lane IS NULL THEN 'ready' 
 WHERE fence = ANY($1::bigint[])
 
 -- name: drop_leases
-DELETE FROM lease WHERE fence = ANY($1::bigint[])
+WITH ended AS (DELETE FROM lease WHERE fence = ANY($1::bigint[]) RETURNING awaited)
+SELECT coalesce(bool_or(awaited), false) FROM ended
 
 -- name: call_in_postponed
 -- $1 is longer than anything ever waits: what is due even later was put off before the clock was set back. It is due now.
