@@ -1,47 +1,41 @@
-"""Gateways with one rule of the protocol broken, to show that the proofs can see it; and worlds that misbehave.
+"""Gateways with one rule of the protocol broken, to show that the proofs can see it.
 
-Each is a small patch of the real program, applied in a child of the nursery before it starts.
+Each is a small patch of the real program, applied in a child of the nursery before it starts. Those about files and
+folders are in `bad_files`, worlds that misbehave in `worlds`; here is the list of all.
 """
 
 import asyncio
-import errno
-import json
 import os
 import re
-import resource
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import nullcontext
-from dataclasses import asdict, replace
-from datetime import timedelta
-from itertools import count
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
+from uuid import uuid4
 
 from lxml import etree
 
-from adapters.file import receive as file_receive
-from adapters.file.fsops import FileOps, Folder, Operation
-from adapters.file.ready import Look, ReadyLadder
-from gateway.domain import finding
+from gateway.contracts.service import Request
 from gateway.domain.delivery import Settled, Settlement
 from gateway.domain.errors import OperationRejected, StoreUnavailable
-from gateway.runtime import app, life, stuck, wakeup
-from gateway.scheduler import alerts, clock, engine
+from gateway.domain.ids import SetKey
+from gateway.runtime import app, stuck, wakeup
+from gateway.scheduler import alerts, engine
 from gateway.services.marks import Marks
-from gateway.stages import duplicates, inbound, receive, rollback, send
+from gateway.stages import duplicates, receive, rollback, runner, send
+from gateway.stages.door import Door
 from gateway.stages.inbound import InboundStage
 from gateway.stages.performed import Performed
 from gateway.stages.prepare import Refused
 from gateway.stages.receive import ReceiveStage
-from gateway.store import doctor, leases, migrate, starting
+from gateway.stages.rollback import NotTakenBack, RollbackSet
+from gateway.stages.trouble import Trouble
 from gateway.store import inbound as store_inbound
+from gateway.store import leases, migrate, starting
 from gateway.store import outbound as store_outbound
-
-OPERATIONS = "operations.jsonl"
-TROUBLE = "trouble"
-
-Observer = Callable[[str], None]
+from tests.crash.bad_files import OF_FILES, skip, skip_waiting
+from tests.crash.worlds import WORLDS, Observer
 
 
 def apply(build: str, folder: Path) -> list[Observer]:
@@ -52,11 +46,7 @@ def apply(build: str, folder: Path) -> list[Observer]:
 
 def rename_then_mark(_: Path) -> None:
     """Publish without a promise: rename, then record."""
-
-    async def promise_nothing(*_: object) -> None:
-        return
-
-    send.promise_staged = promise_nothing  # type: ignore[assignment]
+    send.promise_staged = skip_waiting  # type: ignore[assignment]
 
 
 def archive_before_commit(_: Path) -> None:
@@ -88,29 +78,12 @@ def record_then_tell(_: Path) -> None:
 
 def no_recovery(_: Path) -> None:
     """Do not look into the work folder at the start."""
-
-    async def nothing(*_: object) -> None:
-        return
-
-    ReceiveStage._recover = nothing  # type: ignore[method-assign,assignment]
-
-
-def no_readiness(_: Path) -> None:
-    """Take every file at the first look."""
-
-    def look(*_: object, **__: object) -> Look:
-        return Look.READY
-
-    ReadyLadder.look = look  # type: ignore[method-assign]
+    ReceiveStage._recover = skip_waiting  # type: ignore[method-assign,assignment]
 
 
 def no_sweep(_: Path) -> None:
     """Trust the file events alone."""
-
-    async def follow_nothing(*_: object) -> None:
-        return
-
-    wakeup._follow_clock = follow_nothing
+    wakeup._follow_clock = skip_waiting
 
 
 def whole_tree(_: Path) -> None:
@@ -127,138 +100,13 @@ def whole_tree(_: Path) -> None:
     receive.read_file = read_tree
 
 
-def retry_fsync(_: Path) -> None:
-    """Flush the same descriptor again when that failed."""
-    fsync = FileOps._fsync
-
-    def fsync_twice(self: FileOps, folder: Folder, name: bytes, fd: int) -> None:
-        try:
-            fsync(self, folder, name, fd)
-        except OSError:
-            fsync(self, folder, name, fd)
-
-    FileOps._fsync = fsync_twice  # type: ignore[method-assign]
-
-
-def no_fsync_of_files(_: Path) -> None:
-    """Never flush the content of responses."""
-    FileOps._fsync = _nothing  # type: ignore[method-assign]
-    FileOps.sync_staged = _nothing  # type: ignore[method-assign]
-
-
-def no_fsync_of_claims(_: Path) -> None:
-    """Never flush the work and the inbound folder."""
-    _skip_flush("claim.work", "claim.inbound")
-
-
-def no_fsync_of_outbound(_: Path) -> None:
-    """Never flush the outbound folder."""
-    _skip_flush("publish.outbound")
-
-
-def _skip_flush(*steps: str) -> None:
-    flush_folder = FileOps.flush_folder
-
-    def flush(self: FileOps, folder: Folder, step: str) -> None:
-        if step not in steps:
-            flush_folder(self, folder, step)
-
-    FileOps.flush_folder = flush  # type: ignore[method-assign]
-
-
-def _nothing(*_: object, **__: object) -> None:
-    return
-
-
-def deaf(_: Path) -> None:
-    """World: the system tells of no file, as on a network share."""
-
-    async def silence(path: Path, *, stop: asyncio.Event, **_: Any) -> AsyncIterator[None]:
-        yield None
-        await stop.wait()
-
-    file_receive.watch_folder = silence
-
-
-def forgetful_disk(_: Path) -> None:
-    """World: every fifth flush of a response fails, and what was to be flushed is gone, as Linux does it.
-
-    The pages are marked clean, so a second flush says that all is well.
-    """
-    calls = count(1)
-    fsync = FileOps._fsync
-
-    def fails(self: FileOps, folder: Folder, name: bytes, fd: int) -> None:
-        if next(calls) % 5 == 0:
-            size = os.fstat(fd).st_size
-            own = os.open(name, os.O_WRONLY, dir_fd=folder.fd)
-            os.ftruncate(own, 0)
-            os.ftruncate(own, size)
-            os.close(own)
-            raise OSError(errno.EIO, os.strerror(errno.EIO))
-        fsync(self, folder, name, fd)
-
-    def fails_for_all(*_: object) -> None:
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    FileOps._fsync = fails  # type: ignore[method-assign]
-    FileOps.sync_staged = fails_for_all  # type: ignore[method-assign]
-
-
-def lost_replies(_: Path) -> None:
-    """World: the database takes the first claims and the first promise, and its answers get lost on the way."""
-    inbound.claim_inbound = _unanswered(inbound.claim_inbound)
-    send.claim_outbound = _unanswered(send.claim_outbound)
-    send.promise_staged = _unanswered(send.promise_staged)
-
-
-def lost_promises(_: Path) -> None:
-    """World: the database goes away just before the first promise."""
-    promise_staged = send.promise_staged
-    calls = count(1)
-
-    async def promise(*arguments: Any) -> None:
-        if next(calls) == 1:
-            raise StoreUnavailable("the connection was lost")
-        await promise_staged(*arguments)
-
-    send.promise_staged = promise
-
-
-def _unanswered(operation: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    lost = False
-
-    async def call(*arguments: Any, **options: Any) -> Any:
-        nonlocal lost
-        answer = await operation(*arguments, **options)
-        claimed_nothing = answer is None and operation.__name__.startswith("claim")
-        if not lost and not claimed_nothing:
-            lost = True
-            raise StoreUnavailable("the reply got lost", outcome_unknown=True)
-        return answer
-
-    return call
-
-
-def short_leases(_: Path) -> None:
-    """World: leases of a second, so that a test need not wait for one to run out."""
-    life.LEASE_SECONDS = 1.0  # type: ignore[misc]
-    life.EXTEND_SECONDS = 0.3  # type: ignore[misc]
-
-
-def short_looks(_: Path) -> None:
-    """World: who looks at the clock of the database, and for jobs, does so all the time."""
-    clock.LOOK_SECONDS = 0.2  # type: ignore[misc]
-    engine.Engine.__init__.__kwdefaults__["look_seconds"] = 0.2
-
-
 def no_planning_anew(_: Path) -> None:
     """Leave planned starts where they are when the clock was set."""
 
-    async def nothing(*_: object) -> int:
+    async def leave(*_: object) -> int:
         return 0
 
-    engine.replan = nothing  # type: ignore[assignment]
+    engine.replan = leave  # type: ignore[assignment]
     starting.Plan.standing = lambda _, *, planned, now: planned  # type: ignore[method-assign]
 
 
@@ -273,22 +121,6 @@ def bare_migrations(_: Path) -> None:
         return True
 
     migrate._apply = apply_bare
-
-
-IMPATIENT: Mapping[ModuleType, Mapping[str, Any]] = {
-    doctor: {"PATIENCE": timedelta(seconds=1), "SILENCE": timedelta(seconds=2)},
-    finding: {"_SETTLE": timedelta(seconds=1)},
-}
-"""What is stuck is told after seconds rather than minutes."""
-
-
-def impatient(_: Path) -> None:
-    """World: somebody who looks all the time and waits for nothing."""
-    stuck.LOOK_SECONDS = 0.2  # type: ignore[misc]
-    life.EXTEND_SECONDS = 0.3  # type: ignore[misc]
-    for module, names in IMPATIENT.items():
-        for name, value in names.items():
-            setattr(module, name, value)
 
 
 def unfenced(_: Path) -> None:
@@ -352,20 +184,7 @@ def rollback_without_savepoint(_: Path) -> None:
 
 def halt_goes_on(_: Path) -> None:
     """Process the messages behind a failed one although its set halts."""
-    Performed._halt_set = _nothing  # type: ignore[method-assign]
-
-
-def outbound_trouble(folder: Path) -> None:
-    """World: while the sign lies there, nothing can be shown in an outbound folder, for the reason it names."""
-    publish = FileOps.publish
-
-    def fail(self: FileOps, *arguments: Any) -> bool:
-        if (folder / TROUBLE).exists():
-            number = getattr(errno, (folder / TROUBLE).read_text())
-            raise OSError(number, os.strerror(number))
-        return publish(self, *arguments)
-
-    FileOps.publish = fail  # type: ignore[method-assign]
+    Performed._halt_set = skip  # type: ignore[method-assign]
 
 
 def no_patience(_: Path) -> None:
@@ -373,69 +192,133 @@ def no_patience(_: Path) -> None:
     send.SEND = replace(send.SEND, give_up_seconds=0.0)  # type: ignore[misc]
 
 
-def tiny_pool(_: Path) -> None:
-    """World: one connection for everything but large files."""
-    open_store = app.open_store
-    app.open_store = lambda *arguments, **options: open_store(*arguments, **{**options, "pool_size": 1})
-
-
 def no_taking_back(_: Path) -> None:
     """Leave what the dead had claimed to itself."""
-
-    async def nothing(*_: object) -> None:
-        return
-
-    leases._reap = nothing
+    leases._reap = skip_waiting
 
 
 def no_watch(_: Path) -> None:
     """Never look for what is stuck."""
-
-    async def nothing(*_: object) -> None:
-        return
-
-    stuck.StuckWatch.run = nothing  # type: ignore[method-assign]
+    stuck.StuckWatch.run = skip_waiting  # type: ignore[method-assign]
 
 
 def unmarked(_: Path) -> None:
     """Tell of a message only after its code has run: what does not come back leaves no trace."""
     Marks.set = lambda *_: 0  # type: ignore[method-assign,assignment]
-    Marks.unset = _nothing  # type: ignore[method-assign]
+    Marks.unset = skip  # type: ignore[method-assign]
 
 
-def little_memory(_: Path) -> None:
-    """World: the process may take not much more memory than it has now; each thread reserves a part of it."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    most = pages * resource.getpagesize() + 4_000_000_000
-    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+def blame_kept(_: Path) -> None:
+    """Leave the marks of messages that were at work at an end in good order."""
+    Marks.clear = skip  # type: ignore[method-assign]
 
 
-def recorded(folder: Path) -> Observer:
-    """World: every file operation and every point reached is written down in the order it happened."""
-    record = os.open(folder / OPERATIONS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    init = FileOps.__init__
+def folders_without_identity(_: Path) -> None:
+    """Promise what is staged without saying in which folder: what is not in another one counts as published."""
+    promise_staged = send.promise_staged
 
-    def tell(facts: object) -> None:
-        os.write(record, json.dumps(facts).encode() + b"\n")
+    async def promise(store, fence, items, _):  # type: ignore[no-untyped-def]
+        await promise_staged(store, fence, items, None)
 
-    def operated(operation: Operation) -> None:
-        tell(asdict(operation))
+    send.promise_staged = promise
 
-    def begin(self: FileOps, _: object = None) -> None:
-        init(self, operated)
 
-    FileOps.__init__ = begin  # type: ignore[method-assign,assignment]
-    return lambda point: tell({"point": point})
+def no_waking(_: Path) -> None:
+    """Never wake what waits for its next try."""
+
+    async def sleep_on(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    app.follow_due_times = sleep_on
+
+
+def no_all_clear(_: Path) -> None:
+    """Never say that an address works again."""
+    Trouble.working = skip_waiting  # type: ignore[method-assign]
+
+
+def counted_twice(_: Path) -> None:
+    """Count in a set twice what was processed of it."""
+    count_in_sets = store_inbound._count_in_sets
+
+    async def count(*arguments: Any) -> list[SetKey]:
+        await count_in_sets(*arguments)
+        return await count_in_sets(*arguments)
+
+    store_inbound._count_in_sets = count
+
+
+def taken_in_again(_: Path) -> None:
+    """Put files back into the inbound folder when their commit fails, although it may have counted."""
+    ingest_small = ReceiveStage._ingest_small
+
+    async def ingest_or_put_back(self, group, port):  # type: ignore[no-untyped-def]
+        try:
+            return await ingest_small(self, group, port)
+        except StoreUnavailable:
+            folders = port.receive._settings
+            for claim in group:
+                (folders.work / os.fsdecode(claim.work_name)).rename(folders.inbound / os.fsdecode(claim.name))
+            raise
+
+    ReceiveStage._ingest_small = ingest_or_put_back  # type: ignore[method-assign]
+
+
+def no_room_kept(_: Path) -> None:
+    """Take files in however full the disk is."""
+
+    async def go_on(*_: object) -> bool:
+        return False
+
+    ReceiveStage._must_wait = go_on  # type: ignore[method-assign]
+
+
+def key_of_the_attempt(_: Path) -> None:
+    """Name each call of a service for others by itself, not the request it is made for."""
+    Request.idempotency_key = property(lambda _: str(uuid4()))  # type: ignore[assignment,method-assign]
+
+
+def nothing_taken_back_elsewhere(_: Path) -> None:
+    """Leave what a set did outside the database where it is."""
+
+    async def take_back(*_: object) -> list[NotTakenBack]:
+        return []
+
+    RollbackSet.take_back = take_back  # type: ignore[method-assign]
+
+
+def beginnings_forgotten(_: Path) -> None:
+    """Know only of calls that a set made in this run, not of those of an earlier life."""
+
+    async def began_now(*_: object) -> bool:
+        return False
+
+    rollback.begin_set = began_now
+
+
+def open_door(_: Path) -> None:
+    """Let those who may have ended the process work beside the others."""
+
+    @asynccontextmanager
+    async def enter(_: Door, *, alone: bool) -> AsyncIterator[None]:
+        yield
+
+    Door.enter = enter  # type: ignore[method-assign]
+
+
+def claims_kept(_: Path) -> None:
+    """End without giving back what was not finished."""
+    runner.give_back = skip_waiting  # type: ignore[assignment]
 
 
 BUILDS: Mapping[str, Callable[[Path], Observer | None]] = {
     build.__name__: build
     for build in (
-        rename_then_mark, archive_before_commit, no_recovery, no_readiness, no_sweep, whole_tree, retry_fsync,
-        no_fsync_of_files, no_fsync_of_claims, no_fsync_of_outbound, deaf, forgetful_disk, lost_replies, lost_promises,
-        short_leases, unfenced, fault_on_database_error, check_then_insert, no_lanes, outbound_trouble,
-        no_patience, tiny_pool,
-        impatient, short_looks, no_planning_anew, bare_migrations, no_taking_back, no_watch, unmarked, little_memory,
-        rollback_without_savepoint, halt_goes_on, recorded, record_then_tell,
+        *WORLDS, *OF_FILES,
+        rename_then_mark, archive_before_commit, record_then_tell, no_recovery, no_sweep, whole_tree, no_planning_anew,
+        bare_migrations, unfenced, fault_on_database_error, check_then_insert, no_lanes, rollback_without_savepoint,
+        halt_goes_on, no_patience, no_taking_back, no_watch, unmarked, blame_kept, folders_without_identity, no_waking,
+        no_all_clear, counted_twice, taken_in_again, no_room_kept, key_of_the_attempt, nothing_taken_back_elsewhere,
+        beginnings_forgotten, open_door, claims_kept,
     )
 }  # fmt: skip

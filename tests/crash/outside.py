@@ -24,14 +24,17 @@ class Outside:
     """An HTTP server on the loopback that remembers every call."""
 
     calls: list[Call] = field(default_factory=list)
+    is_closed: bool = False
+    """Closed, it takes no bookings, but hears of them."""
 
     def __enter__(self) -> Self:
-        calls = self.calls
+        outside = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                calls.append(Call(self.path.strip("/"), self.headers["Message-Id"], self.headers["Idempotency-Key"]))
-                self.send_response(204)
+                what = self.path.strip("/")
+                outside.calls.append(Call(what, self.headers["Message-Id"], self.headers["Idempotency-Key"]))
+                self.send_response(409 if outside.is_closed and what == "book" else 204)
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
@@ -60,17 +63,20 @@ class Outside:
         return keys
 
 
-def _post(what: str, request: Request) -> None:
+def _post(what: str, request: Request) -> int:
     connection = HTTPConnection("127.0.0.1", int(request.parts[0].findtext(".//{*}PurchOrderFormNum") or 0), timeout=20)
     headers = {"Message-Id": str(request.message_id), "Idempotency-Key": request.idempotency_key}
     connection.request("POST", f"/{what}", headers=headers)
-    connection.getresponse().read()
+    answer = connection.getresponse()
+    answer.read()
     connection.close()
+    return answer.status
 
 
 def book(request: Request, _: ServiceContext) -> Reply:
     """Do something elsewhere; requests of a customer called `bad` are refused after it was done."""
-    _post("book", request)
+    if _post("book", request) == 409:
+        raise OperationRejected("it is closed")
     if request.parts[0].findtext(".//{*}CustAccount") == "bad":
         raise OperationRejected("this customer pays nothing")
     return Reply()

@@ -6,7 +6,10 @@ from contextlib import suppress
 from random import Random
 from urllib.parse import parse_qs, urlsplit
 
+LOSE_REPLY = b"lose this reply"
+"""In a notice that a transaction sends while it commits: nobody shall hear how that went."""
 _COMMIT = b"COMMIT;\x00"
+_COMMITTED = b"COMMIT\x00"
 
 
 class DatabaseProxy:
@@ -66,7 +69,12 @@ class DatabaseProxy:
         """Pass on what the database says, but not the reply to a commit that shall get lost."""
         with suppress(ConnectionError):
             while data := await reader.read(65536):
-                if committing.is_set():
+                if LOSE_REPLY in data:
+                    self.lost["after"] += 1
+                    if _COMMITTED not in data:  # the notice came first
+                        committing.set()
+                        continue
+                if committing.is_set() or LOSE_REPLY in data:
                     client.transport.abort()
                     server.close()
                     break

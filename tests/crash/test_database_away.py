@@ -15,6 +15,7 @@ from tests.crash.proof import drained, everything_happened_once
 from tests.crash.server import OwnServer
 from tests.crash.site import CrashSite
 from tests.crash.test_random_kills import moment
+from tests.crash.test_writers import exists
 from tests.site import Site, until
 
 CLAIM_WAVE = 200
@@ -88,3 +89,21 @@ async def test_database_that_crashes_in_the_middle_of_work_loses_and_repeats_not
         assert life.returncode is None
         await everything_happened_once(away_site, partner)
         assert await away_site.stop() == 0
+
+
+async def test_fault_for_a_database_that_crashed_is_seen(away_site: CrashSite, server: OwnServer) -> None:
+    """The proof can fail: a gateway that gives up a request when its commit fails answers with a fault."""
+    away_site.add_port()
+    signs = away_site.folder
+    with Partner(away_site) as partner:
+        partner.drop(1)
+        away_site.launch(build="fault_on_database_error", pauses={"inbound.before_commit": str(signs)})
+        await until(exists(signs / "inbound.before_commit.here"), "the commit is near", tell=away_site.tail)
+        await server.stop(signal.SIGQUIT)
+        (signs / "inbound.before_commit.go").touch()
+        await server.start()
+
+        async def harmed() -> bool:
+            return len(partner.faults) > 0
+
+        await until(harmed, "the request is answered with a fault", tell=away_site.tail)

@@ -9,13 +9,14 @@ from asyncpg import connect
 from tests.crash.cluster import cut_connections
 from tests.crash.partner import Partner
 from tests.crash.proof import drained, everything_happened_once
-from tests.crash.proxy import DatabaseProxy
+from tests.crash.proxy import LOSE_REPLY, DatabaseProxy
 from tests.crash.site import CrashSite
 from tests.crash.test_random_kills import moment
 from tests.site import until
 
 SERIALIZATION_FAILURE = "40001"
 DEADLOCK = "40P01"
+DISK_FULL = "53100"
 REFUSED = """
 CREATE SEQUENCE refused;
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -27,6 +28,18 @@ BEGIN
 END $$;
 CREATE CONSTRAINT TRIGGER refuse AFTER INSERT OR UPDATE OR DELETE ON {table} DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
+LOST = """
+CREATE SEQUENCE lost;
+CREATE FUNCTION lose_reply() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF nextval('lost') = 1 THEN
+        RAISE NOTICE '{notice}';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER lose_reply AFTER INSERT ON {table} DEFERRABLE INITIALLY DEFERRED
+    FOR EACH ROW EXECUTE FUNCTION lose_reply();
 """
 
 
@@ -79,6 +92,45 @@ async def test_commit_that_fails_or_whose_reply_gets_lost_does_no_harm(
         assert await crash_site.stop() == 0
 
 
+@pytest.mark.parametrize(
+    ("table", "build"),
+    [("processed_id", "unfenced fault_on_database_error"), ("delivery", "taken_in_again")],
+    ids=["request", "file"],
+)
+@pytest.mark.parametrize("is_broken", [False, True], ids=["shipped", "broken"])
+async def test_commit_that_counts_although_its_reply_gets_lost_is_not_done_again(
+    crash_site: CrashSite, chance: Random, table: str, build: str, is_broken: bool
+) -> None:
+    """The broken gateways take what they do not hear of for undone, and answer it with a fault or do it again."""
+    crash_site.add_port(process={"mode": "parallel"})
+    async with DatabaseProxy(crash_site.store, chance) as proxy:
+        await lose_reply(crash_site, table)
+        crash_site.extra["store"] = proxy.url
+        with Partner(crash_site) as partner:
+            partner.drop(1)
+            await crash_site.run(build=f"short_leases {build if is_broken else ''}")
+            if is_broken:
+
+                async def harmed() -> bool:
+                    return partner.verdict()["faults"] > 0
+
+                await until(harmed, "what was done is answered with a fault", tell=crash_site.tail)
+            else:
+                await drained(crash_site, partner)
+                await everything_happened_once(crash_site, partner)
+                assert await crash_site.stop() == 0
+        assert proxy.lost["after"] == 1
+
+
+async def lose_reply(site: CrashSite, table: str) -> None:
+    """Let the first transaction that puts something into a table commit, and nobody hear of it."""
+    connection = await connect(site.store)
+    try:
+        await connection.execute(LOST.format(table=table, notice=LOSE_REPLY.decode()))
+    finally:
+        await connection.close()
+
+
 async def refuse(site: CrashSite, table: str, state: str) -> None:
     """Let every third change of a table undo its transaction at the commit, for some time."""
     connection = await connect(site.store)
@@ -106,11 +158,12 @@ async def test_transaction_that_the_database_undoes_is_tried_again(
     assert await crash_site.stop() == 0
 
 
-async def test_fault_for_trouble_of_the_database_is_seen(crash_site: CrashSite) -> None:
+@pytest.mark.parametrize("state", [SERIALIZATION_FAILURE, DISK_FULL])
+async def test_fault_for_trouble_of_the_database_is_seen(crash_site: CrashSite, state: str) -> None:
     """The proofs can fail: a gateway that gives up a request when its commit fails answers with faults."""
     crash_site.add_port(process={"mode": "parallel"})
     with Partner(crash_site) as partner:
-        await refuse(crash_site, "processed_id", SERIALIZATION_FAILURE)
+        await refuse(crash_site, "processed_id", state)
         partner.drop(10)
         await crash_site.run(build="short_leases fault_on_database_error")
 

@@ -3,8 +3,9 @@
 import pytest
 
 from tests.crash.partner import Partner
-from tests.crash.proof import drained, everything_happened_once
+from tests.crash.proof import drained, everything_happened_once, unrest
 from tests.crash.site import CrashSite
+from tests.site import until
 
 
 @pytest.mark.parametrize(
@@ -21,3 +22,19 @@ async def test_work_that_met_a_defect_is_taken_up_again(crash_site: CrashSite, p
         assert crash_site.told("run.failed") and life.returncode is None
     await everything_happened_once(crash_site, partner)
     assert await crash_site.stop() == 0
+
+
+async def test_claim_that_a_defect_left_and_nobody_takes_back_is_seen(crash_site: CrashSite) -> None:
+    """The proof can fail: what was under way waits for ever, long after its claim should have run out."""
+    crash_site.add_port(process={"mode": "parallel"})
+    with Partner(crash_site) as partner:
+        partner.drop(1)
+        await crash_site.run(build="short_leases no_taking_back", faults="inbound.before_commit:1:raise")
+
+        async def expired() -> bool:
+            return crash_site.told("lease.expired")
+
+        await until(expired, "the claim has run out", tell=crash_site.tail)
+        with pytest.raises(AssertionError, match="everything is answered"):
+            await drained(crash_site, partner, seconds=1.0)
+        assert {"queue", "leases"} <= set(await unrest(crash_site))

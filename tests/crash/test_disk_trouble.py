@@ -82,6 +82,30 @@ async def test_database_without_room_at_its_commit_delays_and_is_told(
     assert await crash_site.stop() == 0
 
 
+async def test_response_that_could_not_be_written_and_is_shown_all_the_same_is_seen(crash_site: CrashSite) -> None:
+    """The proof can fail: a gateway that takes no notice of a full disk shows less than the response."""
+    crash_site.add_port(process={"mode": "parallel"})
+    with Partner(crash_site) as partner:
+        partner.drop(1, most=1)
+        await crash_site.run(faults=full("stage.write", times=1), build="every_write_believed")
+
+        async def shown() -> bool:
+            return partner.verdict()["partial"] > 0
+
+        await until(shown, "half a response is shown", tell=crash_site.tail)
+
+
+async def test_intake_that_fills_the_disk_is_seen(crash_site: CrashSite) -> None:
+    """The proof can fail: without the reserve files are taken as long as there is any room."""
+    crash_site.add_port()
+    crash_site.extra["queue"] = {"min_free_bytes": 10**15}
+    with Partner(crash_site) as partner:
+        partner.drop(1)
+        await crash_site.run(build="no_room_kept")
+        await drained(crash_site, partner)
+    assert not crash_site.told("port.paused")
+
+
 async def test_intake_stops_before_the_disk_is_full(crash_site: CrashSite) -> None:
     crash_site.add_port()
     crash_site.extra["queue"] = {"min_free_bytes": 10**15}

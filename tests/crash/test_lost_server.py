@@ -3,10 +3,13 @@
 from signal import SIGCONT, SIGSTOP
 from typing import Any
 
+import pytest
+
 from gateway.domain.ids import RunId
 from gateway.store.open import Use, open_store
 from gateway.store.runs import RunDetails, read_run
 from tests.crash.cluster import Cluster
+from tests.crash.proof import calm
 from tests.crash.site import CrashSite
 from tests.site import until
 
@@ -22,23 +25,23 @@ def tasks(cluster: Cluster) -> dict[str, Any]:
     return {"T": hangs("T", retries=1), "U": hangs("U")}
 
 
-async def begin(cluster: Cluster) -> tuple[CrashSite, CrashSite]:
+async def begin(cluster: Cluster, build: str = "") -> tuple[CrashSite, CrashSite]:
     """Let the first node, alone, begin a job; then start the other one."""
     for node in cluster.nodes:
         node.extra["jobs"] = {"lost": {"tasks": tasks(cluster)}}
         node.extra["server"] = node.folder.name
     first, second = cluster.nodes
-    await first.run(build="short_leases")
+    await first.run(build=f"short_leases {build}")
 
     async def began() -> bool:
         return all((cluster.folder / f"{name}.began").exists() for name in "TU")
 
     await until(began, "both tasks are in work", tell=cluster.tail)
-    await second.run(build="short_leases")
+    await second.run(build=f"short_leases {build}")
     return first, second
 
 
-async def ended(cluster: Cluster) -> RunDetails:
+async def ended(cluster: Cluster, seconds: float = 60.0) -> RunDetails:
     """Wait for the end of the run and return it."""
     run: list[int] = []
 
@@ -47,7 +50,7 @@ async def ended(cluster: Cluster) -> RunDetails:
         run[:] = [row["id"] for row in rows]
         return bool(run)
 
-    await until(over, "the run ends", tell=cluster.tail)
+    await until(over, "the run ends", seconds=seconds, tell=cluster.tail)
     async with open_store(cluster.store, cluster.folder / "visitor", use=Use.VISIT) as store:
         return await read_run(store, RunId(run[0]))
 
@@ -74,6 +77,7 @@ async def test_s10_what_a_killed_server_had_in_work_is_tried_again_elsewhere_or_
     await first.kill()
     check(await ended(cluster))
     (cluster.folder / "go").touch()
+    await calm(cluster)
 
 
 async def test_s10_late_results_of_a_frozen_server_change_nothing(cluster: Cluster) -> None:
@@ -91,3 +95,20 @@ async def test_s10_late_results_of_a_frozen_server_change_nothing(cluster: Clust
 
     await until(refused, "both late results are refused", tell=cluster.tail)
     check(await ended(cluster))
+    await calm(cluster)
+
+
+async def test_tasks_that_nobody_takes_from_a_lost_server_are_seen(cluster: Cluster) -> None:
+    """The proof can fail: they stay in work, although the server is known to be lost."""
+    first, second = await begin(cluster, "no_taking_back")
+    await first.kill()
+    (cluster.folder / "go").touch()
+
+    async def lost() -> bool:
+        return second.told("node.lost")
+
+    await until(lost, "the server is lost", tell=cluster.tail)
+    with pytest.raises(AssertionError, match="the run ends"):
+        await ended(cluster, seconds=1.0)
+    rows = await cluster.query("SELECT name FROM run_task WHERE fence IS NOT NULL ORDER BY name")
+    assert [row["name"] for row in rows] == ["T", "U"]

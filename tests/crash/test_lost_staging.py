@@ -8,7 +8,8 @@ from gateway.store.data_folder import Use
 from gateway.store.open import open_store
 from tests.crash.cluster import Cluster
 from tests.crash.partner import Partner
-from tests.crash.proof import drained, everything_happened_once
+from tests.crash.proof import calm, drained, everything_happened_once
+from tests.crash.test_writers import exists
 from tests.site import until
 
 POINT = "send.after_promise"
@@ -16,17 +17,9 @@ POINT = "send.after_promise"
 
 async def test_answers_in_a_lost_folder_are_prepared_anew_by_the_node_that_is_left(cluster: Cluster) -> None:
     cluster.add_port(process={"mode": "parallel"})
-    lost, left = cluster.nodes
+    left = cluster.nodes[1]
     with Partner(cluster) as partner:
-        partner.drop(6)
-        lost.launch(build="short_leases", pauses={POINT: str(lost.folder)})
-
-        async def promised() -> bool:
-            return (lost.folder / f"{POINT}.here").exists()
-
-        await until(promised, "the answers are promised", tell=lost.tail)
-        await lost.kill()
-        rmtree(lost.data)
+        await lose_promises(cluster, partner)
         await left.run(build="short_leases")
 
         async def waits() -> bool:
@@ -37,6 +30,27 @@ async def test_answers_in_a_lost_folder_are_prepared_anew_by_the_node_that_is_le
         await drained(left, partner)
     await everything_happened_once(left, partner)
     assert await left.stop() == 0
+
+
+async def test_promise_that_names_no_folder_is_seen(cluster: Cluster) -> None:
+    """The proof can fail: what the other node does not find in its own folder counts as published, and is lost."""
+    cluster.add_port(process={"mode": "parallel"})
+    build = "short_leases folders_without_identity"
+    with Partner(cluster) as partner:
+        await lose_promises(cluster, partner, build)
+        await cluster.nodes[1].run(build=build)
+        await calm(cluster.nodes[1])
+    assert partner.verdict()["lost"] > 0
+
+
+async def lose_promises(cluster: Cluster, partner: Partner, build: str = "short_leases") -> None:
+    """Let the first node promise answers, and lose it with the folder that they lie in."""
+    lost, _ = cluster.nodes
+    partner.drop(6)
+    lost.launch(build=build, pauses={POINT: str(lost.folder)})
+    await until(exists(lost.folder / f"{POINT}.here"), "the answers are promised", tell=lost.tail)
+    await lost.kill()
+    rmtree(lost.data)
 
 
 async def _give_up(cluster: Cluster) -> None:

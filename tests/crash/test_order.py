@@ -84,9 +84,11 @@ def spelled(number: int) -> list[str]:
     return [guid(number), guid(number).lower(), plain, plain.lower(), plain.capitalize()]
 
 
-async def repeat(cluster: Cluster, chance: Random, times: int, kills: int, build: str = "") -> Partner:
+async def repeat(
+    cluster: Cluster, chance: Random, times: int, kills: int, build: str = "", on_duplicate: str = "fault"
+) -> Partner:
     """Send one MessageId again and again, each in a file of its own, while nodes are killed."""
-    cluster.add_port(process={"mode": "parallel"})
+    cluster.add_port(process={"mode": "parallel", "on_duplicate": on_duplicate})
     for node in cluster.nodes:
         node.extra["workers"] = {"xml": 1, "chunk": 5}
     await cluster.run(f"short_leases {build}")
@@ -117,6 +119,16 @@ async def test_message_id_counts_once_over_two_nodes_however_it_is_written(
     assert set(partner.answered) == set(spelled(0xABCDEF)), "each is named as it was sent"
     assert sum((await effects(cluster)).values()) == 1
     assert await cluster.stop_all() == [0, 0]
+
+
+@pytest.mark.parametrize("build", ["", "check_then_insert"])
+async def test_message_id_that_comes_again_is_answered_as_the_first_time(
+    cluster: Cluster, chance: Random, build: str
+) -> None:
+    partner = await repeat(cluster, chance, 12, 0 if build else 1, build, "replay")
+    once = len(set(partner.values.values())) == 1 and sum((await effects(cluster)).values()) == 1
+    assert once == (build == "")
+    assert partner.faults == []
 
 
 async def test_looking_first_and_writing_then_counts_a_message_id_twice(cluster: Cluster, chance: Random) -> None:

@@ -10,6 +10,7 @@ from lxml import etree
 from gateway.domain.poison import MOST_CRASHES
 from gateway.services.marks import MARKS_NAME
 from tests.crash.bad_code import __name__ as BAD_CODE
+from tests.crash.proof import calm
 from tests.crash.site import CrashSite
 from tests.documents import SERVICES, envelope, guid, single
 from tests.site import until
@@ -98,6 +99,7 @@ class Line:
                 assert tries <= row["attempts"] <= tries + row["crashes"], what
         effects = await self.site.query("SELECT count(*) AS good, max(next) AS most FROM number_sequence")
         assert dict(effects[0]) == {"good": list(self.dropped.values()).count("good"), "most": 1}
+        await calm(self.site, resting=("error",), taken=False)
         assert await self.site.stop() == 0, "left-behind code does not hold up the end"
 
 
@@ -153,26 +155,56 @@ async def test_nobody_is_blamed_who_only_stood_beside_poison(crash_site: CrashSi
     assert sorted(tuple(row.values()) for row in rows) == [("orders", "poison")] * 2 + [("slow", "failed")]
 
 
+async def test_suspects_that_do_not_run_alone_get_others_blamed(crash_site: CrashSite) -> None:
+    """The proof can fail: who only waits beside one that ends the process becomes poison as well."""
+    line = Line(crash_site, build="open_door")
+    crash_site.services["Bad"]["operations"]["waits"]["timeout_seconds"] = 3600.0
+    crash_site.add_port("slow", operations=["Bad.*"])
+    crash_site.drop("slow.xml", single(envelope(action=f"{SERVICES}/Bad/waits")), "slow")
+
+    async def blamed() -> bool:
+        return bool(await crash_site.query("SELECT 1 FROM queue WHERE port = 'slow' AND reason = 'poison'"))
+
+    for _ in range(5):
+        line.drop(["aborts"])
+        await line.run(most_deaths=20)
+        if await blamed():
+            break
+    assert await blamed()
+
+
 @pytest.mark.parametrize("operation", ["sleeps", "loops_in_a_thread", "waits"])
 async def test_code_in_the_middle_does_not_hold_up_the_end_and_is_not_blamed_for_it(
     crash_site: CrashSite, operation: str
 ) -> None:
-    line = Line(crash_site)
-    crash_site.services["Bad"]["operations"][operation]["timeout_seconds"] = 3600.0
-    crash_site.extra["shutdown"] = {"drain_seconds": 0.2}
-    line.drop([operation])
-    crash_site.launch()
+    assert await marks_left_by_an_end(crash_site, operation) == set()
+    rows = await crash_site.query("SELECT status, attempts, crashes FROM queue")
+    assert [tuple(row.values()) for row in rows] == [("ready", 0, 0)]
 
-    page = crash_site.data / MARKS_NAME
+
+async def test_blame_for_an_end_in_good_order_is_seen(crash_site: CrashSite) -> None:
+    """The proof can fail: the next start takes the end for a crash of the message that was at work."""
+    assert await marks_left_by_an_end(crash_site, "sleeps", "blame_kept") != set()
+    await crash_site.run(build="blame_kept")
+    rows = await crash_site.query("SELECT crashes FROM queue")
+    assert [row["crashes"] for row in rows] == [1]
+
+
+async def marks_left_by_an_end(site: CrashSite, operation: str, build: str = "") -> set[int]:
+    """Stop a gateway while the code of a message is in the middle; return what its page of marks says then."""
+    line = Line(site)
+    site.services["Bad"]["operations"][operation]["timeout_seconds"] = 3600.0
+    site.extra["shutdown"] = {"drain_seconds": 0.2}
+    line.drop([operation])
+    site.launch(build=build)
+    page = site.data / MARKS_NAME
 
     async def at_work() -> bool:
         return page.exists() and any(page.read_bytes())
 
-    await until(at_work, "the code runs", tell=crash_site.tail)
-    assert await crash_site.stop(seconds=25) == 0
-    assert not any(page.read_bytes())
-    rows = await crash_site.query("SELECT status, attempts, crashes FROM queue")
-    assert [tuple(row.values()) for row in rows] == [("ready", 0, 0)]
+    await until(at_work, "the code runs", tell=site.tail)
+    assert await site.stop(seconds=25) == 0
+    return set(page.read_bytes()) - {0}
 
 
 async def test_without_marks_poison_stops_the_line(crash_site: CrashSite) -> None:

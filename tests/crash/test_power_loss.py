@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import pytest
 
 from adapters.file.fsops import Operation
-from tests.crash.bad_builds import OPERATIONS
 from tests.crash.site import CrashSite
+from tests.crash.worlds import OPERATIONS
 from tests.documents import batch, envelope, guid, single
 from tests.unit.adapters.support import after_power_loss
 
@@ -98,14 +98,30 @@ async def test_every_missing_flush_does_harm_that_is_seen(crash_site: CrashSite,
 
 
 async def test_each_step_is_durable_before_the_next_one_counts(crash_site: CrashSite) -> None:
-    """Claim, both folders, commit, archive; write, flush, folder, promise, rename, both folders, sent."""
     steps = await recorded_life(crash_site)
-    work, staging = (str(crash_site.data / name / "orders") for name in ("work", "staging"))
-    inbound, outbound = str(crash_site.inbound()), str(crash_site.outbound())
+    keep_their_order(crash_site, steps)
+
+
+@pytest.mark.parametrize(
+    ("build", "what"),
+    [("archive_before_commit", "commit, then archive"), ("inbound_flushed_first", "the work folder first")],
+)
+async def test_step_out_of_its_order_is_seen(crash_site: CrashSite, build: str, what: str) -> None:
+    steps = await recorded_life(crash_site, build)
+    with pytest.raises(AssertionError, match=what):
+        keep_their_order(crash_site, steps)
+
+
+def keep_their_order(site: CrashSite, steps: list[Step]) -> None:
+    """Claim, both folders, commit, archive; write, flush, folder, promise, rename, both folders, sent."""
+    work, staging = (str(site.data / name / "orders") for name in ("work", "staging"))
+    inbound, outbound = str(site.inbound()), str(site.outbound())
     place = Places(steps)
-    assert place.last("rename", inbound) < place.first("fsync_folder", work) < place.first("fsync_folder", inbound)
-    assert place.first("fsync_folder", inbound) < place.point("ingest.before_commit")
-    assert place.point("ingest.after_commit") < place.first("rename", work)
+    flushed = place.first("fsync_folder", work), place.first("fsync_folder", inbound)
+    assert place.last("rename", inbound) < min(flushed), "claim, then flush"
+    assert flushed[0] < flushed[1], "the work folder first"
+    assert flushed[1] < place.point("ingest.before_commit"), "flush, then commit"
+    assert place.point("ingest.after_commit") < place.first("rename", work), "commit, then archive"
     for fence in range(steps.count(Step(point="send.before_promise"))):
         promise = place.point("send.before_promise", fence)
         assert place.before("fsync_folder", staging, promise) > place.before("fsync", staging, promise)

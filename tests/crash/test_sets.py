@@ -9,8 +9,8 @@ import pytest
 
 from tests.crash.counted import REFUSED, SEQUENCE
 from tests.crash.counted import __name__ as COUNTED
-from tests.crash.partner import NOTHING, Partner, left_behind
-from tests.crash.proof import effects
+from tests.crash.partner import NOTHING, Partner
+from tests.crash.proof import calm, effects
 from tests.crash.site import CrashSite
 from tests.crash.test_random_kills import WINDOW_SECONDS, moment, reached
 from tests.documents import SERVICES, batch, envelope, order
@@ -56,18 +56,16 @@ class Sets:
             self.files.append(File(ids, bad))
 
     async def calm(self) -> None:
-        """Wait until everything is taken and nothing can move any more."""
+        """Wait until everything is taken and nothing can move any more; what failed or is held waits for a person."""
 
-        async def still() -> bool:
-            rows = await self.site.query(
-                "SELECT (SELECT count(*) FROM queue WHERE status NOT IN ('error', 'hold'))"
-                " + (SELECT count(*) FROM lease) AS moving, (SELECT count(*) FROM message_set) AS sets"
-            )
-            done = (rows[0]["moving"], rows[0]["sets"]) == (0, len(self.files))
-            with self.partner.taking:
-                return done and not left_behind(self.site)
+        async def taken() -> bool:
+            (row,) = await self.site.query("SELECT count(*) AS sets FROM message_set")
+            return bool(row["sets"] == len(self.files))
 
-        await until(still, "nothing moves any more", seconds=90 + len(self.files), tell=self.site.tail)
+        await until(taken, "everything is taken", seconds=90 + len(self.files), tell=self.site.tail)
+        await calm(self.site, resting=("error", "hold"), seconds=60 + len(self.files))
+        with self.partner.taking:  # the last answer is written down
+            pass
 
     async def wrong(self) -> list[str]:
         """Return everything that is not as the policy says."""

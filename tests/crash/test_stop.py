@@ -72,23 +72,37 @@ async def test_a_second_signal_ends_it_at_once_and_the_next_start_completes(cras
     await everything_happened_once(crash_site, partner)
 
 
+async def stopped_in_the_middle(site: CrashSite, build: str = "") -> None:
+    """Stop a gateway whose work does not end in the time it has for that."""
+    site.extra["shutdown"] = {"drain_seconds": 0.2}
+    life = site.launch(build=build, pauses={"publish.renamed": str(site.folder)})
+    await moment((site.folder / "publish.renamed.here").exists)
+    life.send_signal(SIGTERM)
+
+    async def over() -> bool:
+        return site.told("gateway.drain_over")
+
+    await until(over, "its time to drain is over", tell=site.tail)
+    (site.folder / "publish.renamed.go").touch()
+    assert await site.ended(DRAIN_SECONDS) == 0, site.tail()
+
+
 async def test_work_that_does_not_end_in_time_is_given_back(crash_site: CrashSite) -> None:
     crash_site.add_port(process={"mode": "parallel"})
-    crash_site.extra["shutdown"] = {"drain_seconds": 0.2}
     with Partner(crash_site) as partner:
         partner.drop(10)
-        crash_site.launch(pauses={"publish.renamed": str(crash_site.folder)})
-        await moment((crash_site.folder / "publish.renamed.here").exists)
-        assert crash_site.process is not None
-        crash_site.process.send_signal(SIGTERM)
-
-        async def over() -> bool:
-            return crash_site.told("gateway.drain_over")
-
-        await until(over, "its time to drain is over", tell=crash_site.tail)
-        (crash_site.folder / "publish.renamed.go").touch()
-        assert await crash_site.ended(DRAIN_SECONDS) == 0, crash_site.tail()
+        await stopped_in_the_middle(crash_site)
         await nothing_is_held(crash_site)
         await crash_site.run()
         await drained(crash_site, partner)
     await everything_happened_once(crash_site, partner)
+
+
+async def test_work_that_is_not_given_back_is_seen(crash_site: CrashSite) -> None:
+    """The proof can fail: a gateway that only ends leaves behind what it had claimed."""
+    crash_site.add_port(process={"mode": "parallel"})
+    with Partner(crash_site) as partner:
+        partner.drop(10)
+        await stopped_in_the_middle(crash_site, "claims_kept")
+        with pytest.raises(AssertionError, match="leases"):
+            await nothing_is_held(crash_site)

@@ -7,9 +7,9 @@ person's to mend.
 import pytest
 
 from gateway.domain.faultpoints import KILLED_STATUS
-from tests.crash.bad_builds import IMPATIENT
 from tests.crash.proof import look_into
 from tests.crash.site import CrashSite
+from tests.crash.worlds import IMPATIENT
 from tests.documents import envelope, guid, single
 from tests.site import until
 

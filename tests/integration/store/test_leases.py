@@ -24,6 +24,7 @@ from gateway.store.leases import (
     wake_due,
 )
 from gateway.store.open import Store, open_store
+from gateway.store.sql import Queries
 from tests.clock import DatabaseClock
 from tests.factories import ORDERS
 from tests.integration.store.test_way_of_a_message import a_message, claim, put, rows
@@ -181,3 +182,27 @@ async def test_lease_survives_a_clock_that_jumps(moved: Store, clock: DatabaseCl
     await beat(moved, incarnation)
     assert await take_back(moved, seen.leases) == 0 and await lose_nodes(moved, seen.processes) == []
     assert await rows(moved, "SELECT beats FROM lease") == [(1,)]
+
+
+BY_THE_CLOCK = {
+    "still_leases": """SELECT fence FROM lease JOIN unnest($1::bigint[], $2::bigint[]) AS seen (f, n) ON fence = f
+        WHERE taken_at < clock_timestamp() - interval '30 s' FOR UPDATE OF lease""",
+    "call_in_postponed": "SELECT $1::float8",
+}
+"""Statements that believe the clock: a claim lasts until a time of day, and what waits does so however long it is."""
+
+
+async def test_claims_and_waiting_times_that_go_by_the_clock_are_seen_to_suffer(
+    moved: Store, clock: DatabaseClock
+) -> None:
+    """The proofs can fail."""
+    moved.queries = Queries({**{name: getattr(moved.queries, name) for name in moved.queries}, **BY_THE_CLOCK})
+    incarnation = await start_incarnation(moved, "a", "1")
+    moved.held.add(await a_lease(moved, incarnation))
+    seen = await read_beats(moved, 0)
+    await clock.jump(7200.0)
+    await beat(moved, incarnation)
+    assert await take_back(moved, seen.leases) == 1, "the owner lives"
+    await waiting_messages(moved, 60.0)
+    await clock.jump(-7200.0)
+    assert await wake_due(moved) == (set(), pytest.approx(4 * 3600.0, abs=120.0)), "it waits for hours"

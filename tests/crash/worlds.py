@@ -1,0 +1,174 @@
+"""Worlds that misbehave: disks, databases, clocks and systems of a bad day, in which the proofs must hold."""
+
+import asyncio
+import errno
+import json
+import os
+import resource
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import asdict
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from adapters.file import receive as file_receive
+from adapters.file.fsops import FileOps, Folder, Operation
+from gateway.domain import finding
+from gateway.domain.errors import StoreUnavailable
+from gateway.runtime import app, life, stuck
+from gateway.scheduler import clock, engine
+from gateway.stages import inbound, send
+from gateway.store import doctor
+
+OPERATIONS = "operations.jsonl"
+TROUBLE = "trouble"
+IMPATIENT: Mapping[ModuleType, Mapping[str, Any]] = {
+    doctor: {"PATIENCE": timedelta(seconds=1), "SILENCE": timedelta(seconds=2)},
+    finding: {"_SETTLE": timedelta(seconds=1)},
+}
+"""What is stuck is told after seconds rather than minutes."""
+
+Observer = Callable[[str], None]
+
+
+def deaf(_: Path) -> None:
+    """World: the system tells of no file, as on a network share."""
+
+    async def silence(path: Path, *, stop: asyncio.Event, **_: Any) -> AsyncIterator[None]:
+        yield None
+        await stop.wait()
+
+    file_receive.watch_folder = silence
+
+
+def forgetful_disk(_: Path) -> None:
+    """World: every fifth flush of a response fails, and what was to be flushed is gone, as Linux does it.
+
+    The pages are marked clean, so a second flush says that all is well.
+    """
+    calls = count(1)
+    fsync = FileOps._fsync
+
+    def fails(self: FileOps, folder: Folder, name: bytes, fd: int) -> None:
+        if next(calls) % 5 == 0:
+            size = os.fstat(fd).st_size
+            own = os.open(name, os.O_WRONLY, dir_fd=folder.fd)
+            os.ftruncate(own, 0)
+            os.ftruncate(own, size)
+            os.close(own)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        fsync(self, folder, name, fd)
+
+    def fails_for_all(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    FileOps._fsync = fails  # type: ignore[method-assign]
+    FileOps.sync_staged = fails_for_all  # type: ignore[method-assign]
+
+
+def lost_replies(_: Path) -> None:
+    """World: the database takes the first claims and the first promise, and its answers get lost on the way."""
+    inbound.claim_inbound = _unanswered(inbound.claim_inbound)
+    send.claim_outbound = _unanswered(send.claim_outbound)
+    send.promise_staged = _unanswered(send.promise_staged)
+
+
+def lost_promises(_: Path) -> None:
+    """World: the database goes away just before the first promise."""
+    promise_staged = send.promise_staged
+    calls = count(1)
+
+    async def promise(*arguments: Any) -> None:
+        if next(calls) == 1:
+            raise StoreUnavailable("the connection was lost")
+        await promise_staged(*arguments)
+
+    send.promise_staged = promise
+
+
+def _unanswered(operation: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    lost = False
+
+    async def call(*arguments: Any, **options: Any) -> Any:
+        nonlocal lost
+        answer = await operation(*arguments, **options)
+        claimed_nothing = answer is None and operation.__name__.startswith("claim")
+        if not lost and not claimed_nothing:
+            lost = True
+            raise StoreUnavailable("the reply got lost", outcome_unknown=True)
+        return answer
+
+    return call
+
+
+def short_leases(_: Path) -> None:
+    """World: leases of a second, so that a test need not wait for one to run out."""
+    life.LEASE_SECONDS = 1.0  # type: ignore[misc]
+    life.EXTEND_SECONDS = 0.3  # type: ignore[misc]
+
+
+def short_looks(_: Path) -> None:
+    """World: who looks at the clock of the database, and for jobs, does so all the time."""
+    clock.LOOK_SECONDS = 0.2  # type: ignore[misc]
+    engine.Engine.__init__.__kwdefaults__["look_seconds"] = 0.2
+
+
+def impatient(_: Path) -> None:
+    """World: somebody who looks all the time and waits for nothing."""
+    stuck.LOOK_SECONDS = 0.2  # type: ignore[misc]
+    life.EXTEND_SECONDS = 0.3  # type: ignore[misc]
+    for module, names in IMPATIENT.items():
+        for name, value in names.items():
+            setattr(module, name, value)
+
+
+def outbound_trouble(folder: Path) -> None:
+    """World: while the sign lies there, nothing can be shown in an outbound folder, for the reason it names."""
+    publish = FileOps.publish
+
+    def fail(self: FileOps, *arguments: Any) -> bool:
+        if (folder / TROUBLE).exists():
+            number = getattr(errno, (folder / TROUBLE).read_text())
+            raise OSError(number, os.strerror(number))
+        return publish(self, *arguments)
+
+    FileOps.publish = fail  # type: ignore[method-assign]
+
+
+def tiny_pool(_: Path) -> None:
+    """World: one connection for everything but large files."""
+    open_store = app.open_store
+    app.open_store = lambda *arguments, **options: open_store(*arguments, **{**options, "pool_size": 1})
+
+
+def little_memory(_: Path) -> None:
+    """World: the process may take not much more memory than it has now; each thread reserves a part of it."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + 4_000_000_000
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def recorded(folder: Path) -> Observer:
+    """World: every file operation and every point reached is written down in the order it happened."""
+    record = os.open(folder / OPERATIONS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    init = FileOps.__init__
+
+    def tell(facts: object) -> None:
+        os.write(record, json.dumps(facts).encode() + b"\n")
+
+    def operated(operation: Operation) -> None:
+        tell(asdict(operation))
+
+    def begin(self: FileOps, _: object = None) -> None:
+        init(self, operated)
+
+    FileOps.__init__ = begin  # type: ignore[method-assign,assignment]
+    return lambda point: tell({"point": point})
+
+
+WORLDS: tuple[Callable[[Path], Observer | None], ...] = (
+    deaf, forgetful_disk, lost_replies, lost_promises, short_leases, short_looks, impatient, outbound_trouble,
+    tiny_pool, little_memory, recorded,
+)  # fmt: skip
