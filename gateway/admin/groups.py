@@ -8,6 +8,7 @@ from gateway.admin.references import NotFound
 from gateway.config.definitions import group_key, group_name
 from gateway.config.suggest import did_you_mean
 from gateway.domain.definition import GroupDefinition
+from gateway.domain.errors import JobRefused
 from gateway.domain.job import Priority
 from gateway.store import servers
 from gateway.store.open import Store
@@ -69,9 +70,11 @@ async def set_group(
 
 
 async def delete_group(store: Store, name: str) -> None:
-    """Remove a group that nothing names. Raises: JobRefused while something does, NotFound."""
-    await require_group(store, name)
-    await servers.delete_group(store, group_key(name) or "")
+    """Remove a group that nothing names. Raises: JobRefused while something does, and for the default one; NotFound."""
+    key = await require_group(store, name)
+    if not key:
+        raise JobRefused(f"the group {name} is that of all tasks without a group: it cannot be removed", group=name)
+    await servers.delete_group(store, key)
 
 
 async def require_group(store: Store, name: str) -> str:

@@ -14,7 +14,7 @@ from gateway.store.alert_reports import AlertRow, RuleRow
 app = typer.Typer(no_args_is_help=True, help="Alerts: who hears of what, and what there is to read.")
 JobOption = Annotated[str | None, typer.Option("--job", "-j", help="Only this job.")]
 UserOption = Annotated[str | None, typer.Option("--user", "-u", help="An account. Default: one's own.")]
-PlaceArgument = Annotated[str | None, typer.Argument(metavar="[JOB]", help="The name of a job; or give --port.")]
+PlaceArgument = Annotated[str | None, typer.Argument(metavar="JOB", help="The name of a job; or give --port.")]
 
 
 @app.command("list")
@@ -159,7 +159,7 @@ def sent(
 
 @app.command("retry")
 def retry(
-    numbers: Annotated[list[int], typer.Argument(metavar="NUMBER...", help="Numbers of alerts that have failed.")],
+    numbers: Annotated[list[int], typer.Argument(metavar="NUMBER", help="Numbers of alerts that have failed.")],
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
@@ -178,7 +178,7 @@ def retry(
 
 @app.command("read")
 def read(
-    numbers: Annotated[list[int] | None, typer.Argument(metavar="[NUMBER]...", help="Numbers of entries.")] = None,
+    numbers: Annotated[list[int] | None, typer.Argument(metavar="NUMBER", help="Numbers of entries.")] = None,
     everything: Annotated[bool, typer.Option("--all", "-a", help="All that are unread.")] = False,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,

@@ -254,7 +254,7 @@ def copy_job(
 
 @app.command("delete")
 def delete_jobs(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[JOB]...", help="Names of jobs.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="JOB", help="Names of jobs.")] = None,
     status: Annotated[
         JobStatus | None, typer.Option("--status", "-s", help="All that have this status and stand in no file.")
     ] = None,

@@ -26,7 +26,7 @@ FOUND: Final = "bold reverse"
 
 TextArgument = Annotated[
     list[str],
-    typer.Argument(metavar="TEXT...", help="What stands in a name, an error or a line of the log; all in one place."),
+    typer.Argument(metavar="TEXT", help="What stands in a name, an error or a line of the log; all in one place."),
 ]
 JobOption = Annotated[str | None, typer.Option("--job", "-j", help="Only this job.")]
 StatusOption = Annotated[list[JobStatus] | None, typer.Option("--status", "-s", help="Only this status; repeatable.")]
@@ -79,7 +79,13 @@ def list_runs(
         for run in (hit.run for hit in found.hits)
     ]  # fmt: skip
     narrow = ("run", "job", "status", "started", "took", "error")
-    print_rows(columns, rows, nothing="Nothing has run yet." if asked == Asked() else "No such run.", narrow=narrow)
+    print_rows(
+        columns,
+        rows,
+        nothing="Nothing has run yet." if asked == Asked() else "No such run.",
+        narrow=narrow,
+        cut=("error",),
+    )
     _print_end(found)
 
 

@@ -32,9 +32,7 @@ class NotRunning(GatewayError):
 
 
 def submit(
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Files to submit.", exists=True, dir_okay=False)
-    ],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files to submit.", exists=True, dir_okay=False)],
     port: Annotated[str, typer.Option("--port", "-p", help="The port to submit to.")],
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the answers and show them.")] = False,
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="How long to wait, in seconds.")] = 60.0,

@@ -28,7 +28,7 @@ TaskArgument = Annotated[str, typer.Argument(metavar="TASK", help="The name of a
 
 @app.command("list")
 def list_tasks(
-    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="The name of a job. Default: all.")] = None,
+    job: Annotated[str | None, typer.Argument(metavar="JOB", help="The name of a job. Default: all.")] = None,
     waiting: Annotated[bool, typer.Option("--waiting", "-w", help="Those that wait for a person like you.")] = False,
     partition: PartitionOption = None,
     mine: MineOption = False,
@@ -90,8 +90,8 @@ def show_task(
 
 @app.command("run")
 def run_tasks(
-    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="Only of this job.")] = None,
-    task: Annotated[str | None, typer.Argument(metavar="[TASK]", help="Only this task.")] = None,
+    job: Annotated[str | None, typer.Argument(metavar="JOB", help="Only of this job.")] = None,
+    task: Annotated[str | None, typer.Argument(metavar="TASK", help="Only this task.")] = None,
     group: Annotated[str | None, typer.Option("--group", "-g", help="Only of this group.")] = None,
     private: Annotated[bool, typer.Option("--private", help="Only one's own private ones.")] = False,
     partition: PartitionOption = None,
@@ -116,7 +116,7 @@ def run_tasks(
 @app.command("kinds")
 def kinds(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="One kind, also module:object, with its parameters.")
+        str | None, typer.Argument(metavar="NAME", help="One kind, also module:object, with its parameters.")
     ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,

@@ -15,11 +15,13 @@ from gateway.domain.states import Stage
 from gateway.scheduler.tasks.command import command_runnable
 from gateway.scheduler.tasks.housekeeping import housekeeping_runnable
 from gateway.scheduler.tasks.http import http_runnable
-from gateway.scheduler.tasks.python import python_runnable
+from gateway.scheduler.tasks.python import PYTHON, python_runnable
 from gateway.scheduler.tasks.report import report_runnable
 from gateway.scheduler.tasks.services import service_runnable
 from gateway.scheduler.tasks.sql import sql_runnable
+from gateway.scheduler.tasks.watched import Watched
 from gateway.services.python import HandlerNotFound, load_object
+from gateway.services.standstill import Standstill
 from gateway.store.open import Store
 
 _MASK = "***"
@@ -68,12 +70,19 @@ def without_gateway() -> Parts:
 
 
 class KnownRunnables:
-    """The runnables of one gateway (`gateway.contracts.task.Runnables`). *base*: the folder of the configuration."""
+    """The runnables of one gateway (`gateway.contracts.task.Runnables`). *base*: the folder of the configuration.
 
-    def __init__(self, runnables: Iterable[Runnable], *, environ: Mapping[str, str], base: Path) -> None:
+    *standstill* watches over the event loop while code of the users runs on it; None where nothing else would suffer.
+    """
+
+    def __init__(
+        self, runnables: Iterable[Runnable], *, environ: Mapping[str, str], base: Path,
+        standstill: Standstill | None = None,
+    ) -> None:  # fmt: skip
         self._runnables = {runnable.name: runnable for runnable in runnables}
         self._environ = environ
         self._base = base
+        self._standstill = standstill
 
     def known(self) -> Sequence[Runnable]:
         """Return those that have a name of their own, sorted by it."""
@@ -114,7 +123,9 @@ class KnownRunnables:
         """
         runnable = self.find(name)
         filled, secrets = self._filled(name, parameters)
-        handler = runnable.make(runnable.check(filled, version, base=self._base))
+        handler: TaskHandler = runnable.make(runnable.check(filled, version, base=self._base))
+        if self._standstill is not None and (name == PYTHON or ":" in name):
+            handler = Watched(handler, str(parameters.get("call", name)), self._standstill)
         return _Discreet(handler, secrets) if secrets else handler
 
     def _filled(self, name: str, parameters: Mapping[str, object]) -> tuple[Mapping[str, object], tuple[str, ...]]:

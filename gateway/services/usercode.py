@@ -42,11 +42,14 @@ class CodeEnded(GatewayError):
 
 
 class UserCode:
-    """Calls functions of other people. One for the process; calls may run side by side."""
+    """Calls functions of other people. One for the process; calls may run side by side.
+
+    `standstill` watches over the event loop meanwhile.
+    """
 
     def __init__(self, marks: Marks, standstill: Standstill) -> None:
         self._marks = marks
-        self._standstill = standstill
+        self.standstill = standstill
         self._left_behind: Counter[str] = Counter()
 
     async def call(
@@ -87,11 +90,11 @@ class UserCode:
     def _begin(self, name: str, request: Request, most_seconds: float) -> "_Work":
         """Mark the message and watch over the event loop, until the work is over."""
         work = _Work(name, self._marks.set(request.key), most_seconds)
-        self._standstill.begin(work, most_seconds)
+        self.standstill.begin(work, most_seconds)
         return work
 
     def _over(self, work: "_Work") -> None:
-        self._standstill.end(work)
+        self.standstill.end(work)
         self._marks.unset(work.place)
         if work.left_behind:
             self._left_behind[work.name] -= 1

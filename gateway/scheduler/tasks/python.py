@@ -16,6 +16,7 @@ from gateway.domain.ids import RunTaskId
 from gateway.services.own_thread import OwnThread
 from gateway.services.python import HandlerNotFound, load_object
 
+PYTHON = "python"
 _SHOWN_CHARACTERS = 500
 
 
@@ -71,10 +72,10 @@ async def _as_coroutine(work: Awaitable[Any]) -> Any:
 class PythonTask:
     """One call of a function (`gateway.contracts.task.TaskHandler`).
 
-    An `async` function runs on the event loop and must not block it; a plain one has a thread of its own. A parameter
-    named `context` gets the task's context, a `ThreadContext` in the thread. A mapping of names to whole numbers that
-    comes back is counted; anything else but None is told in the log. An interrupted plain function gets an exception
-    and is left behind when it does not end by that.
+    An `async` function runs on the event loop and must not block it (see `watched`); a plain one has a thread of its
+    own. A parameter named `context` gets the task's context, a `ThreadContext` in the thread. A mapping of names to
+    whole numbers that comes back is counted; anything else but None is told in the log. An interrupted plain function
+    gets an exception and is left behind when it does not end by that.
     """
 
     def __init__(self, parameters: PythonParameters) -> None:
@@ -140,7 +141,7 @@ def _tell(result: object, context: TaskContext) -> None:
 def python_runnable() -> Runnable:
     """Describe it."""
     return Runnable(
-        name="python", description="calls a function in Python", parameters=PythonParameters, make=_make, retryable=True
+        name=PYTHON, description="calls a function in Python", parameters=PythonParameters, make=_make, retryable=True
     )
 
 

@@ -67,3 +67,9 @@ def test_mistakes_about_servers_are_told(cli: Cli) -> None:
     assert cli.run("servers", "drain", "app-1").stderr == "Error: there is no server 'app-1'; none has run yet\n"
     unknown = cli.run("servers", "set", "app-1", "--groups", "print")
     assert unknown.stderr == "Error: there is no batch group 'print'; there are default\n"
+
+
+def test_the_group_of_all_other_tasks_cannot_be_removed(cli: Cli) -> None:
+    refused = cli.run("groups", "delete", "default")
+    assert refused.exit_code == 1
+    assert refused.stderr == "Error: the group default is that of all tasks without a group: it cannot be removed\n"

@@ -1,5 +1,6 @@
 """What a job names is found, its parameters filled and checked; what comes from outside is not shown."""
 
+import asyncio
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from gateway.config.models_base import Count, Options, Text
 from gateway.contracts.task import Runnable, TaskContext
 from gateway.domain.errors import TaskFailed, TaskRefused
 from gateway.runtime.runnables import KnownRunnables, NotRunning, shipped, without_gateway
+from gateway.services.standstill import Standstill
 from tests.occasion import Occasion
 
 
@@ -84,6 +86,58 @@ def test_an_unknown_version_is_refused(runnables: KnownRunnables) -> None:
 def test_paths_are_taken_from_the_folder_of_the_configuration(runnables: KnownRunnables, tmp_path: Path) -> None:
     found = runnables.find("sql").check({"file": "nightly.sql"}, base=tmp_path)
     assert getattr(found, "file") == tmp_path / "nightly.sql"  # noqa: B009
+
+
+async def computes_on_the_loop() -> None:
+    """Never awaits anything, and never ends by itself."""
+    while True:
+        pass
+
+
+async def awaits() -> dict[str, int]:
+    await asyncio.sleep(0)
+    return {"steps": 1}
+
+
+class Computes:
+    """A runnable of one's own that holds the event loop."""
+
+    def __init__(self, parameters: Parameters) -> None:
+        pass
+
+    async def run(self, context: TaskContext) -> None:
+        """Compute."""
+        await computes_on_the_loop()
+
+
+COMPUTES = Runnable(name="computes", description="computes", parameters=Parameters, make=Computes)
+_HERE = __name__
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "told"),
+    [
+        ("python", {"call": f"{_HERE}:computes_on_the_loop"}, f"{_HERE}:computes_on_the_loop"),
+        (f"{_HERE}:COMPUTES", {"token": "x"}, f"{_HERE}:COMPUTES"),
+    ],
+    ids=["function", "runnable"],
+)
+async def test_code_of_the_users_that_holds_the_event_loop_is_interrupted(
+    tmp_path: Path, name: str, parameters: dict[str, object], told: str
+) -> None:
+    with Standstill(standstill=1.0) as standstill:
+        known = KnownRunnables(shipped(tmp_path, without_gateway), environ={}, base=tmp_path, standstill=standstill)
+        with pytest.raises(TaskFailed, match=f"{told} held the event loop") as failed:
+            await known.prepare(name, parameters, 1).run(Occasion().context)
+    assert failed.value.code == "task.blocks"
+
+
+async def test_code_of_the_users_that_awaits_is_left_alone(tmp_path: Path) -> None:
+    occasion = Occasion()
+    with Standstill(standstill=1.0) as standstill:
+        known = KnownRunnables(shipped(tmp_path, without_gateway), environ={}, base=tmp_path, standstill=standstill)
+        await known.prepare("python", {"call": f"{_HERE}:awaits"}, 1).run(occasion.context)
+    assert occasion.tally.counts == {"steps": 1}
 
 
 def test_a_stage_cannot_be_prepared_without_a_gateway(runnables: KnownRunnables) -> None:
