@@ -23,9 +23,10 @@ from gateway.domain.ids import SetKey
 from gateway.runtime import app, stuck, wakeup
 from gateway.scheduler import alerts, engine
 from gateway.services.marks import Marks
-from gateway.stages import duplicates, receive, rollback, runner, send
+from gateway.stages import duplicates, ingest, rollback, runner, send
 from gateway.stages.door import Door
 from gateway.stages.inbound import InboundStage
+from gateway.stages.ingest import Ingester
 from gateway.stages.performed import Performed
 from gateway.stages.prepare import Refused
 from gateway.stages.receive import ReceiveStage
@@ -51,14 +52,14 @@ def rename_then_mark(_: Path) -> None:
 
 def archive_before_commit(_: Path) -> None:
     """Put a file away as soon as it is read, before the database has it."""
-    read_whole = receive.read_whole
+    read_whole = ingest.read_whole
 
     async def read_and_archive(claims, port, pool, side_by_side):  # type: ignore[no-untyped-def]
         files = await read_whole(claims, port, pool, side_by_side)
         await port.receive.settle([Settled(claim=claim, settlement=Settlement.ARCHIVE) for claim in claims])
         return files
 
-    receive.read_whole = read_and_archive
+    ingest.read_whole = read_and_archive
 
 
 def record_then_tell(_: Path) -> None:
@@ -88,7 +89,7 @@ def no_sweep(_: Path) -> None:
 
 def whole_tree(_: Path) -> None:
     """Build a tree of the whole file first, as a reader that knows nothing of streams does."""
-    read_file = receive.read_file
+    read_file = ingest.read_file
 
     async def read_tree(claim, port, pool):  # type: ignore[no-untyped-def]
         with port.receive.open(claim) as descriptor:
@@ -97,7 +98,7 @@ def whole_tree(_: Path) -> None:
             yield piece
         del tree
 
-    receive.read_file = read_tree
+    ingest.read_file = read_tree
 
 
 def no_planning_anew(_: Path) -> None:
@@ -169,12 +170,12 @@ def check_then_insert(_: Path) -> None:
 
 def no_lanes(_: Path) -> None:
     """Forget which messages have an order among them."""
-    new_messages = receive.new_messages
+    new_messages = ingest.new_messages
 
     async def without_lanes(*arguments: Any) -> Any:
         return [replace(message, lane=None) for message in await new_messages(*arguments)]
 
-    receive.new_messages = without_lanes
+    ingest.new_messages = without_lanes
 
 
 def rollback_without_savepoint(_: Path) -> None:
@@ -250,18 +251,18 @@ def counted_twice(_: Path) -> None:
 
 def taken_in_again(_: Path) -> None:
     """Put files back into the inbound folder when their commit fails, although it may have counted."""
-    ingest_small = ReceiveStage._ingest_small
+    take_in = Ingester.ingest
 
-    async def ingest_or_put_back(self, group, port):  # type: ignore[no-untyped-def]
+    async def take_in_or_put_back(self, group, port):  # type: ignore[no-untyped-def]
         try:
-            return await ingest_small(self, group, port)
+            return await take_in(self, group, port)
         except StoreUnavailable:
             folders = port.receive._settings
             for claim in group:
                 (folders.work / os.fsdecode(claim.work_name)).rename(folders.inbound / os.fsdecode(claim.name))
             raise
 
-    ReceiveStage._ingest_small = ingest_or_put_back  # type: ignore[method-assign]
+    Ingester.ingest = take_in_or_put_back  # type: ignore[method-assign]
 
 
 def no_room_kept(_: Path) -> None:
