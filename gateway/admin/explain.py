@@ -30,6 +30,7 @@ from gateway.domain.explanation import (
     MessageFacts,
     PortFacts,
     Trace,
+    Turn,
 )
 from gateway.domain.ids import LaneName, MessageKey, PortName
 from gateway.domain.lane import WHOLE_PORT
@@ -37,7 +38,7 @@ from gateway.domain.states import Direction, Outcome, Reason, Stage, Status
 from gateway.store import places
 from gateway.store.message_reports import MessageRow, find_messages, read_message
 from gateway.store.open import Store
-from gateway.store.places import LanePlace, LeaseHolder
+from gateway.store.places import IntakeTurn, LanePlace, LeaseHolder
 from gateway.store.reports import Overview, read_overview
 from gateway.store.staging import lost_staging
 
@@ -138,7 +139,8 @@ class Explainer:
                 if trace.claim_id in taken:
                     lying[trace.claim_id] = trace.path
                 else:
-                    found.append(explain_trace(trace, name, self._gateway, facts, each.receive.sweep_seconds))
+                    turn = _turn(await places.turn_of_intake(self._store, PortName(port)))
+                    found.append(explain_trace(trace, name, self._gateway, facts, each.receive.sweep_seconds, turn))
         for delivery in deliveries:
             found.append(explain_delivery(delivery, lying.get(delivery.claim_id)))
             keys = await places.unfinished_of_claim(self._store, delivery.claim_id, _MOST_MESSAGES)
@@ -217,6 +219,12 @@ def _lane_facts(port: PortName, name: LaneName, place: LanePlace) -> LaneFacts:
         blocked_by=place.blocked_by, parked_by=place.parked_by, holder=_holder(place.holder), first=place.first,
         waiting=place.waiting, held=place.held, failed=place.failed,
     )  # fmt: skip
+
+
+def _turn(found: IntakeTurn | None) -> Turn | None:
+    if found is None:
+        return None
+    return Turn(f"{found.host}:{found.pid}", found.since, alive(found) is Alive.RUNNING)
 
 
 def _holder(lease: LeaseHolder | None) -> Holder | None:

@@ -9,7 +9,7 @@ from enum import StrEnum
 
 from gateway.store.leases import LEASE_SECONDS
 from gateway.store.open import Store
-from gateway.store.places import LeaseHolder
+from gateway.store.places import IntakeTurn, LeaseHolder
 from gateway.store.reports import NodeRow, list_nodes
 
 
@@ -58,8 +58,8 @@ def as_node(row: NodeRow) -> Node:
     )  # fmt: skip
 
 
-def alive(row: NodeRow | LeaseHolder) -> Alive:
-    """Say whether the process of a start, or the holder of a lease, lives; for people, nothing is decided by it."""
+def alive(row: NodeRow | LeaseHolder | IntakeTurn) -> Alive:
+    """Say whether a process that started, or holds a lease or a turn, lives; for people, nothing is decided by it."""
     if row.stopped_at is not None:
         return Alive.STOPPED
     if row.host == socket.gethostname() and not _exists(row.pid):

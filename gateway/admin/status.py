@@ -26,9 +26,8 @@ from gateway.store.reports import (
 class PortReport:
     """A configured port: what it says of itself, where its folders are, how much is unfinished.
 
-    Shape: `mode`, `on_error` and `inbound` are None for an outbound port; `state` is open, degraded, paused or
-    inactive as stored, `unknown` before its first word; `running`, `waiting`, `held`, `failed` count unfinished
-    messages of both directions.
+    Shape: `mode`, `on_error` and `inbound` are None for an outbound port; `state` is a `PortState`, `unknown` before
+    its first word; `running`, `waiting`, `held`, `failed` count unfinished messages of both directions.
     """
 
     port: str

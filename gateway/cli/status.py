@@ -7,7 +7,8 @@ from rich.text import Text
 from gateway.admin import status as admin
 from gateway.admin.status import GatewayStatus, PortReport
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, open_site, perform
-from gateway.cli.render import age, console, job_status, print_json, print_rows, table
+from gateway.cli.render import STYLES, age, console, job_status, print_json, print_rows, table
+from gateway.domain.states import PortState
 
 
 def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
@@ -27,8 +28,8 @@ def ports(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) ->
         return
     columns = ("port", "state", "reason", "inbound", "outbound", "operations", "waiting", "running", "held", "failed")
     rows = [
-        (one.port, one.state, one.reason, one.inbound, one.outbound, one.operations, one.waiting, one.running, one.held,
-         one.failed)
+        (one.port, _state(one), one.reason, one.inbound, one.outbound, one.operations, one.waiting, one.running,
+         one.held, one.failed)
         for one in found
     ]  # fmt: skip
     print_rows(columns, rows, nothing="The configuration has no ports.", narrow=("port", "state", "reason", "inbound"))
@@ -44,6 +45,11 @@ def ports(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) ->
 
 def _moment(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
+
+
+def _state(port: PortReport) -> Text:
+    """A port that stopped needs somebody; a process that stopped does not."""
+    return Text(port.state, style="bold red" if port.state == PortState.STOPPED else STYLES.get(port.state, ""))
 
 
 async def _status(config: ConfigOption) -> GatewayStatus:
@@ -70,7 +76,7 @@ def _print_status(found: GatewayStatus) -> None:
             table(("server", "process", "host", "pid", "version", "started", "last beat"), rows, title="Processes")
         )
     columns = ("port", "state", "reason", "waiting", "running", "held", "failed")
-    rows = [(p.port, p.state, p.reason, p.waiting, p.running, p.held, p.failed) for p in found.ports]
+    rows = [(p.port, _state(p), p.reason, p.waiting, p.running, p.held, p.failed) for p in found.ports]
     out.print(table(columns, rows, title="Ports"))
     if found.queue:
         rows = [(q.port, q.direction, q.status, q.reason, q.messages, age(q.oldest, now)) for q in found.queue]

@@ -261,7 +261,7 @@ class Process(Section):
         default=20,
         ge=0,
         le=10_000,
-        description="Failures of services in a row that pause the port; it tries one request a minute then. 0: never.",
+        description="Failures of services in a row that stop the port; it tries one request a minute then. 0: never.",
     )
 
     @model_validator(mode="after")

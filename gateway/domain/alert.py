@@ -16,7 +16,7 @@ class AlertEvent(StrEnum):
     """What a user may ask to be told of."""
 
     ENDED = "ended"  # an occurrence went well
-    ERROR = "error"  # an occurrence failed; a folder of a port cannot be used
+    ERROR = "error"  # an occurrence failed; a folder of a port cannot be used, or its services do not work
     FINISHED = "finished"  # an occurrence went well or failed; never happens by itself
     CANCELED = "canceled"  # an occurrence was cancelled
     OVERRUN = "overrun"  # an occurrence ended after the next one should have begun
@@ -48,7 +48,7 @@ _JOB_SAYS = {
     AlertEvent.OVERDUE: "did not start in time",
     AlertEvent.LONG_RUNNING: "takes long",
 }
-_PORT_SAYS = {AlertEvent.OVERDUE: "received nothing", AlertEvent.ERROR: "is degraded"}
+_PORT_SAYS = {AlertEvent.OVERDUE: "received nothing", AlertEvent.ERROR: "does not work"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

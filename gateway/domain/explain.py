@@ -322,7 +322,9 @@ def _hindrance(m: MessageFacts) -> Hindrance | None:
         return found
     if m.stage is Stage.INBOUND and port.spares_services:
         return Hindrance(
-            "port.paused", f"The port {port.name} is paused: {quoted(port.reason)}.", "Mend the service that it calls."
+            "port.stopped",
+            f"The port {port.name} is stopped: {quoted(port.reason)}.",
+            "Mend the service that it calls.",
         )
     if m.stage is not Stage.SEND:
         return None

@@ -13,6 +13,7 @@ from gateway.domain.explanation import (
     PortFacts,
     SetFacts,
     Trace,
+    Turn,
     at,
     hindrance,
     quoted,
@@ -102,7 +103,13 @@ def explain_port(port: PortFacts, gateway: GatewayFacts, *, waiting: int, held: 
         return said(
             "port.paused",
             f"It is paused: {quoted(port.reason)}. {work.capitalize()}.",
-            "It goes on by itself when the cause is gone: room in the queue and on the disk, or services that work.",
+            "It goes on by itself when there is room in the queue and on the disk.",
+        )
+    if port.spares_services:
+        return said(
+            "port.stopped",
+            f"Its requests wait: {quoted(port.reason)}. {work.capitalize()}.",
+            f"Mend the service that it calls; `gateway exceptions list --port {port.name}` tells the last failure.",
         )
     if port.state is None:
         return said(
@@ -188,9 +195,12 @@ def explain_delivery(file: DeliveryFacts, lies_at: str | None) -> Explanation:
 
 
 def explain_trace(
-    trace: Trace, asked: str, gateway: GatewayFacts, port: PortFacts, sweep_seconds: float
+    trace: Trace, asked: str, gateway: GatewayFacts, port: PortFacts, sweep_seconds: float, turn: Turn | None = None
 ) -> Explanation:
-    """Explain a file that lies in a folder of a port and that the store does not know."""
+    """Explain a file that lies in a folder of a port and that the store does not know.
+
+    *turn* is the node that takes files there now, None while all are idle.
+    """
 
     def said(code: str, why: str, way_out: str) -> Explanation:
         return Explanation(
@@ -227,10 +237,26 @@ def explain_trace(
     if hindered is not None:
         return said(hindered.code, f"{here}. {hindered.why}", hindered.way_out)
     if port.state in ("paused", "degraded"):
-        return said(f"port.{port.state}", f"{here}. {quoted(port.reason)}.", "It is taken by itself when that is over.")
+        return said(
+            f"port.{port.state}", f"{here}. {quoted(port.reason)}.{_whose(turn)}",
+            "It is taken by itself when that is over.",
+        )  # fmt: skip
+    if turn is not None and not turn.alive:
+        return said(
+            "file.turn-of-ended",
+            f"{here} and nothing is in its way, but it is the turn of {turn.process} to take files there, which has "
+            "ended.",
+            "Another node takes the turn within a minute, and then the file.",
+        )
     return said(
-        "file.ready", f"{here} and nothing is in its way.", f"It is taken at the next look, within {sweep_seconds:g} s."
+        "file.ready",
+        f"{here} and nothing is in its way.{_whose(turn)}",
+        f"It is taken at the next look, within {sweep_seconds:g} s.",
     )
+
+
+def _whose(turn: Turn | None) -> str:
+    return "" if turn is None else f" It is the turn of {turn.process} to take files there, since {at(turn.since)}."
 
 
 def explain_unseen(name: str, folders: Sequence[str]) -> Explanation:

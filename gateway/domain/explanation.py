@@ -67,10 +67,6 @@ class GatewayFacts:
     jobs: Mapping[Stage, Sequence[JobFacts]] = field(default_factory=dict)
 
 
-SERVICES_FAIL = "requests in a row failed"
-"""Stands in the reason of a port that is paused because its services do not work, and in no other."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortFacts:
     """A port as the configuration and its last word have it; `reason` goes with `state`."""
@@ -88,7 +84,7 @@ class PortFacts:
     @property
     def spares_services(self) -> bool:
         """True when requests are not processed for now, because those before them all failed."""
-        return self.state == "paused" and SERVICES_FAIL in (self.reason or "")
+        return self.state == "stopped"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +93,14 @@ class Holder:
 
     fence: int
     stage: str
+    process: str
+    since: datetime
+    alive: bool
+
+
+class Turn(NamedTuple):
+    """Whose turn it is to take the files of a port; `alive` is False when that process is known to have ended."""
+
     process: str
     since: datetime
     alive: bool

@@ -127,3 +127,13 @@ class LoggingMode(StrEnum):
     ORIGINAL = "original"  # its header and its document
     HEADER = "header"  # its header only
     OFF = "off"  # nothing; duplicates are then not noticed either
+
+
+class PortState(StrEnum):
+    """What a port says of itself; the worst counts."""
+
+    OPEN = "open"  # it takes files, processes, and delivers
+    PAUSED = "paused"  # intake waits: the queue or the disk is full
+    DEGRADED = "degraded"  # a folder of it cannot be used
+    STOPPED = "stopped"  # its requests wait, because its services do not work
+    INACTIVE = "inactive"  # switched off in the configuration

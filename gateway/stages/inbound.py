@@ -9,7 +9,6 @@ from typing import TypeVar
 import structlog
 
 from gateway.contracts.task import TaskContext
-from gateway.domain.explanation import SERVICES_FAIL
 from gateway.domain.faultpoints import reach
 from gateway.domain.ids import PortName
 from gateway.domain.message import Claimed, Work
@@ -92,12 +91,12 @@ class InboundStage:
             result = _result(performed)
             result.responses, result.logging = responses, port.logging
             if breaker.paused and not paused_before:
-                result.warnings.append(_pause(port, performed))
+                result.warnings.append(_stop(port, performed))
             await record_inbound(self._store, connection, chunk.fence, result)
             reach("inbound.before_commit")
         reach("inbound.after_commit")
         if breaker.paused != paused_before:
-            await self._trouble.stopped(port.name, _why_paused(port) if breaker.paused else None)
+            await self._trouble.stopped(port.name, _why_stopped(port) if breaker.paused else None)
         self._tell(port, performed, drafts, context)
 
     async def _in_thread(self, compute: Callable[..., T], *arguments: object) -> T:
@@ -122,17 +121,17 @@ class InboundStage:
             )  # fmt: skip
 
 
-def _why_paused(port: OpenInbound) -> str:
+def _why_stopped(port: OpenInbound) -> str:
     return (
-        f"{port.settings.process.pause_after_failures} {SERVICES_FAIL} because their services do not work. "
+        f"{port.settings.process.pause_after_failures} requests in a row failed because their services do not work. "
         f"One request is tried every {PAUSE_SECONDS:g} seconds; the port goes on by itself when one succeeds."
     )
 
 
-def _pause(port: OpenInbound, performed: Performed) -> Entry:
-    """Return what the exception log says when a port pauses."""
+def _stop(port: OpenInbound, performed: Performed) -> Entry:
+    """Return what the exception log says when a port stops."""
     last = [failed.failure.text for failed in performed.failed] + [again.text for again in performed.again]
-    return Entry(code="port.paused", text=f"{_why_paused(port)} The last failure: {last[-1]}", port=port.name)
+    return Entry(code="port.stopped", text=f"{_why_stopped(port)} The last failure: {last[-1]}", port=port.name)
 
 
 def _lasting_effect(left: NotTakenBack) -> Entry:

@@ -1,4 +1,4 @@
-"""What ports say of themselves: open, degraded with a reason, paused; stored when it changes, told once."""
+"""What ports say of themselves: open, degraded, stopped or paused with a reason; stored when it changes, told once."""
 
 import json
 from collections.abc import Sequence
@@ -11,10 +11,15 @@ from gateway.domain.alert import AlertEvent, Happening
 from gateway.domain.delivery import LeftInPlace
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ids import PortName
+from gateway.domain.states import PortState
 from gateway.store.open import Store
 from gateway.store.ports import write_port_status
 
 log = structlog.get_logger()
+
+
+_NOT_WORKING = (PortState.STOPPED, PortState.DEGRADED)
+"""States that somebody wants to hear of."""
 
 
 @dataclass(slots=True)
@@ -85,24 +90,32 @@ class Trouble:
         await self._write(port, said)
 
     async def _write(self, port: PortName, said: _Said) -> None:
-        reasons = [reason for reason in (said.receiving, said.responding) if reason]
-        waits = said.stopped or said.paused
-        state = "degraded" if reasons else "paused" if waits else "open"
-        reason = " ".join(reasons) or waits
+        reasons = [reason for reason in (said.stopped, said.receiving, said.responding) if reason]
+        state = _state(said)
+        reason = " ".join(reasons) or said.paused
         now = (state, reason, json.dumps(said.left))
         if now == said.written:
             return
-        begins = state == "degraded" and said.written[:1] != (state,)
+        begins = state in _NOT_WORKING and said.written[:1] != (state,)
         try:
             await write_port_status(
                 self._store, port, state, reason, now[2], self._incarnation,
-                happening=_degraded(port, reason) if begins else None,
+                happening=_not_working(port, reason) if begins else None,
             )  # fmt: skip
         except StoreUnavailable:
             return  # written with the next change or look
         said.written = now
 
 
-def _degraded(port: PortName, reason: str | None) -> Happening:
+def _state(said: _Said) -> PortState:
+    """Return the worst that is said."""
+    if said.stopped:
+        return PortState.STOPPED
+    if said.receiving or said.responding:
+        return PortState.DEGRADED
+    return PortState.PAUSED if said.paused else PortState.OPEN
+
+
+def _not_working(port: PortName, reason: str | None) -> Happening:
     now = datetime.now(UTC)
     return Happening(event=AlertEvent.ERROR, name=port, port=port, at=now, since=now, text=reason or "")

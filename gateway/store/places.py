@@ -32,6 +32,18 @@ class LeaseHolder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IntakeTurn:
+    """The process that takes the files of a port, as far as the store knows."""
+
+    since: datetime
+    host: str
+    pid: int
+    stopped_at: datetime | None
+    lost_at: datetime | None
+    silent_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LanePlace:
     """A lane as stored, with who works on it and what stands in it."""
 
@@ -114,6 +126,13 @@ async def messages_in_work(store: Store, port: PortName) -> int:
     """Return how many messages of a port are claimed now, by anybody."""
     async with store.transaction() as connection:
         return int(await connection.fetchval(store.queries.messages_in_work, port))
+
+
+async def turn_of_intake(store: Store, port: PortName) -> IntakeTurn | None:
+    """Return whose turn it is to take the files of a port; None while every node is idle there."""
+    async with store.transaction() as connection:
+        row = await connection.fetchrow(store.queries.turn_of_intake, port)
+    return None if row is None else IntakeTurn(**row)
 
 
 async def deliveries_named(store: Store, name: str) -> list[DeliveryFacts]:

@@ -39,3 +39,7 @@ CREATE TABLE intake (
 -- Each node says for itself how a port is: a folder may be away for one and there for another.
 ALTER TABLE port_status DROP CONSTRAINT port_status_pkey;
 ALTER TABLE port_status ADD PRIMARY KEY (port, incarnation);
+-- Stopped: its requests wait because its services do not work.
+ALTER TABLE port_status DROP CONSTRAINT port_status_state_check;
+ALTER TABLE port_status ADD CONSTRAINT port_status_state_check
+    CHECK (state IN ('open', 'degraded', 'paused', 'stopped', 'inactive'));

@@ -12,7 +12,7 @@ FROM incarnation WHERE node NOT LIKE 'by-hand-%' OR stopped_at IS NULL ORDER BY 
 -- Of what several nodes say the worst counts; what ended processes said only when nobody lives.
 SELECT DISTINCT ON (s.port) s.port, s.state, s.reason, s.left_in_place::text AS left_in_place, s.changed_at
 FROM port_status s LEFT JOIN incarnation i ON i.id = s.incarnation AND i.stopped_at IS NULL AND i.lost_at IS NULL
-ORDER BY s.port, i.id IS NULL, array_position('{degraded,paused,open}', s.state), s.changed_at DESC
+ORDER BY s.port, i.id IS NULL, array_position('{stopped,degraded,paused,open}', s.state), s.changed_at DESC
 
 -- name: count_queue
 -- Messages, and send requests that are to become messages.

@@ -64,6 +64,10 @@ SELECT l.fence, l.stage, l.port, l.taken_at, coalesce(i.host, '?') AS host, coal
        i.lost_at, coalesce(extract(epoch FROM clock_timestamp() - i.beat_at)::float8, 'infinity') AS silent_seconds
 FROM lease l LEFT JOIN incarnation i ON i.id = l.owner WHERE l.fence = $1
 
+-- name: turn_of_intake
+SELECT k.since, i.host, i.pid, i.stopped_at, i.lost_at, extract(epoch FROM clock_timestamp() - i.beat_at)::float8 AS silent_seconds
+FROM intake k JOIN incarnation i ON i.id = k.owner WHERE k.port = $1
+
 -- name: messages_in_work
 SELECT count(*) FROM queue WHERE fence IN (SELECT fence FROM lease WHERE port = $1)
 

@@ -16,6 +16,7 @@ from gateway.stages.trouble import Trouble
 from gateway.store.alert_reports import list_alerts, read_alert
 from gateway.store.alerts import sync_port_rules
 from gateway.store.open import Store
+from gateway.store.reports import read_overview
 from tests.factories import ORDERS
 from tests.integration.store.test_alerts import a_job, outcome, rows, rule, subscribe, tell
 
@@ -172,7 +173,27 @@ async def test_a_port_that_cannot_be_used_is_told_once_until_it_can(store: Store
     await trouble.degraded(ORDERS, "the folder is missing", "receive")
     (alert,) = await list_alerts(store)
     shown = await read_alert(store, alert.id)
-    assert shown is not None and shown.subject == "Port orders is degraded" and "the folder is full" in shown.body
+    assert shown is not None and shown.subject == "Port orders does not work" and "the folder is full" in shown.body
     await trouble.working(ORDERS, "receive")
     await trouble.degraded(ORDERS, "the folder is full", "receive")
     assert len(await list_alerts(store)) == 2
+
+
+async def test_a_port_whose_services_fail_is_told_and_shown_as_stopped(store: Store) -> None:
+    async with store.transaction() as connection:
+        wanted = {ORDERS: [rule("ann", ["error"], ["popup"], "config")]}
+        await sync_port_rules(connection, store.queries, wanted)
+    trouble = Trouble(store, 1)
+    await trouble.paused(ORDERS, "the disk is full")
+    assert await list_alerts(store) == []
+    await trouble.stopped(ORDERS, "20 requests in a row failed")
+    (alert,) = await list_alerts(store)
+    shown = await read_alert(store, alert.id)
+    assert shown is not None and "20 requests in a row failed" in shown.body
+    await Trouble(store, 2).degraded(ORDERS, "the folder is full")
+    (port,) = (await read_overview(store)).ports
+    assert (port.state, port.reason) == ("stopped", "20 requests in a row failed"), "the worst of all nodes"
+    await trouble.stopped(ORDERS, None)
+    await trouble.paused(ORDERS, None)
+    (port,) = (await read_overview(store)).ports
+    assert (port.state, port.reason) == ("degraded", "the folder is full")

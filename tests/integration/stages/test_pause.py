@@ -35,10 +35,10 @@ async def test_rest_waits_when_services_do_not_work(
     assert await bench.rows(state) == [failed]
     untouched = "SELECT count(*) FROM queue WHERE direction = 'in' AND status = 'ready' AND attempts = 0"
     assert await bench.rows(untouched) == [(7,)]
-    ((text,),) = await bench.rows("SELECT text FROM exception WHERE code = 'port.paused'")
+    ((text,),) = await bench.rows("SELECT text FROM exception WHERE code = 'port.stopped'")
     assert "3 requests in a row failed" in text
     assert str(error) in text
-    assert await bench.rows("SELECT state FROM port_status") == [("paused",)]
+    assert await bench.rows("SELECT state FROM port_status") == [("stopped",)]
 
 
 async def test_sets_under_rollback_wait_as_well(store: Store) -> None:

@@ -2,11 +2,13 @@
 
 import pytest
 
+from gateway.admin.nodes import Alive, alive
 from gateway.domain.errors import LeaseLost
 from gateway.store.ingest import ingestion
 from gateway.store.intake import end_intake, hold_intake, take_intake
 from gateway.store.leases import lose_nodes, start_incarnation, stop_incarnation
 from gateway.store.open import Store
+from gateway.store.places import turn_of_intake
 from tests.factories import ORDERS, a_claim, a_file, a_message
 from tests.integration.store.test_way_of_a_message import rows
 
@@ -25,6 +27,17 @@ async def ingest(store: Store, incarnation: int) -> None:
 async def test_first_one_keeps_its_turn(store: Store) -> None:
     a, b = await two(store)
     assert [await take_intake(store, one, ORDERS) for one in (a, b, a, b)] == [True, False, True, False]
+
+
+async def test_whose_turn_it_is_can_be_asked(store: Store) -> None:
+    a, _ = await two(store)
+    assert await turn_of_intake(store, ORDERS) is None
+    await take_intake(store, a, ORDERS)
+    turn = await turn_of_intake(store, ORDERS)
+    assert turn is not None and alive(turn) is Alive.RUNNING
+    await stop_incarnation(store, a)
+    turn = await turn_of_intake(store, ORDERS)
+    assert turn is not None and alive(turn) is Alive.STOPPED
 
 
 @pytest.mark.parametrize("end", ["stopped", "lost", "unable"])

@@ -7,17 +7,19 @@ from typing import Any
 import pytest
 
 from gateway.domain.explain import explain_message
-from gateway.domain.explain_place import explain_lane, explain_port, explain_set
+from gateway.domain.explain_place import explain_lane, explain_port, explain_set, explain_trace
 from gateway.domain.explanation import (
-    SERVICES_FAIL,
     GatewayFacts,
     Holder,
     JobFacts,
     LaneFacts,
+    Lies,
     MessageFacts,
     Other,
     PortFacts,
     SetFacts,
+    Trace,
+    Turn,
 )
 from gateway.domain.job import JobStatus
 from gateway.domain.states import Direction, Policy, Reason, Stage, Status
@@ -96,7 +98,7 @@ def test_sentences_name_what_is_involved(reason: Reason, more: dict[str, Any], w
         ({"gateway": GatewayFacts(running=[])}, "gateway.not-running"),
         ({"port": replace(OPEN, configured=False)}, "port.not-configured"),
         ({"port": replace(OPEN, active=False)}, "port.inactive"),
-        ({"port": replace(OPEN, state="paused", reason=f"25 {SERVICES_FAIL}.")}, "port.paused"),
+        ({"port": replace(OPEN, state="stopped", reason="25 requests in a row failed.")}, "port.stopped"),
         ({"port": replace(OPEN, state="paused", reason="Only 3 MB are free.")}, "message.ready"),
         ({"gateway": replace(RUNNING, jobs={Stage.INBOUND: [a_job(JobStatus.WITHHOLD)]})}, "gateway.job-stopped"),
         (
@@ -139,6 +141,7 @@ def test_every_state_of_a_lane_has_its_code(more: dict[str, Any], code: str) -> 
         (OPEN, "port.open"),
         (replace(OPEN, state="degraded", reason="Full."), "port.degraded"),
         (replace(OPEN, state="paused", reason="Full."), "port.paused"),
+        (replace(OPEN, state="stopped", reason="25 requests in a row failed."), "port.stopped"),
         (replace(OPEN, state=None), "port.unknown"),
         (replace(OPEN, active=False), "port.inactive"),
         (replace(OPEN, configured=False), "port.not-configured"),
@@ -165,3 +168,22 @@ def test_every_state_of_a_set_has_its_code(more: dict[str, Any], code: str, word
     )  # fmt: skip
     one = explain_set(replace(found, **more))
     assert one.code == code and words in one.why
+
+
+@pytest.mark.parametrize(
+    ("port", "turn", "code", "word"),
+    [
+        (OPEN, None, "file.ready", "nothing is in its way."),
+        (OPEN, Turn("host:9", NOON, True), "file.ready", "It is the turn of host:9 to take files there"),
+        (OPEN, Turn("host:9", NOON, False), "file.turn-of-ended", "the turn of host:9"),
+        (replace(OPEN, state="paused", reason="Full."), Turn("host:9", NOON, True), "port.paused", "turn of host:9"),
+        (replace(OPEN, state="stopped", reason="25 failed."), None, "file.ready", "nothing is in its way."),
+    ],
+    ids=["idle", "turn", "turn-of-ended", "paused", "services-fail"],
+)
+def test_file_that_waits_names_the_node_whose_turn_it_is(
+    port: PortFacts, turn: Turn | None, code: str, word: str
+) -> None:
+    trace = Trace(port="orders", lies=Lies.INBOUND, name="a.xml", path="/in/a.xml", since=NOON)
+    one = explain_trace(trace, "a.xml", RUNNING, port, 5.0, turn)
+    assert one.code == code and word in one.why
