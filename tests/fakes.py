@@ -194,16 +194,20 @@ class World:
         await self.to(self.clock.now() + timedelta(**elapsed))
 
     async def settle(self) -> None:
-        """Wait until nothing more happens without time passing."""
-        async with asyncio.timeout(DEADLINE_SECONDS):
+        """Wait until nothing more happens without time passing; for long only while something does."""
+        async with asyncio.timeout(DEADLINE_SECONDS) as deadline:
             before: object = None
             while True:
                 for engine, task, _ in self._engines.values():
                     if task.done():
                         task.result()
                     engine.wake()
+                said = len(self.log)
                 while not self._at_rest():
                     await asyncio.sleep(0.001)
+                    if len(self.log) != said:
+                        said = len(self.log)
+                        deadline.reschedule(asyncio.get_running_loop().time() + DEADLINE_SECONDS)
                 after = await self._fingerprint()
                 if after == before:
                     return

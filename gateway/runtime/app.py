@@ -49,6 +49,7 @@ from gateway.stages.receive import ReceiveStage
 from gateway.stages.send import SendStage
 from gateway.stages.trouble import Trouble
 from gateway.store.alerts import HINT as ALERTS_HINT
+from gateway.store.ending import task_reaper
 from gateway.store.jobs import JOBS_HINT
 from gateway.store.lanes import set_port_rule
 from gateway.store.leases import start_incarnation, stop_incarnation
@@ -57,7 +58,6 @@ from gateway.store.open import Store, open_store
 from gateway.store.poison import count_crashes
 from gateway.store.reports import database_clock
 from gateway.store.servers import leave_server, register_server
-from gateway.store.tasks import task_reaper
 from gateway.store.waiting import wait_or_stop
 from gateway.xml.pool import WorkerDied, XmlPool
 

@@ -28,6 +28,8 @@ log = structlog.get_logger()
 
 LOOK_SECONDS: Final = 10.0
 """The slow look: nothing depends on it but what a lost hint would have told, and that a clock was set."""
+BUSY_LOOK_SECONDS: Final = 1.0
+"""Between two looks at everything while there is always something to do: what is due must not wait for a rest."""
 
 
 class Engine:
@@ -55,8 +57,11 @@ class Engine:
         self._executor = executor
         self._running: dict[Fence, Execution] = {}
         self._hint = asyncio.Event()
+        self._look_at: float | None = None  # by the steady clock: look at everything then; None: at once
+        self._freed = False
         self._facts: Server | None = None
         self._told: set[str] = set()
+        self._told_at = -BUSY_LOOK_SECONDS
         self._resting = False
 
     @property
@@ -71,6 +76,7 @@ class Engine:
 
     def wake(self) -> None:
         """Hint that something may have become due, ready, or is to be stopped."""
+        self._look_at = None
         self._hint.set()
 
     async def run(self) -> None:
@@ -78,22 +84,26 @@ class Engine:
         await self._begin()
         async with asyncio.TaskGroup() as group:
             while not self._stopping.is_set():
+                self._hint.clear()
                 try:
-                    self._hint.clear()
                     if await self._round(group):
                         continue
-                    seconds = await self._pause()
+                    seconds = self._seconds_to_look()
                 except StoreUnavailable as error:
+                    self._look_at = None
                     log.warning("store.unavailable", stage="engine", error=error.message)
                     await self._store.wait_until_available(self._stopping)
                     continue
                 except Exception:  # a defect in here must not stop the messages
+                    self._look_at = None
                     log.exception("engine.failed")
                     seconds = self._look_seconds
                     self._hint.clear()
                 self._resting = True
                 await self._clock.wait(seconds, self._hint, self._stopping)
                 self._resting = False
+                if not self._hint.is_set():
+                    self._look_at = None
             for execution in self._running.values():
                 execution.stopping.set()  # taking nothing new; what runs may end
 
@@ -109,7 +119,17 @@ class Engine:
                 return
 
     async def _round(self, group: asyncio.TaskGroup) -> bool:
-        """Do what can be done now; True when there may be more at once."""
+        """Do what can be done now; True when there may be more at once.
+
+        Threads that became free are filled first; while nothing else has happened that is all.
+        """
+        if self._freed:
+            self._freed = False
+            await self._claim(group, self._clock.now())
+        began = self._clock.elapsed()
+        if self._look_at is not None and began < self._look_at:
+            return False
+        self._look_at = began + BUSY_LOOK_SECONDS  # unless a hint comes, or it is known better below
         await self._look_at_clock()
         now = self._clock.now()
         due = await start_due(self._store, now)
@@ -119,9 +139,23 @@ class Engine:
                 late_seconds=(now - started.planned_at).total_seconds(),
             )  # fmt: skip
         await self._pass_on_cancels()
+        found = await list_servers(self._store, self._server)
+        self._facts = found[0] if found else None
         await self._claim(group, now)
+        if due.more:
+            self._look_at = None
+            return True
+        if self._hint.is_set() and began < self._told_at + BUSY_LOOK_SECONDS:
+            return False  # it will not rest: there is something to do
+        self._told_at = began
         self._told = await tell_lateness(self._store, now, self._told)
-        return due.more
+        seconds = await self._pause()
+        if self._look_at is not None:  # no hint came meanwhile
+            self._look_at = self._clock.elapsed() + seconds
+        return False
+
+    def _seconds_to_look(self) -> float:
+        return 0.0 if self._look_at is None else max(0.0, self._look_at - self._clock.elapsed())
 
     async def _look_at_clock(self) -> None:
         step = await self._clock.look()
@@ -131,8 +165,7 @@ class Engine:
 
     async def _claim(self, group: asyncio.TaskGroup, now: datetime) -> None:
         """Claim as much as there is room for, and set to work on it."""
-        found = await list_servers(self._store, self._server)
-        server = self._facts = found[0] if found else None
+        server = self._facts
         if server is None or not server.definition.is_batch or server.draining:
             return
         facts = server.definition
@@ -154,12 +187,17 @@ class Engine:
 
     async def _execute(self, execution: Execution) -> None:
         fence = execution.task.fence
+        led_on = True
         try:
-            await self._executor.carry_out(execution, self._stopping)
+            led_on = await self._executor.carry_out(execution, self._stopping)
         finally:
             self._store.held.discard(fence)
             self._running.pop(fence, None)
-            self.wake()
+            self._freed = True
+            if led_on:
+                self.wake()
+            else:
+                self._hint.set()
 
     async def _pass_on_cancels(self) -> None:
         waiting = {fence for fence, execution in self._running.items() if not execution.cancelled.is_set()}

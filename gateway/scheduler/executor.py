@@ -14,16 +14,17 @@ from typing import Final
 import structlog
 
 from gateway.contracts.task import Runnable, Runnables, SpawnedTask, Tally, TaskContext, TaskHandler
-from gateway.domain.errors import GatewayError, LeaseLost, StoreUnavailable, TaskRefused, TransientError
+from gateway.domain.errors import GatewayError, TaskRefused, TransientError
 from gateway.domain.ids import RunTaskId
-from gateway.domain.job import TaskStatus
 from gateway.domain.transitions import Attempt
 from gateway.scheduler.alone import Alone
 from gateway.scheduler.clock import Clock
+from gateway.scheduler.recording import Recorder
+from gateway.store.ending import LONGEST_TRACEBACK, Result, TaskEnd
 from gateway.store.open import Store
 from gateway.store.run_files import keep_file
-from gateway.store.run_log import run_log
-from gateway.store.tasks import LONGEST_TRACEBACK, ClaimedTask, Result, end_task, spawn_tasks
+from gateway.store.run_log import StoredLog, flushed_often
+from gateway.store.tasks import ClaimedTask, spawn_tasks
 from gateway.store.waiting import uninterrupted
 
 log = structlog.get_logger()
@@ -77,48 +78,40 @@ class Executor:
         self._identity = identity
         self._grace_seconds = grace_seconds
         self._produced = produced
+        self._recorder = Recorder(store, clock)
         self.left_behind: set[asyncio.Task[None]] = set()
 
     def idempotent(self) -> Collection[str]:
         """Return the names of what an interruption costs nothing."""
         return [runnable.name for runnable in self._runnables.known() if runnable.idempotent]
 
-    async def carry_out(self, execution: Execution, stopping: asyncio.Event) -> None:
-        """Run a task and record how it ended, however long the database is away; *stopping* ends that wait."""
+    async def carry_out(self, execution: Execution, stopping: asyncio.Event) -> bool:
+        """Run a task and record how it ended, however long the database is away; *stopping* ends that wait.
+
+        Returns whether something else may start, or stop, because of it.
+        """
         task = execution.task
         bound = {"job": task.job, "run_id": task.run_id, "task": task.name}
         with structlog.contextvars.bound_contextvars(**bound):
             log.debug("task.started", attempt=task.attempt, handler=task.handler)
             began = self._clock.elapsed()
-            result = await self._result(execution)
-            status = await uninterrupted(self._record(task, result, stopping))
-            if status is None:
-                return
+            lines = StoredLog(self._store, task.run_id, task.id, task.attempt, self._clock.now)
+            result = await self._result(execution, lines)
+            end = TaskEnd(task=task, result=result, lines=lines.rest())
+            ended = await uninterrupted(self._recorder.record(end, stopping))
+            if ended is None:
+                return True
             seconds = round(self._clock.elapsed() - began, 3)
             if result.attempt is Attempt.ENDED:
-                log.info("task.ended", attempt=task.attempt, status=status, seconds=seconds)
+                log.info("task.ended", attempt=task.attempt, status=ended.status, seconds=seconds)
             else:
                 log.warning(
-                    "task.failed", attempt=task.attempt, status=status, code=result.code, error=result.error,
+                    "task.failed", attempt=task.attempt, status=ended.status, code=result.code, error=result.error,
                     seconds=seconds,
                 )  # fmt: skip
+            return ended.led_on
 
-    async def _record(self, task: ClaimedTask, result: Result, stopping: asyncio.Event) -> TaskStatus | None:
-        while True:
-            try:
-                return await end_task(self._store, task, result, self._clock.now())
-            except LeaseLost as error:
-                log.warning("lease.lost", stage="task", port="", fence=task.fence, error=error.message)
-                return None
-            except StoreUnavailable as error:
-                log.warning("store.unavailable", stage="task", error=error.message)
-                if not await self._store.wait_until_available(stopping):
-                    return None
-            except Exception:  # a defect of ours: the task is lost, as with its server, and this one goes on
-                log.exception("task.not_recorded", fence=task.fence)
-                return None
-
-    async def _result(self, execution: Execution) -> Result:
+    async def _result(self, execution: Execution, lines: StoredLog) -> Result:
         """Return how the attempt ended. Never raises but for our own cancellation."""
         task = execution.task
         tally = Tally()
@@ -127,7 +120,7 @@ class Executor:
                 raise TaskRefused(reason, code=IDENTITY)
             runnable = self._runnables.find(task.handler)
             handler = self._runnables.prepare(task.handler, task.parameters, task.parameters_version)
-            async with run_log(self._store, task.run_id, task.id, task.attempt, now=self._clock.now) as lines:
+            async with flushed_often(lines):
                 context = TaskContext(
                     task=task.name, feed=Alone(partial(self._produced, task.handler)), stopping=execution.stopping,
                     tally=tally, job=task.job, run_id=task.run_id, run_task_id=task.id, attempt=task.attempt,

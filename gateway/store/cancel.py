@@ -15,7 +15,7 @@ from gateway.domain.transitions import JobAction, act_on_job
 from gateway.store.jobs import JOBS_HINT
 from gateway.store.listen import CHANNEL
 from gateway.store.open import Store
-from gateway.store.settling import settle_run
+from gateway.store.settling import settle_runs
 
 
 async def cancel_job(store: Store, job: JobId, *, by: str, now: datetime, only_this: bool = False) -> JobStatus:
@@ -49,6 +49,7 @@ async def abort_job(store: Store, job: JobId, *, by: str, now: datetime) -> JobS
     Raises: NoSuchJob; IllegalTransition unless the job is being cancelled.
     """
     async with store.transaction() as connection:
+        await connection.fetch(store.queries.lock_leases_of_job, job)
         row, run = await _lock(store, connection, job)
         if run is None or row["status"] != JobStatus.CANCELLING:
             raise IllegalTransition(
@@ -56,7 +57,7 @@ async def abort_job(store: Store, job: JobId, *, by: str, now: datetime) -> JobS
                 job=job, by=by,
             )  # fmt: skip
         await connection.execute(store.queries.cancel_attempts_of_run, run["id"], now)
-        await settle_run(store, connection, run, now)
+        await settle_runs(store, connection, [run], now)
         await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
         return await _status(store, connection, job)
 
@@ -89,7 +90,7 @@ async def _cancel(
     await connection.fetch(sql.lock_open_tasks, run["id"])
     changed = await connection.fetchrow(sql.lock_run, run["id"])
     assert changed is not None
-    await settle_run(store, connection, changed, now)
+    await settle_runs(store, connection, [changed], now)
 
 
 async def _lock(store: Store, connection: Connection, job: JobId) -> tuple[Record, Record | None]:

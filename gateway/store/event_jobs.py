@@ -96,7 +96,7 @@ async def end_busy_period(
             await raise_alerts(connection, sql, happening, ax_alerts=store.ax_alerts)
         history = HistoryMode(known["history"])
         if history is HistoryMode.NEVER or (history is HistoryMode.ERRORS and outcome is JobStatus.ENDED):
-            await connection.execute(sql.delete_run, run_id)
+            await connection.execute(sql.delete_unkept_runs, [run_id])
             return None
     return RunId(run_id)
 

@@ -1,20 +1,22 @@
-"""The log of one attempt of a task, written in batches while the task runs."""
+"""The log of one attempt of a task: written in batches while the task runs, the rest with its end."""
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 import structlog
+from asyncpg import Connection
 
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ids import RunId, RunTaskId
 from gateway.domain.text import clean
 from gateway.store.open import Store
-from gateway.store.waiting import back_off, wait_or_stop
+from gateway.store.sql import Queries
+from gateway.store.waiting import wait_or_stop
 
 log = structlog.get_logger()
 
@@ -22,11 +24,15 @@ MOST_LINES: Final = 10_000
 """Lines of one attempt that are kept; errors and warnings may be a tenth more."""
 LONGEST_LINE: Final = 4_000
 _FLUSH_SECONDS: Final = 1.0
-_LAST_SECONDS: Final = 60.0
+
+Place = tuple[RunId, RunTaskId, int]
+"""Below which run, task and attempt lines belong."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class Line:
+    """What a task said."""
+
     at: datetime
     severity: str
     text: str
@@ -42,7 +48,7 @@ class StoredLog:
         self._place = (run_id, run_task_id, attempt)
         self._now = now
         self._lock = threading.Lock()
-        self._lines: list[_Line] = []
+        self._lines: list[Line] = []
         self._taken = 0
         self._dropped = 0
 
@@ -59,7 +65,7 @@ class StoredLog:
         self._add("error", text, MOST_LINES + MOST_LINES // 10)
 
     def _add(self, severity: str, text: str, limit: int) -> None:
-        line = _Line(self._now(), severity, clean(text, limit=LONGEST_LINE))
+        line = Line(self._now(), severity, clean(text, limit=LONGEST_LINE))
         with self._lock:
             if self._taken >= limit:
                 self._dropped += 1
@@ -74,59 +80,47 @@ class StoredLog:
         if not lines:
             return
         async with self._store.transaction() as connection:
-            await connection.execute(
-                self._store.queries.insert_log, *self._place,
-                [line.at for line in lines], [line.severity for line in lines], [line.text for line in lines],
-            )  # fmt: skip
+            await write_lines(connection, self._store.queries, [(self._place, lines)])
         with self._lock:
             del self._lines[: len(lines)]
 
-    async def close(self) -> None:
-        """Write the rest, and how much was left out. A database that is away is waited for, for a while."""
+    def rest(self) -> Sequence[Line]:
+        """Return what is not written yet, and how much was left out: it is written with the end of the attempt."""
         with self._lock:
             if self._dropped:
                 text = f"{self._dropped} further lines were not kept: an attempt may write {MOST_LINES}."
-                self._lines.append(_Line(self._now(), "warning", text))
+                self._lines.append(Line(self._now(), "warning", text))
                 self._dropped = 0
-        try:
-            async with asyncio.timeout(_LAST_SECONDS):
-                for delay in back_off():
-                    try:
-                        return await self.flush()
-                    except StoreUnavailable:
-                        await asyncio.sleep(delay)
-        except TimeoutError:
-            run_id, _, attempt = self._place
-            log.warning("run.log_incomplete", run_id=run_id, attempt=attempt, lines=len(self._lines))
+            return tuple(self._lines)
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
+async def write_lines(connection: Connection, sql: Queries, logs: Sequence[tuple[Place, Sequence[Line]]]) -> None:
+    """Write lines of several attempts, those of each in their order."""
+    rows = [(*place, line.at, line.severity, line.text) for place, lines in logs for line in lines]
+    if rows:
+        await connection.execute(sql.insert_log, *map(list, zip(*rows, strict=True)))
 
 
 @asynccontextmanager
-async def run_log(
-    store: Store, run_id: RunId, run_task_id: RunTaskId, attempt: int, *, now: Callable[[], datetime] = _utc_now
-) -> AsyncIterator[StoredLog]:
-    """Open the log of an attempt: written every second, and to its last line at the end of the block.
+async def flushed_often(stored: StoredLog) -> AsyncIterator[None]:
+    """Write the lines every second until the end of the block; the `rest` is written with the end of the attempt.
 
-    Rule: a database that is away while the task runs costs nothing; lines wait for it, at the end up to a minute. The
-    outcome of a task never depends on its log.
+    Rule: a database that is away while the task runs costs nothing; lines wait for it.
     """
-    stored = StoredLog(store, run_id, run_task_id, attempt, now)
     over = asyncio.Event()
-    flusher = asyncio.create_task(_flush_often(stored, over), name=f"log:{run_task_id}")
+    flusher = asyncio.create_task(_flush_often(stored, over), name="run log")
     try:
-        yield stored
+        yield
     finally:
         over.set()
         await flusher
-        await stored.close()
 
 
 async def _flush_often(stored: StoredLog, over: asyncio.Event) -> None:
-    while not over.is_set():
+    while True:
         await wait_or_stop(over, _FLUSH_SECONDS)
+        if over.is_set():
+            return
         try:
             await stored.flush()
         except StoreUnavailable:

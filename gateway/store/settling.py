@@ -4,7 +4,8 @@ Everything happens in the transaction that made the change, under a lock on the 
 a run could end and nobody has seen it. Source: batch reference, sections 6.4, 7, 9.7, 10.3, 12.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -30,48 +31,87 @@ KEPT_TASKS: Final = 1_000
 """So many tasks of a run with more than `LARGE_RUN` are kept in history. Source: batch reference, section 12.3."""
 
 
-async def settle_run(store: Store, connection: Connection, run: Record, now: datetime) -> None:
-    """Let everything happen that follows from how the tasks of *run* stand now, down to the end of the run.
+async def settle_runs(store: Store, connection: Connection, runs: Sequence[Record], now: datetime) -> None:
+    """Let everything happen that follows from how the tasks of *runs* stand now, down to the ends of the runs.
 
-    Before: *run* is the locked row of `lock_run`. After: nothing more follows.
+    Before: *runs* are locked rows of `lock_runs`. After: nothing more follows.
     """
-    canceled = run["status"] == JobStatus.CANCELLING
-    tasks = [_state(row) for row in await connection.fetch(store.queries.tasks_of_run, run["id"])]
-    changes = settle(tasks, canceled=canceled)
-    if changes:
-        after = _statuses(changes)
+    tasks: dict[int, list[TaskState]] = {run["id"]: [] for run in runs}
+    for row in await connection.fetch(store.queries.tasks_of_runs, list(tasks)):
+        tasks[row["run_id"]].append(_state(row))
+    after: dict[int, TaskStatus] = {}
+    ended: dict[int, JobStatus] = {}
+    moved = False
+    for run in runs:
+        canceled = run["status"] == JobStatus.CANCELLING
+        changes = settle(tasks[run["id"]], canceled=canceled)
+        statuses = _statuses(changes)
+        reached = outcome([_changed(task, statuses) for task in tasks[run["id"]]], canceled=canceled)
+        if reached is not None:
+            ended[run["id"]] = reached
+        after |= statuses
+        moved = moved or reached is not None or bool(changes.ready) or canceled
+    if after:
         await connection.execute(
             store.queries.change_tasks, list(after), [status.value for status in after.values()], now
         )
-        tasks = [_changed(task, after) for task in tasks]
-    ended = outcome(tasks, canceled=canceled)
-    if ended is not None:
-        await _end_run(store, connection, RunId(run["id"]), ended, now)
-    if ended is not None or changes.ready or canceled:
+    if ended:
+        await _end_runs(store, connection, ended, now)
+    if moved:
         await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
 
 
-async def _end_run(store: Store, connection: Connection, run_id: RunId, ended: JobStatus, now: datetime) -> None:
-    """Close a run whose tasks have all ended: history, its job's next start, jobs that wait for it, alerts."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _End:
+    """A run whose tasks have all ended; `job` None: its job is gone."""
+
+    run: Record
+    job: Record | None
+    outcome: JobStatus
+    next_start: datetime | None = None
+    overran: bool = False
+
+    @property
+    def left_out(self) -> int:
+        """How many of its tasks history does not keep."""
+        tasks: int = self.run["tasks"]
+        return tasks - KEPT_TASKS if tasks > LARGE_RUN else 0
+
+    @property
+    def kept(self) -> bool:
+        """Whether history keeps it."""
+        history = HistoryMode(self.run["history"])
+        return history is HistoryMode.ALWAYS or (history is HistoryMode.ERRORS and self.outcome is not JobStatus.ENDED)
+
+
+async def _end_runs(store: Store, connection: Connection, ended: Mapping[int, JobStatus], now: datetime) -> None:
+    """Close runs whose tasks have all ended: history, next starts of their jobs, jobs that wait for them, alerts."""
     sql = store.queries
-    run = await connection.fetchrow(sql.sum_run, run_id)
-    assert run is not None
-    left_out = max(0, run["tasks"] - KEPT_TASKS) if run["tasks"] > LARGE_RUN else 0
-    job = None if run["job_id"] is None else await connection.fetchrow(sql.lock_job_of_run, run["job_id"])
-    overran = False
-    if job is not None:
-        next_start, overran = _planned(job, run, now)
-        await _end_occurrence(store, connection, job, run, ended, next_start, now)
-        await _tell(store, connection, job, run, ended, overran, now)
+    runs = await connection.fetch(sql.sum_runs, list(ended))
+    jobs = {
+        job["id"]: job
+        for job in await connection.fetch(sql.lock_jobs_of_runs, [run["job_id"] for run in runs if run["job_id"]])
+    }
+    ends = [_end(run, jobs.get(run["job_id"]), ended[run["id"]], now) for run in runs]
+    await _end_occurrences(store, connection, [(end, end.job) for end in ends if end.job is not None], now)
     await connection.execute(
-        sql.end_run, run_id, ended, now, overran, run["counts"],
-        run["error"] if ended is not JobStatus.ENDED else None, left_out,
+        sql.end_runs, now, [end.run["id"] for end in ends], [end.outcome for end in ends],
+        [end.overran for end in ends], [end.run["counts"] for end in ends],
+        [end.run["error"] if end.outcome is not JobStatus.ENDED else None for end in ends],
+        [end.left_out for end in ends],
     )  # fmt: skip
-    history = HistoryMode(run["history"])
-    if history is HistoryMode.NEVER or (history is HistoryMode.ERRORS and ended is JobStatus.ENDED):
-        await connection.execute(sql.delete_run, run_id)
-    elif left_out:
-        await connection.execute(sql.thin_tasks, run_id, KEPT_TASKS)
+    if unkept := [end.run["id"] for end in ends if not end.kept]:
+        await connection.execute(sql.delete_unkept_runs, unkept)
+    for end in ends:
+        if end.kept and end.left_out:
+            await connection.execute(sql.thin_tasks, end.run["id"], KEPT_TASKS)
+
+
+def _end(run: Record, job: Record | None, outcome: JobStatus, now: datetime) -> _End:
+    if job is None:
+        return _End(run=run, job=None, outcome=outcome)
+    next_start, overran = _planned(job, run, now)
+    return _End(run=run, job=job, outcome=outcome, next_start=next_start, overran=overran)
 
 
 def _planned(job: Record, run: Record, now: datetime) -> tuple[datetime | None, bool]:
@@ -93,22 +133,36 @@ def _planned(job: Record, run: Record, now: datetime) -> tuple[datetime | None, 
         return None, False
 
 
-async def _end_occurrence(
-    store: Store, connection: Connection, job: Record, run: Record, ended: JobStatus, next_start: datetime | None,
-    now: datetime,
-) -> None:  # fmt: skip
-    """Record the outcome with the job and let it wait for its next start, or end."""
+async def _end_occurrences(
+    store: Store, connection: Connection, ends: Sequence[tuple[_End, Record]], now: datetime
+) -> None:
+    """Record the outcomes with the jobs and let them wait for their next starts, or end."""
     sql = store.queries
+    if not ends:
+        return
+    await connection.execute(
+        sql.end_occurrences, now, *map(list, zip(*(_after(end, job) for end, job in ends), strict=True))
+    )
+    if parents := [(job["id"], end.run["id"], end.outcome) for end, job in ends if job["is_awaited"]]:
+        await connection.execute(sql.satisfy_dependencies, *map(list, zip(*parents, strict=True)))
+    if retired := [job["id"] for _, job in ends if job["retired"]]:
+        await connection.execute(sql.delete_retired_jobs, retired)
+    for end, job in ends:
+        if job["is_heard"]:
+            await _tell(store, connection, job, end.run, end.outcome, end.overran, now)
+
+
+def _after(end: _End, job: Record) -> tuple[int, JobStatus, datetime | None, Cause, JobStatus]:
+    """Return where a job stands after an occurrence: its number, status, next start and what starts it, the outcome."""
+    next_start = end.next_start
     comes_back = next_start is not None or (job["recurrence"] is None and job["depends"])
     cause = Cause.DEPENDENCY if job["depends"] else Cause.SCHEDULE
-    only_this = run["comes_back"] and comes_back  # cancelled was the occurrence, not the job
-    status = after_run(JobStatus.ENDED if only_this else ended, hold_after=job["hold_after"], comes_back=comes_back)
+    only_this = end.run["comes_back"] and comes_back  # cancelled was the occurrence, not the job
+    reached = JobStatus.ENDED if only_this else end.outcome
+    status = after_run(reached, hold_after=job["hold_after"], comes_back=comes_back)
     if not comes_back or status is JobStatus.CANCELED:
         next_start, cause = None, Cause.OPERATOR  # whoever arms it again
-    await connection.execute(sql.end_occurrence, job["id"], status, next_start, cause, ended, now)
-    await connection.execute(sql.satisfy_dependencies, job["id"], run["id"], ended)
-    if job["retired"]:
-        await connection.execute(sql.delete_job, job["id"])
+    return job["id"], status, next_start, cause, end.outcome
 
 
 async def _tell(

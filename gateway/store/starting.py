@@ -23,7 +23,7 @@ from gateway.store.jobs import JOBS_HINT
 from gateway.store.listen import CHANNEL
 from gateway.store.open import Store
 from gateway.store.servers import read_periods
-from gateway.store.settling import settle_run
+from gateway.store.settling import settle_runs
 
 log = structlog.get_logger()
 
@@ -96,15 +96,13 @@ async def next_moment(store: Store, now: datetime) -> datetime | None:
     something is late.
     """
     async with store.transaction() as connection:
-        periods = {period.name: period for period in await read_periods(store, connection)}
-        starts = await connection.fetch(store.queries.next_starts)
-        moments = [
-            await connection.fetchval(store.queries.next_ready, now),
-            await connection.fetchval(store.queries.next_lateness, now),
-        ]
-    for row in starts:
+        rows = [row for row in await connection.fetch(store.queries.next_moments, now) if row["moment"] is not None]
+        in_period = any(row["active_period"] is not None for row in rows)
+        periods = {period.name: period for period in await read_periods(store, connection)} if in_period else {}
+    moments = list[datetime | None]()
+    for row in rows:
         period = periods.get(row["active_period"])
-        moments.append(row["next_start"] if period is None else _opens(period, max(row["next_start"], now)))
+        moments.append(row["moment"] if period is None else _opens(period, max(row["moment"], now)))
     known = [moment for moment in moments if moment is not None]
     return min(known) if known else None
 
@@ -151,10 +149,8 @@ async def _start(
     await connection.execute(sql.insert_run_conditions, runs)
     await connection.execute(sql.jobs_started, [row["job_id"] for row in rows], runs, now)
     await connection.execute(sql.use_dependencies, list(causes))
-    for row in await connection.fetch(sql.runs_to_settle, runs):
-        run = await connection.fetchrow(sql.lock_run, row["id"])
-        assert run is not None
-        await settle_run(store, connection, run, now)
+    if to_settle := [row["id"] for row in await connection.fetch(sql.runs_to_settle, runs)]:
+        await settle_runs(store, connection, await connection.fetch(sql.lock_runs, to_settle), now)
     await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
     return [
         Started(run_id=RunId(row["id"]), job_id=JobId(row["job_id"]), job=row["job"], planned_at=row["planned_at"])

@@ -1,40 +1,26 @@
-"""Tasks of runs: claimed by servers and by people, ended under the guard of their lease, taken back from the dead.
+"""Tasks of runs: claimed by servers and by people, made at run time by other tasks.
 
-A task in work holds a lease of the stage `task`; whoever ends it deletes that lease in the same transaction, so that a
-late result changes nothing. Source: batch reference, sections 6.3, 8, 9, 14, 16.
+A task in work holds a lease of the stage `task`; how it ends is `gateway.store.ending`. Source: batch reference,
+sections 6.3, 9, 14, 16.
 """
 
 import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from typing import Final
+from dataclasses import dataclass
+from datetime import datetime
 
 from asyncpg import Connection, Record
 
 from gateway.contracts.task import SpawnedTask
 from gateway.domain.conditions import GraphError, check_graph
-from gateway.domain.errors import LeaseLost, TaskRefused
-from gateway.domain.ids import Fence, JobId, PortName, RunId, RunTaskId
+from gateway.domain.errors import TaskRefused
+from gateway.domain.ids import Fence, JobId, RunId, RunTaskId
 from gateway.domain.job import JobStatus, Priority, TaskStatus
 from gateway.domain.picking import Candidate, pick
-from gateway.domain.text import clean
-from gateway.domain.transitions import Attempt, after_attempt
 from gateway.store.jobs import JOBS_HINT
-from gateway.store.leases import Reap, drop_lease, hold_lease, take_lease
+from gateway.store.leases import hold_lease
 from gateway.store.listen import CHANNEL
 from gateway.store.open import Store
-from gateway.store.settling import settle_run
-
-TASK_STAGE: Final = "task"
-SERVER_LOST: Final = "task.server_lost"
-"""Code of a task whose server died, or stood still for too long, while it worked on it."""
-LONGEST_TRACEBACK: Final = 20_000
-FREE_INTERRUPTIONS: Final = 3
-"""So often an interruption costs an idempotent task nothing: one that kills its server must not do so for ever."""
-
-_CANDIDATES = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,23 +47,6 @@ class ClaimedTask:
     timeout_seconds: float | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """How an attempt ended.
-
-    `can_help` is False when trying again cannot (unknown handler, parameters, account): no retries are used. With
-    `free_after_seconds` the attempt is repeated after that time at no cost.
-    """
-
-    attempt: Attempt
-    code: str | None = None
-    error: str | None = None
-    traceback: str | None = None
-    counts: Mapping[str, int] = field(default_factory=dict)
-    can_help: bool = True
-    free_after_seconds: float | None = None
-
-
 async def claim_tasks(
     store: Store,
     *,
@@ -99,22 +68,20 @@ async def claim_tasks(
         if not await connection.fetchval(sql.claimable_tasks, list(groups), now):
             return []
         await connection.execute(sql.lock_task_claims)
-        rows = await connection.fetch(sql.candidate_tasks, list(groups), now, _CANDIDATES)
-        running = await connection.fetch(sql.running_tasks)
-        limits = await connection.fetch(sql.group_limits)
+        rows = await connection.fetch(sql.candidate_tasks, list(groups), now, 2 * free)
+        known = await connection.fetch(sql.limits_and_running)
         chosen = pick(
             [_candidate(row) for row in rows],
             free=free,
             reserved=reserved,
-            running_by_job={(row["job_id"], row["batch_group"]): row["tasks"] for row in running},
-            limits={row["name"]: row["concurrency"] for row in limits},
+            running_by_job={(row["job_id"], row["batch_group"]): row["tasks"] for row in known if row["job_id"]},
+            limits={row["batch_group"]: row["tasks"] for row in known if not row["job_id"]},
             chance=chance,
         )
-        locked = [row["id"] for row in await connection.fetch(sql.lock_ready_tasks, [task.id for task in chosen])]
         return await _begin(
             store,
             connection,
-            locked,
+            [task.id for task in chosen],
             server=server,
             incarnation=incarnation,
             run_by=None,
@@ -149,20 +116,6 @@ async def claim_operator_task(
             store, connection, [found], server=server, incarnation=incarnation, run_by=user, idempotent=(), now=now
         )
     return claimed
-
-
-async def end_task(store: Store, task: ClaimedTask, result: Result, now: datetime) -> TaskStatus:
-    """Record how an attempt ended and everything that follows from it; returns the status of the task.
-
-    Raises: LeaseLost when the claim was taken back meanwhile; nothing is changed then.
-    """
-    async with store.transaction() as connection:
-        await drop_lease(store, connection, task.fence)
-        row = await connection.fetchrow(store.queries.task_to_end, task.fence)
-        if row is None:
-            raise LeaseLost(f"the task {task.id} was ended by somebody else", fence=task.fence)
-        run = await connection.fetchrow(store.queries.lock_run, row["run_id"])
-        return await _end(store, connection, run, row["id"], task.fence, result, now)
 
 
 async def spawn_tasks(
@@ -217,34 +170,14 @@ async def tasks_to_cancel(store: Store, fences: Collection[Fence]) -> set[Fence]
     return {Fence(row["fence"]) for row in rows}
 
 
-def task_reaper(now: Callable[[], datetime]) -> Reap:
-    """Return what takes tasks back from the dead, in the transaction that removes their leases. Source: T7, T8."""
-
-    async def reap(store: Store, connection: Connection, fences: Sequence[Fence]) -> None:
-        rows = await connection.fetch(store.queries.tasks_of_fences, list(fences))
-        if not rows:
-            return
-        runs = await connection.fetch(store.queries.lock_runs, sorted({row["run_id"] for row in rows}))
-        by_id = {run["id"]: run for run in runs}
-        lost = Result(
-            attempt=Attempt.LOST, code=SERVER_LOST, error="server lost: it died or stood still while it worked on this"
-        )
-        for row in rows:
-            with suppress(LeaseLost):  # it ended while we waited for its run
-                await _end(store, connection, by_id.get(row["run_id"]), row["id"], row["fence"], lost, now())
-
-    return reap
-
-
 async def _begin(
     store: Store, connection: Connection, ids: Sequence[int], *, server: str, incarnation: int, run_by: str | None,
     idempotent: Collection[str], now: datetime,
 ) -> list[ClaimedTask]:  # fmt: skip
     if not ids:
         return []
-    fences = [await take_lease(store, connection, incarnation, TASK_STAGE, PortName("")) for _ in ids]
     rows = await connection.fetch(
-        store.queries.begin_tasks, list(ids), fences, server, run_by, list(idempotent), now, incarnation
+        store.queries.begin_tasks, list(ids), server, run_by, list(idempotent), now, incarnation
     )
     return [
         ClaimedTask(
@@ -257,52 +190,6 @@ async def _begin(
         )
         for row in rows
     ]  # fmt: skip
-
-
-async def _end(
-    store: Store, connection: Connection, run: Record | None, task: int, fence: Fence, result: Result, now: datetime
-) -> TaskStatus:
-    """End an attempt under the lock of its run; the row is read again, it may have changed before the lock."""
-    sql = store.queries
-    row = await connection.fetchrow(sql.task_to_end, fence)
-    if run is None or row is None:
-        raise LeaseLost(f"the task {task} was ended by somebody else", fence=fence)
-    waits = result.attempt is Attempt.ENDED and row["wait_for_children"] and row["has_children"]
-    free = result.free_after_seconds is not None or (
-        result.attempt is Attempt.LOST
-        and row["is_idempotent"]
-        and row["attempts"] - row["retries"] <= FREE_INTERRUPTIONS
-    )
-    status = after_attempt(
-        result.attempt,
-        TaskStatus(row["status"]),
-        retries=-1 if free else row["retries"],
-        max_retries=row["max_retries"],
-        can_help=result.can_help,
-        has_open_children=waits,
-    )
-    again = status is TaskStatus.READY
-    retries = row["retries"] + (1 if again and not free else 0)
-    if result.free_after_seconds is not None:
-        pause = result.free_after_seconds
-    else:
-        pause = 0.0 if free else row["retry_seconds"] * 2 ** row["retries"]
-    counts = json.dumps(result.counts)
-    error = None if result.error is None else clean(result.error)
-    trace = None if result.traceback is None else clean(result.traceback, limit=LONGEST_TRACEBACK)
-    await connection.execute(
-        sql.end_attempt, row["id"], row["attempts"], now, result.attempt, result.code, error, trace, counts
-    )
-    failed = status is not TaskStatus.ENDED and not waits
-    await connection.execute(
-        sql.end_task, row["id"], status, retries, waits, now, now + timedelta(seconds=pause),
-        result.code if failed else None, error if failed else None, counts,
-    )  # fmt: skip
-    if again or row["is_limited"]:  # its place among those that run at once is free
-        await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
-    if not again and await connection.fetchval(sql.follows_from, row["id"]):
-        await settle_run(store, connection, run, now)
-    return status
 
 
 def _candidate(row: Record) -> Candidate:

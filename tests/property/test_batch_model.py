@@ -23,12 +23,13 @@ from gateway.domain.ids import Fence, JobId
 from gateway.domain.job import ConditionType, Wanted
 from gateway.domain.transitions import Attempt, JobAction
 from gateway.store.cancel import cancel_job
+from gateway.store.ending import Result, TaskEnd, end_task, end_tasks, task_reaper
 from gateway.store.jobs import change_status, create_job, read_job_by_id
 from gateway.store.leases import read_beats, take_back
 from gateway.store.open import Store
 from gateway.store.servers import put_group
 from gateway.store.starting import next_moment, start_due
-from gateway.store.tasks import ClaimedTask, Result, claim_tasks, end_task, spawn_tasks, task_reaper
+from gateway.store.tasks import ClaimedTask, claim_tasks, spawn_tasks
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 GROUPS = ("", "slow")
@@ -94,7 +95,7 @@ class Model:
             self.stale.clear()
             ends = self.chance.sample(self.in_work, min(len(self.in_work), self.chance.randrange(4)))
             self.in_work = [task for task in self.in_work if task not in ends]
-            steps += [self.end(task) for task in ends]
+            steps += [self.end(ends)] if self.chance.random() < 0.5 else [self.end([task]) for task in ends]
             steps += [self.claim(server) for server in ("A", "B")]
             if self.chance.random() < 0.04:
                 steps.append(self.meddle(self.chance.choice(list(self.jobs))))
@@ -142,20 +143,25 @@ class Model:
         self.in_work += claimed
         self.seen.update((task.id, task.attempt) for task in claimed)
 
-    async def end(self, task: ClaimedTask) -> None:
-        """Let a task come back: well, badly, or after it has made others."""
-        result = Result(attempt=Attempt.ENDED)
-        if self.chance.random() < 0.3:
-            result = Result(attempt=Attempt.ERROR, code="test", error="it went wrong")
-        try:
+    async def end(self, tasks: Sequence[ClaimedTask]) -> None:
+        """Let tasks come back together: well, badly, or after they have made others."""
+        results = list[Result]()
+        for task in tasks:
+            failed = self.chance.random() < 0.3
+            results.append(
+                Result(attempt=Attempt.ERROR, code="test", error="it went wrong")
+                if failed
+                else Result(attempt=Attempt.ENDED)
+            )
             if self.chance.random() < 0.15:
-                with suppress(TaskRefused):
+                with suppress(TaskRefused, LeaseLost):
                     await spawn_tasks(self.store, task, self.children(task), versions={"work": 1}, now=self.now)
-            await end_task(self.store, task, result, self.now)
-        except LeaseLost:
-            assert task.fence in self.contested
-        else:
-            self.returned[task.id] += result.attempt is Attempt.ENDED
+        ends = [TaskEnd(task=task, result=result) for task, result in zip(tasks, results, strict=True)]
+        for end, ended in zip(ends, await end_tasks(self.store, ends, self.now), strict=True):
+            if ended is None:
+                assert end.task.fence in self.contested
+            else:
+                self.returned[end.task.id] += end.result.attempt is Attempt.ENDED
 
     def children(self, task: ClaimedTask) -> Sequence[SpawnedTask]:
         names = [f"{task.name} {number}" for number in range(self.chance.randrange(1, 5))]

@@ -2,8 +2,9 @@
 
 -- name: insert_log
 INSERT INTO run_log (run_id, run_task_id, attempt, at, severity, text)
-SELECT $1, $2, $3, l.at, l.severity, l.text
-FROM unnest($4::timestamptz[], $5::text[], $6::text[]) WITH ORDINALITY AS l (at, severity, text, position)
+SELECT l.run_id, l.run_task_id, l.attempt, l.at, l.severity, l.text
+FROM unnest($1::bigint[], $2::bigint[], $3::integer[], $4::timestamptz[], $5::text[], $6::text[])
+     WITH ORDINALITY AS l (run_id, run_task_id, attempt, at, severity, text, position)
 ORDER BY l.position
 
 -- name: bytes_of_run_files

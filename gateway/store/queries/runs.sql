@@ -18,9 +18,10 @@ ORDER BY j.next_start, j.id
 LIMIT $3
 FOR UPDATE OF j SKIP LOCKED
 
--- name: next_starts
--- The earliest planned start of each active period, of those that wait for nothing but the time.
-SELECT j.active_period, min(j.next_start) AS next_start
+-- name: next_moments
+-- The earliest planned start of each active period, of those that wait for nothing but the time; the first retry that
+-- waits; and when somebody will want to hear next of something that is late (what is late already was told).
+SELECT j.active_period, min(j.next_start) AS moment
 FROM job j
 WHERE j.status = 'waiting' AND j.mode = 'timed'
   AND CASE j.dependency_type
@@ -28,9 +29,19 @@ WHERE j.status = 'waiting' AND j.mode = 'timed'
       ELSE EXISTS (SELECT 1 FROM job_dependency d WHERE d.job_id = j.id AND d.satisfied_by IS NOT NULL)
         OR NOT EXISTS (SELECT 1 FROM job_dependency d WHERE d.job_id = j.id) END
 GROUP BY j.active_period
-
--- name: next_ready
-SELECT min(ready_at) FROM run_task WHERE status = 'ready' AND ready_at > $1
+UNION ALL
+SELECT NULL, min(ready_at) FROM run_task WHERE status = 'ready' AND ready_at > $1
+UNION ALL
+SELECT NULL, min(at) FROM (
+    SELECT next_start + make_interval(secs => overdue_seconds) AS at FROM job
+    WHERE status IN ('waiting', 'withhold') AND mode = 'timed' AND overdue_seconds IS NOT NULL
+    UNION ALL
+    SELECT t.ready_at + make_interval(secs => j.overdue_seconds) FROM job j JOIN run_task t ON t.run_id = j.run_id
+    WHERE j.overdue_seconds IS NOT NULL AND t.status = 'ready' AND t.location = 'server'
+    UNION ALL
+    SELECT u.started_at + make_interval(secs => j.long_seconds) FROM job j JOIN run u ON u.id = j.run_id
+    WHERE j.long_seconds IS NOT NULL
+) AS moments WHERE at > $1
 
 -- name: set_next_start
 -- Without a next one the job has come to its end.
@@ -83,7 +94,12 @@ WHERE job.id = s.id
 
 -- name: use_dependencies
 -- What was reached before this start does not count for the next one.
-UPDATE job_dependency SET satisfied_by = NULL WHERE job_id = ANY($1::bigint[]) AND satisfied_by IS NOT NULL
+WITH used AS (
+    SELECT job_id, parent_id FROM job_dependency WHERE job_id = ANY($1::bigint[]) AND satisfied_by IS NOT NULL
+    ORDER BY job_id, parent_id FOR UPDATE
+)
+UPDATE job_dependency d SET satisfied_by = NULL
+FROM used WHERE d.job_id = used.job_id AND d.parent_id = used.parent_id
 
 -- name: runs_to_settle
 -- Those in which something follows at once: nothing to do, or tasks left out.
@@ -109,21 +125,22 @@ SELECT id, job_id, status, canceled_by FROM run WHERE id = $1 FOR UPDATE
 -- name: lock_runs
 SELECT id, job_id, status, canceled_by FROM run WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE
 
--- name: follows_from
--- Whether anything can follow from the end of a task: others wait for it, it was the last child of one that waits for
--- its children, or the last of the run. Most ends of very many tasks lead to nothing, and read nothing.
-SELECT EXISTS (SELECT 1 FROM run_condition c WHERE c.parent_id = t.id) OR t.waits_for_children
+-- name: runs_to_follow
+-- The runs in which anything can follow from the ends of these tasks: others wait for one, it was the last child of one
+-- that waits for its children, or the last of the run. Most ends of very many tasks lead to nothing, and read nothing.
+SELECT DISTINCT t.run_id FROM run_task t
+WHERE t.id = ANY($1::bigint[])
+  AND (EXISTS (SELECT 1 FROM run_condition c WHERE c.parent_id = t.id) OR t.waits_for_children
     OR (t.spawned_by IS NOT NULL
         AND NOT EXISTS (SELECT 1 FROM run_task s WHERE s.spawned_by = t.spawned_by AND s.ended_at IS NULL)
         AND EXISTS (SELECT 1 FROM run_task p WHERE p.id = t.spawned_by AND p.waits_for_children))
-    OR NOT EXISTS (SELECT 1 FROM run_task o WHERE o.run_id = t.run_id AND o.ended_at IS NULL)
-FROM run_task t WHERE t.id = $1
+    OR NOT EXISTS (SELECT 1 FROM run_task o WHERE o.run_id = t.run_id AND o.ended_at IS NULL))
 
--- name: tasks_of_run
-SELECT t.id, t.status, t.condition_type, t.ignore_failure, t.attempts, t.spawned_by, t.waits_for_children,
+-- name: tasks_of_runs
+SELECT t.run_id, t.id, t.status, t.condition_type, t.ignore_failure, t.attempts, t.spawned_by, t.waits_for_children,
        (SELECT array_agg(c.parent_id ORDER BY c.parent_id, c.wanted) FROM run_condition c WHERE c.run_task_id = t.id) AS parents,
        (SELECT array_agg(c.wanted ORDER BY c.parent_id, c.wanted) FROM run_condition c WHERE c.run_task_id = t.id) AS wanted
-FROM run_task t WHERE t.run_id = $1
+FROM run_task t WHERE t.run_id = ANY($1::bigint[])
 
 -- name: change_tasks
 -- What was settled. Children decided the end of a task that waited for them.
@@ -135,7 +152,7 @@ UPDATE run_task SET status = s.status,
 FROM unnest($1::bigint[], $2::text[]) AS s (id, status)
 WHERE run_task.id = s.id
 
--- name: sum_run
+-- name: sum_runs
 SELECT r.id, r.job_id, r.job, r.partition_key, r.company, r.cause, r.planned_at, r.started_at, r.history,
        r.canceled_by, r.comes_back,
        (SELECT count(*) FROM run_task t WHERE t.run_id = r.id) AS tasks,
@@ -144,11 +161,14 @@ SELECT r.id, r.job_id, r.job, r.partition_key, r.company, r.cause, r.planned_at,
            WHERE t.run_id = r.id GROUP BY e.key) AS c), '{}')::text AS counts,
        (SELECT t.name || ': ' || coalesce(t.error, t.error_code) FROM run_task t
         WHERE t.run_id = r.id AND t.status = 'error' ORDER BY t.ignore_failure, t.ended_at, t.id LIMIT 1) AS error
-FROM run r WHERE r.id = $1
+FROM run r WHERE r.id = ANY($1::bigint[]) ORDER BY r.id
 
--- name: end_run
-UPDATE run SET status = $2, ended_at = $3, overran = $4, counts = $5::text::jsonb, error = $6, tasks_left_out = $7
-WHERE id = $1
+-- name: end_runs
+UPDATE run SET status = s.status, ended_at = $1, overran = s.overran, counts = s.counts::jsonb, error = s.error,
+               tasks_left_out = s.left_out
+FROM unnest($2::bigint[], $3::text[], $4::boolean[], $5::text[], $6::text[], $7::integer[])
+     AS s (id, status, overran, counts, error, left_out)
+WHERE run.id = s.id
 
 -- name: thin_tasks
 -- A very large run keeps the tasks that tell most. Source: batch reference, section 12.3.
@@ -157,25 +177,40 @@ DELETE FROM run_task WHERE id IN (
     ORDER BY CASE status WHEN 'error' THEN 1 WHEN 'canceled' THEN 2 WHEN 'ended' THEN 3 ELSE 4 END, id
     OFFSET $2)
 
--- name: delete_run
-DELETE FROM run WHERE id = $1
+-- name: delete_unkept_runs
+DELETE FROM run WHERE id = ANY($1::bigint[])
 
--- name: lock_job_of_run
+-- name: lock_jobs_of_runs
+-- `is_heard`: somebody wants to hear of it; `is_awaited`: another job may wait for it.
 SELECT id, name, status, hold_after, retired, original_start, recurrence, base, missed, tolerance_seconds, occurrences,
        next_start, category, is_critical,
-       EXISTS (SELECT 1 FROM job_dependency d WHERE d.job_id = job.id) AS depends
-FROM job WHERE id = $1 FOR UPDATE
+       EXISTS (SELECT 1 FROM job_dependency d WHERE d.job_id = job.id) AS depends,
+       EXISTS (SELECT 1 FROM job_dependency d WHERE d.parent_id = job.id) AS is_awaited,
+       EXISTS (SELECT 1 FROM alert_rule a WHERE a.job_id = job.id) AS is_heard
+FROM job WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE
 
--- name: end_occurrence
-UPDATE job SET status = $2, run_id = NULL, hold_after = false, next_start = coalesce($3, next_start), next_cause = $4,
-               last_outcome = $5, last_ended_at = $6, failures = failures + CASE $5 WHEN 'error' THEN 1 ELSE 0 END,
-               changed_at = $6
-WHERE id = $1
+-- name: end_occurrences
+UPDATE job SET status = s.status, run_id = NULL, hold_after = false, next_start = coalesce(s.next_start, job.next_start),
+               next_cause = s.cause, last_outcome = s.outcome, last_ended_at = $1,
+               failures = failures + CASE s.outcome WHEN 'error' THEN 1 ELSE 0 END, changed_at = $1
+FROM unnest($2::bigint[], $3::text[], $4::timestamptz[], $5::text[], $6::text[])
+     AS s (id, status, next_start, cause, outcome)
+WHERE job.id = s.id
 
 -- name: satisfy_dependencies
-UPDATE job_dependency SET satisfied_by = $2
-WHERE parent_id = $1 AND ($3 = wanted OR (wanted = 'ended_or_error' AND $3 IN ('ended', 'error')))
-RETURNING job_id
+-- In one order, as everything that changes several.
+WITH reached AS (
+    SELECT d.job_id, d.parent_id, s.run_id
+    FROM job_dependency d
+    JOIN unnest($1::bigint[], $2::bigint[], $3::text[]) AS s (parent_id, run_id, outcome) ON s.parent_id = d.parent_id
+    WHERE s.outcome = d.wanted OR (d.wanted = 'ended_or_error' AND s.outcome IN ('ended', 'error'))
+    ORDER BY d.job_id, d.parent_id FOR UPDATE OF d
+)
+UPDATE job_dependency d SET satisfied_by = reached.run_id
+FROM reached WHERE d.job_id = reached.job_id AND d.parent_id = reached.parent_id
+
+-- name: delete_retired_jobs
+DELETE FROM job WHERE id = ANY($1::bigint[])
 
 -- name: job_of_run
 SELECT run_id FROM job WHERE id = $1
@@ -192,6 +227,12 @@ UPDATE run SET status = 'cancelling', canceled_by = $2, comes_back = $3 WHERE id
 
 -- name: job_cancelling
 UPDATE job SET status = 'cancelling', changed_at = $2 WHERE id = $1
+
+-- name: lock_leases_of_job
+-- Before the run: an end that is just being recorded has its lease first, and goes first.
+SELECT l.fence FROM lease l WHERE l.fence IN (SELECT t.fence FROM run_task t JOIN job j ON j.run_id = t.run_id
+                                              WHERE j.id = $1 AND t.fence IS NOT NULL)
+ORDER BY l.fence FOR UPDATE OF l
 
 -- name: cancel_attempts_of_run
 -- Abort: nobody waits for what runs on; its result will be refused.

@@ -7,25 +7,37 @@ SELECT EXISTS (SELECT 1 FROM run_task WHERE status = 'ready' AND batch_group = A
                AND location = 'server')
 
 -- name: candidate_tasks
--- Each run gets its share of the list, so that a large one hides nobody.
-SELECT id, run_id, job_id, batch_group, priority, planned_at, concurrency FROM (
-    SELECT t.id, t.run_id, r.job_id, t.batch_group, t.priority, r.planned_at, t.ready_at, r.concurrency,
-           row_number() OVER (PARTITION BY t.run_id, t.batch_group ORDER BY t.ready_at, t.id) AS place
-    FROM run_task t JOIN run r ON r.id = t.run_id
+-- Of each priority and group as many as could be chosen, in the order in which they would be. Tasks that a limit holds
+-- back are left out one by one, so that a large run hides nobody.
+WITH running AS (
+    SELECT r.job_id, t.batch_group, count(*) AS tasks FROM run_task t JOIN run r ON r.id = t.run_id
+    WHERE t.fence IS NOT NULL GROUP BY 1, 2
+), of_job AS (
+    SELECT job_id, sum(tasks) AS tasks FROM running GROUP BY 1
+), waiting AS (
+    SELECT t.id, t.run_id, r.job_id, t.batch_group, t.priority, r.planned_at, r.concurrency,
+           row_number() OVER (PARTITION BY t.run_id, t.batch_group ORDER BY t.id) AS place,
+           least(CASE WHEN g.concurrency > 0 THEN g.concurrency - coalesce(in_group.tasks, 0) END,
+                 CASE WHEN r.concurrency > 0 THEN r.concurrency - coalesce(in_all.tasks, 0) END) AS room
+    FROM run_task t
+    JOIN run r ON r.id = t.run_id
+    JOIN batch_group g ON g.name = t.batch_group
+    LEFT JOIN running in_group ON in_group.job_id = r.job_id AND in_group.batch_group = t.batch_group
+    LEFT JOIN of_job in_all ON in_all.job_id = r.job_id
     WHERE t.status = 'ready' AND t.batch_group = ANY($1::text[]) AND t.ready_at <= $2 AND t.location = 'server'
-) AS waiting
-ORDER BY place, ready_at, id
-LIMIT $3
+      AND g.concurrency >= 0
+), ranked AS (
+    SELECT *, row_number() OVER (PARTITION BY priority, batch_group ORDER BY planned_at, id) AS rank
+    FROM waiting WHERE room IS NULL OR place <= room
+)
+SELECT id, run_id, job_id, batch_group, priority, planned_at, concurrency FROM ranked WHERE rank <= $3
 
--- name: group_limits
-SELECT name, concurrency FROM batch_group
-
--- name: running_tasks
-SELECT r.job_id, t.batch_group, count(*) AS tasks FROM run_task t JOIN run r ON r.id = t.run_id
-WHERE t.fence IS NOT NULL GROUP BY 1, 2
-
--- name: lock_ready_tasks
-SELECT id FROM run_task WHERE id = ANY($1::bigint[]) AND status = 'ready' FOR UPDATE SKIP LOCKED
+-- name: limits_and_running
+-- How many tasks of each single job a group lets run at once (no job), and how many of each job and group run.
+SELECT NULL AS job_id, name AS batch_group, concurrency::bigint AS tasks FROM batch_group
+UNION ALL
+SELECT r.job_id, t.batch_group, count(*) FROM run_task t JOIN run r ON r.id = t.run_id
+WHERE t.fence IS NOT NULL AND r.job_id IS NOT NULL GROUP BY 1, 2
 
 -- name: lock_operator_task
 -- What a person may run: tasks that are for people, the private ones of the owner only.
@@ -44,38 +56,56 @@ WHERE t.status = 'ready' AND t.location = 'operator' AND (NOT t.is_private OR t.
 ORDER BY t.ready_at, t.id
 
 -- name: begin_tasks
-WITH begun AS (
-    UPDATE run_task t SET status = 'executing', fence = s.fence, attempts = t.attempts + 1, server = $3, run_by = $4,
-                          is_idempotent = t.handler = ANY($5::text[]), started_at = coalesce(t.started_at, $6)
-    FROM unnest($1::bigint[], $2::bigint[]) AS s (id, fence), run r
-    WHERE t.id = s.id AND r.id = t.run_id
+-- Those that are still ready, each under a lease of its own.
+WITH ours AS (
+    SELECT id FROM run_task WHERE id = ANY($1::bigint[]) AND status = 'ready' ORDER BY id FOR UPDATE SKIP LOCKED
+), held AS MATERIALIZED (
+    SELECT id, nextval('fence') AS fence FROM ours
+), leases AS (
+    INSERT INTO lease (fence, owner, stage, port) SELECT fence, $6, 'task', '' FROM held
+), begun AS (
+    UPDATE run_task t SET status = 'executing', fence = held.fence, attempts = t.attempts + 1, server = $2, run_by = $3,
+                          is_idempotent = t.handler = ANY($4::text[]), started_at = coalesce(t.started_at, $5)
+    FROM held, run r
+    WHERE t.id = held.id AND r.id = t.run_id
     RETURNING t.id, t.fence, t.run_id, t.name, t.handler, t.parameters, t.parameters_version, t.company, t.batch_group,
               t.priority, t.owner, t.attempts, t.timeout_seconds, r.job_id, r.job, r.partition_key, r.run_as, r.planned_at
 ), attempts AS (
     INSERT INTO attempt (run_task_id, number, server, incarnation, started_at)
-    SELECT id, attempts, $3, $7, $6 FROM begun
+    SELECT id, attempts, $2, $6, $5 FROM begun
 )
 SELECT * FROM begun ORDER BY id
 
--- name: task_to_end
-SELECT t.id, t.run_id, t.status, t.attempts, t.retries, t.max_retries, t.retry_seconds, t.wait_for_children, t.is_idempotent,
-       EXISTS (SELECT 1 FROM run_task c WHERE c.spawned_by = t.id) AS has_children,
+-- name: drop_task_leases
+-- The guard of what is recorded together: what is missing here is somebody else's by now.
+DELETE FROM lease WHERE fence IN (SELECT fence FROM lease WHERE fence = ANY($1::bigint[]) ORDER BY fence FOR UPDATE)
+RETURNING fence
+
+-- name: tasks_to_end
+SELECT t.fence, t.id, t.run_id, t.status, t.attempts, t.retries, t.max_retries, t.retry_seconds, t.wait_for_children,
+       t.is_idempotent, EXISTS (SELECT 1 FROM run_task c WHERE c.spawned_by = t.id) AS has_children,
        r.concurrency > 0 OR EXISTS (SELECT 1 FROM batch_group g WHERE g.name = t.batch_group AND g.concurrency > 0) AS is_limited
-FROM run_task t JOIN run r ON r.id = t.run_id WHERE t.fence = $1
+FROM run_task t JOIN run r ON r.id = t.run_id WHERE t.fence = ANY($1::bigint[])
 
--- name: tasks_of_fences
-SELECT id, run_id, fence FROM run_task WHERE fence = ANY($1::bigint[]) ORDER BY run_id, id
+-- name: runs_of_fences
+SELECT DISTINCT run_id FROM run_task WHERE fence = ANY($1::bigint[])
 
--- name: end_attempt
-UPDATE attempt SET ended_at = $3, outcome = $4, error_code = $5, error = $6, traceback = $7, counts = $8::text::jsonb
-WHERE run_task_id = $1 AND number = $2
+-- name: end_attempts
+UPDATE attempt SET ended_at = $1, outcome = s.outcome, error_code = s.error_code, error = s.error, traceback = s.traceback,
+                   counts = s.counts::jsonb
+FROM unnest($2::bigint[], $3::integer[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
+     AS s (id, number, outcome, error_code, error, traceback, counts)
+WHERE attempt.run_task_id = s.id AND attempt.number = s.number
 
--- name: end_task
-UPDATE run_task SET status = $2, fence = NULL, retries = $3, waits_for_children = $4,
-    ready_at = CASE WHEN $2 = 'ready' THEN $6 ELSE ready_at END,
-    ended_at = CASE WHEN $2 IN ('ended', 'error', 'canceled') THEN $5::timestamptz END,
-    error_code = $7, error = $8, counts = $9::text::jsonb
-WHERE id = $1
+-- name: end_tasks
+-- Ready again, or at its end; one that waits for its children is neither. A failure that counts has its text here too.
+UPDATE run_task SET status = s.status, fence = NULL, retries = s.retries, waits_for_children = s.waits,
+    ready_at = coalesce(s.ready_at, run_task.ready_at),
+    ended_at = CASE WHEN s.status IN ('ended', 'error', 'canceled') THEN $1::timestamptz END,
+    error_code = s.error_code, error = s.error, counts = s.counts::jsonb
+FROM unnest($2::bigint[], $3::text[], $4::integer[], $5::boolean[], $6::timestamptz[], $7::text[], $8::text[], $9::text[])
+     AS s (id, status, retries, waits, ready_at, error_code, error, counts)
+WHERE run_task.id = s.id
 
 -- name: tasks_named
 SELECT name, id, spawned_by FROM run_task WHERE run_id = $1 AND name = ANY($2::text[])
@@ -112,16 +142,3 @@ JOIN LATERAL (SELECT name, batch_group FROM run_task t WHERE t.run_id = u.id AND
 WHERE j.status = 'executing' AND j.overdue_seconds IS NOT NULL
   AND EXISTS (SELECT 1 FROM alert_rule r WHERE r.job_id = j.id AND 'overdue' = ANY(r.events))
 ORDER BY j.id
-
--- name: next_lateness
--- When somebody will want to hear of something next; what is late already was told.
-SELECT min(at) FROM (
-    SELECT next_start + make_interval(secs => overdue_seconds) AS at FROM job
-    WHERE status IN ('waiting', 'withhold') AND mode = 'timed' AND overdue_seconds IS NOT NULL
-    UNION ALL
-    SELECT t.ready_at + make_interval(secs => j.overdue_seconds) FROM job j JOIN run_task t ON t.run_id = j.run_id
-    WHERE j.overdue_seconds IS NOT NULL AND t.status = 'ready' AND t.location = 'server'
-    UNION ALL
-    SELECT u.started_at + make_interval(secs => j.long_seconds) FROM job j JOIN run u ON u.id = j.run_id
-    WHERE j.long_seconds IS NOT NULL
-) AS moments WHERE at > $1

@@ -128,19 +128,23 @@ async def test_s16_alerts_against_history(
     assert len(reasons) == len([1 for _, user in told if user == "V"])
 
 
-async def test_s25_a_large_run_keeps_what_tells_most(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hundredth of the size: 45 tasks of which 2 fail, 10 are kept of more than 40."""
-    monkeypatch.setattr(settling, "LARGE_RUN", 40)
-    monkeypatch.setattr(settling, "KEPT_TASKS", 10)
-    await world.server("A", threads=45)
-    fails = (7, 31)
-    job = await world.job("large", [task(f"T{n}", fails_in=[-1] if n in fails else []) for n in range(45)])
-    await world.pass_(minutes=2)
+@pytest.mark.parametrize("share", [pytest.param(1, marks=pytest.mark.full, id="all"), pytest.param(20, id="twentieth")])
+async def test_s25_a_large_run_keeps_what_tells_most(world: World, monkeypatch: pytest.MonkeyPatch, share: int) -> None:
+    """4,500 tasks of which 20 fail, of more than 4,000 tasks 1,000 are kept; by default a twentieth of the numbers."""
+    monkeypatch.setattr(settling, "LARGE_RUN", settling.LARGE_RUN // share)
+    monkeypatch.setattr(settling, "KEPT_TASKS", kept := settling.KEPT_TASKS // share)
+    await world.server("A", threads=250)
+    names = [f"T{n}" for n in range(4_500 // share)]
+    fails = set(names[100 // share :: 220])
+    job = await world.job("large", [task(name, seconds=0, fails_in=[-1] if name in fails else []) for name in names])
+    await world.settle()
     statuses = await world.tasks(job)
-    assert Counter(statuses.values()) == {"error": 2, "ended": 8}
-    assert {name for name, status in statuses.items() if status == "error"} == {"T7", "T31"}
+    assert len(fails) == (20 if share == 1 else 1)
+    assert Counter(statuses.values()) == {"error": len(fails), "ended": kept - len(fails)}
+    assert {name for name, status in statuses.items() if status == "error"} == fails
     (run,) = await world.runs(job)
-    assert run["tasks_left_out"] == 35
+    assert (run["status"], run["tasks_left_out"]) == ("error", len(names) - kept)
+    assert Counter(name for name, what in world.log if what == "returned") == dict.fromkeys(names, 1)
 
 
 NIGHTLY_RUNS = """

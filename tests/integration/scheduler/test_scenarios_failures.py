@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -10,10 +11,12 @@ from gateway.domain.errors import IllegalTransition, LeaseLost
 from gateway.domain.job import JobStatus, Location, Wanted
 from gateway.domain.transitions import Attempt, JobAction
 from gateway.store.cancel import abort_job, cancel_job, requeue_job
+from gateway.store.ending import Result, TaskEnd, end_task, end_tasks, task_reaper
 from gateway.store.history import Search, search_runs
 from gateway.store.jobs import change_status, edit_job, list_jobs
+from gateway.store.run_log import Line
 from gateway.store.runs import read_run, waiting_for_operator
-from gateway.store.tasks import Result, claim_operator_task, end_task, task_reaper
+from gateway.store.tasks import claim_operator_task
 from tests.fakes import World, task
 
 ENDED, ERROR, EITHER = Wanted.ENDED, Wanted.ERROR, Wanted.ENDED_OR_ERROR
@@ -153,6 +156,51 @@ async def test_abort_does_not_wait_and_the_late_result_is_refused(world: World) 
     await world.pass_(minutes=5)
     assert await world.tasks(job) == before
     assert before["B"] == before["C"] == "canceled"
+
+
+WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
+
+class Undone(Exception):
+    """Takes a transaction back."""
+
+
+async def test_an_abort_waits_for_an_end_that_is_just_being_recorded(world: World) -> None:
+    job = await running_job(world)
+    await cancel_job(world.store, job, by="ben", now=world.clock.now())
+    sql = world.store.queries
+    with suppress(Undone):
+        async with world.store.transaction() as recording:
+            fences = [row["fence"] for row in await recording.fetch("SELECT fence FROM lease")]
+            await recording.fetch(sql.drop_task_leases, fences)
+            aborting = asyncio.create_task(abort_job(world.store, job, by="ben", now=world.clock.now()))
+            async with asyncio.timeout(60):
+                while not await world.rows(WAITING):
+                    await asyncio.sleep(0.01)
+            assert await recording.fetch(sql.lock_runs, [(await world.read(job)).run_id])  # nobody else holds it
+            raise Undone
+    assert await aborting is JobStatus.CANCELED
+
+
+async def test_a_late_result_among_others_changes_nothing_and_the_others_count(world: World) -> None:
+    await world.server("A")
+    jobs = [await world.job(f"person {n}", [task("T", location=Location.OPERATOR, max_retries=1)]) for n in range(3)]
+    await world.settle()
+    claimed = [
+        await claim_operator_task(world.store, user="ann", incarnation=9, now=world.clock.now()) for _ in range(3)
+    ]
+    late = claimed[1]
+    assert late is not None
+    async with world.store.transaction() as connection:
+        await connection.execute("DELETE FROM lease WHERE fence = $1", late.fence)
+        await task_reaper(world.clock.now)(world.store, connection, [late.fence])
+    line = Line(world.clock.now(), "info", "done")
+    ends = [TaskEnd(task=each, result=Result(attempt=Attempt.ENDED), lines=[line]) for each in claimed if each]
+    first, none, third = await end_tasks(world.store, ends, world.clock.now())
+    assert first is not None and none is None and third is not None
+    assert [await world.tasks(job) for job in jobs] == [{"T": "ended"}, {"T": "ready"}, {"T": "ended"}]
+    said = await world.rows("SELECT run_id FROM run_log ORDER BY run_id")
+    assert [row["run_id"] for row in said] == [claimed[0].run_id, claimed[2].run_id]  # type: ignore[union-attr]  # both
 
 
 async def test_a_task_ends_at_its_time_out(world: World) -> None:

@@ -13,6 +13,7 @@ from gateway.store import run_files, run_log
 from gateway.store.housekeeping import delete_runs
 from gateway.store.open import Store
 from gateway.store.run_files import keep_file, list_run_files, read_run_file, remove_run_file
+from gateway.store.run_log import StoredLog, flushed_often, write_lines
 
 AT = datetime(2031, 5, 6, tzinfo=UTC)
 
@@ -35,23 +36,39 @@ LINES = "SELECT attempt, severity, text FROM run_log ORDER BY id"
 TASK = RunTaskId(7)
 
 
+def a_log(store: Store, run: RunId, attempt: int = 1) -> StoredLog:
+    return StoredLog(store, run, TASK, attempt, lambda: AT)
+
+
+async def finish(store: Store, run: RunId, log: StoredLog, attempt: int = 1) -> None:
+    """Write what is left, as the end of an attempt does."""
+    async with store.transaction() as connection:
+        await write_lines(connection, store.queries, [((run, TASK, attempt), log.rest())])
+
+
 async def test_lines_of_every_attempt_are_kept_in_order(store: Store) -> None:
     run = await a_run(store)
-    for attempt in (1, 2):
-        async with run_log.run_log(store, run, TASK, attempt) as log:
-            log.info("begins")
-            log.warning("odd")
-            await asyncio.to_thread(log.error, "wrong")
+    logs = [a_log(store, run, attempt) for attempt in (1, 2)]
+    for log in logs:
+        log.info("begins")
+        log.warning("odd")
+    await logs[0].flush()
+    for attempt, log in enumerate(logs, start=1):
+        await asyncio.to_thread(log.error, "wrong")
+        await finish(store, run, log, attempt)
     lines = [("info", "begins"), ("warning", "odd"), ("error", "wrong")]
-    assert await rows(store, LINES) == [(attempt, *line) for attempt in (1, 2) for line in lines]
+    assert sorted(await rows(store, LINES)) == sorted((attempt, *line) for attempt in (1, 2) for line in lines)
+    assert await rows(store, LINES.replace("ORDER", "WHERE attempt = 1 ORDER")) == [(1, *line) for line in lines]
 
 
-async def test_lines_are_kept_when_the_task_fails(store: Store) -> None:
+async def test_lines_are_written_while_the_task_runs(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_log, "_FLUSH_SECONDS", 0.01)
     run = await a_run(store)
-    with pytest.raises(ValueError, match="bad"):
-        async with run_log.run_log(store, run, TASK, 1) as log:
-            log.info("so far")
-            raise ValueError("bad")
+    log = a_log(store, run)
+    async with flushed_often(log), asyncio.timeout(60):
+        log.info("so far")
+        while log.rest():
+            await asyncio.sleep(0.01)
     assert await rows(store, LINES) == [(1, "info", "so far")]
 
 
@@ -60,10 +77,11 @@ async def test_too_many_lines_are_counted_and_errors_have_room_left(
 ) -> None:
     monkeypatch.setattr(run_log, "MOST_LINES", 10)
     run = await a_run(store)
-    async with run_log.run_log(store, run, TASK, 1) as log:
-        for number in range(13):
-            log.info(str(number))
-        log.error("the reason")
+    log = a_log(store, run)
+    for number in range(13):
+        log.info(str(number))
+    log.error("the reason")
+    await finish(store, run, log)
     found = await rows(store, LINES)
     assert [text for _, _, text in found[:10]] == [str(number) for number in range(10)]
     assert [text for _, _, text in found[10:]] == [
@@ -74,11 +92,33 @@ async def test_too_many_lines_are_counted_and_errors_have_room_left(
 
 async def test_long_and_unprintable_lines_are_made_fit(store: Store) -> None:
     run = await a_run(store)
-    async with run_log.run_log(store, run, TASK, 1) as log:
-        log.info("x" * 5000)
-        log.info("a\0b\x1b[31m")
+    log = a_log(store, run)
+    log.info("x" * 5000)
+    log.info("a\0b\x1b[31m")
+    await finish(store, run, log)
     (_, _, long), (_, _, odd) = await rows(store, LINES)
     assert len(long) == run_log.LONGEST_LINE and "\x1b" not in odd and odd.startswith("a")
+
+
+async def test_lines_wait_for_a_database_that_is_away(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_log, "_FLUSH_SECONDS", 0.01)
+    tries = 0
+
+    async def away(*_: object) -> None:
+        nonlocal tries
+        tries += 1
+        raise StoreUnavailable("away")
+
+    run = await a_run(store)
+    log = a_log(store, run)
+    with monkeypatch.context() as outage:
+        outage.setattr(run_log, "write_lines", away)
+        async with flushed_often(log), asyncio.timeout(60):
+            log.info("the last words")
+            while tries < 3:
+                await asyncio.sleep(0.01)
+    await finish(store, run, log)
+    assert await rows(store, LINES) == [(1, "info", "the last words")]
 
 
 async def test_a_file_is_listed_and_read_and_removed(store: Store) -> None:
@@ -128,36 +168,8 @@ async def test_lines_and_files_go_with_their_run(store: Store) -> None:
     old, new = await a_run(store, ended="clock_timestamp() - interval '31 days'"), await a_run(store)
     for run in (old, new):
         await keep_file(store, run, TASK, "a", b"1")
-        async with run_log.run_log(store, run, TASK, 1) as log:
-            log.info("done")
+        log = a_log(store, run)
+        log.info("done")
+        await log.flush()
     assert await delete_runs(store, 30, 100) == 1
     assert await rows(store, "SELECT run_id FROM run_file UNION ALL SELECT run_id FROM run_log") == [(new,), (new,)]
-
-
-async def test_the_end_of_a_log_waits_for_a_database_that_is_away(
-    store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = await a_run(store)
-    flush, tries = run_log.StoredLog.flush, 0
-
-    async def away_twice(self: run_log.StoredLog) -> None:
-        nonlocal tries
-        tries += 1
-        if tries < 3:
-            raise StoreUnavailable("away")
-        await flush(self)
-
-    monkeypatch.setattr(run_log.StoredLog, "flush", away_twice)
-    async with run_log.run_log(store, run, TASK, 1) as log:
-        log.info("the last words")
-    assert await rows(store, LINES) == [(1, "info", "the last words")]
-
-
-async def test_a_task_ends_even_when_its_log_cannot_be_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def away(self: run_log.StoredLog) -> None:
-        raise StoreUnavailable("away")
-
-    monkeypatch.setattr(run_log.StoredLog, "flush", away)
-    monkeypatch.setattr(run_log, "_LAST_SECONDS", 0.05)
-    async with run_log.run_log(store, RunId(1), TASK, 1) as log:
-        log.info("lost")

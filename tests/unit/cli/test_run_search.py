@@ -4,7 +4,7 @@ import pytest
 
 from gateway.cli.run_search import FOUND, SNIPPET, marked
 from gateway.domain.transitions import Attempt
-from gateway.store.tasks import Result
+from gateway.store.ending import Result
 from tests.unit.cli.conftest import Cli
 from tests.unit.cli.test_runs import work
 

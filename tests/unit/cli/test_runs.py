@@ -12,11 +12,12 @@ import pytest
 from gateway.cli import desk, render
 from gateway.domain.transitions import Attempt
 from gateway.store.data_folder import Use
+from gateway.store.ending import Result, TaskEnd, end_tasks
 from gateway.store.leases import start_incarnation
 from gateway.store.open import open_store
 from gateway.store.run_files import keep_file
-from gateway.store.run_log import run_log
-from gateway.store.tasks import ClaimedTask, Result, claim_tasks, end_task
+from gateway.store.run_log import StoredLog
+from gateway.store.tasks import claim_tasks
 from tests.unit.cli.conftest import Cli
 
 
@@ -48,13 +49,10 @@ def work(cli: Cli, url: str, *results: Result) -> None:
                     store, server="app-1", incarnation=incarnation, groups=[""], free=1, reserved=0, idempotent=(),
                     chance=lambda: 0.5, now=now,
                 )  # fmt: skip
-                await _speak(store, task)
-                await end_task(store, task, result, datetime.now(UTC))
-
-    async def _speak(store, task: ClaimedTask) -> None:  # type: ignore[no-untyped-def]  # a store
-        async with run_log(store, task.run_id, task.id, task.attempt, now=lambda: datetime.now(UTC)) as lines:
-            lines.warning(f"{task.name} says \x1b[31mhello")
-        await keep_file(store, task.run_id, task.id, f"{task.name}.txt", b"made by " + task.name.encode())
+                lines = StoredLog(store, task.run_id, task.id, task.attempt, lambda: datetime.now(UTC))
+                lines.warning(f"{task.name} says \x1b[31mhello")
+                await keep_file(store, task.run_id, task.id, f"{task.name}.txt", b"made by " + task.name.encode())
+                await end_tasks(store, [TaskEnd(task=task, result=result, lines=lines.rest())], datetime.now(UTC))
 
     asyncio.run(serve())
 
