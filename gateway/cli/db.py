@@ -9,7 +9,7 @@ from rich.progress import Progress
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, load_settings, perform
 from gateway.cli.render import console, print_fields, print_json
 from gateway.store.data_folder import Use
-from gateway.store.migrate import Migration, migrate, state
+from gateway.store.migrate import Migration, migrate, refuse_running, state
 from gateway.store.open import Schema, open_store
 
 app = typer.Typer(no_args_is_help=True, help="The database: its schema and how to bring it up to date.")
@@ -31,7 +31,8 @@ class DatabaseInfo:
 def migrate_database(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Bring the schema of the database up to date.
 
-    Safe to run on several machines at once. An embedded database is migrated by itself when the gateway starts.
+    Refused while a gateway runs on the database; safe to run on several machines at once. An embedded database is
+    migrated by itself when the gateway starts.
     """
     applied = perform(_migrate(config, quiet=as_json))
     if as_json:
@@ -61,6 +62,8 @@ async def _migrate(config: ConfigOption, *, quiet: bool) -> tuple[Migration, ...
         connection = await store.connect()
         try:
             pending = (await state(connection, store.queries)).pending
+            if pending:
+                await refuse_running(connection, store.queries)
             with Progress(console=console(error=True), transient=True, disable=quiet) as progress:
                 bar = progress.add_task("Migrating", total=len(pending))
                 return await migrate(connection, store.queries, progress=lambda _: progress.advance(bar))

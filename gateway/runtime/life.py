@@ -10,6 +10,7 @@ from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ids import Fence
 from gateway.domain.liveness import Observer
 from gateway.store.leases import EXTEND_SECONDS, LEASE_SECONDS, Reap, beat, lose_nodes, read_beats, take_back
+from gateway.store.migrate import load_migrations, require_current
 from gateway.store.open import Store
 
 log = structlog.get_logger()
@@ -23,12 +24,16 @@ async def keep_leases(
 
     *taken_back* is called when there is work again, *node_lost* when another process died or froze: its files may lie
     in folders that we share.
+    Raises: SchemaMismatch when the database was migrated by a newer gateway meanwhile.
     """
+    ours = await asyncio.to_thread(load_migrations)  # now: a later look could find the files of a newer version
     processes: Observer[int] = Observer(LEASE_SECONDS)
     leases: Observer[Fence] = Observer(LEASE_SECONDS)
     while True:
         await asyncio.sleep(EXTEND_SECONDS)
         try:
+            async with store.transaction(life=True) as connection:
+                await require_current(connection, store.queries, ours)
             returned = await beat(store, incarnation)
             if returned:
                 log.warning("node.returned", incarnation=incarnation)

@@ -12,10 +12,14 @@ from pathlib import Path
 
 from asyncpg import Connection
 
+from gateway.domain.faultpoints import reach
 from gateway.store.errors import SchemaMismatch, StoreRefused, database_errors
+from gateway.store.listen import SETTINGS as LISTENER
 from gateway.store.sql import Queries
 
 FOLDER = Path(__file__).parent / "migrations"
+FAULT_POINTS = ("migrate.noted", "migrate.before_commit", "migrate.after_commit")
+"""Every name a migration reaches, once per step."""
 
 _FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 
@@ -103,6 +107,22 @@ async def require_current(
     return found
 
 
+async def refuse_running(connection: Connection, queries: Queries) -> None:
+    """Make sure that nobody works on a database whose schema is about to change.
+
+    Raises: StoreRefused that says where gateways run.
+    """
+    with database_errors(connection):
+        rows = await connection.fetch(queries.running_gateways, LISTENER["application_name"])
+    if rows:
+        many = "a gateway works" if len(rows) == 1 else f"{len(rows)} gateways work"
+        places = ", ".join(sorted({row["host"] for row in rows}))
+        raise StoreRefused(
+            f"{many} on this database (connected from {places}): stop all of them, then migrate; a gateway cannot work "
+            "on the tables of another version. Nothing was changed"
+        )
+
+
 async def migrate(
     connection: Connection,
     queries: Queries,
@@ -122,6 +142,7 @@ async def migrate(
     for step in found.pending:
         with database_errors(connection):
             if await _apply(connection, queries, step, known):
+                reach("migrate.after_commit")
                 applied.append(step)
                 if progress is not None:
                     progress(step)
@@ -140,7 +161,9 @@ async def _apply(connection: Connection, queries: Queries, step: Migration, know
         if step not in found.pending:
             return False
         await connection.execute(queries.insert_schema_version, step.version, step.name, step.sha256)
+        reach("migrate.noted")
         await connection.execute(step.sql)
+        reach("migrate.before_commit")
         return True
 
 

@@ -18,3 +18,8 @@ async def create(request: Request, context: ServiceContext) -> Reply:
     if request.parts[0].findtext(".//{*}SalesQty") == REFUSED:
         raise OperationRejected(f"nobody orders {REFUSED}")
     return Reply(entity_keys=[[("SalesId", str(number))]], keys_only=True)
+
+
+async def read(_: Request, __: ServiceContext) -> Reply:
+    """Send the same key to everybody who is sent something."""
+    return Reply(entity_keys=[[("SalesId", "1")]], keys_only=True)

@@ -37,6 +37,7 @@ class Birth:
 
     config: str
     log: str
+    command: str = "run"
     faults: str = ""
     build: str = ""
     pauses: Mapping[str, str] = field(default_factory=dict)
@@ -152,7 +153,7 @@ def _tell(**facts: object) -> None:
 
 
 def _become(birth: Birth) -> None:
-    """Turn this fork into `gateway run`; ends as that does."""
+    """Turn this fork into `gateway run`, or the command of that name; ends as that does."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
@@ -174,7 +175,7 @@ def _become(birth: Birth) -> None:
             while not (signs / f"{point}.go").exists():
                 time.sleep(0.002)
 
-    sys.argv = ["gateway", "run", "--config", birth.config]
+    sys.argv = ["gateway", *birth.command.split(), "--config", birth.config]
     if birth.pauses:
         observers.append(pause)
 

@@ -23,10 +23,17 @@ class CrashSite(Site):
         """Start the gateway and return at once."""
         self.write_config()
         self._log_start = self.log_file.stat().st_size if self.log_file.exists() else 0
-        self.process = self._nursery.bear(
-            Birth(config=str(self.config), log=str(self.log_file), faults=faults, build=build, pauses=pauses or {})
-        )
+        self.process = self.command("run", faults=faults, build=build, pauses=pauses)
         return self.process
+
+    def command(
+        self, words: str, *, faults: str = "", build: str = "", pauses: Mapping[str, str] | None = None
+    ) -> Child:
+        """Start a command of the gateway on the configuration as it is; what it says goes to the log."""
+        return self._nursery.bear(
+            Birth(config=str(self.config), log=str(self.log_file), command=words, faults=faults, build=build,
+                  pauses=pauses or {})
+        )  # fmt: skip
 
     async def run(self, *, faults: str = "", build: str = "", pauses: Mapping[str, str] | None = None) -> Child:
         """Start the gateway and return when it says that it runs, or has ended."""
@@ -46,6 +53,10 @@ class CrashSite(Site):
     def told(self, name: str) -> bool:
         """Tell whether the present or last process told of an event of that name."""
         return bool(self.log_file.exists() and self.happened(name))
+
+    def said(self) -> str:
+        """Return what the present or last process said as text, in one line."""
+        return " ".join(" ".join(event["text"] for event in self.happened("text")).split())
 
     async def kill(self) -> None:
         """End the process at once, as a crash does."""

@@ -6,7 +6,7 @@ import json
 import os
 import resource
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -20,7 +20,7 @@ from gateway.domain.errors import StoreUnavailable
 from gateway.runtime import app, life, stuck
 from gateway.scheduler import clock, engine
 from gateway.stages import inbound, send
-from gateway.store import doctor
+from gateway.store import doctor, migrate
 
 OPERATIONS = "operations.jsonl"
 TROUBLE = "trouble"
@@ -168,7 +168,14 @@ def recorded(folder: Path) -> Observer:
     return lambda point: tell({"point": point})
 
 
+def next_version(_: Path) -> None:
+    """World: a later version of the gateway, with one more migration."""
+    known = migrate.load_migrations()
+    later = replace(known[-1], version=known[-1].version + 1, name="later", sql="SELECT 1")
+    migrate.load_migrations = lambda *_: (*known, later)
+
+
 WORLDS: tuple[Callable[[Path], Observer | None], ...] = (
     deaf, forgetful_disk, lost_replies, lost_promises, short_leases, short_looks, impatient, outbound_trouble,
-    tiny_pool, little_memory, recorded,
+    tiny_pool, little_memory, recorded, next_version,
 )  # fmt: skip

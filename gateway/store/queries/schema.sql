@@ -25,3 +25,8 @@ SELECT set_config('lock_timeout', '0', true), set_config('statement_timeout', '0
 
 -- name: insert_schema_version
 INSERT INTO schema_version (version, name, sha256) VALUES ($1, $2, $3)
+
+-- name: running_gateways
+-- Whoever runs, of whatever version, keeps a session to listen on; commands do not.
+SELECT coalesce(host(client_addr), 'the machine of the database') AS host
+FROM pg_stat_activity WHERE datname = current_database() AND application_name = $1 ORDER BY 1
