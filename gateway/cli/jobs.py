@@ -111,7 +111,11 @@ def preview(
         out.print(Text(f"It is {found.status.value} now, so it starts only once it is released.", style="yellow"))
     zone = ZoneInfo(found.zone)
     rows = [(f"{start.astimezone(zone):%a %Y-%m-%d %H:%M:%S}", start) for start in found.starts]
-    print_rows((found.zone, "UTC"), rows, nothing="Nothing is planned.")
+    nothing = "Nothing is planned."
+    if found.zone == "UTC":
+        print_rows(("UTC",), [(local,) for local, _ in rows], nothing=nothing)
+    else:
+        print_rows((found.zone, "UTC"), rows, nothing=nothing)
 
 
 @app.command("create")

@@ -112,7 +112,7 @@ def act_on_job(
     if step is not None:
         return step
     possible = [
-        _WORDS[other]
+        _COMMANDS[other]
         for other in JobAction
         if _step(other, status, hold_after=hold_after, is_system=is_system, in_work=in_work) is not None
     ]
@@ -230,6 +230,16 @@ def _step(action: JobAction, status: JobStatus, *, hold_after: bool, is_system: 
     return None
 
 
+_COMMANDS: Mapping[JobAction, str] = MappingProxyType(
+    {
+        JobAction.ARM: "release",
+        JobAction.WITHHOLD: "hold",
+        JobAction.CANCEL: "cancel",
+        JobAction.FORCE_REQUEUE: "requeue",
+        JobAction.DELETE: "delete",
+    }
+)
+"""What people type for it."""
 _WORDS: Mapping[JobAction, str] = MappingProxyType(
     {
         JobAction.ARM: "be set to waiting",

@@ -98,8 +98,8 @@ class KnownRunnables:
             return found
         if ":" not in name:
             known = ", ".join(sorted(self._runnables))
-            hint = did_you_mean(name, self._runnables) or f"; known are {known}, and module:object of your own"
-            raise TaskRefused(f"There is nothing named {name!a} to run{hint}.", code="task.unknown")
+            hint = did_you_mean(name, self._runnables) or f"; known are {known}, and module:object of your own."
+            raise TaskRefused(f"There is nothing named {name!a} to run{hint}", code="task.unknown")
         try:
             thing = load_object(name)
         except HandlerNotFound as error:

@@ -102,7 +102,7 @@ def test_a_refusal_names_the_status_and_what_is_possible(nightly: Cli) -> None:
     result = nightly.run("jobs", "hold", "nightly")
     assert result.exit_code == 1
     assert result.stderr == (
-        "Error: Job 'nightly' is withheld: it cannot be withheld. Possible now: be set to waiting, be deleted.\n"
+        "Error: Job 'nightly' is withheld: it cannot be withheld. Possible now: release, delete.\n"
     )
 
 

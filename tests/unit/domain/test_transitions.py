@@ -62,9 +62,7 @@ def test_a_refusal_names_the_present_status_and_what_is_possible() -> None:
     with pytest.raises(IllegalTransition) as refused:
         act_on_job(DELETE, EXECUTING, name="nightly")
 
-    assert str(refused.value) == (
-        "Job 'nightly' is executing: it cannot be deleted. Possible now: be withheld, be canceled."
-    )
+    assert str(refused.value) == ("Job 'nightly' is executing: it cannot be deleted. Possible now: hold, cancel.")
     assert refused.value.context == {"job": "nightly", "status": "executing", "action": "delete"}
 
 
