@@ -44,7 +44,18 @@ CREATE INDEX lane_due ON lane (not_before) WHERE not_before IS NOT NULL AND fenc
 CREATE INDEX lane_stopped ON lane (port, name) WHERE blocked_by IS NOT NULL OR parked_by IS NOT NULL;
 DROP INDEX queue_due;
 CREATE INDEX queue_due ON queue (not_before) WHERE not_before IS NOT NULL AND lane IS NULL;
-CREATE INDEX queue_lane_stopped ON queue (port, lane, message_id) WHERE lane IS NOT NULL AND status IN ('hold', 'error');
+
+-- There is no message without a number, so NULLS FIRST changes nothing but this: the primary key cannot give the order, and
+-- nobody walks along it past all that waits elsewhere, in another lane or for another port.
+DROP INDEX queue_claim;
+CREATE INDEX queue_claim ON queue (direction, port, message_id NULLS FIRST) WHERE reason = 'ready' AND lane IS NULL;
+DROP INDEX queue_lane;
+CREATE INDEX queue_lane ON queue (port, lane, message_id NULLS FIRST)
+    WHERE lane IS NOT NULL AND reason IN ('ready', 'behind_in_lane', 'backoff');
+CREATE INDEX queue_lane_stopped ON queue (port, lane, message_id NULLS FIRST)
+    WHERE lane IS NOT NULL AND status IN ('hold', 'error');
+DROP INDEX send_request_claim;
+CREATE INDEX send_request_claim ON send_request (port, id NULLS FIRST) WHERE reason = 'ready';
 
 -- How many messages a claim holds: what a parallel port may have in work is summed over these few rows.
 ALTER TABLE lease ADD COLUMN messages integer NOT NULL DEFAULT 0;

@@ -29,12 +29,12 @@ SELECT l.port, 'lane ' || l.port || '/' || l.name || ' at ' || coalesce(l.head::
 FROM lane l LEFT JOIN LATERAL (
     SELECT q.message_id FROM queue q
     WHERE q.port = l.port AND q.lane = l.name AND q.reason IN ('ready', 'behind_in_lane', 'backoff')
-    ORDER BY q.message_id LIMIT 1
+    ORDER BY q.message_id NULLS FIRST LIMIT 1
 ) AS front ON true
 LEFT JOIN LATERAL (
     SELECT q.message_id FROM queue q
     WHERE l.on_error = 'block' AND q.port = l.port AND q.lane = l.name AND q.status IN ('hold', 'error')
-    ORDER BY q.message_id LIMIT 1
+    ORDER BY q.message_id NULLS FIRST LIMIT 1
 ) AS stopped ON true
 WHERE l.fence IS NULL AND (
     l.head IS DISTINCT FROM CASE WHEN stopped.message_id < front.message_id THEN NULL ELSE front.message_id END
@@ -117,7 +117,7 @@ WITH RECURSIVE ports AS (
 SELECT p.port, 'message ' || oldest.message_id AS what
 FROM ports p CROSS JOIN LATERAL (
     SELECT message_id, changed_at FROM queue
-    WHERE direction = 'out' AND port = p.port AND reason = 'ready' AND lane IS NULL ORDER BY message_id LIMIT 1
+    WHERE direction = 'out' AND port = p.port AND reason = 'ready' AND lane IS NULL ORDER BY message_id NULLS FIRST LIMIT 1
 ) AS oldest
 WHERE oldest.changed_at < clock_timestamp() - make_interval(secs => $2)
   AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.port = p.port AND l.stage = 'send')
@@ -156,7 +156,7 @@ SELECT port, what FROM (
     SELECT p.port, 'message ' || oldest.message_id AS what, oldest.changed_at, 'inbound' AS stage
     FROM free p CROSS JOIN LATERAL (
         SELECT message_id, changed_at FROM queue
-        WHERE direction = 'in' AND port = p.port AND reason = 'ready' AND lane IS NULL ORDER BY message_id LIMIT 1
+        WHERE direction = 'in' AND port = p.port AND reason = 'ready' AND lane IS NULL ORDER BY message_id NULLS FIRST LIMIT 1
     ) AS oldest
     UNION ALL
     SELECT p.port, 'message ' || oldest.head, q.changed_at, 'inbound'
@@ -168,7 +168,7 @@ SELECT port, what FROM (
     UNION ALL
     SELECT p.port, 'send request ' || oldest.id, oldest.changed_at, 'outbound'
     FROM asked p CROSS JOIN LATERAL (
-        SELECT id, changed_at FROM send_request WHERE port = p.port AND reason = 'ready' ORDER BY id LIMIT 1
+        SELECT id, changed_at FROM send_request WHERE port = p.port AND reason = 'ready' ORDER BY id NULLS FIRST LIMIT 1
     ) AS oldest
 ) AS waiting
 WHERE changed_at < clock_timestamp() - make_interval(secs => $2)

@@ -40,15 +40,15 @@ WITH heads AS (
     LEFT JOIN LATERAL (
         SELECT q.message_id FROM queue q
         WHERE heads.on_error = 'block' AND q.port = $1 AND q.lane = heads.name AND q.status IN ('hold', 'error')
-        ORDER BY q.message_id LIMIT 1
+        ORDER BY q.message_id NULLS FIRST LIMIT 1
     ) AS stopped ON true
     CROSS JOIN LATERAL (
-        SELECT message_id, sum((policy IS NOT DISTINCT FROM 'rollback')::int) OVER (ORDER BY message_id) AS rollbacks
+        SELECT message_id, sum((policy IS NOT DISTINCT FROM 'rollback')::int) OVER (ORDER BY message_id NULLS FIRST) AS rollbacks
         FROM (
             SELECT message_id, policy FROM queue q
             WHERE first.policy IS DISTINCT FROM 'rollback' AND q.port = $1 AND q.lane = heads.name
               AND q.reason IN ('ready', 'behind_in_lane', 'backoff')
-            ORDER BY message_id LIMIT 1 + 2 * $4 / (SELECT count(*) FROM heads)
+            ORDER BY message_id NULLS FIRST LIMIT 1 + 2 * $4 / (SELECT count(*) FROM heads)
         ) AS front
         UNION ALL
         SELECT message_id, 0 FROM queue q
@@ -83,7 +83,7 @@ WITH next AS (
     SELECT message_id FROM (
         SELECT message_id FROM queue
         WHERE direction = 'in' AND port = $1 AND reason = 'ready' AND lane IS NULL
-        ORDER BY message_id LIMIT (SELECT $4::bigint) FOR UPDATE SKIP LOCKED
+        ORDER BY message_id NULLS FIRST LIMIT (SELECT $4::bigint) FOR UPDATE SKIP LOCKED
     ) AS free LIMIT 10000
 ), sized AS MATERIALIZED (
     SELECT message_id, (SELECT m.size_bytes FROM message m WHERE m.id = next.message_id) AS size FROM next

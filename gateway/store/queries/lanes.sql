@@ -81,12 +81,12 @@ WITH next AS (
     LEFT JOIN LATERAL (
         SELECT q.message_id, q.not_before FROM queue q
         WHERE q.port = l.port AND q.lane = l.name AND q.reason IN ('ready', 'behind_in_lane', 'backoff')
-        ORDER BY q.message_id LIMIT 1
+        ORDER BY q.message_id NULLS FIRST LIMIT 1
     ) AS front ON true
     LEFT JOIN LATERAL (
         SELECT q.message_id FROM queue q
         WHERE l.on_error = 'block' AND q.port = l.port AND q.lane = l.name AND q.status IN ('hold', 'error')
-        ORDER BY q.message_id LIMIT 1
+        ORDER BY q.message_id NULLS FIRST LIMIT 1
     ) AS stopped ON true
     WHERE l.fence IS NULL OR l.fence = ANY($3::bigint[])
 ), emptied AS (

@@ -130,15 +130,15 @@ SELECT extract(epoch FROM min(due) - clock_timestamp())::float8 FROM (
 SELECT port FROM unnest($2::text[]) AS known (port)
 WHERE CASE $1::text
     WHEN 'outbound' THEN
-        (SELECT r.id FROM send_request r WHERE r.port = known.port AND r.reason = 'ready' ORDER BY r.id LIMIT 1)
+        (SELECT r.id FROM send_request r WHERE r.port = known.port AND r.reason = 'ready' ORDER BY r.id NULLS FIRST LIMIT 1)
     WHEN 'send' THEN
         (SELECT q.message_id FROM queue q
          WHERE q.direction = 'out' AND q.port = known.port AND q.reason = 'ready' AND q.lane IS NULL
-         ORDER BY q.message_id LIMIT 1)
+         ORDER BY q.message_id NULLS FIRST LIMIT 1)
     ELSE coalesce(
         (SELECT q.message_id FROM queue q
          WHERE q.direction = 'in' AND q.port = known.port AND q.reason = 'ready' AND q.lane IS NULL
-         ORDER BY q.message_id LIMIT 1),
+         ORDER BY q.message_id NULLS FIRST LIMIT 1),
         (SELECT l.head FROM lane l
          WHERE l.port = known.port AND l.fence IS NULL AND l.not_before IS NULL AND l.head IS NOT NULL
          ORDER BY l.head LIMIT 1))

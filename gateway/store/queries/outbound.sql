@@ -6,7 +6,7 @@ WITH next AS (
         SELECT message_id FROM queue
         WHERE direction = 'out' AND port = $1 AND reason = 'ready' AND lane IS NULL
           AND (staged_in IS NULL OR staged_in = $6)
-        ORDER BY message_id LIMIT (SELECT $4::bigint) FOR UPDATE SKIP LOCKED
+        ORDER BY message_id NULLS FIRST LIMIT (SELECT $4::bigint) FOR UPDATE SKIP LOCKED
     ) AS free LIMIT 10000
 ), sized AS MATERIALIZED (
     SELECT message_id, (SELECT m.size_bytes FROM message m WHERE m.id = next.message_id) AS size FROM next

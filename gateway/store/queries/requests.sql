@@ -15,7 +15,7 @@ SELECT pg_notify($1, $2)
 WITH chosen AS (
     SELECT id FROM (
         SELECT id FROM send_request WHERE port = $1 AND reason = 'ready'
-        ORDER BY id LIMIT (SELECT $4::bigint) FOR UPDATE SKIP LOCKED
+        ORDER BY id NULLS FIRST LIMIT (SELECT $4::bigint) FOR UPDATE SKIP LOCKED
     ) AS free LIMIT 10000
 )
 UPDATE send_request SET status = 'in_process', reason = 'running', fence = $2, attempts = attempts + 1, changed_at = $3

@@ -40,7 +40,7 @@ SELECT promised.staged_in, known.folder, known.host
 FROM (
     SELECT DISTINCT staged_in FROM (
         SELECT staged_in FROM queue
-        WHERE direction = 'out' AND port = $1 AND reason = 'ready' AND lane IS NULL ORDER BY message_id LIMIT 1000
+        WHERE direction = 'out' AND port = $1 AND reason = 'ready' AND lane IS NULL ORDER BY message_id NULLS FIRST LIMIT 1000
     ) AS first WHERE staged_in IS NOT NULL
 ) AS promised
 LEFT JOIN LATERAL (

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import pytest
 from asyncpg import Connection
 
 from gateway.store.open import Store
@@ -82,6 +83,26 @@ EMPTY = "".join(
     f"DELETE FROM {table};" for table in ("send_request", "lane", "queue", "document", "message", "delivery")
 )
 
+ONE_AND_ANOTHER = """
+INSERT INTO queue (message_id, port, direction, status, reason, lane)
+SELECT i, $PORT, CASE WHEN i % 2 = 0 AND $LANE IS NULL THEN 'out' ELSE 'in' END, 'ready',
+       CASE WHEN $LANE IS NULL OR i = $FROM THEN 'ready' ELSE 'behind_in_lane' END, $LANE
+FROM generate_series($FROM, $FROM + $ROWS - 1) AS i;
+INSERT INTO lane (port, name, head) SELECT $PORT, $LANE, $FROM WHERE $LANE IS NOT NULL;
+INSERT INTO send_request (id, message_id, port, service, operation, entity_keys, submitter)
+SELECT i, gen_random_uuid(), $PORT, 'S', 'read', '[[["a", "b"]]]', 'clerk'
+FROM generate_series($FROM, $FROM + $ROWS - 1) AS i;
+"""
+"""Either behind one another in a lane, or without lane and both ways; and as many send requests."""
+OTHERS: Mapping[str, str] = {
+    "claim_lanes": f"'returns', 1, now(), {CHUNK}, 2000000",
+    "claim_free": f"'returns', 1, now(), {CHUNK}, 2000000",
+    "claim_outbound": f"'returns', 1, now(), {CHUNK}, 2000000, NULL",
+    "claim_requests": f"'returns', 1, now(), {CHUNK}",
+    "ports_with_work": "'inbound', ARRAY['returns']",
+    "settle_lanes": "ARRAY['orders', 'returns'], ARRAY['late', 'port'], ARRAY[1]",
+}
+
 
 async def test_questions_read_a_bounded_number_of_rows_through_indexes(store: Store) -> None:
     async with store.transaction(long=True) as connection:
@@ -102,12 +123,34 @@ async def test_plans_made_while_little_waits_are_right_when_much_does(store: Sto
         await connection.execute("ANALYZE queue, message, lane, document, send_request, delivery, lease")
         for name in AT_EVERY_CLAIM:
             await connection.execute(f"PREPARE {name} AS {getattr(store.queries, name)}")
-            await _explain(connection, name, name)
+            await _explain(connection, name, QUESTIONS[name])
         await connection.execute(EMPTY)
         await connection.execute(FILL.replace("$ROWS", str(WAITING)))
         for name in AT_EVERY_CLAIM:
-            if trouble := _too_much(await _explain(connection, name, name)):
+            if trouble := _too_much(await _explain(connection, name, QUESTIONS[name])):
                 found[name] = trouble
+    assert found == {}
+
+
+@pytest.mark.parametrize("in_lanes", [True, False], ids=["in lanes", "no lanes"])
+async def test_long_queue_of_one_port_or_lane_costs_the_others_nothing(store: Store, in_lanes: bool) -> None:
+    def fill(port: str, lane: str, first: int, rows: int) -> str:
+        text = ONE_AND_ANOTHER.replace("$PORT", f"'{port}'").replace("$LANE", f"'{lane}'" if in_lanes else "NULL")
+        return text.replace("$FROM", str(first)).replace("$ROWS", str(rows))
+
+    found: dict[str, str] = {}
+    async with store.transaction(long=True) as connection:
+        await connection.execute(fill("orders", "port", 1, WAITING))
+        await connection.execute("ANALYZE queue, lane, send_request")  # as if there were no others
+        await connection.execute(fill("returns", "port", WAITING + 1, CHUNK))
+        await connection.execute(fill("orders", "late", WAITING + CHUNK + 1, CHUNK))
+        for mode in ("force_custom_plan", "force_generic_plan"):
+            await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
+            for name, values in OTHERS.items():
+                await connection.execute(f"PREPARE asked AS {getattr(store.queries, name)}")
+                if trouble := _too_much(await _explain(connection, "asked", values)):
+                    found[f"{name}, {mode}"] = trouble
+                await connection.execute("DEALLOCATE asked")
     assert found == {}
 
 
@@ -119,7 +162,7 @@ async def test_claims_are_planned_once_however_much_waits(store: Store) -> None:
         for name in CLAIMS:
             await connection.execute(f"PREPARE {name} AS {getattr(store.queries, name)}")
             for _ in range(TRIES + 1):
-                await _explain(connection, name, name)
+                await _explain(connection, name, QUESTIONS[name])
             planned[name] = await connection.fetchval(
                 "SELECT custom_plans FROM pg_prepared_statements WHERE name = $1", name
             )
@@ -131,19 +174,19 @@ async def _read_too_much(store: Store, connection: Connection, sizes: str) -> di
     found: dict[str, str] = {}
     for mode in ("force_custom_plan", "force_generic_plan"):
         await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
-        for name in QUESTIONS:
+        for name, values in QUESTIONS.items():
             await connection.execute(f"PREPARE asked AS {getattr(store.queries, name)}")
-            if trouble := _too_much(await _explain(connection, "asked", name)):
+            if trouble := _too_much(await _explain(connection, "asked", values)):
                 found[f"{name}, {sizes}, {mode}"] = trouble
             await connection.execute("DEALLOCATE asked")
     return found
 
 
-async def _explain(connection: Connection, prepared: str, name: str) -> Mapping[str, Any]:
-    """Run a prepared statement with the values of a question and return its plan; what is changed is undone."""
-    values = f"({QUESTIONS[name]})" if QUESTIONS[name] else ""
+async def _explain(connection: Connection, prepared: str, values: str) -> Mapping[str, Any]:
+    """Run a prepared statement with these values and return its plan; what is changed is undone."""
+    given = f"({values})" if values else ""
     await connection.execute("SAVEPOINT before")
-    plan = await connection.fetchval(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE {prepared}{values}")
+    plan = await connection.fetchval(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) EXECUTE {prepared}{given}")
     await connection.execute("ROLLBACK TO before")
     found: Mapping[str, Any] = json.loads(plan)[0]["Plan"]
     return found
