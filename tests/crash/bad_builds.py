@@ -18,13 +18,14 @@ from lxml import etree
 
 from gateway.contracts.service import Request
 from gateway.domain.delivery import Settled, Settlement
-from gateway.domain.errors import OperationRejected, StoreUnavailable
+from gateway.domain.envelope import FileEnd
+from gateway.domain.errors import FileRefused, OperationRejected, StoreUnavailable
 from gateway.domain.faultpoints import reach
 from gateway.domain.ids import SetKey
 from gateway.runtime import app, stuck, wakeup
 from gateway.scheduler import alerts, engine
 from gateway.services.marks import Marks
-from gateway.stages import duplicates, ingest, rollback, runner, send
+from gateway.stages import duplicates, ingest, reading, rollback, runner, send
 from gateway.stages.door import Door
 from gateway.stages.inbound import InboundStage
 from gateway.stages.ingest import Ingester
@@ -61,6 +62,24 @@ def archive_before_commit(_: Path) -> None:
         return files
 
     ingest.read_whole = read_and_archive
+
+
+def processed_while_parsing(_: Path) -> None:
+    """Take what was read of a file before its reading failed."""
+    read_file = reading.read_file
+
+    async def read_so_far(claim, port, pool):  # type: ignore[no-untyped-def]
+        number = 0
+        try:
+            async for piece in read_file(claim, port, pool):
+                number += len(piece) if isinstance(piece, list | tuple) else 0
+                yield piece
+        except FileRefused:
+            if not number:
+                raise
+            yield FileEnd(size=claim.size, sha256=bytes(32), envelopes=number)
+
+    reading.read_file = read_so_far
 
 
 def record_then_tell(_: Path) -> None:
@@ -329,11 +348,11 @@ BUILDS: Mapping[str, Callable[[Path], Observer | None]] = {
     build.__name__: build
     for build in (
         *WORLDS, *OF_FILES,
-        rename_then_mark, archive_before_commit, record_then_tell, no_recovery, no_sweep, whole_tree, no_planning_anew,
-        bare_migrations, forgets_promises, unfenced, fault_on_database_error, check_then_insert, no_lanes,
+        rename_then_mark, archive_before_commit, processed_while_parsing, record_then_tell, no_recovery, no_sweep,
+        whole_tree, no_planning_anew, bare_migrations, unfenced, fault_on_database_error, check_then_insert, no_lanes,
         rollback_without_savepoint, halt_goes_on, no_patience, no_taking_back, no_watch, unmarked, blame_kept,
-        folders_without_identity, no_waking,
-        no_all_clear, counted_twice, taken_in_again, no_room_kept, key_of_the_attempt, nothing_taken_back_elsewhere,
-        beginnings_forgotten, open_door, claims_kept,
+        folders_without_identity, no_waking, no_all_clear, counted_twice, taken_in_again, no_room_kept,
+        key_of_the_attempt, nothing_taken_back_elsewhere, beginnings_forgotten, open_door, claims_kept,
+        forgets_promises,
     )
 }  # fmt: skip

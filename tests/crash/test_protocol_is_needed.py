@@ -5,10 +5,11 @@ from random import Random
 import pytest
 
 from tests.crash.partner import Partner
+from tests.crash.proof import effects
 from tests.crash.site import CrashSite
 from tests.crash.test_kill_points import USUAL, Chain, Death
 from tests.crash.test_random_kills import kill_again_and_again
-from tests.documents import envelope, single
+from tests.documents import batch, envelope, single
 from tests.site import Site, until
 
 
@@ -43,6 +44,21 @@ async def test_death_at_a_point_shows_a_broken_rule(crash_site: CrashSite, build
         await crash_site.run(build=build)
         await nothing_more_comes(crash_site, partner)
     assert partner.verdict()[harm] > 0
+
+
+async def test_batch_that_is_processed_while_it_is_read_has_effects_although_it_is_cut_off(
+    crash_site: CrashSite,
+) -> None:
+    crash_site.add_port(receive={"grace_seconds": 0.3})
+    with Partner(crash_site) as partner:
+        crash_site.drop("cut.xml", batch([envelope(message_id=one) for one in partner.new_ids(3)])[:-40])
+        await crash_site.run(build="processed_while_parsing")
+
+        async def answered() -> bool:
+            return len(partner.values) > 0
+
+        await until(answered, "a part of it is answered", tell=crash_site.tail)
+    assert sum((await effects(crash_site)).values()) > 0
 
 
 @pytest.mark.full

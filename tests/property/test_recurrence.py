@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.domain.recurrence import Recurrence, RecurrenceError, from_dict, next_after
+from gateway.domain.recurrence import rule as rules
 
 ZONES = ("Europe/Copenhagen", "America/Los_Angeles", "Australia/Lord_Howe", "Asia/Kathmandu", "Pacific/Apia", "UTC")
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -109,9 +110,8 @@ PATTERNS: list[tuple[dict[str, object], Callable[[date], bool]]] = [
 ]
 
 
-@pytest.mark.parametrize("zone", ZONES)
-@pytest.mark.parametrize("number", range(len(PATTERNS)))
-def test_twenty_years_agree_with_a_calendar_read_day_by_day(zone: str, number: int) -> None:
+def twenty_years(number: int, zone: str) -> tuple[list[datetime], list[datetime]]:
+    """Return the points of a pattern, and those that a calendar tells."""
     plain, fires = PATTERNS[number]
     clock = CLOCKS[number % len(CLOCKS)]
     if "cron" in plain:
@@ -121,10 +121,33 @@ def test_twenty_years_agree_with_a_calendar_read_day_by_day(zone: str, number: i
 
     days = (FIRST + timedelta(days=step) for step in range((LAST - FIRST).days))
     expected = {first_instant(datetime.combine(day, clock), zone) for day in days if fires(day)}
-    found = chain(rule, first_instant(datetime.combine(LAST - DAY, time(23, 59)), zone))
+    return chain(rule, first_instant(datetime.combine(LAST - DAY, time(23, 59)), zone)), sorted(expected)
 
-    assert found == sorted(expected)
+
+@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize("number", range(len(PATTERNS)))
+def test_twenty_years_agree_with_a_calendar_read_day_by_day(zone: str, number: int) -> None:
+    found, expected = twenty_years(number, zone)
+    assert found == expected
     assert found
+
+
+def by_the_zone_alone(local: datetime, zone: ZoneInfo) -> datetime:
+    return local.replace(tzinfo=zone).astimezone(UTC)
+
+
+def by_the_offset_of_the_start(local: datetime, zone: ZoneInfo) -> datetime:
+    return local.replace(tzinfo=UTC) - datetime.combine(FIRST, time(), zone).utcoffset()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("naive", [by_the_zone_alone, by_the_offset_of_the_start])
+def test_local_time_without_thought_of_clock_changes_is_seen(
+    monkeypatch: pytest.MonkeyPatch, naive: Callable[[datetime, ZoneInfo], datetime]
+) -> None:
+    """The proof can fail: a day with a skipped hour, or all summers, are wrong."""
+    monkeypatch.setattr(rules, "instant_of", naive)
+    found, expected = twenty_years(0, "Europe/Copenhagen")
+    assert len(found) == len(expected) and found != expected
 
 
 def changes_of(zone: str) -> Iterator[datetime]:
