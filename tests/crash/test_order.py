@@ -7,7 +7,7 @@ import pytest
 
 from tests.crash.cluster import LEASE_SECONDS, Cluster, freeze
 from tests.crash.partner import Partner
-from tests.crash.proof import drained, effects, everything_happened_once
+from tests.crash.proof import calm, drained, effects, everything_happened_once
 from tests.crash.test_random_kills import moment
 from tests.crash.witness import out_of_order, watch_effects
 from tests.documents import envelope, guid, single
@@ -118,6 +118,7 @@ async def test_message_id_counts_once_over_two_nodes_however_it_is_written(
     assert len(partner.faults) == times - 1 and all("DuplicateMessage" in fault for fault in partner.faults)
     assert set(partner.answered) == set(spelled(0xABCDEF)), "each is named as it was sent"
     assert sum((await effects(cluster)).values()) == 1
+    await calm(cluster, resting=("error",))
     assert await cluster.stop_all() == [0, 0]
 
 
@@ -126,6 +127,8 @@ async def test_message_id_that_comes_again_is_answered_as_the_first_time(
     cluster: Cluster, chance: Random, build: str
 ) -> None:
     partner = await repeat(cluster, chance, 12, 0 if build else 1, build, "replay")
+    if not build:
+        await calm(cluster)
     once = len(set(partner.values.values())) == 1 and sum((await effects(cluster)).values()) == 1
     assert once == (build == "")
     assert partner.faults == []

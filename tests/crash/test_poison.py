@@ -151,6 +151,7 @@ async def test_nobody_is_blamed_who_only_stood_beside_poison(crash_site: CrashSi
     assert line.deaths >= 3, "the first time both may have been at work"
     (answer,) = (await crash_site.wait_answers(1, "slow")).values()
     assert etree.fromstring(answer).findtext(".//{*}Code") == "Timeout"
+    await calm(crash_site, resting=("error",), taken=False)
     rows = await crash_site.query("SELECT port, reason FROM queue WHERE status = 'error' ORDER BY message_id")
     assert sorted(tuple(row.values()) for row in rows) == [("orders", "poison")] * 2 + [("slow", "failed")]
 
