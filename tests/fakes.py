@@ -9,7 +9,7 @@ from typing import Any
 from asyncpg import Record
 from pydantic import BaseModel, ConfigDict
 
-from gateway.contracts.task import Runnable, SpawnedTask, TaskContext, TaskHandler
+from gateway.contracts.task import Prepared, Runnable, SpawnedTask, TaskContext
 from gateway.domain.definition import (
     ConditionDefinition,
     GroupDefinition,
@@ -129,9 +129,9 @@ class World:
             raise TaskRefused(f"nothing is called {name}", code="task.unknown")
         return runnables[name]
 
-    def prepare(self, name: str, parameters: Mapping[str, object], version: int) -> TaskHandler:
+    def prepare(self, name: str, parameters: Mapping[str, object], version: int) -> Prepared:
         runnable = self.find(name)
-        return runnable.make(runnable.check(parameters, version))
+        return Prepared(runnable.make(runnable.check(parameters, version)))
 
     def known(self) -> Sequence[Runnable]:
         return [self.find(name) for name in ("work", "stubborn", "idempotent")]

@@ -1,14 +1,15 @@
 """Runs as people look at them: under way and in history, what was said, which files were made."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
 from gateway.admin.jobs import find_job
 from gateway.admin.person import Person
 from gateway.admin.references import NotFound
 from gateway.config.definitions import group_name
+from gateway.config.masks import without_passwords
 from gateway.domain.errors import GatewayError, IllegalTransition, NoSuchJob
 from gateway.domain.ids import JobId, RunId
 from gateway.domain.job import JobStatus, TaskStatus
@@ -77,7 +78,7 @@ async def search(
 
 
 async def show_run(store: Store, who: Person, number: int) -> RunDetails:
-    """Return a run with its tasks and attempts. Raises: NotFound."""
+    """Return a run with its tasks and attempts, passwords in addresses masked. Raises: NotFound."""
     try:
         found = await runs.read_run(store, RunId(number))
     except NoSuchJob as error:
@@ -85,7 +86,11 @@ async def show_run(store: Store, who: Person, number: int) -> RunDetails:
     if found.run.partition_key != who.partition:
         raise NotFound(f"there is no run {number} in the partition {who.partition}")
     who.check_owner(f"the run {number}", found.run.created_by)
-    return found
+    return replace(found, tasks=[replace(task, parameters=_shown(task.parameters)) for task in found.tasks])
+
+
+def _shown(parameters: Mapping[str, object]) -> Mapping[str, object]:
+    return {name: without_passwords(value) for name, value in parameters.items()}
 
 
 async def nobody_takes(store: Store, found: RunDetails) -> dict[str, str]:

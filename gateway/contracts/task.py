@@ -121,6 +121,15 @@ class SpawnedTask:
     timeout_seconds: float | None = None
 
 
+Mask = Callable[[str], str]
+"""Write `***` in a text for what must not be shown."""
+
+
+def unmasked(text: str) -> str:
+    """Return the text as it is: nothing in it is secret."""
+    return text
+
+
 KeepFile = Callable[[str, bytes], Awaitable[None]]
 """Keep a file with the run, under a name; the same name again replaces it.
 
@@ -148,7 +157,8 @@ class TaskContext:
 
     `stopping` is set when the task should end at its next safe point: the gateway stops, or the job was cancelled.
     `attempt` counts executions from 1. `planned_at` is when the run should have started (aware UTC), None when
-    nothing planned it. `run_id` and `run_task_id` are 0 in a busy period that history does not know yet.
+    nothing planned it. `mask` goes over a text before it is cut: the log and errors are masked anyway, but half a
+    secret is not known as one. `run_id` and `run_task_id` are 0 in a busy period that history does not know yet.
     """
 
     task: str
@@ -164,6 +174,7 @@ class TaskContext:
     partition: str = ""
     user: str = ""
     log: RunLog = field(default_factory=Unheard)
+    mask: Mask = unmasked
     keep_file: KeepFile = _keep_nothing
     spawn: Spawn = _spawn_nothing
 
@@ -258,6 +269,14 @@ def _problems(error: ValidationError) -> str:
     return "; ".join(f"{place}: {text}" if place else text for place, text in found)
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A handler for one execution, and what must be taken out of everything that it says."""
+
+    handler: TaskHandler
+    mask: Mask = unmasked
+
+
 class Runnables(Protocol):
     """Everything that can be run, by name."""
 
@@ -268,7 +287,7 @@ class Runnables(Protocol):
         """
         ...
 
-    def prepare(self, name: str, parameters: Mapping[str, object], version: int) -> TaskHandler:
+    def prepare(self, name: str, parameters: Mapping[str, object], version: int) -> Prepared:
         """Return a handler for one execution: references in the parameters filled, everything checked.
 
         Raises: TaskRefused with the code `task.unknown` or `task.unpack`.

@@ -8,18 +8,17 @@ import logging
 import sys
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from typing import Any, Final, TextIO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 import structlog
 
+from gateway.config.masks import MASK, SHORTEST_SECRET, passwords_of
 from gateway.config.models import Level, LogFormat, Logging, Settings
 from gateway.runtime.visible import visible, visible_lines
 
 LONGEST_VALUE: Final = 2000
 """Characters of one value that are written; tracebacks are exempt."""
 
-_MASK: Final = "***"
-_SHORTEST_SECRET: Final = 4
 _LEVELS: Final[Mapping[Level, int]] = {
     Level.DEBUG: logging.DEBUG,
     Level.INFO: logging.INFO,
@@ -66,19 +65,11 @@ def configure_logs(
 def secrets_of(settings: Settings) -> Sequence[str]:
     """Return what must never be written: passwords and keys, and the address of the store when it holds one."""
     own = [secret for secret in (settings.mail.password, settings.alerts.webhook.secret) if secret]
-    of_store = [] if settings.embedded else _passwords_of(settings.store)
+    of_store = [] if settings.embedded else passwords_of(settings.store)
     decoded = [unquote(password) for password in of_store]
-    long_enough = {text for text in (*own, *of_store, *decoded) if len(text) >= _SHORTEST_SECRET}
+    long_enough = {text for text in (*own, *of_store, *decoded) if len(text) >= SHORTEST_SECRET}
     whole = (settings.store,) if of_store else ()
     return (*whole, *sorted(long_enough, key=len, reverse=True))
-
-
-def _passwords_of(url: str) -> list[str]:
-    parts = urlsplit(url)
-    found = [parts.password or ""]
-    options = (option.partition("=") for option in parts.query.split("&"))
-    found += [value for name, _, value in options if unquote(name).lower() in {"password", "sslpassword"}]
-    return [password for password in found if password]
 
 
 class _Guard:
@@ -105,7 +96,7 @@ class _Guard:
                 return [self._checked(item) for item in value]
         text = value if isinstance(value, str) else str(value)
         for secret in self._secrets:
-            text = text.replace(secret, _MASK)
+            text = text.replace(secret, MASK)
         if whole:
             return visible_lines(text) if self._escape else text
         if len(text) > LONGEST_VALUE:

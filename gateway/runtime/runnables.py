@@ -1,14 +1,15 @@
 """Everything a job can run: what comes with the gateway, and what its people bring, written `module:object`."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from gateway.config.environment import fill
+from gateway.config.environment import Filled, fill
+from gateway.config.masks import masking, passwords_in
 from gateway.config.models import Retention
 from gateway.config.suggest import did_you_mean
 from gateway.contracts.adapter import ReceiveAdapter
-from gateway.contracts.task import UNPACK, RunLog, Runnable, TaskContext, TaskHandler
+from gateway.contracts.task import UNPACK, Mask, Prepared, Runnable, TaskHandler
 from gateway.domain.errors import GatewayError, TaskRefused
 from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
@@ -23,9 +24,6 @@ from gateway.scheduler.tasks.watched import Watched
 from gateway.services.python import HandlerNotFound, load_object
 from gateway.services.standstill import Standstill
 from gateway.store.open import Store
-
-_MASK = "***"
-_SHORTEST_SECRET = 6
 
 
 class NotRunning(GatewayError):
@@ -114,65 +112,35 @@ class KnownRunnables:
 
     def check(self, name: str, parameters: Mapping[str, object], version: int | None = None) -> None:
         """Make sure that a task could be prepared. Raises: TaskRefused."""
-        self.find(name).check(self._filled(name, parameters)[0], version, base=self._base)
+        self.find(name).check(self._filled(name, parameters).value, version, base=self._base)
 
-    def prepare(self, name: str, parameters: Mapping[str, object], version: int) -> TaskHandler:
-        """Return a handler for one execution, with references filled; what they brought in is masked in its log.
+    def prepare(self, name: str, parameters: Mapping[str, object], version: int) -> Prepared:
+        """Return a handler for one execution, with references filled; its mask knows what they brought in.
 
-        Raises: TaskRefused with the code `task.unknown` or `task.unpack`.
+        Raises: TaskRefused with the code `task.unknown` or `task.unpack`; NotRunning.
         """
         runnable = self.find(name)
-        filled, secrets = self._filled(name, parameters)
-        handler: TaskHandler = runnable.make(runnable.check(filled, version, base=self._base))
+        filled = self._filled(name, parameters)
+        mask = masking((*filled.secrets, *passwords_in(filled.value)))
+        handler = self._made(runnable, filled.value, version, mask)
         if self._standstill is not None and (name == PYTHON or ":" in name):
             handler = Watched(handler, str(parameters.get("call", name)), self._standstill)
-        return _Discreet(handler, secrets) if secrets else handler
+        return Prepared(handler, mask)
 
-    def _filled(self, name: str, parameters: Mapping[str, object]) -> tuple[Mapping[str, object], tuple[str, ...]]:
+    def _made(self, runnable: Runnable, parameters: Mapping[str, object], version: int, mask: Mask) -> TaskHandler:
+        """Check the parameters and make the handler; what the code of the users says of it is masked."""
         try:
-            filled = fill(parameters, self._environ, self._base)
+            return runnable.make(runnable.check(parameters, version, base=self._base))
+        except TaskRefused as error:
+            raise TaskRefused(mask(error.message), code=error.code) from None
+        except GatewayError:
+            raise
+        except Exception as error:  # of the code of the users: neither its text nor its traceback may be shown as it is
+            text = f"{runnable.name} cannot be made of its parameters: {type(error).__name__}: {error}"
+            raise TaskRefused(mask(text), code=UNPACK) from None
+
+    def _filled(self, name: str, parameters: Mapping[str, object]) -> Filled:
+        try:
+            return fill(parameters, self._environ, self._base)
         except ValueError as error:
             raise TaskRefused(f"The parameters of {name} cannot be filled: {error}.", code=UNPACK) from None
-        return filled.value, tuple(secret for secret in filled.secrets if len(secret) >= _SHORTEST_SECRET)
-
-
-class _Discreet:
-    """A handler whose log and errors do not show what came from outside (`gateway.contracts.task.TaskHandler`)."""
-
-    def __init__(self, handler: TaskHandler, secrets: tuple[str, ...]) -> None:
-        self._handler = handler
-        self._secrets = sorted(secrets, key=len, reverse=True)
-
-    async def run(self, context: TaskContext) -> None:
-        """Run the handler."""
-        try:
-            await self._handler.run(replace(context, log=_MaskedLog(context.log, self._masked)))
-        except GatewayError as error:
-            error.message = self._masked(error.message)
-            error.args = (error.message,)
-            raise
-
-    def _masked(self, text: str) -> str:
-        for secret in self._secrets:
-            text = text.replace(secret, _MASK)
-        return text
-
-
-class _MaskedLog:
-    """A log whose lines go through a mask (`gateway.contracts.task.RunLog`)."""
-
-    def __init__(self, log: RunLog, mask: Callable[[str], str]) -> None:
-        self._below = log
-        self._mask = mask
-
-    def info(self, text: str) -> None:
-        """Say what was done."""
-        self._below.info(self._mask(text))
-
-    def warning(self, text: str) -> None:
-        """Say what somebody may want to look at."""
-        self._below.warning(self._mask(text))
-
-    def error(self, text: str) -> None:
-        """Say what went wrong."""
-        self._below.error(self._mask(text))

@@ -13,12 +13,13 @@ from typing import Final
 
 import structlog
 
-from gateway.contracts.task import Runnable, Runnables, SpawnedTask, Tally, TaskContext, TaskHandler
+from gateway.contracts.task import Mask, Runnable, Runnables, SpawnedTask, Tally, TaskContext, TaskHandler, unmasked
 from gateway.domain.errors import GatewayError, TaskRefused, TransientError
 from gateway.domain.ids import RunTaskId
 from gateway.domain.transitions import Attempt
 from gateway.scheduler.alone import Alone
 from gateway.scheduler.clock import Clock
+from gateway.scheduler.masked import MaskedLog
 from gateway.scheduler.recording import Recorder
 from gateway.store.ending import LONGEST_TRACEBACK, Result, TaskEnd
 from gateway.store.open import Store
@@ -119,20 +120,20 @@ class Executor:
             if reason := self._identity(task):
                 raise TaskRefused(reason, code=IDENTITY)
             runnable = self._runnables.find(task.handler)
-            handler = self._runnables.prepare(task.handler, task.parameters, task.parameters_version)
+            prepared = self._runnables.prepare(task.handler, task.parameters, task.parameters_version)
             async with flushed_often(lines):
                 context = TaskContext(
                     task=task.name, feed=Alone(partial(self._produced, task.handler)), stopping=execution.stopping,
                     tally=tally, job=task.job, run_id=task.run_id, run_task_id=task.id, attempt=task.attempt,
                     planned_at=task.planned_at, company=task.company, partition=task.partition, user=task.user,
-                    log=lines, keep_file=partial(keep_file, self._store, task.run_id, task.id),
-                    spawn=partial(self._spawn, task),
+                    log=MaskedLog(lines, prepared.mask), mask=prepared.mask, spawn=partial(self._spawn, task),
+                    keep_file=partial(keep_file, self._store, task.run_id, task.id),
                 )  # fmt: skip
-                return await self._supervise(execution, runnable, handler, context)
+                return await self._supervise(execution, runnable, prepared.handler, context)
         except TaskRefused as error:
             return Result(attempt=Attempt.ERROR, code=error.code, error=error.message, can_help=False)
         except Exception as error:  # of the code's making, or of ours: the task has failed, the server goes on
-            return _failed(error, tally)
+            return _failed(error, tally, unmasked)
 
     async def _supervise(
         self, execution: Execution, runnable: Runnable, handler: TaskHandler, context: TaskContext
@@ -168,7 +169,7 @@ class Executor:
             if error is None:
                 return Result(attempt=Attempt.ENDED, counts=context.tally.counts)
             if not isinstance(error, _TakenBack):
-                return _failed(error, context.tally, runnable, task)
+                return _failed(error, context.tally, context.mask, runnable, task)
         return self._taken_back(execution, seconds, context.tally)
 
     def _taken_back(self, execution: Execution, seconds: float | None, tally: Tally) -> Result:
@@ -213,15 +214,16 @@ async def _run(handler: TaskHandler, context: TaskContext) -> None:
 
 
 def _failed(
-    error: BaseException, tally: Tally, runnable: Runnable | None = None, task: ClaimedTask | None = None
+    error: BaseException, tally: Tally, mask: Mask, runnable: Runnable | None = None, task: ClaimedTask | None = None
 ) -> Result:
+    """Return how the attempt failed; texts are masked whole, before they are cut."""
     known = isinstance(error, GatewayError)
     text = error.message if isinstance(error, GatewayError) else f"{type(error).__name__}: {error}"
     return Result(
         attempt=Attempt.ERROR,
         code=error.code if isinstance(error, GatewayError) else "task.error",
-        error=text[:4_000],
-        traceback=None if known else "".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:],
+        error=mask(text)[:4_000],
+        traceback=None if known else mask("".join(traceback.format_exception(error)))[-LONGEST_TRACEBACK:],
         counts=tally.counts,
         can_help=not isinstance(error, TaskRefused),
         free_after_seconds=_free_after(error, runnable, task),

@@ -129,7 +129,7 @@ class HttpTask:
     def _judge(self, status: int, content: bytes, place: str, context: TaskContext) -> None:
         if status in self._parameters.expect:
             return
-        said = content[: _SHOWN_CHARACTERS * 4].decode(errors="replace")[:_SHOWN_CHARACTERS].strip()
+        said = context.mask(content.decode(errors="replace"))[:_SHOWN_CHARACTERS].strip()
         if said:
             context.log.error(f"It answered: {said}")
         if status in _TRANSIENT:

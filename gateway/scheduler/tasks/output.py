@@ -43,4 +43,5 @@ class Output:
         if self._logged > LOGGED_LINES:
             more = self._logged - LOGGED_LINES
             self._context.log.info(f"… and {more} more lines: the file {FILE} of this run has all of them.")
-            await self._context.keep_file(FILE, bytes(self._all))
+            whole = self._context.mask(self._all.decode(errors="surrogateescape"))
+            await self._context.keep_file(FILE, whole.encode(errors="surrogateescape"))

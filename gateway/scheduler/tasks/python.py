@@ -135,7 +135,7 @@ def _tell(result: object, context: TaskContext) -> None:
         for what, number in result.items():
             context.tally.add(str(what), number)
     elif result is not None:
-        context.log.info(f"It returned {repr(result)[:_SHOWN_CHARACTERS]}.")
+        context.log.info(f"It returned {context.mask(repr(result))[:_SHOWN_CHARACTERS]}.")
 
 
 def python_runnable() -> Runnable:

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,12 +63,24 @@ def test_what_cannot_be_imported_or_is_no_runnable_is_refused(runnables: KnownRu
 
 
 async def test_what_comes_from_outside_is_filled_and_not_shown(runnables: KnownRunnables) -> None:
-    handler = runnables.prepare("tell", {"token": "${TOKEN}", "times": "${TIMES}"}, 1)
+    prepared = runnables.prepare("tell", {"token": "${TOKEN}", "times": "${TIMES}"}, 1)
     occasion = Occasion()
-    with pytest.raises(TaskFailed) as failed:
-        await handler.run(occasion.context)
-    assert occasion.log.texts == ["using ***"]
-    assert str(failed.value) == failed.value.message == "*** was refused"
+    with pytest.raises(TaskFailed, match="hunter2-hunter2 was refused"):
+        await prepared.handler.run(occasion.context)
+    assert prepared.mask("using hunter2-hunter2, 3 times") == "using ***, 3 times"
+
+
+class Chokes(Tell):
+    def __init__(self, parameters: Parameters) -> None:
+        raise KeyError(parameters.token)
+
+
+def test_a_runnable_that_cannot_be_made_does_not_show_what_it_was_given(tmp_path: Path) -> None:
+    chokes = replace(TELL, name="chokes", make=Chokes)
+    known = KnownRunnables([chokes], environ={"TOKEN": "hunter2-hunter2"}, base=tmp_path)
+    with pytest.raises(TaskRefused, match=r"chokes cannot be made of its parameters: KeyError: '\*\*\*'") as refused:
+        known.prepare("chokes", {"token": "${TOKEN}"}, 1)
+    assert refused.value.__suppress_context__ and refused.value.code == "task.unpack"
 
 
 @pytest.mark.parametrize("parameters", [{"token": "${NOT_SET}"}, {}, {"token": "x", "more": 1}])
@@ -128,7 +141,7 @@ async def test_code_of_the_users_that_holds_the_event_loop_is_interrupted(
     with Standstill(standstill=1.0) as standstill:
         known = KnownRunnables(shipped(tmp_path, without_gateway), environ={}, base=tmp_path, standstill=standstill)
         with pytest.raises(TaskFailed, match=f"{told} held the event loop") as failed:
-            await known.prepare(name, parameters, 1).run(Occasion().context)
+            await known.prepare(name, parameters, 1).handler.run(Occasion().context)
     assert failed.value.code == "task.blocks"
 
 
@@ -136,7 +149,7 @@ async def test_code_of_the_users_that_awaits_is_left_alone(tmp_path: Path) -> No
     occasion = Occasion()
     with Standstill(standstill=1.0) as standstill:
         known = KnownRunnables(shipped(tmp_path, without_gateway), environ={}, base=tmp_path, standstill=standstill)
-        await known.prepare("python", {"call": f"{_HERE}:awaits"}, 1).run(occasion.context)
+        await known.prepare("python", {"call": f"{_HERE}:awaits"}, 1).handler.run(occasion.context)
     assert occasion.tally.counts == {"steps": 1}
 
 
