@@ -19,7 +19,7 @@ from gateway.cli.common import (
     load_settings,
     perform,
 )
-from gateway.cli.render import console, plain, print_json, table
+from gateway.cli.render import NARROW, console, plain, print_json, table
 from gateway.config import yaml
 from gateway.config.export import json_schema
 from gateway.config.place import Document
@@ -92,8 +92,14 @@ def _with_lines(findings: list[Finding], config: Path) -> list[Finding]:
 
 def _print(findings: list[Finding], errors: list[Finding]) -> None:
     out = console()
-    rows = [(one.verdict.value, one.subject, one.text, _place(one)) for one in findings]
-    out.print(table(("", "what", "found", "where"), rows))
+    if out.width < NARROW:
+        narrow = [
+            (one.verdict.value, one.subject, ": ".join(filter(None, (_place(one), one.text)))) for one in findings
+        ]
+        out.print(table(("", "what", "found"), narrow))
+    else:
+        rows = [(one.verdict.value, one.subject, one.text, _place(one)) for one in findings]
+        out.print(table(("", "what", "found", "where"), rows))
     if errors:
         text = f"{len(errors)} problem{'s' if len(errors) != 1 else ''}: the gateway would not work as configured."
         out.print(Text(text, style="bold red"))

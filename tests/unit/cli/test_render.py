@@ -3,8 +3,9 @@
 import pytest
 from rich.console import Console
 
-from gateway.cli import render
+from gateway.cli import render, run
 from gateway.cli.render import print_rows
+from gateway.runtime.checked import Finding, Verdict
 
 COLUMNS = ("number", "reason", "message id", "error", "file")
 LONG = "The document is not valid: line 32, column 15, /TimeSheet/Sheet[1]: 800 must be not more than 24. " * 3
@@ -32,3 +33,13 @@ def test_a_narrow_terminal_keeps_words_whole_and_cuts_long_texts(
 def test_elsewhere_nothing_is_cut(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     (line, _) = [line for line in shown(capsys, monkeypatch, 1000) if "4711" in line]
     assert LONG.strip() in line and "{722B" in line and FILE in line
+
+
+def test_a_check_on_a_narrow_terminal_leaves_room_for_what_was_found(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "The folder /srv/partner/orders/in does not exist."
+    finding = Finding(subject="port orders", verdict=Verdict.ERROR, text=text, file="config.yaml", line=30)
+    monkeypatch.setattr(run, "console", lambda: Console(width=100, highlight=False, markup=False))
+    run._print([finding], [finding])
+    assert f"config.yaml:30: {text}" in capsys.readouterr().out
