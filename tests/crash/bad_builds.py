@@ -149,11 +149,11 @@ def forgets_promises(_: Path) -> None:
     """Forget in a migration which files are promised: it cannot know in which folder they lie."""
     load_migrations = migrate.load_migrations
 
-    def load() -> tuple[migrate.Migration, ...]:
-        *steps, last = load_migrations()
+    def load(folder: Path = migrate.FOLDER) -> tuple[migrate.Migration, ...]:
+        *steps, last = load_migrations(folder)
         return (*steps, replace(last, sql=f"{last.sql};UPDATE queue SET staged_name = NULL"))
 
-    migrate.load_migrations = load  # type: ignore[assignment]
+    migrate.load_migrations = load
 
 
 def unfenced(_: Path) -> None:
