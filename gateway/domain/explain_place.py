@@ -184,7 +184,7 @@ def explain_delivery(file: DeliveryFacts, lies_at: str | None) -> Explanation:
         return said(
             "file.in-queue",
             f"{taken}; {its} waits." if alone else f"{taken} with {its}; {waiting}.",
-            "They move by themselves; each says more: `gateway explain NUMBER`.",
+            "They move by themselves, unless it is said otherwise below; each says more: `gateway explain NUMBER`.",
         )
     stopped = f"of these {file.finished} are finished, {file.waiting} wait and {file.stopped} need an operator"
     return said(
