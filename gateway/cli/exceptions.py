@@ -34,7 +34,7 @@ def list_exceptions(
         (e.id, e.at, e.severity, e.code, e.text, e.port, e.file, e.line, e.message_key, e.message_id, e.set_key)
         for e in found
     ]
-    narrow = ("number", "at", "code", "text", "file")
+    narrow = ("number", "at", "code", "text")
     print_rows(columns, rows, nothing="The exception log is empty.", narrow=narrow, cut=("text",))
 
 

@@ -82,9 +82,8 @@ def show_reception(reception: Reception, *, timeout: float, text: bool) -> None:
     for answer in reception.answers:
         kind = Text("fault", style="red") if answer.is_fault else Text("response", style="green")
         place = "not delivered yet" if answer.path is None else str(answer.path)
-        out.print(
-            Text.assemble("  ", kind, f" to {answer.position} {format_message_id(answer.request_message_id)}: ", place)
-        )
+        whose = f" to {answer.position} {format_message_id(answer.request_message_id)}: "
+        out.print(Text.assemble("  ", kind, whose, place), soft_wrap=True)  # to be copied
         if text and answer.text:
             print_document(answer.text)
 

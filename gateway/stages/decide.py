@@ -88,7 +88,7 @@ def judge(error: Exception, *, attempts: int, most_tries: int, chance: float) ->
             if attempts < most_tries:
                 text = f"{code}: {said} Attempt {attempts} of {most_tries} failed."
                 return Wait(delay_seconds=SERVICE.delay(attempts, chance), text=text)
-            text = f"{said} Tried {attempts} times."
+            text = f"{said} Tried {'once' if attempts == 1 else f'{attempts} times'}."
             if not isinstance(error, TransientError):
                 return Cause(code=code, text=text, traceback=_trace(error), fault_text=GENERIC)
             fault_code = "Timeout" if code == "operation.timeout" else "RequestFailed"

@@ -36,6 +36,12 @@ def test_passing_trouble_waits_longer_each_time_until_the_tries_are_used_up(erro
     assert third.text.endswith("Tried 3 times.")
 
 
+def test_a_port_that_tries_once_says_so() -> None:
+    only = judge(TransientError("away"), attempts=1, most_tries=1, chance=0.5)
+    assert isinstance(only, Cause)
+    assert only.text == "away. Tried once."
+
+
 def test_waits_of_many_are_spread() -> None:
     waits = [judge(TransientError("away"), attempts=1, most_tries=3, chance=chance) for chance in (0.0, 0.99)]
     assert waits[0].delay_seconds < waits[1].delay_seconds  # type: ignore[union-attr]
