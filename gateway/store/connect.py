@@ -26,6 +26,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "lock_timeout": "5s",
     "idle_in_transaction_session_timeout": "30s",  # a paused node must not keep its locks
     "enable_seqscan": "off",  # a plan is kept: one made while little waits must not read all when much does
+    "jit": "off",  # a scan that is made all the same has a price at which older servers compile the statement
     "statement_timeout": f"{STATEMENT_SECONDS}s",
     "tcp_keepalives_idle": "10",  # without effect on a unix socket
     "tcp_keepalives_interval": "5",

@@ -55,6 +55,15 @@ async def test_sessions_keep_what_they_commit_and_give_up_in_time(store: Store) 
     assert idle == "30s"
 
 
+async def test_sessions_choose_plans_by_the_same_rules_on_every_server(store: Store) -> None:
+    async with store.transaction() as connection:
+        rows = await connection.fetch(
+            "SELECT name, setting FROM pg_settings"
+            " WHERE name IN ('enable_seqscan', 'jit') AND source = 'client' ORDER BY name"
+        )
+    assert [tuple(row) for row in rows] == [("enable_seqscan", "off"), ("jit", "off")]
+
+
 async def test_long_transaction_has_no_limit_on_statements(store: Store) -> None:
     async with store.transaction(long=True) as connection:
         assert await connection.fetchval("SHOW statement_timeout") == "0"
