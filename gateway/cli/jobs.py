@@ -177,6 +177,7 @@ def run_job(
     else:
         print_rows(("run", "job", "status"), [(number, job, job_status(status))], nothing="")
     if wait and status != "ended":
+        console(error=True).print(Text(f"`gateway runs show {number}` says what happened."))
         raise typer.Exit(KNOWN_ERROR)
 
 

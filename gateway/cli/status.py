@@ -7,7 +7,7 @@ from rich.text import Text
 from gateway.admin import status as admin
 from gateway.admin.status import GatewayStatus, PortReport
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, open_site, perform
-from gateway.cli.render import STYLES, age, console, job_status, print_json, print_rows, table
+from gateway.cli.render import NARROW, STYLES, age, console, job_status, print_json, print_rows, table
 from gateway.domain.states import PortState
 
 
@@ -99,8 +99,10 @@ def _print_status(found: GatewayStatus) -> None:
         out.print(table(("job", "status", "last", "ended", "owner"), rows, title=title))
     if found.runs:
         rows = [
-            (run.id, run.job, run.status, run.started_at, f"{(run.ended_at - run.started_at).total_seconds():.1f} s",
-             run.counts, run.error)
+            (run.id, run.job, run.status, age(run.started_at, now),
+             f"{(run.ended_at - run.started_at).total_seconds():.1f} s", run.counts, run.error)
             for run in found.runs
         ]  # fmt: skip
-        out.print(table(("run", "job", "status", "started", "took", "counts", "error"), rows, title="Last runs"))
+        cut = ("counts", "error") if out.width < NARROW else ()
+        columns = ("run", "job", "status", "started", "took", "counts", "error")
+        out.print(table(columns, rows, title="Last runs", cut=cut))
