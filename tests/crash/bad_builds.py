@@ -10,6 +10,7 @@ import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -22,8 +23,9 @@ from gateway.domain.envelope import FileEnd
 from gateway.domain.errors import FileRefused, OperationRejected, StoreUnavailable
 from gateway.domain.faultpoints import reach
 from gateway.domain.ids import SetKey
+from gateway.domain.recurrence import rule
 from gateway.runtime import app, stuck, wakeup
-from gateway.scheduler import alerts, engine
+from gateway.scheduler import alerts, clock, engine
 from gateway.services.marks import Marks
 from gateway.stages import duplicates, ingest, reading, rollback, runner, send
 from gateway.stages.door import Door
@@ -129,6 +131,31 @@ def no_planning_anew(_: Path) -> None:
 
     engine.replan = leave  # type: ignore[assignment]
     starting.Plan.standing = lambda _, *, planned, now: planned  # type: ignore[method-assign]
+
+
+def clock_of_the_node(_: Path) -> None:
+    """Start jobs by the time of day of this machine."""
+
+    async def our_clock(_: object) -> datetime:
+        return clock.datetime.now(UTC)
+
+    clock.database_clock = our_clock  # type: ignore[assignment]
+
+
+def restless(_: Path) -> None:
+    """Look again and again until the clocks of this machine and of the database agree."""
+    wait = clock.DatabaseClock.wait
+
+    async def wait_for_agreement(self: clock.DatabaseClock, seconds: float | None, *events: asyncio.Event) -> None:
+        agree = abs((clock.datetime.now(UTC) - self.now()).total_seconds()) < clock.STEP_SECONDS
+        await wait(self, seconds if agree else 0.0, *events)
+
+    clock.DatabaseClock.wait = wait_for_agreement  # type: ignore[method-assign]
+
+
+def naive_local_time(_: Path) -> None:
+    """Read a local time as any clock on a wall, whether the clocks are changed or not."""
+    rule.instant_of = lambda local, zone: local.replace(tzinfo=zone).astimezone(UTC)  # type: ignore[assignment]
 
 
 def bare_migrations(_: Path) -> None:
@@ -347,7 +374,7 @@ def claims_kept(_: Path) -> None:
 BUILDS: Mapping[str, Callable[[Path], Observer | None]] = {
     build.__name__: build
     for build in (
-        *WORLDS, *OF_FILES,
+        *WORLDS, *OF_FILES, clock_of_the_node, restless, naive_local_time,
         rename_then_mark, archive_before_commit, processed_while_parsing, record_then_tell, no_recovery, no_sweep,
         whole_tree, no_planning_anew, bare_migrations, unfenced, fault_on_database_error, check_then_insert, no_lanes,
         rollback_without_savepoint, halt_goes_on, no_patience, no_taking_back, no_watch, unmarked, blame_kept,

@@ -21,9 +21,12 @@ from gateway.runtime import app, life, stuck
 from gateway.scheduler import clock, engine
 from gateway.stages import inbound, send
 from gateway.store import doctor, migrate
+from tests.clock import move_this_process
 
 OPERATIONS = "operations.jsonl"
 TROUBLE = "trouble"
+AHEAD = "ahead"
+LOOKS = "looks"
 IMPATIENT: Mapping[ModuleType, Mapping[str, Any]] = {
     doctor: {"PATIENCE": timedelta(seconds=1), "SILENCE": timedelta(seconds=2)},
     finding: {"_SETTLE": timedelta(seconds=1)},
@@ -115,6 +118,23 @@ def short_looks(_: Path) -> None:
     engine.Engine.__init__.__kwdefaults__["look_seconds"] = 0.2
 
 
+def moved_clock(folder: Path) -> None:
+    """World: the time of day of this process is what the test says."""
+    move_this_process(folder / AHEAD)
+
+
+def counted_looks(folder: Path) -> None:
+    """World: each look of the engine for what is due leaves a byte."""
+    looks = os.open(folder / LOOKS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    start_due = engine.start_due
+
+    async def count(*arguments: Any) -> Any:
+        os.write(looks, b".")
+        return await start_due(*arguments)
+
+    engine.start_due = count
+
+
 def impatient(_: Path) -> None:
     """World: somebody who looks all the time and waits for nothing."""
     stuck.LOOK_SECONDS = 0.2  # type: ignore[misc]
@@ -176,6 +196,6 @@ def next_version(_: Path) -> None:
 
 
 WORLDS: tuple[Callable[[Path], Observer | None], ...] = (
-    deaf, forgetful_disk, lost_replies, lost_promises, short_leases, short_looks, impatient, outbound_trouble,
-    tiny_pool, little_memory, recorded, next_version,
+    deaf, forgetful_disk, lost_replies, lost_promises, short_leases, short_looks, moved_clock, counted_looks,
+    impatient, outbound_trouble, tiny_pool, little_memory, recorded, next_version,
 )  # fmt: skip
