@@ -79,5 +79,5 @@ def move_this_process(sign: Path) -> None:
 
     time.time = lambda: real_time() + ahead()
     for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] in OURS and getattr(module, "datetime", None) is datetime:
+        if name.partition(".")[0] in OURS and "datetime.now(" in Path(str(module.__file__)).read_text():
             module.datetime = Moved  # type: ignore[attr-defined]

@@ -6,6 +6,7 @@ Send requests need none of this: one that became a message is gone, one that fai
 import asyncio
 from collections.abc import AsyncIterator, Sequence, Set
 from contextlib import asynccontextmanager
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
@@ -19,6 +20,16 @@ from gateway.store.open import Store
 from gateway.store.waiting import uninterrupted, wait_or_stop
 
 _LOOK_SECONDS: Final = 1.0
+_TRACE_HOURS: Final = (8 * 24, 12)
+"""A clock is believed when something happened here so long ago at most, and so long ago at least, by that clock."""
+
+
+async def look_at_clock(store: Store) -> tuple[datetime, bool]:
+    """Return the time by the clock of the database, and whether what happened here in the last days speaks for it."""
+    async with store.transaction() as connection:
+        row = await connection.fetchrow(store.queries.look_at_clock, *_TRACE_HOURS)
+    assert row is not None
+    return row["now"], row["proven"]
 
 
 async def delete_history(store: Store, days: int, limit: int) -> int:

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import pkgutil
 import resource
+import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from inspect import isclass, isfunction
@@ -115,6 +116,7 @@ def test_build_changes_what_is_there_and_used_into_something_that_can_be_called_
 ) -> None:
     limited: list[object] = []
     monkeypatch.setattr(resource, "setrlimit", lambda *limit: limited.append(limit))
+    monkeypatch.setattr(time, "time", time.time)  # put back at the end, whatever a build makes of it
     changes = changes_of(name, tmp_path, owners)
     assert changes or limited, "it changes nothing"
     assert [wrong for change in changes for wrong in wrongs(change, named)] == []
@@ -130,6 +132,7 @@ def ready(_: int, *, soon: bool) -> None:
         (MISSING, ready, "is not there"),
         (ready, lambda *_: None, "is called in another way"),
         (ready, 1.0, "is a function, not a float"),
+        (Place, ready, "is a class, and this is no kind of it"),
         (lambda *_: None, asyncio.sleep, "does not hold for both"),
     ],
 )
@@ -152,6 +155,10 @@ def wrongs(change: Change, named: Mapping[str, set[str]]) -> Iterator[str]:
     readers = [named[place.owner.__name__]] if isinstance(place.owner, ModuleType) else named.values()
     if not (place.name == "__init__" or isfunction(place.owner) or any(place.name in names for names in readers)):
         yield f"nobody asks for {place}"
+    if isclass(before):
+        if not (isclass(after) and issubclass(after, before)):
+            yield f"{place} is a class, and this is no kind of it"
+        return
     if not callable(before) or not callable(after):
         if type(before) is not type(after):
             yield f"{place} is a {type(before).__name__}, not a {type(after).__name__}"

@@ -36,7 +36,6 @@ async def jumping(site: CrashSite, build: str = "") -> DatabaseClock:
     """Start a gateway with a daily job and one that runs every minute, on a database whose clock can be moved."""
     clock = DatabaseClock(site.store)
     await clock.take_over()
-    site.extra["retention"] = {"history_days": 36_500}  # history must not be too old a year ahead
     site.extra["jobs"] = {
         name: {
             "tasks": {"T": {"run": "command", "with": {"command": ["true"]}}},
@@ -208,7 +207,6 @@ async def nightly(site: CrashSite, build: str = "") -> DatabaseClock:
     """Start a gateway with a job at 02:30 in a zone that changes its clocks, at a time of day that can be moved."""
     clock = DatabaseClock(site.store)
     await clock.take_over()
-    site.extra["retention"] = {"history_days": 36_500}
     site.extra["jobs"] = {"nightly": NIGHTLY}
     await site.run(build=f"{WORLD} {build}".strip())
     await has_runs(site, "nightly", 1)

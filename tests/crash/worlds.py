@@ -128,9 +128,9 @@ def counted_looks(folder: Path) -> None:
     looks = os.open(folder / LOOKS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     start_due = engine.start_due
 
-    async def count(*arguments: Any) -> Any:
+    async def count(*arguments: Any, **options: Any) -> Any:
         os.write(looks, b".")
-        return await start_due(*arguments)
+        return await start_due(*arguments, **options)
 
     engine.start_due = count
 

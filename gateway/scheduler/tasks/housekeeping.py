@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any, Final
@@ -16,11 +17,13 @@ from gateway.contracts.task import Runnable, TaskContext
 from gateway.domain.ids import PortName
 from gateway.domain.job import JobStatus
 from gateway.scheduler.housekeeping import CHUNK, Housekeeping
-from gateway.store.housekeeping import Swept, delete_jobs, sole_housekeeper, sweep
+from gateway.store.housekeeping import Swept, delete_jobs, look_at_clock, sole_housekeeper, sweep
 from gateway.store.open import Store
 
 log = structlog.get_logger()
 
+MOST_APART_SECONDS: Final = 3600.0
+"""How far the clocks of the database and of this machine may be apart while something is removed by them."""
 SWEPT_FROM: Final = 1_000
 """So many rows of a kind must have gone before their tables are swept; the database does the rest by itself."""
 _KINDS: Final[Mapping[Swept, tuple[str, ...]]] = {
@@ -62,6 +65,7 @@ class HousekeepingParameters(Options):
 class HousekeepingTask:
     """One clean-up (`gateway.contracts.task.TaskHandler`); another one that is under way is waited for.
 
+    Rule: by a clock that seems wrong nothing is removed, because everything would be old for a clock that is ahead.
     Progress is what is gone: an interruption costs nothing.
     """
 
@@ -75,6 +79,10 @@ class HousekeepingTask:
         began = asyncio.get_running_loop().time()
         async with sole_housekeeper(self._store, context.stopping) as connection:
             if connection is None:
+                return
+            if doubt := await self._doubt():
+                context.log.warning(f"Nothing was removed: {doubt}")
+                log.warning("housekeeping.postponed", run_id=context.run_id, reason=doubt)
                 return
             await self._house.run(context)
             if self._parameters.job_days is not None:
@@ -90,6 +98,20 @@ class HousekeepingTask:
             )
             duration_ms = round((asyncio.get_running_loop().time() - began) * 1000)
             log.info("housekeeping.done", run_id=context.run_id, counts=counts, duration_ms=duration_ms)
+
+    async def _doubt(self) -> str | None:
+        """Say why the present time is not to be believed; None when it is."""
+        now, proven = await look_at_clock(self._store)
+        ours = datetime.now(UTC)
+        theirs = f"it is {now:%Y-%m-%d %H:%M} UTC by the clock of the database"
+        if abs((now - ours).total_seconds()) > MOST_APART_SECONDS:
+            return f"{theirs} and {ours:%Y-%m-%d %H:%M} by the clock of this machine. Set the wrong one right."
+        if not proven:
+            return (
+                f"{theirs}, and nothing has happened here in the week before. If that clock is wrong, set it right "
+                "within twelve hours; if the gateway was off for so long, nothing needs to be done."
+            )
+        return None
 
     async def _jobs(self, days: int, context: TaskContext) -> None:
         wanted = self._parameters

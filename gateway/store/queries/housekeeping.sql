@@ -1,5 +1,17 @@
 -- What was finished long enough ago, removed in chunks. Times are the database's own.
 
+-- name: look_at_clock
+-- Whether something has happened here, by the clock of now, not long ago and not just now; nothing has when the clock was
+-- set far ahead. A database that is younger than that needs no proof.
+WITH term AS (
+    SELECT clock_timestamp() - make_interval(hours => $1) AS since, clock_timestamp() - make_interval(hours => $2) AS until
+)
+SELECT clock_timestamp() AS now,
+       EXISTS (SELECT 1 FROM run, term WHERE started_at BETWEEN since AND until)
+       OR EXISTS (SELECT 1 FROM message, term WHERE created_at BETWEEN since AND until)
+       OR EXISTS (SELECT 1 FROM incarnation, term WHERE started_at BETWEEN since AND until)
+       OR (SELECT min(applied_at) FROM schema_version) > (SELECT since FROM term) AS proven
+
 -- name: delete_history
 -- Finished messages, with their documents and the MessageIds they used up. A request stays as long as its answer is in
 -- the queue. created_at is never later than finished_at, and has the index.

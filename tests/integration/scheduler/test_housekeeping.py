@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -21,6 +21,8 @@ from gateway.domain.message import Failure, NewResponse, RefusedFile
 from gateway.domain.states import Policy
 from gateway.scheduler.alone import Alone
 from gateway.scheduler.housekeeping import Housekeeping
+from gateway.scheduler.tasks import housekeeping as task
+from gateway.scheduler.tasks.housekeeping import HousekeepingParameters, HousekeepingTask
 from gateway.store.duplicates import take_processed_ids
 from gateway.store.inbound import InboundResult, claim_inbound, record_inbound
 from gateway.store.ingest import ingestion
@@ -70,6 +72,16 @@ class House:
         )
         tally = Tally()
         await task.run(TaskContext(task="housekeeping", feed=Alone(), stopping=self.stopping, tally=tally))
+        return tally.counts
+
+    async def keep_house(self) -> dict[str, int]:
+        """Run once as the job does, which looks at the clock first."""
+        house = Housekeeping(
+            store=self.store, retention=lambda: self.retention, archives=lambda: {ORDERS: self.adapter}
+        )
+        tally = Tally()
+        context = TaskContext(task="housekeeping", feed=Alone(), stopping=self.stopping, tally=tally)
+        await HousekeepingTask(self.store, house, HousekeepingParameters()).run(context)
         return tally.counts
 
     async def rows(self, sql: str) -> list[tuple[Any, ...]]:
@@ -240,3 +252,39 @@ async def test_stop_is_noticed_between_chunks(house: House) -> None:
     house.stopping.set()
     assert await house.clean() == {}
     assert await house.count("message") == [3]
+
+
+WORKED = "INSERT INTO incarnation (node, host, pid, version, started_at) VALUES ('n', 'h', 1, '1', now() - interval "
+
+
+async def test_a_clock_that_is_set_far_ahead_removes_nothing(house: House) -> None:
+    await house.exchange()
+    await house.age(365)
+    await house.rows("UPDATE schema_version SET applied_at = applied_at - interval '365 days'")
+    await house.rows(f"{WORKED}'1 hour')")  # after it was set
+    await house.rows(f"{WORKED}'365 days')")
+    assert await house.keep_house() == {}
+    assert await house.count("message") == [3]
+
+
+@pytest.mark.parametrize("ago", ["13 hours", "7 days"])
+async def test_a_clock_that_has_been_right_for_half_a_day_is_believed(house: House, ago: str) -> None:
+    await house.exchange()
+    await house.age(365)
+    await house.rows("UPDATE schema_version SET applied_at = applied_at - interval '365 days'")
+    await house.rows(f"{WORKED}'{ago}')")
+    assert (await house.keep_house())["messages"] == 3
+
+
+async def test_clocks_that_do_not_agree_remove_nothing(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            return datetime.now(tz) + timedelta(days=365)
+
+    await house.exchange()
+    await house.age(30)
+    monkeypatch.setattr(task, "datetime", Ahead)
+    assert await house.keep_house() == {}
+    monkeypatch.undo()
+    assert (await house.keep_house())["messages"] == 3
