@@ -124,7 +124,7 @@ class KnownRunnables:
         mask = masking((*filled.secrets, *passwords_in(filled.value)))
         handler = self._made(runnable, filled.value, version, mask)
         if self._standstill is not None and (name == PYTHON or ":" in name):
-            handler = Watched(handler, str(parameters.get("call", name)), self._standstill)
+            handler = Watched(handler, str(parameters["call"]) if name == PYTHON else name, self._standstill)
         return Prepared(handler, mask)
 
     def _made(self, runnable: Runnable, parameters: Mapping[str, object], version: int, mask: Mask) -> TaskHandler:
