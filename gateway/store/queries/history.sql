@@ -45,34 +45,35 @@ WITH asked AS (
     WHERE to_tsvector('simple', regexp_replace(text, '[^[:alnum:]]+', ' ', 'g')) @@ (SELECT words FROM asked)
       AND ARRAY[run_id / 64] && (SELECT array_agg(DISTINCT run / 64) FROM unnest($1::bigint[]) AS run)
       AND text ILIKE ALL ($2::text[])
-), tasks AS MATERIALIZED (
-    SELECT id, run_id, position, name, description, status, error_code, error FROM run_task WHERE run_id = ANY($1)
 ), found AS (
-    SELECT r.id AS run_id, p.place, NULL AS task, NULL::integer AS attempt, NULL::timestamptz AS at, p.text, p.rank, 0::bigint AS part
+    SELECT r.id AS run_id, NULL::bigint AS run_task_id, NULL::integer AS attempt, NULL::timestamptz AS at, p.place, p.text,
+           p.rank, 0::bigint AS part
     FROM run r CROSS JOIN LATERAL (VALUES
         (1, 'job', r.job), (2, 'description', nullif(r.description, r.job)),
-        (5, 'error', CASE WHEN NOT EXISTS (SELECT 1 FROM tasks t WHERE t.run_id = r.id AND t.status = 'error') THEN r.error END)
+        (5, 'error', CASE WHEN r.error IS NOT NULL AND NOT coalesce(
+            (SELECT bool_or(t.status = 'error') FROM run_task t WHERE t.run_id = r.id), false) THEN r.error END)
     ) AS p (rank, place, text)
     WHERE r.id = ANY($1)
     UNION ALL
-    SELECT t.run_id, p.place, t.name, NULL, NULL, p.text, p.rank, t.position
-    FROM tasks t CROSS JOIN LATERAL (VALUES
+    SELECT t.run_id, t.id, NULL, NULL, p.place, p.text, p.rank, t.position
+    FROM run_task t CROSS JOIN LATERAL (VALUES
         (3, 'task', t.name), (4, 'description', nullif(t.description, t.name)), (5, 'error', coalesce(t.error, t.error_code))
     ) AS p (rank, place, text)
+    WHERE t.run_id = ANY($1)
     UNION ALL
-    SELECT t.run_id, 'error', t.name, a.number, a.ended_at, a.error, 6, a.number
-    FROM tasks t JOIN attempt a ON a.run_task_id = t.id WHERE a.error IS DISTINCT FROM t.error
+    SELECT t.run_id, t.id, a.number, a.ended_at, 'error', a.error, 6, a.number
+    FROM run_task t JOIN attempt a ON a.run_task_id = t.id WHERE t.run_id = ANY($1) AND a.error IS DISTINCT FROM t.error
     UNION ALL
-    SELECT f.run_id, 'file', t.name, NULL, f.made_at, f.name, 7, f.id
-    FROM run_file f LEFT JOIN tasks t ON t.id = f.run_task_id WHERE f.run_id = ANY($1)
-)
-SELECT run_id, place, task, attempt, at, text FROM (
+    SELECT f.run_id, f.run_task_id, NULL, f.made_at, 'file', f.name, 7, f.id
+    FROM run_file f WHERE f.run_id = ANY($1)
+), places AS (
     SELECT *, row_number() OVER (PARTITION BY run_id ORDER BY rank, part) AS number FROM (
         SELECT * FROM found WHERE text ILIKE ALL ($2)
         UNION ALL
-        SELECT s.run_id, 'log', t.name, s.attempt, s.at, s.text, 8, s.id
-        FROM said s LEFT JOIN tasks t ON t.id = s.run_task_id WHERE s.run_id = ANY($1)
-    ) AS places
-) AS numbered
+        SELECT run_id, run_task_id, attempt, at, 'log', text, 8, id FROM said WHERE run_id = ANY($1)
+    ) AS alike
+)
+SELECT run_id, place, (SELECT t.name FROM run_task t WHERE t.id = run_task_id) AS task, attempt, at, text
+FROM places
 WHERE number <= $4
 ORDER BY run_id, number
