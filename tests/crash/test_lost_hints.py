@@ -22,7 +22,7 @@ async def test_files_are_found_without_any_event(crash_site: CrashSite, files: i
             async def found() -> bool:
                 return not list(crash_site.inbound().iterdir())
 
-            await until(found, "the sweep finds them", seconds=SWEEP_SECONDS + 5 + files / 500, tell=crash_site.tail)
+            await until(found, "the sweep finds them", seconds=60 + files / 500, tell=crash_site.tail)
         await drained(crash_site, partner)
     await everything_happened_once(crash_site, partner)
 
