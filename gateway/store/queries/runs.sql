@@ -79,11 +79,13 @@ WHERE r.id = ANY($1::bigint[])
 ORDER BY r.id, t.position
 
 -- name: insert_run_conditions
+-- Each is looked up by an index: any other way through tasks and tasks costs the square of their number.
 INSERT INTO run_condition (run_task_id, parent_id, wanted)
 SELECT child.id, parent.id, c.wanted
 FROM run_task child
-JOIN task_condition c ON c.task_id = child.task_id
-JOIN run_task parent ON parent.run_id = child.run_id AND parent.task_id = c.parent_id
+CROSS JOIN LATERAL (SELECT d.parent_id, d.wanted FROM task_condition d WHERE d.task_id = child.task_id OFFSET 0) AS c
+CROSS JOIN LATERAL (SELECT t.name FROM task t WHERE t.id = c.parent_id OFFSET 0) AS p
+CROSS JOIN LATERAL (SELECT t.id FROM run_task t WHERE t.run_id = child.run_id AND t.name = p.name OFFSET 0) AS parent
 WHERE child.run_id = ANY($1::bigint[])
 
 -- name: jobs_started

@@ -1,9 +1,12 @@
 """Very many jobs that are due at the same moment."""
 
 import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
 
 from gateway.domain.definition import JobDefinition
-from gateway.domain.job import JobStatus
+from gateway.domain.job import JobStatus, Wanted
 from gateway.store.jobs import create_job
 from gateway.store.starting import START_LIMIT, start_due
 from tests.fakes import World, task
@@ -30,3 +33,23 @@ async def test_jobs_that_are_due_together_start_together_and_each_once(world: Wo
                   (SELECT count(*) FROM attempt) AS attempts FROM run"""
     )
     assert tuple(row) == (JOBS, JOBS, JOBS, JOBS)
+
+
+TASKS = 500
+
+
+async def test_the_start_of_a_very_large_job_looks_at_each_condition_once(world: World) -> None:
+    tasks = [task("T0"), *(task(f"T{n}", (f"T{n - 1}", Wanted.ENDED)) for n in range(1, TASKS))]
+    await world.job("large", tasks)
+    (started,) = (await start_due(world.store, world.clock.now())).started
+    statement = f"EXPLAIN (ANALYZE, FORMAT JSON) {world.store.queries.insert_run_conditions}"
+    async with world.store.transaction() as connection:
+        assert len(await connection.fetch("DELETE FROM run_condition RETURNING 1")) == TASKS - 1
+        (plan,) = json.loads(await connection.fetchval(statement, [started.run_id]))
+    assert most_rows(plan["Plan"]) <= 2 * TASKS
+
+
+def most_rows(node: Mapping[str, Any]) -> float:
+    """The most rows that one step of a plan has looked at."""
+    looked_at = node["Actual Rows"] + node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Join Filter", 0)
+    return max(looked_at * node["Actual Loops"], *(most_rows(part) for part in node.get("Plans", [])), 0.0)

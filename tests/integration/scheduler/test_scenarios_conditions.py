@@ -1,7 +1,10 @@
 """Acceptance scenarios S01-S03, S05, S07, S08: conditions between the tasks of a job. Source: batch reference, 27."""
 
+import itertools
+
 import pytest
 
+from gateway.domain.conditions import GraphError
 from gateway.domain.definition import TaskDefinition
 from gateway.domain.job import ConditionType, HistoryMode, JobStatus, Wanted
 from tests.fakes import World, task
@@ -57,6 +60,9 @@ async def test_s01_seven_tasks_on_two_servers_all_succeed(world: World) -> None:
     assert sorted(name for name, what in world.log if what == "started") == ["T1", "T2", "T3", "T4", "T7"]
     (run,) = await world.runs(job)
     assert (run["ended_at"] - run["started_at"]).total_seconds() == 240
+    work = await world.rows("SELECT server, started_at, ended_at FROM attempt ORDER BY server, started_at")
+    for one, next_one in itertools.pairwise(work):  # never two tasks at a time
+        assert one["server"] != next_one["server"] or one["ended_at"] <= next_one["started_at"]
 
 
 @pytest.mark.parametrize(("ignored", "status"), [((), JobStatus.ERROR), (("T1", "T2"), JobStatus.ENDED)])
@@ -118,6 +124,8 @@ async def test_s07_all_against_any(world: World, b_fails: bool) -> None:
     now = await world.tasks(job)
     assert (now["X"], now["Z"]) == (("not_run", "ended") if b_fails else ("ended", "not_run"))
     assert [name for name, what in world.log if what == "started"].count("Y") == 1
+    with pytest.raises(GraphError, match="wait for one another: "):
+        await world.job("circle", [task("A", ("X", ENDED)), task("X", ("A", ENDED))])
 
 
 @pytest.mark.parametrize("history", [HistoryMode.ALWAYS, HistoryMode.ERRORS])

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from gateway.domain.definition import AlertDefinition
 from gateway.domain.errors import IllegalTransition, LeaseLost
 from gateway.domain.job import JobStatus, Location, Wanted
 from gateway.domain.transitions import Attempt, JobAction
@@ -16,6 +17,7 @@ from gateway.store.history import Search, search_runs
 from gateway.store.jobs import change_status, edit_job, list_jobs
 from gateway.store.run_log import Line
 from gateway.store.runs import read_run, waiting_for_operator
+from gateway.store.servers import set_draining
 from gateway.store.tasks import claim_operator_task
 from tests.fakes import World, task
 
@@ -49,6 +51,8 @@ async def test_s09_maximum_retries(world: World) -> None:
     assert [(t.attempts, t.retries, t.error_code) for t in details.tasks if t.name == "third"] == [
         (1, 0, "task.unpack")
     ]
+    began = [a.started_at for a in details.attempts if name_of[a.run_task_id] == "second"]
+    assert [(later - before).total_seconds() for before, later in itertools.pairwise(began)] == [60, 60, 60]
     log = await world.rows("SELECT attempt FROM run_log WHERE text = 'second: it went wrong' ORDER BY id")
     assert [line["attempt"] for line in log] == [1, 2, 3, 4]
 
@@ -62,11 +66,24 @@ async def test_retries_wait_longer_and_longer_when_asked_to(world: World) -> Non
     assert [(later - before).total_seconds() for before, later in itertools.pairwise(began)] == [10, 20, 40]
 
 
-async def test_a_retry_may_change_the_server(world: World) -> None:
+async def test_s09_between_attempts_a_task_is_ready_and_may_change_the_server(world: World) -> None:
     await world.server("A")
     job = await world.job("moving", [task("T", fails_in=[1], max_retries=1)])
     await world.settle()
-    await world.stop("A")  # it is interrupted there, which takes its retry
+    await set_draining(world.store, "A", True, now=world.clock.now())
+    await world.pass_(minutes=1)
+    assert await world.tasks(job) == {"T": "ready"}
+    await world.server("B")
+    await world.pass_(minutes=1)
+    details = await read_run(world.store, (await world.runs(job))[0]["id"])
+    assert [(a.server, a.outcome) for a in details.attempts] == [("A", "error"), ("B", "ended")]
+
+
+async def test_an_interruption_takes_a_retry(world: World) -> None:
+    await world.server("A")
+    job = await world.job("moving", [task("T", max_retries=1)])
+    await world.settle()
+    await world.stop("A")  # it is interrupted there
     await world.server("B")
     await world.pass_(minutes=1)
     details = await read_run(world.store, (await world.runs(job))[0]["id"])
@@ -85,6 +102,7 @@ async def running_job(world: World) -> int:
             task("D", ("B", ENDED)),
             task("E"),
         ],
+        alerts=(AlertDefinition(user="ann", events=("error", "canceled"), channels=("popup",)),),
     )
     await world.settle()
     assert await world.tasks(job) == {"A": "ended", "B": "executing", "C": "executing", "D": "waiting", "E": "ready"}
@@ -106,6 +124,7 @@ async def test_s18_cancel(world: World) -> None:
     assert (await world.read(job)).status is JobStatus.CANCELED
     (run,) = await world.runs(job)
     assert (run["status"], run["canceled_by"]) == ("canceled", "ben")
+    assert [row["event"] for row in await world.rows("SELECT event FROM alert")] == ["canceled"]
     await change_status(world.store, job, JobAction.ARM, by="ben", now=world.clock.now())
     await world.settle()
     assert len(await world.runs(job)) == 2  # afresh, all five
@@ -239,6 +258,7 @@ async def test_s19_run_time_tasks(world: World, waits: bool) -> None:
     await world.settle()
     where = await world.executing()
     assert len(where) == 10 and set(where.values()) == {"A", "B"}
+    assert ("N" in where) is not waits  # without waiting it starts as soon as its parent has returned
     statuses = await world.tasks(job)
     assert statuses["P"] == ("executing" if waits else "ended")
     await world.pass_(minutes=10)
@@ -248,36 +268,45 @@ async def test_s19_run_time_tasks(world: World, waits: bool) -> None:
     assert (by_name["P 17"].status, by_name["P 17"].attempts) == ("error", 1)
     assert by_name["P"].attempts == 1
     assert (by_name["P"].status, by_name["N"].status) == (("error", "not_run") if waits else ("ended", "ended"))
+    await change_status(world.store, job, JobAction.ARM, by="ann", now=world.clock.now())
     assert len((await world.read(job)).definition.tasks) == 2
+    assert len((await read_run(world.store, details.run.id)).tasks) == 52
 
 
 async def test_s20_operator_and_private_tasks(world: World) -> None:
     await world.server("A", threads=10)
     job = await world.job(
         "with a person",
-        [task("S"), task("C", ("S", ENDED), location=Location.OPERATOR)],
+        [task("S"), task("C", ("S", ENDED), location=Location.OPERATOR, max_retries=1)],
     )
     await world.job("ann's", [task("X", location=Location.OPERATOR, is_private=True)], by="ann")
     await world.job("ben's", [task("Y", location=Location.OPERATOR, is_private=True)], by="ben")
     await world.pass_(minutes=1)
     assert await world.executing() == {}
-    assert [waiting.name for waiting in await waiting_for_operator(world.store, "ben")] == ["Y", "C"]
+    await world.pass_(minutes=9)
+    waiting = await waiting_for_operator(world.store, "ben")
+    assert [(each.name, (world.clock.now() - each.ready_at).total_seconds()) for each in waiting] == [
+        ("Y", 600), ("C", 540)
+    ]  # fmt: skip
 
-    async def claim(*, private_only: bool) -> str | None:
+    async def claim(*, private_only: bool, ends: Attempt = Attempt.ENDED) -> str | None:
         claimed = await claim_operator_task(
             world.store, user="ben", incarnation=9, now=world.clock.now(), private_only=private_only
         )
         if claimed is None:
             return None
-        await end_task(world.store, claimed, Result(attempt=Attempt.ENDED), world.clock.now())
+        await end_task(world.store, claimed, Result(attempt=ends), world.clock.now())
         return claimed.name
 
     assert [await claim(private_only=True), await claim(private_only=True)] == ["Y", None]
     assert (await world.read(job)).status is JobStatus.EXECUTING
+    assert await claim(private_only=False, ends=Attempt.ERROR) == "C"  # its retry is left
+    assert (await world.tasks(job))["C"] == "ready"
     assert [await claim(private_only=False), await claim(private_only=False)] == ["C", None]
     assert (await world.read(job)).status is JobStatus.ENDED
     details = await read_run(world.store, (await world.runs(job))[0]["id"])
     assert [(t.name, t.status, t.run_by) for t in details.tasks] == [("S", "ended", None), ("C", "ended", "ben")]
+    assert [(a.server, a.outcome) for a in details.attempts][1:] == [("operator", "error"), ("operator", "ended")]
 
 
 async def test_s21_partition_company_user(world: World) -> None:
@@ -289,6 +318,7 @@ async def test_s21_partition_company_user(world: World) -> None:
     await world.pass_(minutes=5)
     details = await read_run(world.store, (await world.runs(job))[0]["id"])
     assert [(t.name, t.company, t.status) for t in details.tasks] == [("1", "C1", "ended"), ("2", "C2", "ended")]
+    assert details.run.run_as == "ann"
     assert await list_jobs(world.store, partition="P2") == []
     assert (await search_runs(world.store, Search(partition="P2"))).hits == []
     world.disabled.add("ann")
@@ -299,12 +329,17 @@ async def test_s21_partition_company_user(world: World) -> None:
     now = await world.read(job)
     await edit_job(world.store, job, replace(now.definition, run_as="service"), now=world.clock.now())
     await world.pass_(hours=1)
-    assert [run["status"] for run in await world.runs(job)] == ["ended", "error", "ended"]
+    third = await world.runs(job)
+    assert [(run["status"], run["run_as"]) for run in third] == [
+        ("ended", "ann"), ("error", "ann"), ("ended", "service")
+    ]  # fmt: skip
 
 
 async def test_s10_what_a_lost_server_had_in_work(world: World) -> None:
     """The bookkeeping of S10; the death of a real process is in tests/crash."""
     await world.server("A", threads=10)
+    await world.server("B", groups=["elsewhere"])
+    await world.job("other", [task("O", seconds=600)], batch_group="elsewhere")
     job = await world.job(
         "lost",
         [
@@ -313,7 +348,7 @@ async def test_s10_what_a_lost_server_had_in_work(world: World) -> None:
         ],
     )  # fmt: skip
     await world.settle()
-    rows = await world.rows("SELECT fence FROM run_task WHERE fence IS NOT NULL")
+    rows = await world.rows("SELECT fence FROM run_task WHERE fence IS NOT NULL AND server = 'A'")
     fences = [row["fence"] for row in rows]
     async with world.store.transaction() as connection:
         await connection.execute("DELETE FROM lease WHERE fence = ANY($1::bigint[])", fences)
@@ -328,6 +363,8 @@ async def test_s10_what_a_lost_server_had_in_work(world: World) -> None:
     assert {t.name: (t.status, t.attempts, t.retries) for t in after.tasks} == {
         "T": ("ended", 2, 1), "U": ("error", 1, 0), "P": ("error", 1, 0), "P 1": ("error", 1, 0), "I": ("ended", 2, 0),
     }  # fmt: skip
+    (row,) = await world.rows("SELECT attempts, status FROM run_task WHERE name = 'O'")
+    assert (row["attempts"], row["status"]) == (1, "ended")  # nobody else's work is touched
 
 
 async def test_a_result_of_a_lost_lease_is_refused(world: World) -> None:

@@ -71,24 +71,32 @@ async def test_s06_capacity_by_day_and_night_in_the_users_zone(world: World) -> 
     ]
     world.clock.move_to(datetime(2026, 3, 2, 6, 59, tzinfo=UTC))  # 07:59 in Copenhagen: nothing is covered
     await world.server("night", hours=hours)
-    await world.job("busy", [task(f"T{n}", seconds=100 * 60) for n in range(200)])
+    # The first two take five minutes longer, so that they are in the middle of their work when the hours change.
+    await world.job("busy", [task(f"T{n}", seconds=(45 if n < 2 else 40) * 60) for n in range(500)])
 
     async def running(day: int, hour: int, minute: int = 0) -> int:
         await world.to(datetime(2026, 3, day, hour, minute, tzinfo=UTC))
         return len(await world.executing())
 
+    async def begun() -> int:
+        return len(await world.rows("SELECT 1 FROM attempt"))
+
     assert await running(2, 6, 59) == 0
     assert await running(2, 7) == 2
     assert await running(2, 16, 50) == 2
+    before = await begun()
     assert await running(2, 17) == 20  # 18:00 in Copenhagen: eighteen more, beside those that run
+    assert await begun() == before + 18
     assert await running(3, 0) == 20
+    assert await running(3, 6, 19) == 20
+    before = await begun()
     assert await running(3, 6, 29) == 20
-    before = len(await world.rows("SELECT 1 FROM attempt"))
-    assert await running(3, 6, 59) == 20  # not covered since 06:30: they go on to their end, nothing new starts
-    assert await running(3, 7) == 20  # two would be allowed, but more than two run
-    assert await running(3, 7, 59) == 20
-    assert len(await world.rows("SELECT 1 FROM attempt")) == before
-    assert await running(3, 8) == 2
+    assert await begun() == before + 20  # threads that became free at 07:20 and 07:25 were filled
+    assert await running(3, 6, 59) == 20  # not covered since 07:30: they go on to their end, nothing new starts
+    assert await running(3, 7) == 2  # two would be allowed, and two run: those that began at 07:25
+    assert await begun() == before + 20
+    assert await running(3, 7, 5) == 2  # these have ended
+    assert await begun() == before + 22
 
 
 async def test_a_draining_server_takes_nothing_new(world: World) -> None:
@@ -110,9 +118,10 @@ async def test_s26_priority_reserved_capacity_and_limits(world: World) -> None:
     await world.server("A", threads=10, reserved_percent=10, groups=["", "L", "C", "K"])
     await put_group(world.store, GroupDefinition(name="L", priority=Priority.LOW, concurrency=4), now=world.clock.now())
     await put_group(world.store, GroupDefinition(name="C", priority=Priority.CRITICAL), now=world.clock.now())
-    low = await world.job("L", [task(f"L{n}") for n in range(60)], batch_group="L")
-    critical = await world.job("C", [task(f"C{n}") for n in range(40)], batch_group="C")
     paused = await world.job("K", [task("K1", seconds=600)], batch_group="K")
+    await world.settle()
+    low = await world.job("L", [task(f"L{n}") for n in range(500)], batch_group="L")
+    critical = await world.job("C", [task(f"C{n}") for n in range(50)], batch_group="C")
     await world.settle()
     running = Counter(name[0] for name in await world.executing())
     assert sum(running.values()) == 9  # one thread is kept for what is reserved
@@ -129,9 +138,10 @@ async def test_s26_priority_reserved_capacity_and_limits(world: World) -> None:
         assert len(await world.executing()) <= 10
     ended = Counter(name[0] for name, what in world.log if what == "returned")
     assert ended["C"] > ended["L"] > 0  # the one clearly more, the other never starved
-    await world.pass_(hours=1)
-    assert (await world.read(low)).status is (await world.read(critical)).status is JobStatus.ENDED
-    assert (await world.read(paused)).status in {JobStatus.ENDED, JobStatus.EXECUTING}
+    await world.pass_(minutes=2)
+    assert (await world.read(critical)).status is JobStatus.ENDED
+    assert (await world.read(low)).status is JobStatus.EXECUTING
+    assert await world.tasks(paused) == {"K1": "ended"}  # it had been picked, and went on
     assert await world.tasks(later) == {"K2": "ready"}
 
 
@@ -154,14 +164,14 @@ async def test_s26_an_active_period_holds_back_starts_and_lets_runs_go_on(world:
         "N", [task("N", seconds=45 * 60)], active_period="night", recurrence={"every": "1 hours"},
         start=datetime(2026, 3, 2, 7, 30, tzinfo=UTC),
     )  # fmt: skip
+    await world.to(datetime(2026, 3, 2, 8, 5, tzinfo=UTC))
+    assert set(await world.executing()) == {"N"}  # its period is over
+    async with world.store.transaction() as connection:
+        await connection.execute("""UPDATE task SET parameters = '{"seconds": 60}'""")
     await world.to(datetime(2026, 3, 2, 19, 45, tzinfo=UTC))
-    started = [run["started_at"] for run in await world.runs(job)]
-    assert [f"{at:%H:%M}" for at in started] == ["07:30", "18:00", "19:30"] or [f"{at:%H:%M}" for at in started] == [
-        "07:30",
-        "18:00",
-        "18:45",
-        "19:30",
-    ]
+    runs = await world.runs(job)
+    assert [f"{run['started_at']:%H:%M}" for run in runs] == ["07:30", "18:00", "18:30", "19:30"]
+    assert {run["status"] for run in runs} == {"ended"}
 
 
 async def test_reserved_percent_and_groups_are_read_anew(world: World) -> None:

@@ -5,6 +5,7 @@ Source: batch reference, section 27.
 
 import asyncio
 import itertools
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -37,7 +38,7 @@ async def test_s11_start_time_and_pick_up(world: World) -> None:
     j2 = await world.job("J2", [task("2")], start=at(9, 30))
     j3 = await world.job("J3", [task("3")], start=at(8) - timedelta(days=1), status=JobStatus.WITHHOLD)
     await world.settle()
-    assert (await world.read(j1)).status is JobStatus.EXECUTING
+    assert ((await world.read(j1)).status, (await world.read(j1)).original_start) == (JobStatus.EXECUTING, at(9, 0, 20))
     await world.to(at(9, 10))
     assert (await world.runs(j2), await world.runs(j3)) == ([], [])
     await change_status(world.store, j3, JobAction.ARM, by="ann", now=world.clock.now())
@@ -48,50 +49,78 @@ async def test_s11_start_time_and_pick_up(world: World) -> None:
 @pytest.mark.parametrize(
     ("recurrence", "days"),
     [
-        ({"every": "1 weeks", "on": ["wednesday"]}, ["05-07", "05-14", "05-21", "05-28", "06-04", "06-11"]),
-        ({"every": "2 weeks", "on": ["wednesday"]}, ["05-07", "05-21", "06-04", "06-18", "07-02", "07-16"]),
-        ({"every": "1 weeks", "on": ["tuesday", "wednesday"]}, ["05-07", "05-13", "05-14", "05-20", "05-21", "05-27"]),
+        (
+            {"every": "1 weeks", "on": ["wednesday"]},
+            ["05-07", "05-14", "05-21", "05-28", "06-04", "06-11", "06-18", "06-25", "07-02", "07-09"],
+        ),
+        ({"every": "2 weeks", "on": ["wednesday"]}, ["05-07", "05-21", "06-04", "06-18", "07-02", "07-16", "07-30"]),
+        (
+            {"every": "1 weeks", "on": ["tuesday", "wednesday"]},
+            ["05-07", "05-13", "05-14", "05-20", "05-21", "05-27", "05-28", "06-03", "06-04", "06-10"],
+        ),
     ],
+    ids=["weekly", "every second week", "two days"],
 )
 async def test_s12_weekly_with_a_count_and_a_zone(world: World, recurrence: dict[str, object], days: list[str]) -> None:
     world.clock.move_to(datetime(2014, 5, 1, tzinfo=UTC))
     await world.server("A")
     job = await world.job(
         "weekly", [task("T", seconds=300)], start=datetime(2014, 5, 7, 1, tzinfo=ZoneInfo("America/Los_Angeles")),
-        recurrence={**recurrence, "zone": "America/Los_Angeles", "end_after": 6},
+        recurrence={**recurrence, "zone": "America/Los_Angeles", "end_after": 10},
     )  # fmt: skip
-    await world.to(datetime(2014, 5, 8, tzinfo=UTC))
-    now = await world.read(job)
-    assert (now.status, f"{now.next_start:%m-%d %H:%M}") == (JobStatus.WAITING, f"{days[1]} 08:00")
+    for day in days[1:]:
+        planned = datetime.strptime(f"2014-{day} 08:00 +0000", "%Y-%m-%d %H:%M %z")
+        await world.to(planned - timedelta(minutes=1))
+        now = await world.read(job)
+        assert (now.status, now.next_start) == (JobStatus.WAITING, planned)
     await world.to(datetime(2014, 8, 1, tzinfo=UTC))
-    assert [f"{run['planned_at']:%m-%d %H:%M}" for run in await world.runs(job)] == [f"{day} 08:00" for day in days]
-    assert (await world.read(job)).status is JobStatus.ENDED
+    runs = await world.runs(job)
+    assert [f"{run['planned_at']:%m-%d %H:%M}" for run in runs] == [f"{day} 08:00" for day in days]
+    assert {run["ended_at"] - run["started_at"] for run in runs} == {timedelta(minutes=5)}
+    assert (await world.read(job)).status is (JobStatus.ENDED if len(days) == 10 else JobStatus.WAITING)
 
 
-async def test_s13_a_daily_job_through_both_clock_changes(world: World) -> None:
+async def test_s13_month_ends_and_both_clock_changes(world: World) -> None:
     zone = ZoneInfo("Europe/Copenhagen")
-    world.clock.move_to(datetime(2025, 3, 28, 12, tzinfo=UTC))
+    world.clock.move_to(datetime(2025, 1, 30, 12, tzinfo=UTC))
     await world.server("A", threads=5)
-    common = {"zone": "Europe/Copenhagen"}
-    daily = await world.job(
-        "D", [task("D")], start=datetime(2025, 3, 29, 2, 30, tzinfo=zone), recurrence={"every": "1 days", **common}
-    )
+    common, work = {"zone": "Europe/Copenhagen"}, [task("T", seconds=0)]
     monthly = await world.job(
-        "M", [task("M")], start=datetime(2025, 3, 31, 23, tzinfo=zone), recurrence={"every": "1 months", **common}
+        "M", work, start=datetime(2025, 1, 31, 23, tzinfo=zone), recurrence={"every": "1 months", **common}
     )
-    await world.to(datetime(2025, 4, 1, tzinfo=UTC))
-    local = [run["started_at"].astimezone(zone) for run in await world.runs(daily)]
-    assert [f"{moment:%m-%d %H:%M}" for moment in local] == ["03-29 02:30", "03-30 03:00", "03-31 02:30"]
-    await change_status(world.store, daily, JobAction.WITHHOLD, by="ann", now=world.clock.now())
-    await world.to(datetime(2025, 10, 25, 12, tzinfo=UTC))
-    assert [f"{run['started_at'].astimezone(zone):%m-%d %H:%M}" for run in await world.runs(monthly)] == [
-        "03-31 23:00", "04-30 23:00", "05-31 23:00", "06-30 23:00", "07-31 23:00", "08-31 23:00", "09-30 23:00",
-    ]  # fmt: skip
-    await change_status(world.store, daily, JobAction.ARM, by="ann", now=world.clock.now())
-    await world.to(datetime(2025, 10, 27, 12, tzinfo=UTC))
-    later = [run["started_at"].astimezone(zone) for run in await world.runs(daily)][4:]
+    daily = await world.job(
+        "D", work, start=datetime(2025, 3, 29, 2, 30, tzinfo=zone), recurrence={"every": "1 days", **common}
+    )
+    hourly = await world.job(
+        "H", work, start=datetime(2025, 3, 30, tzinfo=zone), recurrence={"every": "60 minutes", **common}
+    )
+
+    async def local(job: int) -> list[datetime]:
+        return [run["started_at"].astimezone(zone) for run in await world.runs(job)]
+
+    async def between(action: JobAction, moment: datetime) -> None:
+        """Nothing of them matters in between."""
+        await world.to(moment)
+        for job in (daily, hourly):
+            await change_status(world.store, job, action, by="ann", now=world.clock.now())
+
+    await between(JobAction.WITHHOLD, datetime(2025, 3, 31, 1, tzinfo=UTC))
+    assert [f"{moment:%m-%d %H:%M}" for moment in await local(daily)] == ["03-29 02:30", "03-30 03:00", "03-31 02:30"]
+    await between(JobAction.ARM, datetime(2025, 10, 25, 21, 30, tzinfo=UTC))
+    await between(JobAction.WITHHOLD, datetime(2025, 10, 27, 2, tzinfo=UTC))
+    later = (await local(daily))[4:]
     assert [f"{moment:%m-%d %H:%M}" for moment in later] == ["10-26 02:30", "10-27 02:30"]
     assert later[0].utcoffset() == timedelta(hours=2)  # the first of the two
+    hours = await local(hourly)
+    assert [sum(f"{moment:%m-%d}" == day for moment in hours) for day in ("03-30", "10-26")] == [23, 25]
+    of_nights = [moment for moment in hours if f"{moment:%m-%d}" in {"03-30", "10-26"}]
+    gaps = [after.astimezone(UTC) - before.astimezone(UTC) for before, after in itertools.pairwise(of_nights)]
+    assert Counter(gaps)[timedelta(hours=1)] == 23 + 25 - 2  # all but the summer between the two nights
+    await world.to(datetime(2025, 11, 1, tzinfo=UTC))
+    assert [f"{moment:%m-%d %H:%M}" for moment in await local(monthly)] == [
+        "01-31 23:00", "02-28 23:00", "03-31 23:00", "04-30 23:00", "05-31 23:00", "06-30 23:00", "07-31 23:00",
+        "08-31 23:00", "09-30 23:00", "10-31 23:00",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -126,8 +155,10 @@ async def test_s14_overrun_outage_catch_up(world: World, missed: Missed, base: B
     assert await starts(world, job) == expected
     runs = await world.runs(job)
     assert all(before["ended_at"] <= after["started_at"] for before, after in itertools.pairwise(runs))
+    assert all(run["planned_at"] <= run["started_at"] for run in runs)
     if base is Base.SCHEDULE:
         assert next(f"{run['planned_at']:%H:%M}" for run in runs if run["overran"]) == "08:10"
+        assert {run["planned_at"].minute % 10 for run in runs} == {0}  # both are kept: on the grid, and when it began
 
 
 async def test_s15_a_recurring_job_that_fails_comes_back(world: World) -> None:
