@@ -85,9 +85,12 @@ class Upgrade:
             self.kills += await self._ended(life) == KILLED_STATUS
 
     async def kill_at_work(self, points: Sequence[str], kills: int) -> None:
-        """Die at each of the points that is still reached, and at random moments until there were so many kills."""
+        """Die at each of the points that is still reached, and at random moments until there were so many kills.
+
+        No message is blamed: it is not about those that end the process themselves.
+        """
         for point in points:
-            life = self.site.launch(faults=f"{point}:1:kill")
+            life = self.site.launch(faults=f"{point}:1:kill", build="unmarked")
 
             async def done(life: Child = life) -> bool:
                 return life.returncode is not None or (self.site.told("gateway.started") and await self.all_done())
@@ -95,7 +98,7 @@ class Upgrade:
             await until(done, f"dead at {point}, or nothing is left that leads there", tell=self.tell)
             await self._kill(life)
         while self.kills < kills:
-            life = self.site.launch()
+            life = self.site.launch(build="unmarked")
             await asyncio.sleep(self._chance.uniform(0.0, 1.5))
             await self._kill(life)
 
