@@ -71,8 +71,10 @@ TASK_MOVES: Mapping[TaskStatus | None, frozenset[TaskStatus]] = MappingProxyType
         None: frozenset({TaskStatus.WAITING, TaskStatus.READY, TaskStatus.WITHHOLD}),
         TaskStatus.WITHHOLD: frozenset({TaskStatus.NOT_RUN}),
         TaskStatus.WAITING: frozenset({TaskStatus.READY, TaskStatus.NOT_RUN}),
-        TaskStatus.READY: frozenset({TaskStatus.EXECUTING, TaskStatus.NOT_RUN, TaskStatus.CANCELED, TaskStatus.ERROR}),
-        TaskStatus.EXECUTING: frozenset({TaskStatus.ENDED, TaskStatus.READY, TaskStatus.ERROR, TaskStatus.CANCELLING}),
+        TaskStatus.READY: frozenset({TaskStatus.EXECUTING, TaskStatus.NOT_RUN, TaskStatus.CANCELED}),
+        TaskStatus.EXECUTING: frozenset(
+            {TaskStatus.ENDED, TaskStatus.READY, TaskStatus.ERROR, TaskStatus.CANCELLING, TaskStatus.CANCELED}
+        ),
         TaskStatus.CANCELLING: frozenset({TaskStatus.CANCELED}),
         TaskStatus.ENDED: frozenset(),
         TaskStatus.ERROR: frozenset(),
@@ -82,8 +84,9 @@ TASK_MOVES: Mapping[TaskStatus | None, frozenset[TaskStatus]] = MappingProxyType
 )
 """Every change of a task's status inside one run; None is a task that is not there.
 
-A definition that is armed again (T13) is a new run with new tasks. A ready task fails without having been executed when
-it is refused at its claim: unknown handler, parameters or account.
+A task without conditions is born ready. A definition that is armed again (T13) is a new run with new tasks; a task that
+is parked (T14) is so before its run. One that is refused at its claim (unknown handler, parameters, account) fails as
+executed. A parent whose code has returned is canceled at once when no child of it is under way (T11 and T12 in one).
 Source: batch reference, sections 6.3, 8.
 """
 

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, time
 
@@ -14,44 +15,60 @@ COPENHAGEN = "Europe/Copenhagen"
 
 
 async def test_s04_affinity_of_a_named_group(world: World) -> None:
-    for name in ("AOS1", "AOS2", "AOS3"):
-        await world.server(name, threads=2)
+    servers = ("AOS1", "AOS2", "AOS3")
+    for name in servers:
+        await world.server(name, threads=10)
     await put_group(world.store, GroupDefinition(name="BG1"), now=world.clock.now())
 
-    async def both() -> tuple[set[str], set[str]]:
-        """Run both jobs; where did the tasks of D, and those of G, run?"""
-        number = len(await world.rows("SELECT 1 FROM job"))
-        jobs = [
-            await world.job(f"{name}{number}", [task(f"{name}{n}") for n in range(6)], batch_group=group)
-            for name, group in (("D", None), ("G", "BG1"))
-        ]
-        await world.pass_(hours=1)
-        ran = await world.rows(
-            "SELECT t.name, t.server FROM run_task t JOIN run r ON r.id = t.run_id WHERE r.job_id = ANY($1)", jobs
-        )
-        return tuple({row["server"] for row in ran if row["name"][0] == name} for name in "DG")  # type: ignore[return-value]
+    async def drain(*names: str) -> None:
+        for name in servers:
+            await set_draining(world.store, name, name in names, now=world.clock.now())
 
-    everywhere = {"AOS1", "AOS2", "AOS3"}
-    assert await both() == (everywhere, everywhere)  # given to nobody, BG1 binds nobody
+    async def ran() -> Mapping[str, set[str | None]]:
+        """Run both jobs; where did the tasks of D, and those of G, run? Nowhere: they stay ready."""
+        number = len(await world.rows("SELECT 1 FROM job"))
+        for name, group in (("D", None), ("G", "BG1")):
+            tasks = [task(f"{name}{n}", seconds=0) for n in range(6)]
+            await world.job(f"{name}{number}", tasks, batch_group=group)
+        await world.settle()
+        rows = await world.rows("SELECT left(name, 1) AS kind, status, server FROM run_task WHERE run_id > $1", number)
+        where = {kind: {row["server"] for row in rows if row["kind"] == kind} for kind in "DG"}
+        for row in rows:
+            assert row["status"] == ("ready" if where[row["kind"]] == {None} else "ended")
+        return where
+
+    async def takes(server: str) -> set[str]:
+        """Run both jobs while only this server takes anything; which does it take? The rest is for the next run."""
+        await drain(*(other for other in servers if other != server))
+        where = await ran()
+        await drain()
+        return {kind for kind in "DG" if where[kind] == {server}}
+
+    assert [await takes(name) for name in servers] == [{"D", "G"}] * 3  # (a) given to nobody, BG1 binds nobody
     for server in ("AOS2", "AOS3"):
         await assign_group(world.store, server, "BG1")
-    assert await both() == ({"AOS1"}, {"AOS2", "AOS3"})
+    assert [await takes(name) for name in servers] == [{"D"}, {"G"}, {"G"}]  # (b)
+    where = await ran()
+    assert where["D"] == {"AOS1"} and where["G"] <= {"AOS2", "AOS3"}
     await assign_group(world.store, "AOS2", "")
-    d, g = await both()
-    assert (d, g) == ({"AOS1", "AOS2"}, {"AOS2", "AOS3"})
+    assert [await takes(name) for name in servers] == [{"D"}, {"D", "G"}, {"G"}]  # (c)
+    where = await ran()
+    assert where["D"] <= {"AOS1", "AOS2"} and where["G"] <= {"AOS2", "AOS3"}
     await world.stop("AOS2")
     await world.stop("AOS3")
     job = await world.job(
-        "G alone", [task("G")], batch_group="BG1", overdue_seconds=600,
+        "G alone", [task(f"G{n}") for n in range(6)], batch_group="BG1", overdue_seconds=600,
         alerts=(AlertDefinition(user="ann", events=("overdue",), channels=("popup",)),),
     )  # fmt: skip
     await world.pass_(minutes=9)
-    assert await world.tasks(job) == {"G": "ready"}
+    ready = {f"G{n}": "ready" for n in range(6)}
+    assert await world.tasks(job) == ready  # (d)
     assert await world.rows("SELECT 1 FROM alert") == []
     await world.pass_(minutes=2)
     await world.pass_(minutes=30)
     assert [row["event"] for row in await world.rows("SELECT event FROM alert")] == ["overdue"]
     assert (await world.read(job)).status is JobStatus.EXECUTING
+    assert (await world.tasks(job), await world.executing()) == (ready, {})
 
 
 async def test_s04_a_new_server_takes_tasks_of_the_default_group(world: World) -> None:
@@ -145,14 +162,20 @@ async def test_s26_priority_reserved_capacity_and_limits(world: World) -> None:
     assert await world.tasks(later) == {"K2": "ready"}
 
 
-async def test_the_odds_are_about_six_to_one_between_critical_and_low(world: World) -> None:
+async def test_s26_the_odds_are_about_six_to_one_over_a_hundred_picks(world: World) -> None:
     world.chance = random.Random(6).random
-    await world.server("A", threads=1)
-    await world.job("L", [task(f"L{n}", seconds=1) for n in range(50)], priority=Priority.LOW)
-    await world.job("C", [task(f"C{n}", seconds=1) for n in range(50)], priority=Priority.CRITICAL)
-    await world.pass_(seconds=24)
+    await world.server("A", threads=10)
+    await put_group(world.store, GroupDefinition(name="L", priority=Priority.LOW), now=world.clock.now())
+    await put_group(world.store, GroupDefinition(name="C", priority=Priority.CRITICAL), now=world.clock.now())
+    await set_draining(world.store, "A", True, now=world.clock.now())
+    for name in "LC":
+        await world.job(name, [task(f"{name}{n}", seconds=10) for n in range(120)], batch_group=name)
+    await world.settle()
+    await set_draining(world.store, "A", False, now=world.clock.now())
+    await world.pass_(seconds=95)
     picked = Counter(name[0] for name, what in world.log if what == "started")
-    assert picked["C"] > 3 * picked["L"] > 0
+    assert picked.total() == 100
+    assert 4 < picked["C"] / picked["L"] < 9
 
 
 async def test_s26_an_active_period_holds_back_starts_and_lets_runs_go_on(world: World) -> None:

@@ -6,6 +6,7 @@ Source: batch reference, section 27.
 import asyncio
 import itertools
 from collections import Counter
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -13,8 +14,10 @@ import pytest
 
 from gateway.domain.definition import DependencyDefinition
 from gateway.domain.errors import IllegalTransition
+from gateway.domain.ids import JobId
 from gateway.domain.job import Base, HistoryMode, JobStatus, Missed, Wanted
 from gateway.domain.transitions import JobAction
+from gateway.store.cancel import cancel_job, requeue_job
 from gateway.store.jobs import change_status, delete_job
 from gateway.store.starting import start_due, start_now
 from tests.fakes import World, task
@@ -177,6 +180,79 @@ async def test_s15_a_recurring_job_that_fails_comes_back(world: World) -> None:
     after = await world.read(job)
     assert (after.last_outcome, after.runs, after.failures) == ("ended", 2, 1)
     assert [run["status"] for run in await world.runs(job)] == ["error"]
+
+
+async def jobs_in_each_status(world: World) -> Mapping[JobStatus, JobId]:
+    """A job in each status. Those under way are worked on; those that failed or went well have used a retry."""
+    await world.server("A", threads=9)
+    jobs = {
+        JobStatus.WITHHOLD: await world.job("withhold", [task("T")], status=JobStatus.WITHHOLD),
+        JobStatus.WAITING: await world.job("waiting", [task("T")], start=world.clock.now() + timedelta(days=1)),
+        JobStatus.EXECUTING: await world.job("executing", [task("T", seconds=600)]),
+        JobStatus.CANCELLING: await world.job("cancelling", [task("T", seconds=600, handler="stubborn")]),
+        JobStatus.ERROR: await world.job("error", [task("T", fails_in=[-1], max_retries=1)]),
+        JobStatus.ENDED: await world.job("ended", [task("T", fails_in=[1], max_retries=1)]),
+        JobStatus.CANCELED: await world.job("canceled", [task("T", handler="stubborn")]),
+    }
+    await world.settle()
+    for status in (JobStatus.CANCELLING, JobStatus.CANCELED):
+        await cancel_job(world.store, jobs[status], by="ann", now=world.clock.now())
+    await world.pass_(minutes=2)
+    assert {status: (await world.read(job)).status for status, job in jobs.items()} == {
+        each: each for each in JobStatus
+    }
+    return jobs
+
+
+REFUSED = {
+    JobAction.ARM: {JobStatus.WAITING, JobStatus.EXECUTING, JobStatus.CANCELLING},
+    JobAction.WITHHOLD: {JobStatus.WITHHOLD, JobStatus.CANCELLING},
+    JobAction.CANCEL: set(JobStatus) - {JobStatus.WAITING, JobStatus.EXECUTING},
+    JobAction.FORCE_REQUEUE: set(JobStatus),  # also of one that executes: its lease is alive
+    JobAction.DELETE: {JobStatus.EXECUTING, JobStatus.CANCELLING},
+}
+
+
+async def test_s17_each_refusal_names_the_present_status_and_changes_nothing(world: World) -> None:
+    jobs = await jobs_in_each_status(world)
+
+    async def ask(job: JobId, action: JobAction) -> None:
+        now = world.clock.now()
+        match action:
+            case JobAction.ARM | JobAction.WITHHOLD:
+                await change_status(world.store, job, action, by="ann", now=now)
+            case JobAction.CANCEL:
+                await cancel_job(world.store, job, by="ann", now=now)
+            case JobAction.FORCE_REQUEUE:
+                await requeue_job(world.store, job, by="ann", now=now)
+            case JobAction.DELETE:
+                await delete_job(world.store, job, by="ann")
+
+    before = await world.rows("SELECT * FROM job ORDER BY id")
+    for action, statuses in REFUSED.items():
+        for status in statuses:
+            with pytest.raises(IllegalTransition) as refused:
+                await ask(jobs[status], action)
+            shown = "withheld" if status is JobStatus.WITHHOLD else status.value
+            assert str(refused.value).startswith(f"Job {status.value!r} is {shown}: it cannot be ")
+    assert await world.rows("SELECT * FROM job ORDER BY id") == before
+
+
+async def test_s17_a_job_that_is_armed_has_all_its_tasks_and_retries_again(world: World) -> None:
+    jobs = await jobs_in_each_status(world)
+    armed = [jobs[each] for each in (JobStatus.WITHHOLD, JobStatus.ERROR, JobStatus.ENDED, JobStatus.CANCELED)]
+    used = "SELECT retries FROM run_task t JOIN run r ON r.id = t.run_id WHERE r.job_id = ANY($1) ORDER BY t.id"
+    assert [row["retries"] for row in await world.rows(used, armed)] == [1, 1, 0]
+    for job in armed:
+        assert (
+            await change_status(world.store, job, JobAction.ARM, by="ann", now=world.clock.now()) is JobStatus.WAITING
+        )
+    await world.settle()
+    rows = await world.rows(
+        "SELECT t.status, t.attempts, t.retries FROM job j JOIN run_task t ON t.run_id = j.run_id WHERE j.id = ANY($1)",
+        armed,
+    )
+    assert [tuple(row) for row in rows] == [("executing", 1, 0)] * 4
 
 
 async def test_s17_changing_status_by_hand(world: World) -> None:

@@ -123,6 +123,11 @@ def test_with_mine_others_do_not_exist(nightly: Cli, monkeypatch: pytest.MonkeyP
     result = nightly.run("jobs", "release", "nightly", "--mine")
     assert (result.exit_code, status(nightly)) == (1, "withhold")
     assert result.stderr.startswith("Error: there is no job 'nightly' of ben in the partition initial")
+    for command in ("cancel", "delete"):
+        assert nightly.run("jobs", command, "nightly", "--mine").exit_code == 1
+    monkeypatch.setattr(desk, "account_of", lambda _: "ann")
+    result = nightly.run("jobs", "release", "nightly", "--mine")
+    assert (result.exit_code, status(nightly)) == (0, "waiting")
 
 
 def test_private_jobs_are_their_owners_alone(nightly: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,9 @@ from itertools import product
 
 import pytest
 
+from gateway.domain.conditions import Changes, Condition, TaskState, settle
 from gateway.domain.errors import IllegalTransition
-from gateway.domain.job import JobStatus, TaskStatus
+from gateway.domain.job import FINAL, JobStatus, TaskStatus, Wanted
 from gateway.domain.transitions import (
     JOB_MOVES,
     TASK_MOVES,
@@ -58,6 +59,17 @@ def test_each_action_is_allowed_in_just_these_statuses(action: JobAction, status
         assert expected.status is status or expected.status in JOB_MOVES[status]
 
 
+def test_what_only_the_scheduler_gives_cannot_be_asked_for() -> None:
+    asked = {step.status for (_, status), step in ALLOWED.items() if step.status is not status}
+
+    assert asked == {WAITING, JobStatus.WITHHOLD, JobStatus.CANCELED, JobStatus.CANCELLING, None}
+    assert all(
+        action is CANCEL
+        for (action, _), step in ALLOWED.items()
+        if step.status in (JobStatus.CANCELED, JobStatus.CANCELLING)
+    )
+
+
 def test_a_refusal_names_the_present_status_and_what_is_possible() -> None:
     with pytest.raises(IllegalTransition) as refused:
         act_on_job(DELETE, EXECUTING, name="nightly")
@@ -91,8 +103,12 @@ def test_arming_takes_back_that_a_job_is_parked_after_its_occurrence() -> None:
 @pytest.mark.parametrize("job", JobStatus)
 def test_single_tasks_are_held_and_released_only_between_occurrences(job: JobStatus) -> None:
     if job in (EXECUTING, JobStatus.CANCELLING):
-        with pytest.raises(IllegalTransition, match=job.value):
-            act_on_task(TaskAction.HOLD, withheld=False, job=job, name="export")
+        for action in TaskAction:
+            with pytest.raises(IllegalTransition) as refused:
+                act_on_task(action, withheld=action is TaskAction.RELEASE, job=job, name="export")
+            assert str(refused.value) == (
+                f"Task 'export' cannot be changed while its job is {job.value}. Wait until the occurrence has ended."
+            )
     else:
         assert act_on_task(TaskAction.HOLD, withheld=False, job=job, name="export")
         assert not act_on_task(TaskAction.RELEASE, withheld=True, job=job, name="export")
@@ -102,6 +118,71 @@ def test_single_tasks_are_held_and_released_only_between_occurrences(job: JobSta
 def test_a_task_that_is_so_already_is_told_so(action: TaskAction, withheld: bool) -> None:
     with pytest.raises(IllegalTransition, match="already"):
         act_on_task(action, withheld=withheld, job=WAITING, name="export")
+
+
+NEW_TASK = {None: {TaskStatus.WAITING, TaskStatus.WITHHOLD, TaskStatus.READY}}
+ROWS: dict[str, dict[TaskStatus | None, set[TaskStatus]]] = {
+    "T1": NEW_TASK,
+    "T2": {TaskStatus.WAITING: {TaskStatus.READY}},
+    "T3": {TaskStatus.READY: {TaskStatus.EXECUTING}},
+    "T4": {TaskStatus.EXECUTING: {TaskStatus.ENDED}},
+    "T5": {TaskStatus.EXECUTING: {TaskStatus.READY}},
+    "T6": {TaskStatus.EXECUTING: {TaskStatus.ERROR}},
+    "T7": {TaskStatus.EXECUTING: {TaskStatus.READY}},
+    "T8": {TaskStatus.EXECUTING: {TaskStatus.ERROR}},
+    "T9": {TaskStatus.WAITING: {TaskStatus.NOT_RUN}},
+    "T10": {TaskStatus.WAITING: {TaskStatus.NOT_RUN}, TaskStatus.READY: {TaskStatus.NOT_RUN, TaskStatus.CANCELED}},
+    "T11": {TaskStatus.EXECUTING: {TaskStatus.CANCELLING}},
+    "T12": {TaskStatus.CANCELLING: {TaskStatus.CANCELED}},
+    "T11 and T12": {TaskStatus.EXECUTING: {TaskStatus.CANCELED}},
+    "T13": NEW_TASK,  # in a new run
+    "T14": {TaskStatus.WITHHOLD: {TaskStatus.NOT_RUN}},  # parked before its run, it is left out of it
+}
+
+
+def test_the_moves_of_a_task_are_those_of_the_table() -> None:
+    table = {(before, after) for row in ROWS.values() for before, afters in row.items() for after in afters}
+
+    assert table == {(before, after) for before, afters in TASK_MOVES.items() for after in afters}
+
+
+def state(status: TaskStatus, *parents: tuple[int, Wanted], key: int = 1, attempts: int = 0) -> TaskState:
+    conditions = tuple(Condition(parent=parent, wanted=wanted) for parent, wanted in parents)
+    return TaskState(id=key, status=status, conditions=conditions, attempts=attempts)
+
+
+ENDED_PARENT = state(TaskStatus.ENDED, key=2)
+WITH_CHILD = TaskState(id=1, status=TaskStatus.EXECUTING, waits_for_children=True)
+CHILD = TaskState(id=2, status=TaskStatus.READY, spawned_by=1)
+FOLLOWS = {
+    "T2 no conditions": ([state(TaskStatus.WAITING)], False, TaskStatus.READY),
+    "T2 conditions met": ([state(TaskStatus.WAITING, (2, Wanted.ENDED)), ENDED_PARENT], False, TaskStatus.READY),
+    "T9": ([state(TaskStatus.WAITING, (2, Wanted.ERROR)), ENDED_PARENT], False, TaskStatus.NOT_RUN),
+    "T10 waiting": ([state(TaskStatus.WAITING)], True, TaskStatus.NOT_RUN),
+    "T10 ready": ([state(TaskStatus.READY)], True, TaskStatus.NOT_RUN),
+    "T10 ready for a retry": ([state(TaskStatus.READY, attempts=1)], True, TaskStatus.CANCELED),
+    "T11": ([state(TaskStatus.EXECUTING, attempts=1)], True, TaskStatus.CANCELLING),
+    "T11 and T12": ([WITH_CHILD, CHILD], True, TaskStatus.CANCELED),
+    "T14": ([state(TaskStatus.WITHHOLD)], False, TaskStatus.NOT_RUN),
+}
+
+
+@pytest.mark.parametrize("row", FOLLOWS)
+def test_what_follows_for_a_task_is_a_row_of_the_table(row: str) -> None:
+    tasks, canceled, expected = FOLLOWS[row]
+
+    assert 1 in getattr(settle(tasks, canceled=canceled), expected.value)
+    assert expected in ROWS[row if row in ROWS else row.split(maxsplit=1)[0]][tasks[0].status]
+
+
+@pytest.mark.parametrize(("status", "canceled"), list(product(sorted(FINAL), [False, True])))
+def test_a_task_at_its_end_stays_there(status: TaskStatus, canceled: bool) -> None:
+    assert settle([state(status, attempts=1)], canceled=canceled) == Changes()
+
+
+@pytest.mark.parametrize("status", [TaskStatus.READY, TaskStatus.EXECUTING, TaskStatus.CANCELLING])
+def test_a_task_that_needs_a_server_waits_for_one(status: TaskStatus) -> None:
+    assert settle([state(status)], canceled=status is TaskStatus.CANCELLING) == Changes()
 
 
 ATTEMPTS = [
@@ -148,8 +229,11 @@ def test_a_parent_with_open_children_keeps_its_status(status: TaskStatus) -> Non
 
 @pytest.mark.parametrize("status", [status for status in TaskStatus if status not in IN_WORK])
 def test_only_an_executed_task_has_an_attempt_to_end(status: TaskStatus) -> None:
-    with pytest.raises(IllegalTransition, match=status.value):
+    with pytest.raises(IllegalTransition) as refused:
         after_attempt(Attempt.ENDED, status, retries=0, max_retries=0)
+
+    assert str(refused.value) == f"A task that is {status.value} has no attempt to end."
+    assert refused.value.context == {"status": status.value}
 
 
 RUNS = [
