@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,8 @@ from rich.text import Text
 from gateway.cli.render import console
 from gateway.config.load import load
 from gateway.config.models import Level, LogFormat, Logging, Settings
+from gateway.contracts.task import Runnables
 from gateway.domain.errors import ConfigError, GatewayError
-from gateway.runtime.jobs import runnables_to_check
 from gateway.runtime.logs import configure_logs, secrets_of
 from gateway.runtime.visible import visible, visible_lines
 from gateway.store.data_folder import Use
@@ -87,15 +87,15 @@ def fail(error: GatewayError) -> NoReturn:
     raise typer.Exit(KNOWN_ERROR)
 
 
-def load_settings(config: Path, *, with_runnables: bool = False) -> Settings:
+def load_settings(config: Path, runnables: Callable[[Path], Runnables] | None = None) -> Settings:
     """Read the configuration for a command; only warnings are logged from here on.
 
     Handlers of one's own are looked for in the folder of the configuration, after the installed packages. Only
-    *with_runnables* what tasks run is looked up, which imports those of one's own, and their parameters are checked.
+    with *runnables* what tasks run is looked up, which imports those of one's own, and their parameters are checked.
     Raises: ConfigError.
     """
     find_handlers_beside(config)
-    settings = load(config, os.environ, runnables=runnables_to_check(config) if with_runnables else None)
+    settings = load(config, os.environ, runnables=None if runnables is None else runnables(config))
     configure_logs(Logging(level=Level.WARNING, format=LogFormat.CONSOLE), secrets_of(settings))
     return settings
 

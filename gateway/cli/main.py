@@ -2,32 +2,12 @@
 
 import sys
 import traceback
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Final
 
 import typer
 
-from gateway.cli import (
-    alerts,
-    db,
-    demo,
-    doctor,
-    exceptions,
-    explain,
-    groups,
-    history,
-    init,
-    jobs,
-    lanes,
-    nodes,
-    queue,
-    run,
-    runs,
-    send,
-    servers,
-    status,
-    submit,
-    tasks,
-    watch,
-)
 from gateway.cli.common import BUG, INTERRUPTED
 
 HELP = (
@@ -38,52 +18,62 @@ HELP = (
 )
 EPILOG = "Exit codes: 0 done, 1 known error, 2 wrong usage, 3 a bug in the gateway, 130 interrupted."
 
-app = typer.Typer(
-    name="gateway",
-    help=HELP,
-    epilog=EPILOG,
-    no_args_is_help=True,
-    add_completion=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["--help", "-h"]},
-)
+START: Final = "Start"
+EXCHANGE: Final = "Exchange"
+OPERATE: Final = "Operate"
+BATCH: Final = "Batch jobs"
+_COMMANDS: Final[Mapping[str, tuple[str, str, str]]] = {
+    "init": (START, "init", "init"),
+    "check": (START, "check", "check"),
+    "run": (START, "run", "run"),
+    "demo": (START, "demo", "demo"),
+    "submit": (EXCHANGE, "submit", "submit"),
+    "send": (EXCHANGE, "send", "send_documents"),
+    "watch": (EXCHANGE, "watch", "watch"),
+    "status": (OPERATE, "status", "status"),
+    "nodes": (OPERATE, "nodes", "nodes"),
+    "ports": (OPERATE, "status", "ports"),
+    "explain": (OPERATE, "explain", "explain"),
+    "doctor": (OPERATE, "doctor", "doctor"),
+    "queue": (OPERATE, "queue", "app"),
+    "lanes": (OPERATE, "lanes", "app"),
+    "exceptions": (OPERATE, "exceptions", "app"),
+    "history": (OPERATE, "history", "app"),
+    "jobs": (BATCH, "jobs", "app"),
+    "tasks": (BATCH, "tasks", "app"),
+    "runs": (BATCH, "runs", "app"),
+    "alerts": (BATCH, "alerts", "app"),
+    "groups": (BATCH, "groups", "app"),
+    "servers": (BATCH, "servers", "app"),
+    "db": (OPERATE, "db", "app"),
+    "schema": (START, "about", "schema"),
+    "version": (START, "about", "version"),
+}
+"""Each command: where the help shows it, its module in this package, and what stands for it there."""
 
-START = "Start"
-EXCHANGE = "Exchange"
-OPERATE = "Operate"
-BATCH = "Batch jobs"
 
-app.command("init", rich_help_panel=START)(init.init)
-app.command("check", rich_help_panel=START)(run.check)
-app.command("run", rich_help_panel=START)(run.run)
-app.command("demo", rich_help_panel=START)(demo.demo)
-app.command("submit", rich_help_panel=EXCHANGE)(submit.submit)
-app.command("send", rich_help_panel=EXCHANGE)(send.send_documents)
-app.command("watch", rich_help_panel=EXCHANGE)(watch.watch)
-app.command("status", rich_help_panel=OPERATE)(status.status)
-app.command("nodes", rich_help_panel=OPERATE)(nodes.nodes)
-app.command("ports", rich_help_panel=OPERATE)(status.ports)
-app.command("explain", rich_help_panel=OPERATE)(explain.explain)
-app.command("doctor", rich_help_panel=OPERATE)(doctor.doctor)
-app.add_typer(queue.app, name="queue", rich_help_panel=OPERATE)
-app.add_typer(lanes.app, name="lanes", rich_help_panel=OPERATE)
-app.add_typer(exceptions.app, name="exceptions", rich_help_panel=OPERATE)
-app.add_typer(history.app, name="history", rich_help_panel=OPERATE)
-app.add_typer(jobs.app, name="jobs", rich_help_panel=BATCH)
-app.add_typer(tasks.app, name="tasks", rich_help_panel=BATCH)
-app.add_typer(runs.app, name="runs", rich_help_panel=BATCH)
-app.add_typer(alerts.app, name="alerts", rich_help_panel=BATCH)
-app.add_typer(groups.app, name="groups", rich_help_panel=BATCH)
-app.add_typer(servers.app, name="servers", rich_help_panel=BATCH)
-app.add_typer(db.app, name="db", rich_help_panel=OPERATE)
-app.command("schema", rich_help_panel=START)(run.schema)
-app.command("version", rich_help_panel=START)(run.version)
+def commands(only: str | None = None) -> typer.Typer:
+    """Put the commands together: all, or that one, because to import all takes longer than most of them run."""
+    app = typer.Typer(
+        name="gateway", help=HELP, epilog=EPILOG, no_args_is_help=True, add_completion=True,
+        pretty_exceptions_enable=False, context_settings={"help_option_names": ["--help", "-h"]},
+    )  # fmt: skip
+    app.callback()(lambda: None)  # a single command stays one that is named
+    for name, (panel, module, attribute) in _COMMANDS.items():
+        if only in (None, name):
+            found = getattr(import_module(f"gateway.cli.{module}"), attribute)
+            if isinstance(found, typer.Typer):
+                app.add_typer(found, name=name, rich_help_panel=panel)
+            else:
+                app.command(name, rich_help_panel=panel)(found)
+    return app
 
 
 def main() -> None:
     """Run one command; never returns normally without having set the exit code."""
+    asked = sys.argv[1] if len(sys.argv) > 1 else None
     try:
-        app()
+        commands(asked if asked in _COMMANDS else None)()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from typer.main import get_command
 
-from gateway.cli.main import app
+from gateway.cli import main
 
 DOCS = Path(__file__).parents[2] / "docs"
 _WORDS = re.compile(r"`gateway ([a-z-]+)(?: ([a-z-]+))?|^gateway ([a-z-]+)(?: ([a-z-]+))?", re.MULTILINE)
@@ -13,7 +13,7 @@ _WORDS = re.compile(r"`gateway ([a-z-]+)(?: ([a-z-]+))?|^gateway ([a-z-]+)(?: ([
 
 def commands() -> dict[str, set[str]]:
     """Return all commands with their subcommands."""
-    root = get_command(app)
+    root = get_command(main.commands())
     found: dict[str, set[str]] = {}
     for name, command in getattr(root, "commands", {}).items():
         found[name] = set(getattr(command, "commands", {}))

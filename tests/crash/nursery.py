@@ -23,12 +23,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gateway.cli import db, run
 from gateway.cli.main import main
 from gateway.domain.faultpoints import switched_on
 from tests.crash import bad_builds
 
 ROOT = Path(__file__).resolve().parents[2]
 _PR_SET_PDEATHSIG = 1
+COMMANDS = (db, run)
+"""What children are, imported before they are born."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import structlog
 from asyncpg import Record
 from typer.testing import CliRunner
 
-from gateway.cli.main import app
+from gateway.cli.main import commands
 from tests.documents import envelope, guid, single
 from tests.site import Site, until
 
@@ -36,7 +36,7 @@ def _logs() -> Iterator[None]:
 async def gateway(site: Site, *words: str, text: str = "", fails: bool = False) -> Any:
     """Run a command beside the gateway; returns its JSON, or what it said on standard error when it fails."""
     arguments = [*words, "--json", "--config", str(site.config)]
-    result = await asyncio.to_thread(CliRunner().invoke, app, arguments, input=text, catch_exceptions=False)
+    result = await asyncio.to_thread(CliRunner().invoke, commands(), arguments, input=text, catch_exceptions=False)
     assert (result.exit_code == 1) is fails, result.output
     return result.stderr if fails else json.loads(result.stdout)
 

@@ -14,7 +14,7 @@ import structlog
 from typer.testing import CliRunner, Result
 
 from gateway.cli import desk
-from gateway.cli.main import app
+from gateway.cli.main import commands
 from gateway.domain.ids import PortName
 from gateway.domain.message import Failure, NewResponse, RefusedFile
 from gateway.domain.problem import Problem
@@ -65,7 +65,7 @@ class Cli:
     config: Path
 
     def run(self, *words: str) -> Result:
-        return CliRunner().invoke(app, [*words, "--config", str(self.config)], catch_exceptions=False)
+        return CliRunner().invoke(commands(), [*words, "--config", str(self.config)], catch_exceptions=False)
 
     def json(self, *words: str) -> Any:
         result = self.run(*words, "--json")

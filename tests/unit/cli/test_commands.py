@@ -10,12 +10,12 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli import main
-from gateway.cli.main import app
+from gateway.cli.main import commands
 from tests.unit.cli.conftest import Cli
 
 
 def test_help_names_every_command() -> None:
-    shown = CliRunner().invoke(app, ["--help"]).stdout
+    shown = CliRunner().invoke(commands(), ["--help"]).stdout
     for command in (
         "init", "run", "check", "schema", "submit", "ports", "queue", "exceptions", "history", "status", "db", "watch",
         "demo", "version", "jobs", "tasks", "runs", "groups", "servers", "alerts", "lanes",
@@ -27,7 +27,7 @@ def test_help_names_every_command() -> None:
     "words", [["nonsense"], ["queue", "list", "--status", "lost"], ["submit", "--port", "orders"], ["queue", "show"]]
 )
 def test_wrong_usage_is_exit_code_2(words: list[str]) -> None:
-    assert CliRunner().invoke(app, words).exit_code == 2
+    assert CliRunner().invoke(commands(), words).exit_code == 2
 
 
 def test_known_error_is_one_line_and_exit_code_1(cli: Cli) -> None:
@@ -53,7 +53,7 @@ def test_bug_is_exit_code_3_with_a_traceback(
     def broken() -> None:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr(main, "app", broken)
+    monkeypatch.setattr(main, "commands", lambda _: broken)
     with pytest.raises(SystemExit) as ended:
         main.main()
     assert ended.value.code == 3
@@ -64,7 +64,7 @@ def test_interruption_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(main, "app", interrupted)
+    monkeypatch.setattr(main, "commands", lambda _: interrupted)
     with pytest.raises(SystemExit) as ended:
         main.main()
     assert ended.value.code == 130
@@ -80,21 +80,21 @@ def test_colours_are_off_when_nobody_looks(cli: Cli) -> None:
 
 
 def test_version_as_json() -> None:
-    shown = json.loads(CliRunner().invoke(app, ["version", "--json"]).stdout)
+    shown = json.loads(CliRunner().invoke(commands(), ["version", "--json"]).stdout)
     assert shown.keys() == {"version", "python"}
 
 
 def test_schema_is_json_schema(tmp_path: Path) -> None:
     target = tmp_path / "gateway.schema.json"
-    result = CliRunner().invoke(app, ["schema", "--output", str(target)])
+    result = CliRunner().invoke(commands(), ["schema", "--output", str(target)])
     assert result.exit_code == 0
     assert json.loads(target.read_text())["$schema"].startswith("https://json-schema.org/")
-    assert json.loads(CliRunner().invoke(app, ["schema"]).stdout) == json.loads(target.read_text())
+    assert json.loads(CliRunner().invoke(commands(), ["schema"]).stdout) == json.loads(target.read_text())
 
 
 def test_new_site_passes_its_check(tmp_path: Path) -> None:
     folder = tmp_path / "site"
-    assert CliRunner().invoke(app, ["init", str(folder)]).exit_code == 0
+    assert CliRunner().invoke(commands(), ["init", str(folder)]).exit_code == 0
     result = subprocess.run(
         [sys.executable, "-m", "gateway.cli.main", "check", "--json"],
         cwd=folder,
@@ -112,18 +112,18 @@ def test_new_site_passes_its_check(tmp_path: Path) -> None:
 
 def test_init_leaves_a_folder_with_content_alone(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("precious")
-    result = CliRunner().invoke(app, ["init", str(tmp_path)])
+    result = CliRunner().invoke(commands(), ["init", str(tmp_path)])
     assert result.exit_code == 1
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
 def test_check_tells_all_problems_with_their_lines(cli: Cli) -> None:
-    text = cli.config.read_text().replace("operations: [SalesOrderService.create]\n  asleep", "operatons: []\n  asleep")
+    text = cli.config.read_text().replace("operations:", "operatons:", 1)
     cli.config.write_text(text + "nonsense: 1\n")
     result = cli.run("check")
     assert result.exit_code == 1
     assert "config.yaml:10: ports.orders.operatons: unknown key; did you mean 'operations'?" in result.stderr
-    assert "config.yaml:15: nonsense: unknown key" in result.stderr
+    assert "config.yaml:16: nonsense: unknown key" in result.stderr
     assert "problems." in result.stderr
 
 

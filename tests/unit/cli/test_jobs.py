@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gateway.cli import desk
-from gateway.cli.main import app
+from gateway.cli.main import commands
 from gateway.config.load import load
 from gateway.runtime.jobs import keep_jobs
 from gateway.store.data_folder import Use
@@ -34,7 +34,7 @@ def test_a_job_is_made_from_a_section_and_withheld(nightly: Cli) -> None:
 
 def test_a_job_is_made_from_standard_input_and_released(cli: Cli, as_ann: None) -> None:
     words = ["jobs", "create", "nightly", "-", "--release", "--config", str(cli.config)]
-    result = CliRunner().invoke(app, words, input=NIGHTLY.encode())
+    result = CliRunner().invoke(commands(), words, input=NIGHTLY.encode())
     assert result.exit_code == 0, result.output
     assert status(cli) == "waiting"
 

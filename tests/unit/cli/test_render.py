@@ -3,7 +3,7 @@
 import pytest
 from rich.console import Console
 
-from gateway.cli import render, run
+from gateway.cli import check, render
 from gateway.cli.render import print_rows
 from gateway.runtime.checked import Finding, Verdict
 
@@ -40,6 +40,6 @@ def test_a_check_on_a_narrow_terminal_leaves_room_for_what_was_found(
 ) -> None:
     text = "The folder /srv/partner/orders/in does not exist."
     finding = Finding(subject="port orders", verdict=Verdict.ERROR, text=text, file="config.yaml", line=30)
-    monkeypatch.setattr(run, "console", lambda: Console(width=100, highlight=False, markup=False))
-    run._print([finding], [finding])
+    monkeypatch.setattr(check, "console", lambda: Console(width=100, highlight=False, markup=False))
+    check._print([finding], [finding])
     assert f"config.yaml:30: {text}" in capsys.readouterr().out
