@@ -31,7 +31,7 @@ demo: $(STAMP) ## the same, ending by itself; fails when a sample does not get i
 	@$(BIN)/gateway demo --config config.yaml
 
 test: $(STAMP) ## run all tests, a few processes side by side
-	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP) ## check style, types and layers
 	$(BIN)/ruff check .

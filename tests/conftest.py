@@ -165,3 +165,9 @@ async def embedded_site(server_folder: Path) -> AsyncIterator[Site]:
     site = Site(server_folder)
     yield site
     await site.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slow ones, so that at the end nobody waits for one file of them."""
+    slow = ("crash", "e2e")
+    items.sort(key=lambda item: item.path.parent.name not in slow)
