@@ -7,8 +7,10 @@ from itertools import pairwise
 from os import sysconf
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
+from lxml import etree
 
 from gateway.domain.job import JobStatus
 from gateway.domain.transitions import JobAction
@@ -18,7 +20,9 @@ from gateway.store.open import Store, Use, open_store
 from gateway.store.reports import database_clock
 from gateway.store.servers import assign_group, list_servers
 from gateway.store.starting import start_now
-from tests.documents import batch, envelope, guid, order, single
+from tests.documents import SERVICES, batch, envelope, guid, order, single
+from tests.e2e import meeting
+from tests.hostile import sized
 from tests.site import Site, until
 
 TIMED = {"mode": "timed", "status": "withhold", "recurrence": {"every": "1 minute"}, "history": "always"}
@@ -205,11 +209,25 @@ async def test_a_server_that_does_not_serve_a_group_does_not_run_its_service(sit
     await site.wait_answers(1)
 
 
+QUEUED = "SELECT m.message_id FROM queue q JOIN message m ON m.id = q.message_id WHERE q.direction = 'in' ORDER BY m.id"
+
+
+async def numbers(site: Site, sql: str) -> list[int]:
+    """Return the numbers behind the MessageIds that a query finds."""
+    return [row["message_id"].int for row in await site.query(sql)]
+
+
+def requests_answered(site: Site, port: str = "orders") -> list[int]:
+    """Return the numbers of the requests that the answers name, in ascending order; each answer names one."""
+    named = [etree.fromstring(answer).findtext(".//{*}RequestMessageId") for answer in site.answers(port).values()]
+    return sorted(UUID(each or "").int for each in named)
+
+
 @pytest.mark.parametrize(
     ("policy", "answered", "left"),
-    [("continue", {1, 2, 4, 5}, 1), ("halt", {1, 2}, 3), ("rollback", set(), 5)],
+    [("continue", {1, 2, 4, 5}, [3]), ("halt", {1, 2}, [3, 4, 5]), ("rollback", set(), [1, 2, 3, 4, 5])],
 )
-async def test_s23_batched_messages_and_order(site: Site, policy: str, answered: set[int], left: int) -> None:
+async def test_s23_batched_messages_and_order(site: Site, policy: str, answered: set[int], left: list[int]) -> None:
     site.add_port(process={"mode": "sequential", "on_error": policy})
     site.extra["jobs"] = {"gateway": TIMED}
     await site.start()
@@ -227,11 +245,70 @@ async def test_s23_batched_messages_and_order(site: Site, policy: str, answered:
             """SELECT message_id FROM message WHERE direction = 'in' AND finished_at IS NOT NULL
                AND outcome = 'processed' ORDER BY finished_at, id"""
         )
-        done = [int(row["message_id"]) for row in order_of]
+        done = [row["message_id"].int for row in order_of]
         assert done == [11, 12, 13, *sorted(answered)]
-        (queued,) = await site.query("SELECT count(*) AS n FROM queue WHERE direction = 'in'")
-        assert queued["n"] == left
+        assert await numbers(site, QUEUED) == left
+        assert await numbers(site, "SELECT message_id FROM exception WHERE severity = 'error'") == [3]
+        (committed,) = await site.query("SELECT count(*) AS orders FROM entity")
+        assert committed["orders"] == len(done)
+        assert requests_answered(site) == sorted([*done, 3])  # the bad one by a fault
         statuses = await site.query("SELECT DISTINCT status FROM run_task")
         assert [row["status"] for row in statuses] == ["ended"]  # the task is well although messages failed
         await occurrence(site, store)
     assert not (site.inbound() / "010_late.xml").exists()
+
+
+async def test_s23_only_a_parallel_port_that_continues_runs_messages_of_a_batch_at_the_same_time(site: Site) -> None:
+    """On every kind of port, and on one whose batch has a ConversationId; a gateway works on two chunks at a time.
+
+    All five at the same time, on several gateways: tests/integration/stages/test_policies.py. A conversation on two
+    gateways: tests/integration/stages/test_order_table.py.
+    """
+    site.extra["workers"] = {"chunk": 1}
+    site.services["Meeting"] = meeting.SERVICE
+    began = {"continue": [1, 2, 3, 4, 5], "halt": [1, 2, 3], "rollback": [1, 2, 3]}
+    answered = {"continue": [1, 2, 3, 4, 5], "halt": [1, 2, 3], "rollback": [3]}  # the bad one by a fault
+    ports = {f"{mode}-{policy}": (mode, policy, "") for mode in ("sequential", "parallel") for policy in began}
+    ports["conversation"] = ("parallel", "continue", 'ConversationId="c"')
+    for port, (mode, policy, attributes) in ports.items():
+        site.add_port(port, process={"mode": mode, "on_error": policy}, operations=["Meeting.*"])
+        action = f"{SERVICES}/Meeting/{'together' if port == 'parallel-continue' else 'alone'}"
+        members = [
+            envelope(order(meeting.BAD if number == 3 else "10"), message_id=guid(number), action=action)
+            for number in range(1, 6)
+        ]
+        site.drop("004_batch.xml", batch(members, f'BatchId="B" {attributes}'), port)
+    site.extra["jobs"] = {"gateway": TIMED}
+    folder = site.folder / "notes"
+    folder.mkdir()
+    await site.start(environment={meeting.NOTES: str(folder)})
+    async with visit(site) as store:
+        await occurrence(site, store)
+    for port, (_, policy, _) in ports.items():
+        found = meeting.notes(folder, port)
+        if port == "parallel-continue":
+            assert sorted(found[:2]) == ["begin 1", "begin 2"]
+            assert sorted(found) == sorted(f"{what} {number}" for number in began[policy] for what in ("begin", "end"))
+        else:
+            assert found == [f"{what} {number}" for number in began[policy] for what in ("begin", "end")], port
+        assert requests_answered(site, port) == answered[policy], port
+    statuses = await site.query("SELECT DISTINCT status FROM run_task")
+    assert [row["status"] for row in statuses] == ["ended"]
+
+
+@pytest.mark.full
+async def test_s23_a_message_of_ten_megabytes_is_refused_and_its_neighbours_are_not(site: Site) -> None:
+    """At the edge of the limit; more of what is large is in test_bad_inputs.py."""
+    site.add_port()
+    site.extra["jobs"] = {"gateway": TIMED}
+    await site.start()
+    first, last = envelope(message_id=guid(1)), envelope(message_id=guid(4))
+    site.drop("004_batch.xml", batch([first, sized(9_999_999), sized(10_000_000), last]))
+    async with visit(site) as store:
+        await occurrence(site, store)
+    rows = await site.query("SELECT position, outcome FROM message WHERE direction = 'in' ORDER BY position")
+    assert [row["position"] for row in rows if row["outcome"] == "processed"] == [1, 2, 4]
+    rows = await site.query("SELECT code FROM exception WHERE severity = 'error'")
+    assert [row["code"] for row in rows] == ["message.too-large"]
+    statuses = await site.query("SELECT DISTINCT status FROM run_task")
+    assert [row["status"] for row in statuses] == ["ended"]

@@ -52,11 +52,14 @@ async def test_number_sequences_of_what_was_undone_are_undone(store: Store, poli
 async def test_messages_of_a_set_run_together_only_when_the_port_is_parallel_and_errors_change_nothing(
     store: Store, policy: str, mode: str, together: bool
 ) -> None:
-    port = Port(store, {"on_error": policy, "mode": mode}, stages=2, chunk=2)
-    port.orders.wanted_together = 2 if together else 0
-    await port.put(["1", "2", "3", "4", "5"])
+    port = Port(store, {"on_error": policy, "mode": mode}, stages=3, chunk=1)
+    port.orders.wanted_together = 5 if together else 0
+    keys = await port.put(FILE)
     await port.run()
-    assert (port.orders.together > 1) is together
+    assert port.orders.together == (5 if together else 1)
+    if not together:
+        ran = keys if policy == "continue" else keys[:3]
+        assert port.orders.order == ran, "in their order, and none behind the failing one where that stops"
 
 
 async def test_parallel_set_with_a_conversation_runs_one_after_another(store: Store) -> None:
