@@ -68,18 +68,23 @@ async def test_conversation_of_a_parallel_port_runs_one_after_another_in_order(s
     assert (port.orders.together, port.orders.order) == (1, keys)
 
 
-async def test_different_conversations_of_a_parallel_port_run_side_by_side(store: Store) -> None:
+@pytest.mark.parametrize("where", ["batch", "files of one message"])
+async def test_different_conversations_of_a_parallel_port_run_side_by_side(store: Store, where: str) -> None:
     port = two_gateways(store, "parallel", together=2)
-    keys = [await port.put(TIMES, conversation=name) for name in ("a", "b", "c", "d")]
+    if where == "batch":
+        keys = [await port.put(TIMES, conversation=name) for name in ("a", "b", "c", "d")]
+    else:
+        keys = [await singles(port, own=name) for name in ("a", "b", "c", "d")]
     await port.run()
     for conversation in keys:
         assert [key for key in port.orders.order if key in conversation] == conversation
     assert port.orders.together > 1
 
 
-async def test_conversation_is_ignored_on_a_sequential_port(store: Store) -> None:
+@pytest.mark.parametrize("where", ["conversation", "own"])
+async def test_conversation_is_ignored_on_a_sequential_port(store: Store, where: str) -> None:
     port = two_gateways(store, "sequential")
-    keys = [key for name in "abab" for key in await port.put(["1", "2"], conversation=name)]
+    keys = [key for name in "abab" for key in await port.put(["1", "2"], **{where: name})]
     await port.run()
     assert (port.orders.together, port.orders.order) == (1, keys)
 
