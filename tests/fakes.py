@@ -21,6 +21,7 @@ from gateway.domain.definition import (
 from gateway.domain.errors import TaskRefused
 from gateway.domain.ids import JobId
 from gateway.domain.job import JobStatus, Wanted
+from gateway.domain.throttle import Throttle
 from gateway.scheduler.engine import Engine
 from gateway.scheduler.executor import Executor
 from gateway.store.jobs import Job, create_job, read_job_by_id
@@ -109,6 +110,7 @@ class World:
     parked: int = 0
     log: list[tuple[str, str]] = field(default_factory=list)
     disabled: set[str] = field(default_factory=set)
+    throttle: Throttle = field(default_factory=Throttle)
     _engines: dict[str, tuple[Engine, asyncio.Task[None], asyncio.Event]] = field(default_factory=dict)
 
     # --- what can be run
@@ -157,7 +159,7 @@ class World:
         engine = Engine(
             store=self.store, server=name, incarnation=incarnation, clock=self.clock,
             stopping=stopping, chance=self.chance,
-            look_seconds=NEVER,
+            look_seconds=NEVER, throttle=lambda: self.throttle,
             executor=Executor(self.store, self.clock, self, identity=self._identity, grace_seconds=10.0),
         )  # fmt: skip
         self._engines[name] = (engine, asyncio.create_task(engine.run(), name=f"engine:{name}"), stopping)

@@ -13,6 +13,7 @@ from gateway.config.masks import without_passwords
 from gateway.domain.errors import GatewayError, IllegalTransition, NoSuchJob
 from gateway.domain.ids import JobId, RunId
 from gateway.domain.job import JobStatus, TaskStatus
+from gateway.domain.throttle import Starts
 from gateway.domain.window import beginning, end
 from gateway.store import cancel, runs
 from gateway.store.history import By, Page, Search, search_runs
@@ -21,6 +22,7 @@ from gateway.store.open import Store
 from gateway.store.run_files import RunFile, list_run_files, read_run_file
 from gateway.store.runs import LogLine, RunDetails
 from gateway.store.servers import list_servers
+from gateway.store.tasks import read_set_aside
 
 _PAGE = 1_000
 
@@ -101,6 +103,13 @@ async def nobody_takes(store: Store, found: RunDetails) -> dict[str, str]:
     running = [one for one in await list_servers(store) if one.incarnation is not None]
     served = {group for one in running if one.definition.is_batch and not one.draining for group in one.takes}
     return {name: group_name(group) for name, group in ready.items() if group not in served}
+
+
+async def set_aside(store: Store, found: RunDetails, *, now: datetime) -> dict[str, Starts]:
+    """Return what ready tasks would run that was started too often: it waits until others have been taken."""
+    wanted = {one.handler for one in found.tasks if one.status == "ready" and one.location == "server"}
+    aside = await read_set_aside(store, now) if wanted else {}
+    return {handler: aside[handler] for handler in sorted(wanted & set(aside))}
 
 
 async def log_lines(store: Store, number: int, after: int = 0) -> Sequence[LogLine]:

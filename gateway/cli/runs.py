@@ -4,6 +4,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -20,6 +21,7 @@ from gateway.cli.run_search import list_runs, run_status, search_runs
 from gateway.cli.timeline import LEGEND, shown_duration, timeline
 from gateway.domain.errors import GatewayError
 from gateway.domain.job import JobStatus
+from gateway.domain.throttle import Starts
 from gateway.runtime.visible import visible, visible_lines
 from gateway.store.run_files import RunFile
 from gateway.store.runs import LogLine, RunDetails
@@ -41,11 +43,11 @@ def show_run(
     as_json: JsonOption = False,
 ) -> None:
     """Show one run: its tasks over time, with attempts and servers, and what failed."""
-    found, stuck, now = perform(_show(config, partition, run))
+    shown = perform(_show(config, partition, run))
     if as_json:
-        print_json(found)
+        print_json(shown.found)
     else:
-        _print(found, stuck, now)
+        _print(shown)
 
 
 @app.command("log")
@@ -144,10 +146,25 @@ def _tell(run: int, status: JobStatus, *, as_json: bool) -> None:
         print_rows(("run", "its job is now"), [(run, job_status(status))], nothing="")
 
 
-async def _show(config: ConfigOption, partition: str | None, run: int) -> tuple[RunDetails, dict[str, str], datetime]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shown:
+    """A run with what keeps its tasks: no server takes their group, or what they run is set aside."""
+
+    found: RunDetails
+    not_taken: dict[str, str]
+    set_aside: dict[str, Starts]
+    now: datetime
+
+
+async def _show(config: ConfigOption, partition: str | None, run: int) -> _Shown:
     async with open_desk(config, partition) as desk:
         found = await admin.show_run(desk.store, desk.who, run)
-        return found, await admin.nobody_takes(desk.store, found), desk.now
+        return _Shown(
+            found=found,
+            not_taken=await admin.nobody_takes(desk.store, found),
+            set_aside=await admin.set_aside(desk.store, found, now=desk.now),
+            now=desk.now,
+        )
 
 
 async def _log(config: ConfigOption, partition: str | None, run: int, *, follow: bool, as_json: bool) -> None:
@@ -181,7 +198,8 @@ def _line(line: LogLine) -> Text:
     )  # fmt: skip
 
 
-def _print(found: RunDetails, stuck: dict[str, str], now: datetime) -> None:
+def _print(shown: _Shown) -> None:
+    found, now = shown.found, shown.now
     run = found.run
     late = run.started_at - run.planned_at
     print_fields(
@@ -212,8 +230,14 @@ def _print(found: RunDetails, stuck: dict[str, str], now: datetime) -> None:
     if failed:
         columns = ("task", "attempt", "at", "server", "code", "error")
         print_rows(columns, failed, nothing="", title="\nWhat failed", narrow=("task", "attempt", "code", "error"))
-    for name, group in stuck.items():
+    for name, group in shown.not_taken.items():
         text = f"{name} waits for a server of the group {group}: none runs that takes new tasks."
+        out.print(Text(visible(text), style="yellow"), soft_wrap=True)
+    for handler, starts in shown.set_aside.items():
+        text = (
+            f"{handler} was started {starts.count} times within a minute and is set aside until "
+            f"{starts.aside_until:%H:%M:%S}: until then it runs only when no other task waits."
+        )
         out.print(Text(visible(text), style="yellow"), soft_wrap=True)
     waiting = [task.name for task in found.tasks if task.location == "operator" and task.status == "ready"]
     if waiting:

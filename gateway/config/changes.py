@@ -10,8 +10,8 @@ RESTART = ("store", "data", "schemas", "workers", "server")
 EVERY_PORT = ("users", "default_company", "default_partition")
 """Options that every port reads when it starts."""
 AT_ONCE = (
-    "queue", "logging", "retention", "shutdown", "jobs", "groups", "servers", "active_periods", "accounts", "mail",
-    "alerts",
+    "queue", "logging", "retention", "shutdown", "jobs", "groups", "servers", "throttling", "active_periods",
+    "accounts", "mail", "alerts",
 )  # fmt: skip
 """Options that are read when they are needed; no port has to stop for them."""
 

@@ -21,6 +21,7 @@ from gateway.domain.definition import (
     TaskDefinition,
 )
 from gateway.domain.job import JobMode, JobStatus, Wanted
+from gateway.domain.throttle import Throttle
 from gateway.domain.wall import instant_of
 
 _FIRST: Final[Mapping[FirstStatus, JobStatus]] = {
@@ -167,6 +168,11 @@ def server_definitions(settings: Settings) -> list[ServerDefinition]:
         )
         for name, server in settings.servers.items()
     ]
+
+
+def throttle(settings: Settings) -> Throttle:
+    """Return how often what tasks run may be started within a minute."""
+    return Throttle(per_minute=settings.throttling.per_minute, classes=settings.throttling.runnables)
 
 
 def period_definitions(settings: Settings) -> list[PeriodDefinition]:

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field
 
 from gateway.config.models_alerts import AlertSettings, Mail, MailTls, PortAlerts, Webhook
 from gateway.config.models_base import ByteSize, Count, Flag, Location, Name, Seconds, Section, Text, Word
-from gateway.config.models_batch import Account, ActivePeriod, Group, Server
+from gateway.config.models_batch import Account, ActivePeriod, Group, Server, Throttling
 from gateway.config.models_jobs import Job, Jobs, Task
 from gateway.config.models_ports import (
     After,
@@ -93,6 +93,7 @@ __all__ = [
     "Shutdown",
     "Task",
     "Text",
+    "Throttling",
     "Webhook",
     "Workers",
 ]
@@ -250,6 +251,7 @@ class Settings(Section):
     jobs: Jobs = Field(default_factory=dict, description="Batch jobs by name.")
     groups: Mapping[Name, Group] = Field(default_factory=dict, description="Batch groups by name.")
     servers: Mapping[Text, Server] = Field(default_factory=dict, description="Servers that run tasks, by name.")
+    throttling: Throttling = Field(default_factory=Throttling, description="What is started too often waits.")
     active_periods: Mapping[Name, ActivePeriod] = Field(
         default_factory=dict, description="Named times in which jobs may start."
     )

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from gateway.config.models_base import Count, Flag, Section, Text, reread
 from gateway.config.suggest import did_you_mean
 from gateway.domain.job import Priority
+from gateway.domain.throttle import PER_MINUTE
 
 FIRST_YEAR, LAST_YEAR = 1970, 2999
 """Years in which a job may start for the first time: arithmetic with days never leaves the calendar."""
@@ -139,6 +140,21 @@ class Server(Section):
     )
     hours: tuple[Hours, ...] = Field(
         default=(), description="Threads by time of day; outside of all rows nothing is started."
+    )
+
+
+PerMinute = Annotated[Count, Field(ge=0, le=100_000)]
+
+
+class Throttling(Section):
+    """What is started too often waits for a minute as long as others want to start."""
+
+    per_minute: PerMinute = Field(
+        default=PER_MINUTE,
+        description="Starts within a minute after which what tasks `run` is set aside for a minute; 0: never.",
+    )
+    runnables: Mapping[Text, PerMinute] = Field(
+        default_factory=dict, description="Numbers of their own for single words that stand in `run`; 0: never."
     )
 
 

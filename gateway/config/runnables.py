@@ -1,6 +1,6 @@
 """What tasks run exists, and their parameters are as it wants them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path as FilePath
 
 from pydantic import ValidationError
@@ -11,6 +11,15 @@ from gateway.config.models import Job
 from gateway.config.place import Document, Finding, Path
 from gateway.contracts.task import Runnables
 from gateway.domain.errors import TaskRefused
+
+
+def check_names(names: Iterable[str], at: Path, runnables: Runnables) -> Iterator[Finding]:
+    """Yield the names of nothing that a task could run; each stands below the path *at*."""
+    for name in names:
+        try:
+            runnables.find(name)
+        except TaskRefused as error:
+            yield Finding(path=(*at, name), text=error.message.rstrip("."))
 
 
 def check_runnables(

@@ -1,7 +1,8 @@
 """Which ready tasks a server takes next.
 
-Rule: limits filter first. Then a lottery over the priorities that have something to do; within a priority the groups
-take turns, within a group the earlier planned start goes first, then the lower number.
+Rule: limits filter first, and what is set aside (`gateway.domain.throttle`) stands behind everything else. Then a
+lottery over the priorities that have something to do; within a priority the groups take turns, within a group the
+earlier planned start goes first, then the lower number.
 Source: batch reference, sections 14.2, 18; gaps G16, G17, G29, G30.
 """
 
@@ -32,6 +33,11 @@ class Candidate:
     priority: Priority
     planned_at: datetime
     job_limit: int = 0
+    handler: str = ""
+
+
+_Waiting = dict[Priority, dict[str, deque[Candidate]]]
+NO_ROOMS: Mapping[str, int | None] = MappingProxyType({})
 
 
 def pick(
@@ -42,14 +48,16 @@ def pick(
     running_by_job: Mapping[tuple[int, str], int],
     limits: Mapping[str, int],
     chance: Callable[[], float],
+    rooms: Mapping[str, int | None] = NO_ROOMS,
 ) -> tuple[Candidate, ...]:
     """Return the tasks to start now, at most *free*, in the order in which they were drawn.
 
     *free* are the threads without a task, *reserved* how many of them only the priority *reserved* may use;
     *running_by_job* counts the tasks in work on all servers, by job and group; *limits* are the concurrencies of the
-    groups: tasks of each single job at once, 0 or missing: no limit, -1: nothing new; *chance* gives numbers in [0, 1).
+    groups: tasks of each single job at once, 0 or missing: no limit, -1: nothing new; *chance* gives numbers in [0, 1);
+    *rooms* say how often each handler may still be started before it is set aside, None or missing: without end.
     """
-    draw = _Draw(candidates, running_by_job=running_by_job, limits=limits, chance=chance)
+    draw = _Draw(candidates, running_by_job=running_by_job, limits=limits, chance=chance, rooms=rooms)
     chosen = list[Candidate]()
     ordinary = free - reserved
     while len(chosen) < free:
@@ -75,6 +83,7 @@ class _Draw:
         running_by_job: Mapping[tuple[int, str], int],
         limits: Mapping[str, int],
         chance: Callable[[], float],
+        rooms: Mapping[str, int | None],
     ) -> None:
         self.in_group = Counter(running_by_job)
         self.in_all = Counter[int]()
@@ -82,22 +91,26 @@ class _Draw:
             self.in_all[job] += running
         self.limits = limits
         self.chance = chance
-        self.waiting: dict[Priority, dict[str, deque[Candidate]]] = {}
+        self.rooms = rooms
+        self.started = Counter[str]()
+        self.waiting: _Waiting = {}
+        self.aside: _Waiting = {}
         for candidate in sorted(candidates, key=lambda each: (each.group, each.planned_at, each.id)):
-            groups = self.waiting.setdefault(candidate.priority, {})
-            groups.setdefault(candidate.group, deque()).append(candidate)
+            _append(self.waiting, candidate)
         self.turns: dict[Priority, int] = {}
 
     def next(self, *, reserved_only: bool) -> Candidate | None:
-        """Take one candidate out, None when nobody may start."""
-        while levels := [level for level in self.waiting if not reserved_only or level is Priority.RESERVED]:
-            level = self.drawn(levels)
-            candidate = self.of_level(self.waiting[level], level)
-            if candidate is not None:
-                self.in_group[candidate.job_id, candidate.group] += 1
-                self.in_all[candidate.job_id] += 1
-                return candidate
-            del self.waiting[level]
+        """Take one candidate out, one that is set aside only when there is no other; None when nobody may start."""
+        for waiting in (self.waiting, self.aside):
+            while levels := [level for level in waiting if not reserved_only or level is Priority.RESERVED]:
+                level = self.drawn(levels)
+                candidate = self.of_level(waiting[level], level, is_aside=waiting is self.aside)
+                if candidate is not None:
+                    self.in_group[candidate.job_id, candidate.group] += 1
+                    self.in_all[candidate.job_id] += 1
+                    self.started[candidate.handler] += 1
+                    return candidate
+                del waiting[level]
         return None
 
     def drawn(self, levels: list[Priority]) -> Priority:
@@ -110,8 +123,8 @@ class _Draw:
                 return level
         return levels[-1]
 
-    def of_level(self, groups: dict[str, deque[Candidate]], level: Priority) -> Candidate | None:
-        """Take the first candidate that the limits allow of the group whose turn it is."""
+    def of_level(self, groups: dict[str, deque[Candidate]], level: Priority, *, is_aside: bool) -> Candidate | None:
+        """Take the first candidate that the limits allow of the group whose turn it is; sets aside what has no room."""
         names = list(groups)
         # Chance says who begins, so that no group is favoured when threads become free one at a time.
         turn = self.turns.setdefault(level, int(self.chance() * len(names)))
@@ -119,7 +132,9 @@ class _Draw:
             queue = groups[names[(turn + step) % len(names)]]
             while queue:
                 candidate = queue.popleft()
-                if self.allowed(candidate):
+                if not is_aside and self.used_up(candidate):
+                    _append(self.aside, candidate)
+                elif self.allowed(candidate):
                     self.turns[level] = turn + step + 1
                     return candidate
         return None
@@ -131,3 +146,11 @@ class _Draw:
         if limit and self.in_group[candidate.job_id, candidate.group] >= limit:
             return False
         return not candidate.job_limit or self.in_all[candidate.job_id] < candidate.job_limit
+
+    def used_up(self, candidate: Candidate) -> bool:
+        room = self.rooms.get(candidate.handler)
+        return room is not None and self.started[candidate.handler] >= room
+
+
+def _append(waiting: _Waiting, candidate: Candidate) -> None:
+    waiting.setdefault(candidate.priority, {}).setdefault(candidate.group, deque()).append(candidate)

@@ -14,6 +14,7 @@ from signal import SIGINT, SIGTERM
 import structlog
 
 from gateway.config.changes import compare
+from gateway.config.definitions import throttle
 from gateway.config.load import load
 from gateway.config.models import Settings
 from gateway.config.models_jobs import Job
@@ -200,7 +201,7 @@ class Gateway:
         )
         return Engine(
             store=self._store, server=server, incarnation=self._incarnation, clock=self._clock, executor=executor,
-            stopping=self._stopping,
+            stopping=self._stopping, throttle=lambda: throttle(self._ports.settings),
         )  # fmt: skip
 
     def _produced(self, handler: str) -> None:

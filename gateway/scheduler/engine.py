@@ -16,6 +16,7 @@ from gateway.domain.capacity import next_change, reserved_of, threads_at
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ids import Fence
 from gateway.domain.job import Priority
+from gateway.domain.throttle import Throttle
 from gateway.scheduler.clock import Clock
 from gateway.scheduler.executor import GRACE_SECONDS, Execution, Executor
 from gateway.scheduler.late import tell_lateness
@@ -46,6 +47,7 @@ class Engine:
         stopping: asyncio.Event,
         chance: Callable[[], float] = random.random,
         look_seconds: float = LOOK_SECONDS,
+        throttle: Callable[[], Throttle] = Throttle,
     ) -> None:
         self._store = store
         self._server = server
@@ -54,6 +56,7 @@ class Engine:
         self._stopping = stopping
         self._chance = chance
         self._look_seconds = look_seconds
+        self._throttle = throttle
         self._executor = executor
         self._running: dict[Fence, Execution] = {}
         self._hint = asyncio.Event()
@@ -178,7 +181,7 @@ class Engine:
         tasks = await claim_tasks(
             self._store, server=self._server, incarnation=self._incarnation, groups=server.takes, free=free,
             reserved=reserved, idempotent=self._executor.idempotent(),
-            chance=self._chance, now=now,
+            chance=self._chance, now=now, throttle=self._throttle(),
         )  # fmt: skip
         for task in tasks:
             self._store.held.add(task.fence)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import structlog
 from asyncpg import Connection, Record
 
 from gateway.contracts.task import SpawnedTask
@@ -17,10 +18,16 @@ from gateway.domain.errors import TaskRefused
 from gateway.domain.ids import Fence, JobId, RunId, RunTaskId
 from gateway.domain.job import JobStatus, Priority, TaskStatus
 from gateway.domain.picking import Candidate, pick
+from gateway.domain.throttle import MINUTE, Starts, Throttle
 from gateway.store.jobs import JOBS_HINT
 from gateway.store.leases import hold_lease
 from gateway.store.listen import CHANNEL
 from gateway.store.open import Store
+
+log = structlog.get_logger()
+
+USUAL = Throttle()
+"""How often what tasks run may be started where nothing is configured."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,10 +65,12 @@ async def claim_tasks(
     idempotent: Collection[str],
     chance: Callable[[], float],
     now: datetime,
+    throttle: Throttle = USUAL,
 ) -> Sequence[ClaimedTask]:
     """Claim up to *free* ready tasks of *groups* for a server; *reserved* of its threads are for that priority only.
 
-    *idempotent* are the handlers that an interruption costs nothing. The caller adds the fences to `store.held`.
+    *idempotent* are the handlers that an interruption costs nothing; those that are started more often than *throttle*
+    says are set aside. The caller adds the fences to `store.held`.
     """
     sql = store.queries
     async with store.transaction() as connection:
@@ -69,6 +78,7 @@ async def claim_tasks(
             return []
         await connection.execute(sql.lock_task_claims)
         rows = await connection.fetch(sql.candidate_tasks, list(groups), now, 2 * free)
+        starts = {row["handler"]: Starts(since=now) for row in rows} | await _read_starts(store, connection)
         known = await connection.fetch(sql.limits_and_running)
         chosen = pick(
             [_candidate(row) for row in rows],
@@ -77,8 +87,9 @@ async def claim_tasks(
             running_by_job={(row["job_id"], row["batch_group"]): row["tasks"] for row in known if row["job_id"]},
             limits={row["batch_group"]: row["tasks"] for row in known if not row["job_id"]},
             chance=chance,
+            rooms={handler: found.room(throttle.most(handler), now) for handler, found in starts.items()},
         )
-        return await _begin(
+        begun = await _begin(
             store,
             connection,
             [task.id for task in chosen],
@@ -87,7 +98,17 @@ async def claim_tasks(
             run_by=None,
             idempotent=idempotent,
             now=now,
+            counted=[
+                _Counted(handler=handler, starts=starts[handler].counted(now), most=most)
+                for handler in sorted({task.handler for task in chosen})
+                if (most := throttle.most(handler)) is not None and starts[handler].room(most, now)
+            ],
         )
+    for handler, row in {row["handler"]: row for row in begun if row["aside_until"] is not None}.items():
+        log.info(
+            "task.class_set_aside", handler=handler, starts=row["class_starts"], until=row["aside_until"].isoformat()
+        )
+    return [_claimed(row) for row in begun]
 
 
 async def claim_operator_task(
@@ -112,10 +133,10 @@ async def claim_operator_task(
         found = await connection.fetchval(sql.lock_operator_task, now, task, wanted, user, private_only)
         if found is None:
             return None
-        (claimed,) = await _begin(
+        (begun,) = await _begin(
             store, connection, [found], server=server, incarnation=incarnation, run_by=user, idempotent=(), now=now
         )
-    return claimed
+    return _claimed(begun)
 
 
 async def spawn_tasks(
@@ -170,32 +191,57 @@ async def tasks_to_cancel(store: Store, fences: Collection[Fence]) -> set[Fence]
     return {Fence(row["fence"]) for row in rows}
 
 
+async def read_set_aside(store: Store, now: datetime) -> Mapping[str, Starts]:
+    """Return what is set aside now because it was started too often, by what tasks name in `run`."""
+    async with store.transaction() as connection:
+        starts = await _read_starts(store, connection)
+    return {handler: found for handler, found in starts.items() if found.is_aside(now)}
+
+
+async def _read_starts(store: Store, connection: Connection) -> dict[str, Starts]:
+    return {
+        row["handler"]: Starts(since=row["since"], count=row["starts"], aside_until=row["aside_until"])
+        for row in await connection.fetch(store.queries.class_starts)
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Counted:
+    """A class whose starts are counted on from `starts`; `most` of them set it aside."""
+
+    handler: str
+    starts: Starts
+    most: int
+
+
 async def _begin(
     store: Store, connection: Connection, ids: Sequence[int], *, server: str, incarnation: int, run_by: str | None,
-    idempotent: Collection[str], now: datetime,
-) -> list[ClaimedTask]:  # fmt: skip
+    idempotent: Collection[str], now: datetime, counted: Sequence[_Counted] = (),
+) -> list[Record]:  # fmt: skip
     if not ids:
         return []
-    rows = await connection.fetch(
-        store.queries.begin_tasks, list(ids), server, run_by, list(idempotent), now, incarnation
-    )
-    return [
-        ClaimedTask(
-            fence=Fence(row["fence"]), id=RunTaskId(row["id"]), run_id=RunId(row["run_id"]), job_id=row["job_id"],
-            job=row["job"], name=row["name"], handler=row["handler"], parameters=json.loads(row["parameters"]),
-            parameters_version=row["parameters_version"], partition=row["partition_key"], company=row["company"],
-            batch_group=row["batch_group"], priority=Priority(row["priority"]), user=run_by or row["run_as"],
-            owner=row["owner"], attempt=row["attempts"], planned_at=row["planned_at"],
-            timeout_seconds=row["timeout_seconds"],
-        )
-        for row in rows
-    ]  # fmt: skip
+    return await connection.fetch(
+        store.queries.begin_tasks, list(ids), server, run_by, list(idempotent), now, incarnation,
+        [one.handler for one in counted], [one.starts.since for one in counted],
+        [one.starts.count for one in counted], [one.most for one in counted], now + MINUTE,
+    )  # fmt: skip
+
+
+def _claimed(row: Record) -> ClaimedTask:
+    return ClaimedTask(
+        fence=Fence(row["fence"]), id=RunTaskId(row["id"]), run_id=RunId(row["run_id"]), job_id=row["job_id"],
+        job=row["job"], name=row["name"], handler=row["handler"], parameters=json.loads(row["parameters"]),
+        parameters_version=row["parameters_version"], partition=row["partition_key"], company=row["company"],
+        batch_group=row["batch_group"], priority=Priority(row["priority"]), user=row["run_by"] or row["run_as"],
+        owner=row["owner"], attempt=row["attempts"], planned_at=row["planned_at"],
+        timeout_seconds=row["timeout_seconds"],
+    )  # fmt: skip
 
 
 def _candidate(row: Record) -> Candidate:
     return Candidate(
         id=row["id"], job_id=row["job_id"], group=row["batch_group"], priority=Priority(row["priority"]),
-        planned_at=row["planned_at"], job_limit=row["concurrency"],
+        planned_at=row["planned_at"], job_limit=row["concurrency"], handler=row["handler"],
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from gateway.domain.definition import ConditionDefinition, GroupDefinition, JobD
 from gateway.domain.errors import IllegalTransition, LeaseLost, TaskRefused
 from gateway.domain.ids import Fence, JobId
 from gateway.domain.job import ConditionType, Wanted
+from gateway.domain.throttle import Throttle
 from gateway.domain.transitions import Attempt, JobAction
 from gateway.store.cancel import cancel_job
 from gateway.store.ending import Result, TaskEnd, end_task, end_tasks, task_reaper
@@ -34,6 +35,8 @@ from gateway.store.tasks import ClaimedTask, claim_tasks, spawn_tasks
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 GROUPS = ("", "slow")
 SLOW_AT_ONCE = 2
+THROTTLE = Throttle(per_minute=3)
+"""So little that it is used up again and again."""
 ROUNDS = 2000
 MEANS: Mapping[str, frozenset[str]] = {
     "ended": frozenset({"ended"}),
@@ -50,7 +53,7 @@ def grown(chance: random.Random, name: str, size: int) -> JobDefinition:
         tasks.append(
             TaskDefinition(
                 name=f"T{number}",
-                handler="work",
+                handler=chance.choice(("work", "play")),
                 conditions=tuple(
                     ConditionDefinition(parent=parent.name, wanted=chance.choice(list(Wanted))) for parent in parents
                 ),
@@ -139,6 +142,7 @@ class Model:
             idempotent=(),
             chance=self.chance.random,
             now=self.now,
+            throttle=THROTTLE,
         )
         self.in_work += claimed
         self.seen.update((task.id, task.attempt) for task in claimed)

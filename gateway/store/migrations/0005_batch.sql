@@ -259,6 +259,15 @@ CREATE TABLE attempt (
     CHECK ((ended_at IS NULL) = (outcome IS NULL))
 );
 
+-- How often what tasks run was started in its present minute, by the class that `handler` names. Written by claims, which
+-- go one at a time; a class that is set aside is not counted on.
+CREATE TABLE class_starts (
+    handler      text PRIMARY KEY,
+    since        timestamptz NOT NULL,         -- the first start of the minute
+    starts       integer NOT NULL,
+    aside_until  timestamptz                   -- too often: until then it is taken only when nothing else waits
+) WITH (fillfactor = 50);
+
 -- What tasks say, below their run and their attempt.
 CREATE TABLE run_log (
     id           bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

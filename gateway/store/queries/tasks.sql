@@ -6,16 +6,19 @@ SELECT pg_advisory_xact_lock(hashtextextended('gateway: claim of tasks', 0))
 SELECT EXISTS (SELECT 1 FROM run_task WHERE status = 'ready' AND batch_group = ANY($1::text[]) AND ready_at <= $2
                AND location = 'server')
 
+-- name: class_starts
+SELECT handler, since, starts, aside_until FROM class_starts
+
 -- name: candidate_tasks
--- Of each priority and group as many as could be chosen, in the order in which they would be. Tasks that a limit holds
--- back are left out one by one, so that a large run hides nobody.
+-- Of each priority, group and class as many as could be chosen, in the order in which they would be: a class that is set
+-- aside hides no other. Tasks that a limit holds back are left out one by one, so that a large run hides nobody.
 WITH running AS (
     SELECT r.job_id, t.batch_group, count(*) AS tasks FROM run_task t JOIN run r ON r.id = t.run_id
     WHERE t.fence IS NOT NULL GROUP BY 1, 2
 ), of_job AS (
     SELECT job_id, sum(tasks) AS tasks FROM running GROUP BY 1
 ), waiting AS (
-    SELECT t.id, t.run_id, r.job_id, t.batch_group, t.priority, r.planned_at, r.concurrency,
+    SELECT t.id, t.run_id, r.job_id, t.batch_group, t.priority, t.handler, r.planned_at, r.concurrency,
            row_number() OVER (PARTITION BY t.run_id, t.batch_group ORDER BY t.id) AS place,
            least(CASE WHEN g.concurrency > 0 THEN g.concurrency - coalesce(in_group.tasks, 0) END,
                  CASE WHEN r.concurrency > 0 THEN r.concurrency - coalesce(in_all.tasks, 0) END) AS room
@@ -27,10 +30,10 @@ WITH running AS (
     WHERE t.status = 'ready' AND t.batch_group = ANY($1::text[]) AND t.ready_at <= $2 AND t.location = 'server'
       AND g.concurrency >= 0
 ), ranked AS (
-    SELECT *, row_number() OVER (PARTITION BY priority, batch_group ORDER BY planned_at, id) AS rank
+    SELECT *, row_number() OVER (PARTITION BY priority, batch_group, handler ORDER BY planned_at, id) AS rank
     FROM waiting WHERE room IS NULL OR place <= room
 )
-SELECT id, run_id, job_id, batch_group, priority, planned_at, concurrency FROM ranked WHERE rank <= $3
+SELECT id, run_id, job_id, batch_group, priority, handler, planned_at, concurrency FROM ranked WHERE rank <= $3
 
 -- name: limits_and_running
 -- How many tasks of each single job a group lets run at once (no job), and how many of each job and group run.
@@ -56,7 +59,8 @@ WHERE t.status = 'ready' AND t.location = 'operator' AND (NOT t.is_private OR t.
 ORDER BY t.ready_at, t.id
 
 -- name: begin_tasks
--- Those that are still ready, each under a lease of its own.
+-- Those that are still ready, each under a lease of its own. The classes that are counted come with what they are counted
+-- on from and how often they may be started; whoever uses that up is set aside until $11.
 WITH ours AS (
     SELECT id FROM run_task WHERE id = ANY($1::bigint[]) AND status = 'ready' ORDER BY id FOR UPDATE SKIP LOCKED
 ), held AS MATERIALIZED (
@@ -69,12 +73,21 @@ WITH ours AS (
     FROM held, run r
     WHERE t.id = held.id AND r.id = t.run_id
     RETURNING t.id, t.fence, t.run_id, t.name, t.handler, t.parameters, t.parameters_version, t.company, t.batch_group,
-              t.priority, t.owner, t.attempts, t.timeout_seconds, r.job_id, r.job, r.partition_key, r.run_as, r.planned_at
+              t.priority, t.owner, t.attempts, t.run_by, t.timeout_seconds, r.job_id, r.job, r.partition_key, r.run_as,
+              r.planned_at
 ), attempts AS (
     INSERT INTO attempt (run_task_id, number, server, incarnation, started_at)
     SELECT id, attempts, $2, $6, $5 FROM begun
+), counted AS (
+    INSERT INTO class_starts (handler, since, starts, aside_until)
+    SELECT handler, c.since, c.starts + count(*), CASE WHEN c.starts + count(*) >= c.most THEN $11::timestamptz END
+    FROM begun JOIN unnest($7::text[], $8::timestamptz[], $9::integer[], $10::integer[]) AS c (handler, since, starts, most)
+         USING (handler)
+    GROUP BY handler, c.since, c.starts, c.most
+    ON CONFLICT (handler) DO UPDATE SET since = excluded.since, starts = excluded.starts, aside_until = excluded.aside_until
+    RETURNING handler, starts, aside_until
 )
-SELECT * FROM begun ORDER BY id
+SELECT begun.*, c.starts AS class_starts, c.aside_until FROM begun LEFT JOIN counted c USING (handler) ORDER BY begun.id
 
 -- name: drop_task_leases
 -- The guard of what is recorded together: what is missing here is somebody else's by now.

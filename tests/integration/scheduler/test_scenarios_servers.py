@@ -4,10 +4,11 @@ import random
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime, time, timedelta
 
 from gateway.domain.definition import AlertDefinition, GroupDefinition, HoursDefinition, PeriodDefinition
 from gateway.domain.job import JobStatus, Priority
+from gateway.domain.throttle import Throttle
 from gateway.store.servers import assign_group, list_servers, put_group, put_period, put_server, set_draining
 from tests.fakes import World, task
 
@@ -207,3 +208,45 @@ async def test_reserved_percent_and_groups_are_read_anew(world: World) -> None:
     await put_server(world.store, replace(server.definition, threads=2), now=world.clock.now())
     await world.settle()
     assert len(await world.executing()) == 2
+
+
+async def test_a_class_that_starts_too_often_waits_for_a_minute_while_others_wait(world: World) -> None:
+    begin = world.clock.now()
+
+    def began(first: str) -> list[str]:
+        return [name for name, what in world.log if what == "started" and name.startswith(first)]
+
+    await world.job("busy", [task(f"B{n}", seconds=0) for n in range(1, 66)])
+    await world.job("calm", [task(f"C{n}", seconds=20, handler="idempotent") for n in (1, 2)])
+    await world.server("A", threads=1)
+    await world.settle()
+    assert len(began("B")) == 60  # the sixty-first waits, because another one waits
+    assert list(await world.executing()) == ["C1"]
+    await world.pass_(seconds=20)
+    assert (len(began("B")), list(await world.executing())) == (60, ["C2"])
+    await world.pass_(seconds=20)
+    assert len(began("B")) == 65  # nobody else waits
+
+    async def first_of_both(at: int) -> str:
+        """Let one of each class become ready at the same moment, the busy one with the lower number."""
+        await world.to(begin + timedelta(seconds=at - 5))
+        await world.job(f"thread {at}", [task(f"X{at}", seconds=5, handler="idempotent")])
+        await world.settle()
+        await world.job(f"busy {at}", [task(f"Y{at}", seconds=1)])
+        await world.job(f"calm {at}", [task(f"Z{at}", seconds=1, handler="idempotent")])
+        await world.to(begin + timedelta(seconds=at))
+        (name,) = await world.executing()
+        await world.pass_(seconds=3)
+        return name
+
+    assert await first_of_both(50) == "Z50"
+    assert await first_of_both(60) == "Y60"
+
+
+async def test_a_class_may_have_another_number_or_none(world: World) -> None:
+    world.throttle = Throttle(per_minute=2, classes={"work": 0})
+    await world.job("busy", [task(f"B{n}", seconds=0) for n in range(9)])
+    await world.job("calm", [task("C", seconds=0, handler="idempotent")])
+    await world.server("A", threads=1)
+    await world.settle()
+    assert [name for name, what in world.log if what == "started"] == [*(f"B{n}" for n in range(9)), "C"]

@@ -118,6 +118,23 @@ def test_a_run_is_cancelled_and_one_that_has_ended_is_not(nightly: Cli) -> None:
     assert nightly.run("runs", "cancel", number).stderr == f"Error: the run {number} of nightly has ended: canceled\n"
 
 
+def test_a_run_says_what_is_set_aside_until_when(nightly: Cli, database_url: str) -> None:
+    number = str(nightly.json("jobs", "run", "nightly")["run"])
+
+    async def start_too_often() -> None:
+        connection = await asyncpg.connect(database_url)
+        await connection.execute(
+            "INSERT INTO class_starts (handler, since, starts, aside_until)"
+            " SELECT unnest('{command,http}'::text[]), now(), 60, now() + interval '59 seconds'"
+        )
+        await connection.close()
+
+    asyncio.run(start_too_often())
+    shown = nightly.run("runs", "show", number).stdout
+    assert "command was started 60 times within a minute and is set aside until " in shown
+    assert "http was started" not in shown  # its task waits for another
+
+
 OPERATOR = """\
 tasks:
   look: {run: command, with: {command: [echo, looked]}, location: operator}

@@ -10,6 +10,7 @@ from gateway.config.definitions import (
     job_definitions,
     period_definitions,
     server_definitions,
+    throttle,
 )
 from gateway.domain.definition import (
     AlertDefinition,
@@ -141,3 +142,9 @@ def test_a_definition_without_options_is_the_default_one(build: Build) -> None:
     settings = build("jobs: {j: {tasks: {a: {run: sql}}}}")
     job = job_definition(settings, "j", settings.jobs["j"])
     assert job == JobDefinition(name="j", description="j", tasks=job.tasks)
+
+
+def test_a_word_that_tasks_run_may_have_a_number_of_starts_of_its_own(build: Build) -> None:
+    found = throttle(build("throttling: {per_minute: 5, runnables: {http: 300, 'shop.tasks:Poll': 0}}"))
+    assert [found.most(name) for name in ("sql", "http", "shop.tasks:Poll")] == [5, 300, None]
+    assert throttle(build("data: x")).most("sql") == 60

@@ -47,5 +47,5 @@ def test_values_in_the_example_are_the_defaults() -> None:
         for key, field in type(section).model_fields.items():
             if key not in chosen.get(name, set()):
                 assert getattr(section, key) == field.get_default(call_default_factory=True), f"{name}.{key}"
-    for name in ("queue", "workers", "jobs", "logging", "retention", "shutdown"):
+    for name in ("queue", "workers", "jobs", "throttling", "logging", "retention", "shutdown"):
         assert getattr(settings, name) == getattr(Settings(), name), name

@@ -78,6 +78,11 @@ def test_what_must_not_repeat_is_refused_in_a_job_that_does() -> None:
     assert (path, text) == ("jobs.j.tasks.a.run", "once must not repeat: put it into a job without recurrence")
 
 
+def test_a_number_of_starts_for_what_nobody_can_run_is_refused() -> None:
+    text = "throttling:\n  runnables:\n    http: 300\n    htp: 0\n"
+    assert problems_of(text) == [(4, "throttling.runnables.htp", "There is no runnable 'htp'")]
+
+
 def test_references_are_checked_but_kept_as_they_are_written() -> None:
     text = config("{run: http, with: {url: '${URL}', tries: '${TRIES}'}}")
     settings = parse(

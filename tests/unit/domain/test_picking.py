@@ -8,7 +8,7 @@ from types import MappingProxyType
 import pytest
 
 from gateway.domain.job import Priority
-from gateway.domain.picking import Candidate, pick
+from gateway.domain.picking import NO_ROOMS, Candidate, pick
 
 START = datetime(2026, 1, 15, 7, 30, tzinfo=UTC)
 NOTHING: Mapping[tuple[int, str], int] = MappingProxyType({})
@@ -16,12 +16,15 @@ NO_LIMITS: Mapping[str, int] = MappingProxyType({})
 
 
 def tasks(
-    number: int, job: int, priority: Priority, *, group: str = "", first: int = 0, job_limit: int = 0
+    number: int, job: int, priority: Priority, *, group: str = "", first: int = 0, job_limit: int = 0, handler: str = ""
 ) -> list[Candidate]:
     return [
-        Candidate(id=first + key, job_id=job, group=group, priority=priority, planned_at=START, job_limit=job_limit)
+        Candidate(
+            id=first + key, job_id=job, group=group, priority=priority, planned_at=START, job_limit=job_limit,
+            handler=handler,
+        )
         for key in range(number)
-    ]
+    ]  # fmt: skip
 
 
 def picked(
@@ -31,6 +34,7 @@ def picked(
     reserved: int = 0,
     running: Mapping[tuple[int, str], int] = NOTHING,
     limits: Mapping[str, int] = NO_LIMITS,
+    rooms: Mapping[str, int | None] = NO_ROOMS,
     seed: int = 0,
 ) -> tuple[Candidate, ...]:
     return pick(
@@ -39,6 +43,7 @@ def picked(
         reserved=reserved,
         running_by_job=running,
         limits=limits,
+        rooms=rooms,
         chance=random.Random(seed).random,
     )
 
@@ -160,3 +165,43 @@ def test_everything_that_limits_allow_is_taken_in_the_end() -> None:
     ]
 
     assert {task.id for task in picked(waiting, 1000)} == {task.id for task in waiting}
+
+
+BUSY = tasks(50, 1, Priority.CRITICAL, handler="busy")
+CALM = tasks(3, 2, Priority.LOW, first=100, handler="calm")
+
+
+def handlers(chosen: Iterable[Candidate]) -> list[str]:
+    return [task.handler for task in chosen]
+
+
+def test_what_is_set_aside_is_taken_only_when_nothing_else_waits_whatever_its_priority() -> None:
+    assert handlers(picked([*BUSY, *CALM], 3, rooms={"busy": 0})) == ["calm"] * 3
+    assert handlers(picked([*BUSY, *CALM], 5, rooms={"busy": 0})) == ["calm"] * 3 + ["busy"] * 2
+    assert handlers(picked(BUSY, 5, rooms={"busy": 0})) == ["busy"] * 5
+
+
+def test_a_class_is_set_aside_within_a_pick_when_its_room_is_used_up() -> None:
+    chosen = handlers(picked([*BUSY, *CALM], 6, rooms={"busy": 2, "calm": None}))
+
+    assert sorted(chosen[:5]) == ["busy"] * 2 + ["calm"] * 3
+    assert chosen[5:] == ["busy"]
+
+
+def test_what_a_limit_holds_back_does_not_keep_others_aside() -> None:
+    paused = tasks(3, 3, Priority.NORMAL, group="paused", first=200, handler="paused")
+
+    assert handlers(picked([*BUSY, *paused], 2, rooms={"busy": 0}, limits={"paused": -1})) == ["busy"] * 2
+
+
+def test_among_what_is_set_aside_limits_and_order_hold() -> None:
+    chosen = picked(BUSY, 9, rooms={"busy": 0}, limits={"": 4})
+
+    assert [task.id for task in chosen] == [0, 1, 2, 3]
+
+
+def test_kept_threads_stay_idle_also_when_only_what_is_set_aside_waits() -> None:
+    reserved = tasks(1, 3, Priority.RESERVED, first=300, handler="busy")
+
+    assert len(picked(BUSY, 4, reserved=1, rooms={"busy": 0})) == 3
+    assert [task.id for task in picked([*BUSY, *reserved], 1, reserved=1, rooms={"busy": 0})] == [300]
