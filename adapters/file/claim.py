@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from adapters.file.describe import ClaimIds, Describer
 from adapters.file.errors import AWAY, FULL, folder_errors, unavailable
-from adapters.file.fsops import EntryKind, FileOps, Folder, NotRegular, kind_of, open_checked, opened, scan, status_of
+from adapters.file.folder import EntryKind, Folder, NotRegular, kind_of, open_checked, opened, scan, status_of
+from adapters.file.fsops import FileOps
 from adapters.file.kernel import tells_writers
 from adapters.file.left import LeftEntries
 from adapters.file.names import DONE_SUFFIX, display, is_temporary, matcher, name_file, sort_key, work_name

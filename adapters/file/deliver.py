@@ -11,7 +11,8 @@ from contextlib import suppress
 from uuid import UUID, uuid4
 
 from adapters.file.errors import AWAY, FULL, Place, folder_errors, unavailable
-from adapters.file.fsops import FileOps, Folder, opened, read_small, scan, status_of
+from adapters.file.folder import Folder, opened, read_small, scan, status_of
+from adapters.file.fsops import FileOps
 from adapters.file.settings import FileSendSettings
 from gateway.domain.delivery import Outgoing, Promise
 from gateway.domain.errors import AdapterUnavailable, GatewayError

@@ -8,7 +8,8 @@ from uuid import UUID
 import structlog
 
 from adapters.file.errors import folder_errors
-from adapters.file.fsops import FileOps, Folder, open_checked, opened
+from adapters.file.folder import Folder, open_checked, opened
+from adapters.file.fsops import FileOps
 from adapters.file.names import display
 from adapters.file.settings import Clock, FileReceiveSettings
 from gateway.domain.delivery import Claim

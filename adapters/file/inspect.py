@@ -13,7 +13,8 @@ from adapters.file.claim import Claimer
 from adapters.file.deliver import marked_as, staged_names
 from adapters.file.describe import moment
 from adapters.file.errors import folder_errors
-from adapters.file.fsops import EntryKind, FileOps, Folder, opened, scan, status_of
+from adapters.file.folder import EntryKind, Folder, opened, scan, status_of
+from adapters.file.fsops import FileOps
 from adapters.file.names import (
     TEMPORARY_PREFIXES,
     TEMPORARY_SUFFIXES,

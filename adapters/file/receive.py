@@ -14,7 +14,8 @@ import structlog
 
 from adapters.file.claim import Claimer, Question
 from adapters.file.errors import folder_errors
-from adapters.file.fsops import FileOps, NotRegular, open_checked, opened
+from adapters.file.folder import NotRegular, open_checked, opened
+from adapters.file.fsops import FileOps
 from adapters.file.names import reason_name
 from adapters.file.offload import OneAtATime
 from adapters.file.settings import Clock, FileReceiveSettings

@@ -2,7 +2,8 @@
 
 from adapters.file.describe import Describer
 from adapters.file.errors import folder_errors
-from adapters.file.fsops import FileOps, Folder, opened, read_small, scan, status_of
+from adapters.file.folder import Folder, opened, read_small, scan, status_of
+from adapters.file.fsops import FileOps
 from adapters.file.names import DONE_SUFFIX, NAME_SUFFIX, name_file, parse_work_name
 from adapters.file.settings import Clock, FileReceiveSettings
 from gateway.domain.delivery import Claim

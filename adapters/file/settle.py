@@ -11,7 +11,8 @@ import structlog
 
 from adapters.file.describe import moment
 from adapters.file.errors import folder_errors
-from adapters.file.fsops import FileOps, Folder, opened, status_of
+from adapters.file.folder import Folder, opened, status_of
+from adapters.file.fsops import FileOps
 from adapters.file.names import display, name_file, parse_work_name
 from adapters.file.settings import FileReceiveSettings
 from gateway.domain.delivery import Claim, Settled, Settlement

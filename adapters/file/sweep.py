@@ -10,7 +10,7 @@ name of the page, and sorts before its last one, is in the page.
 
 from collections.abc import Callable, Iterator
 
-from adapters.file.fsops import EntryKind, Folder, scan
+from adapters.file.folder import EntryKind, Folder, scan
 from adapters.file.names import key_name
 
 PAGE_NAMES = 50_000

@@ -9,7 +9,8 @@ from collections.abc import Set
 from datetime import date
 
 from adapters.file.errors import folder_errors
-from adapters.file.fsops import EntryKind, FileOps, opened, scan, status_of
+from adapters.file.folder import EntryKind, opened, scan, status_of
+from adapters.file.fsops import FileOps
 from adapters.file.names import parse_work_name
 from adapters.file.settings import FileReceiveSettings
 from gateway.domain.ids import ClaimId

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from adapters.file import fsops, settle
-from adapters.file.fsops import FileOps, Folder
+from adapters.file.folder import Folder
+from adapters.file.fsops import FileOps
 from adapters.file.ready import Look, ReadyLadder
 from adapters.file.send import FileSendAdapter
 

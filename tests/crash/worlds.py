@@ -14,7 +14,8 @@ from types import ModuleType
 from typing import Any
 
 from adapters.file import receive as file_receive
-from adapters.file.fsops import FileOps, Folder, Operation
+from adapters.file.folder import Folder
+from adapters.file.fsops import FileOps, Operation
 from gateway.domain import finding
 from gateway.domain.errors import StoreUnavailable
 from gateway.runtime import app, life, stuck

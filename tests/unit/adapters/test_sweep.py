@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from adapters.file import sweep as module
-from adapters.file.fsops import EntryKind, Folder, opened
+from adapters.file.folder import EntryKind, Folder, opened
 from adapters.file.names import NameOrder, matcher, sort_key
 from adapters.file.sweep import Sweep
 
