@@ -125,7 +125,7 @@ def test_a_run_says_what_is_set_aside_until_when(nightly: Cli, database_url: str
         connection = await asyncpg.connect(database_url)
         await connection.execute(
             "INSERT INTO class_starts (handler, since, starts, aside_until)"
-            " SELECT unnest('{command,http}'::text[]), now(), 60, now() + interval '59 seconds'"
+            " SELECT unnest('{command,http}'::text[]), now(), 60, now() + interval '110 seconds'"
         )
         await connection.close()
 
