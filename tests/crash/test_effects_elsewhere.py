@@ -107,28 +107,39 @@ async def test_calls_repeated_after_a_crash_have_the_same_key(
     "kills", [6, pytest.param(100, marks=[pytest.mark.full, pytest.mark.timeout(0)])], ids=["few", "many"]
 )
 async def test_what_a_rolled_back_set_did_elsewhere_is_taken_back(
-    crash_site: CrashSite, chance: Random, kills: int, tmp_path: Path
+    crash_site: CrashSite, chance: Random, kills: int
 ) -> None:
-    """A set whose fourth message fails is killed again and again; in the end each of its bookings is cancelled."""
+    """Sets whose fourth message fails are killed again and again; in the end each of their bookings is cancelled."""
     add_port(crash_site, on_error="rollback")
+    sets = 0
+
+    async def at_rest() -> bool:
+        rows = await crash_site.query(
+            "SELECT (SELECT count(*) FROM message_set) AS sets,"
+            " (SELECT count(*) FROM queue WHERE status NOT IN ('error', 'hold')) AS moving"
+        )
+        return (rows[0]["sets"], rows[0]["moving"]) == (sets, 0)
+
     with Outside() as outside:
-        members = [request(n, outside, "bad" if n == 4 else "good") for n in range(1, 6)]
-        crash_site.drop("set.xml", batch(members))
         for _ in range(kills):
+            if await at_rest():  # a set that was killed often enough has failed for good
+                members = [request(5 * sets + n, outside, "bad" if n == 4 else "good") for n in range(1, 6)]
+                crash_site.drop(f"set_{sets}.xml", batch(members))
+                sets += 1
             await killed_while_it_calls(crash_site, outside, chance)
         await crash_site.run()
 
         async def answered() -> bool:
-            return len(crash_site.answers()) >= 1
+            return len(crash_site.answers()) >= sets
 
-        await until(answered, "the failure is told", tell=crash_site.tail)
+        await until(answered, "the failures are told", tell=crash_site.tail)
         await calm(crash_site, resting=("error", "hold"), taken=False)
         assert await crash_site.stop() == 0
     for content in crash_site.answers().values():
         assert etree.fromstring(content).findtext(".//{*}Code") == "RequestFailed"
     rows = await crash_site.query("SELECT reason FROM queue WHERE direction = 'in'")
     reasons = Counter(row["reason"] for row in rows)
-    assert reasons["set_rolled_back"] == 4 and reasons["failed"] + reasons["poison"] == 1
+    assert reasons["set_rolled_back"] == 4 * sets and reasons["failed"] + reasons["poison"] == sets
     assert outside.keys("book"), "nothing was done: this proved nothing"
     assert not_taken_back(outside) == []
 
