@@ -130,7 +130,7 @@ class InboundBench:
         )
         stage = InboundStage(
             store=self.store, incarnation=1, ports=ports, registry=Registry({service.name: service}),
-            executor=self._executor, door=Door(), trouble=Trouble(self.store, 1), chunk=100, side_by_side=2,
+            executor=self._executor, door=Door(), trouble=Trouble(self.store, 1), chunk=100,
         )  # fmt: skip
         tally = Tally()
         await stage.run(TaskContext(task="inbound", feed=NothingComes(), stopping=asyncio.Event(), tally=tally))

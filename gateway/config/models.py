@@ -144,12 +144,6 @@ class Workers(Section):
         le=10_000,
         description="Messages a stage takes and records at once, fewer when they are large.",
     )
-    side_by_side: Count = Field(
-        default=6,
-        ge=1,
-        le=16,
-        description="Chunks of requests that are processed at the same time; each has a connection to the database.",
-    )
 
 
 class Logging(Section):

@@ -65,8 +65,6 @@ from gateway.xml.pool import WorkerDied, XmlPool
 log = structlog.get_logger()
 
 DISTRIBUTION = "aif-gateway"
-_OTHER_CONNECTIONS = 8
-"""Of all but what processes requests."""
 _SWITCH_SECONDS = 0.0005
 """A computing thread gives way this soon: the event loop must not wait five milliseconds for each of its turns."""
 _WARM_SECONDS = 60.0
@@ -105,7 +103,7 @@ class Gateway:
         door = Door()
         self._inbound = InboundStage(
             store=store, incarnation=incarnation, ports=self._ports, registry=registry, executor=computing, door=door,
-            trouble=self._trouble, chunk=chunk, side_by_side=settings.workers.side_by_side,
+            trouble=self._trouble, chunk=chunk,
         )  # fmt: skip
         self._outbound = OutboundStage(
             store=store, incarnation=incarnation, ports=self._ports, registry=registry, executor=computing, door=door,
@@ -365,8 +363,7 @@ async def serve(config: Path, *, ready: asyncio.Event | None = None) -> None:
     for number in (SIGTERM, SIGINT):
         loop.add_signal_handler(number, ask_to_stop)
     async with AsyncExitStack() as stack:
-        connections = _OTHER_CONNECTIONS + settings.workers.side_by_side
-        store = await stack.enter_async_context(open_store(settings.store, settings.data, pool_size=connections))
+        store = await stack.enter_async_context(open_store(settings.store, settings.data, pool_size=10))
         marks = await asyncio.to_thread(Marks, settings.data)
         for crash in await count_crashes(store, marks.left()):
             log.warning(

@@ -4,7 +4,6 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from time import monotonic
 from typing import TypeVar
 
 import structlog
@@ -18,7 +17,6 @@ from gateway.services.registry import Registry
 from gateway.stages.breaker import PAUSE_SECONDS, Breaker
 from gateway.stages.decide import words_of
 from gateway.stages.door import Door
-from gateway.stages.pace import Pace
 from gateway.stages.perform import Performance
 from gateway.stages.performed import Performed
 from gateway.stages.port import OpenInbound, Ports
@@ -40,7 +38,7 @@ class InboundStage:
 
     def __init__(
         self, *, store: Store, incarnation: int, ports: Ports, registry: Registry, executor: Executor, door: Door,
-        trouble: Trouble, chunk: int, side_by_side: int,
+        trouble: Trouble, chunk: int,
     ) -> None:  # fmt: skip
         self._store = store
         self._incarnation = incarnation
@@ -50,9 +48,7 @@ class InboundStage:
         self._door = door
         self._trouble = trouble
         self._breakers: defaultdict[PortName, Breaker] = defaultdict(Breaker)
-        self._paces: defaultdict[PortName, Pace] = defaultdict(Pace)
         self._chunk = chunk
-        self._side_by_side = side_by_side
 
     async def run(self, context: TaskContext) -> None:
         """Process queued requests until none is left and none can come."""
@@ -62,7 +58,7 @@ class InboundStage:
             ports=lambda: self._ports.inbound,
             claim=self._claim,
             work=self._process,
-            side_by_side=self._side_by_side,
+            side_by_side=2,
         )
         await runner.run(context)
 
@@ -70,7 +66,7 @@ class InboundStage:
         """Claim the next chunk of a port, within what a parallel port may have in work at the same time."""
         port = self._ports.inbound[name]
         at_once = None if port.sequential else port.settings.process.max_parallel
-        limit = self._breakers[name].take(self._chunk if port.sequential else self._paces[name].take(self._chunk))
+        limit = self._breakers[name].take(self._chunk)
         return await claim_inbound(self._store, self._incarnation, name, limit, at_once=at_once) if limit else None
 
     async def _process(self, port: OpenInbound, chunk: Claimed[Work], context: TaskContext) -> None:
@@ -88,9 +84,7 @@ class InboundStage:
         slowest = max((i.found.operation.timeout_seconds for i in items if isinstance(i, Prepared)), default=0.0)
         async with self._store.transaction() as connection:
             await bear_silence(self._store, connection, slowest)
-            began = monotonic()
             performed = await Performance(self._store, connection, port, breaker).run(items)
-            self._paces[port.name].done(len(items) - len(performed.released), monotonic() - began)
             drafts = drafts_of(performed, port)
             keys = await take_response_keys(self._store, connection, len(drafts))
             responses = await self._in_thread(build_responses, drafts, keys, port)

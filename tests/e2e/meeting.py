@@ -32,8 +32,8 @@ async def alone(request: Request, _: ServiceContext) -> Reply:
 
 
 async def together(request: Request, _: ServiceContext) -> Reply:
-    """Answer as soon as five calls have begun."""
-    return await _call(request, wanted=5)
+    """Answer as soon as two calls have begun."""
+    return await _call(request, wanted=2)
 
 
 async def _call(request: Request, wanted: int) -> Reply:

@@ -176,7 +176,7 @@ async def test_s26_the_odds_are_about_six_to_one_over_a_hundred_picks(world: Wor
     await world.pass_(seconds=95)
     picked = Counter(name[0] for name, what in world.log if what == "started")
     assert picked.total() == 100
-    assert 4 < picked["C"] / picked["L"] < 9
+    assert 70 <= picked["C"] <= 98  # 86 expected; how many are drawn at once depends on who ends when
 
 
 async def test_s26_an_active_period_holds_back_starts_and_lets_runs_go_on(world: World) -> None:

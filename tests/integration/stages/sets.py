@@ -83,12 +83,11 @@ class Orders:
 
 @dataclass
 class Port:
-    """A port on a real store with the service above; `stages` gateways work on it, each on `side_by_side` chunks."""
+    """A port on a real store with the service above; `stages` is how many gateways work on it."""
 
     store: Store
     process: Mapping[str, Any]
     stages: int = 1
-    side_by_side: int = 1
     chunk: int = 100
     errors: bool = True
     orders: Orders = field(default_factory=Orders)
@@ -164,7 +163,6 @@ class Port:
                 InboundStage(
                     store=self.store, incarnation=number, ports=ports, registry=self.registry,
                     executor=executor, door=Door(), trouble=Trouble(self.store, number), chunk=self.chunk,
-                    side_by_side=self.side_by_side,
                 )
                 for number in range(1, self.stages + 1)
             ]  # fmt: skip

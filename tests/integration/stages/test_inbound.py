@@ -116,9 +116,8 @@ async def process(store: Store, messages: Sequence[NewMessage], busy: Busy, mode
     with ThreadPoolExecutor(2) as executor:
         stage = InboundStage(
             store=store, incarnation=1, ports=ports, registry=Registry({service.name: service}), executor=executor,
-            door=Door(), trouble=Trouble(store, 1), chunk=4, side_by_side=2,
+            door=Door(), trouble=Trouble(store, 1), chunk=4,
         )  # fmt: skip
-        stage._paces[ORDERS].done(1, 0.0)  # as after a quick request
         await stage.run(TaskContext(task="inbound", feed=NothingComes(), stopping=asyncio.Event(), tally=tally))
     return tally
 

@@ -16,7 +16,7 @@ TIMES = ["1", "2", "3", "4"]
 
 def two_gateways(store: Store, mode: str, together: int = 0, **process: Any) -> Port:
     """Return a port on which two gateways work, two messages at a time; *together* must be in work side by side."""
-    port = Port(store, {"mode": mode, **process}, stages=2, side_by_side=2, chunk=2)
+    port = Port(store, {"mode": mode, **process}, stages=2, chunk=2)
     port.orders.wanted_together = together
     return port
 

@@ -54,7 +54,7 @@ async def test_number_sequences_of_what_was_undone_are_undone(store: Store, poli
 async def test_messages_of_a_set_run_together_only_when_the_port_is_parallel_and_errors_change_nothing(
     store: Store, policy: str, mode: str, together: bool
 ) -> None:
-    port = Port(store, {"on_error": policy, "mode": mode}, stages=3, side_by_side=2, chunk=1)
+    port = Port(store, {"on_error": policy, "mode": mode}, stages=3, chunk=1)
     port.orders.wanted_together = 5 if together else 0
     keys = await port.put(FILE)
     await port.run()
@@ -65,7 +65,7 @@ async def test_messages_of_a_set_run_together_only_when_the_port_is_parallel_and
 
 
 async def test_parallel_set_with_a_conversation_runs_one_after_another(store: Store) -> None:
-    port = Port(store, {"on_error": "continue", "mode": "parallel"}, stages=2, side_by_side=2, chunk=2)
+    port = Port(store, {"on_error": "continue", "mode": "parallel"}, stages=2, chunk=2)
     keys = await port.put(["1", "2", "3", "4", "5"], conversation="c")
     await port.run()
     assert port.orders.together == 1

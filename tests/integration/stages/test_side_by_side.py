@@ -80,7 +80,7 @@ class Node:
         service = Service(name="SalesOrderService", namespaces=frozenset({SERVICES}), operations={"create": operation})
         self._inbound = InboundStage(
             store=store, incarnation=incarnation, ports=ports, registry=Registry({service.name: service}),
-            executor=threads, door=Door(), trouble=Trouble(store, incarnation), chunk=4, side_by_side=2,
+            executor=threads, door=Door(), trouble=Trouble(store, incarnation), chunk=4,
         )  # fmt: skip
         self._send = SendStage(
             store=store, incarnation=incarnation, ports=ports, chunk=4, trouble=Trouble(store, incarnation)
