@@ -141,7 +141,8 @@ def read_rrule(text: str) -> tuple[RRule, int | None]:
             raise RecurrenceError("rrule: COUNT and UNTIL exclude one another.")
         _read_until(parts["UNTIL"])
     parts.pop("COUNT", None)
-    checked = {name: value for name, value in parts.items() if name != "UNTIL"}
+    # Without INTERVAL: which hours and minutes it leaves depends on the start, which is not known here.
+    checked = {name: value for name, value in parts.items() if name not in ("UNTIL", "INTERVAL")}
     try:
         rrulestr(";".join(f"{name}={value}" for name, value in checked.items()), dtstart=datetime(2024, 1, 1))
     except (ValueError, IndexError, KeyError, TypeError) as error:
