@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from gateway.admin import alerts as admin
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, PortOption, perform
 from gateway.cli.desk import Desk, MineOption, PartitionOption, open_desk
 from gateway.cli.render import print_fields, print_json, print_rows
 from gateway.domain.alert import AlertEvent, Channel
+from gateway.operations import alerts as operations
 from gateway.store.alert_reports import AlertRow, RuleRow
 
 app = typer.Typer(no_args_is_help=True, help="Alerts: who hears of what, and what there is to read.")
@@ -61,7 +61,7 @@ def set_rule(
 
     async def work() -> list[RuleRow]:
         async with open_desk(config, partition, mine) as desk:
-            await admin.set_rule(
+            await operations.set_rule(
                 desk.store,
                 desk.settings,
                 desk.who,
@@ -100,7 +100,7 @@ def remove_rule(
     async def work() -> str:
         async with open_desk(config, partition, mine) as desk:
             name = user or desk.who.name
-            await admin.remove_rule(desk.store, desk.settings, desk.who, user=name, job=job, port=port)
+            await operations.remove_rule(desk.store, desk.settings, desk.who, user=name, job=job, port=port)
             return name
 
     name = perform(work())
@@ -122,7 +122,7 @@ def inbox(
 
     async def work() -> list[AlertRow]:
         async with open_desk(config) as desk:
-            return await admin.inbox(desk.store, user or desk.who.name, everything=everything, limit=limit)
+            return await operations.inbox(desk.store, user or desk.who.name, everything=everything, limit=limit)
 
     found = perform(work())
     if as_json:
@@ -144,7 +144,7 @@ def sent(
 
     async def work() -> list[AlertRow]:
         async with open_desk(config) as desk:
-            return await admin.outbox(desk.store, status=status, limit=limit)
+            return await operations.outbox(desk.store, status=status, limit=limit)
 
     found = perform(work())
     if as_json:
@@ -167,7 +167,7 @@ def retry(
 
     async def work() -> list[int]:
         async with open_desk(config) as desk:
-            return await admin.retry(desk.store, numbers)
+            return await operations.retry(desk.store, numbers)
 
     found = perform(work())
     if as_json:
@@ -189,7 +189,7 @@ def read(
 
     async def work() -> list[AlertRow]:
         async with open_desk(config) as desk:
-            return await admin.read(desk.store, desk.who.name, numbers or None)
+            return await operations.read(desk.store, desk.who.name, numbers or None)
 
     found = perform(work())
     if as_json:
@@ -221,4 +221,4 @@ async def _list(
 
 
 async def _rules(desk: Desk, job: str | None, port: str | None) -> list[RuleRow]:
-    return await admin.list_rules(desk.store, desk.settings, desk.who, job=job, port=port)
+    return await operations.list_rules(desk.store, desk.settings, desk.who, job=job, port=port)

@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from gateway.admin.submit import Reception, Submission, check_target, place_file, wait_for_answers
 from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, load_settings, perform
 from gateway.cli.demo_process import Running, running_gateway
 from gateway.cli.demo_samples import FOLDER, SAMPLES, Sample, message_ids, renewed, verify
@@ -25,6 +24,7 @@ from gateway.cli.render import console, print_document, table
 from gateway.config.models import InboundPort, Settings
 from gateway.domain.errors import GatewayError
 from gateway.domain.ids import PortName
+from gateway.operations.submit import Reception, Submission, check_target, place_file, wait_for_answers
 from gateway.runtime.visible import visible
 from gateway.store.message_reports import known_message_ids
 from gateway.store.reports import database_clock

@@ -12,9 +12,9 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from gateway.admin.person import Person, person
 from gateway.cli.common import ConfigOption, open_site
 from gateway.config.models import Settings
+from gateway.operations.person import Person, person
 from gateway.store.open import Store
 from gateway.store.reports import database_clock
 

@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 import typer
 from rich.text import Text
 
-from gateway.admin.doctor import examine
 from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, open_site, perform
 from gateway.cli.render import console, plain, print_json
 from gateway.domain.finding import Finding, Severity
+from gateway.operations.doctor import examine
 from gateway.runtime.look import folders_of
 from gateway.runtime.visible import visible
 

@@ -5,10 +5,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from gateway.admin import messages as admin
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, PortOption, open_site, perform
 from gateway.cli.message import DETAILS
 from gateway.cli.render import console, print_fields, print_json, print_rows, table
+from gateway.operations import messages as operations
 from gateway.runtime.visible import visible_lines
 from gateway.store.message_reports import ExceptionRow
 
@@ -69,7 +69,7 @@ async def _list(
     config: ConfigOption, port: str | None, message: str | None, before: int | None, limit: int
 ) -> list[ExceptionRow]:
     async with open_site(config) as site:
-        found = await admin.exceptions(
+        found = await operations.exceptions(
             site.store, site.settings, port=port, message=message, before=before, limit=limit
         )
     return list(found)
@@ -77,4 +77,4 @@ async def _list(
 
 async def _read(config: ConfigOption, number: int) -> ExceptionRow:
     async with open_site(config) as site:
-        return await admin.exception(site.store, number)
+        return await operations.exception(site.store, number)

@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from gateway.admin import explain as admin
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, open_site, perform
 from gateway.cli.render import console, print_json
 from gateway.domain.explanation import Explanation
+from gateway.operations import explain as operations
 from gateway.runtime.look import finder
 from gateway.runtime.visible import visible
 
@@ -38,4 +38,4 @@ def explain(what: WhatArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: 
 
 async def _explain(config: ConfigOption, what: str) -> Sequence[Explanation]:
     async with open_site(config) as site:
-        return await admin.explain(site.store, site.settings, what, finder(site.settings))
+        return await operations.explain(site.store, site.settings, what, finder(site.settings))

@@ -4,11 +4,11 @@ from typing import Annotated
 
 import typer
 
-from gateway.admin import groups as admin
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, perform
 from gateway.cli.desk import open_desk
 from gateway.cli.render import print_json, print_rows
 from gateway.domain.job import Priority
+from gateway.operations import groups as operations
 
 app = typer.Typer(no_args_is_help=True, help="Batch groups: which servers may run a task, and how soon.")
 GroupArgument = Annotated[
@@ -48,7 +48,7 @@ def delete_group(group: GroupArgument, config: ConfigOption = DEFAULT_CONFIG, as
         print_rows(("group", "result"), [(group, "deleted")], nothing="")
 
 
-def _tell(found: list[admin.GroupRow], *, as_json: bool) -> None:
+def _tell(found: list[operations.GroupRow], *, as_json: bool) -> None:
     if as_json:
         print_json({"groups": found})
         return
@@ -66,20 +66,20 @@ def _concurrency(number: int) -> str:
     return f"at most {number}" if number else "no limit"
 
 
-async def _list(config: ConfigOption) -> list[admin.GroupRow]:
+async def _list(config: ConfigOption) -> list[operations.GroupRow]:
     async with open_desk(config) as desk:
-        return await admin.list_groups(desk.store)
+        return await operations.list_groups(desk.store)
 
 
 async def _set(
     config: ConfigOption, group: str, description: str | None, priority: Priority | None, concurrency: int | None
-) -> admin.GroupRow:
+) -> operations.GroupRow:
     async with open_desk(config) as desk:
-        return await admin.set_group(
+        return await operations.set_group(
             desk.store, group, description=description, priority=priority, concurrency=concurrency, now=desk.now
         )
 
 
 async def _delete(config: ConfigOption, group: str) -> None:
     async with open_desk(config) as desk:
-        await admin.delete_group(desk.store, group)
+        await operations.delete_group(desk.store, group)

@@ -4,12 +4,12 @@ from typing import Annotated
 
 import typer
 
-from gateway.admin import messages as admin
-from gateway.admin.references import known_port
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, PortOption, open_site, perform
 from gateway.cli.message import MessageArgument, XmlOption, show_message
 from gateway.cli.render import operation_of, print_json, print_rows
 from gateway.domain.states import Direction
+from gateway.operations import messages as operations
+from gateway.operations.references import known_port
 from gateway.store.message_reports import HistoryRow
 from gateway.store.reports import DeliveryRow, list_deliveries
 
@@ -87,7 +87,7 @@ async def _list(
     config: ConfigOption, port: str | None, direction: Direction | None, before: int | None, limit: int
 ) -> list[HistoryRow]:
     async with open_site(config) as site:
-        found = await admin.history(
+        found = await operations.history(
             site.store, site.settings, port=port, direction=direction, before=before, limit=limit
         )
     return list(found)

@@ -5,11 +5,11 @@ from datetime import datetime
 from rich.console import Group
 from rich.text import Text
 
-from gateway.admin.jobs import JobReport, JobRow
 from gateway.cli.graph import task_tree
 from gateway.cli.render import console, job_status, print_fields, print_rows
 from gateway.cli.timeline import shown_duration
 from gateway.domain.job import JobMode
+from gateway.operations.jobs import JobReport, JobRow
 
 
 def print_job(found: JobReport, now: datetime) -> None:

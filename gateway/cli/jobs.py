@@ -12,8 +12,6 @@ from zoneinfo import ZoneInfo
 import typer
 from rich.text import Text
 
-from gateway.admin import jobs as admin
-from gateway.admin.jobs import JobReport, JobRow, Preview
 from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, perform
 from gateway.cli.desk import Desk, JobArgument, MineOption, PartitionOption, open_desk
 from gateway.cli.job_views import due, print_job, repeats_in_words, status_of
@@ -24,6 +22,8 @@ from gateway.config.section import parse_job
 from gateway.config.written import section_text
 from gateway.domain.errors import ConfigError, ConfigProblem
 from gateway.domain.job import JobStatus
+from gateway.operations import jobs as operations
+from gateway.operations.jobs import JobReport, JobRow, Preview
 from gateway.runtime.jobs import runnables_to_check
 
 app = typer.Typer(no_args_is_help=True, help="Batch jobs: what runs when, and after what.")
@@ -47,7 +47,7 @@ def list_jobs(
 
     async def work() -> tuple[list[JobRow], datetime]:
         async with open_desk(config, partition, mine) as desk:
-            return await admin.list_jobs(desk.store, desk.who, statuses=status), desk.now
+            return await operations.list_jobs(desk.store, desk.who, statuses=status), desk.now
 
     found, now = perform(work())
     if as_json:
@@ -75,7 +75,7 @@ def show_job(
 
     async def work() -> tuple[JobReport, datetime]:
         async with open_desk(config, partition, mine) as desk:
-            return await admin.show_job(desk.store, desk.who, job, now=desk.now), desk.now
+            return await operations.show_job(desk.store, desk.who, job, now=desk.now), desk.now
 
     found, now = perform(work())
     if as_section:
@@ -99,7 +99,7 @@ def preview(
 
     async def work() -> Preview:
         async with open_desk(config, partition, mine) as desk:
-            return await admin.preview_job(desk.store, desk.who, job, count, now=desk.now)
+            return await operations.preview_job(desk.store, desk.who, job, count, now=desk.now)
 
     found = perform(work())
     if as_json:
@@ -130,9 +130,9 @@ def create_job(
     """Make a job from a YAML section, as it would stand below `jobs.NAME` in the configuration; it is withheld."""
 
     async def work(desk: Desk) -> JobRow:
-        settings = await admin.known_names(desk.store, desk.settings, desk.who)
+        settings = await operations.known_names(desk.store, desk.settings, desk.who)
         section = await _section(config, job, file, desk, settings)
-        return await admin.create_job(desk.store, settings, desk.who, job, section, release=release, now=desk.now)
+        return await operations.create_job(desk.store, settings, desk.who, job, section, release=release, now=desk.now)
 
     _do(config, partition, work, as_json=as_json)
 
@@ -152,9 +152,9 @@ def edit_job(
     """
 
     async def work(desk: Desk) -> JobRow:
-        settings = await admin.known_names(desk.store, desk.settings, desk.who)
+        settings = await operations.known_names(desk.store, desk.settings, desk.who)
         section = await _section(config, job, file, desk, settings)
-        return await admin.edit_job(desk.store, settings, desk.who, job, section, now=desk.now)
+        return await operations.edit_job(desk.store, settings, desk.who, job, section, now=desk.now)
 
     _do(config, partition, work, mine=mine, as_json=as_json)
 
@@ -191,7 +191,7 @@ def hold_job(
 ) -> None:
     """Park a job; a run under way ends first."""
     _do(
-        config, partition, lambda desk: admin.hold_job(desk.store, desk.who, job, now=desk.now), mine=mine,
+        config, partition, lambda desk: operations.hold_job(desk.store, desk.who, job, now=desk.now), mine=mine,
         as_json=as_json,
     )  # fmt: skip
 
@@ -206,7 +206,7 @@ def release_job(
 ) -> None:
     """Let a job start when it is due: one that is withheld, or that has ended, failed or was cancelled."""
     _do(
-        config, partition, lambda desk: admin.release_job(desk.store, desk.who, job, now=desk.now), mine=mine,
+        config, partition, lambda desk: operations.release_job(desk.store, desk.who, job, now=desk.now), mine=mine,
         as_json=as_json,
     )  # fmt: skip
 
@@ -225,7 +225,7 @@ def cancel_job(
     """Stop a job: nothing more of it starts, what runs may finish, and it does not come back by itself."""
     _do(
         config, partition,
-        lambda desk: admin.cancel_job(desk.store, desk.who, job, only_this=only_this, now=desk.now), mine=mine,
+        lambda desk: operations.cancel_job(desk.store, desk.who, job, only_this=only_this, now=desk.now), mine=mine,
         as_json=as_json,
     )  # fmt: skip
 
@@ -240,7 +240,7 @@ def requeue_job(
 ) -> None:
     """Let a job wait again that is executing although nobody works on it; refused while somebody does."""
     _do(
-        config, partition, lambda desk: admin.requeue_job(desk.store, desk.who, job, now=desk.now), mine=mine,
+        config, partition, lambda desk: operations.requeue_job(desk.store, desk.who, job, now=desk.now), mine=mine,
         as_json=as_json,
     )  # fmt: skip
 
@@ -254,7 +254,12 @@ def copy_job(
     as_json: JsonOption = False,
 ) -> None:
     """Make a copy of a job under another name: withheld, and one's own."""
-    _do(config, partition, lambda desk: admin.copy_job(desk.store, desk.who, job, new, now=desk.now), as_json=as_json)
+    _do(
+        config,
+        partition,
+        lambda desk: operations.copy_job(desk.store, desk.who, job, new, now=desk.now),
+        as_json=as_json,
+    )
 
 
 @app.command("delete")
@@ -274,9 +279,9 @@ def delete_jobs(
 
     async def work() -> list[str]:
         async with open_desk(config, partition, mine) as desk:
-            chosen = names or await admin.removable_jobs(desk.store, desk.who, status or JobStatus.ENDED)
+            chosen = names or await operations.removable_jobs(desk.store, desk.who, status or JobStatus.ENDED)
             for name in chosen:
-                await admin.delete_job(desk.store, desk.who, name)
+                await operations.delete_job(desk.store, desk.who, name)
             return chosen
 
     deleted = perform(work())
@@ -304,11 +309,11 @@ def _do(
 
 async def _run(config: Path, partition: str | None, mine: bool, job: str, *, wait: bool) -> tuple[int, str]:
     async with open_desk(config, partition, mine) as desk:
-        number = await admin.start_job(desk.store, desk.who, job, now=desk.now)
+        number = await operations.start_job(desk.store, desk.who, job, now=desk.now)
         if not wait:
             return number, "executing"
         while True:
-            run = (await admin.show_job(desk.store, desk.who, job, now=desk.now)).runs
+            run = (await operations.show_job(desk.store, desk.who, job, now=desk.now)).runs
             found = next((one for one in run if one.id == number), None)
             if found is None or found.ended_at is not None:
                 return number, "ended" if found is None else found.status

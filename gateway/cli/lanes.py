@@ -5,12 +5,12 @@ from typing import Annotated
 
 import typer
 
-from gateway.admin import lanes as admin
-from gateway.admin.lanes import LaneReport
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, PortOption, open_site, perform
 from gateway.cli.queue import tell_changed
 from gateway.cli.render import print_fields, print_json, print_rows
 from gateway.domain.states import LaneRule
+from gateway.operations import lanes as operations
+from gateway.operations.lanes import LaneReport
 from gateway.store.lane_reports import LaneRow, LaneRuleRow
 from gateway.store.operate import Changed
 
@@ -93,23 +93,23 @@ async def _list(
     config: ConfigOption, port: str | None, stopped: bool, limit: int
 ) -> tuple[list[LaneRow], list[LaneRuleRow]]:
     async with open_site(config) as site:
-        lanes, rules = await admin.lanes(site.store, site.settings, port=port, stopped=stopped, limit=limit)
+        lanes, rules = await operations.lanes(site.store, site.settings, port=port, stopped=stopped, limit=limit)
     return list(lanes), list(rules)
 
 
 async def _show(config: ConfigOption, lane: str, limit: int) -> LaneReport:
     async with open_site(config) as site:
-        return await admin.lane(site.store, site.settings, lane, limit=limit)
+        return await operations.lane(site.store, site.settings, lane, limit=limit)
 
 
 async def _release(config: ConfigOption, lane: str) -> Changed:
     async with open_site(config) as site:
-        return await admin.release(site.store, site.settings, lane)
+        return await operations.release(site.store, site.settings, lane)
 
 
 async def _decide(config: ConfigOption, lane: str, rule: LaneRule | None) -> str:
     async with open_site(config) as site:
-        port, name = await admin.decide(site.store, site.settings, lane, rule)
+        port, name = await operations.decide(site.store, site.settings, lane, rule)
     return f"{port}/{name}"
 
 

@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from gateway.admin import messages as admin
 from gateway.cli.common import open_site, perform
 from gateway.cli.render import console, operation_of, plain, print_document, print_fields, print_json, table
+from gateway.operations import messages as operations
 from gateway.store.message_reports import MessageReport, MessageRow
 
 MessageArgument = Annotated[
@@ -22,7 +22,7 @@ DETAILS = ("line", "column", "path", "text", "found", "expected")
 def show_message(message: str, *, queued: bool, xml: bool, config: Path, as_json: bool) -> None:
     """Print everything about one message."""
     report = perform(_read(config, message, queued))
-    document = admin.document_text(report.document)
+    document = operations.document_text(report.document)
     if xml:
         print_document(document or "")
     elif as_json:
@@ -35,7 +35,7 @@ def show_message(message: str, *, queued: bool, xml: bool, config: Path, as_json
 
 async def _read(config: Path, message: str, queued: bool) -> MessageReport:
     async with open_site(config) as site:
-        return await admin.message(site.store, message, queued=queued)
+        return await operations.message(site.store, message, queued=queued)
 
 
 def _print(report: MessageReport, document: str | None) -> None:

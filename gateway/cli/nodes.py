@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from gateway.admin import nodes as admin
-from gateway.admin.nodes import Node
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, open_site, perform
 from gateway.cli.render import print_json, print_rows
+from gateway.operations import nodes as operations
+from gateway.operations.nodes import Node
 
 
 def nodes(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
@@ -39,4 +39,4 @@ def nodes(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) ->
 
 async def _nodes(config: ConfigOption) -> Sequence[Node]:
     async with open_site(config) as site:
-        return await admin.nodes(site.store)
+        return await operations.nodes(site.store)

@@ -9,10 +9,6 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from gateway.admin import messages as admin
-from gateway.admin import operate
-from gateway.admin.restage import Lost, lost_with
-from gateway.admin.restage import restage as admin_restage
 from gateway.cli.common import (
     DEFAULT_CONFIG,
     KNOWN_ERROR,
@@ -28,6 +24,10 @@ from gateway.cli.message import MessageArgument, XmlOption, show_message
 from gateway.cli.render import age, console, operation_of, print_json, print_rows
 from gateway.domain.ids import MessageKey
 from gateway.domain.states import Direction, Status
+from gateway.operations import messages as operations
+from gateway.operations import operate
+from gateway.operations.restage import Lost, lost_with
+from gateway.operations.restage import restage as admin_restage
 from gateway.store.message_reports import QueueRow
 from gateway.store.open import Store
 from gateway.store.operate import Changed
@@ -167,5 +167,7 @@ async def _list(
     config: ConfigOption, port: str | None, status: Status | None, direction: Direction | None, limit: int
 ) -> list[QueueRow]:
     async with open_site(config) as site:
-        found = await admin.queue(site.store, site.settings, port=port, status=status, direction=direction, limit=limit)
+        found = await operations.queue(
+            site.store, site.settings, port=port, status=status, direction=direction, limit=limit
+        )
     return list(found)

@@ -8,14 +8,14 @@ from typing import Annotated, Final
 import typer
 from rich.text import Text
 
-from gateway.admin import runs as admin
-from gateway.admin.runs import Asked
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, perform
 from gateway.cli.desk import MineOption, PartitionOption, open_desk
 from gateway.cli.render import cell, console, job_status, plain, print_json, print_rows
 from gateway.cli.timeline import shown_duration
 from gateway.domain.job import JobStatus, TaskStatus
 from gateway.domain.window import FORMS
+from gateway.operations import runs as operations
+from gateway.operations.runs import Asked
 from gateway.runtime.visible import visible
 from gateway.store.history import By, Hit, Match, Page
 from gateway.store.runs import Run
@@ -156,7 +156,7 @@ async def _search(
     config: ConfigOption, partition: str | None, mine: bool, asked: Asked, before: int | None, limit: int
 ) -> tuple[Page, datetime]:
     async with open_desk(config, partition, mine) as desk:
-        found = await admin.search(
+        found = await operations.search(
             desk.store, desk.who, asked, zone=desk.zone, now=desk.now, before=before, limit=limit
         )
         return found, desk.now

@@ -13,7 +13,6 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from gateway.admin import runs as admin
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, perform
 from gateway.cli.desk import PartitionOption, RunArgument, open_desk
 from gateway.cli.render import console, job_status, plain, print_fields, print_json, print_rows
@@ -22,6 +21,7 @@ from gateway.cli.timeline import LEGEND, shown_duration, timeline
 from gateway.domain.errors import GatewayError
 from gateway.domain.job import JobStatus
 from gateway.domain.throttle import Starts
+from gateway.operations import runs as operations
 from gateway.runtime.visible import visible, visible_lines
 from gateway.store.run_files import RunFile
 from gateway.store.runs import LogLine, RunDetails
@@ -73,7 +73,7 @@ def list_files(
 
     async def work() -> list[RunFile]:
         async with open_desk(config, partition) as desk:
-            return await admin.list_files(desk.store, desk.who, run)
+            return await operations.list_files(desk.store, desk.who, run)
 
     found = perform(work())
     if as_json:
@@ -97,7 +97,7 @@ def save_file(
 
     async def work() -> Path:
         async with open_desk(config, partition) as desk:
-            content = await admin.read_file(desk.store, desk.who, run, name)
+            content = await operations.read_file(desk.store, desk.who, run, name)
         return await asyncio.to_thread(_save, target / name if target.is_dir() else target, content)
 
     saved = perform(work())
@@ -115,7 +115,7 @@ def cancel_run(
 
     async def work() -> JobStatus:
         async with open_desk(config, partition) as desk:
-            return await admin.cancel_run(desk.store, desk.who, run, now=desk.now)
+            return await operations.cancel_run(desk.store, desk.who, run, now=desk.now)
 
     _tell(run, perform(work()), as_json=as_json)
 
@@ -134,7 +134,7 @@ def abort_run(
 
     async def work() -> JobStatus:
         async with open_desk(config, partition) as desk:
-            return await admin.abort_run(desk.store, desk.who, run, now=desk.now)
+            return await operations.abort_run(desk.store, desk.who, run, now=desk.now)
 
     _tell(run, perform(work()), as_json=as_json)
 
@@ -158,23 +158,23 @@ class _Shown:
 
 async def _show(config: ConfigOption, partition: str | None, run: int) -> _Shown:
     async with open_desk(config, partition) as desk:
-        found = await admin.show_run(desk.store, desk.who, run)
+        found = await operations.show_run(desk.store, desk.who, run)
         return _Shown(
             found=found,
-            not_taken=await admin.nobody_takes(desk.store, found),
-            set_aside=await admin.set_aside(desk.store, found, now=desk.now),
+            not_taken=await operations.nobody_takes(desk.store, found),
+            set_aside=await operations.set_aside(desk.store, found, now=desk.now),
             now=desk.now,
         )
 
 
 async def _log(config: ConfigOption, partition: str | None, run: int, *, follow: bool, as_json: bool) -> None:
     async with open_desk(config, partition) as desk:
-        await admin.show_run(desk.store, desk.who, run)
+        await operations.show_run(desk.store, desk.who, run)
         if follow:
-            async for lines in admin.follow_log(desk.store, run, poll_seconds=POLL_SECONDS):
+            async for lines in operations.follow_log(desk.store, run, poll_seconds=POLL_SECONDS):
                 _say(lines, as_json=as_json)
             return
-        lines = await admin.log_lines(desk.store, run)
+        lines = await operations.log_lines(desk.store, run)
     _say(lines, as_json=as_json)
     if not lines and not as_json:
         console().print(Text("Its tasks have said nothing.", style="dim"))

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from gateway.admin.send import Progress, send, wait_until_sent
 from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, PortOption, open_site, perform
 from gateway.cli.desk import account_of
 from gateway.cli.render import console, print_json, print_rows
 from gateway.domain.ids import MessageKey
+from gateway.operations.send import Progress, send, wait_until_sent
 from gateway.store.requests import RequestProgress, progress_of_requests
 
 Key = tuple[str, str]

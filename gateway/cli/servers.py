@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 import typer
 from rich.text import Text
 
-from gateway.admin import servers as admin
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, perform
 from gateway.cli.desk import open_desk
 from gateway.cli.render import console, print_json, print_rows
 from gateway.domain.definition import HoursDefinition
+from gateway.operations import servers as operations
 
 app = typer.Typer(no_args_is_help=True, help="Servers: the gateway processes that run tasks.")
 ServerArgument = Annotated[str, typer.Argument(metavar="SERVER", help="The name of a server.")]
@@ -54,7 +54,7 @@ def set_server(
     """Make a server, or change one. What the configuration says of a server comes back when it is read again."""
     if reserved not in {None, 0, 10, 15, 25}:
         raise typer.BadParameter("must be 0, 10, 15 or 25", param_hint="--reserved")
-    change = admin.ServerChange(
+    change = operations.ServerChange(
         batch=batch,
         groups=None if groups is None else [name.strip() for name in groups.split(",") if name.strip()],
         threads=threads,
@@ -95,7 +95,7 @@ def _hours(text: str) -> HoursDefinition:
     return HoursDefinition(threads=int(match["threads"]), start=start, end=end, zone=zone)
 
 
-def _tell(found: list[admin.ServerRow], *, as_json: bool) -> None:
+def _tell(found: list[operations.ServerRow], *, as_json: bool) -> None:
     if as_json:
         print_json({"servers": found})
         return
@@ -108,7 +108,7 @@ def _tell(found: list[admin.ServerRow], *, as_json: bool) -> None:
     print_rows(columns, rows, nothing="No gateway has run yet.", narrow=("server", "state", "groups", "threads"))
 
 
-def _state(server: admin.ServerRow) -> str:
+def _state(server: operations.ServerRow) -> str:
     if not server.batch:
         return "runs no tasks"
     state = "running" if server.running else "stopped"
@@ -119,17 +119,19 @@ def _shown(row: HoursDefinition) -> str:
     return f"{row.threads} {row.start:%H:%M}-{row.end:%H:%M} {row.zone}"
 
 
-async def _list(config: ConfigOption) -> list[admin.ServerRow]:
+async def _list(config: ConfigOption) -> list[operations.ServerRow]:
     async with open_desk(config) as desk:
-        return await admin.list_servers(desk.store)
+        return await operations.list_servers(desk.store)
 
 
-async def _set(config: ConfigOption, server: str, change: admin.ServerChange) -> tuple[admin.ServerRow, list[str]]:
+async def _set(
+    config: ConfigOption, server: str, change: operations.ServerChange
+) -> tuple[operations.ServerRow, list[str]]:
     async with open_desk(config) as desk:
-        found = await admin.set_server(desk.store, server, change, now=desk.now)
-        return found, [] if change.groups is None else await admin.groups_left_alone(desk.store)
+        found = await operations.set_server(desk.store, server, change, now=desk.now)
+        return found, [] if change.groups is None else await operations.groups_left_alone(desk.store)
 
 
-async def _drain(config: ConfigOption, server: str, draining: bool) -> admin.ServerRow:
+async def _drain(config: ConfigOption, server: str, draining: bool) -> operations.ServerRow:
     async with open_desk(config) as desk:
-        return await admin.set_draining(desk.store, server, draining, now=desk.now)
+        return await operations.set_draining(desk.store, server, draining, now=desk.now)

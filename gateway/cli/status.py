@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 
 from rich.text import Text
 
-from gateway.admin import status as admin
-from gateway.admin.status import GatewayStatus, PortReport
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, open_site, perform
 from gateway.cli.render import NARROW, STYLES, age, console, job_status, print_json, print_rows, table
 from gateway.domain.states import PortState
+from gateway.operations import status as operations
+from gateway.operations.status import GatewayStatus, PortReport
 
 
 def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
@@ -54,12 +54,12 @@ def _state(port: PortReport) -> Text:
 
 async def _status(config: ConfigOption) -> GatewayStatus:
     async with open_site(config) as site:
-        return await admin.status(site.store, site.settings)
+        return await operations.status(site.store, site.settings)
 
 
 async def _ports(config: ConfigOption) -> list[PortReport]:
     async with open_site(config) as site:
-        return list(await admin.ports(site.store, site.settings))
+        return list(await operations.ports(site.store, site.settings))
 
 
 def _print_status(found: GatewayStatus) -> None:

@@ -10,12 +10,12 @@ import typer
 from rich.progress import Progress
 from rich.text import Text
 
-from gateway.admin.submit import Reception, Submission, check_target, place_file, wait_for_answers
 from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, load_settings, perform
 from gateway.cli.render import console, print_document, print_json, print_rows
 from gateway.config.models import Settings
 from gateway.domain.errors import GatewayError
 from gateway.domain.ids import format_message_id
+from gateway.operations.submit import Reception, Submission, check_target, place_file, wait_for_answers
 from gateway.runtime.visible import visible
 from gateway.store.data_folder import Use
 from gateway.store.open import open_store

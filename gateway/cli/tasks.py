@@ -7,14 +7,14 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.admin import tasks as admin
-from gateway.admin.tasks import TaskReport, TaskRow
 from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, load_settings, perform
 from gateway.cli.desk import JobArgument, MineOption, PartitionOption, open_desk
 from gateway.cli.render import age, job_status, plain, print_fields, print_json, print_rows
 from gateway.config.definitions import group_name
 from gateway.contracts.task import Runnable
 from gateway.domain.transitions import TaskAction
+from gateway.operations import tasks as operations
+from gateway.operations.tasks import TaskReport, TaskRow
 from gateway.runtime.by_hand import run_by_hand
 from gateway.runtime.identity import refused_identity
 from gateway.runtime.jobs import runnables_by_hand, runnables_to_check
@@ -42,7 +42,7 @@ def list_tasks(
 
     async def work() -> list[TaskRow]:
         async with open_desk(config, partition, mine) as desk:
-            return await admin.list_tasks(desk.store, desk.who, job)
+            return await operations.list_tasks(desk.store, desk.who, job)
 
     found = perform(work())
     if as_json:
@@ -69,7 +69,7 @@ def show_task(
 
     async def work() -> TaskReport:
         async with open_desk(config, partition) as desk:
-            return await admin.show_task(desk.store, desk.who, job, task)
+            return await operations.show_task(desk.store, desk.who, job, task)
 
     found = perform(work())
     if as_json:
@@ -166,7 +166,7 @@ def _change(
 ) -> None:
     async def work() -> TaskRow:
         async with open_desk(config, partition, mine) as desk:
-            return await admin.change_task(desk.store, desk.who, job, task, action, now=desk.now)
+            return await operations.change_task(desk.store, desk.who, job, task, action, now=desk.now)
 
     found = perform(work())
     if as_json:
@@ -178,7 +178,7 @@ def _change(
 def _list_waiting(config: ConfigOption, partition: str | None, *, as_json: bool) -> None:
     async def work() -> tuple[list[OperatorTask], datetime]:
         async with open_desk(config, partition) as desk:
-            return await admin.waiting_tasks(desk.store, desk.who), desk.now
+            return await operations.waiting_tasks(desk.store, desk.who), desk.now
 
     found, now = perform(work())
     if as_json:
@@ -198,7 +198,7 @@ async def _run(
     config: ConfigOption, partition: str | None, job: str | None, task: str | None, group: str | None, *, private: bool
 ) -> list[tuple[ClaimedTask, RunTask]]:
     async with open_desk(config, partition) as desk:
-        waiting = await admin.waiting_tasks(desk.store, desk.who, job=job, task=task, group=group, private=private)
+        waiting = await operations.waiting_tasks(desk.store, desk.who, job=job, task=task, group=group, private=private)
         runnables = runnables_by_hand(config, desk.store, desk.settings)
         identity = partial(refused_identity, desk.settings)
         ran = []

@@ -1,9 +1,9 @@
 """Whether a task may run as its user in its company, by the accounts of the configuration."""
 
-from gateway.admin.person import known_account
 from gateway.config.models import Settings
 from gateway.config.models_jobs import GATEWAY_JOB
 from gateway.domain.errors import GatewayError
+from gateway.operations.person import known_account
 from gateway.store.tasks import ClaimedTask
 
 

@@ -8,12 +8,12 @@ from typing import TypeVar
 from adapters.file.errors import Place
 from adapters.file.inspect import claimed_files, find_file, staged_files
 from adapters.file.offload import OneAtATime
-from gateway.admin.doctor import Folders
-from gateway.admin.explain import FindFile
 from gateway.config.models import Settings
 from gateway.domain.explanation import Trace
 from gateway.domain.finding import Staged, WorkFile
 from gateway.domain.ids import PortName
+from gateway.operations.doctor import Folders
+from gateway.operations.explain import FindFile
 from gateway.runtime.addresses import receive_settings, send_settings
 from gateway.runtime.ports import SystemClock
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import structlog
 
-from gateway.admin.doctor import Folders, find_stuck
 from gateway.config.models import Settings
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.finding import RULES, Place
+from gateway.operations.doctor import Folders, find_stuck
 from gateway.store.doctor import note_stuck
 from gateway.store.open import Store
 from gateway.store.waiting import wait_or_stop

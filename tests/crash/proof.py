@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from gateway.admin.doctor import examine
 from gateway.config.load import load
 from gateway.domain.finding import Finding, Severity
+from gateway.operations.doctor import examine
 from gateway.runtime.look import folders_of
 from gateway.store.data_folder import Use
 from gateway.store.open import open_store

@@ -2,8 +2,8 @@
 
 from shutil import rmtree
 
-from gateway.admin.restage import lost_with, restage
 from gateway.config.load import load
+from gateway.operations.restage import lost_with, restage
 from gateway.store.data_folder import Use
 from gateway.store.open import open_store
 from tests.crash.cluster import Cluster

@@ -2,9 +2,9 @@
 
 import re
 
-from gateway.admin.explain import explain
 from gateway.config.load import load
 from gateway.domain.explanation import Explanation
+from gateway.operations.explain import explain
 from gateway.runtime.look import finder
 from gateway.store.data_folder import Use
 from gateway.store.open import open_store

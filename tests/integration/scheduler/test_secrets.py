@@ -11,12 +11,12 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from gateway.admin.person import Person
-from gateway.admin.runs import show_run
 from gateway.config.models import Retention
 from gateway.contracts.task import TaskContext
 from gateway.domain.alert import AlertEvent, Channel
 from gateway.domain.definition import AlertDefinition, JobDefinition, TaskDefinition
+from gateway.operations.person import Person
+from gateway.operations.runs import show_run
 from gateway.runtime.runnables import KnownRunnables, Parts, shipped
 from gateway.scheduler.clock import DatabaseClock
 from gateway.scheduler.executor import Execution, Executor

@@ -6,10 +6,10 @@ from uuid import uuid4
 
 import pytest
 
-from gateway.admin import doctor as admin
 from gateway.config.models import Settings
 from gateway.domain.ids import MessageKey
 from gateway.domain.message import NewResponse
+from gateway.operations import doctor as operations
 from gateway.runtime.look import folders_of
 from gateway.runtime.stuck import StuckWatch
 from gateway.store.doctor import find_stuck, find_wrong
@@ -143,4 +143,4 @@ async def test_what_waits_for_a_timed_job_is_not_stuck(
         await connection.execute(TIMED_JOB, status)
     settings = Settings(data=tmp_path / "data")
     folders = folders_of(lambda: settings, lambda _: ThreadPoolExecutor(1))
-    assert {place.code for place in await admin.find_stuck(store, settings, folders)} == codes
+    assert {place.code for place in await operations.find_stuck(store, settings, folders)} == codes

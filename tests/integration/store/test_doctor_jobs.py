@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime, time
 
-from gateway.admin.doctor_jobs import find_untaken
 from gateway.domain.definition import GroupDefinition, HoursDefinition, ServerDefinition
 from gateway.domain.job import Priority
+from gateway.operations.doctor_jobs import find_untaken
 from gateway.store.doctor_jobs import find_stuck_jobs
 from gateway.store.leases import start_incarnation
 from gateway.store.open import Store

@@ -2,8 +2,8 @@
 
 import pytest
 
-from gateway.admin.nodes import Alive, alive
 from gateway.domain.errors import LeaseLost
+from gateway.operations.nodes import Alive, alive
 from gateway.store.ingest import ingestion
 from gateway.store.intake import end_intake, hold_intake, take_intake
 from gateway.store.leases import lose_nodes, start_incarnation, stop_incarnation

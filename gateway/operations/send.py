@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import uuid4
 
-from gateway.admin.references import require_port
 from gateway.config.models import OutboundPort, Settings
 from gateway.domain.errors import GatewayError
 from gateway.domain.ids import MessageKey, PortName
 from gateway.domain.outbound import NewSendRequest, RecordKey
 from gateway.domain.states import Outcome, Status
+from gateway.operations.references import require_port
 from gateway.store.open import Store
 from gateway.store.requests import RequestProgress, progress_of_requests, put_send_requests
 

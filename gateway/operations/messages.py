@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from gateway.admin.references import NotFound, known_port, resolve
 from gateway.config.models import Settings
 from gateway.domain.states import Direction, Status
+from gateway.operations.references import NotFound, known_port, resolve
 from gateway.store import message_reports as reports
 from gateway.store.message_reports import ExceptionRow, HistoryRow, MessageReport, QueueRow
 from gateway.store.open import Store

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from gateway.admin.jobs import JobRow, list_jobs
-from gateway.admin.nodes import Alive, Node, as_node
-from gateway.admin.person import Person
 from gateway.config.models import InboundPort, Port, Settings
 from gateway.domain.job import JobStatus
+from gateway.operations.jobs import JobRow, list_jobs
+from gateway.operations.nodes import Alive, Node, as_node
+from gateway.operations.person import Person
 from gateway.store.open import Store
 from gateway.store.reports import (
     LaneCount,

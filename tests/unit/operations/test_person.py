@@ -2,10 +2,10 @@
 
 import pytest
 
-from gateway.admin.person import NotAllowed, known_account, person
-from gateway.admin.references import NotFound
 from gateway.config.models import Settings
 from gateway.domain.errors import GatewayError
+from gateway.operations.person import NotAllowed, known_account, person
+from gateway.operations.references import NotFound
 
 LISTED = Settings.model_validate(
     {

@@ -9,8 +9,6 @@ import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import PurePath
 
-from gateway.admin.nodes import Alive, alive
-from gateway.admin.references import NotFound, parse_reference
 from gateway.config.models import InboundPort, Mode, OutboundPort, Settings
 from gateway.domain.explain import explain_message
 from gateway.domain.explain_place import (
@@ -35,6 +33,8 @@ from gateway.domain.explanation import (
 from gateway.domain.ids import LaneName, MessageKey, PortName
 from gateway.domain.lane import WHOLE_PORT
 from gateway.domain.states import Direction, Outcome, Reason, Stage, Status
+from gateway.operations.nodes import Alive, alive
+from gateway.operations.references import NotFound, parse_reference
 from gateway.store import places
 from gateway.store.message_reports import MessageRow, find_messages, read_message
 from gateway.store.open import Store

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from gateway.admin.references import resolve
 from gateway.domain.ids import MessageKey
+from gateway.operations.references import resolve
 from gateway.store import operate
 from gateway.store.open import Store
 

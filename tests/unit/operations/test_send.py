@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from gateway.admin.references import NotFound
-from gateway.admin.send import NotSendable, eligible_ports
 from gateway.config.models import Settings
+from gateway.operations.references import NotFound
+from gateway.operations.send import NotSendable, eligible_ports
 
 
 def outbound(*operations: str, active: bool = True) -> dict[str, Any]:

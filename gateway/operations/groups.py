@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from gateway.admin.references import NotFound
 from gateway.config.definitions import group_key, group_name
 from gateway.config.suggest import did_you_mean
 from gateway.domain.definition import GroupDefinition
 from gateway.domain.errors import JobRefused
 from gateway.domain.job import Priority
+from gateway.operations.references import NotFound
 from gateway.store import servers
 from gateway.store.open import Store
 

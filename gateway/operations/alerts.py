@@ -2,12 +2,12 @@
 
 from collections.abc import Collection, Sequence
 
-from gateway.admin.jobs import find_job
-from gateway.admin.person import NotAllowed, Person, known_account
-from gateway.admin.references import NotFound, require_port
 from gateway.config.models import Settings
 from gateway.domain.alert import AlertEvent, Channel
 from gateway.domain.ids import JobId, PortName
+from gateway.operations.jobs import find_job
+from gateway.operations.person import NotAllowed, Person, known_account
+from gateway.operations.references import NotFound, require_port
 from gateway.store import alert_reports as reports
 from gateway.store.alert_reports import AlertRow, RuleRow
 from gateway.store.alerts import AlertRule, set_alert_rule

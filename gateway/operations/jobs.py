@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from gateway.admin.person import NotAllowed, Person, known_account
-from gateway.admin.references import NotFound
 from gateway.config.definitions import group_name, job_definition
 from gateway.config.models import Job as JobSection
 from gateway.config.models import Settings
@@ -16,6 +14,8 @@ from gateway.domain.ids import JobId, RunId
 from gateway.domain.job import JobMode, JobStatus
 from gateway.domain.recurrence import Recurrence, describe, from_dict, preview
 from gateway.domain.transitions import JobAction
+from gateway.operations.person import NotAllowed, Person, known_account
+from gateway.operations.references import NotFound
 from gateway.store import cancel, jobs, runs, servers, starting
 from gateway.store.jobs import Job
 from gateway.store.open import Store

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from gateway.admin.groups import require_group
-from gateway.admin.jobs import find_job, list_jobs
-from gateway.admin.person import Person
-from gateway.admin.references import NotFound
 from gateway.config.definitions import group_name
 from gateway.config.suggest import did_you_mean
 from gateway.domain.definition import JobDefinition, TaskDefinition
 from gateway.domain.transitions import TaskAction
+from gateway.operations.groups import require_group
+from gateway.operations.jobs import find_job, list_jobs
+from gateway.operations.person import Person
+from gateway.operations.references import NotFound
 from gateway.store import jobs, runs
 from gateway.store.open import Store
 from gateway.store.runs import OperatorTask

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from gateway.admin.references import NotFound
 from gateway.config.models import Settings
 from gateway.config.suggest import did_you_mean
 from gateway.domain.errors import GatewayError
+from gateway.operations.references import NotFound
 
 
 class NotAllowed(GatewayError):

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gateway.admin.nodes import Alive, nodes
+from gateway.operations.nodes import Alive, nodes
 from gateway.store.leases import beat, lose_nodes, start_incarnation, stop_incarnation
 from gateway.store.open import Store
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.admin.references import NotFound, known_port, require_port
 from gateway.config.models import InboundPort, Mode, Settings
 from gateway.domain.ids import LaneName, PortName
 from gateway.domain.lane import WHOLE_PORT, may_be_lane
 from gateway.domain.states import LaneRule
+from gateway.operations.references import NotFound, known_port, require_port
 from gateway.store import lanes as store_lanes
 from gateway.store import operate
 from gateway.store.lane_reports import InLane, LaneRow, LaneRuleRow, list_in_lane, list_lane_rules, list_lanes

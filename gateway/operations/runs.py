@@ -5,9 +5,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
-from gateway.admin.jobs import find_job
-from gateway.admin.person import Person
-from gateway.admin.references import NotFound
 from gateway.config.definitions import group_name
 from gateway.config.masks import without_passwords
 from gateway.domain.errors import GatewayError, IllegalTransition, NoSuchJob
@@ -15,6 +12,9 @@ from gateway.domain.ids import JobId, RunId
 from gateway.domain.job import JobStatus, TaskStatus
 from gateway.domain.throttle import Starts
 from gateway.domain.window import beginning, end
+from gateway.operations.jobs import find_job
+from gateway.operations.person import Person
+from gateway.operations.references import NotFound
 from gateway.store import cancel, runs
 from gateway.store.history import By, Page, Search, search_runs
 from gateway.store.jobs import read_job_by_id

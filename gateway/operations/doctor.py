@@ -8,14 +8,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from gateway.admin.doctor_jobs import find_untaken
-from gateway.admin.nodes import Alive, nodes
 from gateway.config.models import InboundPort, Settings
 from gateway.domain.errors import AdapterUnavailable
 from gateway.domain.explanation import waits_by_plan
 from gateway.domain.finding import Finding, Place, Staged, WorkFile, grouped, unread_too_long, unsettled_too_long
 from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
+from gateway.operations.doctor_jobs import find_untaken
+from gateway.operations.nodes import Alive, nodes
 from gateway.store import doctor
 from gateway.store.doctor_jobs import find_stuck_jobs
 from gateway.store.open import Store

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from gateway.admin.groups import names_of, require_group
-from gateway.admin.references import NotFound
 from gateway.config.suggest import did_you_mean
 from gateway.domain.definition import DEFAULT_GROUP, HoursDefinition, ServerDefinition
+from gateway.operations.groups import names_of, require_group
+from gateway.operations.references import NotFound
 from gateway.store import jobs, servers
 from gateway.store.open import Store
 

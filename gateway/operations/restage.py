@@ -8,12 +8,12 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.admin.nodes import Alive, nodes
-from gateway.admin.references import resolve
 from gateway.config.models import InboundPort, Settings
 from gateway.domain.errors import IllegalTransition
 from gateway.domain.ids import MessageKey
 from gateway.domain.states import LoggingMode
+from gateway.operations.nodes import Alive, nodes
+from gateway.operations.references import resolve
 from gateway.store.open import Store
 from gateway.store.staging import Prepared, give_up_promises, prepared_beside
 

@@ -13,11 +13,11 @@ from uuid import UUID
 
 from adapters.file.kernel import rename_new
 from adapters.file.names import DONE_SUFFIX, matcher
-from gateway.admin.messages import document_text
-from gateway.admin.references import require_port
 from gateway.config.models import InboundPort, Receive, SendFolders, Settings
 from gateway.domain.errors import AdapterUnavailable, GatewayError
 from gateway.domain.ids import PortName
+from gateway.operations.messages import document_text
+from gateway.operations.references import require_port
 from gateway.store.message_reports import AnswerRow, FileProgress, answers_to_file, progress_of_file
 from gateway.store.open import Store
 from gateway.store.reports import DeliveryRow, find_delivery

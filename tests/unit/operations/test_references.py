@@ -5,9 +5,9 @@ from uuid import UUID
 
 import pytest
 
-from gateway.admin.messages import document_text
-from gateway.admin.references import NotFound, Reference, known_port, parse_reference
 from gateway.config.load import parse
+from gateway.operations.messages import document_text
+from gateway.operations.references import NotFound, Reference, known_port, parse_reference
 
 ID = UUID("722b196b-4acb-4048-8ed3-36915a7dd269")
 
