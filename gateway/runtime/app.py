@@ -30,7 +30,7 @@ from gateway.runtime.logs import configure_logs, secrets_of
 from gateway.runtime.look import folders_of
 from gateway.runtime.plugins import build_registry
 from gateway.runtime.ports import documents_of, make_folders, open_port
-from gateway.runtime.reload import follow_configuration
+from gateway.runtime.reload import ConfigFollower
 from gateway.runtime.runnables import KnownRunnables, Parts, shipped
 from gateway.runtime.stuck import StuckWatch
 from gateway.runtime.wakeup import Followers, follow_due_times
@@ -45,7 +45,7 @@ from gateway.services.usercode import UserCode
 from gateway.stages.door import Door
 from gateway.stages.inbound import InboundStage
 from gateway.stages.outbound import OutboundStage
-from gateway.stages.port import OpenInbound, Ports
+from gateway.stages.port import OpenInbound, OpenPort, Ports
 from gateway.stages.receive import ReceiveStage
 from gateway.stages.send import SendStage
 from gateway.stages.trouble import Trouble
@@ -132,7 +132,7 @@ class Gateway:
                 self._store, server_name(self._ports.settings), self._incarnation, await database_clock(self._store)
             )
             for name in self._ports.settings.active_ports():
-                await self._open(name, self._ports.settings, followers)
+                await self._open(await self._make_port(name, self._ports.settings), followers)
 
             async def apply(old: Settings, new: Settings) -> None:
                 await self._apply(old, new, followers)
@@ -144,7 +144,7 @@ class Gateway:
                 group.create_task(self._warm_readers(), name="warming"),
                 group.create_task(self._watch_stuck(), name="stuck"),
                 group.create_task(
-                    follow_configuration(self._config, self._ports.settings, apply, self._stopping),
+                    ConfigFollower(self._config, self._ports.settings, apply).run(self._stopping),
                     name="configuration",
                 ),
             ]
@@ -264,9 +264,12 @@ class Gateway:
                     log.warning("reader.not_ready", error=error.message)
             await wait_or_stop(self._stopping, _WARM_SECONDS)
 
-    async def _open(self, name: PortName, settings: Settings, followers: Followers) -> None:
+    async def _make_port(self, name: PortName, settings: Settings) -> OpenPort:
         await asyncio.to_thread(make_folders, name, settings, self._config.parent)
-        port = await asyncio.to_thread(open_port, name, settings, executor=self._files_of(name), pool=self._pool)
+        return await asyncio.to_thread(open_port, name, settings, executor=self._files_of(name), pool=self._pool)
+
+    async def _open(self, port: OpenPort, followers: Followers) -> None:
+        name = port.name
         if isinstance(port, OpenInbound):
             await self._rule_lanes(port)
         followers.leave(name)
@@ -312,22 +315,29 @@ class Gateway:
         return self._files[name]
 
     async def _apply(self, old: Settings, new: Settings, followers: Followers) -> None:
-        """Take a valid configuration into use: only what changed is touched."""
+        """Take a valid configuration into use: only what changed is touched.
+
+        Rule: everything that may fail comes first, so that a configuration is in use whole or not at all.
+        """
         registry = await asyncio.to_thread(build_registry, new, self._store.queries, self._code)
         changes = compare(old, new)
-        await keep_owners(self._store, old, new)
-        await self._keep_jobs(new)
         kept = new.model_copy(update={name: getattr(old, name) for name in changes.restart_needed})
         was = set(self._ports.all())
+        ports = [
+            await self._make_port(name, kept)
+            for name in kept.active_ports()
+            if name in changes.changed or name not in was
+        ]
+        await keep_owners(self._store, old, new)
+        await self._keep_jobs(new)
         self._inbound.registry = self._outbound.registry = registry
         self._ports.settings = kept
         for name in was - set(kept.active_ports()):
             followers.leave(name)
             self._ports.remove(name)
             log.info("port.closed", port=name)
-        for name in kept.active_ports():
-            if name in changes.changed or name not in was:
-                await self._open(name, kept, followers)
+        for port in ports:
+            await self._open(port, followers)
         configure_logs(kept.logging, secrets_of(kept))
 
 

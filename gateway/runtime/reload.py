@@ -1,74 +1,100 @@
-"""Take a changed configuration into use while running: only the changed ports, or nothing at all."""
+"""Take a changed configuration into use while running: only the changed ports, or nothing at all.
+
+Rule: following the file is a convenience. Whatever happens to it or to its folder, the gateway goes on as it is.
+"""
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Final
 
 import structlog
-from watchfiles import awatch
 
 from gateway.config.changes import compare
 from gateway.config.load import load
 from gateway.config.models import Settings
-from gateway.domain.errors import ConfigError, GatewayError
+from gateway.domain.errors import ConfigError, GatewayError, StoreUnavailable
 from gateway.runtime.jobs import runnables_to_check
+from gateway.store.waiting import wait_or_stop
 
 log = structlog.get_logger()
 
-_LOOK_MILLISECONDS = 2000
+POLL_SECONDS: Final = 0.5
 
 Apply = Callable[[Settings, Settings], Awaitable[None]]
 """Take the second configuration into use in place of the first; when it cannot, raise and change nothing."""
 
 
-async def follow_configuration(path: Path, settings: Settings, apply: Apply, stopping: asyncio.Event) -> None:
-    """Apply every valid change of the file; an invalid one is refused whole, and the old configuration goes on."""
-    current = settings
-    async for _ in _changes(path, stopping):
+class ConfigFollower:
+    """Applies every valid change of a file; an invalid one is refused whole, and the configuration in use goes on.
+
+    The file is looked at, not watched: one look costs less than a watch does, and needs nothing that can run out.
+    """
+
+    def __init__(self, path: Path, settings: Settings, apply: Apply) -> None:
+        self._path = path
+        self._current = settings
+        self._apply = apply
+        self._seen: object = None  # at the last poll
+        self._done: object = None  # what was dealt with; None: also a change made before the first poll is found
+        self._waits = False  # for the database
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Poll until *stopping* is set."""
+        while not stopping.is_set():
+            await self.poll()
+            await wait_or_stop(stopping, POLL_SECONDS)
+
+    async def poll(self) -> None:
+        """Look at the file once; what two polls in a row see the same is taken up, so nothing half written is."""
+        found = await asyncio.to_thread(_signature, self._path)
+        settled, self._seen = found == self._seen, found
+        if not settled or found == self._done:
+            return
+        if isinstance(found, str):
+            log.warning("config.unreadable", path=str(self._path), error=found)
+            self._done = found
+            return
         try:
-            changed = await asyncio.to_thread(load, path, os.environ, runnables=runnables_to_check(path))
+            await self._take_up()
+        except StoreUnavailable as error:  # tried again at the next poll
+            if not self._waits:
+                log.warning("store.unavailable", part="configuration", error=error.message)
+            self._waits = True
+            return
         except ConfigError as error:
-            log.error("config.refused", path=str(path), problems=[str(problem) for problem in error.problems])
-            continue
-        changes = compare(current, changed)
-        if not changes:
-            continue
-        if changes.restart_needed:
-            log.warning("config.restart_needed", path=str(path), options=list(changes.restart_needed))
-        try:
-            await apply(current, changed)
+            self._refuse([str(problem) for problem in error.problems])
         except GatewayError as error:
-            log.error("config.refused", path=str(path), problems=[error.message])
-            continue
-        current = changed
+            self._refuse([error.message])
+        except Exception as error:  # this task's end would be the end of the gateway
+            log.exception("config.failed", path=str(self._path))
+            self._refuse([f"{type(error).__name__}: {error}"])
+        self._done, self._waits = found, False
+
+    async def _take_up(self) -> None:
+        runnables = runnables_to_check(self._path)
+        changed = await asyncio.to_thread(load, self._path, os.environ, runnables=runnables)
+        changes = compare(self._current, changed)
+        if not changes:
+            return
+        await self._apply(self._current, changed)
+        self._current = changed
+        if changes.restart_needed:
+            log.warning("config.restart_needed", path=str(self._path), options=list(changes.restart_needed))
         log.info(
-            "config.reloaded", path=str(path), added=list(changes.added), removed=list(changes.removed),
+            "config.reloaded", path=str(self._path), added=list(changes.added), removed=list(changes.removed),
             changed=list(changes.changed), at_once=list(changes.at_once),
         )  # fmt: skip
 
-
-async def _changes(path: Path, stopping: asyncio.Event) -> AsyncIterator[None]:
-    """Yield when the file may have changed; its folder is watched, because editors replace files by rename.
-
-    Events only shorten the wait: the file is looked at every few seconds, and at once when watching begins, since
-    nobody told of what changed between its first reading and now.
-    """
-    name, seen = path.name, None
-    async for _ in awatch(
-        path.parent, watch_filter=lambda _, changed: Path(changed).name == name, recursive=False, stop_event=stopping,
-        debounce=200, step=50, rust_timeout=_LOOK_MILLISECONDS, yield_on_timeout=True,
-    ):  # fmt: skip
-        found = await asyncio.to_thread(_signature, path)
-        if found != seen:
-            seen = found
-            yield
+    def _refuse(self, problems: list[str]) -> None:
+        log.error("config.refused", path=str(self._path), problems=problems)
 
 
-def _signature(path: Path) -> tuple[int, int, int] | None:
-    """Return what differs when a file was written or replaced, None while there is none."""
+def _signature(path: Path) -> tuple[int, int, int] | str:
+    """Return what differs when a file was written or replaced, or why it cannot be looked at."""
     try:
         status = path.stat()
-    except FileNotFoundError:
-        return None
+    except OSError as error:
+        return error.strerror or str(error)
     return status.st_ino, status.st_mtime_ns, status.st_size

@@ -1,33 +1,158 @@
-"""A change of the configuration is noticed also when nobody tells of it."""
+"""A change of the configuration is noticed when nobody tells of it, and no trouble with the file ends the gateway."""
 
 import asyncio
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
 
 from gateway.config.load import load
 from gateway.config.models import Settings
-from gateway.runtime.reload import follow_configuration
+from gateway.domain.errors import StoreUnavailable
+from gateway.runtime.reload import ConfigFollower
 
 BEFORE = "ports: {}\n"
 AFTER = "queue: {max_ready: 7}\n"
+BROKEN = "ports: [\n"
 
 
-async def test_change_made_before_watching_began_is_taken_into_use(tmp_path: Path) -> None:
-    config = tmp_path / "config.yaml"
-    config.write_text(BEFORE)
-    settings = load(config, os.environ)
-    config.write_text(AFTER)
-    applied: asyncio.Queue[Settings] = asyncio.Queue()
+class Follower:
+    """Follows a file whose configuration nobody runs; `trouble` is raised instead of taking one into use."""
 
-    async def apply(_: Settings, new: Settings) -> None:
-        await applied.put(new)
+    def __init__(self, config: Path) -> None:
+        config.write_text(BEFORE)
+        self.config = config
+        self.applied: list[Settings] = []
+        self.trouble: list[Exception] = []
+        self._follower = ConfigFollower(config, load(config, os.environ), self._apply)
 
+    async def _apply(self, _: Settings, new: Settings) -> None:
+        if self.trouble:
+            raise self.trouble.pop()
+        self.applied.append(new)
+
+    async def settle(self) -> None:
+        """Poll twice: what two polls see the same is taken up."""
+        for _ in range(2):
+            await self._follower.poll()
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        await self._follower.run(stopping)
+
+
+@pytest.fixture
+def follower(tmp_path: Path) -> Follower:
+    folder = tmp_path / "conf"
+    folder.mkdir()
+    return Follower(folder / "config.yaml")
+
+
+@pytest.fixture
+def logs() -> Iterator[list[Any]]:
+    with capture_logs() as entries:
+        yield entries
+
+
+def names(logs: list[Any]) -> list[str]:
+    return [entry["event"] for entry in logs]
+
+
+async def test_change_made_before_following_began_is_taken_into_use(follower: Follower) -> None:
+    follower.config.write_text(AFTER)
+    await follower.settle()
+    assert [settings.queue.max_ready for settings in follower.applied] == [7]
+
+
+async def test_running_follower_takes_a_change_and_ends_when_told(follower: Follower) -> None:
     stopping = asyncio.Event()
-    following = asyncio.create_task(follow_configuration(config, settings, apply, stopping))
-    try:
-        async with asyncio.timeout(30):
-            new = await applied.get()
-        assert new.queue.max_ready == 7
-    finally:
+    following = asyncio.create_task(follower.run(stopping))
+    follower.config.write_text(AFTER)
+    async with asyncio.timeout(30):
+        while not follower.applied:
+            await asyncio.sleep(0)
         stopping.set()
         await following
+
+
+async def test_file_that_still_changes_is_left_alone(follower: Follower) -> None:
+    follower.config.write_text(BROKEN)
+    await follower._follower.poll()
+    follower.config.write_text(AFTER)
+    await follower._follower.poll()
+    assert follower.applied == []
+    await follower._follower.poll()
+    assert len(follower.applied) == 1
+
+
+async def test_name_that_is_no_utf8_beside_the_file_does_not_matter(follower: Follower) -> None:
+    with open(os.fsencode(follower.config.parent) + b"/Gr\xf6\xdfe.txt", "wb"):
+        pass
+    follower.config.write_text(AFTER)
+    await follower.settle()
+    assert len(follower.applied) == 1
+
+
+def a_loop_of_links(config: Path) -> None:
+    config.unlink()
+    config.symlink_to(config.name)
+
+
+def a_folder_that_went(config: Path) -> None:
+    config.unlink()
+    config.parent.rmdir()
+
+
+def a_file_in_place_of_the_folder(config: Path) -> None:
+    a_folder_that_went(config)
+    config.parent.write_text("")
+
+
+@pytest.mark.parametrize("trouble", [a_loop_of_links, a_folder_that_went, a_file_in_place_of_the_folder])
+async def test_file_that_cannot_be_looked_at_is_told_once_and_waited_for(
+    trouble: Any, follower: Follower, logs: list[Any]
+) -> None:
+    await follower.settle()
+    trouble(follower.config)
+    await follower.settle()
+    await follower.settle()
+    assert names(logs) == ["config.unreadable"] and logs[0]["log_level"] == "warning"
+    if follower.config.parent.is_file():
+        follower.config.parent.unlink()
+    follower.config.parent.mkdir(exist_ok=True)
+    follower.config.unlink(missing_ok=True)
+    follower.config.write_text(AFTER)
+    await follower.settle()
+    assert len(follower.applied) == 1
+
+
+async def test_absence_of_a_moment_is_not_told(follower: Follower, logs: list[Any]) -> None:
+    await follower.settle()
+    follower.config.unlink()
+    await follower._follower.poll()
+    follower.config.write_text(AFTER)
+    await follower.settle()
+    assert names(logs) == ["config.reloaded"]
+
+
+async def test_reload_that_meets_an_absent_database_is_tried_again(follower: Follower, logs: list[Any]) -> None:
+    follower.trouble = [StoreUnavailable("it is away"), StoreUnavailable("it is away")]
+    follower.config.write_text(AFTER)
+    for _ in range(4):
+        await follower._follower.poll()
+    assert len(follower.applied) == 1
+    assert names(logs) == ["store.unavailable", "config.reloaded"]
+
+
+async def test_whatever_is_raised_refuses_the_change_and_the_next_one_is_taken(
+    follower: Follower, logs: list[Any]
+) -> None:
+    follower.trouble = [RuntimeError("a bug")]
+    follower.config.write_text(AFTER)
+    await follower.settle()
+    assert "config.refused" in names(logs) and follower.applied == []
+    follower.config.write_text(AFTER + "\n")
+    await follower.settle()
+    assert len(follower.applied) == 1
