@@ -275,7 +275,8 @@ class Security(Section):
     """Who may send through a port, and for whom."""
 
     users: tuple[Text, ...] | None = Field(
-        default=None, description="Gateway users that may submit. Default: everyone."
+        default=None,
+        description="Gateway users that may submit, themselves or named by a trusted LogonAsUser. Default: everyone.",
     )
     default_user: Text | None = Field(
         default=None,

@@ -35,15 +35,11 @@ def authorise(work: Work, port: OpenInbound, registry: Registry, settings: Setti
             f"'{port.name}' can name one under users, or set security.default_user.",
             code="owner.unknown",
         )
-    if security.users is not None and submitter not in security.users:
-        raise NotAuthorized(
-            f"The user '{submitter}' may not submit to the port '{port.name}'. Its operator can allow it in "
-            "security.users.",
-            code="user.not-allowed",
-        )
+    _check_user(submitter, port)
     user = submitter
     if work.logon_as_user is not None and submitter in security.trusted_intermediaries:
         user = _known_user(work.logon_as_user, settings)
+        _check_user(user, port)  # trust in who sends the file opens the port to nobody else
     company = work.company or settings.default_company
     if security.company is not None and company != security.company:
         if work.company is not None:
@@ -64,6 +60,15 @@ def authorise(work: Work, port: OpenInbound, registry: Registry, settings: Setti
     if (found.service, found.name) not in port.exposed:
         raise UnknownAction(f"The port '{port.name}' does not offer {found.service}.{found.name}.")
     return Allowed(user, company, partition, found)
+
+
+def _check_user(user: str, port: OpenInbound) -> None:
+    users = port.settings.security.users
+    if users is not None and user not in users:
+        raise NotAuthorized(
+            f"The user '{user}' may not submit to the port '{port.name}'. Its operator can allow it in security.users.",
+            code="user.not-allowed",
+        )
 
 
 def _known_user(name: str, settings: Settings) -> str:
