@@ -53,7 +53,7 @@ def authorise(work: Work, port: OpenInbound, registry: Registry, settings: Setti
         if work.partition_key is not None:
             raise NotAuthorized(
                 f"The port '{port.name}' does not accept the partition '{partition}', only '{security.partition}'.",
-                code="company.not-allowed",
+                code="partition.not-allowed",
             )
         partition = security.partition
     found = registry.find(work.action or "")
