@@ -178,8 +178,8 @@ class Gateway:
             return Bounds(messages=job.max_messages, seconds=job.max_seconds)
 
         return EventJobs(
-            store=self._store, server=server, incarnation=self._incarnation, stages=self._stages, bounds=bounds,
-            ended=self._look.set, stopping=self._stopping,
+            store=self._store, server=server, incarnation=self._incarnation, now=self._clock.now, stages=self._stages,
+            bounds=bounds, ended=self._look.set, stopping=self._stopping,
         )  # fmt: skip
 
     def _batch_engine(self, server: str) -> Engine:

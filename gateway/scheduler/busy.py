@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 import structlog
@@ -143,7 +143,7 @@ class EventJob:
 
     `wake` may be called from anywhere on the event loop, any number of times; `place` says which task the hint
     is for (the tasks behind it are hinted by the one that produces). `produced` is told the place of one that made
-    input for others. `bounds` may be replaced at any time.
+    input for others. `bounds` may be replaced at any time. `now` tells the times that history gets.
     """
 
     def __init__(
@@ -153,6 +153,7 @@ class EventJob:
         tasks: Sequence[tuple[str, TaskHandler]],
         bounds: Bounds,
         record: Record,
+        now: Callable[[], datetime],
         begin: Begin | None = None,
         produced: Callable[[int], None] = lambda _: None,
     ) -> None:
@@ -160,6 +161,7 @@ class EventJob:
         self._tasks = tasks
         self.bounds = bounds
         self._record = record
+        self._now = now
         self._begin = begin
         self._produced = produced
         self._work = asyncio.Event()
@@ -225,7 +227,7 @@ class EventJob:
             self._period.changed.set()
 
     async def _occur(self) -> None:
-        started, began = datetime.now(UTC), asyncio.get_running_loop().time()
+        started, began = self._now(), asyncio.get_running_loop().time()
         tallies = {name: Tally() for name, _ in self._tasks}
         halt = self._halt = asyncio.Event()
         self._canceled = False
@@ -262,7 +264,7 @@ class EventJob:
             counts.update(tally.counts)
         if counts or errors or period.run_id is not None:
             occurrence = Occurrence(
-                job=self._name, started_at=started, ended_at=datetime.now(UTC), counts=dict(counts),
+                job=self._name, started_at=started, ended_at=self._now(), counts=dict(counts),
                 error="; ".join(errors.values()) or None,
                 tasks={name: dict(tally.counts) for name, tally in tallies.items()}, errors=errors,
                 run_id=period.run_id, canceled=self._canceled,

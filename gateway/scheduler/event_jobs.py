@@ -56,6 +56,7 @@ class EventJobs:
         store: Store,
         server: str,
         incarnation: int,
+        now: Callable[[], datetime],
         stages: Mapping[Stage, TaskHandler],
         bounds: Callable[[str], Bounds],
         ended: Callable[[], None],
@@ -64,6 +65,7 @@ class EventJobs:
         self._store = store
         self._server = server
         self._incarnation = incarnation
+        self._now = now
         self._stages = stages
         self._bounds = bounds
         self._ended = ended
@@ -158,6 +160,7 @@ class EventJobs:
             tasks=[(name, self._stages[stage]) for (name, _), stage in zip(row.tasks, stages, strict=True)],
             bounds=self._bounds(row.name),
             record=partial(self._record, row),
+            now=self._now,
             begin=partial(self._begin, row),
             produced=lambda place: self.produced(stages[place], job),
         )

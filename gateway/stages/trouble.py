@@ -3,11 +3,9 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 import structlog
 
-from gateway.domain.alert import AlertEvent, Happening
 from gateway.domain.delivery import LeftInPlace
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ids import PortName
@@ -98,10 +96,7 @@ class Trouble:
             return
         begins = state in _NOT_WORKING and said.written[:1] != (state,)
         try:
-            await write_port_status(
-                self._store, port, state, reason, now[2], self._incarnation,
-                happening=_not_working(port, reason) if begins else None,
-            )  # fmt: skip
+            await write_port_status(self._store, port, state, reason, now[2], self._incarnation, tell=begins)
         except StoreUnavailable:
             return  # written with the next change or look
         said.written = now
@@ -114,8 +109,3 @@ def _state(said: _Said) -> PortState:
     if said.receiving or said.responding:
         return PortState.DEGRADED
     return PortState.PAUSED if said.paused else PortState.OPEN
-
-
-def _not_working(port: PortName, reason: str | None) -> Happening:
-    now = datetime.now(UTC)
-    return Happening(event=AlertEvent.ERROR, name=port, port=port, at=now, since=now, text=reason or "")

@@ -4,7 +4,6 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from asyncpg import Connection, Record
 
@@ -58,16 +57,15 @@ async def claim_inbound(
     recorded. Fewer are taken when they are large. A Rollback set is taken whole, however long it is. None when there
     is nothing to do.
     """
-    now = datetime.now(UTC)
     async with store.transaction() as connection:
         if at_once is not None:
             limit = min(limit, await _room(store, connection, incarnation, port, at_once))
             if limit <= 0:
                 return None
         fence = await take_lease(store, connection, incarnation, "inbound", port)
-        taken = await connection.fetch(store.queries.claim_lanes, port, fence, now, limit, CLAIM_BYTES)
+        taken = await connection.fetch(store.queries.claim_lanes, port, fence, limit, CLAIM_BYTES)
         if len(taken) < limit:
-            taken += await connection.fetch(store.queries.claim_free, port, fence, now, limit - len(taken), CLAIM_BYTES)
+            taken += await connection.fetch(store.queries.claim_free, port, fence, limit - len(taken), CLAIM_BYTES)
         if not taken:
             await drop_lease(store, connection, fence)
             return None
@@ -106,7 +104,7 @@ async def record_inbound(store: Store, connection: Connection, fence: Fence, res
 
     Raises: LeaseLost when the claim was taken back meanwhile; the caller's transaction rolls everything back.
     """
-    sql, now = store.queries, datetime.now(UTC)
+    sql = store.queries
     await drop_lease(store, connection, fence)
     too_many = await _count_in_sets(connection, sql, result)
     halted = {**result.halted, **dict.fromkeys(too_many, MessageKey(0))}
@@ -120,9 +118,7 @@ async def record_inbound(store: Store, connection: Connection, fence: Fence, res
         if result.logging is LoggingMode.OFF:
             await connection.execute(sql.forget_finished, finished)
         else:
-            await connection.execute(
-                sql.finish_inbound, finished, [_keys_literal(keys) for _, keys in result.done], now
-            )
+            await connection.execute(sql.finish_inbound, finished, [_keys_literal(keys) for _, keys in result.done])
         if result.logging is LoggingMode.HEADER:
             await connection.execute(sql.forget_documents, finished)
     if result.failed:
@@ -130,14 +126,13 @@ async def record_inbound(store: Store, connection: Connection, fence: Fence, res
             sql.fail_inbound,
             [f.work.key for f in result.failed],
             [f.text[:2000] for f in result.failed],
-            now,
             MOST_CRASHES,
         )
         await insert_exceptions(connection, sql, [_entry(failure) for failure in result.failed])
     if result.again:
         await connection.execute(
             sql.retry_inbound, [w.key for w, _, _ in result.again], [text[:2000] for _, _, text in result.again],
-            [delay for _, delay, _ in result.again], now,
+            [delay for _, delay, _ in result.again],
         )  # fmt: skip
     if result.released:
         await connection.execute(sql.release_inbound, [work.key for work in result.released])

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from uuid import UUID
 
 from asyncpg import Connection, Record
@@ -41,8 +40,7 @@ async def claim_outbound(
     """
     async with store.transaction() as connection:
         fence = await take_lease(store, connection, incarnation, "send", port)
-        now = datetime.now(UTC)
-        if not await connection.fetch(store.queries.claim_outbound, port, fence, now, limit, CLAIM_BYTES, staging):
+        if not await connection.fetch(store.queries.claim_outbound, port, fence, limit, CLAIM_BYTES, staging):
             await drop_lease(store, connection, fence)
             return None
         rows = await connection.fetch(store.queries.read_sending, fence)
@@ -74,7 +72,7 @@ async def record_sent(connection: Connection, sql: Queries, keys: Sequence[Messa
     if logging is LoggingMode.OFF:
         await connection.execute(sql.forget_finished, keys)
     else:
-        await connection.execute(sql.finish_outbound, keys, datetime.now(UTC))
+        await connection.execute(sql.finish_outbound, keys)
     if logging is LoggingMode.HEADER:
         await connection.execute(sql.forget_documents, keys)
 
@@ -84,7 +82,7 @@ async def record_outbound(store: Store, fence: Fence, result: SendResult) -> Non
 
     Raises: LeaseLost; whoever has the work now finds the promised files published and records the same.
     """
-    sql, now = store.queries, datetime.now(UTC)
+    sql = store.queries
     async with store.transaction() as connection:
         await drop_lease(store, connection, fence)
         if result.sent:
@@ -92,14 +90,13 @@ async def record_outbound(store: Store, fence: Fence, result: SendResult) -> Non
         if result.later:
             await connection.execute(
                 sql.postpone_outbound, [item.key for item, _, _ in result.later],
-                [text[:2000] for _, _, text in result.later], [delay for _, delay, _ in result.later], now,
+                [text[:2000] for _, _, text in result.later], [delay for _, delay, _ in result.later],
             )  # fmt: skip
         if result.failed:
             await connection.execute(
                 sql.fail_outbound,
                 [item.key for item, _ in result.failed],
                 [text[:2000] for _, text in result.failed],
-                now,
             )
             await insert_exceptions(
                 connection,

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from asyncpg import Connection, Record
 
@@ -63,7 +62,7 @@ async def claim_requests(store: Store, incarnation: int, port: PortName, limit: 
     """Lease up to *limit* requests of a port, oldest first; None when there is nothing to do."""
     async with store.transaction() as connection:
         fence = await take_lease(store, connection, incarnation, Stage.OUTBOUND, port)
-        rows = await connection.fetch(store.queries.claim_requests, port, fence, datetime.now(UTC), limit)
+        rows = await connection.fetch(store.queries.claim_requests, port, fence, limit)
         if not rows:
             await drop_lease(store, connection, fence)
             return None
@@ -76,7 +75,7 @@ async def record_requests(store: Store, connection: Connection, fence: Fence, re
     Rule: a request that is done leaves its queue and its message enters the other, at once.
     Raises: LeaseLost when the claim was taken back meanwhile; the caller's transaction rolls everything back.
     """
-    sql, now = store.queries, datetime.now(UTC)
+    sql = store.queries
     await drop_lease(store, connection, fence)
     if result.done:
         await connection.execute(sql.finish_requests, [sending.request.key for sending in result.done])
@@ -86,14 +85,13 @@ async def record_requests(store: Store, connection: Connection, fence: Fence, re
             sql.fail_requests,
             [f.request.key for f in result.failed],
             [f.text[:2000] for f in result.failed],
-            now,
             MOST_CRASHES,
         )
         await insert_exceptions(connection, sql, [_entry(failure) for failure in result.failed])
     if result.again:
         await connection.execute(
             sql.retry_requests, [request.key for request, _, _ in result.again],
-            [text[:2000] for _, _, text in result.again], [delay for _, delay, _ in result.again], now,
+            [text[:2000] for _, _, text in result.again], [delay for _, delay, _ in result.again],
         )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ WITH heads AS (
     SELECT name, head, on_error FROM (
         SELECT name, head, on_error FROM lane
         WHERE port = $1 AND fence IS NULL AND not_before IS NULL AND head IS NOT NULL
-        ORDER BY head LIMIT (SELECT $4::bigint) FOR UPDATE SKIP LOCKED
+        ORDER BY head LIMIT (SELECT $3::bigint) FOR UPDATE SKIP LOCKED
     ) AS free LIMIT 50
 ), fronts AS MATERIALIZED (
     SELECT heads.name, heads.head, picked.message_id, first.policy IS NOT DISTINCT FROM 'rollback' AS whole,
@@ -48,7 +48,7 @@ WITH heads AS (
             SELECT message_id, policy FROM queue q
             WHERE first.policy IS DISTINCT FROM 'rollback' AND q.port = $1 AND q.lane = heads.name
               AND q.reason IN ('ready', 'behind_in_lane', 'backoff')
-            ORDER BY message_id NULLS FIRST LIMIT 1 + 2 * $4 / (SELECT count(*) FROM heads)
+            ORDER BY message_id NULLS FIRST LIMIT 1 + 2 * $3 / (SELECT count(*) FROM heads)
         ) AS front
         UNION ALL
         SELECT message_id, 0 FROM queue q
@@ -63,15 +63,15 @@ WITH heads AS (
     FROM fronts
 ), run AS (
     SELECT name, message_id
-    FROM (SELECT name, message_id, whole, place <= $4 AND bytes_before < $5 AS fits,
-                 bool_or(place <= $4 AND bytes_before < $5) OVER (PARTITION BY name) AS some_fit
+    FROM (SELECT name, message_id, whole, place <= $3 AND bytes_before < $4 AS fits,
+                 bool_or(place <= $3 AND bytes_before < $4) OVER (PARTITION BY name) AS some_fit
           FROM placed) AS judged
     WHERE fits OR (whole AND some_fit)
 ), leased AS (
     UPDATE lane SET fence = $2 WHERE port = $1 AND name = ANY(ARRAY(SELECT DISTINCT name FROM run))
 )
 UPDATE queue SET status = 'in_process', reason = 'running', fence = $2, attempts = attempts + 1, not_before = NULL,
-                 changed_at = $3
+                 changed_at = clock_timestamp()
 WHERE message_id = ANY(ARRAY(SELECT message_id FROM run))
 RETURNING message_id
 
@@ -83,16 +83,17 @@ WITH next AS (
     SELECT message_id FROM (
         SELECT message_id FROM queue
         WHERE direction = 'in' AND port = $1 AND reason = 'ready' AND lane IS NULL
-        ORDER BY message_id NULLS FIRST LIMIT (SELECT $4::bigint) FOR UPDATE SKIP LOCKED
+        ORDER BY message_id NULLS FIRST LIMIT (SELECT $3::bigint) FOR UPDATE SKIP LOCKED
     ) AS free LIMIT 10000
 ), sized AS MATERIALIZED (
     SELECT message_id, (SELECT m.size_bytes FROM message m WHERE m.id = next.message_id) AS size FROM next
 ), chosen AS (
     SELECT message_id
     FROM (SELECT message_id, sum(size) OVER (ORDER BY message_id) - size AS bytes_before FROM sized) AS summed
-    WHERE bytes_before < $5
+    WHERE bytes_before < $4
 )
-UPDATE queue SET status = 'in_process', reason = 'running', fence = $2, attempts = attempts + 1, changed_at = $3
+UPDATE queue SET status = 'in_process', reason = 'running', fence = $2, attempts = attempts + 1,
+                 changed_at = clock_timestamp()
 WHERE message_id = ANY(ARRAY(SELECT message_id FROM chosen))
 RETURNING message_id
 
@@ -116,7 +117,7 @@ SELECT set_config('idle_in_transaction_session_timeout', $1, true)
 
 -- name: finish_inbound
 WITH gone AS (DELETE FROM queue WHERE message_id = ANY($1::bigint[]))
-UPDATE message SET outcome = 'processed', finished_at = $3, entity_keys = done.keys::text[]
+UPDATE message SET outcome = 'processed', finished_at = clock_timestamp(), entity_keys = done.keys::text[]
 FROM unnest($1::bigint[], $2::text[]) AS done (id, keys)
 WHERE message.id = done.id
 
@@ -135,8 +136,8 @@ UPDATE message_set SET processed = processed + done.number,
 FROM unnest($1::bigint[], $2::int[]) AS done (id, number) WHERE message_set.id = done.id
 
 -- name: fail_inbound
-UPDATE queue SET status = 'error', reason = CASE WHEN queue.crashes >= $4 THEN 'poison' ELSE 'failed' END, fence = NULL,
-                 error = failed.text, changed_at = $3
+UPDATE queue SET status = 'error', reason = CASE WHEN queue.crashes >= $3 THEN 'poison' ELSE 'failed' END, fence = NULL,
+                 error = failed.text, changed_at = clock_timestamp()
 FROM unnest($1::bigint[], $2::text[]) AS failed (id, text) WHERE queue.message_id = failed.id
 
 -- name: fail_sets
@@ -151,7 +152,7 @@ SELECT DISTINCT port, lane FROM queue WHERE set_id = ANY($1::bigint[]) AND lane 
 
 -- name: retry_inbound
 UPDATE queue SET status = 'ready', reason = 'backoff', fence = NULL, error = again.text,
-                 not_before = clock_timestamp() + make_interval(secs => again.delay), changed_at = $4
+                 not_before = clock_timestamp() + make_interval(secs => again.delay), changed_at = clock_timestamp()
 FROM unnest($1::bigint[], $2::text[], $3::float8[]) AS again (id, text, delay) WHERE queue.message_id = again.id
 
 -- name: release_inbound

@@ -5,17 +5,18 @@ WITH next AS (
     SELECT message_id FROM (
         SELECT message_id FROM queue
         WHERE direction = 'out' AND port = $1 AND reason = 'ready' AND lane IS NULL
-          AND (staged_in IS NULL OR staged_in = $6)
-        ORDER BY message_id NULLS FIRST LIMIT (SELECT $4::bigint) FOR UPDATE SKIP LOCKED
+          AND (staged_in IS NULL OR staged_in = $5)
+        ORDER BY message_id NULLS FIRST LIMIT (SELECT $3::bigint) FOR UPDATE SKIP LOCKED
     ) AS free LIMIT 10000
 ), sized AS MATERIALIZED (
     SELECT message_id, (SELECT m.size_bytes FROM message m WHERE m.id = next.message_id) AS size FROM next
 ), chosen AS (
     SELECT message_id
     FROM (SELECT message_id, sum(size) OVER (ORDER BY message_id) - size AS bytes_before FROM sized) AS summed
-    WHERE bytes_before < $5
+    WHERE bytes_before < $4
 )
-UPDATE queue SET status = 'in_transport', reason = 'running', fence = $2, attempts = attempts + 1, changed_at = $3
+UPDATE queue SET status = 'in_transport', reason = 'running', fence = $2, attempts = attempts + 1,
+                 changed_at = clock_timestamp()
 WHERE message_id = ANY(ARRAY(SELECT message_id FROM chosen))
 RETURNING message_id
 
@@ -34,15 +35,15 @@ WHERE queue.message_id = staged.id AND queue.fence = $3
 
 -- name: finish_outbound
 WITH gone AS (DELETE FROM queue WHERE message_id = ANY($1::bigint[]))
-UPDATE message SET outcome = 'sent', finished_at = $2 WHERE id = ANY($1::bigint[])
+UPDATE message SET outcome = 'sent', finished_at = clock_timestamp() WHERE id = ANY($1::bigint[])
 
 -- name: postpone_outbound
 UPDATE queue SET status = 'ready', reason = 'address_unavailable', fence = NULL, error = later.text,
-                 not_before = clock_timestamp() + make_interval(secs => later.delay), changed_at = $4
+                 not_before = clock_timestamp() + make_interval(secs => later.delay), changed_at = clock_timestamp()
 FROM unnest($1::bigint[], $2::text[], $3::float8[]) AS later (id, text, delay) WHERE queue.message_id = later.id
 
 -- name: fail_outbound
-UPDATE queue SET status = 'error', reason = 'failed', fence = NULL, error = failed.text, changed_at = $3
+UPDATE queue SET status = 'error', reason = 'failed', fence = NULL, error = failed.text, changed_at = clock_timestamp()
 FROM unnest($1::bigint[], $2::text[]) AS failed (id, text) WHERE queue.message_id = failed.id
 
 -- name: release_outbound

@@ -15,10 +15,11 @@ SELECT pg_notify($1, $2)
 WITH chosen AS (
     SELECT id FROM (
         SELECT id FROM send_request WHERE port = $1 AND reason = 'ready'
-        ORDER BY id NULLS FIRST LIMIT (SELECT $4::bigint) FOR UPDATE SKIP LOCKED
+        ORDER BY id NULLS FIRST LIMIT (SELECT $3::bigint) FOR UPDATE SKIP LOCKED
     ) AS free LIMIT 10000
 )
-UPDATE send_request SET status = 'in_process', reason = 'running', fence = $2, attempts = attempts + 1, changed_at = $3
+UPDATE send_request SET status = 'in_process', reason = 'running', fence = $2, attempts = attempts + 1,
+                        changed_at = clock_timestamp()
 WHERE id = ANY(ARRAY(SELECT id FROM chosen))
 RETURNING id, message_id, port, service, operation, entity_keys::text, company, partition_key, conversation_id, submitter,
           attempts, crashes, created_at
@@ -27,13 +28,13 @@ RETURNING id, message_id, port, service, operation, entity_keys::text, company, 
 DELETE FROM send_request WHERE id = ANY($1::bigint[])
 
 -- name: fail_requests
-UPDATE send_request SET status = 'error', fence = NULL, error = failed.text, changed_at = $3,
-                        reason = CASE WHEN crashes >= $4 THEN 'poison' ELSE 'failed' END
+UPDATE send_request SET status = 'error', fence = NULL, error = failed.text, changed_at = clock_timestamp(),
+                        reason = CASE WHEN crashes >= $3 THEN 'poison' ELSE 'failed' END
 FROM unnest($1::bigint[], $2::text[]) AS failed (id, text) WHERE send_request.id = failed.id
 
 -- name: retry_requests
 UPDATE send_request SET status = 'ready', reason = 'backoff', fence = NULL, error = again.text,
-                        not_before = clock_timestamp() + make_interval(secs => again.delay), changed_at = $4
+                        not_before = clock_timestamp() + make_interval(secs => again.delay), changed_at = clock_timestamp()
 FROM unnest($1::bigint[], $2::text[], $3::float8[]) AS again (id, text, delay) WHERE send_request.id = again.id
 
 -- name: progress_of_requests

@@ -47,10 +47,10 @@ INSERT INTO alert (event_key, event, user_name, channel, subject, body, status)
 SELECT 'run:' || i, 'error', 'ann', 'email', 's', 'b', 'sent' FROM generate_series(1, $ROWS / 5) AS i;
 """
 QUESTIONS: Mapping[str, str] = {
-    "claim_lanes": f"'orders', 1, now(), {CHUNK}, 2000000",
-    "claim_free": f"'orders', 1, now(), {CHUNK}, 2000000",
-    "claim_outbound": f"'orders', 1, now(), {CHUNK}, 2000000, NULL",
-    "claim_requests": f"'copies', 1, now(), {CHUNK}",
+    "claim_lanes": f"'orders', 1, {CHUNK}, 2000000",
+    "claim_free": f"'orders', 1, {CHUNK}, 2000000",
+    "claim_outbound": f"'orders', 1, {CHUNK}, 2000000, NULL",
+    "claim_requests": f"'copies', 1, {CHUNK}",
     "ports_with_work": "'inbound', ARRAY['orders', 'idle']",
     "read_claimed": "1",
     "lock_lanes": "ARRAY['orders', 'orders'], ARRAY['one', 'lane 6']",
@@ -95,10 +95,10 @@ FROM generate_series($FROM, $FROM + $ROWS - 1) AS i;
 """
 """Either behind one another in a lane, or without lane and both ways; and as many send requests."""
 OTHERS: Mapping[str, str] = {
-    "claim_lanes": f"'returns', 1, now(), {CHUNK}, 2000000",
-    "claim_free": f"'returns', 1, now(), {CHUNK}, 2000000",
-    "claim_outbound": f"'returns', 1, now(), {CHUNK}, 2000000, NULL",
-    "claim_requests": f"'returns', 1, now(), {CHUNK}",
+    "claim_lanes": f"'returns', 1, {CHUNK}, 2000000",
+    "claim_free": f"'returns', 1, {CHUNK}, 2000000",
+    "claim_outbound": f"'returns', 1, {CHUNK}, 2000000, NULL",
+    "claim_requests": f"'returns', 1, {CHUNK}",
     "ports_with_work": "'inbound', ARRAY['returns']",
     "settle_lanes": "ARRAY['orders', 'returns'], ARRAY['late', 'port'], ARRAY[1]",
 }

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 from structlog.testing import capture_logs
 
@@ -10,6 +11,7 @@ from gateway.scheduler.busy import Bounds, EventJob, Occurrence
 
 Behaviour = Callable[[TaskContext], Awaitable[None]]
 DEADLINE = 10.0
+NOW = datetime(2031, 5, 6, 12, tzinfo=UTC)
 
 
 class Task:
@@ -54,7 +56,8 @@ def job_of(*behaviours: Behaviour, bounds: Bounds | None = None) -> tuple[EventJ
     runs = Runs()
     tasks = [(f"t{n}", Task(f"t{n}", behaviour, ended)) for n, behaviour in enumerate(behaviours)]
     job = EventJob(
-        name="test", tasks=tasks, bounds=bounds or Bounds(messages=10**9, seconds=3600), record=runs.record
+        name="test", tasks=tasks, bounds=bounds or Bounds(messages=10**9, seconds=3600), record=runs.record,
+        now=lambda: NOW,
     )  # fmt: skip
     return job, runs, ended
 
