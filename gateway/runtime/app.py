@@ -60,7 +60,7 @@ from gateway.store.poison import count_crashes
 from gateway.store.reports import database_clock
 from gateway.store.servers import leave_server, register_server
 from gateway.store.waiting import wait_or_stop
-from gateway.xml.pool import WorkerDied, XmlPool
+from gateway.xml.pool import ReadersUnavailable, XmlPool
 
 log = structlog.get_logger()
 
@@ -260,7 +260,7 @@ class Gateway:
             if rules:
                 try:
                     await self._pool.warm(rules[0], documents_of(self._ports.settings))
-                except WorkerDied as error:
+                except ReadersUnavailable as error:
                     log.warning("reader.not_ready", error=error.message)
             await wait_or_stop(self._stopping, _WARM_SECONDS)
 

@@ -127,7 +127,10 @@ def probe_with(pool: XmlPool, rules: ReadRules) -> Probe:
     """Make the question that the adapter asks about a file with a suspicious end."""
 
     async def probe(descriptor: int) -> bool:
-        """Return True when the file is whole or broken for good, False when only its end is missing."""
+        """Return True when the file is whole or broken for good, False when only its end is missing.
+
+        Raises: ReadersUnavailable.
+        """
         try:
             async for _ in pool.read(descriptor, rules):
                 pass

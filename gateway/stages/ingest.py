@@ -15,7 +15,7 @@ from gateway.domain.message import NewFile, RefusedFile
 from gateway.domain.message_set import most_failures
 from gateway.stages.intake import new_messages, set_warnings, submitter_of
 from gateway.stages.port import OpenInbound, Ports
-from gateway.stages.reading import SMALL_BYTES, BadFile, WholeFile, read_file, read_whole
+from gateway.stages.reading import SMALL_BYTES, BadFile, WholeFile, read_file, read_whole, until_read
 from gateway.stages.turns import Turns
 from gateway.store.ingest import Ingestion, earlier_batches, ingestion, same_content
 from gateway.store.open import Store
@@ -59,7 +59,8 @@ class Ingester:
     async def ingest(self, group: Sequence[Claim], port: OpenInbound) -> tuple[list[Settled], int]:
         """Take a group in; returns where each file is to go, and how many messages came of them.
 
-        Raises: AlreadyIngested, LeaseLost when the files are another node's by now; StoreUnavailable.
+        Raises: AlreadyIngested, LeaseLost when the files are another node's by now; ReadersUnavailable when nothing can
+        be read now; StoreUnavailable.
         """
         if len(group) == 1 and group[0].size > SMALL_BYTES:
             return await self._large(group[0], port)
@@ -105,23 +106,26 @@ class Ingester:
         return settled, messages
 
     async def _large(self, claim: Claim, port: OpenInbound) -> tuple[list[Settled], int]:
-        """Stream one large file into an open transaction; a bad end rolls all of it back."""
+        """Stream one large file into an open transaction; a bad end, or a reader that dies, rolls all of it back."""
+
+        async def stream(alone: bool) -> tuple[list[Settled], int]:
+            return await self._stream(claim, port, alone=alone)
+
         try:
-            return await self._stream(claim, port)
+            return await until_read(claim, stream)
         except FileRefused as error:
             async with self._open(port.name) as ingesting:
                 settled = await self._refuse(ingesting, BadFile(claim, error), port)
             return [settled], 0
 
-    async def _stream(self, claim: Claim, port: OpenInbound) -> tuple[list[Settled], int]:
+    async def _stream(self, claim: Claim, port: OpenInbound, *, alone: bool) -> tuple[list[Settled], int]:
         submitter = submitter_of(claim, port, self._ports.settings)
-        async with self._open(port.name) as ingesting, aclosing(read_file(claim, port, self._pool)) as pieces:
+        reading = read_file(claim, port, self._pool, alone=alone)
+        async with self._open(port.name) as ingesting, aclosing(reading) as pieces:
             head, set_key, warnings, messages = None, None, list[tuple[str, str]](), 0
             async for piece in pieces:
                 match piece:
                     case FileHead():
-                        if head is not None:
-                            raise FileRefused("The reader ended in the middle of the file.", code="worker.crashed")
                         head = piece
                         seen = (
                             await earlier_batches(self._store, port.name, [head.batch_id]) if head.batch_id else set()
@@ -186,6 +190,9 @@ class Ingester:
         return Settled(claim=claim, settlement=Settlement.QUARANTINE, reason=_reason(claim, error))
 
 
+_NOT_ITS_FAULT = ("worker.crashed", "file.unreadable")
+
+
 def _reason(claim: Claim, error: FileRefused) -> str:
     place = (
         ""
@@ -195,8 +202,16 @@ def _reason(claim: Claim, error: FileRefused) -> str:
     return (
         f"The gateway could not take this file; nothing of it took effect.\n\n"
         f"File:    {claim.display}\nPort:    {claim.port}\nCode:    {error.code}\n{place}Reason:  {error.message}\n\n"
-        f"Mend the file and put it into the inbound folder again.\n"
+        f"{_remedy(error.code)}\n"
     )
+
+
+def _remedy(code: str) -> str:
+    if code in _NOT_ITS_FAULT:
+        return (
+            "The file may be good. Find the cause on the gateway's machine, then put it into the inbound folder again."
+        )
+    return "Mend the file and put it into the inbound folder again."
 
 
 def _batch_seen(batch_id: str | None) -> FileRefused:

@@ -26,7 +26,7 @@ from gateway.stages.trouble import Trouble
 from gateway.stages.turns import Turns
 from gateway.store.ingest import AlreadyIngested, known_deliveries
 from gateway.store.open import Store
-from gateway.xml.pool import XmlPool
+from gateway.xml.pool import ReadersUnavailable, XmlPool
 
 log = structlog.get_logger()
 
@@ -125,7 +125,7 @@ class ReceiveStage:
             if await self._must_wait(port):
                 return False
             claims = await port.receive.claim(_ALL_FILES if context.feed.once else _WAVE_FILES) if found else ()
-        except AdapterUnavailable as error:
+        except (AdapterUnavailable, ReadersUnavailable) as error:
             await self._trouble.left_in_place(port.name, port.receive.left_in_place())
             await self._trouble.degraded(port.name, error.message, "receive")
             await self._turns.end(port.name)  # it may be there for another node
@@ -140,7 +140,7 @@ class ReceiveStage:
             self.forget(port.name)  # until all is settled, what was claimed lies in the work folder
             try:
                 await self._take(claims, port, context)
-            except AdapterUnavailable as error:
+            except (AdapterUnavailable, ReadersUnavailable) as error:
                 await self._trouble.degraded(port.name, error.message, "receive")
                 return False
             except (AlreadyIngested, LeaseLost) as known:

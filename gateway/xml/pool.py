@@ -2,6 +2,8 @@
 
 Workers start when they are first needed, serve one file at a time, and are replaced when they die, grow too
 large, or are left in the middle of a file. The parent never parses a partner's bytes.
+A worker gets a file only after it has said that it is ready for the schemas of the file's port: one that dies before
+is no fault of the file.
 Source: architecture, section 7; reliability reference, section 4.5.
 """
 
@@ -9,7 +11,7 @@ import asyncio
 import os
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from types import TracebackType
 from typing import IO
 
@@ -17,11 +19,16 @@ from gateway.domain.envelope import FileEnd, FileHead, ReadEnvelope
 from gateway.xml import frames
 from gateway.xml.frames import Kind
 from gateway.xml.limits import ReadRules
-from gateway.xml.process import Frame, WorkerDied, WorkerProcess
+from gateway.xml.process import Frame, ReadersUnavailable, WorkerDied, WorkerProcess
 
-__all__ = ["WorkerDied", "XmlPool"]
+__all__ = ["ReadersUnavailable", "WorkerDied", "XmlPool"]
 
 Piece = FileHead | Sequence[ReadEnvelope] | FileEnd
+_READY_SECONDS = 120.0
+"""For one step of getting ready, on a machine that has much else to do."""
+
+_Step = tuple[tuple[str, ...], str, str | None]
+"""Something a worker has made ready: the schemas of a port, and the document whose faults it can explain (or None)."""
 
 
 class XmlPool:
@@ -47,7 +54,8 @@ class XmlPool:
         self._places = asyncio.Semaphore(size)
         self._idle: list[WorkerProcess] = []
         self._workers: set[WorkerProcess] = set()
-        self._steps: dict[WorkerProcess, set[str | None]] = {}
+        self._steps: dict[WorkerProcess, set[_Step]] = {}
+        self._suspect = asyncio.Lock()  # one file at a time that ended a reader: it must not take all of them
         self._reading = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -75,9 +83,9 @@ class XmlPool:
         So neither the first file nor the first fault has to wait for that. Shape: documents as `{namespace}local`.
         Rule: one worker after another, one step at a time, and only while no file is being read: a file waits for
         one step at most. A worker that has grown large is left as it is. Returns at once when all is done already.
-        Raises: WorkerDied.
+        Raises: ReadersUnavailable.
         """
-        steps = (None, *documents)
+        steps = [_step(rules, document) for document in (None, *documents)]
         while True:
             await self._quiet.wait()
             async with self._places:
@@ -86,21 +94,23 @@ class XmlPool:
                     return
                 done = self._steps[worker]
                 step = next(each for each in steps if each not in done)
-                done.add(step)
-                resident = await self._prepare(worker, rules, step)
+                resident = await self._prepare(worker, rules, step[-1])
+                self._idle.append(worker)
                 if resident > self._max_resident_bytes / 2:
                     done.update(steps)
 
-    async def read(self, fd: int, rules: ReadRules) -> AsyncGenerator[Piece, None]:
+    async def read(self, fd: int, rules: ReadRules, *, alone: bool = False) -> AsyncGenerator[Piece, None]:
         """Yield the head of the file behind *fd*, its envelopes in chunks, its end.
 
         Shape: *fd* is a regular file or memory, open for reading until the iteration is over; its offset is not
         moved. Nothing counts before the FileEnd. Close the iterator (`contextlib.aclosing`) when leaving early:
-        the worker in the middle of the file is then replaced.
-        Raises: FileRefused; WorkerDied when the worker ended, by itself or by a limit.
+        the worker in the middle of the file is then replaced. *alone*: by a new worker, which no file before it can
+        have spoiled, and while no other file is read so.
+        Raises: FileRefused; WorkerDied when the worker ended in the middle, by itself or by a limit;
+        ReadersUnavailable when none gets as far as to begin.
         """
-        async with self._busy(), self._places:
-            worker = await self._take()
+        async with self._suspect if alone else nullcontext(), self._busy(), self._places:
+            worker = await self._take(rules, fresh=alone)
             budget = self._wall_seconds + os.fstat(fd).st_size / self._wall_bytes_per_second
             finished = False
             try:
@@ -148,7 +158,7 @@ class XmlPool:
             if not self._reading:
                 self._quiet.set()
 
-    async def _take_cold(self, steps: Sequence[str | None]) -> WorkerProcess | None:
+    async def _take_cold(self, steps: Sequence[_Step]) -> WorkerProcess | None:
         """Return an idle worker that has a step to do, a new one when there may be more, or None."""
         for worker in self._idle:
             if worker.alive and not self._steps[worker].issuperset(steps):
@@ -156,30 +166,36 @@ class XmlPool:
                 return worker
         return await self._start() if len(self._workers) < self._size else None
 
-    async def _prepare(self, worker: WorkerProcess, rules: ReadRules, document: str | None) -> int:
-        """Let a worker do one step; returns the memory it holds then."""
+    async def _prepare(self, worker: WorkerProcess, rules: ReadRules, document: str | None = None) -> int:
+        """Let a worker do one step; returns the memory it holds then. Raises: ReadersUnavailable."""
         ready = False
         try:
             await worker.request(Kind.WARM, rules, document=document)
-            frame, _ = await self._receive(worker, self._wall_seconds)
+            frame, _ = await self._receive(worker, _READY_SECONDS)
             match frame.kind, frame.fields:
                 case Kind.READY, int(resident):
                     ready = True
-                    self._idle.append(worker)
+                    self._steps[worker].add(_step(rules, document))
                     return resident
             raise WorkerDied(f"The reader answered out of turn: {frame.kind.name}.")
+        except WorkerDied as error:
+            raise ReadersUnavailable.because(error) from error
         finally:
             if not ready:
                 self._end(worker)
 
-    async def _take(self) -> WorkerProcess:
-        """Return an idle worker, the latest used first, or a new one."""
+    async def _take(self, rules: ReadRules, *, fresh: bool) -> WorkerProcess:
+        """Return a worker that has loaded the schemas of *rules*: the idle one used last, or a new one."""
         while self._idle:
             worker = self._idle.pop()
-            if worker.alive:
-                return worker
+            if worker.alive and not fresh:
+                break
             self._end(worker)
-        return await self._start()
+        else:
+            worker = await self._start()
+        if _step(rules, None) not in self._steps[worker]:
+            await self._prepare(worker, rules)
+        return worker
 
     async def _start(self) -> WorkerProcess:
         worker = await WorkerProcess.start()
@@ -195,7 +211,7 @@ class XmlPool:
             async with asyncio.timeout(budget):
                 frame = await worker.receive()
         except TimeoutError as error:
-            raise WorkerDied("Reading the file took longer than it may; the reader was ended.") from error
+            raise WorkerDied("It took longer than it may; the reader was ended.") from error
         return frame, budget - (clock() - started)
 
     def _give_back(self, worker: WorkerProcess, resident: int) -> bool:
@@ -216,6 +232,10 @@ class XmlPool:
         task = asyncio.get_running_loop().create_task(worker.wait(), name=f"xml worker {worker.pid} ends")
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+
+
+def _step(rules: ReadRules, document: str | None) -> _Step:
+    return rules.schema_folders, rules.schema_version, document
 
 
 def _anonymous_file() -> IO[bytes]:

@@ -23,10 +23,28 @@ _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 class WorkerDied(TransientError):
     """The process that read the file has ended, by a limit, a crash or a signal; nothing of the file counts.
 
-    The caller tries the file once more alone, then quarantines it.
+    The caller tries the file alone, twice, then quarantines it.
     """
 
     code = "worker.crashed"
+
+
+class ReadersUnavailable(TransientError):
+    """No process that reads files gets ready: the trouble of the gateway's machine, never of a file. Files wait."""
+
+    code = "reader.not-ready"
+
+    @classmethod
+    def because(cls, error: Exception) -> "ReadersUnavailable":
+        """Say what keeps readers from getting ready."""
+        said = str(error.context.get("details") or "") if isinstance(error, WorkerDied) else ""
+        last = said.strip().rpartition("\n")[2]
+        reason = f"{str(error).rstrip('.')}{f': {last}' if last and last not in str(error) else ''}"
+        return cls(
+            f"No process that reads files gets ready: {reason}. Files wait and are taken when one does. "
+            "If the gateway was upgraded or its machine has reached a limit of processes or memory, mend that and "
+            "restart the gateway."
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +66,10 @@ class WorkerProcess:
 
     @classmethod
     async def start(cls) -> "WorkerProcess":
-        """Start a worker with an empty environment; it is ready when it answers its first request."""
+        """Start a worker with an empty environment; it is ready when it answers its first request.
+
+        Raises: ReadersUnavailable when there can be none.
+        """
         ours, theirs = socket.socketpair()
         with theirs:
             try:
@@ -67,6 +88,9 @@ class WorkerProcess:
                     env={"PYTHONPATH": str(_PACKAGE_ROOT), "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
                     pass_fds=(theirs.fileno(),),
                 )
+            except OSError as error:  # no such program any more, or no process or memory left for it
+                ours.close()
+                raise ReadersUnavailable.because(error) from error
             except BaseException:
                 ours.close()
                 raise

@@ -71,10 +71,10 @@ def processed_while_parsing(_: Path) -> None:
     """Take what was read of a file before its reading failed."""
     read_file = reading.read_file
 
-    async def read_so_far(claim, port, pool):  # type: ignore[no-untyped-def]
+    async def read_so_far(claim, port, pool, *, alone):  # type: ignore[no-untyped-def]
         number = 0
         try:
-            async for piece in read_file(claim, port, pool):
+            async for piece in read_file(claim, port, pool, alone=alone):
                 number += len(piece) if isinstance(piece, list | tuple) else 0
                 yield piece
         except FileRefused:
@@ -114,10 +114,10 @@ def whole_tree(_: Path) -> None:
     """Build a tree of the whole file first, as a reader that knows nothing of streams does."""
     read_file = ingest.read_file
 
-    async def read_tree(claim, port, pool):  # type: ignore[no-untyped-def]
+    async def read_tree(claim, port, pool, *, alone):  # type: ignore[no-untyped-def]
         with port.receive.open(claim) as descriptor:
             tree = await asyncio.to_thread(etree.parse, f"/proc/self/fd/{descriptor}")
-        async for piece in read_file(claim, port, pool):
+        async for piece in read_file(claim, port, pool, alone=alone):
             yield piece
         del tree
 
