@@ -21,7 +21,7 @@ CREATE FUNCTION moved.statement_timestamp() RETURNS timestamptz LANGUAGE sql STA
 CREATE FUNCTION moved.now() RETURNS timestamptz LANGUAGE sql STABLE AS
     $$ SELECT pg_catalog.now() + (SELECT ahead FROM moved.clock) $$;
 DO $$ BEGIN
-    EXECUTE format('ALTER DATABASE %I SET search_path = moved, pg_catalog, public', current_database());
+    EXECUTE format('ALTER DATABASE %I SET search_path = moved, pg_catalog, gateway, public', current_database());
 END $$;
 """
 

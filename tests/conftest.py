@@ -23,6 +23,7 @@ from gateway.store.sql import Queries
 from tests.site import Site
 
 Result = TypeVar("Result")
+STRANGER = "owner_of_one"
 
 
 class Databases:
@@ -40,6 +41,14 @@ class Databases:
     def url(self, database: str) -> str:
         """The address of a database of this server."""
         return self.server.url.replace(f"@/{DATABASE}?", f"@/{database}?")
+
+    def url_of_stranger(self, database: str) -> str:
+        """The same for a role that has no other right than to own this one database.
+
+        The role of the embedded server has the name of our schema, so its search path leads there by itself.
+        """
+        self._run(self._maker.execute(f"ALTER DATABASE {database} OWNER TO {STRANGER}")).result()
+        return self.url(database).replace("//gateway@", f"//{STRANGER}@")
 
     def clone(self) -> str:
         """Make a fresh, migrated database and return its name."""
@@ -79,7 +88,9 @@ class Databases:
             await migrate(connection, Queries.load())
         finally:
             await connection.close()
-        return await connect(self.url("postgres")), await connect(self.url("postgres"))
+        maker = await connect(self.url("postgres"))
+        await maker.execute(f"CREATE ROLE {STRANGER} LOGIN")
+        return maker, await connect(self.url("postgres"))
 
     async def _drop_in_turn(self, name: str) -> None:
         async with self._turn:

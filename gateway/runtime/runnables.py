@@ -56,7 +56,7 @@ def shipped(base: Path, parts: Callable[[], Parts]) -> tuple[Runnable, ...]:
         python_runnable(),
         command_runnable(base),
         http_runnable(),
-        sql_runnable(lambda: parts().store.url),
+        sql_runnable(lambda: parts().store),
         report_runnable(lambda: parts().store),
         housekeeping_runnable(lambda: parts().store, lambda: parts().retention(), lambda: parts().archives()),
     )

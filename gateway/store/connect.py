@@ -11,6 +11,9 @@ from asyncpg import Connection, Pool
 from gateway.store.errors import DRIVER_ERRORS, StoreRefused, database_errors
 from gateway.store.sql import Queries
 
+SCHEMA: Final = "gateway"
+"""Where all our tables are, apart from those of a user."""
+
 OLDEST_VERSION: Final = 14
 CONNECT_SECONDS: Final = 10.0
 STATEMENT_SECONDS: Final = 60
@@ -41,6 +44,7 @@ LONG_SETTINGS: Final[Mapping[str, str]] = {
 async def connect(url: str, settings: Mapping[str, str] | None = None) -> Connection:
     """Open a connection without limits on the time of its statements; the caller closes it.
 
+    Shape: *settings* are those of its session. Without a `search_path` among them it is that of the role.
     Raises: StoreUnavailable when trying again may help, StoreRefused with what to change when it cannot.
     """
     try:
@@ -74,7 +78,8 @@ async def check_server(connection: Connection, queries: Queries) -> dict[str, st
             raise StoreRefused(
                 f"the database server is PostgreSQL {number // 10_000}: {OLDEST_VERSION} or later is needed"
             )
-        settings = dict(SETTINGS)
+        path = await connection.fetchval(queries.search_path)
+        settings = {**SETTINGS, "search_path": f"{SCHEMA}, {path}" if path else SCHEMA}  # ours before any other
         try:
             await connection.fetchval(queries.can_check_clients)
             settings["client_connection_check_interval"] = "5s"

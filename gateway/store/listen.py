@@ -12,7 +12,7 @@ import structlog
 from asyncpg import Connection
 
 from gateway.domain.errors import StoreUnavailable
-from gateway.store.connect import connect
+from gateway.store.connect import SCHEMA, connect
 from gateway.store.errors import StoreRefused, database_errors, is_lost
 from gateway.store.sql import Queries
 from gateway.store.waiting import back_off, wait_for_any, wait_or_stop
@@ -26,6 +26,7 @@ ANSWER_SECONDS: Final = 2.0
 
 SETTINGS: Final = {
     "application_name": "gateway listener",
+    "search_path": SCHEMA,
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
     "tcp_keepalives_count": "3",

@@ -2,17 +2,23 @@
 
 Each file runs in one transaction that writes its version row first, so that of two nodes one waits and then
 sees that the work is done. A released file is never edited: its checksum is kept in the database.
+
+All tables stand in the schema `gateway`, whatever else is in the database. Databases that were made before that
+schema was used are moved into it before their next step.
 """
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import asyncpg
 from asyncpg import Connection
 
 from gateway.domain.faultpoints import reach
+from gateway.store.connect import SCHEMA
 from gateway.store.errors import SchemaMismatch, StoreRefused, database_errors
 from gateway.store.listen import SETTINGS as LISTENER
 from gateway.store.sql import Queries
@@ -78,12 +84,16 @@ def load_migrations(folder: Path = FOLDER) -> tuple[Migration, ...]:
 
 
 async def state(connection: Connection, queries: Queries, migrations: Sequence[Migration] | None = None) -> SchemaState:
-    """Compare the database with *migrations* (default: those of this program); nothing is changed."""
+    """Compare the database with *migrations* (default: those of this program); nothing is changed.
+
+    Raises: StoreRefused when a schema of our name is somebody else's, or our role may not look.
+    """
     known = load_migrations() if migrations is None else tuple(migrations)
-    with database_errors(connection):
-        exists = await connection.fetchval(queries.schema_version_exists)
-        rows = await connection.fetch(queries.list_schema_versions) if exists else []
-    return _compare({row["version"]: row["sha256"] for row in rows}, known)
+    with database_errors(connection), _rights():
+        async with connection.transaction():
+            home = await _find_home(connection, queries)
+            applied = {} if home is None else await _applied_in(connection, queries, home)
+    return _compare(applied, known)
 
 
 async def require_current(
@@ -133,14 +143,15 @@ async def migrate(
     """Run the pending migrations and return those that this call applied.
 
     `progress` is told each step after its commit. Safe to call on several nodes at once.
-    Raises: SchemaMismatch, before any change, when the database is newer or was changed.
+    Raises: SchemaMismatch, before any change, when the database is newer or was changed; StoreRefused when a schema of
+    our name is somebody else's, or our role may not make it.
     """
     known = load_migrations() if migrations is None else tuple(migrations)
     found = await state(connection, queries, known)
     _refuse_foreign(found)
     applied = []
     for step in found.pending:
-        with database_errors(connection):
+        with database_errors(connection), _rights():
             if await _apply(connection, queries, step, known):
                 reach("migrate.after_commit")
                 applied.append(step)
@@ -154,9 +165,10 @@ async def _apply(connection: Connection, queries: Queries, step: Migration, know
     async with connection.transaction():
         await connection.execute(queries.wait_without_limit)
         await connection.execute(queries.lock_schema)
-        await connection.execute(queries.create_schema_version)
-        rows = await connection.fetch(queries.list_schema_versions)
-        found = _compare({row["version"]: row["sha256"] for row in rows}, known)
+        home = await _find_home(connection, queries)
+        if home != SCHEMA:
+            await _move_in(connection, queries, home)
+        found = _compare(await _applied_in(connection, queries, SCHEMA), known)
         _refuse_foreign(found)
         if step not in found.pending:
             return False
@@ -165,6 +177,63 @@ async def _apply(connection: Connection, queries: Queries, step: Migration, know
         await connection.execute(step.sql)
         reach("migrate.before_commit")
         return True
+
+
+async def _find_home(connection: Connection, queries: Queries) -> str | None:
+    """Return the schema with our tables: `gateway`, or that of a database from before, or None when there are none.
+
+    Raises: StoreRefused when there are things of somebody else in `gateway`, or we may not look into it.
+    """
+    row = await connection.fetchrow(queries.find_home)
+    home = None if row is None else str(row["name"])
+    if row is not None and not row["usable"]:
+        raise _too_few_rights(f"permission denied for schema {home}")
+    if home != SCHEMA:
+        own = await connection.fetchrow(queries.describe_own_schema)
+        if own is not None and own["content"] is not None:
+            raise StoreRefused(
+                f"the schema {SCHEMA} of this database belongs to somebody else: its owner is {own['owner']}, and "
+                f"it has {own['content']}. The gateway keeps its tables in a schema of that name and changes nothing "
+                "in yours. Name another database in `store`, or rename that schema"
+            )
+    return home
+
+
+async def _applied_in(connection: Connection, queries: Queries, home: str) -> dict[int, bytes]:
+    """Return the versions in the schema *home* with their checksums; the transaction works in it from then on."""
+    await connection.execute(queries.work_in, home)
+    return {row["version"]: row["sha256"] for row in await connection.fetch(queries.list_schema_versions)}
+
+
+async def _move_in(connection: Connection, queries: Queries, home: str | None) -> None:
+    """Make our schema, with the tables that the schema *home* has from before and nothing else of it."""
+    if await connection.fetchrow(queries.describe_own_schema) is None:
+        await connection.execute(queries.create_own_schema)
+    if home is None:
+        await connection.execute(queries.work_in, SCHEMA)
+        await connection.execute(queries.create_schema_version)
+        return
+    moves = {1: queries.move_0001, 2: queries.move_0002, 3: queries.move_0003, 5: queries.move_0005}
+    for version in await _applied_in(connection, queries, home):
+        if version in moves:
+            await connection.execute(moves[version])
+    await connection.execute(queries.move_schema_version)
+
+
+@contextmanager
+def _rights() -> Iterator[None]:
+    """Tell in a sentence which right our role does not have."""
+    try:
+        yield
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise _too_few_rights(str(error)) from error
+
+
+def _too_few_rights(missing: str) -> StoreRefused:
+    return StoreRefused(
+        f"the role of `store` has too few rights in its database ({missing}): make it the owner of the database, or "
+        f"of a schema named {SCHEMA} in it and of everything there"
+    )
 
 
 def _compare(applied: Mapping[int, bytes], known: Sequence[Migration]) -> SchemaState:

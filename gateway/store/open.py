@@ -56,15 +56,25 @@ class Schema(StrEnum):
 class Store:
     """An open store: transactions, named statements, connections of one's own.
 
-    `url` is the address of the database (it may hold a password: never log it); `node` the identity of the
+    `url` is the address of the database (it may hold a password: never log it); `search_path` is that of every
+    connection: our schema, then what the role has; `node` the identity of the
     data folder, None for a visit; `held` the leases that this process works under now: whoever claims adds to
     it and removes from it; `ax_alerts` is the setting of that name, which counts when an occurrence ends.
     """
 
     def __init__(
-        self, *, url: str, node: UUID | None, queries: Queries, pool: Pool, long_pool: Pool, life_pool: Pool
+        self,
+        *,
+        url: str,
+        search_path: str,
+        node: UUID | None,
+        queries: Queries,
+        pool: Pool,
+        long_pool: Pool,
+        life_pool: Pool,
     ) -> None:
         self.url = url
+        self.search_path = search_path
         self.node = node
         self.queries = queries
         self.ax_alerts = False
@@ -108,7 +118,7 @@ class Store:
 
         Raises: StoreUnavailable, StoreRefused.
         """
-        return await connect(self.url)
+        return await connect(self.url, {"application_name": "gateway", "search_path": self.search_path})
 
     async def is_available(self) -> bool:
         """Tell whether the database answers now."""
@@ -170,7 +180,15 @@ async def open_store(
         pool = await stack.enter_async_context(open_pool(url, settings, pool_size, long=False))
         long_pool = await stack.enter_async_context(open_pool(url, settings, max(2, pool_size // 2), long=True))
         life_pool = await stack.enter_async_context(open_pool(url, settings, 1, long=False))
-        yield Store(url=url, node=node, queries=queries, pool=pool, long_pool=long_pool, life_pool=life_pool)
+        yield Store(
+            url=url,
+            search_path=settings["search_path"],
+            node=node,
+            queries=queries,
+            pool=pool,
+            long_pool=long_pool,
+            life_pool=life_pool,
+        )
 
 
 async def _prepare(url: str, queries: Queries, schema: Schema) -> dict[str, str]:

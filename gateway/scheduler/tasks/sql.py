@@ -18,6 +18,7 @@ from gateway.domain.errors import TaskFailed, TaskRefused
 from gateway.scheduler.tasks.statements import Statement, split_statements
 from gateway.store.connect import connect
 from gateway.store.errors import StoreRefused, database_errors, is_transient
+from gateway.store.open import Store
 from gateway.store.waiting import uninterrupted
 
 MOST_BYTES: Final = 10_000_000
@@ -59,9 +60,9 @@ class SqlTask:
     harm, e.g. INSERT … ON CONFLICT.
     """
 
-    def __init__(self, parameters: SqlParameters, own_url: Callable[[], str]) -> None:
+    def __init__(self, parameters: SqlParameters, own: Callable[[], Store]) -> None:
         self._parameters = parameters
-        self._own_url = own_url
+        self._own = own
 
     async def run(self, context: TaskContext) -> None:
         """Run the statements; the log has the number of rows of each.
@@ -70,13 +71,16 @@ class SqlTask:
         a statement fails; StoreUnavailable when the database is away.
         """
         statements = await self._read()
-        url = self._parameters.url or self._own_url()
+        store = self._own()
+        url = self._parameters.url or store.url
         try:
             connection = await connect(url, _SETTINGS)
         except StoreRefused as error:
             raise TaskFailed(error.message, code="sql.connect") from error
         try:
             with database_errors(connection):
+                if self._parameters.url is None:
+                    await connection.execute(store.queries.put_our_schema_last)
                 async with connection.transaction():
                     for statement in statements:
                         await self._execute(connection, statement, context)
@@ -190,12 +194,12 @@ async def _close(connection: Connection) -> None:
         connection.terminate()
 
 
-def sql_runnable(own_url: Callable[[], str]) -> Runnable:
-    """Describe it; *own_url* returns the address of the gateway's database."""
+def sql_runnable(own: Callable[[], Store]) -> Runnable:
+    """Describe it; *own* returns the gateway's store."""
     return Runnable(
         name="sql",
         description="runs SQL statements in one transaction",
         parameters=SqlParameters,
-        make=lambda parameters: SqlTask(parameters, own_url),
+        make=lambda parameters: SqlTask(parameters, own),
         retryable=True,
     )

@@ -1,10 +1,32 @@
--- Which migrations a database has. The table is made by the first migration run, under the lock below.
+-- Which migrations a database has, and where its tables are. The first migration run makes both, under the lock below.
 
--- name: schema_version_exists
-SELECT to_regclass('schema_version') IS NOT NULL
+-- name: find_home
+-- The schema with our tables. Before there was one of our own they stood where the role's search path led.
+SELECT n.nspname::text AS name, has_schema_privilege(n.oid, 'USAGE') AS usable
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relname = 'schema_version' AND c.relkind = 'r' AND (n.nspname = 'gateway' OR pg_table_is_visible(c.oid))
+  AND ARRAY['version', 'name', 'sha256', 'applied_at'] = (
+      SELECT array_agg(attname::text ORDER BY attnum) FROM pg_attribute
+      WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped)
+ORDER BY n.nspname = 'gateway' DESC LIMIT 1
+
+-- name: describe_own_schema
+-- One row when there is a schema of our name; `content` is the first thing in it, null when there is nothing.
+SELECT pg_get_userbyid(n.nspowner)::text AS owner, (
+    SELECT pg_describe_object(classid, objid, 0) FROM pg_depend
+    WHERE refclassid = 'pg_namespace'::regclass AND refobjid = n.oid ORDER BY classid, objid LIMIT 1) AS content
+FROM pg_namespace n WHERE n.nspname = 'gateway'
+
+-- name: create_own_schema
+-- Not IF NOT EXISTS: that would need the right to create even where an administrator made the schema for us.
+CREATE SCHEMA gateway
+
+-- name: work_in
+-- Nothing but that schema until the end of the transaction: no migration can meet what is somebody else's.
+SELECT set_config('search_path', quote_ident($1), true)
 
 -- name: create_schema_version
-CREATE TABLE IF NOT EXISTS schema_version (
+CREATE TABLE schema_version (
     version    integer     PRIMARY KEY CHECK (version > 0),
     name       text        NOT NULL,
     sha256     bytea       NOT NULL CHECK (octet_length(sha256) = 32),

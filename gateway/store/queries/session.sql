@@ -3,6 +3,14 @@
 -- name: server_version
 SELECT current_setting('server_version_num')::integer
 
+-- name: search_path
+SELECT current_setting('search_path')
+
+-- name: put_our_schema_last
+-- For statements of a user: what the search path of the role has, and what they make goes there; ours only after it.
+SELECT set_config('search_path', string_agg(quote_ident(name), ', '), false)
+FROM unnest(array_remove(current_schemas(false), 'gateway') || 'gateway'::name) AS name
+
 -- name: durability_settings
 -- Visible to every role. `fsync` off on somebody else's server is as bad as `synchronous_commit` off.
 SELECT current_setting('synchronous_commit') AS synchronous_commit, current_setting('fsync') AS fsync

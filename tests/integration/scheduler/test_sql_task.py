@@ -18,7 +18,7 @@ TABLE = (
 async def run(store: Store, statements: str | None = None, occasion: Occasion | None = None, **more: Any) -> Occasion:
     occasion = occasion or Occasion()
     parameters = SqlParameters.model_validate({"statements": statements, **more})
-    await SqlTask(parameters, lambda: store.url).run(occasion.context)
+    await SqlTask(parameters, lambda: store).run(occasion.context)
     return occasion
 
 
@@ -42,6 +42,13 @@ async def test_a_failing_statement_undoes_the_others_and_is_named(store: Store) 
         await run(store, f"{TABLE}\nDELETE FROM no_such_table;")
     assert failed.value.code == "sql.statement"
     assert await rows(store, "SELECT to_regclass('stock')::text") == [(None,)]
+
+
+async def test_own_tables_stand_apart_from_those_of_the_gateway(store: Store) -> None:
+    await run(store, "CREATE TABLE task (mine int); INSERT INTO task VALUES (1)")
+    await run(store, "INSERT INTO task VALUES (2); INSERT INTO number_sequence (name, next) VALUES ('ours', 1)")
+    assert await rows(store, "SELECT count(*) FROM public.task") == [(2,)]
+    assert await rows(store, "SELECT count(*) FROM gateway.number_sequence WHERE name = 'ours'") == [(1,)]
 
 
 async def test_a_constraint_that_is_checked_at_the_end_undoes_everything(store: Store) -> None:

@@ -11,10 +11,11 @@ import pytest
 from asyncpg import Connection
 
 from gateway.store.connect import connect
-from gateway.store.errors import SchemaMismatch
+from gateway.store.errors import SchemaMismatch, StoreRefused
 from gateway.store.migrate import FOLDER, Migration, load_migrations, migrate, require_current, state
 from gateway.store.sql import Queries
 from tests.conftest import Databases
+from tests.crash.released import migrate_as_released
 
 QUERIES = Queries.load()
 
@@ -144,3 +145,89 @@ def test_migration_files_are_numbered_without_gaps(tmp_path: Path) -> None:
     for name in names:
         shutil.copy(FOLDER / name, tmp_path)
     assert [step.version for step in load_migrations(tmp_path)] == list(range(1, len(names) + 1))
+
+
+USERS = 'CREATE TABLE public.document (mine int); CREATE TABLE public.task (mine int); CREATE TABLE public."Queue" ();'
+TABLES_OF = """
+SELECT array_agg(relname::text ORDER BY 1) FROM pg_class
+WHERE relnamespace = to_regnamespace($1) AND relkind IN ('r', 'S')
+"""
+ELSEWHERE = """
+SELECT array_agg(oid::regclass::text) FROM pg_class
+WHERE relnamespace NOT IN ('gateway'::regnamespace, 'pg_catalog'::regnamespace, 'information_schema'::regnamespace,
+                           'pg_toast'::regnamespace)
+"""
+
+
+@pytest.fixture
+def stranger(databases: Databases) -> Iterator[str]:
+    """The address of an empty database, for a role that is not named as our schema and owns the database."""
+    name = databases.create_empty()
+    yield databases.url_of_stranger(name)
+    databases.drop(name)
+
+
+async def test_users_tables_of_our_names_are_left_alone(stranger: str) -> None:
+    async with connected(stranger) as connection:
+        await connection.execute(USERS)
+        await migrate(connection, QUERIES)
+        assert (await require_current(connection, QUERIES)).is_current
+        assert await connection.fetchval(TABLES_OF, "public") == ["Queue", "document", "task"]
+        assert await connection.fetchval("SELECT count(*) FROM gateway.task") == 0
+
+
+@pytest.mark.parametrize("version", range(1, 6))
+async def test_tables_from_before_move_into_our_schema_and_nothing_else_does(stranger: str, version: int) -> None:
+    async with connected(stranger) as connection:
+        await migrate_as_released(connection, version)
+        await connection.execute("INSERT INTO number_sequence (name, next) VALUES ('kept', 7)")
+        if version < 5:
+            await connection.execute("CREATE TABLE task (mine int)")  # a name that a later step uses
+        await connection.execute("CREATE TABLE mine (n int)")
+        steps = await migrate(connection, QUERIES)
+        assert [step.version for step in steps] == list(range(version + 1, len(load_migrations()) + 1))
+        assert await connection.fetchval(TABLES_OF, "public") == (["mine", "task"] if version < 5 else ["mine"])
+        assert await connection.fetchval("SELECT next FROM gateway.number_sequence WHERE name = 'kept'") == 7
+        moved = await connection.fetchval(TABLES_OF, "gateway")
+    assert moved == await tables_of_a_new_database(stranger)
+
+
+async def tables_of_a_new_database(url: str) -> list[str]:
+    async with connected(url) as connection:
+        await connection.execute("DROP SCHEMA gateway CASCADE; DROP SCHEMA public CASCADE")
+        await migrate(connection, QUERIES)
+        assert await connection.fetchval(ELSEWHERE) is None
+        return list(await connection.fetchval(TABLES_OF, "gateway"))
+
+
+@pytest.mark.parametrize("theirs", ["TABLE gateway.orders ()", "TABLE gateway.schema_version (version text)",
+                                    "TYPE gateway.colour AS ENUM ('red')"])  # fmt: skip
+async def test_schema_of_our_name_with_things_of_somebody_else_is_refused(stranger: str, theirs: str) -> None:
+    async with connected(stranger) as connection:
+        await connection.execute(f"CREATE SCHEMA gateway; CREATE {theirs}")
+        before = await connection.fetchval(TABLES_OF, "gateway")
+        for attempt in (state(connection, QUERIES), require_current(connection, QUERIES), migrate(connection, QUERIES)):
+            with pytest.raises(StoreRefused, match="the schema gateway of this database belongs to somebody else"):
+                await attempt
+        assert await connection.fetchval(TABLES_OF, "gateway") == before
+
+
+async def test_schema_that_an_administrator_made_for_us_is_used(databases: Databases, stranger: str) -> None:
+    name = stranger.partition("@/")[2].partition("?")[0]
+    async with connected(databases.url(name)) as owner:
+        await owner.execute(f"ALTER DATABASE {name} OWNER TO gateway")
+        async with connected(stranger) as connection:
+            with pytest.raises(StoreRefused, match=r"too few rights in its database \(permission denied for database"):
+                await migrate(connection, QUERIES)
+            await owner.execute("CREATE SCHEMA gateway; GRANT USAGE, CREATE ON SCHEMA gateway TO owner_of_one")
+            await migrate(connection, QUERIES)
+            assert (await require_current(connection, QUERIES)).is_current
+
+
+async def test_role_that_may_not_look_into_our_schema_is_told_so(databases: Databases, stranger: str) -> None:
+    name = stranger.partition("@/")[2].partition("?")[0]
+    async with connected(databases.url(name)) as owner:
+        await migrate(owner, QUERIES)
+    async with connected(stranger) as connection:
+        with pytest.raises(StoreRefused, match=r"too few rights in its database \(permission denied for schema"):
+            await require_current(connection, QUERIES)

@@ -8,9 +8,12 @@ import pytest
 
 from gateway.domain.errors import StoreUnavailable
 from gateway.store import open as open_module
+from gateway.store.connect import connect
 from gateway.store.data_folder import Use
 from gateway.store.errors import DataFolderInUse, SchemaMismatch, StoreRefused
+from gateway.store.migrate import migrate
 from gateway.store.open import Schema, Store, open_store
+from gateway.store.sql import Queries
 from tests.conftest import Databases
 
 
@@ -231,3 +234,21 @@ async def _until_commit_runs(store: Store) -> None:
                     "WHERE datname = current_database() AND query = 'COMMIT;' AND state = 'active'"
                 ):
                     return
+
+
+async def test_role_of_any_name_finds_our_tables_first_and_then_its_own(databases: Databases, tmp_path: Path) -> None:
+    name = databases.create_empty()
+    url = databases.url_of_stranger(name)
+    connection = await connect(url)
+    await connection.execute("CREATE TABLE queue (mine int); CREATE TABLE stock (mine int)")
+    await migrate(connection, Queries.load())
+    await connection.close()
+    async with open_store(url, tmp_path / "data") as store:
+        for long, life in ((False, False), (True, False), (False, True)):
+            async with store.transaction(long=long, life=life) as connection:
+                assert await connection.fetchval("SELECT count(status) FROM queue") == 0
+                assert await connection.fetchval("SELECT count(mine) FROM stock") == 0
+        single = await store.connect()
+        assert await single.fetchval("SELECT count(status) FROM queue") == 0
+        await single.close()
+    databases.drop(name)
