@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from gateway.config.load import load
 from gateway.config.models import Level, LogFormat, Logging, Settings
 from gateway.contracts.task import Runnables
 from gateway.domain.errors import ConfigError, GatewayError
+from gateway.runtime.in_use import SiteConfig, read_site_config
 from gateway.runtime.logs import configure_logs, secrets_of
 from gateway.runtime.visible import visible, visible_lines
 from gateway.store.data_folder import Use
@@ -39,10 +40,11 @@ DEFAULT_CONFIG: Final = Path("config.yaml")
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A configuration and the store that goes with it."""
+    """A configuration and the store that goes with it; `config_problems` as in `SiteConfig`."""
 
     settings: Settings
     store: Store
+    config_problems: Sequence[str]
 
 
 def perform(work: Coroutine[Any, Any, Result]) -> Result:
@@ -88,7 +90,7 @@ def fail(error: GatewayError) -> NoReturn:
 
 
 def load_settings(config: Path, runnables: Callable[[Path], Runnables] | None = None) -> Settings:
-    """Read the configuration for a command; only warnings are logged from here on.
+    """Read the configuration file for a command that needs all of it; only warnings are logged from here on.
 
     Handlers of one's own are looked for in the folder of the configuration, after the installed packages. Only
     with *runnables* what tasks run is looked up, which imports those of one's own, and their parameters are checked.
@@ -98,6 +100,23 @@ def load_settings(config: Path, runnables: Callable[[Path], Runnables] | None = 
     settings = load(config, os.environ, runnables=None if runnables is None else runnables(config))
     configure_logs(Logging(level=Level.WARNING, format=LogFormat.CONSOLE), secrets_of(settings))
     return settings
+
+
+def load_site(config: Path) -> SiteConfig:
+    """Return what the gateway that runs here uses, else what the file says; tell when the file is broken.
+
+    Only warnings are logged from here on. Raises: ConfigError.
+    """
+    find_handlers_beside(config)
+    found = read_site_config(config)
+    configure_logs(Logging(level=Level.WARNING, format=LogFormat.CONSOLE), secrets_of(found.settings))
+    if count := len(found.problems):
+        text = (
+            f"Warning: {visible(found.problems[0])}{f', and {count - 1} more' if count > 1 else ''}. The running "
+            "gateway has refused the file and goes on with the configuration from before; so does this command."
+        )
+        console(error=True).print(Text(text, style="yellow"), soft_wrap=True)
+    return found
 
 
 def find_handlers_beside(config: Path) -> None:
@@ -113,6 +132,7 @@ async def open_site(config: Path) -> AsyncIterator[Site]:
 
     Raises: ConfigError, StoreRefused, StoreUnavailable.
     """
-    settings = await asyncio.to_thread(load_settings, config)
+    found = await asyncio.to_thread(load_site, config)
+    settings = found.settings
     async with open_store(settings.store, settings.data, pool_size=3, use=Use.VISIT) as store:
-        yield Site(settings, store)
+        yield Site(settings, store, found.problems)

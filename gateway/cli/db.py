@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import typer
 from rich.progress import Progress
 
-from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, load_settings, perform
+from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, load_site, perform
 from gateway.cli.render import console, print_fields, print_json
 from gateway.store.data_folder import Use
 from gateway.store.migrate import Migration, migrate, refuse_running, state
@@ -57,7 +57,7 @@ def info(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> 
 
 
 async def _migrate(config: ConfigOption, *, quiet: bool) -> tuple[Migration, ...]:
-    settings = await asyncio.to_thread(load_settings, config)
+    settings = (await asyncio.to_thread(load_site, config)).settings
     async with open_store(settings.store, settings.data, pool_size=2, use=Use.VISIT, schema=Schema.IGNORE) as store:
         connection = await store.connect()
         try:
@@ -72,7 +72,7 @@ async def _migrate(config: ConfigOption, *, quiet: bool) -> tuple[Migration, ...
 
 
 async def _info(config: ConfigOption) -> DatabaseInfo:
-    settings = await asyncio.to_thread(load_settings, config)
+    settings = (await asyncio.to_thread(load_site, config)).settings
     async with open_store(settings.store, settings.data, pool_size=2, use=Use.VISIT, schema=Schema.IGNORE) as store:
         connection = await store.connect()
         try:

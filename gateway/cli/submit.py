@@ -10,7 +10,7 @@ import typer
 from rich.progress import Progress
 from rich.text import Text
 
-from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, load_settings, perform
+from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, load_site, perform
 from gateway.cli.render import console, print_document, print_json, print_rows
 from gateway.config.models import Settings
 from gateway.domain.errors import GatewayError
@@ -45,7 +45,7 @@ def submit(
     With --wait the answers are shown, and the exit code is 1 when a request failed or the time was over first.
     """
     if not wait:
-        submissions = perform(_place(config, port, files))
+        submissions = perform(_load_and_place(config, port, files))
         if as_json:
             print_json({"submitted": submissions})
         else:
@@ -88,8 +88,11 @@ def show_reception(reception: Reception, *, timeout: float, text: bool) -> None:
             print_document(answer.text)
 
 
-async def _place(config: Path, port: str, files: Sequence[Path]) -> list[Submission]:
-    settings = await asyncio.to_thread(load_settings, config)
+async def _load_and_place(config: Path, port: str, files: Sequence[Path]) -> list[Submission]:
+    return await _place((await asyncio.to_thread(load_site, config)).settings, port, files)
+
+
+async def _place(settings: Settings, port: str, files: Sequence[Path]) -> list[Submission]:
     name, receive = check_target(settings, port)
     done: list[Submission] = []
     with Progress(console=console(error=True), transient=True, disable=len(files) < _BAR_FROM) as progress:
@@ -100,12 +103,12 @@ async def _place(config: Path, port: str, files: Sequence[Path]) -> list[Submiss
 
 
 async def _exchange(config: Path, port: str, files: Sequence[Path], timeout: float) -> list[Reception]:  # noqa: ASYNC109 (for all files together)
-    settings = await asyncio.to_thread(load_settings, config)
+    settings = (await asyncio.to_thread(load_site, config)).settings
     check_target(settings, port)
     _require_running(settings)
     async with open_store(settings.store, settings.data, pool_size=3, use=Use.VISIT) as store:
         since: datetime = await database_clock(store)
-        submissions = await _place(config, port, files)
+        submissions = await _place(settings, port, files)
         deadline = asyncio.get_running_loop().time() + timeout
         done: list[Reception] = []
         with Progress(console=console(error=True), transient=True, disable=len(files) < _BAR_FROM) as progress:

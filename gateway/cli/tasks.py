@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, load_settings, perform
+from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, load_site, perform
 from gateway.cli.desk import JobArgument, MineOption, PartitionOption, open_desk
 from gateway.cli.render import age, job_status, plain, print_fields, print_json, print_rows
 from gateway.config.definitions import group_name
@@ -209,7 +209,7 @@ async def _run(
 
 
 async def _kinds(config: ConfigOption, name: str | None) -> list[Runnable]:
-    await asyncio.to_thread(load_settings, config)  # it says where modules of one's own are found
+    await asyncio.to_thread(load_site, config)  # it says where modules of one's own are found
     known = runnables_to_check(config)
     return list(known.known()) if name is None else [known.find(name)]
 

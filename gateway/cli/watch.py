@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.live import Live
 
-from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, load_settings, perform
+from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, load_site, perform
 from gateway.cli.live import REFRESH_SECONDS, Scene, line_of
 from gateway.cli.render import console, plain
 from gateway.config.models import Settings
@@ -36,7 +36,7 @@ def watch(
 
 
 async def _watch(config: Path, since: datetime, *, as_json: bool) -> None:
-    settings = await asyncio.to_thread(load_settings, config)
+    settings = (await asyncio.to_thread(load_site, config)).settings
     out = console()
     scene = Scene(settings, since, note="Ctrl-C ends this table; the gateway goes on.")
 

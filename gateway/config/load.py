@@ -1,7 +1,10 @@
 """From `config.yaml` to checked settings, or to everything that is wrong with it."""
 
+import re
 from collections.abc import Iterator, Mapping, Set
+from dataclasses import replace
 from pathlib import Path as FilePath
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -15,6 +18,10 @@ from gateway.config.secrets import literal_password
 from gateway.contracts.task import Runnables
 from gateway.domain.errors import ConfigError, ConfigProblem
 
+_ONLY_GATEWAY: Final = frozenset[Path]({("mail",), ("alerts", "webhook"), ("alerts", "command")})
+"""Sections that only a running gateway uses: a command can do without the secrets in them."""
+_DATA_LINE = re.compile(rb"""^["']?data["']?[ \t]*:.*$""", re.MULTILINE)
+
 
 def load(path: FilePath, environ: Mapping[str, str], *, runnables: Runnables | None = None) -> Settings:
     """Read, fill and check a configuration file. Paths in it are taken from the folder of the file.
@@ -23,20 +30,27 @@ def load(path: FilePath, environ: Mapping[str, str], *, runnables: Runnables | N
     Reads the file and the secret files it names: call it from a thread when an event loop runs.
     Raises: ConfigError with every problem, in the order of lines.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(yaml.MAX_BYTES + 1)
-    except OSError as error:
-        text = f"cannot be read: {error.strerror}; `gateway init` writes a working example"
-        raise ConfigError([ConfigProblem(file=str(path), line=None, path="", text=text)]) from None
+    content = read(path)
     return parse(content, file=str(path), base=path.absolute().parent, environ=environ, runnables=runnables)
 
 
+def read(path: FilePath) -> bytes:
+    """Return what stands in a configuration file. Raises: ConfigError."""
+    try:
+        with path.open("rb") as file:
+            return file.read(yaml.MAX_BYTES + 1)
+    except OSError as error:
+        text = f"cannot be read: {error.strerror}; `gateway init` writes a working example"
+        raise ConfigError([ConfigProblem(file=str(path), line=None, path="", text=text)]) from None
+
+
 def parse(
-    content: bytes, *, file: str, base: FilePath, environ: Mapping[str, str], runnables: Runnables | None = None
-) -> Settings:
+    content: bytes, *, file: str, base: FilePath, environ: Mapping[str, str], runnables: Runnables | None = None,
+    for_gateway: bool = True,
+) -> Settings:  # fmt: skip
     """Do what `load` does for content already at hand; `file` is its name in messages.
 
+    Without *for_gateway*: for a command, which needs no secret that only a running gateway uses.
     Raises: ConfigError with every problem, in the order of lines.
     """
     try:
@@ -44,6 +58,9 @@ def parse(
     except yaml.Unreadable as error:
         raise ConfigError([ConfigProblem(file=file, line=error.line, path="", text=error.text)]) from None
     document = substitute(raw, environ, base)
+    if not for_gateway:
+        needed = tuple(one for one in document.findings if not starts_with_any(one.path, _ONLY_GATEWAY))
+        document = replace(document, findings=needed)
     settings, findings = _build(document, base)
     findings = [*document.findings, *_secrets(raw), *findings]
     if settings is not None and runnables is not None:
@@ -52,6 +69,15 @@ def parse(
     if settings is None or findings:
         raise ConfigError(_problems(findings, document, file))
     return settings
+
+
+def data_folder(content: bytes, *, base: FilePath, environ: Mapping[str, str]) -> FilePath:
+    """Return the data folder that a configuration names, as far as that can be told of one that is broken."""
+    line, nothing = _DATA_LINE.search(content), b"{}"
+    try:
+        return parse(nothing if line is None else line[0], file="", base=base, environ=environ).data
+    except ConfigError:
+        return parse(nothing, file="", base=base, environ=environ).data
 
 
 def _problems(findings: list[Finding], document: Document, file: str) -> list[ConfigProblem]:

@@ -53,9 +53,9 @@ _PORT_SAYS = {AlertEvent.OVERDUE: "received nothing", AlertEvent.ERROR: "does no
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Happening:
-    """One thing that happened to a job (with `job_id`) or to a port (with `port`).
+    """One thing that happened to a job (with `job_id`), to a port (with `port`), or to the configuration (neither).
 
-    Shape: `name` is that of the job or port; `since` is the moment that tells two happenings of one kind apart
+    Shape: `name` is that of the job, port or file; `since` is the moment that tells two happenings of one kind apart
     where there is no run: the planned start, the last file, the begin of the trouble. `text` says why, in one or
     two sentences. Times are aware UTC. `history` is the mode of the job.
     """
@@ -82,7 +82,11 @@ class Happening:
         """Name it once and for all: the same happening, told again, has the same name."""
         if self.run_id is not None:
             return f"run:{self.run_id}:{self.event}"
-        about = f"port:{self.port}" if self.port is not None else f"job:{self.job_id}"
+        about = (
+            f"port:{self.port}" if self.port is not None
+            else f"job:{self.job_id}" if self.job_id is not None
+            else "config"
+        )  # fmt: skip
         return f"{about}:{self.event}:{(self.since or self.at).isoformat()}"
 
     @property
@@ -97,6 +101,8 @@ class Happening:
         critical = "Critical: " if self.is_critical else ""
         if self.port is not None:
             return f"{critical}Port {self.name} {_PORT_SAYS.get(self.event, self.event)}"
+        if self.job_id is None:
+            return f"The configuration {self.name} was refused"
         by = f" by {self.by}" if self.by is not None and self.event is AlertEvent.CANCELED else ""
         return f"{critical}Job {self.name} {_JOB_SAYS[self.event]}{by}"
 
@@ -120,6 +126,8 @@ class Happening:
     def _look(self) -> str:
         if self.port is not None:
             return f"See: gateway ports {self.name}"
+        if self.job_id is None:
+            return "See: gateway check"
         return f"See: gateway jobs show {self.name}" if self.run_id is None else f"See: gateway runs show {self.run_id}"
 
     @property
@@ -128,7 +136,7 @@ class Happening:
         moments = {"planned_at": self.planned_at, "started_at": self.started_at, "at": self.at}
         return {
             "event": self.event.value,
-            "job": self.name if self.port is None else None,
+            "job": self.name if self.job_id is not None else None,
             "port": self.port,
             "run_id": self.run_id,
             "text": self.text,

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, suppress
 from importlib.metadata import version
@@ -15,7 +15,7 @@ import structlog
 
 from gateway.config.changes import compare
 from gateway.config.definitions import throttle
-from gateway.config.load import load
+from gateway.config.load import parse, read
 from gateway.config.models import Settings
 from gateway.config.models_jobs import Job
 from gateway.contracts.task import TaskHandler
@@ -24,6 +24,7 @@ from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
 from gateway.runtime.alerts import Alerting
 from gateway.runtime.identity import refused_identity
+from gateway.runtime.in_use import KeptConfig
 from gateway.runtime.jobs import keep_jobs, keep_owners, runnables_to_check, server_name
 from gateway.runtime.life import keep_leases
 from gateway.runtime.logs import configure_logs, secrets_of
@@ -50,6 +51,7 @@ from gateway.stages.receive import ReceiveStage
 from gateway.stages.send import SendStage
 from gateway.stages.trouble import Trouble
 from gateway.store.alerts import HINT as ALERTS_HINT
+from gateway.store.config_refused import record_config_refused
 from gateway.store.ending import task_reaper
 from gateway.store.jobs import JOBS_HINT
 from gateway.store.lanes import set_port_rule
@@ -77,9 +79,10 @@ class Gateway:
 
     def __init__(
         self, settings: Settings, store: Store, incarnation: int, pool: XmlPool, threads: AsyncExitStack,
-        computing: ThreadPoolExecutor, code: UserCode, stopping: asyncio.Event, config: Path,
+        computing: ThreadPoolExecutor, code: UserCode, stopping: asyncio.Event, config: Path, kept: KeptConfig,
     ) -> None:  # fmt: skip
         self._config = config
+        self._kept = kept
         self._store = store
         self._incarnation = incarnation
         self._pool = pool
@@ -144,7 +147,9 @@ class Gateway:
                 group.create_task(self._warm_readers(), name="warming"),
                 group.create_task(self._watch_stuck(), name="stuck"),
                 group.create_task(
-                    ConfigFollower(self._config, self._ports.settings, apply).run(self._stopping),
+                    ConfigFollower(
+                        self._config, self._ports.settings, apply=apply, report=self._report_refusal, kept=self._kept
+                    ).run(self._stopping),
                     name="configuration",
                 ),
             ]
@@ -340,6 +345,9 @@ class Gateway:
             await self._open(port, followers)
         configure_logs(kept.logging, secrets_of(kept))
 
+    async def _report_refusal(self, problems: Sequence[str]) -> None:
+        await record_config_refused(self._store, str(self._config), problems)
+
 
 def _calm_the_collector() -> None:
     """Set aside what lives as long as the process: walking it again and again would hold the event loop."""
@@ -354,7 +362,10 @@ async def serve(config: Path, *, ready: asyncio.Event | None = None) -> None:
     Raises: ConfigError, StoreRefused and other GatewayErrors when it cannot start; each says what to do.
     """
     config = config.absolute()
-    settings = await asyncio.to_thread(load, config, os.environ, runnables=runnables_to_check(config))
+    content = await asyncio.to_thread(read, config)
+    settings = await asyncio.to_thread(
+        parse, content, file=str(config), base=config.parent, environ=os.environ, runnables=runnables_to_check(config)
+    )
     configure_logs(settings.logging, secrets_of(settings))
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -374,6 +385,7 @@ async def serve(config: Path, *, ready: asyncio.Event | None = None) -> None:
         loop.add_signal_handler(number, ask_to_stop)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.store, settings.data, pool_size=10))
+        kept = await asyncio.to_thread(KeptConfig, settings.data, config, content)
         marks = await asyncio.to_thread(Marks, settings.data)
         for crash in await count_crashes(store, marks.left()):
             log.warning(
@@ -390,7 +402,7 @@ async def serve(config: Path, *, ready: asyncio.Event | None = None) -> None:
         computing = stack.enter_context(ThreadPoolExecutor(2, thread_name_prefix="computing"))
         code = UserCode(marks, stack.enter_context(Standstill()))
         _calm_the_collector()
-        gateway = Gateway(settings, store, incarnation, pool, stack, computing, code, stopping, config)
+        gateway = Gateway(settings, store, incarnation, pool, stack, computing, code, stopping, config, kept)
         await gateway.run(ready)
         marks.clear()
         await stop_incarnation(store, incarnation)

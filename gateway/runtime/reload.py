@@ -5,16 +5,17 @@ Rule: following the file is a convenience. Whatever happens to it or to its fold
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 import structlog
 
 from gateway.config.changes import compare
-from gateway.config.load import load
+from gateway.config.load import parse, read
 from gateway.config.models import Settings
 from gateway.domain.errors import ConfigError, GatewayError, StoreUnavailable
+from gateway.runtime.in_use import KeptConfig
 from gateway.runtime.jobs import runnables_to_check
 from gateway.store.waiting import wait_or_stop
 
@@ -24,6 +25,8 @@ POLL_SECONDS: Final = 0.5
 
 Apply = Callable[[Settings, Settings], Awaitable[None]]
 """Take the second configuration into use in place of the first; when it cannot, raise and change nothing."""
+Report = Callable[[Sequence[str]], Awaitable[None]]
+"""Tell operators why a changed configuration was refused. Raises: StoreUnavailable; it is then told again."""
 
 
 class ConfigFollower:
@@ -32,12 +35,16 @@ class ConfigFollower:
     The file is looked at, not watched: one look costs less than a watch does, and needs nothing that can run out.
     """
 
-    def __init__(self, path: Path, settings: Settings, apply: Apply) -> None:
+    def __init__(self, path: Path, settings: Settings, *, apply: Apply, report: Report, kept: KeptConfig) -> None:
         self._path = path
         self._current = settings
         self._apply = apply
+        self._report = report
+        self._kept = kept
         self._seen: object = None  # at the last poll
         self._done: object = None  # what was dealt with; None: also a change made before the first poll is found
+        self._refused = False
+        self._unreported: Sequence[str] = ()
         self._waits = False  # for the database
 
     async def run(self, stopping: asyncio.Event) -> None:
@@ -50,45 +57,61 @@ class ConfigFollower:
         """Look at the file once; what two polls in a row see the same is taken up, so nothing half written is."""
         found = await asyncio.to_thread(_signature, self._path)
         settled, self._seen = found == self._seen, found
-        if not settled or found == self._done:
-            return
-        if isinstance(found, str):
-            log.warning("config.unreadable", path=str(self._path), error=found)
-            self._done = found
-            return
         try:
-            await self._take_up()
+            if settled and found != self._done:
+                await self._take_up(found)
+                self._done = found
+            if self._unreported:
+                await self._report(self._unreported)
+                self._unreported = ()
         except StoreUnavailable as error:  # tried again at the next poll
             if not self._waits:
                 log.warning("store.unavailable", part="configuration", error=error.message)
             self._waits = True
-            return
-        except ConfigError as error:
-            self._refuse([str(problem) for problem in error.problems])
-        except GatewayError as error:
-            self._refuse([error.message])
-        except Exception as error:  # this task's end would be the end of the gateway
-            log.exception("config.failed", path=str(self._path))
-            self._refuse([f"{type(error).__name__}: {error}"])
-        self._done, self._waits = found, False
+        else:
+            self._waits = False
 
-    async def _take_up(self) -> None:
-        runnables = runnables_to_check(self._path)
-        changed = await asyncio.to_thread(load, self._path, os.environ, runnables=runnables)
-        changes = compare(self._current, changed)
-        if not changes:
+    async def _take_up(self, found: object) -> None:
+        if isinstance(found, str):
+            log.warning("config.unreadable", path=str(self._path), error=found)
+            await asyncio.to_thread(self._kept.refused, [f"{self._path}: cannot be read: {found}"])
             return
-        await self._apply(self._current, changed)
-        self._current = changed
+        try:
+            await self._use()
+        except StoreUnavailable:
+            raise
+        except ConfigError as error:
+            await self._refuse([str(problem) for problem in error.problems])
+        except GatewayError as error:
+            await self._refuse([error.message])
+        except Exception as error:  # the end of this task would be the end of the gateway
+            log.exception("config.failed", path=str(self._path))
+            await self._refuse([f"{type(error).__name__}: {error}"])
+
+    async def _use(self) -> None:
+        content = await asyncio.to_thread(read, self._path)
+        changed = await asyncio.to_thread(
+            parse, content, file=str(self._path), base=self._path.parent, environ=os.environ,
+            runnables=runnables_to_check(self._path),
+        )  # fmt: skip
+        changes = compare(self._current, changed)
+        if changes:
+            await self._apply(self._current, changed)
+            self._current = changed
+        await asyncio.to_thread(self._kept.used, content)
+        mended, self._refused, self._unreported = self._refused, False, ()
         if changes.restart_needed:
             log.warning("config.restart_needed", path=str(self._path), options=list(changes.restart_needed))
-        log.info(
-            "config.reloaded", path=str(self._path), added=list(changes.added), removed=list(changes.removed),
-            changed=list(changes.changed), at_once=list(changes.at_once),
-        )  # fmt: skip
+        if changes or mended:
+            log.info(
+                "config.reloaded", path=str(self._path), added=list(changes.added), removed=list(changes.removed),
+                changed=list(changes.changed), at_once=list(changes.at_once),
+            )  # fmt: skip
 
-    def _refuse(self, problems: list[str]) -> None:
-        log.error("config.refused", path=str(self._path), problems=problems)
+    async def _refuse(self, problems: Sequence[str]) -> None:
+        log.error("config.refused", path=str(self._path), problems=list(problems))
+        await asyncio.to_thread(self._kept.refused, problems)
+        self._refused, self._unreported = True, problems
 
 
 def _signature(path: Path) -> tuple[int, int, int] | str:

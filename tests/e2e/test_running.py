@@ -25,6 +25,16 @@ async def event(site: Site, name: str, **fields: Any) -> dict[str, Any]:
     return found[-1]
 
 
+async def command(site: Site, *arguments: str) -> tuple[int | None, str, str]:
+    """Run a command as a person would; return its exit code and what it wrote."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", *arguments, "--config", str(site.config),
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    printed, said = await process.communicate()
+    return process.returncode, printed.decode(), said.decode()
+
+
 async def test_changed_configuration_opens_and_closes_only_the_changed_ports(site: Site) -> None:
     site.add_port("one").add_port("two")
     await site.start()
@@ -47,7 +57,9 @@ async def test_changed_configuration_opens_and_closes_only_the_changed_ports(sit
 
 async def test_invalid_change_is_refused_whole_and_the_old_configuration_goes_on(site: Site) -> None:
     site.add_port("one")
-    await site.start()
+    site.extra["alerts"] = {"ports": {"one": {"to": {"ann": {"on": ["error"], "by": ["popup"]}}}}}
+    site.extra["mail"] = {"host": "mail.example.com", "user": "gateway", "password": "${ONLY_THE_GATEWAY_KNOWS}"}
+    await site.start(environment={"ONLY_THE_GATEWAY_KNOWS": "secret"})
     site.add_port("two")
     site.ports["one"]["receive"]["setle_seconds"] = 3
     site.write_config()
@@ -56,6 +68,18 @@ async def test_invalid_change_is_refused_whole_and_the_old_configuration_goes_on
     site.drop("a.xml", single(envelope(message_id=guid(1))), "one")
     await site.wait_answers(1, "one")
     assert not [e for e in site.events() if e.get("event") == "port.opened" and e.get("port") == "two"]
+    # nobody is locked out meanwhile, and whoever hears of ports hears of it
+    site.config.write_text("ports: [\n")
+    await until(lambda: _count(site, "SELECT 1 FROM exception WHERE code = 'config.refused'", 2), "both are told")
+    code, printed, said = await command(site, "ports", "--json")
+    assert code == 0 and [row["port"] for row in json.loads(printed)["ports"]] == ["one"]
+    assert "config.yaml:2" in said and "goes on with the configuration from before" in said
+    assert await _count(site, "SELECT 1 FROM alert WHERE user_name = 'ann' AND subject LIKE '%was refused'", 2)
+    assert not [path for path in site.data.iterdir() if path.is_file() and b"secret" in path.read_bytes()]
+
+
+async def _count(site: Site, sql: str, number: int) -> bool:
+    return len(await site.query(sql)) == number
 
 
 async def test_missing_outbound_folder_degrades_one_port_and_nothing_is_lost(site: Site) -> None:
@@ -158,11 +182,7 @@ async def test_operator_releases_a_halted_set_from_the_command_line(site: Site) 
     site.drop("b.xml", single(envelope(message_id=guid(3))))
     await site.wait_answers(2)
     # the order that was missing exists now: the failed message can succeed, and the rest behind it
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway", "queue", "release", guid(2), "--json", "--config", str(site.config),
-        stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    printed, _ = await process.communicate()
-    assert process.returncode == 0 and len(json.loads(printed)["released"]) == 2
+    code, printed, _ = await command(site, "queue", "release", guid(2), "--json")
+    assert code == 0 and len(json.loads(printed)["released"]) == 2
     answers = await site.wait_answers(4)
     assert sum(b"SO-100021" in content and b"DocPurpose" in content for content in answers.values()) == 1

@@ -2,13 +2,18 @@
 
 -- name: raise_alerts
 -- One row per user and channel. The key of what happened, user and channel are unique: told again, it changes nothing.
--- What goes to the inbox has arrived with this commit.
+-- What goes to the inbox has arrived with this commit. Without a job and a port it is about the configuration: whoever
+-- hears of a port, or of a job that moves messages, hears of that, once.
 INSERT INTO alert (event_key, event, job_id, run_id, port, user_name, channel, subject, body, facts, created_at, status,
                    sent_at)
 SELECT $1, $2, $3, $4, $5, r.user_name, c.channel, $7, $8, $9::text::jsonb, $10,
        CASE c.channel WHEN 'popup' THEN 'sent' ELSE 'pending' END, CASE c.channel WHEN 'popup' THEN $10::timestamptz END
 FROM alert_rule r CROSS JOIN LATERAL (SELECT DISTINCT unnest(r.channels)) AS c (channel)
-WHERE (r.job_id = $3 OR r.port = $5) AND r.events && $6::text[]
+WHERE (r.job_id = $3 OR r.port = $5
+       OR $3::bigint IS NULL AND $5::text IS NULL
+          AND (r.port IS NOT NULL
+               OR r.job_id IN (SELECT t.job_id FROM task t WHERE t.handler IN ('receive', 'inbound', 'outbound', 'send'))))
+  AND r.events && $6::text[]
 ON CONFLICT (event_key, user_name, channel) DO NOTHING
 RETURNING id
 

@@ -25,6 +25,7 @@ from gateway.store.alerts import (
     silent_port,
     sync_port_rules,
 )
+from gateway.store.config_refused import record_config_refused
 from gateway.store.housekeeping import delete_alerts
 from gateway.store.open import Store
 from tests.factories import ORDERS
@@ -104,6 +105,19 @@ async def test_an_alert_is_gone_with_a_transaction_that_fails(store: Store) -> N
             await raise_alerts(connection, store.queries, outcome(job, AlertEvent.ERROR))
             raise RuntimeError
     assert await rows(store, OUTBOX) == []
+
+
+async def test_refused_configuration_is_told_once_to_whoever_hears_of_ports(store: Store) -> None:
+    async with store.transaction() as connection:
+        rules = {ORDERS: [rule("ann", ["error"], ["popup"])], PortName("other"): [rule("ann", ["error"], ["popup"])]}
+        await sync_port_rules(connection, store.queries, rules)
+    await subscribe(store, await a_job(store), "bob", ["error"], ["popup"])  # a job that moves no messages
+    await record_config_refused(store, "/srv/config.yaml", ["config.yaml:3: ports: must be a mapping"])
+    assert await rows(store, OUTBOX) == [("ann", "popup", "error")]
+    subject, body = (await rows(store, "SELECT subject, body FROM alert"))[0]
+    assert subject == "The configuration /srv/config.yaml was refused"
+    assert "must be a mapping" in body and "See: gateway check" in body
+    assert await rows(store, "SELECT code, severity FROM exception") == [("config.refused", "error")]
 
 
 async def test_what_goes_to_the_inbox_has_arrived_at_once(store: Store) -> None:

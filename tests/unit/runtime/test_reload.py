@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from gateway.config.load import load
 from gateway.config.models import Settings
 from gateway.domain.errors import StoreUnavailable
+from gateway.runtime.in_use import KeptConfig
 from gateway.runtime.reload import ConfigFollower
 
 BEFORE = "ports: {}\n"
@@ -20,19 +21,31 @@ BROKEN = "ports: [\n"
 
 
 class Follower:
-    """Follows a file whose configuration nobody runs; `trouble` is raised instead of taking one into use."""
+    """Follows a file whose configuration nobody runs.
 
-    def __init__(self, config: Path) -> None:
+    The next of `trouble` is raised instead of taking a configuration into use, or telling that it was refused.
+    """
+
+    def __init__(self, config: Path, data: Path) -> None:
         config.write_text(BEFORE)
         self.config = config
         self.applied: list[Settings] = []
+        self.reported: list[Sequence[str]] = []
         self.trouble: list[Exception] = []
-        self._follower = ConfigFollower(config, load(config, os.environ), self._apply)
+        self._follower = ConfigFollower(
+            config, load(config, os.environ), apply=self._apply, report=self._report,
+            kept=KeptConfig(data, config, BEFORE.encode()),
+        )  # fmt: skip
 
     async def _apply(self, _: Settings, new: Settings) -> None:
         if self.trouble:
             raise self.trouble.pop()
         self.applied.append(new)
+
+    async def _report(self, problems: Sequence[str]) -> None:
+        if self.trouble:
+            raise self.trouble.pop()
+        self.reported.append(problems)
 
     async def settle(self) -> None:
         """Poll twice: what two polls see the same is taken up."""
@@ -47,7 +60,7 @@ class Follower:
 def follower(tmp_path: Path) -> Follower:
     folder = tmp_path / "conf"
     folder.mkdir()
-    return Follower(folder / "config.yaml")
+    return Follower(folder / "config.yaml", tmp_path)
 
 
 @pytest.fixture
@@ -144,6 +157,16 @@ async def test_reload_that_meets_an_absent_database_is_tried_again(follower: Fol
         await follower._follower.poll()
     assert len(follower.applied) == 1
     assert names(logs) == ["store.unavailable", "config.reloaded"]
+
+
+async def test_refusal_is_told_once_when_the_database_is_there(follower: Follower, logs: list[Any]) -> None:
+    follower.trouble = [StoreUnavailable("it is away")]
+    follower.config.write_text(BROKEN)
+    for _ in range(4):
+        await follower._follower.poll()
+    assert len(follower.reported) == 1
+    assert f"{follower.config}:" in follower.reported[0][0], "it says where"
+    assert names(logs) == ["config.refused", "store.unavailable"]
 
 
 async def test_whatever_is_raised_refuses_the_change_and_the_next_one_is_taken(
