@@ -1,7 +1,5 @@
 """A handler to copy from: it answers with what it was sent."""
 
-from copy import deepcopy
-
 from gateway.contracts.service import Reply, Request, ServiceContext
 
 
@@ -13,4 +11,4 @@ async def ping(request: Request, context: ServiceContext) -> Reply:
     It refuses a request with `raise OperationRejected("text for the partner")`.
     """
     context.log.debug("ping.answered", parts=len(request.parts))
-    return Reply(parts=[deepcopy(part) for part in request.parts])
+    return Reply(parts=request.parts)

@@ -6,22 +6,28 @@ against the same answer built as a tree.
 Source: AIF reference, sections 6, 7.3 and 10; rulings, "Namespaces".
 """
 
+import re
 from collections.abc import Iterator, Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from uuid import UUID
 
 from lxml import etree
 
 from gateway.domain.ids import format_message_id
-from gateway.domain.namespaces import ENTITY_KEY, ENTITY_KEY_LIST, FAULT, Scheme, in_scheme, scheme_of
+from gateway.domain.namespaces import ENTITY_KEY, ENTITY_KEY_LIST, FAULT, XSI, Scheme, in_scheme, scheme_of
 from gateway.domain.problem import Problem
 from gateway.domain.text import clean
 from gateway.xml.keys import KEY_LIST, plain_keys
 from gateway.xml.normalise import rewrite_scheme
+from gateway.xml.parse import parse_checked
+from gateway.xml.standalone import standalone
 
 LANGUAGE = "en-us"
 _MAX_VALUE = 100_000
+_NO_NAMESPACE = etree.XPath(
+    "boolean(descendant-or-self::*[namespace-uri()=''] | descendant::*/@xsi:type[not(contains(., ':'))])",
+    namespaces={"xsi": XSI},
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +115,13 @@ def _part(part: etree._Element, scheme: Scheme) -> str:
         keys = plain_keys(part)
         if keys is not None:
             return _key_list(keys, scheme)
-    indented = deepcopy(part)
-    indented.tail = None
+    parent = part.getparent()
+    indented = parse_checked(standalone(part, {} if parent is None else parent.nsmap))
     etree.indent(indented, space="  ", level=3)
     text = etree.tostring(indented, encoding="unicode")
+    if None not in indented.nsmap and _NO_NAMESPACE(indented):  # the default namespace around it is the envelope's
+        name, end, rest = re.split(r"([\s/>])", text, maxsplit=1)
+        text = f'{name} xmlns=""{end}{rest}'
     if scheme is not Scheme.HTTP:
         text = rewrite_scheme(text, scheme)
     return f"      {text}\n"

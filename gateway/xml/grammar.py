@@ -16,6 +16,7 @@ from gateway.domain.namespaces import Scheme, in_scheme
 from gateway.xml.normalise import is_costly, rewrite_scheme
 from gateway.xml.parse import LogEntry, document_parser
 from gateway.xml.schema_files import XSD, SchemaFile
+from gateway.xml.shapes import Shapes
 
 if TYPE_CHECKING:
     from xmlschema import XMLSchemaBase
@@ -95,6 +96,11 @@ class Grammar:
         self._scheme = scheme
         self._compiled: etree.XMLSchema | None = None
         self._carried: XMLSchemaBase | None = None
+
+    @cached_property
+    def shapes(self) -> Shapes:
+        """What may stand where, for completing documents."""
+        return Shapes(self._closure)
 
     @property
     def carried_by_xmlschema(self) -> bool:
