@@ -9,6 +9,7 @@ from typing import Final
 import typer
 
 from gateway.cli.common import BUG, INTERRUPTED
+from gateway.workers.limits import forbid_core_dumps
 
 HELP = (
     "A file gateway: partners drop XML files into folders, every request is processed once, every request gets one "
@@ -71,6 +72,7 @@ def commands(only: str | None = None) -> typer.Typer:
 
 def main() -> None:
     """Run one command; never returns normally without having set the exit code."""
+    forbid_core_dumps()
     asked = sys.argv[1] if len(sys.argv) > 1 else None
     try:
         commands(asked if asked in _COMMANDS else None)()

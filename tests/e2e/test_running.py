@@ -2,10 +2,14 @@
 
 import asyncio
 import json
+import os
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from tests.documents import READ, batch, envelope, guid, keys, single
 from tests.site import Site, until
@@ -161,6 +165,9 @@ async def test_second_gateway_on_the_same_data_is_refused_with_the_reason(embedd
 async def test_gateway_with_embedded_database_survives_a_kill(embedded_site: Site) -> None:
     embedded_site.add_port()
     await embedded_site.start()
+    _leaves_no_memory_behind(embedded_site)
+    warned = [event for event in embedded_site.events() if event.get("event") == "gateway.runs_as_root"]
+    assert len(warned) == (1 if os.geteuid() == 0 else 0)
     embedded_site.drop("a.xml", single(envelope(message_id=guid(1))))
     await embedded_site.wait_answers(1)
     await embedded_site.stop(signal.SIGKILL)
@@ -171,6 +178,19 @@ async def test_gateway_with_embedded_database_survives_a_kill(embedded_site: Sit
     assert sum(b"DuplicateMessage" in content for content in answers.values()) == 1
     assert await embedded_site.stop(signal.SIGINT) == 0
     assert not Path(embedded_site.data / "postgres" / "postmaster.pid").exists()
+
+
+def _leaves_no_memory_behind(site: Site) -> None:
+    """Core dumps are off for the gateway, its database and its readers, also those that go to a program."""
+    assert site.process is not None
+    gateway = psutil.Process(site.process.pid)
+    children = gateway.children(recursive=True)
+    assert len(children) > 1
+    for process in (gateway, *children):
+        with suppress(FileNotFoundError, ProcessLookupError):  # one that has ended meanwhile
+            limits = Path(f"/proc/{process.pid}/limits").read_text().splitlines()
+            (core,) = (row.split()[-3:] for row in limits if row.startswith("Max core file size"))
+            assert core == ["1", "1", "bytes"]
 
 
 async def test_operator_releases_a_halted_set_from_the_command_line(site: Site) -> None:

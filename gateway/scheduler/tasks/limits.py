@@ -24,7 +24,6 @@ NOT_STARTED = 127
 
 def main(parent: int, limits: str, command: list[str]) -> None:
     """Never returns: this process is the command afterwards, or has ended."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for limit in filter(None, limits.split(",")):
         name, _, number = limit.partition("=")
         resource.setrlimit(_LIMITS[name], (int(number), int(number)))

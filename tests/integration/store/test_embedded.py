@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+import pwd
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import psutil
 import pytest
@@ -20,6 +22,7 @@ from gateway.store.embedded import LOG_BYTES, EmbeddedServer
 from gateway.store.errors import DataFolderInUse, StoreRefused
 from gateway.store.installation import Account, Installation, choose_account, find_installation, let_in
 from gateway.store.open import open_store
+from gateway.workers.account import NAMELESS
 from tests.conftest import folder_for_server
 
 GATEWAY = """
@@ -95,6 +98,55 @@ def test_server_has_no_rights_of_root_and_a_session_of_its_own(server: EmbeddedS
     assert process.gids().effective != 0
     assert os.getsid(server.pid) != os.getsid(0)
     assert not [found for found in process.net_connections() if found.family != socket.AF_UNIX]
+
+
+def test_only_the_account_of_the_gateway_gets_in(server: EmbeddedServer, data: Path) -> None:
+    server.start()
+    _ask(server, None)
+    if os.geteuid() == 0:
+        status = (data / "postgres").stat()
+        own = Account(name="the server's", uid=status.st_uid, gid=status.st_gid)
+        with pytest.raises(KeyError):
+            pwd.getpwuid(own.uid)
+        for stranger in (own, _account("nobody"), _account("daemon")):
+            with pytest.raises(StoreRefused, match=r"Peer authentication failed|Permission denied"):
+                _ask(server, stranger)
+
+
+def test_data_of_an_older_gateway_are_closed_at_the_next_start(server: EmbeddedServer, data: Path) -> None:
+    """It let in whoever entered the folder, and as root ran the server under an account that others have too."""
+    (data / "postgres" / "pg_hba.conf").write_text("local all all trust\n")
+    (data / "postgres" / "pg_ident.conf").write_text("")
+    if os.geteuid() == 0:
+        subprocess.run(["chown", "-R", "daemon", str(data / "postgres")], check=True)
+    server.start()
+    _ask(server, None)
+    if os.geteuid() == 0:
+        for stranger in (_account("daemon"), Account(name="the server's", uid=NAMELESS[0], gid=NAMELESS[0])):
+            with pytest.raises(StoreRefused, match=r"Peer authentication failed|Permission denied"):
+                _ask(server, stranger)
+        owners = {path.lstat().st_uid for path in ((data / "postgres"), *(data / "postgres").rglob("*"))}
+        assert owners == {psutil.Process(server.pid).uids().effective}
+
+
+def test_data_of_an_ordinary_user_stay_his_when_root_uses_them(server: EmbeddedServer, data: Path) -> None:
+    user = _account("daemon") if os.geteuid() == 0 else Account(name="", uid=os.geteuid(), gid=os.getegid())
+    if os.geteuid() == 0:
+        subprocess.run(["chown", "-R", f"{user.uid}:{user.gid}", str(data)], check=True)
+    server.start()
+    assert psutil.Process(server.pid).uids().effective == user.uid
+    _ask(server, None)
+    if os.geteuid() == 0:
+        _ask(server, user)
+        with pytest.raises(StoreRefused, match="Permission denied"):
+            _ask(server, _account("nobody"))
+
+
+def test_lines_of_ones_own_let_others_in(server: EmbeddedServer, data: Path) -> None:
+    (data / "postgres" / "local_hba.conf").write_text("local all reporting trust\n")
+    server.start()
+    _ask(server, None, "CREATE ROLE reporting LOGIN")
+    _ask(server, None, role="reporting")
 
 
 async def test_data_survive_a_stop(server: EmbeddedServer, data: Path) -> None:
@@ -283,6 +335,23 @@ def test_the_wheel_here_is_found_without_importing_it() -> None:
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "False"
+
+
+def _account(name: str) -> Account:
+    entry = pwd.getpwnam(name)
+    return Account(name=name, uid=entry.pw_uid, gid=entry.pw_gid)
+
+
+def _ask(
+    server: EmbeddedServer, account: Account | None, statement: str = "SELECT 1", *, role: str = "gateway"
+) -> None:
+    """Ask the database something as *account* (None: as ourselves). Raises: StoreRefused when it does not answer."""
+    options = ("--no-psqlrc", "--quiet", f"--host={_socket_folder(server)}", f"--username={role}", "gateway")
+    find_installation().run(account, "psql", *options, text=f"\\set ON_ERROR_STOP 1\n{statement};\n")
+
+
+def _socket_folder(server: EmbeddedServer) -> str:
+    return parse_qs(urlsplit(server.url).query)["host"][0]
 
 
 async def _execute(url: str, statement: str) -> None:
