@@ -36,7 +36,8 @@ class Question:
 class Claimer:
     """Claims files of one port. `fresh` holds durable claims that nobody has been handed yet.
 
-    A caller that was cancelled or gave up waiting finds them there the next time.
+    A caller that was cancelled or gave up waiting finds them there the next time. `renamed` holds the names of files
+    that were renamed into the folder and not written to since; who watches the folder keeps it.
     """
 
     def __init__(self, settings: FileReceiveSettings, clock: Clock, ops: FileOps, *, can_ask: bool) -> None:
@@ -56,6 +57,7 @@ class Claimer:
         self._stranded: list[Claim] = []
         self._asked: int | None = None
         self.fresh: list[Claim] = []
+        self.renamed: set[bytes] = set()
 
     def left_in_place(self) -> tuple[LeftInPlace, ...]:
         """Return what the last look did not take."""
@@ -189,7 +191,7 @@ class Claimer:
             with open_checked(inbound, name) as (fd, status):
                 if self._settings.done_marker:
                     return Look.READY, None
-                look = self._ladder.look(name, fd, status, kernel_tells=kernel_tells)
+                look = self._ladder.look(name, fd, status, kernel_tells=kernel_tells, renamed=name in self.renamed)
                 if look is not Look.READY and (waiting := self._ladder.waiting(name)) is not None:
                     self._left.add(name, waiting.code, waiting.text)
                 return look, signature_of(status)

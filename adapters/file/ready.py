@@ -1,9 +1,13 @@
 """Is a file ready to be taken? The ladder of questions, from the surest to the slowest.
 
 1. Its `.done` marker is there (when the port wants one): ready. 2. The kernel says that nobody has it open for
-writing, or, where the kernel cannot say, size and times have not changed for `settle_seconds`: go on. 3. It ends
-like a whole document: ready. Otherwise it waits until `grace_seconds` after its last change and is then taken as
-it is, so that the reader can refuse it with the reason; a silent writer gets no longer than that either.
+writing, or, where the kernel cannot say (on shares, and for files of another account), it was seen to be renamed in,
+or size and times have not changed for `settle_seconds`: go on. 3. It ends like a whole document: ready. Otherwise it
+waits until `grace_seconds` after its last change and is then taken as it is, so that the reader can refuse it with
+the reason; a silent writer gets no longer than that either.
+
+A file with two names waits for `settle_seconds`, whatever else is known of it: SFTP servers rename by making the new
+name and then removing the old one.
 
 Source: rulings, "Files: when"; reliability reference 5.2.
 """
@@ -109,8 +113,8 @@ class ReadyLadder:
         if waiting is not None and waiting.signature == signature:
             waiting.broken = broken
 
-    def look(self, name: bytes, fd: int, status: os.stat_result, *, kernel_tells: bool) -> Look:
-        """Look at the open regular file *fd* once."""
+    def look(self, name: bytes, fd: int, status: os.stat_result, *, kernel_tells: bool, renamed: bool = False) -> Look:
+        """Look at the open regular file *fd* once; *renamed* when it was seen to be renamed in and left alone since."""
         now = self._clock.monotonic()
         signature = signature_of(status)
         known = self._now.get(name) or self._before.pop(name, None)
@@ -121,9 +125,12 @@ class ReadyLadder:
         if writer is Writer.SOMEBODY and quiet < self._rules.grace_seconds:
             due = now + min(max(quiet, _FIRST_LOOK_SECONDS), _LAST_LOOK_SECONDS)
             return self._wait(name, known, "file.being-written", "A program has it open for writing.", due)
-        if writer is Writer.UNKNOWN and quiet < self._rules.settle_seconds:
-            due = known.since + self._rules.settle_seconds
-            return self._wait(name, known, "file.being-written", "It changed a moment ago.", due)
+        settled = known.since + self._rules.settle_seconds
+        if status.st_nlink > 1 and now < settled:
+            text = "It has a second name (hard link). It is refused when it keeps it."
+            return self._wait(name, known, "file.second-name", text, settled)
+        if writer is Writer.UNKNOWN and not renamed and now < settled:
+            return self._wait(name, known, "file.being-written", "It changed a moment ago.", settled)
         end = Ending.COMPLETE if status.st_nlink > 1 else ending(fd, status.st_size)
         if (after := signature_of(os.fstat(fd))) != signature:
             known = Waiting(after, now)

@@ -175,6 +175,7 @@ class FileReceiveAdapter:
         return watch_folder(
             settings.inbound,
             stop=self._stop,
+            renamed=self._claimer.renamed,
             force_polling=settings.force_polling,
             poll_seconds=min(1.0, settings.sweep_seconds),
         )

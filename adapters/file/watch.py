@@ -1,94 +1,148 @@
 """Hints that a look at an inbound folder may be worth it; they may be lost, a sweep decides.
 
-watchfiles tells what happened within one folder. It notices neither that the folder came back nor changes made
-by other machines, so the folder's identity is checked from time to time and a missing folder is waited for.
+The kernel tells what happens within one folder. It tells neither that the folder came back nor what other machines
+change, so the folder's identity is checked from time to time and a missing folder is waited for.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
+from contextlib import aclosing
 from pathlib import Path
 
-import anyio.to_thread
 import structlog
-from watchfiles import Change, awatch
+
+from adapters.file import inotify
+from adapters.file.inotify import FOLDER_GONE, GONE, Event, Happened
 
 log = structlog.get_logger()
 
-_STEP_MS = 10  # quiet time that ends a group of events; the thread wakes this often, at under 1 % of a core
-_DEBOUNCE_MS = 50
+_GROUP_SECONDS = 0.01  # what happens within it gives one hint
 _IDENTITY_SECONDS = 2.0
 _BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
 
 async def watch_folder(
-    path: Path, *, stop: asyncio.Event, force_polling: bool = False, poll_seconds: float = 1.0
+    path: Path,
+    *,
+    stop: asyncio.Event,
+    renamed: set[bytes],
+    force_polling: bool = False,
+    poll_seconds: float = 1.0,
 ) -> AsyncIterator[None]:
     """Yield whenever files appear or change in *path*, and whenever the folder (re)appears; end when *stop* is set.
 
-    Shape: our own renames out of the folder give no hint. *poll_seconds* counts with *force_polling* only.
+    Shape: our own renames out of the folder give no hint. *renamed* holds, as far as is known, the names of the
+    files that came into the folder by a rename and were not written to since. *poll_seconds* counts with
+    *force_polling* only, and where there are no events.
     """
-    failures = 0
+    failures, told = 0, ""
     while not stop.is_set():
-        before = await _identity(path)
         try:
-            if before is not None:
-                yield None
-                async for _ in _changes(path, before, stop, force_polling=force_polling, poll_seconds=poll_seconds):
-                    failures = 0
+            watching = (
+                _changes(path, stop, renamed)
+                if inotify.AVAILABLE and not force_polling
+                else _differences(path, stop, poll_seconds)
+            )
+            async with aclosing(watching):
+                async for _ in watching:
+                    failures, told = 0, ""
                     yield None
-        # in a group: RuntimeError for a name it cannot decode; by itself: OSError when the watches are used up
-        except* (OSError, RuntimeError) as errors:
-            reason = "; ".join(str(error) for error in errors.exceptions)
-            log.warning("folder.watch_failed", folder=str(path), reason=reason)
-        if stop.is_set():
-            return
-        pause = _BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)]
-        failures += 1
-        await _wait(stop, pause)
+        except FileNotFoundError:
+            pass  # waited for; the port says that it is missing
+        except OSError as error:
+            if told != str(error):
+                told = str(error)
+                log.warning("folder.watch_failed", folder=str(path), reason=told)
+            yield None
+        finally:
+            renamed.clear()
+        if not stop.is_set():
+            await _wait(stop, _BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
+            failures += 1
 
 
-async def _changes(
-    path: Path, before: tuple[int, int], stop: asyncio.Event, *, force_polling: bool, poll_seconds: float
-) -> AsyncIterator[None]:
-    """Yield per group of changes; return when the folder is no longer the one we began with."""
-    limiter = anyio.to_thread.current_default_thread_limiter()
-    # a watch keeps a thread for as long as it lasts: give it one of its own, not one of the forty that are shared
-    limiter.total_tokens += 1
-    watch = awatch(
-        path,
-        watch_filter=_worth_a_look,
-        debounce=_DEBOUNCE_MS,
-        step=_STEP_MS,
-        stop_event=stop,
-        rust_timeout=int(_IDENTITY_SECONDS * 1000),
-        yield_on_timeout=True,
-        force_polling=force_polling,
-        poll_delay_ms=max(1, int(poll_seconds * 1000)),
-        recursive=False,
-    )
-    try:
-        async for changes in watch:
-            # a folder made anew often gets the number of the old one: the event says more than the identity
-            if (Change.deleted, str(path)) in changes or (not changes and await _identity(path) != before):
-                return
-            if any(kind is not Change.deleted for kind, _ in changes):
-                yield None
-    finally:
-        await watch.aclose()
-        limiter.total_tokens -= 1
+async def _changes(path: Path, stop: asyncio.Event, renamed: set[bytes]) -> AsyncGenerator[None, None]:
+    """Yield at the beginning and per group of changes; return when the folder is no longer the one we began with."""
+    happened = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    before = await _identity(path)
+    with inotify.watched(path) as fd:
+        loop.add_reader(fd, happened.set)
+        try:
+            yield None
+            while not stop.is_set():
+                await _either(happened, stop, _IDENTITY_SECONDS)
+                if not happened.is_set():
+                    if await _identity(path) != before:
+                        return
+                    continue
+                await _wait(stop, _GROUP_SECONDS)
+                happened.clear()
+                group = list(inotify.events(fd))
+                # a folder made anew often gets the number of the old one: the event says more than the identity
+                if any(event.what & FOLDER_GONE for event in group):
+                    return
+                if _note(group, renamed):
+                    yield None
+        finally:
+            loop.remove_reader(fd)
 
 
-def _worth_a_look(_: Change, __: str) -> bool:
-    return True
+def _note(group: Iterable[Event], renamed: set[bytes]) -> bool:
+    """Follow which files were renamed in and left alone since; tell whether a look may find something."""
+    worth_a_look = False
+    for event in group:
+        if event.what & Happened.LOST:
+            renamed.clear()
+        elif event.what & Happened.RENAMED_IN:
+            renamed.add(event.name)
+        elif not event.what & Happened.CHANGED:
+            renamed.discard(event.name)
+        worth_a_look |= not event.what & GONE
+    return worth_a_look
+
+
+async def _differences(path: Path, stop: asyncio.Event, poll_seconds: float) -> AsyncGenerator[None, None]:
+    """Yield at the beginning and whenever a listing shows what the one before did not; for folders without events."""
+    seen = await asyncio.to_thread(_listing, path)
+    yield None
+    while not stop.is_set():
+        await _wait(stop, poll_seconds)
+        before, seen = seen, await asyncio.to_thread(_listing, path)
+        if not seen.items() <= before.items():
+            yield None
+
+
+def _listing(path: Path) -> Mapping[bytes, tuple[int, int, int]]:
+    found = {}
+    with os.scandir(os.fsencode(path)) as entries:
+        for entry in entries:
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except FileNotFoundError:
+                continue
+            found[entry.name] = (status.st_ino, status.st_size, status.st_mtime_ns)
+    return found
 
 
 async def _identity(path: Path) -> tuple[int, int] | None:
     """Return what tells this folder from another of the same path, None when there is none."""
     try:
-        status = await anyio.to_thread.run_sync(path.stat)
+        status = await asyncio.to_thread(path.stat)
     except OSError:
         return None
     return status.st_dev, status.st_ino
+
+
+async def _either(one: asyncio.Event, other: asyncio.Event, seconds: float) -> None:
+    """Wait for one of two events, or until the time is over."""
+    waits = [asyncio.create_task(event.wait()) for event in (one, other)]
+    try:
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 async def _wait(stop: asyncio.Event, seconds: float) -> None:

@@ -20,11 +20,11 @@ class Inbound:
         self.ladder = ReadyLadder(ReadyRules(settle_seconds=2, grace_seconds=600), self.clock, can_ask=can_ask)
         self.kernel_tells = kernel_tells
 
-    def look(self) -> Look:
+    def look(self, *, renamed: bool = False) -> Look:
         self.ladder.begin_sweep()
         fd = os.open(self.path, os.O_RDONLY)
         try:
-            return self.ladder.look(NAME, fd, os.fstat(fd), kernel_tells=self.kernel_tells)
+            return self.ladder.look(NAME, fd, os.fstat(fd), kernel_tells=self.kernel_tells, renamed=renamed)
         finally:
             os.close(fd)
 
@@ -87,6 +87,42 @@ def test_where_the_kernel_cannot_tell_a_file_must_settle(remote: Inbound) -> Non
     assert remote.look() is Look.WAIT
     remote.clock.move(0.2)
     assert remote.look() is Look.READY
+
+
+def test_what_was_seen_to_be_renamed_in_need_not_settle(remote: Inbound) -> None:
+    remote.path.write_bytes(WHOLE)
+    assert remote.look(renamed=True) is Look.READY
+
+
+def test_what_was_renamed_in_before_it_was_complete_waits_for_its_end(remote: Inbound) -> None:
+    remote.path.write_bytes(WHOLE[:-5])
+    assert remote.look(renamed=True) is Look.WAIT
+    assert remote.why() == "file.incomplete"
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+@pytest.mark.parametrize("kernel_tells", [False, True])
+def test_two_names_for_a_moment_are_waited_for(tmp_path: Path, kernel_tells: bool, renamed: bool) -> None:
+    file = Inbound(tmp_path / "order.xml", kernel_tells=kernel_tells)
+    part = tmp_path / "order.part"
+    part.write_bytes(WHOLE)
+    file.path.hardlink_to(part)
+    assert file.look(renamed=renamed) is Look.WAIT
+    assert file.why() == "file.second-name"
+    assert file.ladder.due_seconds() == pytest.approx(2.0)
+    file.clock.move(0.3)
+    part.unlink()
+    assert file.look(renamed=renamed) is (Look.READY if kernel_tells or renamed else Look.WAIT)
+    file.clock.move(2.0)
+    assert file.look(renamed=renamed) is Look.READY
+
+
+def test_a_second_name_that_stays_is_taken_to_be_refused(local: Inbound) -> None:
+    local.path.write_bytes(WHOLE)
+    local.path.with_suffix(".other").hardlink_to(local.path)
+    assert local.look() is Look.WAIT
+    local.clock.move(2.0)
+    assert local.look() is Look.READY
 
 
 def test_a_change_starts_the_settling_again(remote: Inbound) -> None:

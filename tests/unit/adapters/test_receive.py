@@ -164,11 +164,28 @@ async def test_an_entry_is_reported_with_its_first_time_until_it_goes(site: Site
     assert adapter.left_in_place() == ()
 
 
+async def test_a_file_with_two_names_for_a_moment_is_waited_for(site: Site) -> None:
+    """As an SFTP server renames: it makes the new name, then removes the old one."""
+    uploaded = site.root / "uploaded.xml"
+    uploaded.write_bytes(WHOLE)
+    os.link(uploaded, site.inbound / "order.xml")
+    receiver = site.receiver()
+    assert await receiver.claim(1) == []
+    site.clock.move(0.3)
+    uploaded.unlink()
+    (claim,) = await receiver.claim(1)
+    assert not claim.hard_linked
+
+
 async def test_a_hard_link_is_taken_and_marked(site: Site) -> None:
     colleague = site.root / "colleague.xml"
     colleague.write_bytes(WHOLE)
     os.link(colleague, site.inbound / "link.xml")
-    (claim,) = await site.receiver().claim(1)
+    receiver = site.receiver()
+    assert await receiver.claim(1) == []
+    assert [left.code for left in receiver.left_in_place()] == ["file.second-name"]
+    site.clock.move(2)
+    (claim,) = await receiver.claim(1)
     assert claim.hard_linked
 
 

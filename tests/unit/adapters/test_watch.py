@@ -1,16 +1,20 @@
 """Hints come soon, survive the folder and end at once."""
 
 import asyncio
+import errno
 import os
 import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from adapters.file import FileReceiveAdapter
-from tests.unit.adapters.support import WHOLE, Site
+from adapters.file import FileReceiveAdapter, inotify, ready, watch
+from adapters.file.inotify import Event, Happened
+from adapters.file.kernel import Writer
+from tests.unit.adapters.support import WHOLE, Site, names
 
 
 class Hints:
@@ -34,8 +38,8 @@ class Hints:
 
 
 @asynccontextmanager
-async def listening(site: Site, **changes: object) -> AsyncIterator[Hints]:
-    adapter = site.receiver(**changes)  # type: ignore[arg-type]  # a test names real fields
+async def listening(site: Site, adapter: FileReceiveAdapter | None = None, **changes: object) -> AsyncIterator[Hints]:
+    adapter = adapter or site.receiver(**changes)  # type: ignore[arg-type]  # a test names real fields
     hints = Hints(adapter)
     task = asyncio.create_task(hints.listen())
     try:
@@ -57,13 +61,72 @@ async def test_a_file_renamed_in_gives_a_hint(site: Site, polling: bool) -> None
 
 
 async def test_a_name_that_is_not_utf8_gives_a_hint_and_so_does_the_next(site: Site) -> None:
-    with capture_logs():
+    with capture_logs() as told:
         async with listening(site) as hints:
             await hints.after(0)
             for name in (b"caf\xe9.xml", b"next.xml"):
                 before = hints.count
                 site.drop(name)
                 await hints.after(before)
+    assert told == []
+
+
+async def test_trouble_with_watching_is_told_once_and_hints_go_on(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def used_up(_: Path) -> Iterator[int]:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        yield
+
+    monkeypatch.setattr(inotify, "watched", used_up)
+    monkeypatch.setattr(watch, "_BACKOFF_SECONDS", (0.001,))
+    with capture_logs() as told:
+        async with listening(site) as hints:
+            await hints.after(5)
+    assert [entry["event"] for entry in told] == ["folder.watch_failed"]
+
+
+async def test_a_file_of_another_account_that_is_renamed_in_is_taken_at_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ready, "probe_writer", lambda _: Writer.UNKNOWN)  # as the kernel says of a file not ours
+    adapter = site.receiver()
+    async with listening(site, adapter) as hints:
+        await hints.after(0)
+        (site.inbound / "written.xml").write_bytes(WHOLE)
+        site.drop("changed.xml")
+        with (site.inbound / "changed.xml").open("ab") as file:
+            file.write(b"\n")
+        site.drop("replaced.xml")
+        (site.inbound / "replaced.xml").unlink()
+        (site.inbound / "replaced.xml").write_bytes(WHOLE)
+        (site.inbound / "later.part").write_bytes(WHOLE)
+        (site.inbound / "later.part").rename(site.inbound / "renamed here.xml")
+        site.drop("renamed in.xml")
+        assert await claimed_in_time(adapter, hints, 2) == [b"renamed here.xml", b"renamed in.xml"]
+        assert names(await adapter.claim(10)) == []
+        site.clock.move(2)
+        assert names(await adapter.claim(10)) == [b"changed.xml", b"replaced.xml", b"written.xml"]
+        before = hints.count
+        site.drop("last.xml")
+        await hints.after(before)
+        assert await claimed_in_time(adapter, hints, 1) == [b"last.xml"]
+
+
+async def test_events_that_were_lost_end_all_trust(site: Site) -> None:
+    renamed = {b"a.xml"}
+    assert watch._note([Event(Happened.LOST, b"")], renamed)
+    assert renamed == set()
+
+
+async def claimed_in_time(adapter: FileReceiveAdapter, hints: "Hints", count: int) -> list[bytes]:
+    """Claim at every hint, as the gateway does, until there are so many; the clock of the site stands still."""
+    found: list[bytes] = []
+    while True:
+        before = hints.count
+        found += names(await adapter.claim(10))
+        if len(found) >= count:
+            return found
+        await hints.after(before)
 
 
 async def test_our_own_claims_give_no_hint(site: Site) -> None:

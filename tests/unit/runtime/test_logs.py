@@ -113,7 +113,7 @@ def test_store_without_password_has_no_secrets() -> None:
 def test_what_libraries_say_becomes_an_event(written: Written) -> None:
     configure_logs(Logging(), stream=written)
     logging.getLogger("asyncio").error("Task exception was never retrieved")
-    logging.getLogger("watchfiles").info("nothing worth knowing")
+    logging.getLogger("httpx").info("nothing worth knowing")
     (event,) = written.events()
     assert (event["event"], event["library"]) == ("library.said", "asyncio")
 
