@@ -22,6 +22,7 @@ from gateway.stages.trouble import Trouble
 from gateway.store.ingest import ingestion
 from gateway.store.open import Store
 from gateway.xml.limits import ReadRules
+from gateway.xml.pool import XmlPool
 from tests.documents import SERVICES, envelope
 from tests.factories import ORDERS, a_claim, a_file, a_message
 
@@ -130,7 +131,7 @@ class InboundBench:
         )
         stage = InboundStage(
             store=self.store, incarnation=1, ports=ports, registry=Registry({service.name: service}),
-            executor=self._executor, door=Door(), trouble=Trouble(self.store, 1), chunk=100,
+            pool=XmlPool(1), executor=self._executor, door=Door(), trouble=Trouble(self.store, 1), chunk=100,
         )  # fmt: skip
         tally = Tally()
         await stage.run(TaskContext(task="inbound", feed=NothingComes(), stopping=asyncio.Event(), tally=tally))

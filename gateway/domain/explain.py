@@ -71,7 +71,7 @@ def _unfinished(m: MessageFacts, reason: Reason) -> _Said:
             return _running(m)
         case Reason.HELD_BY_OPERATOR:
             return _Said(
-                f"An operator held it at {at(m.since)}{_whole_set(m)}.", f"Let it go: `gateway queue release {m.key}`."
+                f"An operator held it at {at(m.since)}{_with_set(m)}.", f"Let it go: `gateway queue release {m.key}`."
             )
         case Reason.SET_HALTED:
             return _held_with_set(m, "an earlier message of its file", "on_error: halt", "it and those behind it run")
@@ -180,7 +180,7 @@ def _running(m: MessageFacts) -> _Said:
 
 def _held_with_set(m: MessageFacts, who: str, policy: str, what: str) -> _Said:
     if m.policy is Policy.CONTINUE:  # it goes on until so many have failed
-        who, policy, what = "so many messages of its file", "max_failed", "they and the rest of the file run"
+        who, policy, what = "so many messages of its file", "max_failed", "it and all that waits with it run"
     if m.culprit is None:
         return _Said(
             f"It is held because {who} failed under `{policy}`; no failed one is in the queue any more.",
@@ -223,7 +223,7 @@ def _failed(m: MessageFacts) -> _Said:
     blocks = f" Until then it blocks its lane {m.lane.reference}." if _blocks(m) and m.lane else ""
     return _Said(
         f"It failed at try {m.attempts}: {quoted(m.error)}.{told}",
-        f"Mend the cause, then `gateway queue release {m.key}` tries again{_whole_set(m)}; or "
+        f"Mend the cause, then `gateway queue release {m.key}` tries again{_with_set(m)}; or "
         f"`gateway queue delete {m.key}`.{blocks}",
         others=(fault.key if fault else None,),
     )
@@ -291,8 +291,10 @@ def _when_done(holder: Holder, sentence: str) -> str:
     return "That process has ended: a running gateway takes the work back within a minute and does it again."
 
 
-def _whole_set(m: MessageFacts) -> str:
-    return f", with the whole set {m.set_key}" if m.set_key is not None and m.direction is Direction.IN else ""
+def _with_set(m: MessageFacts) -> str:
+    """Say that its set waits together with it; under Continue it does not."""
+    together = m.direction is Direction.IN and m.policy in (Policy.HALT, Policy.ROLLBACK)
+    return f", with the rest of its set {m.set_key}" if together else ""
 
 
 _MOVES_BY_ITSELF = frozenset({

@@ -18,7 +18,7 @@ from gateway.domain.explanation import (
     hindrance,
     quoted,
 )
-from gateway.domain.states import Stage
+from gateway.domain.states import Policy, Stage
 
 
 def explain_lane(lane: LaneFacts, gateway: GatewayFacts, port: PortFacts) -> Explanation:
@@ -144,7 +144,8 @@ def explain_set(found: SetFacts) -> Explanation:
         return said(
             found.status if found.status != "ready" else "stopped",
             f"{what}: {counts}; see message {stopped}.",
-            f"Mend the cause, then `gateway queue release {stopped}`: all that stands still goes on, in order.",
+            f"Mend the cause, then `gateway queue release {stopped}`: "
+            + ("it runs again." if found.policy == Policy.CONTINUE else "all that stands still goes on, in order."),
         )
     return said(
         "ready", f"It is under way: {counts}.", f"It goes on by itself; `gateway explain {found.first}` says how."

@@ -102,6 +102,8 @@ class Work:
     content: bytes
     file_display: str
     received_at: datetime
+    judge_anew: bool = False  # released, and not judged since
+    faults: tuple[bytes, ...] = ()  # the causes that its sender was told of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -110,8 +110,8 @@ class Gateway:
         registry = build_registry(settings, store.queries, code)
         door = Door()
         self._inbound = InboundStage(
-            store=store, incarnation=incarnation, ports=self._ports, registry=registry, executor=computing, door=door,
-            trouble=self._trouble, chunk=chunk,
+            store=store, incarnation=incarnation, ports=self._ports, registry=registry, pool=pool, executor=computing,
+            door=door, trouble=self._trouble, chunk=chunk,
         )  # fmt: skip
         self._outbound = OutboundStage(
             store=store, incarnation=incarnation, ports=self._ports, registry=registry, executor=computing, door=door,

@@ -4,6 +4,7 @@
     MessageError                                      Error at once: nothing but a changed message could succeed
     TransientError, ConnectionError, TimeoutError     tried again with back-off until the port's tries are used up
     PoisonMessage                                     Error: it ended the process too often to be run again
+    ReadersUnavailable                                tried again for as long as it takes
     LeaseLost, StoreUnavailable                       passed on: says nothing about the message, costs no attempt
     anything else                                     Error at once, with the traceback: a bug of a handler
 
@@ -21,6 +22,7 @@ from gateway.domain.problem import Problem
 from gateway.domain.retry import SERVICE
 from gateway.domain.text import clean
 from gateway.store.errors import is_lost
+from gateway.xml.process import ReadersUnavailable
 
 GENERIC = "The request failed; details are in the exception log of the gateway."
 
@@ -82,6 +84,8 @@ def judge(error: Exception, *, attempts: int, most_tries: int, chance: float) ->
                 code=error.code, text=clean(error.message), problems=error.problems, fault_code=error.fault_code,
                 fault_text=error.message,
             )  # fmt: skip
+        case ReadersUnavailable():  # says nothing about the work, however often it is tried
+            return Wait(delay_seconds=SERVICE.most_seconds, text=f"{error.code}: {error.message}")
         case TransientError() | ConnectionError() | TimeoutError():
             code = error.code if isinstance(error, TransientError) else "operation.unreachable"
             said = clean(error.message if isinstance(error, TransientError) else words_of(error)).rstrip(".") + "."

@@ -15,19 +15,21 @@ from gateway.domain.message import Claimed, Work
 from gateway.domain.states import Stage
 from gateway.services.registry import Registry
 from gateway.stages.breaker import PAUSE_SECONDS, Breaker
-from gateway.stages.decide import words_of
+from gateway.stages.decide import Failed, words_of
 from gateway.stages.door import Door
 from gateway.stages.perform import Performance
 from gateway.stages.performed import Performed
 from gateway.stages.port import OpenInbound, Ports
 from gateway.stages.prepare import Item, Prepared, prepare
-from gateway.stages.responses import Draft, build_responses, drafts_of
+from gateway.stages.rejudge import is_judged, judge_anew
+from gateway.stages.responses import Draft, build_responses, cause_of, drafts_of
 from gateway.stages.rollback import NotTakenBack
 from gateway.stages.runner import ChunkRunner
 from gateway.stages.trouble import Trouble
 from gateway.store.exceptions import Entry
 from gateway.store.inbound import InboundResult, bear_silence, claim_inbound, record_inbound, take_response_keys
 from gateway.store.open import Store
+from gateway.xml.pool import XmlPool
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -37,13 +39,14 @@ class InboundStage:
     """The task that runs service operations for queued requests."""
 
     def __init__(
-        self, *, store: Store, incarnation: int, ports: Ports, registry: Registry, executor: Executor, door: Door,
-        trouble: Trouble, chunk: int,
+        self, *, store: Store, incarnation: int, ports: Ports, registry: Registry, pool: XmlPool, executor: Executor,
+        door: Door, trouble: Trouble, chunk: int,
     ) -> None:  # fmt: skip
         self._store = store
         self._incarnation = incarnation
         self._ports = ports
         self.registry = registry
+        self._pool = pool
         self._executor = executor
         self._door = door
         self._trouble = trouble
@@ -70,14 +73,19 @@ class InboundStage:
         return await claim_inbound(self._store, self._incarnation, name, limit, at_once=at_once) if limit else None
 
     async def _process(self, port: OpenInbound, chunk: Claimed[Work], context: TaskContext) -> None:
-        items = await self._in_thread(prepare, chunk.items, port, self.registry, self._ports.settings)
+        works = await judge_anew(chunk.items, port, self._pool)
+        judged = [work for work in works if isinstance(work, Work) and is_judged(work)]
+        items = await self._in_thread(prepare, works, port, self.registry, self._ports.settings)
         reach("inbound.before_effects")
         async with self._door.enter(alone=any(work.crashes for work in chunk.items)):
-            await self._perform(port, chunk, items, context)
+            await self._perform(
+                port, chunk, items, [w for w in judged if isinstance(w, Work) and is_judged(w)], context
+            )
 
     async def _perform(
-        self, port: OpenInbound, chunk: Claimed[Work], items: Sequence[Item], context: TaskContext
-    ) -> None:
+        self, port: OpenInbound, chunk: Claimed[Work], items: Sequence[Item], judged: Sequence[Work],
+        context: TaskContext,
+    ) -> None:  # fmt: skip
         """Do the work of a chunk and record it, all in one transaction."""
         breaker = self._breakers[port.name]
         paused_before = breaker.paused
@@ -90,6 +98,8 @@ class InboundStage:
             responses = await self._in_thread(build_responses, drafts, keys, port)
             result = _result(performed)
             result.responses, result.logging = responses, port.logging
+            result.judged = judged
+            result.told = [(d.work.key, cause_of(d.content)) for d in drafts if isinstance(d.content, Failed)]
             if breaker.paused and not paused_before:
                 result.warnings.append(_stop(port, performed))
             await record_inbound(self._store, connection, chunk.fence, result)

@@ -112,7 +112,7 @@ class Ingester:
             return await self._stream(claim, port, alone=alone)
 
         try:
-            return await until_read(claim, stream)
+            return await until_read(stream, port=port.name, file=claim.display, claim_id=claim.id)
         except FileRefused as error:
             async with self._open(port.name) as ingesting:
                 settled = await self._refuse(ingesting, BadFile(claim, error), port)

@@ -52,8 +52,10 @@ class Refused:
 Item = Prepared | Refused
 
 
-def prepare(works: Sequence[Work], port: OpenInbound, registry: Registry, settings: Settings) -> list[Item]:
+def prepare(works: Sequence[Work | Refused], port: OpenInbound, registry: Registry, settings: Settings) -> list[Item]:
     """Check and parse messages of one port, in order; one entry each. Any exception of one is its own.
+
+    What is refused already stays so.
 
     Rule: a Rollback set is claimed whole, however large it is. What goes beyond the bytes of a claim is parsed late,
     because a parsed document takes up to thirty times the space of its text.
@@ -62,6 +64,9 @@ def prepare(works: Sequence[Work], port: OpenInbound, registry: Registry, settin
     parser = document_parser()
     held = 0
     for work in works:
+        if isinstance(work, Refused):
+            prepared.append(work)
+            continue
         held += len(work.content)
         late = work.policy is Policy.ROLLBACK and held > CLAIM_BYTES
         try:

@@ -11,6 +11,7 @@ import structlog
 from gateway.domain.delivery import Claim
 from gateway.domain.envelope import FileEnd, FileHead, ReadEnvelope
 from gateway.domain.errors import FileRefused
+from gateway.domain.ids import ClaimId, PortName
 from gateway.stages.port import OpenInbound
 from gateway.xml.pool import WorkerDied, XmlPool
 
@@ -52,8 +53,9 @@ async def read_whole(
     return list(await asyncio.gather(*(one(claim) for claim in claims)))
 
 
-async def until_read(claim: Claim, read: Callable[[bool], Awaitable[T]]) -> T:
-    """Return what *read* returns; it is told whether it must read the file alone.
+async def until_read(read: Callable[[bool], Awaitable[T]], *, port: PortName, file: str, claim_id: ClaimId | None) -> T:
+    """Return what *read* returns; it is told whether it must read the file alone. A released message is of a
+    file that was settled long ago, without claim.
 
     Rule: a reader that dies proves nothing against its file, it may have been ended or spoiled by something else. A
     file whose readers die twice although it is alone with them is poison.
@@ -63,7 +65,7 @@ async def until_read(claim: Claim, read: Callable[[bool], Awaitable[T]]) -> T:
         try:
             return await read(alone)
         except WorkerDied as error:
-            log.warning("reader.died", port=claim.port, file=claim.display, claim_id=str(claim.id), alone=alone,
+            log.warning("reader.died", port=port, file=file, claim_id=claim_id and str(claim_id), alone=alone,
                         error=error.message)  # fmt: skip
             last = error
     raise FileRefused(
@@ -91,7 +93,7 @@ async def _read_whole(claim: Claim, port: OpenInbound, pool: XmlPool) -> WholeFi
         return WholeFile(claim, head, envelopes, end)
 
     try:
-        return await until_read(claim, read)
+        return await until_read(read, port=claim.port, file=claim.display, claim_id=claim.id)
     except FileRefused as error:
         return BadFile(claim, error)
 

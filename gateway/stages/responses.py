@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from uuid import uuid4
 
 from gateway.contracts.service import Reply
@@ -25,15 +26,25 @@ class Draft:
 def drafts_of(performed: Performed, port: OpenInbound) -> list[Draft]:
     """Return what a chunk answers: a response per success, a fault per failure if the port answers errors.
 
-    Source: rulings, "Answers to errors"; under Rollback the failing message alone is answered.
+    Rule: a request has one fault for one cause: what fails again as it failed before is not answered again. Source:
+    rulings, "Answers to errors"; decision 0014. Under Rollback the failing message alone is answered.
     """
     if port.send is None:
         return []
     drafts = [Draft(item.work, reply) for item, reply in performed.done]
     if port.answers_errors:
-        drafts += [Draft(failed.failure.work, failed) for failed in performed.failed]
+        drafts += [
+            Draft(failed.failure.work, failed)
+            for failed in performed.failed
+            if cause_of(failed) not in failed.failure.work.faults
+        ]
     drafts.sort(key=lambda draft: draft.work.key)
     return drafts
+
+
+def cause_of(failed: Failed) -> bytes:
+    """Return what tells one cause of a fault from another: all that its sender is told of it."""
+    return sha256(f"{failed.fault_code}\n{failed.fault_text}".encode(errors="surrogatepass")).digest()
 
 
 def build_responses(drafts: Sequence[Draft], keys: Sequence[MessageKey], port: OpenInbound) -> list[NewResponse]:

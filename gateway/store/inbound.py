@@ -13,6 +13,7 @@ from gateway.domain.poison import MOST_CRASHES
 from gateway.domain.problem import Problem
 from gateway.domain.states import Direction, LaneRule, LoggingMode, Policy, Reason, Status
 from gateway.store.exceptions import Entry, insert_exceptions
+from gateway.store.ingest import problems_json
 from gateway.store.lanes import lock_lanes, park_lanes, settle_lanes
 from gateway.store.leases import CLAIM_BYTES, drop_lease, take_lease
 from gateway.store.open import Store
@@ -30,7 +31,8 @@ class InboundResult:
     `halted` maps a set to the message that failed in it (those after it are held; 0: all that are not done),
     `rolled_back` likewise (all others are held). `again` are items with the seconds to wait and the reason in
     words. `logging` says what is kept of those that are done; `repeated` are those of them that were processed before.
-    `taken_back` are rolled back sets that left nothing outside the database.
+    `taken_back` are rolled back sets that left nothing outside the database. `judged` were judged anew; `told` are the
+    failed whose sender is told of a cause, with that cause.
     """
 
     done: list[tuple[Work, Sequence[tuple[str, str]]]] = field(default_factory=list)
@@ -43,6 +45,8 @@ class InboundResult:
     rolled_back: dict[SetKey, MessageKey] = field(default_factory=dict)
     responses: list[NewResponse] = field(default_factory=list)
     warnings: list[Entry] = field(default_factory=list)
+    judged: Sequence[Work] = ()
+    told: list[tuple[MessageKey, bytes]] = field(default_factory=list)
     logging: LoggingMode = LoggingMode.ORIGINAL
 
 
@@ -113,6 +117,11 @@ async def record_inbound(store: Store, connection: Connection, fence: Fence, res
     if result.taken_back:
         await connection.execute(sql.forget_beginnings, sorted(result.taken_back))
     lanes = await lock_lanes(connection, sql, [(row["port"], row["lane"]) for row in waiting], fences=[fence])
+    if result.judged:
+        await connection.execute(
+            sql.write_verdicts, [work.key for work in result.judged], [work.checked for work in result.judged],
+            [problems_json(work.problems) for work in result.judged],
+        )  # fmt: skip
     if result.done:
         finished = [work.key for work, _ in result.done]
         if result.logging is LoggingMode.OFF:
@@ -129,6 +138,8 @@ async def record_inbound(store: Store, connection: Connection, fence: Fence, res
             MOST_CRASHES,
         )
         await insert_exceptions(connection, sql, [_entry(failure) for failure in result.failed])
+    if result.told:
+        await connection.execute(sql.note_faults, [key for key, _ in result.told], [cause for _, cause in result.told])
     if result.again:
         await connection.execute(
             sql.retry_inbound, [w.key for w, _, _ in result.again], [text[:2000] for _, _, text in result.again],
@@ -218,7 +229,7 @@ def _keys_literal(keys: Sequence[tuple[str, str]]) -> str:
 def _work(row: Record) -> Work:
     (key, port, set_key, policy, lane, position, attempts, crashes, version, message_id, message_id_sent, namespace,
      action, service, operation, company, partition_key, conversation_id, logon_as_user, submitter, parts, checked,
-     problems, content, display, created_at, lane_rule, failures_left) = row.values()  # fmt: skip
+     problems, content, display, created_at, lane_rule, failures_left, judge_anew, faults) = row.values()  # fmt: skip
     return Work(
         key=MessageKey(key), port=PortName(port), set_key=None if set_key is None else SetKey(set_key),
         policy=None if policy is None else Policy(policy), lane=None if lane is None else LaneName(lane),
@@ -228,5 +239,6 @@ def _work(row: Record) -> Work:
         company=company, partition_key=partition_key, conversation_id=conversation_id, logon_as_user=logon_as_user,
         submitter=submitter, parts=tuple(parts), checked=checked,
         problems=() if problems is None else tuple(Problem(**problem) for problem in json.loads(problems)),
-        content=content, file_display=display, received_at=created_at,
+        content=content, file_display=display, received_at=created_at, judge_anew=judge_anew,
+        faults=tuple(faults or ()),
     )  # fmt: skip

@@ -1,8 +1,9 @@
 """What an operator does to queued messages and lanes: hold, release, delete.
 
-Rule: a hold or a release of one member of a set changes every unfinished member of it; a deletion is of the message
-named. Running messages are never waited for: a change applies to what has not started. Source: AIF reference, section
-22.2; rulings, "Queue tools".
+Rule: what is named is changed, and with a hold or a release what its set binds to it: under Halt and Rollback every
+unfinished member, under Continue those that wait because too many have failed. A deletion is of the message named.
+Running messages are never waited for: a change applies to what has not started. Source: AIF reference, section 22.2;
+rulings, "Queue tools"; decision 0014.
 """
 
 from collections.abc import Sequence
@@ -26,10 +27,10 @@ class Changed:
 
 
 async def hold(store: Store, keys: Sequence[MessageKey]) -> Changed:
-    """Park messages that have not started, with the rest of their sets."""
+    """Park messages that have not started, with what their sets bind to them."""
     sql = store.queries
     async with store.transaction() as connection:
-        found = await connection.fetch(sql.queued_with_sets, list(keys))
+        found = await connection.fetch(sql.queued_with_bound, list(keys))
         lanes = await lock_lanes(connection, sql, _lanes(found))
         held = {row["message_id"] for row in await connection.fetch(sql.hold, _ids(found))}
         await settle_lanes(connection, sql, lanes)
@@ -37,9 +38,9 @@ async def hold(store: Store, keys: Sequence[MessageKey]) -> Changed:
 
 
 async def release(store: Store, keys: Sequence[MessageKey]) -> Changed:
-    """Let held and failed messages run again, each in its own place, with the rest of their sets.
+    """Let held and failed messages run again, each in its own place, with what their sets bind to them.
 
-    A send request that failed is read anew.
+    Requests are judged anew, by the schemas and rules of their next try. A send request that failed is read anew.
     """
     sql = store.queries
     async with store.transaction() as connection:
@@ -97,15 +98,16 @@ async def release_lane(store: Store, port: PortName, name: LaneName) -> Changed:
 async def _release(
     connection: Connection, sql: Queries, keys: Sequence[MessageKey]
 ) -> tuple[Sequence[Record], set[int]]:
-    found = await connection.fetch(sql.queued_with_sets, list(keys))
-    await connection.fetch(sql.lock_sets, _sets(found))
+    found = await connection.fetch(sql.queued_with_bound, list(keys))
+    standing = [row for row in found if row["status"] in ("hold", "error")]
+    await connection.fetch(sql.lock_sets, _sets(standing))
     firsts: dict[Lane, int] = {}
-    for row in found:
-        if row["lane"] is not None and row["status"] in ("hold", "error"):
+    for row in standing:
+        if row["lane"] is not None:
             firsts.setdefault((row["port"], row["lane"]), row["message_id"])
     if firsts:
         await enter_lanes(connection, sql, firsts)
-    released = {row["message_id"] for row in await connection.fetch(sql.release, _ids(found))}
+    released = {row["message_id"] for row in await connection.fetch(sql.release, _ids(standing))}
     await settle_lanes(connection, sql, sorted(firsts))
     sets = _sets([row for row in found if row["message_id"] in released])
     if sets:

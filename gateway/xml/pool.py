@@ -134,12 +134,12 @@ class XmlPool:
                 if not finished:
                     self._end(worker)
 
-    async def read_bytes(self, content: bytes, rules: ReadRules) -> AsyncGenerator[Piece, None]:
+    async def read_bytes(self, content: bytes, rules: ReadRules, *, alone: bool = False) -> AsyncGenerator[Piece, None]:
         """Do what `read` does for bytes in memory."""
         with _anonymous_file() as file:
             file.write(content)
             file.flush()
-            pieces = self.read(file.fileno(), rules)
+            pieces = self.read(file.fileno(), rules, alone=alone)
             try:
                 async for piece in pieces:
                     yield piece

@@ -202,13 +202,13 @@ def fault_on_database_error(_: Path) -> None:
     """Answer with a fault when the database fails while a request is in work."""
     perform_all = InboundStage._perform
 
-    async def perform_or_fail(self, port, chunk, items, context):  # type: ignore[no-untyped-def]
+    async def perform_or_fail(self, port, chunk, items, judged, context):  # type: ignore[no-untyped-def]
         try:
-            await perform_all(self, port, chunk, items, context)
+            await perform_all(self, port, chunk, items, judged, context)
         except StoreUnavailable as error:
             await self._store.wait_until_available(context.stopping)
             failed = [Refused(item.work, OperationRejected(error.message)) for item in items]
-            await perform_all(self, port, chunk, failed, context)
+            await perform_all(self, port, chunk, failed, judged, context)
 
     InboundStage._perform = perform_or_fail  # type: ignore[method-assign]
 

@@ -18,12 +18,16 @@ class Ending(StrEnum):
 
     GOOD = "good"
     BAD = "bad"  # it can never succeed
+    WORSE = "worse"  # nor for another cause
     LATER = "later"  # for a passing reason not now
 
 
 @dataclass
 class Message:
-    """`waits` for a time; `due` when that has passed; `held` says why when it stands still."""
+    """`waits` for a time; `due` when that has passed; `held` says why when it stands still.
+
+    `judge_anew`: released and not judged since. `told`: the causes that its sender was told of.
+    """
 
     key: int
     lane: str | None = None
@@ -38,6 +42,8 @@ class Message:
     due: bool = False
     attempts: int = 0
     outcome: Outcome | None = None
+    judge_anew: bool = False
+    told: set[Ending] = field(default_factory=set)
 
 
 @dataclass
@@ -62,6 +68,7 @@ class Performed:
     released: list[Message] = field(default_factory=list)
     halted: dict[int, int] = field(default_factory=dict)
     rolled_back: dict[int, int] = field(default_factory=dict)
+    answered: list[int] = field(default_factory=list)
 
 
 class Model:
@@ -173,9 +180,14 @@ class Model:
         """What a worker makes of its claim, when each message ends as told."""
         result, claimed = Performed(), self.claims[fence]
         for m in (m for m in claimed if m.lane is None):
-            {Ending.GOOD: result.done, Ending.BAD: result.failed, Ending.LATER: result.again}[endings[m.key]].append(m)
+            {Ending.GOOD: result.done, Ending.LATER: result.again}.get(endings[m.key], result.failed).append(m)
         for lane, rule in self.rules_at_claim[fence].items():
             self._perform_lane([m for m in claimed if m.lane == lane], rule, endings, result)
+        result.answered = [m.key for m in result.done]
+        for m in result.failed:  # one fault for one cause
+            if endings[m.key] not in m.told:
+                result.answered.append(m.key)
+            m.told.add(endings[m.key])
         return result
 
     def _perform_lane(
@@ -185,7 +197,7 @@ class Model:
             bad = next((m for m in items if endings[m.key] is not Ending.GOOD), None)
             if bad is None:
                 result.done += items
-            elif endings[bad.key] is Ending.BAD:
+            elif endings[bad.key] is not Ending.LATER:
                 assert bad.set_key is not None
                 result.failed.append(bad)
                 result.rolled_back[bad.set_key] = bad.key
@@ -199,7 +211,7 @@ class Model:
             if ending is Ending.GOOD:
                 result.done.append(m)
                 continue
-            if ending is Ending.BAD:
+            if ending is not Ending.LATER:
                 result.failed.append(m)
                 if m.policy is Policy.HALT and m.set_key is not None:
                     result.halted[m.set_key] = m.key
@@ -212,6 +224,8 @@ class Model:
 
     def record(self, fence: int, result: Performed) -> None:
         claimed = self.claims.pop(fence)
+        for m in claimed:
+            m.judge_anew = False
         for m in result.done:
             m.outcome = Outcome.PROCESSED
             if m.set_key is not None:
@@ -246,16 +260,20 @@ class Model:
             self._give_back(m)
 
     def hold(self, keys: Iterable[int]) -> None:
-        for m in self._with_sets(keys):
+        for m in self._with_bound(keys):
             if m.status is Status.READY:
                 self._hold(m, Reason.HELD_BY_OPERATOR)
 
     def release(self, keys: Iterable[int]) -> None:
-        for m in self._with_sets(keys):
-            if m.status in STANDING:
-                m.status, m.attempts, m.waits = Status.READY, 0, False
-                if m.set_key is not None and m.direction is Direction.IN:
-                    self.sets[m.set_key].status, self.sets[m.set_key].failed = "ready", 0
+        released = [m for m in self._with_bound(keys) if m.status in STANDING]
+        for m in released:
+            m.status, m.attempts, m.waits, m.judge_anew = Status.READY, 0, False, m.direction is Direction.IN
+        for m in released:
+            if m.set_key is not None and m.direction is Direction.IN:
+                found = self.sets[m.set_key]
+                found.failed = 0
+                if not any(other.status is Status.ERROR for other in self._members(m.set_key)):
+                    found.status = "ready"
 
     def delete(self, keys: Iterable[int]) -> None:
         for key in keys:
@@ -271,7 +289,7 @@ class Model:
         if self.parked.pop(lane, None) is not None:
             for m in self.in_lane(lane, Status.HOLD):
                 if m.held is Reason.LANE_PARKED:
-                    m.status = Status.READY
+                    m.status, m.judge_anew = Status.READY, True
         if not self.leased(lane) and (blocker := self.blocked_by(lane)) is not None:
             self.release([blocker])
 
@@ -289,9 +307,10 @@ class Model:
     def _members(self, set_key: int) -> list[Message]:
         return [m for m in self.queue if m.set_key == set_key and m.direction is Direction.IN]
 
-    def _with_sets(self, keys: Iterable[int]) -> list[Message]:
+    def _with_bound(self, keys: Iterable[int]) -> list[Message]:
+        """What is named, and the rest of its set where that waits together."""
         named = [m for key in keys if (m := self.messages[key]).outcome is None]
-        sets = {m.set_key for m in named if m.direction is Direction.IN and m.set_key is not None}
+        sets = {m.set_key for m in named if m.direction is Direction.IN and m.policy in (Policy.HALT, Policy.ROLLBACK)}
         return [m for m in self.queue if m in named or (m.direction is Direction.IN and m.set_key in sets)]
 
     def _complete(self) -> None:

@@ -7,6 +7,7 @@ sets are compared with the model, and the doctor finds nothing wrong.
 import asyncio
 from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -16,6 +17,8 @@ from asyncpg import Record
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from gateway.config.models import Respond
+from gateway.contracts.adapter import SendAdapter
 from gateway.contracts.service import Reply, Request, ServiceContext
 from gateway.domain.errors import LeaseLost, OperationRejected, TransientError
 from gateway.domain.ids import Fence, LaneName, MessageKey
@@ -25,8 +28,10 @@ from gateway.domain.namespaces import Scheme
 from gateway.domain.states import Direction, LaneRule, Outcome, Policy, Reason, Status
 from gateway.services.registry import Found
 from gateway.stages.breaker import Breaker
+from gateway.stages.decide import Failed
 from gateway.stages.perform import Performance, Performed
 from gateway.stages.prepare import Prepared
+from gateway.stages.responses import cause_of, drafts_of
 from gateway.store.doctor import find_wrong
 from gateway.store.inbound import InboundResult, claim_inbound, record_inbound, take_response_keys
 from gateway.store.ingest import ingestion
@@ -73,8 +78,8 @@ class Scripted:
 
     async def call(self, request: Request, context: ServiceContext) -> Reply:
         match self._endings[request.key]:
-            case Ending.BAD:
-                raise OperationRejected("It can never succeed.")
+            case Ending.BAD | Ending.WORSE as ending:
+                raise OperationRejected(f"It can never succeed, because it is {ending}.")
             case Ending.LATER:
                 raise TransientError("Not now.")
         return Reply()
@@ -90,8 +95,9 @@ class Bench:
         self.incarnation = self.run(start_incarnation(self.store, "node", "1"))
         self.port = a_port("parallel", 1000)[1]
         process = self.port.settings.process.model_copy(update={"retries": 100})
-        settings_of_port = self.port.settings.model_copy(update={"process": process})
-        object.__setattr__(self.port, "settings", settings_of_port)
+        respond = Respond(folder=data / "out")
+        settings_of_port = self.port.settings.model_copy(update={"process": process, "respond": respond})
+        self.port = replace(self.port, settings=settings_of_port, send=cast("SendAdapter", object()))
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         return self._runner.run(work)
@@ -114,14 +120,16 @@ class Bench:
         async with self.store.transaction() as connection:
             prepared = [Prepared(work, _request(work), found) for work in claimed.items]
             performed = await Performance(self.store, connection, self.port, Breaker()).run(prepared)
-            ended = [item.work for item, _ in performed.done] + [one.failure.work for one in performed.failed]
-            keys = await take_response_keys(self.store, connection, len(ended))
-            good = len(performed.done)
+            drafts = drafts_of(performed, self.port)
+            keys = await take_response_keys(self.store, connection, len(drafts))
             answers = [
-                _answer(work, key, is_fault=n >= good) for n, (work, key) in enumerate(zip(ended, keys, strict=True))
+                _answer(draft.work, key, is_fault=isinstance(draft.content, Failed))
+                for draft, key in zip(drafts, keys, strict=True)
             ]
             result = _result(performed)
             result.responses = answers
+            result.told = [(d.work.key, cause_of(d.content)) for d in drafts if isinstance(d.content, Failed)]
+            result.judged = [work for work in claimed.items if work.judge_anew]
             await record_inbound(self.store, connection, claimed.fence, result)
         await self.execute(PUT_OFF, [again.work.key for again in performed.again])
         return [
@@ -220,7 +228,7 @@ class QueueMachine(RuleBasedStateMachine):
     def finish(self, data: st.DataObject) -> None:
         """A worker records what it made of its claim."""
         fence = data.draw(st.sampled_from(sorted(self.inbound)), label="claim")
-        usual = st.sampled_from([Ending.GOOD, Ending.GOOD, Ending.GOOD, Ending.BAD, Ending.LATER])
+        usual = st.sampled_from([Ending.GOOD, Ending.GOOD, Ending.GOOD, Ending.BAD, Ending.WORSE, Ending.LATER])
         self._finish(fence, [data.draw(usual, label=f"{work.key}") for work in self.inbound[fence].items])
 
     def _finish(self, fence: Fence, each: Sequence[Ending]) -> None:
@@ -230,7 +238,7 @@ class QueueMachine(RuleBasedStateMachine):
         answers = self.bench.run(self.bench.perform(claimed, endings))
         self.model.record(claimed.fence, result)
         self.model.put(answers)
-        assert sorted(cast("int", a.answers) for a in answers) == sorted(m.key for m in (*result.done, *result.failed))
+        assert sorted(cast("int", a.answers) for a in answers) == sorted(result.answered)
         for m in result.done:
             if m.lane is not None:
                 self.finished.setdefault(m.lane, []).append(m.key)
@@ -257,7 +265,7 @@ class QueueMachine(RuleBasedStateMachine):
             return
         raise AssertionError("a result was taken whose lease had been taken back")
 
-    @rule(limit=st.integers(1, 5), ending=st.sampled_from([*Ending, None]))
+    @rule(limit=st.integers(1, 5), ending=st.sampled_from([Ending.GOOD, Ending.BAD, Ending.LATER, None]))
     def send(self, limit: int, ending: Ending | None) -> None:
         """Answers are sent, fail, wait for their folder, or their sender dies (None)."""
         self._wake()
@@ -362,7 +370,8 @@ class QueueMachine(RuleBasedStateMachine):
         model = self.model
         async with self.bench.store.transaction() as connection:
             rows = await connection.fetch(
-                "SELECT message_id, direction, status, reason, attempts, lane FROM queue ORDER BY message_id"
+                "SELECT message_id, direction, status, reason, attempts, lane, judge_anew FROM queue"
+                " ORDER BY message_id"
             )
             outcomes = await connection.fetch("SELECT id, outcome FROM message")
             sets = await connection.fetch("SELECT id, processed, failed, deleted, status FROM message_set ORDER BY id")
@@ -370,7 +379,7 @@ class QueueMachine(RuleBasedStateMachine):
                 "SELECT name, head, blocked_by, parked_by, fence IS NOT NULL AS leased FROM lane ORDER BY name"
             )
         assert [tuple(row.values()) for row in rows] == [
-            (m.key, m.direction, m.status, model.reason(m), m.attempts, m.lane) for m in model.queue
+            (m.key, m.direction, m.status, model.reason(m), m.attempts, m.lane, m.judge_anew) for m in model.queue
         ]
         assert {row["id"]: row["outcome"] for row in outcomes} == {m.key: m.outcome for m in model.messages.values()}
         assert [tuple(row.values()) for row in sets] == [

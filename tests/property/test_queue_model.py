@@ -120,6 +120,23 @@ def many_lanes_and_a_long_one(m: QueueMachine) -> None:
     m.claim(7)
 
 
+def release_of_a_failed_one(m: QueueMachine) -> None:
+    m.drop_file([None], Policy.CONTINUE, False, None, False)
+    m.claim(1)
+    m._finish(next(iter(m.inbound)), [Ending.BAD])
+    m._release([MessageKey(one.key) for one in m.model.queue if one.status is Status.ERROR])
+
+
+def same_failure_again(m: QueueMachine) -> None:
+    m.drop_file([None, None], Policy.CONTINUE, True, None, False)
+    m.claim(2)
+    m._finish(next(iter(m.inbound)), [Ending.BAD, Ending.BAD])
+    for ending in (Ending.BAD, Ending.WORSE):
+        m._release([MessageKey(min(one.key for one in m.model.queue if one.status is Status.ERROR))])
+        m.claim(2)
+        m._finish(next(iter(m.inbound)), [ending])
+
+
 def late_comer_of_a_parked_lane(m: QueueMachine) -> None:
     m._use_port_rule(LaneRule.PARK)
     m.drop_file(["a", "a"], Policy.CONTINUE, False, None, False)
@@ -140,6 +157,13 @@ BAD_BUILDS = {
     "halt lets others go on": ("hold_set_after", "(status = 'ready' OR fence = $3)", "fence = $3", failure_under_halt),
     "a parked lane lets later ones in": (
         "hold_in_parked_lanes", "queue.message_id >= parked.first", "false", late_comer_of_a_parked_lane,
+    ),
+    "the same failure is answered again": ("note_faults", "told.cause)", "'\\x00')", same_failure_again),
+    "a released message keeps its verdict": (
+        "release", "judge_anew = direction = 'in'", "judge_anew = false", release_of_a_failed_one,
+    ),
+    "a release takes the other failed ones along": (
+        "queued_with_bound", "(q.policy <> 'continue' OR q.reason = 'set_halted')", "true", same_failure_again,
     ),
     "a claim takes answers of its set for requests": (
         "claim_lanes", "AND q.direction = 'in'", "", rolled_back_set_again_before_its_fault_was_sent,

@@ -101,7 +101,7 @@ RETURNING message_id
 SELECT m.id, q.port, q.set_id, q.policy, q.lane, m.position, q.attempts, q.crashes, q.version, m.message_id, m.message_id_sent,
        m.namespace, m.action, m.service, m.operation, m.company, m.partition_key, m.conversation_id, m.logon_as_user,
        m.submitter, m.parts, m.checked, m.problems, d.content, v.display, m.created_at, l.on_error,
-       s.max_failed - s.failed
+       s.max_failed - s.failed, q.judge_anew, q.faults
 FROM queue q
 JOIN message m ON m.id = q.message_id
 JOIN document d ON d.message_id = q.message_id AND d.version = q.version
@@ -114,6 +114,16 @@ ORDER BY m.id
 -- name: bear_silence
 -- For this transaction only: a slow operation may leave the connection idle for as long as it is allowed to take.
 SELECT set_config('idle_in_transaction_session_timeout', $1, true)
+
+-- name: write_verdicts
+-- What the schemas and rules of today say of released messages; the next release asks again.
+WITH judged AS (UPDATE queue SET judge_anew = false WHERE message_id = ANY($1::bigint[]))
+UPDATE message SET checked = anew.checked, problems = anew.problems::jsonb
+FROM unnest($1::bigint[], $2::text[], $3::text[]) AS anew (id, checked, problems) WHERE message.id = anew.id
+
+-- name: note_faults
+UPDATE queue SET faults = array_append(faults, told.cause)
+FROM unnest($1::bigint[], $2::bytea[]) AS told (id, cause) WHERE queue.message_id = told.id
 
 -- name: finish_inbound
 WITH gone AS (DELETE FROM queue WHERE message_id = ANY($1::bigint[]))

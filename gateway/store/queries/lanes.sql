@@ -159,7 +159,7 @@ WITH unparked AS (
     UPDATE lane SET parked_by = NULL, blocked_by = CASE WHEN head IS NULL THEN coalesce(blocked_by, 0) END
     WHERE port = $1 AND name = $2
 )
-UPDATE queue SET status = 'ready', reason = 'behind_in_lane', changed_at = clock_timestamp()
+UPDATE queue SET status = 'ready', reason = 'behind_in_lane', judge_anew = true, changed_at = clock_timestamp()
 WHERE port = $1 AND lane = $2 AND reason = 'lane_parked'
 RETURNING message_id
 

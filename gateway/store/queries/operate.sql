@@ -1,12 +1,13 @@
 -- Locks as everywhere: message sets, lanes, queue rows. Running messages are neither locked nor waited for.
 
--- name: queued_with_sets
--- The messages named and, for members of a set, all unfinished members of the same direction; in order, not locked.
+-- name: queued_with_bound
+-- The messages named, and the requests that their set binds to them: under Halt and Rollback all of it, under Continue
+-- what waits because too many have failed. In order, not locked.
 SELECT q.message_id, q.port, q.direction, q.status, q.lane, q.set_id
 FROM queue q
 WHERE q.message_id = ANY($1::bigint[])
-   OR (q.direction = 'in' AND q.set_id IN (SELECT n.set_id FROM queue n
-                                           WHERE n.message_id = ANY($1::bigint[]) AND n.direction = 'in'))
+   OR (q.direction = 'in' AND (q.policy <> 'continue' OR q.reason = 'set_halted')
+       AND q.set_id IN (SELECT n.set_id FROM queue n WHERE n.message_id = ANY($1::bigint[]) AND n.direction = 'in'))
 ORDER BY q.message_id
 
 -- name: queued
@@ -25,13 +26,14 @@ FROM chosen WHERE queue.message_id = chosen.message_id
 RETURNING queue.message_id
 
 -- name: release
--- Back to work, in its own place; failed messages begin their tries anew.
+-- Back to work, in its own place; failed messages begin their tries anew, and requests are judged anew.
 WITH chosen AS (
     SELECT message_id FROM queue WHERE message_id = ANY($1::bigint[]) AND status IN ('hold', 'error')
     ORDER BY message_id FOR UPDATE
 )
 UPDATE queue SET status = 'ready', reason = CASE WHEN lane IS NULL THEN 'ready' ELSE 'behind_in_lane' END,
-                 error = NULL, attempts = 0, crashes = 0, not_before = NULL, changed_at = clock_timestamp()
+                 error = NULL, attempts = 0, crashes = 0, not_before = NULL, judge_anew = direction = 'in',
+                 changed_at = clock_timestamp()
 FROM chosen WHERE queue.message_id = chosen.message_id
 RETURNING queue.message_id
 
@@ -47,8 +49,12 @@ WITH named AS (
 SELECT id AS message_id, status FROM named ORDER BY id
 
 -- name: reopen_sets
--- The rest runs as if nothing had failed yet.
-UPDATE message_set SET status = 'ready', failed = 0 WHERE id = ANY($1::bigint[])
+-- What was released runs as if nothing had failed yet; the set stays in error while other members of it are.
+UPDATE message_set s
+SET failed = 0,
+    status = CASE WHEN EXISTS (SELECT 1 FROM queue q WHERE q.set_id = s.id AND q.direction = 'in' AND q.status = 'error')
+                  THEN s.status ELSE 'ready' END
+WHERE s.id = ANY($1::bigint[])
 
 -- name: delete_queued
 -- What stands still for good leaves the queue, and stays in the history. A response that was promised and then held may

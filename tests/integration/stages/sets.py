@@ -18,6 +18,7 @@ from gateway.domain.ids import MessageKey
 from gateway.domain.message import NewFile, Work
 from gateway.domain.message_set import most_failures
 from gateway.domain.namespaces import BATCH, MESSAGE_2011
+from gateway.domain.problem import Problem
 from gateway.services.registry import Registry, Service
 from gateway.stages.door import Door
 from gateway.stages.inbound import InboundStage
@@ -28,8 +29,9 @@ from gateway.store.ingest import ingestion
 from gateway.store.lanes import set_port_rule
 from gateway.store.message_reports import list_queue
 from gateway.store.open import Store
-from gateway.store.operate import Changed, delete, release
+from gateway.store.operate import Changed, delete, hold, release
 from gateway.xml.limits import ReadRules
+from gateway.xml.pool import XmlPool
 from tests.documents import CREATE, SALES_ORDER, SERVICES, envelope, order
 from tests.factories import ORDERS, a_claim
 from tests.integration.stages.test_inbound import NothingComes
@@ -49,6 +51,7 @@ class Orders:
 
     def __init__(self) -> None:
         self.refuses = {BAD}
+        self.words = "nobody orders"
         self.together = 0
         self.running: list[int] = []
         self.order: list[int] = []
@@ -65,7 +68,7 @@ class Orders:
             quantity = request.parts[0].findtext(".//{*}SalesQty")
             await context.connection.execute("INSERT INTO effect VALUES ($1, $2)", request.key, number)
             if quantity in self.refuses:
-                raise OperationRejected(f"nobody orders {quantity}")
+                raise OperationRejected(f"{self.words} {quantity}")
         finally:
             self.running.remove(request.key)
         return Reply(entity_keys=[[("SalesId", f"SO-{number}")]], keys_only=True)
@@ -91,6 +94,7 @@ class Port:
     chunk: int = 100
     errors: bool = True
     orders: Orders = field(default_factory=Orders)
+    rules: ReadRules = ReadRules(validate=False)  # noqa: RUF009 frozen
 
     def __post_init__(self) -> None:
         options: dict[str, Any] = {
@@ -108,7 +112,7 @@ class Port:
         port = self.settings.ports[ORDERS]
         assert isinstance(port, InboundPort)
         self.open = OpenInbound(
-            name=ORDERS, settings=port, exposed=frozenset({("SalesOrderService", "create")}), rules=ReadRules(),
+            name=ORDERS, settings=port, exposed=frozenset({("SalesOrderService", "create")}), rules=self.rules,
             receive=cast("ReceiveAdapter", None), send=cast("SendAdapter", object()), name_response=_name,
         )  # fmt: skip
 
@@ -120,8 +124,12 @@ class Port:
         own: str | None = None,
         single: bool = False,
         padding: int = 0,
+        problems: Sequence[Problem] = (),
     ) -> list[MessageKey]:
-        """Ingest one file; returns the numbers of its messages. *own* is the ConversationId of each message."""
+        """Ingest one file; returns the numbers of its messages.
+
+        *own* is the ConversationId of each message, *problems* what the reader found wrong in each document.
+        """
         claim = a_claim()
         head = FileHead(
             root=Root.ENVELOPE if single else Root.BATCH,
@@ -133,6 +141,7 @@ class Port:
             ReadEnvelope(
                 position=position, namespace=MESSAGE_2011, header=Header(action=CREATE, conversation_id=own),
                 parts=(f"{{{SALES_ORDER}}}SalesOrder",), content=envelope(order(quantity)).encode() + b" " * padding,
+                body_problems=tuple(problems),
             )
             for position, quantity in enumerate(quantities, start=1)
         ]  # fmt: skip
@@ -158,15 +167,19 @@ class Port:
         await set_port_rule(self.store, ORDERS, self.open.settings.process.on_lane_error)
         ports = Ports(self.settings)
         ports.add(self.open)
-        with ThreadPoolExecutor(2) as executor:
-            stages = [
-                InboundStage(
-                    store=self.store, incarnation=number, ports=ports, registry=self.registry,
-                    executor=executor, door=Door(), trouble=Trouble(self.store, number), chunk=self.chunk,
-                )
-                for number in range(1, self.stages + 1)
-            ]  # fmt: skip
-            await asyncio.gather(*(stage.run(_context()) for stage in stages))
+        async with XmlPool(1) as pool:
+            with ThreadPoolExecutor(2) as executor:
+                await self._run(ports, pool, executor)
+
+    async def _run(self, ports: Ports, pool: XmlPool, executor: ThreadPoolExecutor) -> None:
+        stages = [
+            InboundStage(
+                store=self.store, incarnation=number, ports=ports, registry=self.registry, pool=pool,
+                executor=executor, door=Door(), trouble=Trouble(self.store, number), chunk=self.chunk,
+            )
+            for number in range(1, self.stages + 1)
+        ]  # fmt: skip
+        await asyncio.gather(*(stage.run(_context()) for stage in stages))
 
     @property
     def registry(self) -> Registry:
@@ -218,6 +231,15 @@ class Port:
     async def release(self, *keys: MessageKey) -> Changed:
         """Let members run again."""
         return await release(self.store, keys)
+
+    async def hold(self, *keys: MessageKey) -> Changed:
+        """Park members."""
+        return await hold(self.store, keys)
+
+    async def release_verdict(self, *keys: MessageKey) -> None:
+        """Let members be judged by the real reader before they run for the first time."""
+        await self.hold(*keys)
+        await self.release(*keys)
 
     async def delete(self, *keys: MessageKey) -> Changed:
         """Delete members."""

@@ -22,6 +22,7 @@ from gateway.stages.trouble import Trouble
 from gateway.store.ingest import ingestion
 from gateway.store.open import Store
 from gateway.xml.limits import ReadRules
+from gateway.xml.pool import XmlPool
 from tests.documents import SERVICES, envelope
 from tests.factories import ORDERS, a_claim, a_file, a_message
 
@@ -115,8 +116,8 @@ async def process(store: Store, messages: Sequence[NewMessage], busy: Busy, mode
     service = Service(name="SalesOrderService", namespaces=frozenset({SERVICES}), operations={"create": busy})
     with ThreadPoolExecutor(2) as executor:
         stage = InboundStage(
-            store=store, incarnation=1, ports=ports, registry=Registry({service.name: service}), executor=executor,
-            door=Door(), trouble=Trouble(store, 1), chunk=4,
+            store=store, incarnation=1, ports=ports, registry=Registry({service.name: service}), pool=XmlPool(1),
+            executor=executor, door=Door(), trouble=Trouble(store, 1), chunk=4,
         )  # fmt: skip
         await stage.run(TaskContext(task="inbound", feed=NothingComes(), stopping=asyncio.Event(), tally=tally))
     return tally

@@ -152,7 +152,10 @@ async def test_failures_in_one_chunk_stop_a_set_as_exactly(store: Store) -> None
     await port.run()
     assert await port.states(keys) == ["processed", FAILED, FAILED, SKIPPED, SKIPPED]
     port.orders.refuses.clear()
-    await port.release(keys[4])
+    assert (await port.release(keys[4])).changed == (keys[3], keys[4]), "what waits, waits together"
+    await port.run()
+    assert await port.states(keys) == ["processed", FAILED, FAILED, "processed", "processed"]
+    await port.release(keys[1], keys[2])
     await port.run()
     assert await port.states(keys) == ["processed"] * 5
 

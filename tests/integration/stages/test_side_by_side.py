@@ -27,6 +27,7 @@ from gateway.store.ingest import ingestion
 from gateway.store.leases import start_incarnation, wake_due
 from gateway.store.open import Store
 from gateway.store.sql import Queries
+from gateway.xml.pool import XmlPool
 from tests.documents import SERVICES, envelope
 from tests.factories import ORDERS, a_claim, a_file, a_message
 from tests.integration.stages.test_inbound import NothingComes, a_port
@@ -80,7 +81,7 @@ class Node:
         service = Service(name="SalesOrderService", namespaces=frozenset({SERVICES}), operations={"create": operation})
         self._inbound = InboundStage(
             store=store, incarnation=incarnation, ports=ports, registry=Registry({service.name: service}),
-            executor=threads, door=Door(), trouble=Trouble(store, incarnation), chunk=4,
+            pool=XmlPool(1), executor=threads, door=Door(), trouble=Trouble(store, incarnation), chunk=4,
         )  # fmt: skip
         self._send = SendStage(
             store=store, incarnation=incarnation, ports=ports, chunk=4, trouble=Trouble(store, incarnation)

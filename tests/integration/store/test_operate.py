@@ -49,12 +49,15 @@ async def test_running_message_is_left_alone(store: Store) -> None:
     assert (outcome.changed, outcome.left) == ((), ((key, "in_process"),))
 
 
-async def test_change_of_one_member_changes_its_whole_set(store: Store) -> None:
-    await put(store, [a_message(n) for n in (1, 2, 3)], batch=True)
+@pytest.mark.parametrize(("policy", "held"), [(Policy.CONTINUE, 1), (Policy.HALT, 3), (Policy.ROLLBACK, 3)])
+async def test_hold_of_one_member_holds_its_set_where_that_waits_together(
+    store: Store, policy: Policy, held: int
+) -> None:
+    await put(store, [a_message(n) for n in (1, 2, 3)], policy=policy, batch=True)
     await put(store, [a_message()])
     first = (await keys_of(store))[0]
-    assert len((await hold(store, [first])).changed) == 3
-    assert [status for status, _ in await rows(store, QUEUE)] == ["hold", "hold", "hold", "ready"]
+    assert len((await hold(store, [first])).changed) == held
+    assert [status for status, _ in await rows(store, QUEUE)] == ["hold"] * held + ["ready"] * (4 - held)
 
 
 @pytest.mark.parametrize("policy", [Policy.HALT, Policy.ROLLBACK])
