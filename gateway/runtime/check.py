@@ -8,11 +8,12 @@ from typing import Final
 
 import schemas
 from adapters.file import check as folders
-from gateway.config.models import DocumentService, PythonService, Settings
+from gateway.config.models import PythonService, Settings
 from gateway.domain.errors import ConfigProblem, GatewayError
 from gateway.domain.ids import PortName
 from gateway.runtime.addresses import receive_settings, send_settings
 from gateway.runtime.check_jobs import check_jobs
+from gateway.runtime.check_services import check_services
 from gateway.runtime.checked import Finding, Verdict
 from gateway.services.python import load_handler
 from gateway.store.data_folder import Use
@@ -79,7 +80,7 @@ def _own_only(settings: Settings, port: PortName) -> list[str]:
 
 
 def _documents(settings: Settings) -> Iterator[Finding]:
-    """Schemas compile, samples pass, and every document service has a schema."""
+    """Schemas compile, samples pass, and document services fit their schemas."""
     missing = [folder for folder in settings.schemas if not folder.is_dir()]
     for folder in missing:
         yield Finding(
@@ -93,15 +94,7 @@ def _documents(settings: Settings) -> Iterator[Finding]:
     if not problems:
         text = f"{len(catalog.names())} documents in {len(places)} folders"
         yield Finding(subject="schemas", verdict=Verdict.OK, text=text)
-    known = set(catalog.names())
-    for name, service in settings.services.items():
-        if isinstance(service, DocumentService) and service.document not in known:
-            yield Finding(
-                subject=f"service {name}",
-                verdict=Verdict.ERROR,
-                text=f"no schema declares {service.document}; put its XSD into a folder named by `schemas`",
-                path=("services", name, "document"),
-            )
+    yield from check_services(settings, catalog)
     yield from _samples(places, catalog)
 
 

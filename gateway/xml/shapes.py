@@ -74,6 +74,15 @@ class _Particle:
         if all(counts[part] >= part.least for part in self.parts):
             yield at
 
+    def requires(self, tag: str) -> bool:
+        """Tell whether nothing valid can be without this element."""
+        if self.least == 0:
+            return False
+        if self.kind == "element":
+            return set(self.declared) == {tag}
+        asked = [part.requires(tag) for part in self.parts]
+        return bool(asked) and all(asked) if self.kind == "choice" else any(asked)
+
     def elements(self) -> Iterator[tuple[str, etree._Element]]:
         """Yield tag and declaration of every element, in the order of the schema."""
         yield from self.declared.items()
@@ -102,6 +111,10 @@ class Shape:
         places = dict.fromkeys((first, *range(min(len(tags) + 1, _OTHER_PLACES))))
         return next((at for at in places if self.allows([*tags[:at], tag, *tags[at:]])), None)
 
+    def required(self) -> tuple[str, ...]:
+        """Return the tags of the children that must be there."""
+        return () if self._content is None else tuple(tag for tag in self.declared if self._content.requires(tag))
+
     def tag(self, local: str) -> str | None:
         """Return the `{namespace}local` name of the child with this local name, None when there is none."""
         return next((tag for tag in self.declared if tag.rpartition("}")[2] == local), None)
@@ -128,6 +141,10 @@ class Shapes:
         """Return the shape of a document by the `{namespace}local` name of its root; empty when unknown."""
         declaration = self._named.get(("element", canonical(name)))
         return _EMPTY if declaration is None else self._of(self._type(declaration))
+
+    def declared(self, parent: Shape, tag: str) -> Shape:
+        """Return the shape of a child as it is declared."""
+        return self._of(self._type(parent.declared[tag]))
 
     def child(self, parent: Shape, element: etree._Element) -> Shape:
         """Return the shape of a child as it stands in a document, by its `xsi:type` where it has one."""
