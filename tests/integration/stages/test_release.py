@@ -162,7 +162,8 @@ async def test_message_waits_while_no_reader_gets_ready(store: Store, monkeypatc
         await port.run()
     assert await port.states([key]) == ["ready/backoff/ready"]
     async with store.transaction() as connection:
-        await connection.execute("UPDATE queue SET not_before = clock_timestamp() WHERE not_before IS NOT NULL")
+        for table in ("queue", "lane"):
+            await connection.execute(f"UPDATE {table} SET not_before = clock_timestamp() WHERE not_before IS NOT NULL")
     await wake_due(store)
     await port.run()
     assert await port.states([key]) == ["processed"]
