@@ -16,6 +16,7 @@ from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOp
 from gateway.cli.desk import Desk, JobArgument, MineOption, PartitionOption, open_desk
 from gateway.cli.job_views import due, print_job, repeats_in_words, status_of
 from gateway.cli.render import age, console, job_status, print_json, print_rows
+from gateway.cli.runs import waits_in_words
 from gateway.config.models import Job as JobSection
 from gateway.config.models import Settings
 from gateway.config.section import parse_job
@@ -23,8 +24,12 @@ from gateway.config.written import section_text
 from gateway.domain.errors import ConfigError, ConfigProblem
 from gateway.domain.job import JobStatus
 from gateway.operations import jobs as operations
-from gateway.operations.jobs import JobReport, JobRow, Preview
+from gateway.operations.jobs import JobReport, JobRow, Preview, RunOutcome
+from gateway.operations.references import NotFound
+from gateway.operations.runs import nobody_takes, show_run
 from gateway.runtime.jobs import runnables_to_check
+from gateway.runtime.visible import visible
+from gateway.store.reports import database_clock
 
 app = typer.Typer(no_args_is_help=True, help="Batch jobs: what runs when, and after what.")
 FileArgument = Annotated[
@@ -47,7 +52,7 @@ def list_jobs(
 
     async def work() -> tuple[list[JobRow], datetime]:
         async with open_desk(config, partition, mine) as desk:
-            return await operations.list_jobs(desk.store, desk.who, statuses=status), desk.now
+            return await operations.list_jobs(desk.store, desk.who, statuses=status, now=desk.now), desk.now
 
     found, now = perform(work())
     if as_json:
@@ -97,11 +102,11 @@ def preview(
 ) -> None:
     """Show when a job is going to start, in its own time zone and in UTC, and its recurrence in words."""
 
-    async def work() -> Preview:
+    async def work() -> tuple[Preview, datetime]:
         async with open_desk(config, partition, mine) as desk:
-            return await operations.preview_job(desk.store, desk.who, job, count, now=desk.now)
+            return await operations.preview_job(desk.store, desk.who, job, count, now=desk.now), desk.now
 
-    found = perform(work())
+    found, now = perform(work())
     if as_json:
         print_json(found)
         return
@@ -109,6 +114,16 @@ def preview(
     out.print(Text(f"{found.name}: {found.repeats or 'does not repeat'}"))
     if found.starts and found.status in _AT_REST:
         out.print(Text(f"It is {found.status.value} now, so it starts only once it is released.", style="yellow"))
+    if found.starts and found.active_period:
+        out.print(
+            Text(
+                f"It starts only in the active period {found.active_period}; what comes due outside of it starts when "
+                "that opens."
+            ),
+            soft_wrap=True,
+        )
+    if found.starts and found.starts[0] <= now:
+        out.print(Text("The first start is past: it is due at once.", style="yellow"))
     zone = ZoneInfo(found.zone)
     rows = [(f"{start.astimezone(zone):%a %Y-%m-%d %H:%M:%S}", start) for start in found.starts]
     nothing = "Nothing is planned."
@@ -171,13 +186,17 @@ def run_job(
     as_json: JsonOption = False,
 ) -> None:
     """Start an occurrence now; the planned starts stay as they are."""
-    number, status = perform(_run(config, partition, mine, job, wait=wait))
+    number, outcome = perform(_run(config, partition, mine, job, wait=wait))
+    status = "executing" if outcome is None else outcome.status
     if as_json:
         print_json({"run": number, "status": status})
     else:
         print_rows(("run", "job", "status"), [(number, job, job_status(status))], nothing="")
-    if wait and status != "ended":
-        console(error=True).print(Text(f"`gateway runs show {number}` says what happened."))
+    if outcome is not None and outcome.status != "ended":
+        more = f"`gateway runs show {number}` says what happened."
+        if not outcome.kept:
+            more = f"History keeps no runs of {job} (its option `history`): the log of the gateway says what happened."
+        console(error=True).print(Text(more), soft_wrap=True)
         raise typer.Exit(KNOWN_ERROR)
 
 
@@ -307,17 +326,31 @@ def _do(
         print_rows(("job", "status", "next start"), [(row.name, status_of(row), due(row, now))], nothing="")
 
 
-async def _run(config: Path, partition: str | None, mine: bool, job: str, *, wait: bool) -> tuple[int, str]:
+async def _run(
+    config: Path, partition: str | None, mine: bool, job: str, *, wait: bool
+) -> tuple[int, RunOutcome | None]:
     async with open_desk(config, partition, mine) as desk:
         number = await operations.start_job(desk.store, desk.who, job, now=desk.now)
         if not wait:
-            return number, "executing"
-        while True:
-            run = (await operations.show_job(desk.store, desk.who, job, now=desk.now)).runs
-            found = next((one for one in run if one.id == number), None)
-            if found is None or found.ended_at is not None:
-                return number, "ended" if found is None else found.status
+            return number, None
+        told: list[str] = []
+        while (outcome := await operations.run_outcome(desk.store, desk.who, job, number)) is None:
+            for text in await _waits(desk, number):
+                if text not in told:
+                    told.append(text)
+                    console(error=True).print(Text(visible(text), style="yellow"), soft_wrap=True)
             await asyncio.sleep(POLL_SECONDS)
+        return number, outcome
+
+
+async def _waits(desk: Desk, run: int) -> list[str]:
+    """Say what keeps the tasks of a run from being taken; nothing when it has just ended."""
+    try:
+        found = await show_run(desk.store, desk.who, run)
+    except NotFound:
+        return []
+    now = await database_clock(desk.store)
+    return waits_in_words(await nobody_takes(desk.store, found, now=now))
 
 
 async def _section(config: Path, job: str, file: str, desk: Desk, settings: Settings) -> JobSection:

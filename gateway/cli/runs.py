@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,10 +15,11 @@ from rich.text import Text
 
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, perform
 from gateway.cli.desk import PartitionOption, RunArgument, open_desk
-from gateway.cli.render import console, job_status, plain, print_fields, print_json, print_rows
+from gateway.cli.render import cell, console, job_status, plain, print_fields, print_json, print_rows
 from gateway.cli.run_search import list_runs, run_status, search_runs
 from gateway.cli.timeline import LEGEND, shown_duration, timeline
 from gateway.domain.errors import GatewayError
+from gateway.domain.ids import RunId
 from gateway.domain.job import JobStatus
 from gateway.domain.throttle import Starts
 from gateway.operations import runs as operations
@@ -120,6 +121,35 @@ def cancel_run(
     _tell(run, perform(work()), as_json=as_json)
 
 
+@app.command("rerun")
+def rerun(
+    run: RunArgument,
+    first: Annotated[
+        str | None,
+        typer.Option("--from", metavar="TASK", help="Only this task, whatever came before, and all after it."),
+    ] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Only the tasks that failed or were cancelled, and all that come after.")
+    ] = False,
+    partition: PartitionOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Do a run that has ended again, as a new run: whole, or from a task on; other tasks stand as they were."""
+    if first is not None and failed:
+        raise typer.BadParameter("give --from or --failed, not both")
+
+    async def work() -> RunId:
+        async with open_desk(config, partition) as desk:
+            return await operations.rerun(desk.store, desk.who, run, first=first, failed=failed, now=desk.now)
+
+    number = perform(work())
+    if as_json:
+        print_json({"run": number, "rerun_of": run})
+    else:
+        print_rows(("run", "repeats"), [(number, run)], nothing="")
+
+
 @app.command("abort")
 def abort_run(
     run: RunArgument,
@@ -151,7 +181,7 @@ class _Shown:
     """A run with what keeps its tasks: no server takes their group, or what they run is set aside."""
 
     found: RunDetails
-    not_taken: dict[str, str]
+    not_taken: dict[str, operations.Unserved]
     set_aside: dict[str, Starts]
     now: datetime
 
@@ -161,7 +191,7 @@ async def _show(config: ConfigOption, partition: str | None, run: int) -> _Shown
         found = await operations.show_run(desk.store, desk.who, run)
         return _Shown(
             found=found,
-            not_taken=await operations.nobody_takes(desk.store, found),
+            not_taken=await operations.nobody_takes(desk.store, found, now=desk.now),
             set_aside=await operations.set_aside(desk.store, found, now=desk.now),
             now=desk.now,
         )
@@ -204,7 +234,8 @@ def _print(shown: _Shown) -> None:
     late = run.started_at - run.planned_at
     print_fields(
         [
-            ("job", run.job), ("description", run.description if run.description != run.job else None),
+            ("job", run.job), ("repeats", None if run.rerun_of is None else f"run {run.rerun_of}"),
+            ("description", run.description if run.description != run.job else None),
             ("status", run_status(run)), ("cause", run.cause), ("planned", run.planned_at), ("started", run.started_at),
             ("late by", shown_duration(late) if late.total_seconds() >= 1 else None), ("ended", run.ended_at),
             ("took", shown_duration((run.ended_at or now) - run.started_at)), ("runs as", run.run_as),
@@ -230,8 +261,11 @@ def _print(shown: _Shown) -> None:
     if failed:
         columns = ("task", "attempt", "at", "server", "code", "error")
         print_rows(columns, failed, nothing="", title="\nWhat failed", narrow=("task", "attempt", "code", "error"))
-    for name, group in shown.not_taken.items():
-        text = f"{name} waits for a server of the group {group}: none runs that takes new tasks."
+    kept = [task.name for task in found.tasks if task.status == "ended" and not task.attempts]
+    if run.rerun_of is not None and kept:
+        text = f"Not done again, as in run {run.rerun_of}: {', '.join(kept)}."
+        out.print(Text(visible(text), style="dim"), soft_wrap=True)
+    for text in waits_in_words(shown.not_taken):
         out.print(Text(visible(text), style="yellow"), soft_wrap=True)
     for handler, starts in shown.set_aside.items():
         text = (
@@ -243,6 +277,19 @@ def _print(shown: _Shown) -> None:
     if waiting:
         text = f"Waiting for a person: {', '.join(waiting)}; `gateway tasks run` runs them."
         out.print(Text(text, style="yellow"), soft_wrap=True)
+
+
+def waits_in_words(tasks: Mapping[str, operations.Unserved]) -> list[str]:
+    """Return a sentence for each task that no server takes."""
+    return [
+        f"{name} waits for a server of the group {waits.group}: "
+        + (
+            "none runs that takes new tasks."
+            if waits.opens_at is None
+            else f"none takes new tasks before {cell(waits.opens_at)}, by its hours."
+        )
+        for name, waits in tasks.items()
+    ]
 
 
 def _record(file: RunFile) -> dict[str, object]:

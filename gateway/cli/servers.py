@@ -3,7 +3,6 @@
 import re
 from datetime import time
 from typing import Annotated
-from zoneinfo import ZoneInfo
 
 import typer
 from rich.text import Text
@@ -12,6 +11,8 @@ from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, perform
 from gateway.cli.desk import open_desk
 from gateway.cli.render import console, print_json, print_rows
 from gateway.domain.definition import HoursDefinition
+from gateway.domain.errors import JobRefused
+from gateway.domain.wall import zone_named
 from gateway.operations import servers as operations
 
 app = typer.Typer(no_args_is_help=True, help="Servers: the gateway processes that run tasks.")
@@ -44,7 +45,7 @@ def set_server(
         typer.Option(
             "--hours",
             metavar="'N FROM-TO [ZONE]'",
-            help="Threads by time of day, such as '20 18:00-07:30 Europe/Copenhagen'; several times; 'none': none.",
+            help="Threads by time of day, such as '20 18:00-07:30 Europe/Copenhagen'; several times; 'none' ends them.",
         ),
     ] = None,
     batch: Annotated[bool | None, typer.Option("--batch/--no-batch", help="Whether it runs tasks at all.")] = None,
@@ -86,9 +87,9 @@ def _hours(text: str) -> HoursDefinition:
         if match is None:
             raise ValueError
         zone = match["zone"] or "UTC"
-        ZoneInfo(zone)
+        zone_named(zone)
         start, end = (time.fromisoformat("00:00" if one == "24:00" else one) for one in (match["start"], match["end"]))
-    except (ValueError, KeyError, OSError):
+    except (ValueError, JobRefused):
         raise typer.BadParameter(
             f"{text!a} must be written like '20 18:00-07:30 Europe/Copenhagen'", param_hint="--hours"
         ) from None

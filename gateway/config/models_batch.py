@@ -6,14 +6,16 @@ from datetime import datetime, time
 from enum import StrEnum
 from functools import cache
 from typing import Annotated, Literal
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from gateway.config.models_base import Count, Flag, Section, Text, reread
 from gateway.config.suggest import did_you_mean
+from gateway.domain.errors import JobRefused
 from gateway.domain.job import Priority
 from gateway.domain.throttle import PER_MINUTE
+from gateway.domain.wall import zone_named
 
 FIRST_YEAR, LAST_YEAR = 1970, 2999
 """Years in which a job may start for the first time: arithmetic with days never leaves the calendar."""
@@ -45,8 +47,8 @@ def _zones() -> frozenset[str]:
 
 def _zone(value: str) -> str:
     try:
-        ZoneInfo(value)
-    except (KeyError, ValueError, OSError):
+        zone_named(value)
+    except JobRefused:
         hint = did_you_mean(value, _zones()) or "; write a name such as Europe/Copenhagen or UTC"
         raise ValueError(f"there is no time zone {value!a}{hint}") from None
     return value

@@ -89,6 +89,30 @@ def outcome(tasks: Iterable[TaskState], *, canceled: bool) -> JobStatus | None:
     return JobStatus.ENDED
 
 
+def to_repeat(tasks: Iterable[TaskState], first: int | None) -> frozenset[int]:
+    """Return the tasks of a run that are to be carried out again: *first*, or those that failed, and all after them.
+
+    Shape: *tasks* with the statuses of the run that is repeated; one that it did not have is waiting. `first` None: the
+    tasks that failed, were cancelled, or are new.
+    Rule: what comes after a task that is repeated, by any condition, is judged anew, also when it had ended well: it
+    may have been there for the failure. Everything else stands as it was.
+    """
+    tasks = tuple(tasks)
+    after = defaultdict[int, list[int]](list)
+    for task in tasks:
+        for condition in task.conditions:
+            after[condition.parent].append(task.id)
+    begin = (TaskStatus.ERROR, TaskStatus.CANCELED, TaskStatus.WAITING)
+    found = {first} if first is not None else {task.id for task in tasks if task.status in begin}
+    rest = deque(found)
+    while rest:
+        for following in after[rest.popleft()]:
+            if following not in found:
+                found.add(following)
+                rest.append(following)
+    return frozenset(found)
+
+
 def check_graph(
     names: Sequence[str],
     conditions: Iterable[tuple[str, str, Wanted]],

@@ -60,10 +60,16 @@ class Plan:
         )  # fmt: skip
 
 
-def first_start(definition: JobDefinition, now: datetime) -> datetime:
-    """Return the planned start of the first occurrence of a job that is saved now.
+def first_start(definition: JobDefinition, now: datetime) -> datetime | None:
+    """Return the planned start of the first occurrence of a job that is saved now; None: its recurrence is over.
 
+    Rule: a job that repeats does not catch up on what was before it was there: it starts at the first point of its grid
+    from *now* on; with missed = all at the first of all. What is past is due at once.
     Raises: RecurrenceError when its recurrence cannot be read, or never starts anything.
     """
     start = now if definition.start is None else definition.start
-    return start if definition.recurrence is None else first(from_dict(definition.recurrence, start=start))
+    if definition.recurrence is None:
+        return start
+    rule = from_dict(definition.recurrence, start=start)
+    earliest = first(rule)
+    return earliest if earliest >= now or definition.missed is Missed.ALL else next_after(rule, now)

@@ -14,14 +14,18 @@ from gateway.domain.errors import JobRefused
 
 _SECOND = timedelta(seconds=1)
 _DAY = timedelta(days=1)
+_OF_ONE_MACHINE = ("localtime", "posixrules", "factory")
+_VARIANTS = ("posix/", "right/")
 
 
 def zone_named(name: str) -> ZoneInfo:
     """Return the zone that the IANA time zone database calls *name*.
 
-    Raises: JobRefused for any other name.
+    Raises: JobRefused for any other name, also for files of the database that mean something else on each machine.
     """
     try:
+        if name.lower() in _OF_ONE_MACHINE or name.startswith(_VARIANTS):
+            raise ValueError(name)
         return ZoneInfo(name)
     # A bad key surfaces as whatever looking it up as a file gives.
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:

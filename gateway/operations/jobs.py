@@ -1,6 +1,6 @@
 """Batch jobs as people see and change them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -9,7 +9,9 @@ from gateway.config.models import Job as JobSection
 from gateway.config.models import Settings
 from gateway.config.models_batch import ActivePeriod, Group
 from gateway.config.suggest import did_you_mean
-from gateway.domain.definition import JobDefinition
+from gateway.domain.capacity import is_open, next_opening
+from gateway.domain.definition import JobDefinition, PeriodDefinition
+from gateway.domain.errors import JobRefused
 from gateway.domain.ids import JobId, RunId
 from gateway.domain.job import JobMode, JobStatus
 from gateway.domain.recurrence import Recurrence, describe, from_dict, preview
@@ -30,7 +32,8 @@ class JobRow:
     """A job in a list.
 
     `repeats` is its recurrence in words, None: it runs once, or work that appears starts it. `next_start` is None when
-    nothing is planned as it stands. Of `source` config it stands in the configuration.
+    nothing is planned as it stands; it lies in the job's active period. Of `source` config it stands in the
+    configuration.
     """
 
     id: JobId
@@ -69,18 +72,40 @@ class JobReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preview:
-    """When a job is going to start: `starts` in UTC, in `zone` for people; `repeats` says it in words."""
+    """When a job is going to start: `starts` in UTC, in `zone` for people; `repeats` says it in words.
+
+    The starts lie in the active period, where the job names one. Those that are past are due at once.
+    """
 
     name: str
     status: JobStatus
     repeats: str | None
     zone: str
+    active_period: str | None
     starts: tuple[datetime, ...]
 
 
-async def list_jobs(store: Store, who: Person, *, statuses: Sequence[JobStatus] | None = None) -> list[JobRow]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOutcome:
+    """How a run ended; `kept`: it is in history, with its tasks."""
+
+    status: str
+    kept: bool
+
+
+async def list_jobs(
+    store: Store, who: Person, *, statuses: Sequence[JobStatus] | None = None, now: datetime
+) -> list[JobRow]:
     """Return the jobs of the partition by name; private ones of others are not among them."""
-    return [_row(one) for one in await _visible(store, who, statuses)]
+    found = await visible_jobs(store, who, statuses)
+    periods = await _periods(store, found)
+    return [_row(one, periods, now) for one in found]
+
+
+async def visible_jobs(store: Store, who: Person, statuses: Sequence[JobStatus] | None = None) -> Sequence[Job]:
+    """Return the jobs of the partition by name as they are stored; private ones of others are not among them."""
+    owner = who.name if who.mine else None
+    return await jobs.list_jobs(store, partition=who.partition, statuses=statuses, created_by=owner, viewer=who.name)
 
 
 async def find_job(store: Store, who: Person, name: str) -> Job:
@@ -88,7 +113,7 @@ async def find_job(store: Store, who: Person, name: str) -> Job:
     found = await jobs.read_job(store, name, partition=who.partition, viewer=who.name)
     if found is not None and not (who.mine and found.created_by != who.name):
         return found
-    names = [one.definition.name for one in await _visible(store, who, None)]
+    names = [one.definition.name for one in await visible_jobs(store, who)]
     hint = did_you_mean(name, names) or (f"; there are {', '.join(names)}" if names else "; there are none")
     whose = f" of {who.name}" if who.mine else ""
     raise NotFound(f"there is no job {name!a}{whose} in the partition {who.partition}{hint}")
@@ -100,10 +125,11 @@ async def show_job(store: Store, who: Person, name: str, *, now: datetime) -> Jo
     last = await runs.last_runs(store, job.id, LAST_RUNS)
     newest = job.run_id or (last[0].id if last else None)
     tasks = (await runs.read_run(store, newest)).tasks if newest is not None else ()
+    periods = await _periods(store, [job])
     return JobReport(
-        job=_row(job),
+        job=_row(job, periods, now),
         definition=job.definition,
-        next_starts=_starts(job, NEXT_STARTS, now),
+        next_starts=_starts(job, periods, NEXT_STARTS, now),
         tasks={task.name: task for task in tasks},
         runs=tuple(last),
     )
@@ -118,7 +144,8 @@ async def preview_job(store: Store, who: Person, name: str, count: int, *, now: 
         status=job.status,
         repeats=None if rule is None else describe(rule),
         zone="UTC" if rule is None else rule.zone,
-        starts=_starts(job, count, now, armed=True),
+        active_period=job.definition.active_period,
+        starts=_starts(job, await _periods(store, [job]), count, now, armed=True),
     )
 
 
@@ -148,7 +175,7 @@ async def create_job(
     known_account(settings, definition.owner or "", partition=who.partition, company=definition.company)
     status = JobStatus.WAITING if release else JobStatus.WITHHOLD
     await jobs.create_job(store, definition, by=who.name, now=now, status=status)
-    return _row(await find_job(store, who, name))
+    return await _stands(store, who, name, now)
 
 
 async def edit_job(
@@ -163,7 +190,7 @@ async def edit_job(
     await jobs.edit_job(
         store, job.id, _defined(settings, who, name, section, owner=section.owner or job.created_by), now=now
     )
-    return _row(await find_job(store, who, name))
+    return await _stands(store, who, name, now)
 
 
 async def hold_job(store: Store, who: Person, name: str, *, now: datetime) -> JobRow:
@@ -182,6 +209,24 @@ async def start_job(store: Store, who: Person, name: str, *, now: datetime) -> R
     return await starting.start_now(store, job.id, by=who.name, now=now)
 
 
+async def run_outcome(store: Store, who: Person, name: str, run: int) -> RunOutcome | None:
+    """Return how a run of a job ended, None while it is under way; also of a run that history does not keep.
+
+    Raises: NotFound; JobRefused when it is gone and another one has started, so that nobody knows any more.
+    """
+    found = await runs.find_run(store, RunId(run))
+    if found is not None:
+        return None if found.ended_at is None else RunOutcome(status=found.status, kept=True)
+    job = await find_job(store, who, name)
+    if job.last_run_id != run:
+        raise JobRefused(
+            f"the run {run} of {name} has ended, and how is not known: the history of the job does not keep it, and "
+            f"the run {job.last_run_id} has started since; `history: always` keeps them",
+            job=name,
+        )
+    return RunOutcome(status=job.last_outcome or "", kept=False)
+
+
 async def cancel_job(store: Store, who: Person, name: str, *, only_this: bool = False, now: datetime) -> JobRow:
     """Let nothing more of a job start; with *only_this* it comes back at its next planned start.
 
@@ -189,7 +234,7 @@ async def cancel_job(store: Store, who: Person, name: str, *, only_this: bool = 
     """
     job = await find_job(store, who, name)
     await cancel.cancel_job(store, job.id, by=who.name, now=now, only_this=only_this)
-    return _row(await find_job(store, who, name))
+    return await _stands(store, who, name, now)
 
 
 async def requeue_job(store: Store, who: Person, name: str, *, now: datetime) -> JobRow:
@@ -199,20 +244,20 @@ async def requeue_job(store: Store, who: Person, name: str, *, now: datetime) ->
     """
     job = await find_job(store, who, name)
     await cancel.requeue_job(store, job.id, by=who.name, now=now)
-    return _row(await find_job(store, who, name))
+    return await _stands(store, who, name, now)
 
 
 async def copy_job(store: Store, who: Person, name: str, new: str, *, now: datetime) -> JobRow:
     """Save a copy under another name, withheld and owned by the person. Raises: NotFound, JobRefused."""
     job = await find_job(store, who, name)
     await jobs.copy_job(store, job.id, new, by=who.name, now=now)
-    return _row(await find_job(store, who, new))
+    return await _stands(store, who, new, now)
 
 
 async def removable_jobs(store: Store, who: Person, status: JobStatus) -> list[str]:
     """Return the jobs with this status that an operator made and may remove, by name."""
-    found = await list_jobs(store, who, statuses=[status])
-    return [one.name for one in found if one.source != "config" and not one.system]
+    found = [one for one in await visible_jobs(store, who, [status]) if one.source != "config"]
+    return [one.definition.name for one in found if not one.definition.is_system]
 
 
 async def delete_job(store: Store, who: Person, name: str) -> None:
@@ -228,12 +273,7 @@ async def delete_job(store: Store, who: Person, name: str) -> None:
 async def _change(store: Store, who: Person, name: str, action: JobAction, now: datetime) -> JobRow:
     job = await find_job(store, who, name)
     await jobs.change_status(store, job.id, action, by=who.name, now=now)
-    return _row(await find_job(store, who, name))
-
-
-async def _visible(store: Store, who: Person, statuses: Sequence[JobStatus] | None) -> Sequence[Job]:
-    owner = who.name if who.mine else None
-    return await jobs.list_jobs(store, partition=who.partition, statuses=statuses, created_by=owner, viewer=who.name)
+    return await _stands(store, who, name, now)
 
 
 def _of_operators(job: Job, instead: str) -> None:
@@ -256,23 +296,58 @@ def _rule(job: Job) -> Recurrence | None:
     return None if plain is None else from_dict(plain, start=job.original_start)
 
 
-def _starts(job: Job, count: int, now: datetime, *, armed: bool = False) -> tuple[datetime, ...]:
-    """Return the next planned starts; the first is the stored one, also when it is past and so due at once."""
+async def _periods(store: Store, found: Iterable[Job]) -> Mapping[str, PeriodDefinition]:
+    """Return the active periods that these jobs name, by name."""
+    if not any(one.definition.active_period for one in found):
+        return {}
+    return {period.name: period for period in await servers.list_periods(store)}
+
+
+def _starts(
+    job: Job, periods: Mapping[str, PeriodDefinition], count: int, now: datetime, *, armed: bool = False
+) -> tuple[datetime, ...]:
+    """Return the next starts; the first is the stored one, also when it is past and so due at once.
+
+    Rule: what comes due while its active period is closed starts once, when that opens; then the plan goes on.
+    """
     if job.definition.mode is JobMode.EVENT:
         return ()
-    rule = _rule(job)
+    rule, occurrences = _rule(job), job.occurrences
     if job.status is JobStatus.WAITING or (armed and job.status is JobStatus.WITHHOLD):
-        first = (job.next_start,)
-        rest = (
-            () if rule is None else preview(rule, max(job.next_start, now), count - 1, occurrences=job.occurrences + 1)
-        )
-        return (*first, *rest)[:count]
-    if rule is None or (job.status is not JobStatus.EXECUTING and not armed):
-        return ()
-    return preview(rule, max(job.next_start, now), count, occurrences=job.occurrences)
+        planned: datetime | None = job.next_start
+    elif rule is not None and (armed or job.status is JobStatus.EXECUTING):
+        planned = _following(rule, max(job.next_start, now), occurrences)
+    else:
+        planned = None
+    starts = list[datetime]()
+    while planned is not None and len(starts) < count:
+        start = _opening(job, periods, planned, now)
+        if start is None:
+            break
+        starts.append(start)
+        occurrences += 1
+        planned = None if rule is None else _following(rule, max(start, now), occurrences)
+    return tuple(starts)
 
 
-def _row(job: Job) -> JobRow:
+def _following(rule: Recurrence, after: datetime, occurrences: int) -> datetime | None:
+    return next(iter(preview(rule, after, 1, occurrences=occurrences)), None)
+
+
+def _opening(job: Job, periods: Mapping[str, PeriodDefinition], planned: datetime, now: datetime) -> datetime | None:
+    """Return when a job planned for this moment can start; None: its active period never opens."""
+    period = periods.get(job.definition.active_period or "")
+    if period is None or is_open(period, max(planned, now)):
+        return planned
+    return next_opening(period, max(planned, now))
+
+
+async def _stands(store: Store, who: Person, name: str, now: datetime) -> JobRow:
+    job = await find_job(store, who, name)
+    return _row(job, await _periods(store, [job]), now)
+
+
+def _row(job: Job, periods: Mapping[str, PeriodDefinition], now: datetime) -> JobRow:
     definition = job.definition
     rule = _rule(job)
     planned = job.status is JobStatus.WAITING and definition.mode is JobMode.TIMED
@@ -288,7 +363,7 @@ def _row(job: Job) -> JobRow:
         owner=job.created_by,
         group=group_name(definition.batch_group or ""),
         repeats=None if rule is None else describe(rule),
-        next_start=job.next_start if planned else None,
+        next_start=_opening(job, periods, job.next_start, now) if planned else None,
         last_outcome=job.last_outcome,
         last_ended_at=job.last_ended_at,
         runs=job.runs,

@@ -7,7 +7,8 @@ from datetime import datetime, tzinfo
 
 from gateway.config.definitions import group_name
 from gateway.config.masks import without_passwords
-from gateway.domain.errors import GatewayError, IllegalTransition, NoSuchJob
+from gateway.domain.capacity import next_change, threads_at
+from gateway.domain.errors import GatewayError, IllegalTransition, JobRefused, NoSuchJob
 from gateway.domain.ids import JobId, RunId
 from gateway.domain.job import JobStatus, TaskStatus
 from gateway.domain.throttle import Starts
@@ -22,9 +23,21 @@ from gateway.store.open import Store
 from gateway.store.run_files import RunFile, list_run_files, read_run_file
 from gateway.store.runs import LogLine, RunDetails
 from gateway.store.servers import list_servers
+from gateway.store.starting import Repeat, start_now
 from gateway.store.tasks import read_set_aside
 
 _PAGE = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unserved:
+    """The group of a ready task that no server takes tasks of now.
+
+    `opens_at`: the first of those that run and serve it takes tasks again then, by its hours; None: none runs.
+    """
+
+    group: str
+    opens_at: datetime | None
 
 
 class NothingToFind(GatewayError):
@@ -95,14 +108,23 @@ def _shown(parameters: Mapping[str, object]) -> Mapping[str, object]:
     return {name: without_passwords(value) for name, value in parameters.items()}
 
 
-async def nobody_takes(store: Store, found: RunDetails) -> dict[str, str]:
-    """Return the tasks that are ready although no server that runs serves their group, each with that group."""
+async def nobody_takes(store: Store, found: RunDetails, *, now: datetime) -> dict[str, Unserved]:
+    """Return the ready tasks whose group no server takes tasks of now, each with what it waits for."""
     ready = {one.name: one.batch_group for one in found.tasks if one.status == "ready" and one.location == "server"}
     if not ready:
         return {}
     running = [one for one in await list_servers(store) if one.incarnation is not None]
-    served = {group for one in running if one.definition.is_batch and not one.draining for group in one.takes}
-    return {name: group_name(group) for name, group in ready.items() if group not in served}
+    taking = [one for one in running if one.definition.is_batch and not one.draining]
+    served = {group for one in taking if threads_at(one.definition, now) for group in one.takes}
+    opening = [(one.takes, next_change(one.definition, now)) for one in taking]
+    return {
+        name: Unserved(
+            group=group_name(group),
+            opens_at=min((moment for takes, moment in opening if group in takes and moment is not None), default=None),
+        )
+        for name, group in ready.items()
+        if group not in served
+    }
 
 
 async def set_aside(store: Store, found: RunDetails, *, now: datetime) -> dict[str, Starts]:
@@ -160,6 +182,27 @@ async def cancel_run(store: Store, who: Person, number: int, *, now: datetime) -
     Raises: NotFound; IllegalTransition when it has ended.
     """
     return await cancel.cancel_job(store, await _under_way(store, who, number), by=who.name, now=now, only_this=True)
+
+
+async def rerun(
+    store: Store, who: Person, number: int, *, first: str | None = None, failed: bool = False, now: datetime
+) -> RunId:
+    """Start the job of a run again: whole, from the task *first* on, or what *failed* and all that comes after it.
+
+    The other tasks stand as they were in that run; the job counts as it is defined now. Returns the new run.
+    Raises: NotFound; IllegalTransition while the run, or another of its job, is under way; JobRefused when nothing has
+    failed, a task is unknown, the job is gone, or history has not kept all tasks of the run.
+    """
+    run = (await show_run(store, who, number)).run
+    if run.ended_at is None:
+        raise IllegalTransition(f"the run {number} of {run.job} is under way: wait until it has ended", run=number)
+    if run.tasks_left_out and (first is not None or failed):
+        raise JobRefused(
+            f"history has not kept all tasks of the run {number}, so that it can only be repeated whole", run=number
+        )
+    job = await find_job(store, who, run.job)
+    repeat = Repeat(run=RunId(number), first=first, failed=failed)
+    return await start_now(store, job.id, by=who.name, now=now, repeat=repeat)
 
 
 async def abort_run(store: Store, who: Person, number: int, *, now: datetime) -> JobStatus:

@@ -18,6 +18,7 @@ from gateway.store.reports import (
     PortStatusRow,
     QueueCount,
     RunRow,
+    database_clock,
     read_overview,
 )
 
@@ -82,7 +83,8 @@ async def status(store: Store, settings: Settings) -> GatewayStatus:
 async def _jobs_that_need_somebody(store: Store, settings: Settings) -> Sequence[JobRow]:
     """Return the jobs of the default partition that do not start by themselves, but for those that ended well."""
     nobody = Person(name="", partition=settings.default_partition)
-    return await list_jobs(store, nobody, statuses=[JobStatus.WITHHOLD, JobStatus.ERROR, JobStatus.CANCELED])
+    idle = [JobStatus.WITHHOLD, JobStatus.ERROR, JobStatus.CANCELED]
+    return await list_jobs(store, nobody, statuses=idle, now=await database_clock(store))
 
 
 async def ports(store: Store, settings: Settings) -> Sequence[PortReport]:

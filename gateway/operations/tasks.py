@@ -8,7 +8,7 @@ from gateway.config.suggest import did_you_mean
 from gateway.domain.definition import JobDefinition, TaskDefinition
 from gateway.domain.transitions import TaskAction
 from gateway.operations.groups import require_group
-from gateway.operations.jobs import find_job, list_jobs
+from gateway.operations.jobs import find_job, visible_jobs
 from gateway.operations.person import Person
 from gateway.operations.references import NotFound
 from gateway.store import jobs, runs
@@ -48,12 +48,8 @@ class TaskReport:
 
 async def list_tasks(store: Store, who: Person, job: str | None = None) -> list[TaskRow]:
     """Return the tasks of one job, or of all that the person may see. Raises: NotFound."""
-    names = [job] if job is not None else [one.name for one in await list_jobs(store, who)]
-    rows: list[TaskRow] = []
-    for name in names:
-        definition = (await find_job(store, who, name)).definition
-        rows += [_row(definition, task) for task in definition.tasks]
-    return rows
+    found = [await find_job(store, who, job)] if job is not None else await visible_jobs(store, who)
+    return [_row(one.definition, task) for one in found for task in one.definition.tasks]
 
 
 async def show_task(store: Store, who: Person, job: str, name: str) -> TaskReport:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -33,7 +34,7 @@ async def check(settings: Settings, site: Path) -> list[Finding]:
     Rule: an embedded database that exists is started for a moment, unless a running gateway has it open.
     """
     findings: list[Finding] = []
-    for part in (partial(_folders, site=site), _documents, _handlers, check_jobs):
+    for part in (partial(_folders, site=site), _documents, _handlers, partial(check_jobs, now=datetime.now(UTC))):
         findings += await asyncio.to_thread(_all, part, settings)
     return [*findings, await _store(settings)]
 

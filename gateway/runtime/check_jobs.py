@@ -1,11 +1,16 @@
 """What can be known of jobs without running them: who would run their tasks, and who would hear of them."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Final
 
+from gateway.config.definitions import job_definition
 from gateway.config.models import Job, Settings
 from gateway.config.models_batch import DEFAULT_GROUP
+from gateway.config.models_jobs import FirstStatus
 from gateway.domain.alert import Channel
+from gateway.domain.job import JobMode
+from gateway.domain.planning import first_start
 from gateway.runtime.checked import Finding, Verdict
 from gateway.runtime.jobs import server_name
 
@@ -13,7 +18,7 @@ MOST_TASKS: Final = 1000
 MOST_CONDITIONS: Final = 100
 
 
-def check_jobs(settings: Settings) -> Iterator[Finding]:
+def check_jobs(settings: Settings, *, now: datetime) -> Iterator[Finding]:
     """Yield what keeps tasks from running, or people from hearing of it; each job at least once."""
     served = _served(settings)
     for name, job in settings.jobs.items():
@@ -23,7 +28,12 @@ def check_jobs(settings: Settings) -> Iterator[Finding]:
             continue
         found = [
             Finding(subject=subject, verdict=Verdict.WARNING, text=text, path=("jobs", name, *path))
-            for path, text in (*_groups(job, served), *_people(settings, job), *_sizes(job))
+            for path, text in (
+                *_start(settings, name, job, now),
+                *_groups(job, served),
+                *_people(settings, job),
+                *_sizes(job),
+            )
         ]
         yield from found
         if not found:
@@ -43,6 +53,25 @@ def _served(settings: Settings) -> set[str]:
     if server_name(settings) not in settings.servers:
         served.add(DEFAULT_GROUP)
     return served | (set(settings.groups) - given) if DEFAULT_GROUP in served else served
+
+
+def _start(settings: Settings, name: str, job: Job, now: datetime) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield what a start in the past means for a job that is seen for the first time."""
+    definition = job_definition(settings, name, job)
+    if definition.start is None or definition.start >= now:
+        return
+    if definition.mode is JobMode.EVENT or job.status is FirstStatus.WITHHOLD:
+        return
+    first = first_start(definition, now)
+    if first is None:
+        yield ("recurrence",), "its recurrence is over: a job that is new does not start any more"
+    elif first < now and not definition.dependencies:
+        how = "once" if definition.recurrence is None else "for every start that is past (`missed: all`)"
+        yield (
+            ("start",),
+            f"lies in the past: where the job is new it runs {how}, as soon as the gateway reads this; give it a start "
+            "that is to come, or `status: withhold`",
+        )
 
 
 def _groups(job: Job, served: set[str]) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -19,7 +19,7 @@ from gateway.domain.definition import (
 )
 from gateway.domain.errors import JobRefused
 from gateway.domain.ids import JobId
-from gateway.domain.job import Base, ConditionType, HistoryMode, JobMode, Location, Missed, Priority, Wanted
+from gateway.domain.job import Base, ConditionType, HistoryMode, JobMode, JobStatus, Location, Missed, Priority, Wanted
 from gateway.domain.planning import first_start
 from gateway.domain.recurrence import RecurrenceError
 from gateway.store.open import Store
@@ -39,6 +39,7 @@ _TASK_COLUMNS = (
 def job_document(definition: JobDefinition, now: datetime) -> str:
     """Return the row of a job as a JSON document, for `insert_job` and `update_job`.
 
+    Rule: a job whose recurrence is over has ended before it began.
     Raises: JobRefused when its recurrence cannot be read, or never starts anything.
     """
     try:
@@ -53,7 +54,8 @@ def job_document(definition: JobDefinition, now: datetime) -> str:
             "partition_key": definition.partition,
             "created_by": definition.owner,
             "original_start": start,
-            "next_start": planned.isoformat(),
+            "next_start": (planned or definition.start or now).isoformat(),
+            "status": None if planned is not None else JobStatus.ENDED,
             "config_digest": definition.digest(),
             "recurrence": None if definition.recurrence is None else dict(definition.recurrence),
         }

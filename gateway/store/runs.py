@@ -15,7 +15,10 @@ from gateway.store.sql import Queries
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """One execution of a job. Times are aware UTC; `tasks_left_out` were not kept because there were very many."""
+    """One execution of a job. Times are aware UTC; `tasks_left_out` were not kept because there were very many.
+
+    `rerun_of` is the run that it repeats; tasks that ended there and have no attempt here stand as they were.
+    """
 
     id: RunId
     job_id: JobId | None
@@ -35,6 +38,7 @@ class Run:
     counts: Mapping[str, int]
     tasks_left_out: int
     error: str | None
+    rerun_of: RunId | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +133,12 @@ async def last_runs(store: Store, job: JobId, limit: int) -> Sequence[Run]:
     async with store.transaction() as connection:
         rows = await connection.fetch(sql.last_runs, job, limit)
         return await runs_of(connection, sql, [RunId(row["id"]) for row in rows])
+
+
+async def find_run(store: Store, run: RunId) -> Run | None:
+    """Return a run by its number, None when it is not kept any more."""
+    async with store.transaction() as connection:
+        return next(iter(await runs_of(connection, store.queries, [run])), None)
 
 
 async def runs_of(connection: Connection, sql: Queries, numbers: Sequence[RunId]) -> Sequence[Run]:

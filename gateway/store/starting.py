@@ -14,10 +14,11 @@ import structlog
 from asyncpg import Connection, Record
 
 from gateway.domain.capacity import is_open, next_opening
+from gateway.domain.conditions import Condition, TaskState, to_repeat
 from gateway.domain.definition import PeriodDefinition
-from gateway.domain.errors import GatewayError, IllegalTransition, NoSuchJob
+from gateway.domain.errors import GatewayError, IllegalTransition, JobRefused, NoSuchJob
 from gateway.domain.ids import JobId, RunId
-from gateway.domain.job import Cause, JobMode, JobStatus
+from gateway.domain.job import Cause, JobMode, JobStatus, TaskStatus, Wanted
 from gateway.domain.planning import Plan
 from gateway.store.jobs import JOBS_HINT
 from gateway.store.listen import CHANNEL
@@ -67,10 +68,25 @@ async def start_due(store: Store, now: datetime, *, limit: int = START_LIMIT) ->
     return Due(started=started, more=len(rows) == limit)
 
 
-async def start_now(store: Store, job: JobId, *, by: str, now: datetime) -> RunId:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeat:
+    """A run to do again: from the task *first* on, or with *failed* what failed and all that comes after; else whole.
+
+    Rule: the task *first* starts whatever came of those before it.
+    """
+
+    run: RunId
+    first: str | None = None
+    failed: bool = False
+
+
+async def start_now(store: Store, job: JobId, *, by: str, now: datetime, repeat: Repeat | None = None) -> RunId:
     """Start an occurrence at once, whatever its planned start is; that stays where it is. Returns the run.
 
-    Raises: NoSuchJob; IllegalTransition when an occurrence is under way or work that appears starts the job.
+    With *repeat* the tasks of that run which are not to be done again stand as they were there. The job counts as it is
+    defined now.
+    Raises: NoSuchJob; IllegalTransition when an occurrence is under way or work that appears starts the job;
+    JobRefused when there is nothing to repeat.
     """
     async with store.transaction() as connection:
         row = await connection.fetchrow(store.queries.lock_waiting_job, job)
@@ -83,7 +99,7 @@ async def start_now(store: Store, job: JobId, *, by: str, now: datetime) -> RunI
                 f"the job {row['name']} is {row['status']}: wait until its occurrence has ended", job=job
             )
         hold_after = row["status"] == JobStatus.WITHHOLD
-        (started,) = await _start(store, connection, {job: (Cause.OPERATOR, now)}, now)
+        (started,) = await _start(store, connection, {job: (Cause.OPERATOR, now)}, now, repeat=repeat)
         if hold_after:  # it was parked, and is again
             await connection.execute(store.queries.hold_after_if_under_way, job)
     return started.run_id
@@ -138,8 +154,9 @@ async def _nearest(store: Store, connection: Connection, row: Record, now: datet
 
 
 async def _start(
-    store: Store, connection: Connection, causes: Mapping[int, tuple[Cause, datetime]], now: datetime
-) -> list[Started]:
+    store: Store, connection: Connection, causes: Mapping[int, tuple[Cause, datetime]], now: datetime,
+    *, repeat: Repeat | None = None,
+) -> list[Started]:  # fmt: skip
     sql = store.queries
     rows = await connection.fetch(
         sql.insert_runs, list(causes), [cause for cause, _ in causes.values()], [at for _, at in causes.values()], now
@@ -149,13 +166,45 @@ async def _start(
     await connection.execute(sql.insert_run_conditions, runs)
     await connection.execute(sql.jobs_started, [row["job_id"] for row in rows], runs, now)
     await connection.execute(sql.use_dependencies, list(causes))
-    if to_settle := [row["id"] for row in await connection.fetch(sql.runs_to_settle, runs)]:
+    if repeat is not None:
+        await _keep_tasks(store, connection, runs[0], repeat, now)
+    to_settle = [row["id"] for row in await connection.fetch(sql.runs_to_settle, runs)]
+    if repeat is not None:
+        to_settle = runs
+    if to_settle:
         await settle_runs(store, connection, await connection.fetch(sql.lock_runs, to_settle), now)
     await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
     return [
         Started(run_id=RunId(row["id"]), job_id=JobId(row["job_id"]), job=row["job"], planned_at=row["planned_at"])
         for row in rows
     ]
+
+
+async def _keep_tasks(store: Store, connection: Connection, run: int, repeat: Repeat, now: datetime) -> None:
+    """Let the tasks of a new run that are not to be repeated stand as they were. Raises: JobRefused."""
+    sql = store.queries
+    await connection.execute(sql.set_rerun_of, run, repeat.run)
+    if repeat.first is None and not repeat.failed:
+        return
+    rows = await connection.fetch(sql.tasks_to_repeat, run, repeat.run)
+    tasks = [
+        TaskState(
+            id=row["id"],
+            status=TaskStatus(row["status"]),
+            conditions=tuple(Condition(parent=parent, wanted=Wanted.ENDED) for parent in row["parents"]),
+        )
+        for row in rows
+    ]
+    first = next((row["id"] for row in rows if row["name"] == repeat.first), None)
+    if repeat.first is not None and first is None:
+        names = ", ".join(row["name"] for row in rows)
+        raise JobRefused(f"the job has no task {repeat.first!a}; it has: {names}", run=repeat.run)
+    again = to_repeat(tasks, first)
+    if not again:
+        raise JobRefused(f"no task of the run {repeat.run} has failed: there is nothing to do again", run=repeat.run)
+    if first is not None:
+        await connection.execute(sql.forget_conditions, first)
+    await connection.execute(sql.keep_tasks, run, repeat.run, [task.id for task in tasks if task.id not in again], now)
 
 
 def _standing(row: Record, now: datetime) -> datetime | None:

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -160,8 +160,19 @@ def changes_of(zone: str) -> Iterator[datetime]:
         moment += HOUR
 
 
+EVENLY: list[tuple[dict[str, object], Callable[[datetime], bool]]] = [
+    ({"cron": "*/20 * * * *"}, lambda local: local.minute % 20 == 0),
+    ({"cron": "30 0-23 * * *"}, lambda local: local.minute == 30),
+    ({"cron": "15 * * * sun"}, lambda local: local.minute == 15 and local.weekday() == 6),
+    ({"rrule": "FREQ=HOURLY;BYMINUTE=5,50"}, lambda local: local.minute in (5, 50)),
+    (
+        {"rrule": "FREQ=MINUTELY;BYMINUTE=0,10,20,30,40,50;BYHOUR=1,2,3"},
+        lambda local: local.minute % 10 == 0 and 1 <= local.hour <= 3,
+    ),
+]
+"""What goes on evenly through a change of the clocks: each minute of elapsed time is judged by what the clock shows."""
+
 CRONS: list[tuple[str, Callable[[datetime], bool]]] = [
-    ("*/20 * * * *", lambda local: local.minute % 20 == 0),
     ("10 1-3 * * *", lambda local: local.minute == 10 and 1 <= local.hour <= 3),
     ("45 */2 * * 0,6", lambda local: local.minute == 45 and local.hour % 2 == 0 and local.weekday() in (5, 6)),
 ]
@@ -179,6 +190,24 @@ def test_cron_agrees_with_a_clock_read_minute_by_minute_around_every_change(zone
             expected = sorted({first_instant(local, zone) for local in locals_of if fires(local)})
             found = chain(from_dict({"cron": text}, start=start, zone=zone), end)
             assert found == [moment for moment in expected if start <= moment <= end]
+        for plain, fires in EVENLY:
+            minutes = (start + step * MINUTE for step in range(60 * 60 + 1))
+            found = chain(from_dict(plain, start=start, zone=zone), end)
+            assert found == [moment for moment in minutes if fires(wall(moment, zone))]
+
+
+@pytest.mark.parametrize(
+    ("text", "step"), [("FREQ=HOURLY;INTERVAL=2", 2 * HOUR), ("FREQ=MINUTELY;INTERVAL=7", 7 * MINUTE)]
+)
+def test_hours_and_minutes_of_an_rrule_are_elapsed_time(text: str, step: timedelta) -> None:
+    start = datetime(2025, 3, 29, 12, tzinfo=UTC)
+    zone = "Europe/Copenhagen"
+    found = chain(from_dict({"rrule": text}, start=start, zone=zone), start + 2 * DAY)
+    assert {later - earlier for earlier, later in pairwise(found)} == {step}
+
+    five_by_the_clock = datetime(2025, 3, 30, 3, tzinfo=UTC)
+    found = chain(from_dict({"rrule": f"{text};UNTIL=20250330T050000"}, start=start, zone=zone), start + 2 * DAY)
+    assert five_by_the_clock - step < found[-1] <= five_by_the_clock
 
 
 @settings(deadline=None, max_examples=60)

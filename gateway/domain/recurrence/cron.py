@@ -26,6 +26,7 @@ _NICKNAMES: Mapping[str, str] = MappingProxyType(
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _LONGEST = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
+_HOURS_OF_A_DAY = 24
 _PART = re.compile(r"(?P<all>\*)|(?P<first>[0-9]{1,4}|[a-z]{3})(?:-(?P<last>[0-9]{1,4}|[a-z]{3}))?")
 
 
@@ -61,6 +62,13 @@ class _Field:
             step = int(step_text) if slash else 1
             if step < 1:
                 raise RecurrenceError(f"cron: the step of {item!r} ({self.name}) must be 1 or more.")
+            if step > self.highest - self.lowest:
+                # Cron would read it as the lowest number alone: every hour instead of every 90 minutes.
+                raise RecurrenceError(
+                    f"cron: the step of {item!r} is longer than the {self.name} has values ({self.allowed()}). Steps "
+                    "begin anew in each hour, day, month or year; for longer ones write every, such as "
+                    "{every: 90 minutes}."
+                )
             if match["all"]:
                 first, last = self.lowest, self.highest
             else:
@@ -102,6 +110,11 @@ class Cron:
     months: frozenset[int]
     weekdays: frozenset[int]
     either: bool  # one of the two day fields is enough
+
+    @property
+    def by_the_hour(self) -> bool:
+        """Tell whether it names no hour, and so goes on evenly when clocks are changed."""
+        return len(self.hours) == _HOURS_OF_A_DAY
 
     def walls(self, start: datetime, near: datetime) -> Iterator[datetime]:
         """Yield the local times of the pattern, ascending: all that are later than *near* and *start*, few before.

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta, tzinfo
+from types import MappingProxyType
 
 from dateutil.rrule import rrulestr
 
@@ -22,6 +23,8 @@ _PARTS = (
 )  # fmt: skip
 _FREQUENCIES = ("YEARLY", "MONTHLY", "WEEKLY", "DAILY", "HOURLY", "MINUTELY")
 _DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
+_ELAPSED: Mapping[str, timedelta] = MappingProxyType({"HOURLY": timedelta(hours=1), "MINUTELY": timedelta(minutes=1)})
+_PLAIN = frozenset({"FREQ", "INTERVAL", "UNTIL", "WKST"})
 _PICKS_DAYS = ("BYMONTHDAY", "BYYEARDAY", "BYWEEKNO", "BYDAY")
 _UNTIL = re.compile(r"(\d{8})(?:T(\d{6})(Z?))?")
 _CYCLE = 400
@@ -39,13 +42,27 @@ class RRule:
         """Return the rule as text, without its COUNT."""
         return ";".join(f"{name}={value}" for name, value in self.parts)
 
+    @property
+    def elapsed(self) -> timedelta | None:
+        """Return the interval where it is elapsed time: minutes or hours and nothing else. None: read off the clock."""
+        parts = dict(self.parts)
+        unit = _ELAPSED.get(parts["FREQ"])
+        if unit is None or not parts.keys() <= _PLAIN:
+            return None
+        return int(parts.get("INTERVAL", "1")) * unit
+
+    @property
+    def by_the_hour(self) -> bool:
+        """Tell whether it steps by minutes or hours, and so goes on evenly when clocks are changed."""
+        return dict(self.parts)["FREQ"] in _ELAPSED
+
     def walls(self, start: datetime, near: datetime, zone: tzinfo) -> Iterator[datetime]:
         """Yield the local times of the rule, ascending: all that are later than *near*, few before.
 
         Shape: naive local times of the zone; *start* is the first date of the rule. Those before it may be among them.
         Raises: RecurrenceError for parts that can never be met together.
         """
-        until = self._until(zone)
+        until = self.until(zone)
         near = max(near, start)
         years = (_NEAR_THE_END - near.year) // _CYCLE * _CYCLE
         base = self._base(start, near)
@@ -95,14 +112,14 @@ class RRule:
                 parts["BYMONTHDAY"] = str(start.day)
             if frequency == "WEEKLY":
                 parts["BYDAY"] = _DAYS[start.weekday()]
-        if frequency not in ("HOURLY", "MINUTELY"):
+        if frequency not in _ELAPSED:
             parts.setdefault("BYHOUR", str(start.hour))
         if frequency != "MINUTELY":
             parts.setdefault("BYMINUTE", str(start.minute))
         parts.setdefault("BYSECOND", str(start.second))
         return ";".join(f"{name}={value}" for name, value in parts.items())
 
-    def _until(self, zone: tzinfo) -> datetime | None:
+    def until(self, zone: tzinfo) -> datetime | None:
         """Return the last local time allowed; a date alone includes its whole day."""
         value = dict(self.parts).get("UNTIL")
         if value is None:

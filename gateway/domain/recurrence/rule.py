@@ -2,24 +2,28 @@
 
 Shape: aware UTC in and out. Minutes and hours are elapsed time; everything else is read off the calendar and the clock
 of the zone: a local time that a clock change skips starts at the first instant after the gap, one that comes twice
-starts once, the first time.
+starts once, the first time. Cron text that names no hour and an RRULE by minutes or hours go on evenly, too: what is
+skipped is left out, what comes twice starts twice.
 Source: batch reference, sections 10.2-10.4.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from heapq import heappop, heappush
 from itertools import islice
 from typing import assert_never
+from zoneinfo import ZoneInfo
 
 from gateway.domain.job import Base, Missed
 from gateway.domain.recurrence.cron import Cron
 from gateway.domain.recurrence.every import Every
 from gateway.domain.recurrence.rrule import RRule
 from gateway.domain.recurrence.trouble import RecurrenceError
-from gateway.domain.wall import instant_of, local_of, zone_named
+from gateway.domain.wall import changes, instant_of, instants_of, local_of, zone_named
 
 _INSTANT = timedelta(microseconds=1)
+_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,12 +181,16 @@ def _grid(rule: Recurrence, after: datetime) -> Iterator[datetime]:
     """Yield points of the grid, ascending: all that are later than *after*, and some before."""
     start, zone = rule.start.astimezone(UTC), zone_named(rule.zone)
     pattern = rule.pattern
-    if isinstance(pattern, Every) and pattern.elapsed is not None:
-        step = (after - start) // pattern.elapsed + 1
-        while True:
-            yield start + step * pattern.elapsed
-            step += 1
+    if not isinstance(pattern, Cron) and pattern.elapsed is not None:
+        until = pattern.until(zone) if isinstance(pattern, RRule) else None
+        point = start + ((after - start) // pattern.elapsed + 1) * pattern.elapsed
+        while until is None or local_of(point, zone) <= until:
+            yield point
+            point += pattern.elapsed
+        return
     first_wall, near = local_of(start, zone), local_of(after, zone)
+    if not isinstance(pattern, Every) and pattern.by_the_hour and any(changes(after - _DAY, after + _DAY, zone)):
+        near -= _DAY  # a local time that is past may come again
     match pattern:
         case Every():
             walls = pattern.walls(first_wall, near)
@@ -192,12 +200,28 @@ def _grid(rule: Recurrence, after: datetime) -> Iterator[datetime]:
             walls = pattern.walls(first_wall, near, zone)
         case _:
             assert_never(pattern)
+    if not isinstance(pattern, Every) and pattern.by_the_hour:
+        yield from _every_pass(walls, zone, later_than=near)
+        return
     for wall in walls:
         if wall == first_wall:
             # The original start is itself, also where its local time comes twice.
             yield start
         elif wall > near:
             yield instant_of(wall, zone)
+
+
+def _every_pass(walls: Iterator[datetime], zone: ZoneInfo, *, later_than: datetime) -> Iterator[datetime]:
+    """Yield all instants at which clocks show these local times, ascending: none in a gap, both in a fold."""
+    waiting: list[datetime] = []
+    for wall in walls:
+        passes = instants_of(wall, zone) if wall > later_than else ()
+        while passes and waiting and waiting[0] <= passes[0]:
+            yield heappop(waiting)
+        for moment in passes:
+            heappush(waiting, moment)
+    while waiting:
+        yield heappop(waiting)
 
 
 def _allowed(rule: Recurrence, point: datetime) -> bool:

@@ -5,13 +5,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
-from typing import Annotated, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import Any
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from gateway.config.models_base import Options, Text
+from gateway.config.models_base import Options
+from gateway.config.models_batch import Zone
 from gateway.contracts.task import Runnable, TaskContext
+from gateway.domain.wall import zone_named
 from gateway.store.day_report import DayReport, read_day
 from gateway.store.open import Store
 
@@ -23,19 +24,11 @@ class Day(StrEnum):
     YESTERDAY = "yesterday"
 
 
-def _zone(value: str) -> str:
-    try:
-        ZoneInfo(value)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"{value!a} is no time zone such as Europe/Copenhagen") from None
-    return value
-
-
 class ReportParameters(Options):
     """Which day, in which zone."""
 
     day: Day = Field(default=Day.YESTERDAY, description="today | yesterday, seen from the planned start.")
-    zone: Annotated[Text, AfterValidator(_zone)] = Field(default="UTC", description="Time zone of the day.")
+    zone: Zone = Field(default="UTC", description="Time zone of the day.")
 
 
 class ReportTask:
@@ -61,7 +54,7 @@ class ReportTask:
 
 def bounds(planned: datetime, parameters: ReportParameters) -> tuple[date, datetime, datetime]:
     """Return the day, its first moment and that of the next one; a day of a clock change has 23 or 25 hours."""
-    zone = ZoneInfo(parameters.zone)
+    zone = zone_named(parameters.zone)
     day = planned.astimezone(zone).date()
     if parameters.day is Day.YESTERDAY:
         day -= timedelta(days=1)

@@ -4,7 +4,7 @@ INSERT INTO job (partition_key, name, description, status, mode, company, create
     recurrence, base, missed, tolerance_seconds, history, batch_group, priority, active_period, concurrency, max_retries,
     dependency_type, overdue_seconds, long_seconds, category, is_critical, is_system, is_private, source, config_digest,
     changed_at)
-SELECT partition_key, name, description, $2, mode, company, coalesce(created_by, $3), run_as, coalesce(original_start, $5), next_start,
+SELECT partition_key, name, description, coalesce(status, $2), mode, company, coalesce(created_by, $3), run_as, coalesce(original_start, $5), next_start,
     recurrence, base, missed, tolerance_seconds, history, batch_group, priority, active_period, concurrency, max_retries,
     dependency_type, overdue_seconds, long_seconds, category, is_critical, is_system, is_private, $4, config_digest, $5
 FROM jsonb_populate_record(NULL::job, $1::text::jsonb)
@@ -26,6 +26,7 @@ UPDATE job SET
     next_start = CASE WHEN $3 THEN new.next_start ELSE job.next_start END,
     occurrences = CASE WHEN $3 THEN 0 ELSE job.occurrences END,
     next_cause = CASE WHEN $3 THEN 'schedule' ELSE job.next_cause END,
+    status = CASE WHEN $3 AND job.status = 'waiting' THEN coalesce(new.status, job.status) ELSE job.status END,
     retired = false, changed_at = $4
 FROM jsonb_populate_record(NULL::job, $2::text::jsonb) AS new
 WHERE job.id = $1

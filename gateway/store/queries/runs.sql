@@ -109,6 +109,25 @@ SELECT r.id FROM run r WHERE r.id = ANY($1::bigint[])
   AND (EXISTS (SELECT 1 FROM run_task t WHERE t.run_id = r.id AND t.status = 'withhold')
     OR NOT EXISTS (SELECT 1 FROM run_task t WHERE t.run_id = r.id))
 
+-- name: set_rerun_of
+UPDATE run SET rerun_of = $2 WHERE id = $1
+
+-- name: tasks_to_repeat
+-- The tasks of a new run, each with the status that it had in the earlier one; one that is new there: waiting.
+SELECT t.id, t.name, coalesce(e.status, 'waiting') AS status,
+       (SELECT coalesce(array_agg(DISTINCT c.parent_id), '{}') FROM run_condition c WHERE c.run_task_id = t.id) AS parents
+FROM run_task t LEFT JOIN run_task e ON e.run_id = $2 AND e.name = t.name AND e.spawned_by IS NULL
+WHERE t.run_id = $1 ORDER BY t.position
+
+-- name: forget_conditions
+DELETE FROM run_condition WHERE run_task_id = $1
+
+-- name: keep_tasks
+-- They have no attempt of their own.
+UPDATE run_task t SET status = e.status, ready_at = NULL, ended_at = $4, error_code = e.error_code, error = e.error
+FROM run_task e
+WHERE t.run_id = $1 AND t.id = ANY($3::bigint[]) AND e.run_id = $2 AND e.name = t.name AND e.spawned_by IS NULL
+
 -- name: recurring_jobs
 -- For a look after the clock was set back: no planned start may lie beyond the next point of its grid.
 SELECT j.id, j.original_start, j.next_start, j.recurrence, j.base, j.missed, j.tolerance_seconds, j.occurrences
@@ -257,7 +276,7 @@ SELECT fence FROM run_task WHERE fence = ANY($1::bigint[]) AND status = 'cancell
 
 -- name: find_runs
 SELECT r.id, r.job_id, r.job, r.description, r.partition_key, r.company, r.created_by, r.run_as, r.cause, r.planned_at,
-       r.started_at, r.ended_at, r.status, r.canceled_by, r.overran, r.counts, r.tasks_left_out, r.error
+       r.started_at, r.ended_at, r.status, r.canceled_by, r.overran, r.counts, r.tasks_left_out, r.error, r.rerun_of
 FROM run r
 WHERE r.id = ANY($1::bigint[])
 ORDER BY r.started_at DESC, r.id DESC

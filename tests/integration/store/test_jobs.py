@@ -51,8 +51,10 @@ from gateway.store.servers import (
     register_server,
     sync_places,
 )
+from gateway.store.starting import start_due
 
 NOW = datetime(2026, 3, 1, 9, 0, 20, tzinfo=UTC)
+PAST = datetime(2026, 2, 1, 20, tzinfo=UTC)
 LATER = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
 EVERYTHING = JobDefinition(
     name="nightly",
@@ -101,7 +103,40 @@ async def test_a_job_reads_back_as_it_was_saved(store: Store) -> None:
     job = await read_job(store, "nightly")
     assert job is not None
     assert job.definition == EVERYTHING
-    assert (job.status, job.created_by, job.next_start) == (JobStatus.WITHHOLD, "ben", EVERYTHING.start)
+    assert (job.status, job.created_by, job.next_start) == (
+        JobStatus.WITHHOLD,
+        "ben",
+        datetime(2026, 3, 2, 2, tzinfo=UTC),  # the first of its starts that is to come, at three in Copenhagen
+    )
+
+
+@pytest.mark.parametrize(
+    ("recurrence", "missed", "expected"),
+    [
+        (None, Missed.COALESCE, PAST),  # once: at once
+        ({"every": "day"}, Missed.COALESCE, datetime(2026, 3, 1, 20, tzinfo=UTC)),
+        ({"every": "day"}, Missed.SKIP, datetime(2026, 3, 1, 20, tzinfo=UTC)),
+        ({"every": "day"}, Missed.ALL, PAST),
+        ({"every": "day", "end_after": 3}, Missed.COALESCE, datetime(2026, 3, 1, 20, tzinfo=UTC)),
+    ],
+)
+async def test_a_job_that_is_new_does_not_catch_up_unless_told_to(
+    store: Store, recurrence: dict[str, object] | None, missed: Missed, expected: datetime
+) -> None:
+    await save(store, JobDefinition(name="j", start=PAST, recurrence=recurrence, missed=missed), JobStatus.WAITING)
+    job = await read_job(store, "j")
+    assert job is not None and (job.status, job.next_start) == (JobStatus.WAITING, expected)
+
+
+async def test_a_job_whose_recurrence_is_over_has_ended_before_it_began(store: Store) -> None:
+    over = {"every": "day", "end_by": "2026-02-20"}
+    await save(store, JobDefinition(name="new", start=PAST, recurrence=over), JobStatus.WAITING)
+    edited = await save(store, JobDefinition(name="old", start=PAST, recurrence={"every": "day"}), JobStatus.WAITING)
+    await edit_job(store, edited, JobDefinition(name="old", start=PAST, recurrence=over), now=NOW)
+    for name in ("new", "old"):
+        job = await read_job(store, name)
+        assert job is not None and job.status is JobStatus.ENDED
+    assert (await start_due(store, NOW)).started == []
 
 
 async def test_an_empty_start_is_the_moment_of_saving(store: Store) -> None:

@@ -24,6 +24,17 @@ def status(cli: Cli, job: str = "nightly") -> str:
     return found
 
 
+def take_over(cli: Cli) -> None:
+    """Make jobs, groups and periods what the configuration says, as a running gateway does."""
+
+    async def sync() -> None:
+        settings = load(cli.config, {})
+        async with open_store(settings.store, settings.data, use=Use.RUN) as store:
+            await keep_jobs(store, settings)
+
+    asyncio.run(sync())
+
+
 def test_a_job_is_made_from_a_section_and_withheld(nightly: Cli) -> None:
     found = nightly.json("jobs", "show", "nightly")
     assert found["job"]["status"] == "withhold"
@@ -83,6 +94,22 @@ def test_next_starts_are_previewed(nightly: Cli) -> None:
     assert "every day at 02:00 Europe/Copenhagen" in shown
     assert "it starts only once it is released" in shown
     assert "Tue 2030-01-01 02:00:00" in shown
+
+
+def test_starts_lie_in_the_active_period(nightly: Cli, tmp_path: Path) -> None:
+    with nightly.config.open("a") as file:
+        file.write("active_periods: {office: {from: '08:00', to: '18:00', on: [wednesday]}}\n")
+    take_over(nightly)
+    section = tmp_path / "office.yaml"
+    section.write_text("active_period: office\n" + nightly.run("jobs", "show", "nightly", "--yaml").stdout)
+    assert nightly.run("jobs", "edit", "nightly", str(section)).exit_code == 0
+
+    # Due on Tuesday at two in the night in Copenhagen: late, once, when the period opens on Wednesday.
+    expected = ["2030-01-02T08:00:00Z", "2030-01-09T08:00:00Z"]
+    assert nightly.json("jobs", "next", "nightly", "-n", "2")["starts"] == expected
+    assert "only in the active period office" in nightly.run("jobs", "next", "nightly").stdout
+    assert nightly.json("jobs", "release", "nightly")["job"]["next_start"] == expected[0]
+    assert {job["name"]: job["next_start"] for job in nightly.json("jobs", "list")["jobs"]}["nightly"] == expected[0]
 
 
 def test_a_job_is_released_held_cancelled_and_deleted(nightly: Cli) -> None:
@@ -159,15 +186,11 @@ def test_accounts_close_partitions_and_refuse_owners(nightly: Cli, tmp_path: Pat
     assert "owner: there is no account 'ben'; known are ann" in result.stderr
 
 
-def test_jobs_of_the_configuration_are_edited_there(cli: Cli, as_ann: None, database_url: str, tmp_path: Path) -> None:
+def test_jobs_of_the_configuration_are_edited_there(cli: Cli, as_ann: None, tmp_path: Path) -> None:
     with cli.config.open("a") as file:
         file.write("jobs: {fixed: {tasks: {a: {run: command, with: {command: ['true']}}}}}\n")
 
-    async def sync() -> None:
-        async with open_store(database_url, tmp_path / "data", use=Use.RUN) as store:
-            await keep_jobs(store, load(cli.config, {}))
-
-    asyncio.run(sync())
+    take_over(cli)
     assert [(job["name"], job["source"]) for job in cli.json("jobs", "list")["jobs"]] == [
         ("fixed", "config"), ("gateway", "config"), ("housekeeping", "config"),
     ]  # fmt: skip

@@ -3,20 +3,25 @@
 import asyncio
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 from gateway.cli import desk, render
+from gateway.domain.definition import HoursDefinition, ServerDefinition
+from gateway.domain.errors import JobRefused
 from gateway.domain.transitions import Attempt
+from gateway.operations.jobs import RunOutcome, run_outcome
+from gateway.operations.person import Person
 from gateway.store.data_folder import Use
 from gateway.store.ending import Result, TaskEnd, end_tasks
 from gateway.store.leases import start_incarnation
 from gateway.store.open import open_store
 from gateway.store.run_files import keep_file
 from gateway.store.run_log import StoredLog
+from gateway.store.servers import put_server, register_server
 from gateway.store.tasks import claim_tasks
 from tests.unit.cli.conftest import Cli
 
@@ -106,6 +111,46 @@ def test_what_tasks_said_and_made_is_shown_and_saved(nightly: Cli, failed_run: i
     again = nightly.run("runs", "save", str(failed_run), "undo.txt", str(tmp_path))
     assert again.stderr == f"Error: {tmp_path}/undo.txt cannot be written: File exists\n"
     assert "it has: export.txt, undo.txt" in nightly.run("runs", "save", str(failed_run), "other.txt").stderr
+
+
+@pytest.mark.parametrize("history", ["always", "never"])
+def test_how_a_run_ended_is_known_whether_history_keeps_it_or_not(
+    cli: Cli, database_url: str, as_ann: None, tmp_path: Path, history: str
+) -> None:
+    file = tmp_path / "j.yaml"
+    file.write_text(f"history: {history}\ntasks: {{a: {{run: command, with: {{command: ['true']}}}}}}\n")
+    assert cli.run("jobs", "create", "j", str(file)).exit_code == 0
+    number = cli.json("jobs", "run", "j")["run"]
+
+    async def outcome() -> RunOutcome | None:
+        async with open_store(database_url, cli.config.parent / "data", use=Use.VISIT) as store:
+            return await run_outcome(store, Person(name="ann", partition="initial"), "j", number)
+
+    assert asyncio.run(outcome()) is None
+    work(cli, database_url, Result(attempt=Attempt.ERROR, code="task.failed", error="no connection"))
+    assert asyncio.run(outcome()) == RunOutcome(status="error", kept=history == "always")
+
+    again = cli.json("jobs", "run", "j")["run"]
+    assert again > number
+    if history == "never":
+        with pytest.raises(JobRefused, match=f"the run {number} of j has ended, and how is not known"):
+            asyncio.run(outcome())
+
+
+def test_a_run_whose_servers_are_outside_their_hours_says_when_they_open(nightly: Cli, database_url: str) -> None:
+    number = str(nightly.json("jobs", "run", "nightly")["run"])
+
+    async def serve() -> None:
+        async with open_store(database_url, nightly.config.parent / "data", use=Use.RUN) as store:
+            now = datetime.now(UTC)
+            later = now + timedelta(hours=2)
+            await register_server(store, "app-1", await start_incarnation(store, str(store.node), "0.0.0"), now)
+            hours = HoursDefinition(threads=2, start=later.time(), end=(later + timedelta(hours=1)).time(), zone="UTC")
+            await put_server(store, ServerDefinition(name="app-1", hours=(hours,)), now=now)
+
+    asyncio.run(serve())
+    shown = nightly.run("runs", "show", number).stdout
+    assert "export waits for a server of the group default: none takes new tasks before" in shown
 
 
 def test_a_run_is_cancelled_and_one_that_has_ended_is_not(nightly: Cli) -> None:

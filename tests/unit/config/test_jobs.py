@@ -128,6 +128,7 @@ def test_recurrences_that_make_no_sense_are_refused(written: str, path: str, exp
             "zone",
             "there is no time zone 'Europe/Copenhagn'; did you mean 'Europe/Copenhagen'?",
         ),
+        ("zone: localtime", "zone", "there is no time zone 'localtime'"),
         ("start: 5", "start", "must be a date, or a date and a time such as 2026-01-31 02:00"),
         ("start: 9999-12-31", "start", "must be a moment of the years 1970 to 2999"),
         ("start: 0001-01-01", "start", "must be a moment of the years 1970 to 2999"),

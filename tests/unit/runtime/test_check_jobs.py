@@ -1,6 +1,7 @@
 """What a check says of jobs that would not run, or of which nobody would hear."""
 
 import socket
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,13 +10,14 @@ from gateway.config.load import parse
 from gateway.runtime.check_jobs import check_jobs
 from gateway.runtime.checked import Verdict
 
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 HERE = socket.gethostname()
 JOB = "jobs: {nightly: {tasks: {a: {run: sql}, b: {run: sql, group: heavy}}}}\ngroups: {heavy: {}}\n"
 
 
 def said(text: str, verdict: Verdict = Verdict.WARNING) -> list[tuple[tuple[str | int, ...], str]]:
     settings = parse(text.encode(), file="c.yaml", base=Path("/site"), environ={})
-    return [(one.path, one.text) for one in check_jobs(settings) if one.verdict is verdict]
+    return [(one.path, one.text) for one in check_jobs(settings, now=NOW) if one.verdict is verdict]
 
 
 def test_a_group_that_nobody_serves_is_told() -> None:
@@ -68,3 +70,25 @@ def test_people_who_would_not_hear_or_may_not_run_are_told() -> None:
 def test_a_job_in_order_says_what_it_has() -> None:
     text = "jobs: {gateway: {active: false}, j: {tasks: {a: {run: sql}}}}"
     assert [text for _, text in said(text, Verdict.OK)] == ["not active: it is as if it were not there", "1 task"]
+
+
+@pytest.mark.parametrize(
+    ("job", "path", "expected"),
+    [
+        ("start: 2026-02-01", "start", "lies in the past: where the job is new it runs once, as soon as"),
+        ("start: 2026-02-01, recurrence: {every: day}, missed: all", "start", "for every start that is past"),
+        ("start: 2026-02-01, recurrence: {every: day, end_by: 2026-02-10}", "recurrence", "its recurrence is over"),
+    ],
+)
+def test_a_start_in_the_past_is_told_where_it_counts(job: str, path: str, expected: str) -> None:
+    ((place, text),) = said(f"jobs: {{j: {{{job}, tasks: {{a: {{run: sql}}}}}}}}")
+    assert place == ("jobs", "j", path)
+    assert expected in text
+
+
+@pytest.mark.parametrize(
+    "job",
+    ["start: 2026-03-02", "start: 2026-02-01, recurrence: {every: day}", "start: 2026-02-01, status: withhold"],
+)
+def test_a_start_that_makes_nothing_run_at_once_is_fine(job: str) -> None:
+    assert said(f"jobs: {{j: {{{job}, tasks: {{a: {{run: sql}}}}}}}}") == []

@@ -71,6 +71,8 @@ REFUSED = [
     ({"cron": "* 1- * * *"}, "'1-' cannot be read as the hour"),
     ({"cron": "5/15 * * * *"}, "write 5-59/15"),
     ({"cron": "*/0 * * * *"}, "must be 1 or more"),
+    ({"cron": "*/90 * * * *"}, "for longer ones write every, such as {every: 90 minutes}"),
+    ({"cron": "0 */24 * * *"}, "longer than the hour has values .0 to 23."),
     ({"cron": "0 0 1 * 5-2"}, "runs backwards: write it as two, such as 5-7,0-2"),
     ({"cron": "0 0 31 4,6 *"}, "no such month has a day 31"),
     ({"cron": "@reboot"}, "use one of @yearly"),
@@ -93,7 +95,7 @@ def test_a_mistake_is_told_with_what_is_allowed(plain: Mapping[str, object], tex
         from_dict(plain, start=START)
 
 
-@pytest.mark.parametrize("zone", ["Europe", "Mars/Olympus", "../UTC", ""])
+@pytest.mark.parametrize("zone", ["Europe", "Mars/Olympus", "../UTC", "", "localtime", "posixrules", "right/UTC"])
 def test_an_unknown_zone_is_refused(zone: str) -> None:
     with pytest.raises(JobRefused, match="no time zone"):
         from_dict({"every": "day", "zone": zone}, start=START)
