@@ -4,6 +4,7 @@ GatewayError              code (stable) and context (ids) for machines, message 
   ConfigError             every problem at once, each with file, line and path; nothing starts
   TransientError          trying again may help
     StoreUnavailable      the database is away or answers too late
+      StoreBusy           the database answers, and could not do it now
     AdapterUnavailable    a folder is missing, full or read-only
     OperationTimeout      an operation took longer than its limit
   FileRefused             the file as a whole cannot be taken; it goes to the error folder
@@ -86,6 +87,21 @@ class StoreUnavailable(TransientError):
     def __init__(self, message: str, *, outcome_unknown: bool = False, **context: object) -> None:
         super().__init__(message, code=None, **context)
         self.outcome_unknown = outcome_unknown
+
+
+class StoreBusy(StoreUnavailable):
+    """The database answers, and could not do it now: full, out of memory, undone for another's work, too slow.
+
+    `everywhere` is True when that stands in the way of all work, and not just of this piece.
+    """
+
+    code = "store.busy"
+
+    def __init__(
+        self, message: str, *, everywhere: bool = False, outcome_unknown: bool = False, **context: object
+    ) -> None:
+        super().__init__(message, outcome_unknown=outcome_unknown, **context)
+        self.everywhere = everywhere
 
 
 class AdapterUnavailable(TransientError):

@@ -59,9 +59,9 @@ def _unfinished(m: MessageFacts, reason: Reason) -> _Said:
         case Reason.BEHIND_IN_LANE:
             return _behind(m)
         case Reason.BACKOFF:
+            tried = f" at try {m.attempts}" if m.attempts else ""  # what waits for the database has not failed
             return _Said(
-                f"It failed at try {m.attempts} for a passing reason and waits before it is tried again: "
-                f"{quoted(m.error)}.",
+                f"It could not be done{tried} for a passing reason, and waits: {quoted(m.error)}.",
                 f"It is tried again by itself at {at(m.not_before)}.",
                 m.not_before,
             )
@@ -326,7 +326,7 @@ def _hindrance(m: MessageFacts) -> Hindrance | None:
         return Hindrance(
             "port.stopped",
             f"The port {port.name} is stopped: {quoted(port.reason)}.",
-            "Mend the service that it calls.",
+            "Mend that; the port goes on by itself.",
         )
     if m.stage is not Stage.SEND:
         return None

@@ -109,7 +109,8 @@ def explain_port(port: PortFacts, gateway: GatewayFacts, *, waiting: int, held: 
         return said(
             "port.stopped",
             f"Its requests wait: {quoted(port.reason)}. {work.capitalize()}.",
-            f"Mend the service that it calls; `gateway exceptions list --port {port.name}` tells the last failure.",
+            "Mend that; the port goes on by itself. "
+            f"`gateway exceptions list --port {port.name}` tells the last failure.",
         )
     if port.state is None:
         return said(

@@ -83,7 +83,7 @@ class PortFacts:
 
     @property
     def spares_services(self) -> bool:
-        """True when requests are not processed for now, because those before them all failed."""
+        """True when requests are not processed for now: services do not work, or the database cannot."""
         return self.state == "stopped"
 
 

@@ -84,6 +84,7 @@ class Work:
     position: int
     attempts: int
     crashes: int = 0
+    store_waits: int = 0  # how often in a row it waits for the database
     version: int
     message_id: UUID
     message_id_sent: str | None
@@ -104,6 +105,19 @@ class Work:
     received_at: datetime
     judge_anew: bool = False  # released, and not judged since
     faults: tuple[bytes, ...] = ()  # the causes that its sender was told of
+
+
+@dataclass(frozen=True, slots=True)
+class Retry(Generic[T]):
+    """Work that waits so many seconds and is tried again, with the reason in words.
+
+    `is_free`: the trouble was none of its own, so that this was no try of it.
+    """
+
+    item: T
+    delay_seconds: float
+    text: str
+    is_free: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,8 @@ SEND = Backoff(first_seconds=1.0, most_seconds=300.0, give_up_seconds=86_400.0)
 """Transient failures of sending. Source: rulings, "Send retries"."""
 SERVICE = Backoff(first_seconds=0.5, most_seconds=60.0, give_up_seconds=86_400.0)
 """Transient failures of a service operation; the number of tries is a setting of the port."""
+STORE = Backoff(first_seconds=0.25, most_seconds=30.0, give_up_seconds=86_400.0)
+"""Trouble of the database that stands in the way of a service operation; costs no try."""
 
 LONGEST_SECONDS = 1.25 * max(SEND.most_seconds, SERVICE.most_seconds)
 """Nothing waits longer for its next try; what seems to was put off by a clock that has been set back since."""

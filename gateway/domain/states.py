@@ -135,5 +135,5 @@ class PortState(StrEnum):
     OPEN = "open"  # it takes files, processes, and delivers
     PAUSED = "paused"  # intake waits: the queue or the disk is full
     DEGRADED = "degraded"  # a folder of it cannot be used
-    STOPPED = "stopped"  # its requests wait, because its services do not work
+    STOPPED = "stopped"  # its work waits, because its services do not work or the database cannot do it
     INACTIVE = "inactive"  # switched off in the configuration

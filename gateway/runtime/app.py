@@ -115,7 +115,7 @@ class Gateway:
         )  # fmt: skip
         self._outbound = OutboundStage(
             store=store, incarnation=incarnation, ports=self._ports, registry=registry, executor=computing, door=door,
-            chunk=chunk,
+            trouble=self._trouble, chunk=chunk,
         )  # fmt: skip
         self._send = SendStage(
             store=store, incarnation=incarnation, ports=self._ports, chunk=chunk, trouble=self._trouble
@@ -287,6 +287,7 @@ class Gateway:
         self._receive.forget(name)
         self._send.forget(name)
         if isinstance(port, OpenInbound):
+            await self._inbound.renew(name)
             followers.follow(port)
         else:
             self._wake(Stage.OUTBOUND)

@@ -1,30 +1,44 @@
 """Turn exceptions into outcomes; the only place that does.
 
-    class                                             outcome
-    MessageError                                      Error at once: nothing but a changed message could succeed
-    TransientError, ConnectionError, TimeoutError     tried again with back-off until the port's tries are used up
-    PoisonMessage                                     Error: it ended the process too often to be run again
-    ReadersUnavailable                                tried again for as long as it takes
-    LeaseLost, StoreUnavailable                       passed on: says nothing about the message, costs no attempt
-    anything else                                     Error at once, with the traceback: a bug of a handler
+    class                                    outcome
+    MessageError                             Error at once: nothing but a changed message could succeed
+    StoreBusy                                tried again with back-off for a day: nobody's failure, costs no attempt
+    TransientError                           tried again with back-off until the port's tries are used up
+    OSError, httpx.TransportError            the same: the network, or a system behind the handler
+    ReadersUnavailable                       tried again for as long as it takes
+    PoisonMessage                            Error: it ended the process too often to be run again
+    LeaseLost, StoreUnavailable              passed on: says nothing about the message, costs no attempt
+    anything else                            Error at once, with the traceback: a bug of a handler
 
-A StoreUnavailable on a connection that lives is a statement of this message that took too long: a TransientError.
+A StoreUnavailable while our connection lives is of another database that the handler asked: a TransientError.
+What passes is told to the operator in its own words, and to the partner without them.
 """
 
 import traceback
 from dataclasses import dataclass
 
+import httpx
 from asyncpg import Connection
 
-from gateway.domain.errors import LeaseLost, MessageError, PoisonMessage, StoreUnavailable, TransientError
+from gateway.domain.errors import (
+    LeaseLost,
+    MessageError,
+    OperationTimeout,
+    PoisonMessage,
+    StoreBusy,
+    StoreUnavailable,
+    TransientError,
+)
 from gateway.domain.message import Failure, Work
 from gateway.domain.problem import Problem
-from gateway.domain.retry import SERVICE
+from gateway.domain.retry import SERVICE, STORE
 from gateway.domain.text import clean
 from gateway.store.errors import is_lost
 from gateway.xml.process import ReadersUnavailable
 
 GENERIC = "The request failed; details are in the exception log of the gateway."
+TOO_LONG = "The request took too long and was given up. Send it again later, or ask the operator of the gateway."
+AWAY = "The request was given up: a system that it needs does not work now. Send it again later."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +52,12 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TryAgain:
-    """The message waits and is tried again."""
+    """The message waits and is tried again. `busy`: it waits for the store, and that was no try of it."""
 
     work: Work
     delay_seconds: float
     text: str
+    busy: StoreBusy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,10 +74,11 @@ class Cause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """Trying again may help, after so many seconds."""
+    """Trying again may help, after so many seconds. `busy` as in `TryAgain`."""
 
     delay_seconds: float
     text: str
+    busy: StoreBusy | None = None
 
 
 def pass_on(error: Exception, connection: Connection) -> None:
@@ -71,8 +87,10 @@ def pass_on(error: Exception, connection: Connection) -> None:
         raise error
 
 
-def judge(error: Exception, *, attempts: int, most_tries: int, chance: float) -> Cause | Wait:
+def judge(error: Exception, *, attempts: int, store_waits: int, most_tries: int, chance: float) -> Cause | Wait:
     """Decide what *error* means for the work that raised it at its *attempts*-th try.
+
+    *store_waits* is how often in a row it has waited for the store before.
 
     Before: `pass_on` has raised what says nothing about the work.
     """
@@ -86,17 +104,23 @@ def judge(error: Exception, *, attempts: int, most_tries: int, chance: float) ->
             )  # fmt: skip
         case ReadersUnavailable():  # says nothing about the work, however often it is tried
             return Wait(delay_seconds=SERVICE.most_seconds, text=f"{error.code}: {error.message}")
-        case TransientError() | ConnectionError() | TimeoutError():
+        case StoreBusy():
+            said = clean(error.message).rstrip(".") + "."
+            if STORE.exhausted(store_waits + 1):
+                return Cause(code=error.code, text=f"{said} It waited for a day.", fault_text=AWAY)
+            text = f"{error.code}: {said} This counts as no attempt."
+            return Wait(delay_seconds=STORE.delay(store_waits + 1, chance), text=text, busy=error)
+        case TransientError() | OSError() | httpx.TransportError():
             code = error.code if isinstance(error, TransientError) else "operation.unreachable"
             said = clean(error.message if isinstance(error, TransientError) else words_of(error)).rstrip(".") + "."
             if attempts < most_tries:
                 text = f"{code}: {said} Attempt {attempts} of {most_tries} failed."
                 return Wait(delay_seconds=SERVICE.delay(attempts, chance), text=text)
             text = f"{said} Tried {'once' if attempts == 1 else f'{attempts} times'}."
-            if not isinstance(error, TransientError):
-                return Cause(code=code, text=text, traceback=_trace(error), fault_text=GENERIC)
-            fault_code = "Timeout" if code == "operation.timeout" else "RequestFailed"
-            return Cause(code=code, text=text, fault_code=fault_code, fault_text=text)
+            if isinstance(error, OperationTimeout):
+                return Cause(code=code, text=text, fault_code="Timeout", fault_text=TOO_LONG)
+            trace = None if isinstance(error, TransientError) else _trace(error)
+            return Cause(code=code, text=text, traceback=trace, fault_text=AWAY)
         case _:
             return Cause(
                 code="operation.failed", text=clean(words_of(error)), traceback=_trace(error), fault_text=GENERIC
@@ -121,9 +145,9 @@ def _trace(error: Exception) -> str:
 
 def decide(work: Work, error: Exception, *, most_tries: int, chance: float) -> Failed | TryAgain:
     """Decide what becomes of a message whose processing raised *error*; as `judge`."""
-    verdict = judge(error, attempts=work.attempts, most_tries=most_tries, chance=chance)
+    verdict = judge(error, attempts=work.attempts, store_waits=work.store_waits, most_tries=most_tries, chance=chance)
     if isinstance(verdict, Wait):
-        return TryAgain(work=work, delay_seconds=verdict.delay_seconds, text=verdict.text)
+        return TryAgain(work=work, delay_seconds=verdict.delay_seconds, text=verdict.text, busy=verdict.busy)
     failure = Failure(
         work=work, code=verdict.code, text=verdict.text, problems=verdict.problems, traceback=verdict.traceback
     )

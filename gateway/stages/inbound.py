@@ -11,7 +11,7 @@ import structlog
 from gateway.contracts.task import TaskContext
 from gateway.domain.faultpoints import reach
 from gateway.domain.ids import PortName
-from gateway.domain.message import Claimed, Work
+from gateway.domain.message import Claimed, Retry, Work
 from gateway.domain.states import Stage
 from gateway.services.registry import Registry
 from gateway.stages.breaker import PAUSE_SECONDS, Breaker
@@ -25,7 +25,7 @@ from gateway.stages.rejudge import is_judged, judge_anew
 from gateway.stages.responses import Draft, build_responses, cause_of, drafts_of
 from gateway.stages.rollback import NotTakenBack
 from gateway.stages.runner import ChunkRunner
-from gateway.stages.trouble import Trouble
+from gateway.stages.trouble import Trouble, why_busy
 from gateway.store.exceptions import Entry
 from gateway.store.inbound import InboundResult, bear_silence, claim_inbound, record_inbound, take_response_keys
 from gateway.store.open import Store
@@ -62,6 +62,7 @@ class InboundStage:
             claim=self._claim,
             work=self._process,
             side_by_side=2,
+            trouble=self._trouble,
         )
         await runner.run(context)
 
@@ -69,18 +70,33 @@ class InboundStage:
         """Claim the next chunk of a port, within what a parallel port may have in work at the same time."""
         port = self._ports.inbound[name]
         at_once = None if port.sequential else port.settings.process.max_parallel
-        limit = self._breakers[name].take(self._chunk)
-        return await claim_inbound(self._store, self._incarnation, name, limit, at_once=at_once) if limit else None
+        breaker = self._breakers[name]
+        limit = breaker.take(self._chunk)
+        if not limit:
+            return None
+        chunk: Claimed[Work] | None = None
+        try:
+            chunk = await claim_inbound(self._store, self._incarnation, name, limit, at_once=at_once)
+        finally:
+            breaker.claimed(chunk.fence if chunk else None)
+        return chunk
+
+    async def renew(self, name: PortName) -> None:
+        """Count the failures of a port anew: it was changed, and that may be what mends it."""
+        if self._breakers[name].paused:
+            await self._trouble.stopped(name, None)
+        self._breakers[name].reset()
 
     async def _process(self, port: OpenInbound, chunk: Claimed[Work], context: TaskContext) -> None:
-        works = await judge_anew(chunk.items, port, self._pool)
-        judged = [work for work in works if isinstance(work, Work) and is_judged(work)]
-        items = await self._in_thread(prepare, works, port, self.registry, self._ports.settings)
-        reach("inbound.before_effects")
-        async with self._door.enter(alone=any(work.crashes for work in chunk.items)):
-            await self._perform(
-                port, chunk, items, [w for w in judged if isinstance(w, Work) and is_judged(w)], context
-            )
+        try:
+            works = await judge_anew(chunk.items, port, self._pool)
+            judged = [work for work in works if isinstance(work, Work) and is_judged(work)]
+            items = await self._in_thread(prepare, works, port, self.registry, self._ports.settings)
+            reach("inbound.before_effects")
+            async with self._door.enter(alone=any(work.crashes for work in chunk.items)):
+                await self._perform(port, chunk, items, judged, context)
+        finally:
+            self._breakers[port.name].over(chunk.fence)
 
     async def _perform(
         self, port: OpenInbound, chunk: Claimed[Work], items: Sequence[Item], judged: Sequence[Work],
@@ -100,13 +116,13 @@ class InboundStage:
             result.responses, result.logging = responses, port.logging
             result.judged = judged
             result.told = [(d.work.key, cause_of(d.content)) for d in drafts if isinstance(d.content, Failed)]
-            if breaker.paused and not paused_before:
+            if breaker.paused and not paused_before and breaker.busy is None:
                 result.warnings.append(_stop(port, performed))
             await record_inbound(self._store, connection, chunk.fence, result)
             reach("inbound.before_commit")
         reach("inbound.after_commit")
-        if breaker.paused != paused_before:
-            await self._trouble.stopped(port.name, _why_stopped(port) if breaker.paused else None)
+        if breaker.paused or paused_before:
+            await self._trouble.stopped(port.name, _why_paused(breaker, port))
         self._tell(port, performed, drafts, context)
 
     async def _in_thread(self, compute: Callable[..., T], *arguments: object) -> T:
@@ -129,6 +145,12 @@ class InboundStage:
                 message_id=str(failure.work.message_id), file=failure.work.file_display, code=failure.code,
                 error=failure.text[:500],
             )  # fmt: skip
+
+
+def _why_paused(breaker: Breaker, port: OpenInbound) -> str | None:
+    if breaker.busy is not None:
+        return why_busy(breaker.busy)
+    return _why_stopped(port) if breaker.paused else None
 
 
 def _why_stopped(port: OpenInbound) -> str:
@@ -160,7 +182,10 @@ def _result(performed: Performed) -> InboundResult:
     return InboundResult(
         done=[(item.work, [pair for key in reply.entity_keys for pair in key]) for item, reply in performed.done],
         failed=[failed.failure for failed in performed.failed],
-        again=[(again.work, again.delay_seconds, again.text) for again in performed.again],
+        again=[
+            Retry(again.work, again.delay_seconds, again.text, is_free=again.busy is not None)
+            for again in performed.again
+        ],
         released=performed.released,
         repeated=performed.repeated,
         taken_back=performed.taken_back,

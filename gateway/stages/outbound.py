@@ -16,9 +16,9 @@ from lxml import etree
 
 from gateway.contracts.service import Reply, Request, ServiceContext
 from gateway.contracts.task import TaskContext
-from gateway.domain.errors import MalformedMessage, UnknownAction
+from gateway.domain.errors import MalformedMessage, StoreBusy, UnknownAction
 from gateway.domain.faultpoints import reach
-from gateway.domain.message import Claimed
+from gateway.domain.message import Claimed, Retry
 from gateway.domain.namespaces import MESSAGE_2011, Scheme
 from gateway.domain.outbound import NewSending, RequestFailure, SendRequest
 from gateway.domain.poison import poison
@@ -28,6 +28,7 @@ from gateway.stages.decide import Wait, judge, pass_on
 from gateway.stages.door import Door
 from gateway.stages.port import OpenOutbound, Ports
 from gateway.stages.runner import ChunkRunner
+from gateway.stages.trouble import Trouble, why_busy
 from gateway.store.entities import StoredNumbers
 from gateway.store.inbound import bear_silence
 from gateway.store.open import Store
@@ -44,7 +45,7 @@ class OutboundStage:
 
     def __init__(
         self, *, store: Store, incarnation: int, ports: Ports, registry: Registry, executor: Executor, door: Door,
-        chunk: int,
+        trouble: Trouble, chunk: int,
     ) -> None:  # fmt: skip
         self._store = store
         self._incarnation = incarnation
@@ -52,6 +53,7 @@ class OutboundStage:
         self.registry = registry
         self._executor = executor
         self._door = door
+        self._trouble = trouble
         self._chunk = chunk
 
     async def run(self, context: TaskContext) -> None:
@@ -63,6 +65,7 @@ class OutboundStage:
             claim=lambda port: claim_requests(self._store, self._incarnation, port, self._chunk),
             work=self._process,
             side_by_side=1,  # documents leave in the order in which they were asked for
+            trouble=self._trouble,
         )
         await runner.run(context)
 
@@ -73,6 +76,7 @@ class OutboundStage:
     async def _perform(self, port: OpenOutbound, chunk: Claimed[SendRequest], context: TaskContext) -> None:
         """Read the documents of a chunk and record them, all in one transaction."""
         result = RequestResult()
+        busy: StoreBusy | None = None
         found = (self.registry.operation(request.service, request.operation) for request in chunk.items)
         slowest = max((one.operation.timeout_seconds for one in found if one is not None), default=0.0)
         async with self._store.transaction() as connection:
@@ -83,10 +87,12 @@ class OutboundStage:
                         result.done.append(await self._message(port, request, connection))
                 except Exception as error:
                     pass_on(error, connection)
+                    busy = error if isinstance(error, StoreBusy) and error.everywhere else busy
                     _file(result, request, error, port.settings.process.retries)
             await record_requests(self._store, connection, chunk.fence, result)
             reach("outbound.before_commit")
         reach("outbound.after_commit")
+        await self._trouble.stopped(port.name, None if busy is None else why_busy(busy))
         _tell(port, result, context)
 
     async def _message(self, port: OpenOutbound, request: SendRequest, connection: Connection) -> NewSending:
@@ -142,9 +148,12 @@ def _envelope(reply: Reply, port: OpenOutbound, request: SendRequest, action: st
 
 def _file(result: RequestResult, request: SendRequest, error: Exception, most_tries: int) -> None:
     """Put a request that failed where it belongs."""
-    verdict = judge(error, attempts=request.attempts, most_tries=most_tries, chance=random.random())  # noqa: S311 jitter
+    verdict = judge(
+        error, attempts=request.attempts, store_waits=request.store_waits, most_tries=most_tries,
+        chance=random.random(),  # noqa: S311 jitter
+    )  # fmt: skip
     if isinstance(verdict, Wait):
-        result.again.append((request, verdict.delay_seconds, verdict.text))
+        result.again.append(Retry(request, verdict.delay_seconds, verdict.text, is_free=verdict.busy is not None))
         return
     result.failed.append(
         RequestFailure(

@@ -119,6 +119,8 @@ class Performance:
         except Exception as error:
             pass_on(error, self._connection)
             return False
+        if seen.new:
+            self._breaker.reset()
         self.result.done += zip(seen.new, replies, strict=True)
         self.result.file_repeated(seen)
         return True
@@ -139,7 +141,7 @@ class Performance:
             return outcome
         self.result.file_repeated(seen)
         if seen.new:
-            self._breaker.succeeded()
+            self._breaker.reset()
             self.result.done.append((item, reply))
         return seen.refused[0] if seen.refused else None
 
@@ -158,7 +160,7 @@ class Performance:
         run = RollbackSet(members, self._store, self._connection, self._context)
         attempt = await run.run(set_key, self._duplicates, self.result.done)
         if attempt.error is None or attempt.failing is None:
-            self._breaker.succeeded()
+            self._breaker.reset()
             self.result.done += attempt.done
             self.result.repeated += attempt.repeated
             return

@@ -16,9 +16,10 @@ import structlog
 
 from gateway.contracts.task import TaskContext
 from gateway.domain.delivery import Claim, Settled, Settlement
-from gateway.domain.errors import AdapterUnavailable, LeaseLost, StoreUnavailable
+from gateway.domain.errors import AdapterUnavailable, LeaseLost, StoreBusy, StoreUnavailable
 from gateway.domain.faultpoints import reach
 from gateway.domain.ids import PortName
+from gateway.domain.states import Stage
 from gateway.stages.ingest import Ingester, groups
 from gateway.stages.port import OpenInbound, Ports
 from gateway.stages.room import Room
@@ -99,6 +100,8 @@ class ReceiveStage:
             outcome = _result_of(sweeps.pop(name))
             if isinstance(outcome, StoreUnavailable):
                 log.warning("store.unavailable", stage="receive", port=name, error=outcome.message)
+                if isinstance(outcome, StoreBusy) and outcome.everywhere:
+                    await self._trouble.waits_for_store(name, Stage.RECEIVE, outcome)
                 await self._store.wait_until_available(context.stopping)
             if outcome:
                 again.add(name)
@@ -193,6 +196,7 @@ class ReceiveStage:
                 self._recovered.discard(port.name)
                 return
             settled, messages = await self._ingester.ingest(group, port)
+            await self._trouble.waits_for_store(port.name, Stage.RECEIVE, None)
             reach("ingest.after_commit")
             context.tally.add("files", len(group))
             context.tally.add("refused", sum(one.settlement is Settlement.QUARANTINE for one in settled))

@@ -9,12 +9,13 @@ from typing import Generic, TypeVar
 import structlog
 
 from gateway.contracts.task import TaskContext
-from gateway.domain.errors import LeaseLost, StoreUnavailable
+from gateway.domain.errors import LeaseLost, StoreBusy, StoreUnavailable
 from gateway.domain.ids import Fence, PortName
 from gateway.domain.message import Claimed
 from gateway.domain.shares import one_round
 from gateway.domain.states import Stage
 from gateway.stages.port import P
+from gateway.stages.trouble import Trouble
 from gateway.store.leases import give_back, ports_with_work
 from gateway.store.open import Store
 from gateway.store.waiting import uninterrupted
@@ -42,6 +43,7 @@ class ChunkRunner(Generic[P, T]):
         claim: Claim[T],
         work: Work[P, T],
         side_by_side: int,
+        trouble: Trouble,
     ) -> None:
         self._stage = stage
         self._store = store
@@ -49,6 +51,7 @@ class ChunkRunner(Generic[P, T]):
         self._claim = claim
         self._work = work
         self._side_by_side = side_by_side
+        self._trouble = trouble
         self._turn: list[PortName] = []
 
     async def run(self, context: TaskContext) -> None:
@@ -121,10 +124,13 @@ class ChunkRunner(Generic[P, T]):
         """Work on one chunk; whatever happens, its claim ends."""
         try:
             await self._work(port, chunk, context)
+            await self._trouble.waits_for_store(port.name, self._stage, None)
         except LeaseLost as error:
             log.warning("lease.lost", stage=self._stage, port=port.name, fence=chunk.fence, error=error.message)
         except StoreUnavailable as error:
             log.warning("store.unavailable", stage=self._stage, port=port.name, error=error.message)
+            if isinstance(error, StoreBusy) and error.everywhere:
+                await self._trouble.waits_for_store(port.name, self._stage, error)
             await self._give_back(chunk.fence, context)
         except asyncio.CancelledError:
             with suppress(StoreUnavailable):  # then the lease ends by itself

@@ -62,6 +62,7 @@ class SendStage:
             claim=self._claim,
             work=self._deliver,
             side_by_side=2,
+            trouble=self._trouble,
         )
         await runner.run(context)
         await self._look_into_staging()

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import structlog
 
 from gateway.domain.delivery import LeftInPlace
-from gateway.domain.errors import StoreUnavailable
+from gateway.domain.errors import StoreBusy, StoreUnavailable
 from gateway.domain.ids import PortName
-from gateway.domain.states import PortState
+from gateway.domain.states import PortState, Stage
 from gateway.store.open import Store
 from gateway.store.ports import write_port_status
 
@@ -25,6 +25,7 @@ class _Said:
     receiving: str | None = None  # why nothing is taken now
     paused: str | None = None  # why intake waits
     stopped: str | None = None  # why nothing is processed now
+    busy: dict[Stage, str] = field(default_factory=dict)  # what of the database keeps these stages from working
     responding: str | None = None  # why nothing is delivered now
     left: list[dict[str, str]] = field(default_factory=list)
     written: tuple[object, ...] = ()
@@ -70,6 +71,21 @@ class Trouble:
         said.stopped = reason
         await self._write(port, said)
 
+    async def waits_for_store(self, port: PortName, stage: Stage, error: StoreBusy | None) -> None:
+        """Say that a stage can do nothing for the port until the database can (None: it does)."""
+        said = self._said.setdefault(port, _Said())
+        if error is None and stage not in said.busy:
+            return
+        if error is None:
+            del said.busy[stage]
+            log.info("port.resumed", port=port)
+        else:
+            reason = why_busy(error)
+            if stage not in said.busy:
+                log.error("port.stopped", port=port, reason=reason)
+            said.busy[stage] = reason
+        await self._write(port, said)
+
     async def working(self, port: PortName, part: str) -> None:
         """Say that an address works; a port that was degraded is open again when all of it works."""
         said = self._said.setdefault(port, _Said())
@@ -88,7 +104,9 @@ class Trouble:
         await self._write(port, said)
 
     async def _write(self, port: PortName, said: _Said) -> None:
-        reasons = [reason for reason in (said.stopped, said.receiving, said.responding) if reason]
+        reasons = dict.fromkeys(
+            reason for reason in (said.stopped, *said.busy.values(), said.receiving, said.responding) if reason
+        )
         state = _state(said)
         reason = " ".join(reasons) or said.paused
         now = (state, reason, json.dumps(said.left))
@@ -102,9 +120,14 @@ class Trouble:
         said.written = now
 
 
+def why_busy(error: StoreBusy) -> str:
+    """Say why nothing can be done for now, to an operator."""
+    return f"Work waits for the database: {error.message}. Nothing fails by that; it goes on by itself afterwards."
+
+
 def _state(said: _Said) -> PortState:
     """Return the worst that is said."""
-    if said.stopped:
+    if said.stopped or said.busy:
         return PortState.STOPPED
     if said.receiving or said.responding:
         return PortState.DEGRADED

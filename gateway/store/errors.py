@@ -1,6 +1,7 @@
 """What the database driver raises, turned into our errors in one place.
 
-    StoreUnavailable    the database is away, restarting, full, or answers too late: try again later
+    StoreUnavailable    the database is away or restarting: try again later
+      StoreBusy         it answers, and is full, out of memory, too slow, or undid the work for another's: likewise
     StoreRefused        this database cannot be used as it is; somebody has to change something
       DataFolderInUse   another gateway works on the data folder
       SchemaMismatch    its schema is older or newer than this program, or was changed by hand
@@ -17,7 +18,7 @@ from typing import Final
 import asyncpg
 from asyncpg import Connection
 
-from gateway.domain.errors import GatewayError, StoreUnavailable
+from gateway.domain.errors import GatewayError, StoreBusy, StoreUnavailable
 
 
 class StoreRefused(GatewayError):
@@ -73,11 +74,16 @@ _SENTENCES: Final = {
     "25P04": "the database answers too late: {detail}",
     "40": "the database undid the transaction because of another one: {detail}",
     "53": "the database is out of resources: {detail}",
-    "53100": "the disk of the database is full: free some space; work goes on by itself",
+    "53100": "the disk of the database is full: free some space",
     "53300": "the database has no free connection: raise its max_connections or lower the pool size here",
     "55P03": "the database answers too late: {detail}",
     "57014": "the database answers too late: {detail}",
 }
+
+_EVERYWHERE: Final = frozenset({"25006", "53", "58"})
+"""What stands in the way of all work: read-only, no resources, a failing disk."""
+_BUSY: Final = _EVERYWHERE | {"40", "55006", "55P03", "57014", "72000"}
+"""What a server says of a statement while it goes on to serve the connection."""
 
 _ROLLED_BACK_FOR_SURE: Final = frozenset({"40001", "40P01", "40000", "53100", "53200", "55P03"})
 
@@ -127,15 +133,17 @@ def is_lost(connection: Connection) -> bool:
 
 
 def unavailable(error: BaseException, *, committing: bool = False) -> StoreUnavailable:
-    """Return the StoreUnavailable that tells *error* to a person.
+    """Return the StoreUnavailable that tells *error* to a person, a StoreBusy when the server itself said it.
 
     `outcome_unknown` is set when *committing* failed in a way that does not say whether it took effect.
     """
     state = getattr(error, "sqlstate", None) or ""
     outcome_unknown = committing and state not in _ROLLED_BACK_FOR_SURE
-    return StoreUnavailable(
-        _sentence(error, state), outcome_unknown=outcome_unknown, sqlstate=state, cause=type(error).__name__
-    )
+    text, cause = _sentence(error, state), type(error).__name__
+    if not _BUSY & {state, state[:2]}:
+        return StoreUnavailable(text, outcome_unknown=outcome_unknown, sqlstate=state, cause=cause)
+    everywhere = bool(_EVERYWHERE & {state, state[:2]})
+    return StoreBusy(text, everywhere=everywhere, outcome_unknown=outcome_unknown, sqlstate=state, cause=cause)
 
 
 def _sentence(error: BaseException, state: str) -> str:

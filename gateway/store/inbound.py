@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from asyncpg import Connection, Record
 
 from gateway.domain.ids import Fence, LaneName, MessageKey, PortName, SetKey
-from gateway.domain.message import Claimed, Failure, NewResponse, Work
+from gateway.domain.message import Claimed, Failure, NewResponse, Retry, Work
 from gateway.domain.poison import MOST_CRASHES
 from gateway.domain.problem import Problem
 from gateway.domain.states import Direction, LaneRule, LoggingMode, Policy, Reason, Status
@@ -29,17 +29,16 @@ class InboundResult:
     """What became of a claimed chunk; every item stands in exactly one of the lists.
 
     `halted` maps a set to the message that failed in it (those after it are held; 0: all that are not done),
-    `rolled_back` likewise (all others are held). `again` are items with the seconds to wait and the reason in
-    words. `logging` says what is kept of those that are done; `repeated` are those of them that were processed before.
-    `taken_back` are rolled back sets that left nothing outside the database. `judged` were judged anew; `told` are the
-    failed whose sender is told of a cause, with that cause.
+    `rolled_back` likewise (all others are held). `logging` says what is kept of those that are done; `repeated` are
+    those of them that were processed before. `taken_back` are rolled back sets that left nothing outside the database.
+    `judged` were judged anew; `told` are the failed whose sender is told of a cause, with that cause.
     """
 
     done: list[tuple[Work, Sequence[tuple[str, str]]]] = field(default_factory=list)
     repeated: list[Work] = field(default_factory=list)
     taken_back: list[SetKey] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
-    again: list[tuple[Work, float, str]] = field(default_factory=list)
+    again: list[Retry[Work]] = field(default_factory=list)
     released: list[Work] = field(default_factory=list)
     halted: dict[SetKey, MessageKey] = field(default_factory=dict)
     rolled_back: dict[SetKey, MessageKey] = field(default_factory=dict)
@@ -142,8 +141,9 @@ async def record_inbound(store: Store, connection: Connection, fence: Fence, res
         await connection.execute(sql.note_faults, [key for key, _ in result.told], [cause for _, cause in result.told])
     if result.again:
         await connection.execute(
-            sql.retry_inbound, [w.key for w, _, _ in result.again], [text[:2000] for _, _, text in result.again],
-            [delay for _, delay, _ in result.again],
+            sql.retry_inbound, [retry.item.key for retry in result.again],
+            [retry.text[:2000] for retry in result.again], [retry.delay_seconds for retry in result.again],
+            [retry.is_free for retry in result.again],
         )  # fmt: skip
     if result.released:
         await connection.execute(sql.release_inbound, [work.key for work in result.released])
@@ -227,17 +227,18 @@ def _keys_literal(keys: Sequence[tuple[str, str]]) -> str:
 
 
 def _work(row: Record) -> Work:
-    (key, port, set_key, policy, lane, position, attempts, crashes, version, message_id, message_id_sent, namespace,
-     action, service, operation, company, partition_key, conversation_id, logon_as_user, submitter, parts, checked,
-     problems, content, display, created_at, lane_rule, failures_left, judge_anew, faults) = row.values()  # fmt: skip
+    (key, port, set_key, policy, lane, position, attempts, crashes, store_waits, version, message_id, message_id_sent,
+     namespace, action, service, operation, company, partition_key, conversation_id, logon_as_user, submitter, parts,
+     checked, problems, content, display, created_at, lane_rule, failures_left, judge_anew,
+     faults) = row.values()  # fmt: skip
     return Work(
         key=MessageKey(key), port=PortName(port), set_key=None if set_key is None else SetKey(set_key),
         policy=None if policy is None else Policy(policy), lane=None if lane is None else LaneName(lane),
         lane_rule=LaneRule.CONTINUE if lane_rule is None else LaneRule(lane_rule), failures_left=failures_left,
-        position=position, attempts=attempts, crashes=crashes, version=version, message_id=message_id,
-        message_id_sent=message_id_sent, namespace=namespace, action=action, service=service, operation=operation,
-        company=company, partition_key=partition_key, conversation_id=conversation_id, logon_as_user=logon_as_user,
-        submitter=submitter, parts=tuple(parts), checked=checked,
+        position=position, attempts=attempts, crashes=crashes, store_waits=store_waits, version=version,
+        message_id=message_id, message_id_sent=message_id_sent, namespace=namespace, action=action, service=service,
+        operation=operation, company=company, partition_key=partition_key, conversation_id=conversation_id,
+        logon_as_user=logon_as_user, submitter=submitter, parts=tuple(parts), checked=checked,
         problems=() if problems is None else tuple(Problem(**problem) for problem in json.loads(problems)),
         content=content, file_display=display, received_at=created_at, judge_anew=judge_anew,
         faults=tuple(faults or ()),

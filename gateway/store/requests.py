@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from asyncpg import Connection, Record
 
 from gateway.domain.ids import Fence, MessageKey, PortName
-from gateway.domain.message import Claimed
+from gateway.domain.message import Claimed, Retry
 from gateway.domain.outbound import NewSending, NewSendRequest, RecordKey, RequestFailure, SendRequest
 from gateway.domain.poison import MOST_CRASHES
 from gateway.domain.states import Direction, Outcome, Reason, Stage, Status
@@ -19,14 +19,11 @@ from gateway.store.open import Store
 
 @dataclass(slots=True, kw_only=True)
 class RequestResult:
-    """What became of a claimed chunk; every request stands in exactly one of the lists.
-
-    `again` are requests with the seconds to wait and the reason in words.
-    """
+    """What became of a claimed chunk; every request stands in exactly one of the lists."""
 
     done: list[NewSending] = field(default_factory=list)
     failed: list[RequestFailure] = field(default_factory=list)
-    again: list[tuple[SendRequest, float, str]] = field(default_factory=list)
+    again: list[Retry[SendRequest]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +87,9 @@ async def record_requests(store: Store, connection: Connection, fence: Fence, re
         await insert_exceptions(connection, sql, [_entry(failure) for failure in result.failed])
     if result.again:
         await connection.execute(
-            sql.retry_requests, [request.key for request, _, _ in result.again],
-            [text[:2000] for _, _, text in result.again], [delay for _, delay, _ in result.again],
+            sql.retry_requests, [retry.item.key for retry in result.again],
+            [retry.text[:2000] for retry in result.again], [retry.delay_seconds for retry in result.again],
+            [retry.is_free for retry in result.again],
         )  # fmt: skip
 
 
@@ -146,11 +144,11 @@ def _entry(failure: RequestFailure) -> Entry:
 
 def _request(row: Record) -> SendRequest:
     (key, message_id, port, service, operation, keys, company, partition_key, conversation_id, submitter, attempts,
-     crashes, requested_at) = row.values()  # fmt: skip
+     crashes, store_waits, requested_at) = row.values()  # fmt: skip
     return SendRequest(
         key=MessageKey(key), message_id=message_id, port=PortName(port), service=service, operation=operation,
         keys=[[(name, value) for name, value in entity] for entity in json.loads(keys)], company=company,
         partition_key=partition_key, conversation_id=conversation_id, submitter=submitter, attempts=attempts,
-        crashes=crashes,
+        crashes=crashes, store_waits=store_waits,
         requested_at=requested_at,
     )  # fmt: skip

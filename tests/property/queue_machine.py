@@ -23,7 +23,7 @@ from gateway.contracts.service import Reply, Request, ServiceContext
 from gateway.domain.errors import LeaseLost, OperationRejected, TransientError
 from gateway.domain.ids import Fence, LaneName, MessageKey
 from gateway.domain.lane import lane_of
-from gateway.domain.message import Claimed, NewResponse, Sending, Work
+from gateway.domain.message import Claimed, NewResponse, Retry, Sending, Work
 from gateway.domain.namespaces import Scheme
 from gateway.domain.states import Direction, LaneRule, Outcome, Policy, Reason, Status
 from gateway.services.registry import Found
@@ -448,6 +448,6 @@ def _result(performed: Performed) -> InboundResult:
     return InboundResult(
         done=[(item.work, []) for item, _ in performed.done],
         failed=[failed.failure for failed in performed.failed],
-        again=[(again.work, again.delay_seconds, again.text) for again in performed.again],
+        again=[Retry(again.work, again.delay_seconds, again.text) for again in performed.again],
         released=performed.released, halted=performed.halted, rolled_back=performed.rolled_back,
     )  # fmt: skip

@@ -98,7 +98,7 @@ WHERE message_id = ANY(ARRAY(SELECT message_id FROM chosen))
 RETURNING message_id
 
 -- name: read_claimed
-SELECT m.id, q.port, q.set_id, q.policy, q.lane, m.position, q.attempts, q.crashes, q.version, m.message_id, m.message_id_sent,
+SELECT m.id, q.port, q.set_id, q.policy, q.lane, m.position, q.attempts, q.crashes, q.store_waits, q.version, m.message_id, m.message_id_sent,
        m.namespace, m.action, m.service, m.operation, m.company, m.partition_key, m.conversation_id, m.logon_as_user,
        m.submitter, m.parts, m.checked, m.problems, d.content, v.display, m.created_at, l.on_error,
        s.max_failed - s.failed, q.judge_anew, q.faults
@@ -161,9 +161,13 @@ RETURNING message_set.id, coalesce(policy = 'continue' AND failed >= max_failed,
 SELECT DISTINCT port, lane FROM queue WHERE set_id = ANY($1::bigint[]) AND lane IS NOT NULL AND status = 'ready'
 
 -- name: retry_inbound
-UPDATE queue SET status = 'ready', reason = 'backoff', fence = NULL, error = again.text,
-                 not_before = clock_timestamp() + make_interval(secs => again.delay), changed_at = clock_timestamp()
-FROM unnest($1::bigint[], $2::text[], $3::float8[]) AS again (id, text, delay) WHERE queue.message_id = again.id
+-- What waits for the database did not fail: no attempt is counted, but how often in a row it waits so.
+UPDATE queue SET status = 'ready', reason = 'backoff', fence = NULL, error = retry.text,
+                 attempts = greatest(attempts - retry.free::int, 0),
+                 store_waits = CASE WHEN retry.free THEN store_waits + 1 ELSE 0 END,
+                 not_before = clock_timestamp() + make_interval(secs => retry.delay), changed_at = clock_timestamp()
+FROM unnest($1::bigint[], $2::text[], $3::float8[], $4::bool[]) AS retry (id, text, delay, free)
+WHERE queue.message_id = retry.id
 
 -- name: release_inbound
 -- Back to where they were; an interruption is not an attempt.

@@ -22,7 +22,7 @@ UPDATE send_request SET status = 'in_process', reason = 'running', fence = $2, a
                         changed_at = clock_timestamp()
 WHERE id = ANY(ARRAY(SELECT id FROM chosen))
 RETURNING id, message_id, port, service, operation, entity_keys::text, company, partition_key, conversation_id, submitter,
-          attempts, crashes, created_at
+          attempts, crashes, store_waits, created_at
 
 -- name: finish_requests
 DELETE FROM send_request WHERE id = ANY($1::bigint[])
@@ -33,9 +33,14 @@ UPDATE send_request SET status = 'error', fence = NULL, error = failed.text, cha
 FROM unnest($1::bigint[], $2::text[]) AS failed (id, text) WHERE send_request.id = failed.id
 
 -- name: retry_requests
-UPDATE send_request SET status = 'ready', reason = 'backoff', fence = NULL, error = again.text,
-                        not_before = clock_timestamp() + make_interval(secs => again.delay), changed_at = clock_timestamp()
-FROM unnest($1::bigint[], $2::text[], $3::float8[]) AS again (id, text, delay) WHERE send_request.id = again.id
+-- As retry_inbound.
+UPDATE send_request SET status = 'ready', reason = 'backoff', fence = NULL, error = retry.text,
+                        attempts = greatest(attempts - retry.free::int, 0),
+                        store_waits = CASE WHEN retry.free THEN store_waits + 1 ELSE 0 END,
+                        not_before = clock_timestamp() + make_interval(secs => retry.delay),
+                        changed_at = clock_timestamp()
+FROM unnest($1::bigint[], $2::text[], $3::float8[], $4::bool[]) AS retry (id, text, delay, free)
+WHERE send_request.id = retry.id
 
 -- name: progress_of_requests
 -- Where requests are: not processed yet, a message in the queue, or finished. Those never made or purged are missing.

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from asyncpg import DiskFullError
 from lxml import etree
 
 from gateway.config.models import OutboundPort, Settings
@@ -20,6 +21,7 @@ from gateway.services.registry import Registry, Service
 from gateway.stages.door import Door
 from gateway.stages.outbound import OutboundStage
 from gateway.stages.port import OpenOutbound, Ports
+from gateway.stages.trouble import Trouble
 from gateway.store.open import Store
 from gateway.store.requests import put_send_requests
 from gateway.xml.keys import read_keys
@@ -109,7 +111,7 @@ class Bench:
         )
         self.stage = OutboundStage(
             store=store, incarnation=1, ports=self.ports, registry=Registry({service.name: service}),
-            executor=executor, door=Door(), chunk=100,
+            executor=executor, door=Door(), trouble=Trouble(store, 1), chunk=100,
         )  # fmt: skip
 
     def open(self, actions: dict[tuple[str, str], str]) -> None:
@@ -205,6 +207,23 @@ async def test_key_that_xml_cannot_hold_fails_its_request_alone(bench: Bench) ->
     await bench.run()
     assert await bench.rows("SELECT code FROM exception") == [("key.malformed",)]
     assert await bench.rows("SELECT count(*) FROM queue") == [(1,)]
+
+
+async def test_trouble_of_the_database_costs_no_try_and_is_told(bench: Bench) -> None:
+    bench.reading.outcomes["SO-1"] = fails(DiskFullError("could not extend file"))
+    await put_send_requests(bench.store, [a_send_request("SO-1")])
+    for waits in range(1, 6):
+        await bench.run()
+        assert await bench.rows("SELECT status, reason, attempts, store_waits FROM send_request") == [
+            ("ready", "backoff", 0, waits)
+        ]
+        await bench.rows("UPDATE send_request SET reason = 'ready', not_before = NULL")
+    ((state, reason),) = await bench.rows("SELECT state, reason FROM port_status")
+    assert (state, "disk of the database is full" in reason) == ("stopped", True)
+    bench.reading.outcomes.clear()
+    await bench.run()
+    assert await bench.rows("SELECT state FROM port_status") == [("open",)]
+    assert bench.tally.counts["requests"] == 1
 
 
 async def test_passing_trouble_is_tried_again_until_the_tries_are_used_up(bench: Bench) -> None:

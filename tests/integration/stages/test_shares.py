@@ -9,6 +9,7 @@ from gateway.domain.message import Claimed, Work
 from gateway.domain.states import Policy, Stage
 from gateway.stages.port import OpenInbound
 from gateway.stages.runner import ChunkRunner
+from gateway.stages.trouble import Trouble
 from gateway.store.inbound import InboundResult, claim_inbound, record_inbound
 from gateway.store.ingest import ingestion
 from gateway.store.open import Store
@@ -38,8 +39,9 @@ async def served(store: Store, weights: Mapping[str, int]) -> str:
             await record_inbound(store, connection, chunk.fence, result)
 
     runner: ChunkRunner[OpenInbound, Work] = ChunkRunner(
-        stage=Stage.INBOUND, store=store, ports=lambda: ports, claim=take, work=work, side_by_side=1
-    )
+        stage=Stage.INBOUND, store=store, ports=lambda: ports, claim=take, work=work, side_by_side=1,
+        trouble=Trouble(store, 1),
+    )  # fmt: skip
     await runner.run(TaskContext(task="inbound", feed=NothingComes(), stopping=asyncio.Event(), tally=Tally()))
     return "".join(turns)
 

@@ -7,6 +7,7 @@ import pytest
 from asyncpg import Connection
 
 from gateway.domain.ids import Fence
+from gateway.domain.message import Retry
 from gateway.domain.retry import LONGEST_SECONDS
 from gateway.domain.states import Stage
 from gateway.store.inbound import InboundResult, claim_inbound, record_inbound
@@ -148,7 +149,7 @@ async def waiting_messages(store: Store, seconds: float) -> None:
     await put(store, [a_message(1), a_message(2, lane="port"), a_message(3, lane="port")])
     claimed = await claim(store)
     free, head, behind = sorted(claimed.items, key=lambda work: (work.lane is not None, work.key))
-    result = InboundResult(again=[(free, seconds, "away"), (head, seconds, "away")], released=[behind])
+    result = InboundResult(again=[Retry(free, seconds, "away"), Retry(head, seconds, "away")], released=[behind])
     async with store.transaction() as connection:
         await record_inbound(store, connection, claimed.fence, result)
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 import pytest
 
 from gateway.domain.errors import TransientError
+from gateway.domain.message import Retry
 from gateway.store import inbound, outbound, requests
 from gateway.store.open import Store
 from gateway.store.outbound import SendResult, claim_outbound, record_outbound
@@ -55,7 +56,7 @@ async def test_requests_to_send_have_the_times_of_the_database(store: Store) -> 
     assert claimed is not None
     async with store.transaction() as connection:
         await record_requests(
-            store, connection, claimed.fence, RequestResult(again=[(one, 5.0, "away") for one in claimed.items])
+            store, connection, claimed.fence, RequestResult(again=[Retry(one, 5.0, "away") for one in claimed.items])
         )
         (row,) = await connection.fetch("SELECT created_at, changed_at FROM send_request")
     assert abs(row["changed_at"] - row["created_at"]) < timedelta(days=1)

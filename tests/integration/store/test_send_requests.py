@@ -9,7 +9,7 @@ from asyncpg import CheckViolationError
 
 from gateway.domain.errors import LeaseLost
 from gateway.domain.ids import Fence, MessageKey, PortName
-from gateway.domain.message import Claimed
+from gateway.domain.message import Claimed, Retry
 from gateway.domain.namespaces import MESSAGE_2011
 from gateway.domain.outbound import NewSending, RequestFailure, SendRequest
 from gateway.domain.states import Direction, Outcome, Stage, Status
@@ -130,7 +130,7 @@ async def test_waiting_request_wakes_when_due(store: Store) -> None:
     await put_send_requests(store, [a_send_request("SO-1"), a_send_request("SO-2")])
     claimed = await claim(store)
     soon, later = claimed.items
-    await record(store, claimed.fence, RequestResult(again=[(soon, 0.0, "away"), (later, 300.0, "away")]))
+    await record(store, claimed.fence, RequestResult(again=[Retry(soon, 0.0, "away"), Retry(later, 300.0, "away")]))
     assert await claim_requests(store, 1, COPIES, 10) is None
     stages, seconds = await wake_due(store)
     assert stages == {Stage.OUTBOUND}

@@ -8,7 +8,7 @@ from asyncpg import CheckViolationError
 
 from gateway.domain.explain import explain_message
 from gateway.domain.ids import LaneName, MessageKey
-from gateway.domain.message import Failure, RefusedFile
+from gateway.domain.message import Failure, RefusedFile, Retry
 from gateway.domain.states import Direction, Policy, Reason, Status
 from gateway.store.inbound import InboundResult
 from gateway.store.ingest import ingestion
@@ -99,7 +99,7 @@ async def put_in_state(store: Store, reason: Reason, lane: str | None) -> Messag
     if reason is Reason.RUNNING:
         return key
     (work,) = claimed.items
-    result = InboundResult(again=[(work, 3600.0, "Away.")])
+    result = InboundResult(again=[Retry(work, 3600.0, "Away.")])
     if reason in (Reason.FAILED, Reason.POISON):
         result = InboundResult(failed=[Failure(work=work, code="schema", text="Wrong.")])
     await record(store, claimed, result)

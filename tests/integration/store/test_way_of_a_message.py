@@ -9,7 +9,7 @@ import pytest
 from gateway.domain.delivery import Claim
 from gateway.domain.errors import LeaseLost
 from gateway.domain.ids import MessageKey, PortName, SetKey
-from gateway.domain.message import Claimed, Failure, NewMessage, NewResponse, RefusedFile, Work
+from gateway.domain.message import Claimed, Failure, NewMessage, NewResponse, RefusedFile, Retry, Work
 from gateway.domain.states import LoggingMode, Policy
 from gateway.store.duplicates import read_earlier, take_processed_ids
 from gateway.store.inbound import (
@@ -138,7 +138,7 @@ async def test_waiting_head_keeps_its_lane_waiting(store: Store) -> None:
     await put(store, [a_message(n, lane="port") for n in (1, 2)])
     claimed = await claim(store)
     head, behind = claimed.items
-    await record(store, claimed, InboundResult(again=[(head, 300.0, "away")], released=[behind]))
+    await record(store, claimed, InboundResult(again=[Retry(head, 300.0, "away")], released=[behind]))
     assert await rows(store, QUEUE) == [("ready", "backoff"), ("ready", "behind_in_lane")]
     assert await claim_inbound(store, 1, ORDERS, 10) is None
     _, seconds = await wake_due(store)
@@ -148,7 +148,7 @@ async def test_waiting_head_keeps_its_lane_waiting(store: Store) -> None:
 async def test_message_without_lane_wakes_when_due(store: Store) -> None:
     await put(store, [a_message()])
     claimed = await claim(store)
-    await record(store, claimed, InboundResult(again=[(claimed.items[0], 0.0, "away")]))
+    await record(store, claimed, InboundResult(again=[Retry(claimed.items[0], 0.0, "away")]))
     await wake_due(store)
     again = await claim(store)
     assert again.items[0].attempts == 2

@@ -4,12 +4,15 @@ from typing import Any
 
 import pytest
 
+from gateway.domain.errors import StoreBusy
+from gateway.domain.ids import Fence
 from gateway.domain.message import Failure
 from gateway.stages.breaker import PAUSE_SECONDS, Breaker
 from gateway.stages.decide import Failed, TryAgain
 
 MOST = 3
 CHUNK = 100
+TRIAL, ANOTHER = Fence(7), Fence(8)
 
 
 class Clock:
@@ -78,17 +81,79 @@ def test_none_pauses_a_port_that_does_not_want_it(breaker: Breaker) -> None:
     assert not breaker.paused
 
 
-def test_paused_port_tries_one_request_at_a_time(breaker: Breaker, clock: Clock) -> None:
+def pause(breaker: Breaker, clock: Clock) -> None:
+    """Let the port pause, and the time for a try come."""
     for _ in range(MOST):
         breaker.failed(AGAIN, MOST)
     clock.seconds += PAUSE_SECONDS
+
+
+def test_paused_port_tries_one_request_at_a_time(breaker: Breaker, clock: Clock) -> None:
+    pause(breaker, clock)
     assert (breaker.take(CHUNK), breaker.take(CHUNK)) == (1, 0)
+    breaker.claimed(TRIAL)
+    assert breaker.take(CHUNK) == 0
     assert not breaker.tripped, "the one that is tried must be let through"
     breaker.failed(AGAIN, MOST)
     assert breaker.tripped
     clock.seconds += PAUSE_SECONDS
     assert breaker.take(CHUNK) == 1
-    breaker.succeeded()
+    breaker.reset()
     assert breaker.take(CHUNK) == CHUNK
     breaker.failed(AGAIN, MOST)
     assert not breaker.paused, "it counts anew"
+
+
+def test_claim_that_finds_nothing_is_no_try(breaker: Breaker, clock: Clock) -> None:
+    pause(breaker, clock)
+    assert breaker.take(CHUNK) == 1
+    breaker.claimed(None)
+    assert breaker.paused
+    assert breaker.take(CHUNK) == 1, "the next one need not wait for another pause"
+
+
+@pytest.mark.parametrize("outcome", [None, *REQUEST])
+def test_try_that_says_nothing_of_the_service_is_followed_by_the_next(
+    breaker: Breaker, clock: Clock, outcome: Failed | None
+) -> None:
+    """It was given back, its outcome is not known, or the request itself was wrong."""
+    pause(breaker, clock)
+    breaker.take(CHUNK)
+    breaker.claimed(TRIAL)
+    if outcome is not None:
+        breaker.failed(outcome, MOST)
+    breaker.over(ANOTHER)
+    assert breaker.take(CHUNK) == 0, "the end of another claim is not the end of the trial"
+    breaker.over(TRIAL)
+    assert breaker.paused
+    assert breaker.take(CHUNK) == 1
+
+
+def test_operator_need_not_wait_for_the_next_try(breaker: Breaker, clock: Clock) -> None:
+    pause(breaker, clock)
+    clock.seconds -= PAUSE_SECONDS / 2
+    assert breaker.take(CHUNK) == 0
+    breaker.try_now()
+    assert breaker.take(CHUNK) == 1
+
+
+def busy(everywhere: bool) -> TryAgain:
+    return TryAgain(work=WORK, delay_seconds=2.0, text="", busy=StoreBusy("the disk is full", everywhere=everywhere))
+
+
+def test_full_database_pauses_at_once_and_not_for_long(breaker: Breaker, clock: Clock) -> None:
+    breaker.failed(busy(everywhere=True), 0)
+    assert breaker.tripped
+    assert breaker.busy is not None
+    assert breaker.take(CHUNK) == 0
+    clock.seconds += 2.0
+    assert breaker.take(CHUNK) == 1
+    breaker.claimed(TRIAL)
+    breaker.reset()
+    assert (breaker.take(CHUNK), breaker.busy) == (CHUNK, None)
+
+
+def test_message_that_waits_for_a_lock_keeps_nobody_else(breaker: Breaker) -> None:
+    for _ in range(10 * MOST):
+        breaker.failed(busy(everywhere=False), MOST)
+    assert not breaker.paused
