@@ -1,6 +1,7 @@
 """Files in folders: takes requests from inbound folders, delivers responses to outbound folders."""
 
 from adapters.file.check import Finding, Severity, check_receive, check_send
+from adapters.file.identity import Identities
 from adapters.file.names import NameOrder, response_name
 from adapters.file.receive import FileReceiveAdapter, Probe
 from adapters.file.send import FileSendAdapter
@@ -13,6 +14,7 @@ __all__ = [
     "FileSendAdapter",
     "FileSendSettings",
     "Finding",
+    "Identities",
     "NameOrder",
     "Probe",
     "Severity",

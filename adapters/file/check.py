@@ -5,12 +5,14 @@ Source: reliability reference 5.1 and 3.6.
 
 import os
 import secrets
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from adapters.file.errors import Place, unavailable
+from adapters.file.errors import Place, account, unavailable
+from adapters.file.folder import opened
 from adapters.file.fsops import try_move
 from adapters.file.kernel import file_system_at
 from adapters.file.settings import FileReceiveSettings, FileSendSettings
@@ -62,6 +64,7 @@ def check_receive(
         *_apart(inbound, own),
         *_one_file_system(inbound, own),
         *_kinds(inbound),
+        *_held_by_others(inbound),
         *_private(own),
         *_hard_links(inbound),
     ]
@@ -86,6 +89,7 @@ def check_send(
     ]
     for target in targets:
         findings += [*_apart(target, [staging]), *_one_file_system(target, [staging]), *_kinds(target)]
+        findings += _held_by_others(target)
     findings += _private([staging])
     if not _errors(findings) and staging.path.is_dir():
         for target in targets:
@@ -138,6 +142,28 @@ def _usable(place: Place, reach: Sequence[Path] | None) -> Iterator[Finding]:
         yield _error(
             place, f"The gateway's account may not read, write and rename in {path} ({place.setting}). Grant it that."
         )
+    else:
+        with opened(path):  # the way that the gateway goes, which does not follow everybody's links
+            pass
+
+
+def _held_by_others(partner: Place) -> Iterator[Finding]:
+    """Whoever owns, or may write, a folder above may put another one in the place of this one."""
+    for folder in partner.path.parents if partner.path.is_dir() else ():
+        status = folder.stat()
+        if status.st_uid not in (0, os.geteuid()):
+            who = account(status.st_uid)
+        elif status.st_mode & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
+            who = "any account"
+        else:
+            continue
+        yield _warning(
+            partner,
+            f"{folder}, above {partner.path} ({partner.setting}), can be changed by {who}, who can put another folder "
+            "there. The gateway follows no link of theirs and refuses the folder of another port. Better let root own "
+            "the folders above.",
+        )
+        return
 
 
 def _nearest(path: Path) -> Path:

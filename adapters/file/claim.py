@@ -12,6 +12,7 @@ from adapters.file.describe import ClaimIds, Describer
 from adapters.file.errors import AWAY, FULL, folder_errors, unavailable
 from adapters.file.folder import EntryKind, Folder, NotRegular, kind_of, open_checked, opened, scan, status_of
 from adapters.file.fsops import FileOps
+from adapters.file.identity import Identities
 from adapters.file.kernel import tells_writers
 from adapters.file.left import LeftEntries
 from adapters.file.names import DONE_SUFFIX, display, is_temporary, matcher, name_file, sort_key, work_name
@@ -40,8 +41,17 @@ class Claimer:
     that were renamed into the folder and not written to since; who watches the folder keeps it.
     """
 
-    def __init__(self, settings: FileReceiveSettings, clock: Clock, ops: FileOps, *, can_ask: bool) -> None:
+    def __init__(
+        self,
+        settings: FileReceiveSettings,
+        clock: Clock,
+        ops: FileOps,
+        *,
+        can_ask: bool,
+        identities: Identities | None = None,
+    ) -> None:
         self._settings = settings
+        self._identities = identities or Identities()
         self._clock = clock
         self._ops = ops
         self._ids = ClaimIds(clock)
@@ -65,7 +75,7 @@ class Claimer:
 
     def may_find(self) -> bool:
         """Tell whether anything lies in the inbound folder. Raises: AdapterUnavailable."""
-        with folder_errors(self._settings.inbound_place), opened(self._settings.inbound) as inbound:
+        with self._identities.opened(self._settings.inbound_place, inbound=True) as inbound:
             return any(scan(inbound))
 
     def next_look_seconds(self) -> float | None:
@@ -96,8 +106,7 @@ class Claimer:
             self._listed, self._again = False, None
         wave, self._stranded = self._stranded, []
         with (
-            folder_errors(settings.inbound_place),
-            opened(settings.inbound) as inbound,
+            self._identities.opened(settings.inbound_place, inbound=True) as inbound,
             folder_errors(settings.work_place),
             opened(settings.work) as work,
         ):
@@ -278,7 +287,7 @@ class Claimer:
 
     def recover(self) -> list[Claim]:
         """Return everything that lies claimed in the work folder, in claim order, renames made durable first."""
-        claims = recover(self._settings, self._clock, self._ops, self._describer)
+        claims = recover(self._settings, self._clock, self._ops, self._describer, self._identities)
         # what we took ourselves and nobody was handed yet is among them
         self.fresh.clear()
         self._stranded.clear()

@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 from adapters.file.errors import AWAY, FULL, Place, folder_errors, unavailable
 from adapters.file.folder import Folder, opened, read_small, scan, status_of
 from adapters.file.fsops import FileOps
+from adapters.file.identity import Identities
 from adapters.file.settings import FileSendSettings
 from gateway.domain.delivery import Outgoing, Promise
 from gateway.domain.errors import AdapterUnavailable, GatewayError
@@ -146,7 +147,9 @@ def _group_for(staging: Folder, target: os.PathLike[str]) -> int | None:
     return None if group == natural else group
 
 
-def publish_wave(ops: FileOps, settings: FileSendSettings, promises: Sequence[Promise]) -> Results:
+def publish_wave(
+    ops: FileOps, settings: FileSendSettings, promises: Sequence[Promise], identities: Identities
+) -> Results:
     """Rename promised files to their final names, then flush the folders; what is gone was published before.
 
     Folders are flushed for those as well: the process that renamed them may have died before its flush.
@@ -157,7 +160,7 @@ def publish_wave(ops: FileOps, settings: FileSendSettings, promises: Sequence[Pr
         for place in sorted(set(places), key=lambda each: each.path):
             numbers = [number for number, its in enumerate(places) if its == place]
             try:
-                with folder_errors(place, settings.staging_place), opened(place.path) as target:
+                with identities.opened(place, inbound=False, other=settings.staging_place) as target:
                     for number in numbers:
                         results[number] = _publish(ops, settings, staging, target, place, promises[number])
                     if any(results[number] is None for number in numbers):

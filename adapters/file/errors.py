@@ -1,11 +1,13 @@
 """The one place that turns an OSError of a folder into a sentence for the operator."""
 
 import errno
+import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from adapters.file.folder import ForeignLink
 from gateway.domain.errors import AdapterUnavailable
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -40,10 +42,24 @@ def unavailable(error: OSError, place: Place, other: Place | None = None) -> Ada
     )
 
 
+def account(uid: int) -> str:
+    """Name an account for a sentence."""
+    try:
+        return f"the account {pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"the account with the number {uid}"
+
+
 def _say(error: OSError, place: Place, other: Place | None) -> tuple[str, str]:
     where, number = f"The folder {place.path} ({place.setting})", error.errno
     result: tuple[str, str]
-    if number == errno.EXDEV:
+    if isinstance(error, ForeignLink):
+        result = (
+            "address.foreign-link",
+            f"{where} is reached through {error.link}, a symbolic link of {account(error.owner)}, who could lead the "
+            f"gateway to any other folder by it. Set {place.setting} to the folder itself, or let root make the link.",
+        )
+    elif number == errno.EXDEV:
         far = f"{other.path} ({other.setting})" if other else "the folder it belongs to"
         result = (
             "address.other-file-system",

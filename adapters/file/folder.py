@@ -1,7 +1,8 @@
 """Look into the folders of a port, by descriptor; nothing in here changes them.
 
 A path is used once, to open a folder; inside it names are bytes relative to its descriptor, and no symbolic
-link is followed.
+link is followed. On the way to the folder a link counts only when root or the gateway's account made it: a partner
+who owns a folder above his own could lead us into another partner's.
 """
 
 import errno
@@ -14,6 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 
 SLICE_ENTRIES = 2_000
+_MOST_LINKS = 40
 
 
 class EntryKind(StrEnum):
@@ -47,15 +49,73 @@ class NotRegular(OSError):
         self.kind = kind
 
 
+class ForeignLink(OSError):
+    """A symbolic link on the way to a folder, made by an account (`owner`, its uid) that is not to decide about it."""
+
+    def __init__(self, link: str, owner: int) -> None:
+        super().__init__(errno.ELOOP, f"{link} is a symbolic link of the account {owner}")
+        self.link = link
+        self.owner = owner
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[Folder]:
-    """Open a folder for the operations below.
+    """Open a folder for the operations below; *path* is absolute.
 
-    Raises: OSError; ENOTDIR or ELOOP when the path is a symbolic link.
+    Raises: OSError; ENOTDIR or ELOOP when the path itself is a symbolic link; ForeignLink when one above it is that
+    neither root nor our account made.
     """
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        fd = _open_step_by_step(path)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     try:
         yield Folder(path, fd)
+    finally:
+        os.close(fd)
+
+
+def _open_step_by_step(path: Path) -> int:
+    """Open each folder by the descriptor of the one before, so that nobody can exchange one behind our back."""
+    parts = list(reversed(path.parts[1:]))
+    way, links = Path("/"), 0
+    fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        while parts:
+            part = parts.pop()
+            # O_DIRECTORY also where only the path is wanted: without it the kernel mounts no share on demand
+            reading = os.O_PATH if parts else os.O_RDONLY
+            flags = reading | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+            try:
+                below = os.open(part, flags, dir_fd=fd)
+            except OSError as error:
+                links += 1
+                if not parts or error.errno not in (errno.ENOTDIR, errno.ELOOP) or links > _MOST_LINKS:
+                    raise
+                to = Path(_followed(fd, part, way / part))
+                parts += reversed(to.parts[1:] if to.is_absolute() else to.parts)
+                if not to.is_absolute():
+                    continue
+                below, part = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), "/"
+            os.close(fd)
+            fd, way = below, way / part
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _followed(parent: int, name: str, shown: Path) -> str:
+    """Return where a link leads that we may follow. Raises: ForeignLink; NotADirectoryError when it is no link."""
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        status = os.fstat(fd)
+        if not stat.S_ISLNK(status.st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        if status.st_uid not in (0, os.geteuid()):
+            raise ForeignLink(str(shown), status.st_uid)
+        return os.readlink("", dir_fd=fd)
     finally:
         os.close(fd)
 

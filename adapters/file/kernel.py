@@ -14,6 +14,8 @@ from pathlib import Path
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _RENAME_NOREPLACE = 1
+_AT_EMPTY_PATH = 0x1000
+_STATX_BTIME = 0x800
 
 _FILE_SYSTEMS = {
     0xEF53: "ext4",
@@ -36,6 +38,20 @@ _FILE_SYSTEMS = {
     0x0BD00BD0: "lustre",
 }
 _LOCAL = frozenset({"ext4", "xfs", "btrfs", "f2fs", "bcachefs", "tmpfs"})
+
+
+Identity = tuple[int, int, bytes]
+"""What tells a folder from any other, also from one that got its number later: device, number, time of birth."""
+
+
+def identity_of(fd: int) -> Identity:
+    """Return what *fd* is; where the file system knows no time of birth, device and number must do."""
+    status = os.fstat(fd)
+    # struct statx has the same layout on every Linux; the time of birth begins at byte 80
+    buffer = ctypes.create_string_buffer(256)
+    statx = getattr(_LIBC, "statx", None)
+    known = statx is not None and statx(fd, b"", _AT_EMPTY_PATH, _STATX_BTIME, buffer) == 0
+    return status.st_dev, status.st_ino, buffer.raw[80:92] if known else b""
 
 
 class Writer(StrEnum):

@@ -16,6 +16,7 @@ from adapters.file.claim import Claimer, Question
 from adapters.file.errors import folder_errors
 from adapters.file.folder import NotRegular, open_checked, opened
 from adapters.file.fsops import FileOps
+from adapters.file.identity import Identities
 from adapters.file.names import reason_name
 from adapters.file.offload import OneAtATime
 from adapters.file.settings import Clock, FileReceiveSettings
@@ -39,7 +40,7 @@ class FileReceiveAdapter:
     """Takes files from one inbound folder (`gateway.contracts.adapter.ReceiveAdapter`).
 
     All disk work runs in *executor*, at most one look and one settling at a time. *probe* judges files whose
-    end looks wrong; without it they wait for the grace time.
+    end looks wrong; without it they wait for the grace time. *identities* are shared by all ports of the process.
     """
 
     def __init__(
@@ -50,13 +51,14 @@ class FileReceiveAdapter:
         clock: Clock,
         probe: Probe | None = None,
         ops: FileOps | None = None,
+        identities: Identities | None = None,
     ) -> None:
         self._settings = settings
         self._executor = executor
         self._clock = clock
         self._probe = probe
         self._ops = ops or FileOps()
-        self._claimer = Claimer(settings, clock, self._ops, can_ask=probe is not None)
+        self._claimer = Claimer(settings, clock, self._ops, can_ask=probe is not None, identities=identities)
         self._looking = OneAtATime(executor, settings.inbound_place, settings.io_seconds)
         self._settling = OneAtATime(executor, settings.work_place, settings.io_seconds)
         self._tidying = OneAtATime(executor, settings.archive_place, settings.io_seconds)

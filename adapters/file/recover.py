@@ -4,6 +4,7 @@ from adapters.file.describe import Describer
 from adapters.file.errors import folder_errors
 from adapters.file.folder import Folder, opened, read_small, scan, status_of
 from adapters.file.fsops import FileOps
+from adapters.file.identity import Identities
 from adapters.file.names import DONE_SUFFIX, NAME_SUFFIX, name_file, parse_work_name
 from adapters.file.settings import Clock, FileReceiveSettings
 from gateway.domain.delivery import Claim
@@ -11,7 +12,9 @@ from gateway.domain.delivery import Claim
 _ORPHAN_SECONDS = 3_600.0
 
 
-def recover(settings: FileReceiveSettings, clock: Clock, ops: FileOps, describer: Describer) -> list[Claim]:
+def recover(
+    settings: FileReceiveSettings, clock: Clock, ops: FileOps, describer: Describer, identities: Identities
+) -> list[Claim]:
     """Return the claimed files in claim order, their renames made durable.
 
     The process that claimed them may have died between the rename and the flush.
@@ -19,8 +22,7 @@ def recover(settings: FileReceiveSettings, clock: Clock, ops: FileOps, describer
     """
     claims: list[Claim] = []
     with (
-        folder_errors(settings.inbound_place),
-        opened(settings.inbound) as inbound,
+        identities.opened(settings.inbound_place, inbound=True) as inbound,
         folder_errors(settings.work_place),
         opened(settings.work) as work,
     ):

@@ -17,6 +17,7 @@ from adapters.file.deliver import (
     staged_names,
 )
 from adapters.file.fsops import FileOps
+from adapters.file.identity import Identities
 from adapters.file.offload import OneAtATime
 from adapters.file.settings import FileSendSettings
 from gateway.domain.delivery import Outgoing, Promise, StagingPlace
@@ -27,11 +28,19 @@ class FileSendAdapter:
     """Delivers files to one outbound folder (`gateway.contracts.adapter.SendAdapter`).
 
     All disk work runs in *executor*: one thread stages while another publishes, whole groups at a time, because
-    one hop to a thread costs more than one small file.
+    one hop to a thread costs more than one small file. *identities* are shared by all ports of the process.
     """
 
-    def __init__(self, settings: FileSendSettings, *, executor: Executor, ops: FileOps | None = None) -> None:
+    def __init__(
+        self,
+        settings: FileSendSettings,
+        *,
+        executor: Executor,
+        ops: FileOps | None = None,
+        identities: Identities | None = None,
+    ) -> None:
         self._settings = settings
+        self._identities = identities or Identities()
         self._ops = ops or FileOps()
         self._place: StagingPlace | None = None
         self._staging = OneAtATime(executor, settings.staging_place, settings.io_seconds)
@@ -52,7 +61,7 @@ class FileSendAdapter:
 
     async def publish(self, promises: Sequence[Promise]) -> Sequence[GatewayError | None]:
         """Show promised files to the partner; one entry per promise, None when it is published for good."""
-        work = partial(publish_wave, self._ops, self._settings, promises)
+        work = partial(publish_wave, self._ops, self._settings, promises, self._identities)
         return self._noticed(await _each(self._publishing, work, len(promises)))
 
     async def discard(self, staged_names: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """The command `gateway`: puts all commands together and turns bugs into exit code 3."""
 
+import os
 import sys
 import traceback
 from collections.abc import Mapping
@@ -74,6 +75,7 @@ def main() -> None:
     """Run one command; never returns normally without having set the exit code."""
     forbid_core_dumps()
     asked = sys.argv[1] if len(sys.argv) > 1 else None
+    os.umask(os.umask(0o022) | 0o002)  # whatever the account's habit: nothing that everybody may write
     try:
         commands(asked if asked in _COMMANDS else None)()
     except KeyboardInterrupt:

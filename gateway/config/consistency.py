@@ -4,10 +4,9 @@ Each rule is a function from settings to findings, so that all of them are told 
 """
 
 from collections.abc import Iterable, Iterator, Set
-from dataclasses import dataclass
-from pathlib import Path as FilePath
 
 from gateway.config.consistency_alerts import check_alerts
+from gateway.config.consistency_folders import folders_do_not_overlap
 from gateway.config.consistency_jobs import check_jobs
 from gateway.config.models import (
     DocumentService,
@@ -16,11 +15,6 @@ from gateway.config.models import (
     OnError,
     OutboundPort,
     PythonService,
-    Receive,
-    ReceiveFolders,
-    Respond,
-    Send,
-    SendFolders,
     Service,
     Settings,
 )
@@ -48,7 +42,7 @@ def check(
     yield from _replays_need_the_responses(settings)
     yield from _outbound_ports_only_read(settings)
     yield from _sequences_agree(settings, unsure)
-    yield from _folders_do_not_overlap(settings)
+    yield from folders_do_not_overlap(settings)
     yield from check_jobs(settings, gone=gone)
     yield from check_alerts(settings)
 
@@ -175,102 +169,3 @@ def _sequences_agree(settings: Settings, unsure: frozenset[str]) -> Iterator[Fin
                 text=f"differs from the sequence {sequence.name!a} of the service {other}; "
                 "format, first and step must be the same, or the name another one",
             )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Folder:
-    """A folder in use; `where` names the option it comes from, `owner` is None for the gateway."""
-
-    path: FilePath
-    where: Path
-    kind: str
-    owner: str | None
-
-    @property
-    def rank(self) -> int:
-        """Say who was there first, where two use one folder: partners before the gateway."""
-        return 0 if self.kind == _INBOUND else 1 if self.kind in _PARTNERS else 2
-
-    @property
-    def label(self) -> str:
-        return f"{self.kind} of {'the gateway' if self.owner is None else 'port ' + self.owner}"
-
-
-_INBOUND = "inbound folder"
-_OUTBOUND = "outbound folder"
-_FAULTS = "faults folder"
-_PARTNERS = {_INBOUND, _OUTBOUND, _FAULTS}
-_DATA = "data folder"
-_AT_DATA: Path = ("data",)
-
-
-def _folders_do_not_overlap(settings: Settings) -> Iterator[Finding]:
-    """Compare each folder with those it equals or lies in: sorted by parts, these are still open."""
-    open_folders: list[_Folder] = []
-    for folder in sorted(_folders(settings), key=lambda folder: (folder.path.parts, folder.rank)):
-        while open_folders and not folder.path.is_relative_to(open_folders[-1].path):
-            open_folders.pop()
-        for outer in open_folders:
-            text = _overlap(outer, folder)
-            # Where the whole data folder lies wrong, saying so once is enough.
-            part = folder.where == _AT_DATA and folder.kind != _DATA
-            told = part and settings.data.is_relative_to(outer.path)
-            if text is not None and not told:
-                yield Finding(path=folder.where, text=text)
-        open_folders.append(folder)
-
-
-def _folders(settings: Settings) -> Iterator[_Folder]:
-    yield _Folder(path=settings.data, where=_AT_DATA, kind=_DATA, owner=None)
-    if settings.embedded:
-        yield _Folder(path=settings.postgres_folder, where=_AT_DATA, kind="database folder", owner=None)
-    for name, port in settings.ports.items():
-        folders = settings.port_folders(name)
-        if isinstance(port, InboundPort) and folders.receive is not None:
-            yield from _receive_folders(name, port.receive, folders.receive)
-        key, out = ("send", port.send) if isinstance(port, OutboundPort) else ("respond", port.respond)
-        if out is not None and folders.send is not None:
-            yield from _send_folders(name, key, out, folders.send)
-
-
-def _receive_folders(name: str, receive: Receive, folders: ReceiveFolders) -> Iterator[_Folder]:
-    at: Path = ("ports", name, "receive")
-    yield _Folder(path=folders.inbound, where=(*at, "folder"), kind=_INBOUND, owner=name)
-    for kind, path, chosen in (
-        ("work", folders.work, receive.work),
-        ("archive", folders.archive, receive.archive),
-        ("error", folders.error, receive.error),
-    ):
-        yield _Folder(path=path, where=(*at, kind) if chosen else _AT_DATA, kind=f"{kind} folder", owner=name)
-
-
-def _send_folders(name: str, key: str, out: Respond | Send, folders: SendFolders) -> Iterator[_Folder]:
-    at: Path = ("ports", name, key)
-    where = (*at, "staging") if out.staging else _AT_DATA
-    yield _Folder(path=folders.staging, where=where, kind="staging folder", owner=name)
-    yield _Folder(path=folders.outbound, where=(*at, "folder"), kind=_OUTBOUND, owner=name)
-    if folders.faults != folders.outbound:
-        yield _Folder(path=folders.faults, where=(*at, "faults"), kind=_FAULTS, owner=name)
-
-
-def _overlap(outer: _Folder, inner: _Folder) -> str | None:
-    """Say why *inner* may not be, or lie in, *outer*; None when it may.
-
-    Rule: outbound folders may be shared and may lie in an inbound folder, because names of responses never
-    collide and subfolders are never read; everything else is somebody's own.
-    """
-    same = outer.path == inner.path
-    relation = "is also" if same else "lies in"
-    kinds = {outer.kind, inner.kind}
-    text = f"the {inner.label} {relation} the {outer.label} ({outer.path})"
-    if kinds == {_INBOUND}:
-        return f"{text}; each port needs an inbound folder of its own"
-    if kinds <= _PARTNERS:
-        return f"{text}; responses would come in as requests" if same and _INBOUND in kinds else None
-    if outer.kind == _DATA and not same:
-        return None
-    if outer.kind in _PARTNERS:
-        return f"{text}; partners must not reach what belongs to the gateway"
-    if inner.kind in _PARTNERS:
-        return f"{text}; partners cannot reach what belongs to the gateway"
-    return f"{text}; each needs a folder of its own"

@@ -5,12 +5,14 @@ import os
 import secrets
 import shutil
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 from uuid import UUID
 
+from adapters.file.folder import Folder, open_checked, opened
 from adapters.file.kernel import rename_new
 from adapters.file.names import DONE_SUFFIX, matcher
 from gateway.config.models import InboundPort, Receive, SendFolders, Settings
@@ -104,9 +106,10 @@ def place_file(port: PortName, receive: Receive, source: Path, *, avoid: Collect
     if not source.is_file():
         raise NotAccepted(f"{source} is not a file")
     try:
-        target = _copy_in(source, receive.folder, avoid)
-        if receive.done_marker:
-            (target.parent / os.fsdecode(os.fsencode(target.name) + DONE_SUFFIX)).touch()
+        with opened(receive.folder) as folder:
+            target = _copy_in(source, folder, avoid)
+            if receive.done_marker:
+                os.close(_create(folder, os.fsencode(target.name) + DONE_SUFFIX))
     except OSError as error:
         hint = "; the gateway makes it when it starts" if not receive.folder.exists() else ""
         raise AdapterUnavailable(
@@ -146,8 +149,10 @@ def _answer(row: AnswerRow, folders: SendFolders | None) -> Answer:
     folder = None if folders is None else folders.faults if row.is_fault else folders.outbound
     path = folder / row.file_name if folder is not None and row.file_name and row.outcome == "sent" else None
     content = row.content
-    if content is None and path is not None and path.is_file():
-        content = path.read_bytes()
+    if content is None and path is not None:
+        # the folder is its partner's, who may have put something else there: what is no file is not followed
+        with suppress(OSError), opened(path.parent) as place, open_checked(place, os.fsencode(path.name)) as (fd, _):
+            content = Path(f"/proc/self/fd/{fd}").read_bytes()
     return Answer(
         position=row.position,
         request_message_id=row.request_message_id,
@@ -159,33 +164,33 @@ def _answer(row: AnswerRow, folders: SendFolders | None) -> Answer:
     )
 
 
-def _copy_in(source: Path, folder: Path, avoid: Collection[str]) -> Path:
-    hidden = folder / f".{secrets.token_hex(8)}.part"
+def _copy_in(source: Path, folder: Folder, avoid: Collection[str]) -> Path:
+    hidden = f".{secrets.token_hex(8)}.part".encode()
     try:
-        with source.open("rb") as reading, hidden.open("xb") as writing:
+        with source.open("rb") as reading, os.fdopen(_create(folder, hidden), "wb") as writing:
             shutil.copyfileobj(reading, writing, 1_000_000)
             writing.flush()
             os.fsync(writing.fileno())
-        return _publish(hidden, [name for name in _names(source) if name not in avoid])
+        return _publish(folder, hidden, [name for name in _names(source) if name not in avoid])
     except BaseException:
-        hidden.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(hidden, dir_fd=folder.fd)
         raise
 
 
-def _publish(hidden: Path, names: Sequence[str]) -> Path:
+def _create(folder: Folder, name: bytes) -> int:
+    return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder.fd)
+
+
+def _publish(folder: Folder, hidden: bytes, names: Sequence[str]) -> Path:
     """Give a complete file the first free name, durably."""
-    folder = hidden.parent
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        for name in names:
-            try:
-                rename_new(os.fsencode(hidden.name), descriptor, os.fsencode(name), descriptor)
-            except FileExistsError:
-                continue
-            os.fsync(descriptor)
-            return folder / name
-    finally:
-        os.close(descriptor)
+    for name in names:
+        try:
+            rename_new(hidden, folder.fd, os.fsencode(name), folder.fd)
+        except FileExistsError:
+            continue
+        os.fsync(folder.fd)
+        return folder.path / name
     raise FileExistsError(f"{_MOST_NAMES} files of this name are there already")
 
 

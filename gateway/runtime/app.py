@@ -13,6 +13,7 @@ from signal import SIGINT, SIGTERM
 
 import structlog
 
+from adapters.file.identity import Identities
 from gateway.config.changes import compare
 from gateway.config.definitions import throttle
 from gateway.config.load import parse, read
@@ -97,6 +98,7 @@ class Gateway:
         self._look = asyncio.Event()
         self._trouble = Trouble(store, incarnation)
         self._ports = Ports(settings)
+        self._identities = Identities()
         self._receive = ReceiveStage(
             store=store,
             incarnation=incarnation,
@@ -276,10 +278,13 @@ class Gateway:
 
     async def _make_port(self, name: PortName, settings: Settings) -> OpenPort:
         await asyncio.to_thread(make_folders, name, settings, self._config.parent)
-        return await asyncio.to_thread(open_port, name, settings, executor=self._files_of(name), pool=self._pool)
+        return await asyncio.to_thread(
+            open_port, name, settings, executor=self._files_of(name), pool=self._pool, identities=self._identities
+        )
 
     async def _open(self, port: OpenPort, followers: Followers) -> None:
         name = port.name
+        self._identities.forget(name)
         if isinstance(port, OpenInbound):
             await self._rule_lanes(port)
         followers.leave(name)
@@ -346,6 +351,7 @@ class Gateway:
         for name in was - set(kept.active_ports()):
             followers.leave(name)
             self._ports.remove(name)
+            self._identities.forget(name)
             log.info("port.closed", port=name)
         for port in ports:
             await self._open(port, followers)

@@ -9,6 +9,7 @@ from typing import Final
 
 import schemas
 from adapters.file import check as folders
+from gateway.config.consistency_folders import one_folder_by_two_paths
 from gateway.config.models import PythonService, Settings
 from gateway.domain.errors import ConfigProblem, GatewayError
 from gateway.domain.ids import PortName
@@ -34,7 +35,13 @@ async def check(settings: Settings, site: Path) -> list[Finding]:
     Rule: an embedded database that exists is started for a moment, unless a running gateway has it open.
     """
     findings: list[Finding] = []
-    for part in (partial(_folders, site=site), _documents, _handlers, partial(check_jobs, now=datetime.now(UTC))):
+    for part in (
+        partial(_folders, site=site),
+        _one_folder_by_two_paths,
+        _documents,
+        _handlers,
+        partial(check_jobs, now=datetime.now(UTC)),
+    ):
         findings += await asyncio.to_thread(_all, part, settings)
     return [*findings, await _store(settings)]
 
@@ -68,6 +75,12 @@ def _folders(settings: Settings, site: Path) -> Iterator[Finding]:
                     "for its return. Nodes that are to stand in for one another name folders on the share"
                 )
             yield Finding(subject=f"port {name}", verdict=Verdict.OK, text=text)
+
+
+def _one_folder_by_two_paths(settings: Settings) -> Iterator[Finding]:
+    for found in one_folder_by_two_paths(settings):
+        subject = f"port {found.path[1]}" if len(found.path) > 1 else "data"
+        yield Finding(subject=subject, verdict=Verdict.ERROR, text=found.text, path=found.path)
 
 
 def _own_only(settings: Settings, port: PortName) -> list[str]:

@@ -11,6 +11,7 @@ from time import monotonic
 from uuid import UUID
 
 import schemas
+from adapters.file.identity import Identities
 from adapters.file.names import ResponseNames, response_name
 from adapters.file.receive import FileReceiveAdapter
 from adapters.file.send import FileSendAdapter
@@ -38,11 +39,13 @@ class SystemClock:
         return monotonic()
 
 
-def open_port(name: PortName, settings: Settings, *, executor: ThreadPoolExecutor, pool: XmlPool) -> OpenPort:
+def open_port(
+    name: PortName, settings: Settings, *, executor: ThreadPoolExecutor, pool: XmlPool, identities: Identities
+) -> OpenPort:
     """Return the port with its adapters; nothing is touched before the first look."""
     port = settings.ports[name]
     sending = send_settings(name, settings)
-    send = None if sending is None else FileSendAdapter(sending, executor=executor)
+    send = None if sending is None else FileSendAdapter(sending, executor=executor, identities=identities)
     if isinstance(port, OutboundPort):
         assert send is not None
         actions = {
@@ -54,7 +57,9 @@ def open_port(name: PortName, settings: Settings, *, executor: ThreadPoolExecuto
         )
     receiving, rules = receive_settings(name, settings), read_rules(port, settings)
     assert receiving is not None
-    receive = FileReceiveAdapter(receiving, executor=executor, clock=SystemClock(), probe=probe_with(pool, rules))
+    receive = FileReceiveAdapter(
+        receiving, executor=executor, clock=SystemClock(), probe=probe_with(pool, rules), identities=identities
+    )
     return OpenInbound(
         name=name, settings=port, exposed=frozenset(settings.exposed(name)), rules=rules, receive=receive, send=send,
         name_response=_naming(name, port),
@@ -74,7 +79,7 @@ def make_folders(name: PortName, settings: Settings, site: Path) -> None:
     if send is not None:
         own.append(send.staging)
         partners += [send.outbound, send.faults]
-    for folder, mode in [*((folder, 0o700) for folder in own), *((folder, 0o777) for folder in partners)]:
+    for folder, mode in [*((folder, 0o700) for folder in own), *((folder, 0o775) for folder in partners)]:
         inside = folder.is_relative_to(site) or folder.is_relative_to(settings.data)
         with suppress(OSError):  # the port says what is wrong with its folder when it wants to use it
             if inside or folder.parent.is_dir():

@@ -17,11 +17,11 @@ GATEWAY = (sys.executable, "-m", "gateway.cli.main")
 def site(tmp_path: Path, database_url: str) -> Iterator[Path]:
     """A site made by `gateway init`, running; it is stopped at the end when the test did not."""
     folder = tmp_path / "site"
-    subprocess.run([*GATEWAY, "init", str(folder)], check=True, capture_output=True)
+    subprocess.run([*GATEWAY, "init", str(folder)], check=True, capture_output=True, umask=0)
     config = folder / "config.yaml"
     config.write_text(config.read_text().replace("store: embedded", f"store: {json.dumps(database_url)}"))
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([*GATEWAY, "run"], cwd=folder, stderr=log)
+        process = subprocess.Popen([*GATEWAY, "run"], cwd=folder, stderr=log, umask=0)
     yield folder
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0, (folder / "log").read_text()
@@ -43,6 +43,8 @@ def test_new_site_answers_its_samples_and_tells_about_it(site: Path) -> None:
     assert "14.25" in Path(total["path"]).read_text()
     assert total["text"] == Path(total["path"]).read_text()
 
+    assert [path for path in site.rglob("*") if path.lstat().st_mode & 0o002 and path.is_dir()] == []
+    assert (site / "config.yaml").stat().st_mode & 0o002 == 0
     history = ask(site, "history", "list")["messages"]
     assert sorted(message["direction"] for message in history) == ["in", "in", "out", "out"]
     status = ask(site, "status")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from adapters.file import FileReceiveAdapter, FileReceiveSettings, FileSendAdapter, FileSendSettings, Probe
 from adapters.file.fsops import FileOps, Operation
+from adapters.file.identity import Identities
 from gateway.domain.delivery import Claim, Outgoing, Promise, Settled, Settlement
 from gateway.domain.ids import PortName
 
@@ -41,6 +42,7 @@ class Site:
     executor: Executor
     clock: FakeClock = field(default_factory=FakeClock)
     recorded: list[Operation] = field(default_factory=list)
+    identities: Identities | None = None
 
     def __post_init__(self) -> None:
         for name in ("inbound", "work", "archive", "error", "outbound", "staging", "faults"):
@@ -56,11 +58,15 @@ class Site:
     def receiver(self, *, probe: Probe | None = None, **changes: object) -> FileReceiveAdapter:
         settings = replace(self.receive_settings, **changes)  # type: ignore[arg-type]  # a test names real fields
         ops = FileOps(self.recorded.append)
-        return FileReceiveAdapter(settings, executor=self.executor, clock=self.clock, probe=probe, ops=ops)
+        return FileReceiveAdapter(
+            settings, executor=self.executor, clock=self.clock, probe=probe, ops=ops, identities=self.identities
+        )
 
     def sender(self, **changes: object) -> FileSendAdapter:
         settings = replace(self.send_settings, **changes)  # type: ignore[arg-type]  # a test names real fields
-        return FileSendAdapter(settings, executor=self.executor, ops=FileOps(self.recorded.append))
+        return FileSendAdapter(
+            settings, executor=self.executor, ops=FileOps(self.recorded.append), identities=self.identities
+        )
 
     def drop(self, name: str | bytes, content: bytes = WHOLE) -> None:
         """Put a file into the inbound folder the right way: written elsewhere, then renamed in."""

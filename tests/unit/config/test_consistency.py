@@ -1,7 +1,10 @@
 """Sections must fit together."""
 
+from pathlib import Path
+
 import pytest
 
+from gateway.config.consistency_folders import one_folder_by_two_paths
 from tests.unit.config.conftest import Build, Told
 
 SERVICES = """
@@ -257,3 +260,26 @@ def test_folders_that_overlap_are_refused_once(text: str, path: str, expected: s
 )
 def test_folders_that_do_not_disturb_each_other_are_accepted(text: str, build: Build) -> None:
     assert build(text)
+
+
+def test_one_folder_by_two_paths_is_found_on_the_disk(build: Build, tmp_path: Path) -> None:
+    for folder in ("shared/in", "out"):
+        (tmp_path / folder).mkdir(parents=True)
+    for way in ("way", "path", "road"):
+        (tmp_path / way).symlink_to("shared")
+    settings = build(
+        with_ports(
+            port("a", "folder: shared/in", "{folder: out}"),
+            port("b", "folder: way/in", "{folder: way/../out}"),
+            port("c", "folder: other/in", "{folder: path/in}"),
+            port("d", "folder: missing/in, work: road/in/work"),
+        )
+    )
+    assert [(".".join(map(str, found.path)), found.text) for found in one_folder_by_two_paths(settings)] == [
+        ("ports.b.receive.folder", f"{tmp_path}/way/in leads there too: the inbound folder of port b is also the "
+         f"inbound folder of port a ({tmp_path}/shared/in); each port needs an inbound folder of its own"),
+        ("ports.c.respond.folder", f"{tmp_path}/path/in leads there too: the outbound folder of port c is also the "
+         f"inbound folder of port a ({tmp_path}/shared/in); responses would come in as requests"),
+        ("ports.d.receive.work", f"{tmp_path}/road/in/work leads there too: the work folder of port d lies in the "
+         f"inbound folder of port a ({tmp_path}/shared/in); partners must not reach what belongs to the gateway"),
+    ]  # fmt: skip
