@@ -3,10 +3,13 @@
 Everything blocks. The rules are those by which files are taken: the same claimer is asked, which takes nothing here.
 """
 
+import errno
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from datetime import date, datetime
+from hashlib import file_digest
+from pathlib import Path
 from uuid import UUID
 
 from adapters.file.claim import Claimer
@@ -19,7 +22,9 @@ from adapters.file.names import (
     TEMPORARY_PREFIXES,
     TEMPORARY_SUFFIXES,
     display,
+    matcher,
     parse_work_name,
+    sort_key,
     work_name,
 )
 from adapters.file.settings import Clock, FileReceiveSettings, FileSendSettings
@@ -27,7 +32,7 @@ from adapters.file.tidy import archived_days
 from gateway.domain.delivery import LeftInPlace
 from gateway.domain.errors import AdapterUnavailable
 from gateway.domain.explanation import Lies, Trace
-from gateway.domain.finding import Staged, WorkFile
+from gateway.domain.finding import ArchivedFile, Staged, WorkFile
 from gateway.domain.ids import ClaimId
 
 _MOST_SUBFOLDERS = 100
@@ -61,6 +66,54 @@ def claimed_files(settings: FileReceiveSettings) -> list[WorkFile]:
             if parsed is not None and status is not None:
                 found.append(WorkFile(str(parsed[0]), display(parsed[1]), status.st_size, moment(status.st_ctime)))
     return found
+
+
+def waiting_files(settings: FileReceiveSettings) -> list[str]:
+    """Return the names in the inbound folder that the port takes, in order; nothing before the folder was made.
+
+    Raises: AdapterUnavailable.
+    """
+    if not os.path.lexists(settings.inbound):
+        return []
+    takes = matcher(settings.pattern)
+    with folder_errors(settings.inbound_place), opened(settings.inbound) as inbound:
+        names = [name for part in scan(inbound) for name, kind in part if kind is EntryKind.FILE and takes(name)]
+    return [display(name) for name in sorted(names, key=sort_key(settings.order))]
+
+
+def archived_files(settings: FileReceiveSettings) -> list[ArchivedFile]:
+    """Return what lies in the archive, the oldest day first; nothing before it was made. Raises: AdapterUnavailable."""
+    found: list[ArchivedFile] = []
+    for day in archived_days(settings, date.max) if os.path.lexists(settings.archive) else ():
+        with (
+            folder_errors(settings.archive_place),
+            suppress(FileNotFoundError),
+            opened(settings.archive / day) as folder,
+        ):
+            for name in sorted(name for part in scan(folder) for name, _ in part):
+                if (parsed := parse_work_name(name)) is not None:
+                    found.append(ArchivedFile(day, name, str(parsed[0])))
+    return found
+
+
+def archived_digests(settings: FileReceiveSettings, files: Sequence[ArchivedFile]) -> list[bytes | None]:
+    """Return the SHA-256 of files in the archive, None for one that has gone meanwhile. Raises: AdapterUnavailable."""
+    with folder_errors(settings.archive_place):
+        return [_digest(settings.archive / file.day, file.name) for file in files]
+
+
+def _digest(day: Path, name: bytes) -> bytes | None:
+    try:
+        with opened(day) as folder:
+            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder.fd)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            return b""  # a link in its place is not what was received
+        raise
+    with os.fdopen(descriptor, "rb") as file:
+        return file_digest(file, "sha256").digest()
 
 
 def staged_files(settings: FileSendSettings) -> Staged | None:

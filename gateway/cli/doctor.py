@@ -6,17 +6,21 @@ import typer
 from rich.text import Text
 
 from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, open_site, perform
+from gateway.cli.remedies import worded
 from gateway.cli.render import console, plain, print_json
 from gateway.domain.finding import Finding, Severity
 from gateway.operations.doctor import examine
 from gateway.runtime.look import folders_of
 from gateway.runtime.visible import visible
 
-STYLES = {Severity.WRONG: "bold red", Severity.STUCK: "yellow"}
+STYLES = {Severity.WRONG: "bold red", Severity.STUCK: "yellow", Severity.ATTENTION: "yellow"}
 
 
 def doctor(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """Look whether everything is in order: nothing lost, nothing twice, nothing stuck. Ends with 1 when not."""
+    """Look whether everything is in order: nothing lost, nothing twice, nothing stuck, every partner answered.
+
+    Ends with 1 when not.
+    """
     found = perform(_examine(config))
     if as_json:
         print_json({"findings": [_record(finding) for finding in found]})
@@ -29,14 +33,22 @@ def doctor(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
 async def _examine(config: ConfigOption) -> list[Finding]:
     async with open_site(config) as site:
         with ThreadPoolExecutor(1) as threads:
-            return await examine(site.store, site.settings, folders_of(lambda: site.settings, lambda _: threads))
+            folders = folders_of(lambda: site.settings, lambda _: threads)
+            return await examine(site.store, site.settings, folders, config_problems=site.config_problems)
 
 
 def _record(finding: Finding) -> dict[str, object]:
     record = plain(finding)
     assert isinstance(record, dict)
     rule = finding.rule
-    return {"severity": rule.severity.value, **record, "text": rule.text, "way_out": rule.way_out}
+    remedy = plain(finding.remedy)
+    return {
+        "severity": rule.severity.value, **record, "text": rule.text, "way_out": _way_out(finding), "remedy": remedy,
+    }  # fmt: skip
+
+
+def _way_out(finding: Finding) -> str:
+    return finding.rule.way_out if finding.remedy is None else worded(finding.remedy)
 
 
 def _print(found: list[Finding]) -> None:
@@ -51,4 +63,4 @@ def _print(found: list[Finding]) -> None:
         head = Text.assemble((rule.severity.value, STYLES[rule.severity]), f"  {finding.code}{visible(where)}")
         out.print(head, soft_wrap=True)
         out.print(Text(f"  {visible(', '.join(finding.what))}{more}: {rule.text}."), soft_wrap=True)
-        out.print(Text(f"  {rule.way_out}"), soft_wrap=True)
+        out.print(Text(f"  {visible(_way_out(finding))}"), soft_wrap=True)

@@ -4,11 +4,13 @@ Each rule has a code, a sentence and a way out; the store, the folders and the p
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
+
+from gateway.domain.remedy import Action, Remedy
 
 PATIENCE = timedelta(minutes=10)
 """How long something that could move at once may stay where it is."""
@@ -23,29 +25,38 @@ class Severity(StrEnum):
 
     WRONG = "wrong"  # a rule is broken: this should be impossible
     STUCK = "stuck"  # it waits, and nothing that is known will move it
+    ATTENTION = "attention"  # a cause that is known stands between a partner and an answer
 
 
 class Rule(NamedTuple):
-    """What a code stands for."""
+    """What a code stands for; what to do is `remedy` where that depends on the place, else `way_out`."""
 
     severity: Severity
     text: str
-    way_out: str
+    way_out: str = ""
+    remedy: Remedy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A rule that is broken somewhere. `what` names the places, at most a few of `count`."""
+    """A rule that is broken somewhere. `what` names the places, at most a few of `count`; `target` the first one."""
 
     code: str
     port: str | None
     what: Sequence[str]
     count: int
+    target: str | None = None
 
     @property
     def rule(self) -> Rule:
         """Return what the code stands for."""
         return RULES[self.code]
+
+    @property
+    def remedy(self) -> Remedy | None:
+        """Return what to do here, None where the rule says it in its own words."""
+        remedy = self.rule.remedy
+        return None if remedy is None else replace(remedy, target=self.target or self.port)
 
 
 class WorkFile(NamedTuple):
@@ -57,6 +68,14 @@ class WorkFile(NamedTuple):
     since: datetime
 
 
+class ArchivedFile(NamedTuple):
+    """A file in the archive: the folder of its day, its name there, and the claim it was taken under."""
+
+    day: str
+    name: bytes
+    claim_id: str
+
+
 class Staged(NamedTuple):
     """What lies in a staging folder, and which folder it is."""
 
@@ -65,11 +84,20 @@ class Staged(NamedTuple):
 
 
 class Place(NamedTuple):
-    """One place where a rule is broken: the port, and a number or name in words."""
+    """One place where a rule is broken: the port, and a number or name in words; `target` as commands take it.
+
+    Two looks see the same when all but the words is the same, where there is a target: counts may differ.
+    """
 
     code: str
     port: str | None
     what: str
+    target: str | None = None
+
+    @property
+    def identity(self) -> tuple[str, str | None, str]:
+        """Return what makes it the same place at another look."""
+        return self.code, self.port, self.target or self.what
 
 
 _REPORT = "Nothing of it is lost. Restart the gateway, and report this with the output of `gateway doctor --json`."
@@ -167,6 +195,103 @@ RULES: Mapping[str, Rule] = {
         "It was published before a crash: a running gateway records it at its next try. If the file was deleted by "
         "hand, the partner never gets it: send it again from `gateway history show NUMBER --xml`.",
     ),
+    "config-refused": Rule(
+        Severity.ATTENTION,
+        "the configuration on disk cannot be used; the running gateway goes on with the one before, and could not be "
+        "started again",
+        remedy=Remedy(
+            action=Action.CHECK_CONFIG,
+            reason="It tells everything that is wrong; a mended file is taken into use by itself.",
+        ),
+    ),
+    "service-stopped": Rule(
+        Severity.ATTENTION,
+        "nothing else runs these services, so files, requests or answers wait",
+        remedy=Remedy(action=Action.RELEASE_JOB, reason="It runs again, and everything goes on."),
+    ),
+    "service-without-job": Rule(
+        Severity.ATTENTION,
+        "no job runs this service, so files, requests or answers wait",
+        "Let jobs.gateway be active, or give another job the task.",
+    ),
+    "port-degraded": Rule(
+        Severity.ATTENTION,
+        "the port is degraded, and its files or answers wait",
+        remedy=Remedy(action=Action.MEND, reason="Mend the folder: the port notices by itself, and nothing is lost."),
+    ),
+    "port-paused": Rule(
+        Severity.ATTENTION,
+        "the port is paused and takes no files",
+        remedy=Remedy(
+            action=Action.EXPLAIN, reason="It says what the port waits for; it goes on by itself when there is room."
+        ),
+    ),
+    "port-stopped": Rule(
+        Severity.ATTENTION,
+        "the port is stopped, and its requests wait",
+        remedy=Remedy(
+            action=Action.MEND,
+            reason="Mend the service that it calls: one request is tried every minute, "
+            "and the port goes on when one succeeds.",
+        ),
+    ),
+    "lane-stopped": Rule(
+        Severity.ATTENTION,
+        "nothing in it goes on before somebody decides",
+        remedy=Remedy(action=Action.EXPLAIN, reason="It says which message stopped the lane and what lets it go on."),
+    ),
+    "answer-not-delivered": Rule(
+        Severity.ATTENTION,
+        "not delivered, so the partner has no answer",
+        remedy=Remedy(action=Action.EXPLAIN, reason="It says what is in the way; most are tried again by themselves."),
+    ),
+    "request-failed": Rule(
+        Severity.ATTENTION,
+        "failed, and the partner was not told",
+        remedy=Remedy(action=Action.EXPLAIN, reason="It says why, and how to run it again when the cause is mended."),
+    ),
+    "requests-fail": Rule(
+        Severity.ATTENTION,
+        "failed within ten minutes, more than succeeded",
+        remedy=Remedy(action=Action.EXPLAIN, reason="It says why the first of them failed."),
+    ),
+    "request-held": Rule(
+        Severity.ATTENTION,
+        "held, so the partner has no answer",
+        remedy=Remedy(action=Action.EXPLAIN, reason="It says who or what holds it, and how to release it."),
+    ),
+    "request-retried": Rule(
+        Severity.ATTENTION,
+        "tried again and again for more than ten minutes",
+        remedy=Remedy(action=Action.EXPLAIN, reason="It says what went wrong last, and when the next try is."),
+    ),
+    "document-not-sent": Rule(
+        Severity.ATTENTION,
+        "could not be read, so nothing was sent",
+        remedy=Remedy(action=Action.EXPLAIN, reason="It says why, and how to read it anew."),
+    ),
+    "file-refused": Rule(
+        Severity.ATTENTION,
+        "refused, and the partner got no answer",
+        remedy=Remedy(
+            action=Action.EXPLAIN,
+            reason="It says why and where the file lies. Tell the partner; `gateway queue delete` removes the note.",
+        ),
+    ),
+    "file-not-taken": Rule(
+        Severity.ATTENTION,
+        "not taken for more than ten minutes",
+        remedy=Remedy(action=Action.EXPLAIN, reason="It says what is in the way, and how to mend it."),
+    ),
+    "archive-changed": Rule(
+        Severity.ATTENTION,
+        "not what was received: the SHA-256 differs",
+        remedy=Remedy(
+            action=Action.MEND,
+            reason="Find out who changed it, and restore it from a backup. What was "
+            "processed is not touched: it stands in the database.",
+        ),
+    ),
     "folder-away": Rule(Severity.STUCK, "cannot be looked into", "`gateway check` says what is wrong with the folder."),
 }
 
@@ -183,11 +308,13 @@ def unsettled_too_long(since: datetime, now: datetime) -> bool:
 
 def grouped(places: Sequence[Place], *, most: int = 5) -> list[Finding]:
     """Put the places of one rule and port together, in the order of the rules."""
-    groups: dict[tuple[str, str | None], list[str]] = {}
+    groups: dict[tuple[str, str | None], list[Place]] = {}
     for place in places:
-        groups.setdefault((place.code, place.port), []).append(place.what)
+        groups.setdefault((place.code, place.port), []).append(place)
     order = list(RULES)
     return [
-        Finding(code=code, port=port, what=tuple(what[:most]), count=len(what))
-        for (code, port), what in sorted(groups.items(), key=lambda item: (order.index(item[0][0]), item[0][1] or ""))
+        Finding(
+            code=code, port=port, what=tuple(place.what for place in its[:most]), count=len(its), target=its[0].target
+        )
+        for (code, port), its in sorted(groups.items(), key=lambda item: (order.index(item[0][0]), item[0][1] or ""))
     ]

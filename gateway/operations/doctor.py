@@ -4,6 +4,7 @@ Asked by an operator (`gateway doctor`), and in part by the running gateway ever
 """
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,39 +12,66 @@ from datetime import UTC, datetime
 from gateway.config.models import InboundPort, Settings
 from gateway.domain.errors import AdapterUnavailable
 from gateway.domain.explanation import waits_by_plan
-from gateway.domain.finding import Finding, Place, Staged, WorkFile, grouped, unread_too_long, unsettled_too_long
+from gateway.domain.finding import (
+    ArchivedFile,
+    Finding,
+    Place,
+    Staged,
+    WorkFile,
+    grouped,
+    unread_too_long,
+    unsettled_too_long,
+)
 from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
+from gateway.operations.doctor_answers import find_attention
 from gateway.operations.doctor_jobs import find_untaken
-from gateway.operations.nodes import Alive, nodes
+from gateway.operations.nodes import Alive, as_node
 from gateway.store import doctor
+from gateway.store.doctor_answers import archived_digests
 from gateway.store.doctor_jobs import find_stuck_jobs
 from gateway.store.open import Store
 from gateway.store.places import service_jobs
+from gateway.store.reports import read_overview
 
+_HASHED_AT_ONCE = 100
 AGAIN_SECONDS = 1.0
 """Between two looks at what seems wrong: what moved meanwhile was only just being moved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Folders:
-    """How the own folders of ports are looked into; both raise AdapterUnavailable.
+    """How the folders of ports are looked into; all raise AdapterUnavailable.
 
     `claimed` lists the work folder of a port that receives; `staged` the staging folder of one that delivers, None
-    when that folder is not the one that this gateway has staged in.
+    when that folder is not the one that this gateway has staged in. `waiting` names files in the inbound folder that
+    a gateway would look at. `archived` lists the archive, `digests` are the SHA-256 of some of its files, None for one
+    that has gone.
     """
 
     claimed: Callable[[PortName], Awaitable[Sequence[WorkFile]]]
     staged: Callable[[PortName], Awaitable[Staged | None]]
+    waiting: Callable[[PortName], Awaitable[Sequence[str]]]
+    archived: Callable[[PortName], Awaitable[Sequence[ArchivedFile]]]
+    digests: Callable[[PortName, Sequence[ArchivedFile]], Awaitable[Sequence[bytes | None]]]
 
 
-async def examine(store: Store, settings: Settings, folders: Folders) -> list[Finding]:
-    """Return everything that is not in order. What is found is looked at twice."""
+async def examine(
+    store: Store, settings: Settings, folders: Folders, *, config_problems: Sequence[str] = ()
+) -> list[Finding]:
+    """Return everything that is not in order. What is found is looked at twice, but for the archive.
+
+    *config_problems* are those of the configuration on disk while a running gateway uses another.
+    """
     found = await _look(store, settings, folders)
     if found:
         await asyncio.sleep(AGAIN_SECONDS)
-        again = set(await _look(store, settings, folders))
-        found = [place for place in found if place in again]
+        again = {place.identity for place in await _look(store, settings, folders)}
+        found = [place for place in found if place.identity in again]
+    found += [Place("config-refused", None, problem) for problem in config_problems]
+    for name in settings.active_ports():
+        if isinstance(settings.ports[name], InboundPort):
+            found += await _archive(store, name, folders)
     return grouped(found)
 
 
@@ -80,18 +108,50 @@ def _service_of(place: Place) -> Stage | None:
 async def _look(store: Store, settings: Settings, folders: Folders) -> list[Place]:
     answering = [name for name, port in settings.ports.items() if isinstance(port, InboundPort) and port.respond]
     found = await doctor.find_wrong(store, answering)
-    found += await find_stuck(store, settings, folders, thorough=True)
+    found += [  # of an answer that is not delivered everything else is said below
+        place for place in await find_stuck(store, settings, folders, thorough=True) if place.code != "address-away"
+    ]
     for name in settings.active_ports():
         if settings.port_folders(name).send is not None:
             found += await _staging_folder(store, name, folders)
-    processes = await nodes(store)
+    overview = await read_overview(store, leases=0, runs=0)
+    processes = [as_node(row) for row in overview.nodes]
     found += [
         Place("dead-owner", None, f"{node.leases} leases of {node.host}:{node.pid}")
         for node in processes
         if node.alive is Alive.ENDED and node.leases
     ]
-    if not any(node.alive is Alive.RUNNING for node in processes):
+    running = any(node.alive is Alive.RUNNING for node in processes)
+    if not running:
         found += [Place("gateway-away", port, f"port {port}") for port in await doctor.unfinished_work(store)]
+        for name in settings.active_ports():
+            if isinstance(settings.ports[name], InboundPort):
+                found += await _inbound_folder(name, folders)
+    return found + await find_attention(store, settings, overview.ports, await service_jobs(store), running=running)
+
+
+async def _inbound_folder(port: PortName, folders: Folders) -> list[Place]:
+    """Return the files that wait for a gateway."""
+    try:
+        return [Place("gateway-away", port, f"file {name}") for name in await folders.waiting(port)]
+    except AdapterUnavailable as error:
+        return [Place("folder-away", port, error.message)]
+
+
+async def _archive(store: Store, port: PortName, folders: Folders) -> list[Place]:
+    """Return the archived files whose content is not what was received."""
+    found: list[Place] = []
+    try:
+        every = await folders.archived(port)
+        for start in range(0, len(every), _HASHED_AT_ONCE):
+            files = every[start : start + _HASHED_AT_ONCE]
+            received = await archived_digests(store, [file.claim_id for file in files])
+            known = [file for file in files if file.claim_id in received]
+            for file, digest in zip(known, await folders.digests(port, known), strict=True):
+                if digest not in (None, received[file.claim_id]):
+                    found.append(Place("archive-changed", port, f"{file.day}/{os.fsdecode(file.name)}"))
+    except AdapterUnavailable as error:
+        found.append(Place("folder-away", port, error.message))
     return found
 
 

@@ -6,11 +6,18 @@ from functools import partial
 from typing import TypeVar
 
 from adapters.file.errors import Place
-from adapters.file.inspect import claimed_files, find_file, staged_files
+from adapters.file.inspect import (
+    archived_digests,
+    archived_files,
+    claimed_files,
+    find_file,
+    staged_files,
+    waiting_files,
+)
 from adapters.file.offload import OneAtATime
 from gateway.config.models import Settings
 from gateway.domain.explanation import Trace
-from gateway.domain.finding import Staged, WorkFile
+from gateway.domain.finding import ArchivedFile, Staged, WorkFile
 from gateway.domain.ids import PortName
 from gateway.operations.doctor import Folders
 from gateway.operations.explain import FindFile
@@ -31,7 +38,7 @@ def finder(settings: Settings) -> FindFile:
 
 
 def folders_of(settings: Callable[[], Settings], executor_of: Callable[[PortName], Executor]) -> Folders:
-    """Return how the work and staging folders of ports are listed, each in the threads of its port.
+    """Return how the folders of ports are looked into, each in the threads of its port.
 
     A folder that hangs costs one thread and is told of, like any other that cannot be used.
     """
@@ -54,4 +61,22 @@ def folders_of(settings: Callable[[], Settings], executor_of: Callable[[PortName
             return None
         return await look(port, sending.staging_place, sending.io_seconds, partial(staged_files, sending))
 
-    return Folders(claimed=claimed, staged=staged)
+    async def waiting(port: PortName) -> Sequence[str]:
+        receiving = receive_settings(port, settings())
+        if receiving is None:
+            return []
+        return await look(port, receiving.inbound_place, receiving.io_seconds, partial(waiting_files, receiving))
+
+    async def archived(port: PortName) -> Sequence[ArchivedFile]:
+        receiving = receive_settings(port, settings())
+        if receiving is None:
+            return []
+        return await look(port, receiving.archive_place, receiving.io_seconds, partial(archived_files, receiving))
+
+    async def digests(port: PortName, files: Sequence[ArchivedFile]) -> Sequence[bytes | None]:
+        receiving = receive_settings(port, settings())
+        assert receiving is not None  # it has listed these files
+        work = partial(archived_digests, receiving, files)
+        return await look(port, receiving.archive_place, receiving.io_seconds, work)
+
+    return Folders(claimed=claimed, staged=staged, waiting=waiting, archived=archived, digests=digests)

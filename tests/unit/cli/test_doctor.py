@@ -1,16 +1,41 @@
 """`gateway doctor`: says what is not in order and what to do, and ends with 1; 0 when all is well."""
 
+import asyncio
 import json
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from uuid import UUID
 
 import pytest
+from asyncpg import connect
 
+from gateway.cli.remedies import worded
 from gateway.domain.finding import RULES, Place, grouped, unread_too_long, unsettled_too_long
+from gateway.runtime.in_use import KeptConfig
+from gateway.store.data_folder import DataLock, Use
 from tests.unit.cli.conftest import Cli
 from tests.unit.cli.test_explain import stop
 
 CLAIM = "01920000-0000-7000-8000-000000000000"
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.operations.doctor.AGAIN_SECONDS", 0.0)
+
+
+def execute(database_url: str, sql: str, *arguments: object) -> None:
+    async def run() -> None:
+        connection = await connect(database_url)
+        try:
+            await connection.execute(sql, *arguments)
+        finally:
+            await connection.close()
+
+    asyncio.run(run())
 
 
 def test_empty_site_is_in_order(cli: Cli) -> None:
@@ -26,7 +51,64 @@ def test_unfinished_work_without_a_gateway_is_told_with_what_to_do(cli: Cli, dat
     assert result.exit_code == 1
     assert "gateway-away" in result.stdout and "gateway run" in result.stdout
     told = json.loads(cli.run("doctor", "--json").stdout)["findings"]
-    assert [(one["code"], one["severity"], one["port"]) for one in told] == [("gateway-away", "stuck", "orders")]
+    assert [(one["code"], one["severity"], one["port"]) for one in told] == [
+        ("gateway-away", "stuck", "orders"), ("request-failed", "attention", "orders"),
+        ("file-refused", "attention", "orders"),
+    ]  # fmt: skip
+    assert told[1]["remedy"]["action"] == "explain" and f"gateway explain {told[1]['target']}" in told[1]["way_out"]
+
+
+def test_file_that_waits_while_no_gateway_runs_is_told(cli: Cli) -> None:
+    folder = cli.config.parent
+    (folder / "in" / "order.xml").write_text("<Envelope/>")
+    (folder / "in" / "readme.txt").write_text("")
+    (folder / "asleep" / "order.xml").write_text("<Envelope/>")
+    result = cli.run("doctor")
+    assert result.exit_code == 1 and "file order.xml" in result.stdout and "gateway-away" in result.stdout
+    assert "readme" not in result.stdout and "asleep" not in result.stdout, "nobody would take these"
+
+
+def test_broken_configuration_on_disk_is_told(cli: Cli) -> None:
+    data = cli.config.parent / "data"
+    lock = DataLock(data, Use.RUN)
+    lock.acquire(0)
+    KeptConfig(data, cli.config, cli.config.read_bytes())
+    cli.config.write_text(cli.config.read_text() + "nonsense: [")
+    result = cli.run("doctor")
+    lock.release()
+    assert result.exit_code == 1 and "config-refused" in result.stdout and "`gateway check`" in result.stdout
+
+
+@pytest.fixture
+def archived(cli: Cli, database_url: str) -> Path:
+    """Return a file in the archive, as it was received."""
+    day = cli.config.parent / "data" / "archive" / "orders" / "2031-02-03"
+    day.mkdir(parents=True)
+    file = day / f"{CLAIM}~order.xml"
+    file.write_text("<Envelope/>")
+    execute(
+        database_url,
+        "INSERT INTO delivery (claim_id, port, name, display, size_bytes, sha256, owner_uid, modified_at, outcome,"
+        " settlement) VALUES ($1, 'orders', 'order.xml', 'order.xml', 11, $2, 0, now(), 'ingested', 'archive')",
+        UUID(CLAIM), sha256(file.read_bytes()).digest(),
+    )  # fmt: skip
+    return file
+
+
+def test_archived_file_that_was_changed_is_told(cli: Cli, archived: Path) -> None:
+    (archived.parent / "not-ours.xml").write_text("somebody put it there")
+    assert cli.run("doctor").exit_code == 0
+    archived.write_text("<Forged/>")
+    result = cli.run("doctor")
+    assert result.exit_code == 1
+    assert f"2031-02-03/{CLAIM}~order.xml: not what was received" in result.stdout
+
+
+def test_link_in_place_of_an_archived_file_is_told_and_a_removed_one_is_not(cli: Cli, archived: Path) -> None:
+    elsewhere = archived.rename(archived.parent.parent / "elsewhere")
+    assert cli.run("doctor").exit_code == 0, "the archive is pruned"
+    archived.symlink_to(elsewhere)
+    assert cli.run("doctor").exit_code == 1
 
 
 def test_old_file_in_work_that_the_store_does_not_know_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,4 +145,5 @@ def test_findings_of_one_rule_and_port_stand_together() -> None:
 @pytest.mark.parametrize("code", RULES)
 def test_every_rule_says_what_to_do(code: str) -> None:
     rule = RULES[code]
-    assert rule.way_out.endswith(".") and not rule.text.endswith(".")
+    way_out = rule.way_out if rule.remedy is None else worded(replace(rule.remedy, target="x"))
+    assert way_out.endswith(".") and not rule.text.endswith(".")
