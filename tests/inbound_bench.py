@@ -90,7 +90,11 @@ class InboundBench:
         claim = a_claim()
         messages = []
         for position, (mark, message_id) in enumerate(zip(marks, ids or [None] * len(marks), strict=True), 1):
-            content = envelope(**({"namespace": namespace} if namespace else {})).replace(">P0<", f">{mark}<").encode()
+            written = envelope(
+                message_id=None if message_id is None else str(message_id),
+                **({"namespace": namespace} if namespace else {}),
+            )
+            content = written.replace(">P0<", f">{mark}<").encode()
             message = a_message(position, message_id=message_id, lane=lane, content=content)
             messages.append(message)
         async with ingestion(self.store) as ingesting:

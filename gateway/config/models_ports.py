@@ -251,6 +251,13 @@ class Process(Section):
     on_duplicate: OnDuplicate = Field(
         default=OnDuplicate.FAULT, description="Answer to a MessageId that was processed before: fault | replay."
     )
+    same_content_seconds: Seconds = Field(
+        default=0.0,
+        ge=0,
+        le=90 * 86_400,
+        description="Seconds in which a request without MessageId that is the same as one processed is a duplicate. "
+        "0: never.",
+    )
     retries: Count = Field(
         default=3,
         ge=1,

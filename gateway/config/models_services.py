@@ -91,6 +91,9 @@ class NumberSequence(Section):
     )
     first: Count = Field(default=1, ge=0, le=10**15, description="First number; counts only when the sequence is new.")
     step: Count = Field(default=1, ge=1, le=10**6, description="Distance between two numbers.")
+    accept_sent: Flag = Field(
+        default=False, description="A partner may send a key of another form; then no number is taken for it."
+    )
 
 
 class DocumentService(Section):

@@ -62,10 +62,14 @@ def _numbering(service: DocumentService, shapes: Shapes, fields: Shape, key: str
     if longest is not None and len(first) > longest:
         text = f"it makes {first}, {len(first)} characters; {service.key} takes {longest} at most"
         yield ("number_sequence", "format"), Verdict.ERROR, text
-    if key in fields.required() and fields.declared[key].get("nillable") not in ("true", "1"):
+    if (
+        not sequence.accept_sent
+        and key in fields.required()
+        and fields.declared[key].get("nillable") not in ("true", "1")
+    ):
         text = (
             f"the sequence makes {service.key}, so partners must not send it, but the schema wants it in every "
-            f"{service.entity}. Make it optional in the schema (minOccurs=0), or leave number_sequence out"
+            f"{service.entity}. Make it optional in the schema (minOccurs=0), or say accept_sent: true"
         )
         yield ("number_sequence",), Verdict.WARNING, text
 

@@ -29,7 +29,10 @@ def build_registry(settings: Settings, sql: Queries, code: UserCode) -> Registry
 def _numbering(sequence: NumberSequence | None) -> Numbering | None:
     if sequence is None:
         return None
-    return Numbering(sequence=sequence.name, format=sequence.format, first=sequence.first, step=sequence.step)
+    return Numbering(
+        sequence=sequence.name, format=sequence.format, first=sequence.first, step=sequence.step,
+        accept_sent=sequence.accept_sent,
+    )  # fmt: skip
 
 
 def _build(

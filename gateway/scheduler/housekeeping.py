@@ -17,6 +17,7 @@ from gateway.domain.errors import AdapterUnavailable
 from gateway.domain.ids import PortName
 from gateway.store.housekeeping import (
     delete_alerts,
+    delete_contents,
     delete_deliveries,
     delete_exceptions,
     delete_history,
@@ -58,6 +59,7 @@ class Housekeeping:
         """
         store, keep = self._store, self._retention()
         await self._all("messages", partial(delete_history, store, keep.history_days), context)
+        await self._all("contents", partial(delete_contents, store, keep.history_days), context)
         await self._all("sets", partial(delete_sets, store, keep.history_days), context)
         await self._all("exceptions", partial(delete_exceptions, store, keep.exceptions_days), context)
         await self._all("runs", partial(delete_runs, store, keep.history_days), context)

@@ -12,7 +12,7 @@ from lxml import etree
 from gateway.contracts.service import EntityKey, Reply, Request, ServiceContext
 from gateway.domain.errors import OperationRejected
 from gateway.domain.namespaces import ENTITY_KEY_LIST
-from gateway.services.document_kind import DocumentKind
+from gateway.services.document_kind import DocumentKind, Numbering
 from gateway.services.entity_document import Writer, count_entities, root_entities
 from gateway.store.entities import NewEntity, insert_entities, read_entities
 from gateway.store.sql import Queries
@@ -29,7 +29,8 @@ _Found = tuple[bytes, int, str]
 class Create:
     """Keep every root entity of the document under a new key; answer with the keys.
 
-    Rule: with a number sequence the partner must not send a key, without one it must.
+    Rule: without a number sequence the partner must send the key. With one it must not, unless the sequence accepts
+    sent keys; then one that the sequence itself can make is refused, because some later number would be it.
     """
 
     undoable = True
@@ -54,13 +55,13 @@ class Create:
         Raises: OperationRejected as for one; then nothing of the set is kept.
         """
         found = await asyncio.to_thread(self._extract, requests)
-        keys = await self._new_keys(sum(len(entities) for _, entities in found), context)
+        keys = iter(await self._new_keys(sum(not sent for _, entities in found for *_, sent in entities), context))
         rows: list[NewEntity] = []
         replies: list[Reply] = []
         for request, entities in found:
             named: list[EntityKey] = []
             for content, size, sent in entities:
-                key = sent or keys[len(rows)]
+                key = sent or next(keys)
                 rows.append(
                     NewEntity(
                         key=key,
@@ -85,7 +86,7 @@ class Create:
 
     async def _new_keys(self, count: int, context: ServiceContext) -> list[str]:
         numbering = self._kind.numbering
-        if numbering is None:
+        if numbering is None or not count:
             return []
         numbers = await context.numbers.take(numbering.sequence, count, first=numbering.first, step=numbering.step)
         return [numbering.format.format(number=number) for number in numbers]
@@ -103,11 +104,8 @@ class Create:
         for element in root_entities(document, kind.entity):
             entities += 1
             sent = _field(element, kind.key)
-            if kind.numbering is not None and sent:
-                raise OperationRejected(
-                    f"The {kind.key} '{sent}' must not be sent: it is given by the number sequence.",
-                    code="key.not-allowed",
-                )
+            if sent and kind.numbering is not None:
+                _refuse_sent(kind, kind.numbering, sent)
             if kind.numbering is None and not sent:
                 raise OperationRejected(f"The {kind.entity} has no {kind.key}; it must be sent.", code="key.missing")
             content = standalone(element, around)
@@ -165,6 +163,19 @@ class Read:
                 code="key.unknown",
             )
         return key[0][1]
+
+
+def _refuse_sent(kind: DocumentKind, numbering: Numbering, key: str) -> None:
+    if not numbering.accept_sent:
+        text = f"The {kind.key} '{key}' must not be sent: it is given by the number sequence."
+    elif numbering.can_make(key):
+        text = (
+            f"The {kind.key} '{key}' has the form of the number sequence, which may give it to another {kind.entity}. "
+            "Send a key of another form, or none."
+        )
+    else:
+        return
+    raise OperationRejected(text, code="key.not-allowed")
 
 
 def _field(entity: etree._Element, name: str) -> str:

@@ -1,16 +1,29 @@
 """What is configured of a document service."""
 
+import re
 from dataclasses import dataclass
+from string import Formatter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbering:
-    """How keys of new documents are made: sequence, text form, first number, distance."""
+    """How keys of new documents are made: sequence, text form, first number, distance; whether partners may, too."""
 
     sequence: str
     format: str
     first: int
     step: int
+    accept_sent: bool = False
+
+    def can_make(self, key: str) -> bool:
+        """Tell whether some number of the sequence, written in its form, is this key."""
+        before = after = ""
+        for literal, field, _, _ in reversed(list(Formatter().parse(self.format))):
+            if field is not None:
+                before, after = literal, before + after
+            else:
+                before = literal + before
+        return re.fullmatch(f"{re.escape(before)} *[0-9]+{re.escape(after)}", key) is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from gateway.domain.states import LoggingMode, OnDuplicate
 from gateway.stages.decide import Failed, decide
 from gateway.stages.port import OpenInbound
 from gateway.stages.prepare import Prepared
-from gateway.store.duplicates import Earlier, read_earlier, take_processed_ids
+from gateway.store.duplicates import Earlier, read_earlier, take_processed_contents, take_processed_ids
 from gateway.store.open import Store
 from gateway.xml.reread import parts_of_answer
 
@@ -31,7 +31,8 @@ class Duplicates:
     """Tells new requests of one chunk from repeated ones.
 
     Rule: only ids that the sender gave count, only for operations that refuse repeats, and not when the port keeps no
-    history. Only what was processed counts, not what failed. Source: AIF reference, section 21; rulings, "Duplicates".
+    history. Without an id the same envelope, byte for byte, counts for `same_content_seconds`. Only what was processed
+    counts, not what failed. Source: AIF reference, section 21; rulings, "Duplicates".
     """
 
     def __init__(self, store: Store, connection: Connection, port: OpenInbound) -> None:
@@ -43,24 +44,32 @@ class Duplicates:
         """Split requests of one operation and mark the new ones as processed by this transaction.
 
         Shape: *done* is what the same transaction has done already; its answers are not in the store yet.
+        Raises: DuplicateMessage when one of several is to be answered like another of them: go one by one.
         """
         checked = self._port.logging is not LoggingMode.OFF and prepared[0].found.operation.idempotent
-        candidates = [item.work for item in prepared if checked and item.work.message_id_sent is not None]
-        if not candidates:
-            return Seen(new=list(prepared))
-        first = await take_processed_ids(self._store, self._connection, candidates)
-        repeated = [work for work in candidates if work.key not in first]
+        window = self._port.settings.process.same_content_seconds
+        works = [item.work for item in prepared if checked]
+        named = [work for work in works if work.message_id_sent is not None]
+        unnamed = [work for work in works if work.message_id_sent is None and window]
+        first: set[MessageKey] = set()
+        if named:
+            first |= await take_processed_ids(self._store, self._connection, named)
+        if unnamed:
+            first |= await take_processed_contents(self._store, self._connection, unnamed, window)
+        repeated = [work for work in (*named, *unnamed) if work.key not in first]
         if not repeated:
             return Seen(new=list(prepared))
         replay = self._port.settings.process.on_duplicate is OnDuplicate.REPLAY
         earlier = await read_earlier(self._store, self._connection, repeated, with_answers=replay)
         fresh = {item.work.key: reply for item, reply in done}
         seen, keys = Seen(), {work.key for work in repeated}
+        if replay and any(one.key in first for one in earlier.values()):
+            raise DuplicateMessage("what repeats another one of this call is answered after it")
         for item in prepared:
             if item.work.key not in keys:
                 seen.new.append(item)
                 continue
-            before = earlier.get(item.work.message_id)
+            before = earlier.get(item.work.key)
             reply = await _answer(before, fresh) if replay and before is not None else None
             if reply is None:
                 seen.refused.append(_refused(item, before, replay=replay))
@@ -80,11 +89,15 @@ async def _answer(earlier: Earlier, fresh: Mapping[MessageKey, Reply]) -> Reply 
 
 
 def _refused(item: Prepared, earlier: Earlier | None, *, replay: bool) -> Failed:
-    text = f"Duplicate message. The message {item.work.message_id_sent} has already been processed"
+    sent = item.work.message_id_sent
+    what = "A message with the same content" if sent is None else f"The message {sent}"
+    text = f"Duplicate message. {what} has already been processed"
     if earlier is not None and earlier.file is not None:
         text += f" (file {earlier.file}, {earlier.at:%Y-%m-%d %H:%M:%S} UTC)"
     if replay:
         text += "; its response is not kept any more and cannot be sent again"
+    if sent is None:
+        text += ". To send it again on purpose, give each message a MessageId of its own"
     outcome = decide(item.work, DuplicateMessage(f"{text}."), most_tries=1, chance=0.0)
     assert isinstance(outcome, Failed)
     return outcome

@@ -41,6 +41,12 @@ async def delete_history(store: Store, days: int, limit: int) -> int:
         return int(await connection.fetchval(store.queries.delete_history, days, limit))
 
 
+async def delete_contents(store: Store, days: int, limit: int) -> int:
+    """Forget contents that were processed more than *days* days ago; returns how many went."""
+    async with store.transaction() as connection:
+        return int(await connection.fetchval(store.queries.delete_contents, days, limit))
+
+
 async def delete_sets(store: Store, days: int, limit: int) -> int:
     """Delete message sets from more than *days* days ago of which no message is left; returns how many went."""
     async with store.transaction() as connection:

@@ -202,7 +202,8 @@ async def _put_responses(connection: Connection, responses: Sequence[NewResponse
 
 
 def _repetition(work: Work) -> Entry:
-    text = f"The message {work.message_id_sent} was processed before; it did not run again and got the same response."
+    what = "A message with the same content" if work.message_id_sent is None else f"The message {work.message_id_sent}"
+    text = f"{what} was processed before; it did not run again and got the same response."
     return Entry(
         code="message.replayed", text=text, severity="warning", port=work.port, set_key=work.set_key,
         message_key=work.key, message_id=work.message_id, file=work.file_display,

@@ -34,6 +34,18 @@ WITH old AS (
 )
 SELECT count(*) FROM gone
 
+-- name: delete_contents
+WITH old AS (
+    SELECT port, service, operation, digest FROM processed_content
+    WHERE at < clock_timestamp() - make_interval(days => $1)
+    ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED
+), gone AS (
+    DELETE FROM processed_content p USING old
+    WHERE (p.port, p.service, p.operation, p.digest) = (old.port, old.service, old.operation, old.digest)
+    RETURNING p.digest
+)
+SELECT count(*) FROM gone
+
 -- name: delete_sets
 WITH old AS (
     SELECT s.id FROM message_set s
@@ -101,7 +113,7 @@ SELECT count(*) FROM gone
 SELECT pg_try_advisory_lock(hashtextextended('gateway housekeeping', 0))
 
 -- name: vacuum_messages
-VACUUM (ANALYZE, SKIP_LOCKED) message, document, message_set, delivery, processed_id
+VACUUM (ANALYZE, SKIP_LOCKED) message, document, message_set, delivery, processed_id, processed_content
 
 -- name: vacuum_runs
 VACUUM (ANALYZE, SKIP_LOCKED) run, run_task, run_condition, attempt, run_log, run_file, alert

@@ -212,6 +212,16 @@ async def test_repeated_id_is_noticed_as_long_as_its_message_is_kept(house: Hous
     assert await house.count("processed_id") == [0]
 
 
+async def test_content_that_was_processed_is_forgotten_with_the_history(house: House) -> None:
+    await house.rows(
+        "INSERT INTO processed_content (port, service, operation, digest, request_id, at)"
+        " SELECT 'orders', 'S', 'create', sha256(days::text::bytea), 1, now() - make_interval(days => days)"
+        " FROM unnest(ARRAY[19, 21]) AS days"
+    )
+    assert await house.clean() == {"contents": 1}
+    assert await house.count("processed_content") == [1]
+
+
 async def test_file_that_is_still_claimed_is_remembered_so_that_it_is_not_taken_twice(house: House) -> None:
     house.drop("a.xml")
     (claim,) = await house.adapter.claim(1)

@@ -99,3 +99,55 @@ async def test_failed_request_may_be_sent_again(bench: InboundBench, operation: 
     await bench.put(["A"], ids=[ID])
     await bench.run(**REPLAY)
     assert [told(answer) for answer in await bench.answers()] == ["RequestFailed", "A, call 2"]
+
+
+SAME = {"same_content_seconds": 3600}
+
+
+async def test_same_content_without_an_id_is_done_again_unless_the_port_says_otherwise(
+    bench: InboundBench, operation: Scripted
+) -> None:
+    for _ in range(2):
+        await bench.put(["A"])
+        await bench.run()
+    assert operation.calls == ["A", "A"]
+
+
+async def test_same_content_without_an_id_is_refused_within_its_time(bench: InboundBench, operation: Scripted) -> None:
+    for marks in (["A", "B"], ["A", "C"]):
+        await bench.put(marks)
+        await bench.run(**SAME)
+    answers = await bench.answers()
+    assert [told(answer) for answer in answers] == ["A, call 1", "B, call 2", "DuplicateMessage", "C, call 3"]
+    text = str(answers[2].findtext(".//{*}Text"))
+    assert text.startswith("Duplicate message. A message with the same content has already been processed (file ")
+    assert text.endswith("give each message a MessageId of its own.")
+    await bench.rows("UPDATE processed_content SET at = at - make_interval(hours => 1)")
+    await bench.put(["A"])
+    await bench.run(**SAME)
+    assert operation.calls == ["A", "B", "C", "A"]
+
+
+@pytest.mark.parametrize("replay", [False, True])
+async def test_same_content_in_the_same_set_counts_too(bench: InboundBench, operation: Scripted, replay: bool) -> None:
+    await bench.put(["A", "A", "B"])
+    await bench.run(**SAME, **(REPLAY if replay else {}))
+    second = "A, call 1" if replay else "DuplicateMessage"
+    assert sorted(told(answer) for answer in await bench.answers()) == sorted(["A, call 1", second, "B, call 2"])
+
+
+async def test_an_id_makes_the_same_content_a_request_of_its_own(bench: InboundBench, operation: Scripted) -> None:
+    for message_id in (None, ID, OTHER):
+        await bench.put(["A"], ids=[message_id])
+        await bench.run(**SAME)
+    assert operation.calls == ["A", "A", "A"]
+
+
+async def test_content_that_failed_may_be_sent_again(bench: InboundBench, operation: Scripted) -> None:
+    operation.errors["A"] = OperationRejected("not today")
+    await bench.put(["A"])
+    await bench.run(**SAME)
+    operation.errors.clear()
+    await bench.put(["A"])
+    await bench.run(**SAME)
+    assert [told(answer) for answer in await bench.answers()] == ["RequestFailed", "A, call 2"]

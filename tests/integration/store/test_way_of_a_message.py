@@ -302,7 +302,11 @@ async def test_message_id_counts_once_per_operation_until_it_is_undone(store: St
     async with store.transaction() as connection:
         assert await take_processed_ids(store, connection, [second]) == set()
         earlier = await read_earlier(store, connection, [second], with_answers=True)
-    assert (earlier[guid].key, earlier[guid].file, earlier[guid].answer) == (first.key, "order.xml", None)
+    assert (earlier[second.key].key, earlier[second.key].file, earlier[second.key].answer) == (
+        first.key,
+        "order.xml",
+        None,
+    )
 
 
 async def test_same_bytes_are_recognised_but_not_for_another_port(store: Store) -> None:

@@ -1,0 +1,66 @@
+"""Keys that a sequence makes beside keys that the partner gives."""
+
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+import structlog
+from lxml import etree
+
+from gateway.contracts.service import Request, ServiceContext
+from gateway.domain.errors import OperationRejected
+from gateway.domain.ids import MessageKey
+from gateway.domain.namespaces import Scheme
+from gateway.services.document import Create
+from gateway.services.document_kind import DocumentKind, Numbering
+from gateway.store.entities import StoredNumbers
+from gateway.store.open import Store
+from tests.factories import ORDERS
+
+
+async def create(store: Store, *keys: str, accept_sent: bool = True, form: str = "L-{number:03}") -> list[str]:
+    """Create a document with one record per key ('' for none); return the keys it got."""
+    numbering = Numbering(sequence="Loan", format=form, first=7, step=1, accept_sent=accept_sent)
+    kind = DocumentKind(document="{urn:loan}Loan", entity="Row", key="Id", numbering=numbering)
+    rows = "".join(f"<Row>{f'<Id>{key}</Id>' if key else ''}</Row>" for key in keys)
+    request = Request(
+        key=MessageKey(1), port=ORDERS, message_id=uuid4(), service="S", operation="create",
+        parts=[etree.fromstring(f'<Loan xmlns="urn:loan">{rows}</Loan>')], scheme=Scheme.HTTP, company="DAT",
+        partition="initial", user="u", received_at=datetime.now(UTC),
+    )  # fmt: skip
+    async with store.transaction() as connection:
+        numbers = StoredNumbers(connection, store.queries)
+        context = ServiceContext(
+            connection=connection, numbers=numbers, now=datetime.now(UTC), log=structlog.get_logger()
+        )
+        reply = await Create(kind, store.queries).call(request, context)
+    return [value for ((_, value),) in reply.entity_keys]
+
+
+async def test_a_sent_key_stands_beside_numbers_and_uses_none_up(store: Store) -> None:
+    assert await create(store, "", "OLD-1", "") == ["L-007", "OLD-1", "L-008"]
+    assert await create(store, "OLD-2") == ["OLD-2"]
+    assert await create(store, "") == ["L-009"]
+    with pytest.raises(OperationRejected, match=r"exists already \(OLD-2\)"):
+        await create(store, "OLD-2")
+
+
+@pytest.mark.parametrize("key", ["L-1", "L-009", "L-99999"])
+async def test_a_key_that_a_later_number_may_be_is_refused(store: Store, key: str) -> None:
+    with pytest.raises(OperationRejected, match=f"'{key}' has the form of the number sequence"):
+        await create(store, key)
+
+
+@pytest.mark.parametrize(
+    ("form", "own", "other"),
+    [("{number}", "12", "A12"), ("A1{number}", "A112", "A2"), ("{{{number:4}}}/x", "{  12}/x", "12/x")],
+)
+async def test_the_form_of_the_sequence_counts_as_it_is_written(store: Store, form: str, own: str, other: str) -> None:
+    assert await create(store, other, form=form) == [other]
+    with pytest.raises(OperationRejected, match="has the form of the number sequence"):
+        await create(store, own, form=form)
+
+
+async def test_unless_the_sequence_accepts_them_sent_keys_are_refused(store: Store) -> None:
+    with pytest.raises(OperationRejected, match="must not be sent"):
+        await create(store, "OLD-1", accept_sent=False)
