@@ -1,8 +1,8 @@
-"""Does what is configured of a document service fit the schema of its document?"""
+"""Does what is configured of a service fit the schemas of its documents?"""
 
 from collections.abc import Iterable, Iterator
 
-from gateway.config.models import DocumentService, Settings
+from gateway.config.models import DocumentService, PythonService, Settings
 from gateway.config.suggest import did_you_mean
 from gateway.runtime.checked import Finding, Verdict
 from gateway.xml.catalog import Catalog
@@ -15,11 +15,30 @@ _Wrong = tuple[tuple[str, ...], Verdict, str]
 
 
 def check_services(settings: Settings, catalog: Catalog) -> Iterator[Finding]:
-    """Yield what keeps document services from creating or answering documents."""
+    """Yield what keeps services from knowing, creating or answering their documents."""
     for name, service in settings.services.items():
+        for document, path in _named_by(service):
+            if rivals := catalog.rivals(document):
+                text = (
+                    f"{document} is declared differently by {' and '.join(map(str, rivals))}; the first counts. "
+                    "Keep the one that this service means"
+                )
+                yield Finding(
+                    subject=f"service {name}", verdict=Verdict.ERROR, text=text, path=("services", name, *path)
+                )
         if isinstance(service, DocumentService):
             for path, verdict, text in _wrong_with(service, catalog):
                 yield Finding(subject=f"service {name}", verdict=verdict, text=text, path=("services", name, *path))
+
+
+def _named_by(service: DocumentService | PythonService) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield the documents that a service names, each with the option that does."""
+    if isinstance(service, DocumentService):
+        yield service.document, ("document",)
+        return
+    for operation, entry in service.operations.items():
+        for document in entry.expects or ():
+            yield document, ("operations", operation, "expects")
 
 
 def _wrong_with(service: DocumentService, catalog: Catalog) -> Iterator[_Wrong]:

@@ -6,9 +6,11 @@ Source: rulings, "Validation"; AIF reference, sections 4 and 8.
 """
 
 import hashlib
+import os
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
-from urllib.parse import unquote
 
 from lxml import etree
 
@@ -24,41 +26,37 @@ from gateway.domain.namespaces import (
     canonical,
     scheme_of,
 )
-from gateway.xml.grammar import XML_NAMESPACE, Grammar, SchemaResolver, location_of
-from gateway.xml.parse import line_of
-from gateway.xml.schema_files import XSD, SchemaFile, read_schema_files
+from gateway.xml.grammar import Grammar
+from gateway.xml.schema_files import Local, Reference, SchemaFile, read_schema_files
+from gateway.xml.schema_links import Reach, SchemaLinks, components, meaning, problem
 
 _OURS = frozenset({*ENVELOPE_NAMESPACES, *BATCH_NAMESPACES, ENTITY_KEY, ENTITY_KEY_LIST, FAULT, QUERY_CRITERIA})
 """Namespaces of the exchange itself: the first folder, which is ours, decides what they mean."""
 _NO_PARTS = frozenset({*ENVELOPE_NAMESPACES, *BATCH_NAMESPACES})
-_LINKS = tuple(XSD + name for name in ("import", "include", "redefine", "override"))
-
-_Unit = tuple[SchemaFile, ...]
+_MAX_NAMES = 5
 
 
 class Catalog:
     """The schemas below some folders.
 
     Rule: *folders* start with our own; a document declared in a later folder hides one of an earlier folder,
-    except in the namespaces of the exchange itself. An import means the nearest file of its namespace: same
-    directory, then same folder, then any other.
+    except in the namespaces of the exchange itself. Within a folder the first file counts. The schema of a
+    document is what its file reaches (see `SchemaLinks.reach`) and nothing else, so that a schema that cannot be
+    used is trouble only for documents that need it.
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
-        self._resolvers = {scheme: SchemaResolver(scheme) for scheme in Scheme}
-        read = read_schema_files(folders, self._resolvers[Scheme.HTTP])
+        read = read_schema_files(folders)
         self._files = read.files
-        for resolver in self._resolvers.values():
-            resolver.files = self._files
-        self._problems = list(read.problems)
-        self._warnings = list(read.warnings)
-        self._by_namespace: dict[str, list[SchemaFile]] = {}
-        for file in self._files:
-            self._by_namespace.setdefault(file.namespace, []).append(file)
-        self._needs = {file.number: self._link(file) for file in self._files}
-        self._declared = self._declarations()
-        self._grammars: dict[tuple[_Unit, Scheme], Grammar] = {}
-        self.fingerprint: str = self._hash()
+        self._links = SchemaLinks(read)
+        self._problems = (*read.problems, *self._links.problems)
+        self._warnings = (*read.warnings, *self._links.warnings)
+        self._declaring = self._declarations()
+        self._declared = {name: files[0] for name, files in self._declaring.items()}
+        self._reached: dict[tuple[SchemaFile, ...], Reach] = {}
+        self._grammars: dict[tuple[tuple[SchemaFile, ...], Scheme], Grammar] = {}
+        self._components: dict[SchemaFile, Mapping[Reference, etree._Element]] = {}
+        self.fingerprint: str = self._hash([folder.resolve() for folder in folders])
         """Changes whenever a schema does; the same for the same content wherever the folders lie."""
 
     def element(self, name: str) -> Grammar | None:
@@ -67,29 +65,29 @@ class Catalog:
         Rule: the name counts exactly; a documented namespace may be in its `http://` or `https://` form. An
         envelope or a batch is no document.
         """
-        unit = self._declared.get(canonical(name))
-        if unit is None or unit[0].namespace in _NO_PARTS:
+        file = self._declared.get(canonical(name))
+        if file is None or file.namespace in _NO_PARTS:
             return None
-        return self._grammar(unit, scheme_of(name[1:]) if canonical(name) != name else Scheme.HTTP)
+        return self._grammar((file,), scheme_of(name[1:]) if canonical(name) != name else Scheme.HTTP)
 
     def grammar_of(self, namespace: str) -> Grammar | None:
         """Return the schema of a whole namespace, also of envelope and batch; None when unknown."""
-        files = self._by_namespace.get(canonical(namespace))
+        files = self._links.by_namespace.get(canonical(namespace))
         if not files:
             return None
         scheme = scheme_of(namespace) if canonical(namespace) != namespace else Scheme.HTTP
-        return self._grammar(self._unit(files[0]), scheme)
+        return self._grammar(tuple(file for file in files if file.path.parent == files[0].path.parent), scheme)
 
     def names(self) -> tuple[str, ...]:
         """Return the canonical `{namespace}local` names of all documents, sorted."""
-        return tuple(sorted(name for name, unit in self._declared.items() if unit[0].namespace not in _NO_PARTS))
+        return tuple(sorted(name for name, file in self._declared.items() if file.namespace not in _NO_PARTS))
 
     def problems(self) -> tuple[ConfigProblem, ...]:
         """Return everything that keeps a schema from being used. Compiles all of them: takes its time."""
         found = dict.fromkeys(self._problems)
-        for unit in dict.fromkeys(self._unit(file) for file in self._files):
+        for grammar in self._all:
             try:
-                self._grammar(unit, Scheme.HTTP).compile()
+                grammar.compile()
             except ConfigError as error:
                 found.update(dict.fromkeys(error.problems))
         return tuple(found)
@@ -97,113 +95,106 @@ class Catalog:
     def warnings(self) -> tuple[ConfigProblem, ...]:
         """Return what works but should be known. Compiles all schemas that can be."""
         found = dict.fromkeys(self._warnings)
-        for unit in dict.fromkeys(self._unit(file) for file in self._files):
+        for grammar in self._all:
             try:
-                carried = self._grammar(unit, Scheme.HTTP).carried_by_xmlschema
+                carried = grammar.carried_by_xmlschema
             except ConfigError:
                 continue
             if carried:
-                text = "Written in XSD 1.1, which takes a slower validator."
-                found[_problem(unit[0], None, text)] = None
-        return tuple(found)
+                found[problem(grammar.file, None, "Written in XSD 1.1, which takes a slower validator.")] = None
+        return (*found, *self._contradictions(), *self._ambiguities())
 
-    def _grammar(self, unit: _Unit, scheme: Scheme) -> Grammar:
-        key = (unit, scheme)
+    def rivals(self, name: str) -> tuple[Path, ...]:
+        """Return the files that declare a document, the one that counts first, when they contradict one another."""
+        name = canonical(name)
+        files = self._declaring.get(name, ())
+        different = [file for file in files[1:] if self._meaning(name, file) != self._meaning(name, files[0])]
+        return tuple(file.path for file in (files[0], *different)) if different else ()
+
+    @cached_property
+    def _all(self) -> Sequence[Grammar]:
+        """The schemas of all files, those left out that are part of another one: its compiler looks at them."""
+        reached = sorted((self._reach((file,)) for file in self._files), key=lambda each: -len(each.files))
+        grammars: list[Grammar] = []
+        seen: set[SchemaFile] = set()
+        for reach in reached:
+            if not seen.issuperset(reach.files):
+                seen.update(reach.files)
+                grammars.append(self._grammar((reach.files[0],), Scheme.HTTP))
+        return sorted(grammars, key=lambda each: each.file.number)
+
+    def _contradictions(self) -> Iterator[ConfigProblem]:
+        """Tell of documents that two files of one folder declare differently; those of generated sets agree."""
+        names: dict[tuple[Path, Path], list[str]] = defaultdict(list)
+        for name in self._declaring:
+            for other in self.rivals(name)[1:]:
+                names[self._declared[name].path, other].append(name.rpartition("}")[2])
+        for (counts, other), locals_ in names.items():
+            text = f"Declares {_listed(locals_)} differently from {counts}, which counts. Remove the one not used."
+            yield ConfigProblem(file=str(other), line=None, path="", text=text)
+
+    def _ambiguities(self) -> Iterator[ConfigProblem]:
+        """Tell of imports whose meaning hangs on which of several neighbours comes first."""
+        names: dict[tuple[SchemaFile, str, Path, Path], list[str]] = defaultdict(list)
+        for file, name, (counts, *others) in self._links.ambiguous():
+            for other in others:
+                if self._declared_in(other, name) != self._declared_in(counts, name):
+                    names[file, name.namespace, counts.path, other.path].append(name.local.name)
+        for (file, namespace, one, two), locals_ in names.items():
+            text = (
+                f"Imports the namespace {namespace}, of which {one} and {two} declare {_listed(locals_)} differently; "
+                "the first counts. Put a copy beside this file, or name the file in schemaLocation."
+            )
+            yield problem(file, None, text)
+
+    def _meaning(self, name: str, file: SchemaFile) -> Mapping[Reference, object]:
+        namespace, _, local = name[1:].rpartition("}")
+        return self._declared_in(file, Reference(namespace, Local("element", local)))
+
+    def _declared_in(self, file: SchemaFile, name: Reference) -> Mapping[Reference, object]:
+        if file not in self._components:
+            self._components[file] = components(self._reach((file,)))
+        return meaning(self._components[file], name)
+
+    def _reach(self, files: tuple[SchemaFile, ...]) -> Reach:
+        if files not in self._reached:
+            self._reached[files] = self._links.reach(files)
+        return self._reached[files]
+
+    def _grammar(self, files: tuple[SchemaFile, ...], scheme: Scheme) -> Grammar:
+        key = (files, scheme)
         if key not in self._grammars:
-            self._grammars[key] = Grammar(unit, self._closure(unit), self._resolvers[scheme], scheme)
+            self._grammars[key] = Grammar(self._reach(files), scheme)
         return self._grammars[key]
 
-    def _unit(self, file: SchemaFile) -> _Unit:
-        """Return the files that make up one schema: the same namespace in the same directory."""
-        if not file.namespace:
-            return (file,)
-        same = self._by_namespace[file.namespace]
-        return tuple(other for other in same if other.path.parent == file.path.parent)
-
-    def _closure(self, unit: _Unit) -> _Unit:
-        """Return *unit* and everything it needs, itself first."""
-        found = dict.fromkeys(unit)
-        waiting = list(unit)
-        while waiting:
-            for needed in self._needs[waiting.pop().number]:
-                if needed not in found:
-                    found[needed] = None
-                    waiting.append(needed)
-        return tuple(found)
-
-    def _declarations(self) -> Mapping[str, _Unit]:
-        """Return the unit behind every global element; note elements that are declared twice in one folder."""
-        declared: dict[str, SchemaFile] = {}
+    def _declarations(self) -> Mapping[str, Sequence[SchemaFile]]:
+        """Return the files of one folder that declare each global element, the one that counts first."""
+        declaring: dict[str, list[SchemaFile]] = {}
         for file in self._files:
             if not file.namespace:
                 continue  # a document without namespace cannot be told from a forgotten one
-            for local in file.elements:
-                name = f"{{{file.namespace}}}{local}"
-                before = declared.get(name)
-                if before is not None and before.folder == file.folder:
-                    if before.path.parent != file.path.parent:
-                        text = f"{local} is declared in {before.path} too; that one counts. Remove one of them."
-                        self._problems.append(_problem(file, None, text))
+            for local in file.declares:
+                if local.kind != "element":
                     continue
-                if before is None or file.namespace not in _OURS:
-                    declared[name] = file
-        return {name: self._unit(file) for name, file in declared.items()}
+                name = f"{{{file.namespace}}}{local.name}"
+                before = declaring.get(name)
+                if before is not None and before[0].folder == file.folder:
+                    before.append(file)
+                elif before is None or file.namespace not in _OURS:
+                    declaring[name] = [file]
+        return declaring
 
-    def _link(self, file: SchemaFile) -> _Unit:
-        """Point every import and include of a file to what is here; return the files it needs."""
-        needs: list[SchemaFile] = []
-        for link in list(file.root.iterchildren(*_LINKS)):
-            is_import = link.tag == XSD + "import"
-            namespace = canonical(link.get("namespace", "")) if is_import else file.namespace
-            target = self._target(file, link.get("schemaLocation"), namespace, is_import=is_import)
-            if target:
-                link.set("schemaLocation", location_of(target))
-                needs.extend(target)
-            elif is_import:
-                link.attrib.pop("schemaLocation", "")
-                if namespace != XML_NAMESPACE:
-                    text = f"Imports the namespace {namespace or '(none)'}, which no schema here declares."
-                    self._warnings.append(_problem(file, line_of(link), text))
-            else:
-                text = f"Includes {link.get('schemaLocation')}, which is not in the schema folders."
-                self._problems.append(_problem(file, line_of(link), text))
-                file.root.remove(link)
-        return tuple(dict.fromkeys(needs))
-
-    def _target(self, file: SchemaFile, location: str | None, namespace: str, *, is_import: bool) -> _Unit:
-        """Return the files an import or include means, empty when there are none."""
-        if location is not None and ":" not in location:
-            path = Path(file.path.parent, *unquote(location).split("/")).resolve()
-            allowed = {namespace} if is_import else {namespace, ""}
-            for other in self._files:
-                if other.path == path and other.namespace in allowed:
-                    return (other,)
-        if not is_import:
-            return ()
-        candidates = [other for other in self._by_namespace.get(namespace, ()) if other is not file]
-        if not candidates:
-            return ()
-        return self._unit(max(candidates, key=lambda other: (*_nearness(file, other), -other.number)))
-
-    def _hash(self) -> str:
+    def _hash(self, folders: Sequence[Path]) -> str:
+        """Return a digest of every tree and of where it stands in its folder, which decides what it reaches."""
         digest = hashlib.sha256()
-        for content in self._contents():
-            digest.update(len(content).to_bytes(8, "big"))
-            digest.update(content)
+        for file in self._files:
+            place = os.fsencode(file.path.relative_to(folders[file.folder]))
+            for content in (str(file.folder).encode(), place, etree.tostring(file.root)):
+                digest.update(len(content).to_bytes(8, "big"))
+                digest.update(content)
         return digest.hexdigest()
 
-    def _contents(self) -> Iterator[bytes]:
-        for file in self._files:
-            yield str(file.folder).encode()
-            yield etree.tostring(file.root, method="c14n")
 
-
-def _nearness(file: SchemaFile, other: SchemaFile) -> tuple[int, int]:
-    if file.folder != other.folder:
-        return (0, -other.folder)
-    shared = sum(1 for one, two in zip(file.path.parts, other.path.parts, strict=False) if one == two)
-    return (1, shared)
-
-
-def _problem(file: SchemaFile, line: int | None, text: str) -> ConfigProblem:
-    return ConfigProblem(file=str(file.path), line=line, path="", text=text)
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return ", ".join(names[:_MAX_NAMES]) + more

@@ -4,7 +4,8 @@ Both are built from the same normalised documents, handed over in memory: nothin
 outside the schema folders is read.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import deepcopy
 from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol, cast
@@ -12,20 +13,19 @@ from typing import TYPE_CHECKING, Protocol, cast
 from lxml import etree
 
 from gateway.domain.errors import ConfigError, ConfigProblem
-from gateway.domain.namespaces import Scheme, in_scheme
+from gateway.domain.namespaces import Scheme, canonical, in_scheme
 from gateway.xml.normalise import is_costly, rewrite_scheme
-from gateway.xml.parse import LogEntry, document_parser
-from gateway.xml.schema_files import XSD, SchemaFile
+from gateway.xml.parse import LogEntry, document_parser, line_of
+from gateway.xml.schema_files import XML_NAMESPACE, XSD, Local, SchemaFile, declaration
+from gateway.xml.schema_links import LINKS, Reach, problem
 from gateway.xml.shapes import Shapes
 
 if TYPE_CHECKING:
     from xmlschema import XMLSchemaBase
 
-XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace"
 LARGE = 5_000
 """Parts with more elements are judged by a parser: the time libxml2 takes to log errors on a tree grows with
 the square of their number (40,000 take 15 s)."""
-_LOCATION = "schema:"
 _VERSIONING = "{http://www.w3.org/2007/XMLSchema-versioning}minVersion"
 _ONLY_IN_1_1 = tuple(
     XSD + name
@@ -47,52 +47,25 @@ class TreeEntry(LogEntry, Protocol):
     path: str | None
 
 
-def location_of(files: Sequence[SchemaFile]) -> str:
-    """Return the address under which other schemas import or include *files* as one."""
-    return _LOCATION + "+".join(str(file.number) for file in files)
+class _Resolver(etree.Resolver):
+    """Serves the documents of one schema from memory; refuses everything else."""
 
-
-class SchemaResolver(etree.Resolver):
-    """Serves the addresses that `location_of` makes, from memory; refuses everything else."""
-
-    def __init__(self, scheme: Scheme) -> None:
+    def __init__(self, documents: Mapping[str, str]) -> None:
         super().__init__()
-        self._scheme = scheme
-        self.files: Sequence[SchemaFile] = ()
+        self._documents = documents
 
     def resolve(self, system_url: str, public_id: str, context: object) -> object:  # type: ignore[override]
-        """Return the schema behind an address of ours."""
-        if not system_url.startswith(_LOCATION):
+        """Return the document behind an address of ours."""
+        if system_url not in self._documents:
             raise OSError("external references are refused")
-        numbers = [int(number) for number in system_url.removeprefix(_LOCATION).split("+")]
-        text = entry_document([self.files[number] for number in numbers], self._scheme)
-        return self.resolve_string(text, context, base_url=system_url)
-
-
-def entry_document(files: Sequence[SchemaFile], scheme: Scheme) -> str:
-    """Return one schema document for *files*, which share a namespace: the file itself, or one that includes all."""
-    if len(files) == 1:
-        return rewrite_scheme(etree.tostring(files[0].root, encoding="unicode"), scheme, schema=True)
-    root = etree.Element(XSD + "schema", nsmap={"xs": XSD[1:-1]})
-    if files[0].namespace:
-        root.set("targetNamespace", files[0].namespace)
-    for file in files:
-        etree.SubElement(root, XSD + "include", schemaLocation=location_of([file]))
-    return rewrite_scheme(etree.tostring(root, encoding="unicode"), scheme, schema=True)
+        return self.resolve_string(self._documents[system_url], context, base_url=system_url)
 
 
 class Grammar:
-    """The compiled schema of one namespace in one scheme, made on first use.
+    """The compiled schema that a document reaches, in one scheme, made on first use."""
 
-    `files` declare the namespace; `closure` are those and all they import and include.
-    """
-
-    def __init__(
-        self, files: Sequence[SchemaFile], closure: Sequence[SchemaFile], resolver: SchemaResolver, scheme: Scheme
-    ) -> None:
-        self._files = tuple(files)
-        self._closure = tuple(closure)
-        self._resolver = resolver
+    def __init__(self, reach: Reach, scheme: Scheme) -> None:
+        self._reach = reach
         self._scheme = scheme
         self._compiled: etree.XMLSchema | None = None
         self._carried: XMLSchemaBase | None = None
@@ -100,7 +73,12 @@ class Grammar:
     @cached_property
     def shapes(self) -> Shapes:
         """What may stand where, for completing documents."""
-        return Shapes(self._closure)
+        return Shapes(self._reach.files)
+
+    @property
+    def file(self) -> SchemaFile:
+        """The file that declares the document."""
+        return self._reach.files[0]
 
     @property
     def carried_by_xmlschema(self) -> bool:
@@ -115,15 +93,14 @@ class Grammar:
         """
         if self._compiled is not None or self._carried is not None:
             return
-        if len(self._files) == 1 and self._scheme is Scheme.HTTP:
-            root = self._files[0].root  # the tree as read: errors carry the lines of the file
-        else:
-            root = etree.fromstring(entry_document(self._files, self._scheme), document_parser(resolver=self._resolver))
+        documents = self._documents()
+        main = next(iter(documents))
+        root = etree.fromstring(documents[main], document_parser(resolver=_Resolver(documents)))
         try:
             self._compiled = etree.XMLSchema(root)
         except etree.XMLSchemaParseError as error:
-            if not any(_is_1_1(file) for file in self._closure):
-                raise ConfigError(self._problems(error)) from error
+            if not any(_is_1_1(file) for file in self._reach.files):
+                raise ConfigError(self._problems(error, documents)) from error
             self._carried = self._build(keep_costly=True)
 
     def valid(self, part: etree._Element) -> bool:
@@ -160,11 +137,11 @@ class Grammar:
         from elementpath import ElementPathError  # noqa: PLC0415  # only a failed document pays for the import
         from xmlschema import XMLSchema10, XMLSchema11, XMLSchemaException  # noqa: PLC0415
 
-        make = XMLSchema11 if any(_is_1_1(file) for file in self._closure) else XMLSchema10
+        make = XMLSchema11 if any(_is_1_1(file) for file in self._reach.files) else XMLSchema10
         sources = [
-            (file.namespace, self._for_xmlschema(file, keep_costly=keep_costly))
-            for file in self._closure
-            if file.namespace != XML_NAMESPACE
+            (namespace, self._for_xmlschema(copy, keep_costly=keep_costly))
+            for namespace, _, copy in self._copies()
+            if namespace != XML_NAMESPACE
         ]
         try:
             schema = make(sources[0][1], allow="none", use_fallback=False, build=False)
@@ -174,36 +151,107 @@ class Grammar:
         except (XMLSchemaException, ElementPathError, ArithmeticError, ValueError, TypeError, RecursionError) as error:
             first = str(error).strip().splitlines()
             text = f"The schema does not compile: {first[0] if first else type(error).__name__}"
-            raise ConfigError([ConfigProblem(file=str(self._files[0].path), line=None, path="", text=text)]) from error
+            raise ConfigError([problem(self.file, None, text)]) from error
         return schema
 
-    def _for_xmlschema(self, file: SchemaFile, *, keep_costly: bool) -> str:
-        """Return a file without addresses: what it imports and includes is handed over beside it."""
-        root = etree.fromstring(etree.tostring(file.root), document_parser())
-        for link in list(root.iterchildren(XSD + "import", XSD + "include")):
-            if link.tag == XSD + "include":
-                root.remove(link)
-            else:
-                link.attrib.pop("schemaLocation", "")
+    def _for_xmlschema(self, root: etree._Element, *, keep_costly: bool) -> str:
+        """Return a copy of a file without addresses: what it imports and includes is handed over beside it."""
+        for link in root.iterchildren(XSD + "import"):
+            link.attrib.pop("schemaLocation", "")
         if not keep_costly:
             for facet in list(root.iter(XSD + "pattern")):
                 parent = facet.getparent()
                 if parent is not None and is_costly(facet.get("value", "")):
                     parent.remove(facet)
+        return self._text(root)
+
+    def _documents(self) -> dict[str, str]:
+        """Return what libxml2 is given, by address: one document for each namespace, the schema's own first.
+
+        It takes only the first import of a namespace into account, so that one has to bring all files of it.
+        """
+        files = {self._address(namespace, file): self._text(copy) for namespace, file, copy in self._copies()}
+        documents: dict[str, str] = {}
+        for namespace, members in self._reach.namespaces.items():
+            addresses = [self._address(namespace, file) for file in members]
+            if len(addresses) == 1:
+                documents[self._address(namespace)] = files[addresses[0]]
+                continue
+            root = etree.Element(XSD + "schema", nsmap={"xs": XSD[1:-1]})
+            if namespace:
+                root.set("targetNamespace", namespace)
+            for address in addresses:
+                etree.SubElement(root, XSD + "include", schemaLocation=address)
+            documents[self._address(namespace)] = self._text(root)
+        return documents | files
+
+    def _copies(self) -> Iterator[tuple[str, SchemaFile, etree._Element]]:
+        """Yield every file with the namespace it counts in and a copy of its tree that refers to the others.
+
+        What an earlier file of a namespace declares is left out of the later ones: generated sets repeat themselves.
+        """
+        for namespace, files in self._reach.namespaces.items():
+            seen: set[Local] = set()
+            for file in files:
+                copy = deepcopy(file.root)
+                self._link(copy, file, namespace)
+                for child in list(copy.iterchildren("*")):
+                    local = declaration(child)
+                    if local is not None and local in seen:
+                        copy.remove(child)
+                seen.update(file.declares)
+                yield namespace, file, copy
+                for redefined in self._reach.redefines.get(file, ()):
+                    copy = deepcopy(redefined.root)
+                    self._link(copy, redefined, namespace)
+                    yield namespace, redefined, copy
+
+    def _link(self, root: etree._Element, file: SchemaFile, namespace: str) -> None:
+        """Make imports mean the namespaces here; take out includes, for every file of a namespace counts anyway."""
+        redefines = iter(self._reach.redefines.get(file, ()))
+        for link in list(root.iterchildren(*LINKS)):
+            if link.tag == XSD + "import":
+                imported = canonical(link.get("namespace", ""))
+                if imported in self._reach.namespaces:
+                    link.set("schemaLocation", self._address(imported))
+                else:
+                    link.attrib.pop("schemaLocation", "")
+            elif link.tag == XSD + "include" or (target := next(redefines, None)) is None:
+                root.remove(link)
+            else:
+                link.set("schemaLocation", self._address(namespace, target))
+
+    def _text(self, root: etree._Element) -> str:
         return rewrite_scheme(etree.tostring(root, encoding="unicode"), self._scheme, schema=True)
 
-    def _problems(self, error: etree.XMLSchemaParseError) -> list[ConfigProblem]:
-        names: Mapping[str, SchemaFile] = {location_of([file]): file for file in self._closure}
+    def _address(self, namespace: str, file: SchemaFile | None = None) -> str:
+        """Return where libxml2 finds a namespace, or one file of it."""
+        number = list(self._reach.namespaces).index(namespace)
+        return f"schema:{number}" + ("" if file is None else f"+{file.number}")
+
+    def _problems(self, error: etree.XMLSchemaParseError, documents: Mapping[str, str]) -> list[ConfigProblem]:
+        """Return what keeps the schema from compiling, at its places in the files."""
+        copies = {self._address(namespace, file): (file, copy) for namespace, file, copy in self._copies()}
+        for namespace, files in self._reach.namespaces.items():
+            if len(files) == 1:
+                copies[self._address(namespace)] = copies[self._address(namespace, files[0])]
+        main = next(iter(documents))
         problems = []
         for entry in error.error_log:
-            file = names.get(entry.filename, self._files[0])
+            address = entry.filename if entry.filename in copies else main
             text = f"The schema does not compile: {entry.message}"
-            problems.append(ConfigProblem(file=str(file.path), line=entry.line or None, path="", text=text))
-        return problems or [
-            ConfigProblem(
-                file=str(self._files[0].path), line=None, path="", text=f"The schema does not compile: {error}"
-            )
-        ]
+            if address in copies:
+                file, copy = copies[address]
+                problems.append(problem(file, _line(entry.line, documents[address], copy), text))
+            else:
+                problems.append(problem(self.file, None, text))
+        return problems or [problem(self.file, None, f"The schema does not compile: {error}")]
+
+
+def _line(served: int, document: str, copy: etree._Element) -> int | None:
+    """Return the line in the file of what is on a line of the document that was made of it."""
+    elements = zip(etree.fromstring(document, document_parser()).iter("*"), copy.iter("*"), strict=True)
+    return next((line_of(own) for each, own in elements if line_of(each) == served), None)
 
 
 def has_more_than(count: int, part: etree._Element) -> bool:

@@ -77,7 +77,8 @@ def _repeats_often(pattern: str, position: int) -> bool:
         return False
     if counted[2] and not counted[3]:
         return True
-    return int(counted[3] or counted[1]) >= _MANY
+    digits = (counted[3] or counted[1]).lstrip("0")
+    return len(digits) > 1 or int(digits or "0") >= _MANY  # one that fills pages is no number Python reads
 
 
 def _tokens(pattern: str) -> Iterator[tuple[int, str]]:

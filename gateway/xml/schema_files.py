@@ -1,19 +1,53 @@
 """Reads the schema files below some folders: checked, normalised, not yet linked or compiled."""
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from lxml import etree
 
 from gateway.domain.errors import ConfigError, ConfigProblem
-from gateway.domain.namespaces import HTTPS, MICROSOFT, Scheme
+from gateway.domain.namespaces import HTTPS, MICROSOFT, Scheme, canonical
 from gateway.xml.normalise import is_costly, rewrite_scheme, strip_anchors
 from gateway.xml.parse import DoctypeFound, LogEntry, RootFound, document_parser, line_of, refusal, root_parser
 
 XSD = "{http://www.w3.org/2001/XMLSchema}"
+XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace"
 MAX_SCHEMA_BYTES = 32_000_000
+ENDING = ".xsd"
+_DECLARATIONS = {
+    XSD + "element": "element",
+    XSD + "attribute": "attribute",
+    XSD + "simpleType": "type",
+    XSD + "complexType": "type",
+    XSD + "group": "group",
+    XSD + "attributeGroup": "attributeGroup",
+}
+_NAMES = {
+    "type": "type",
+    "base": "type",
+    "itemType": "type",
+    "memberTypes": "type",
+    "substitutionGroup": "element",
+    "ref": "",  # of the kind that the element itself declares elsewhere
+}
+"""The attributes that use names, and of what."""
+
+
+class Local(NamedTuple):
+    """What a schema declares for others: an element, attribute, type, group or attributeGroup, and its name."""
+
+    kind: str
+    name: str
+
+
+class Reference(NamedTuple):
+    """A name that a schema uses: its canonical namespace (empty: that of whoever includes the file), and what it is."""
+
+    namespace: str
+    local: Local
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -21,94 +55,179 @@ class SchemaFile:
     """One schema file.
 
     Shape: `number` and `folder` count from 0 in reading order; `namespace` is canonical, empty when the file
-    has none; `elements` are the local names of its global elements; `root` is its normalised tree.
+    has none; `declares` are its global names, `refers` all that it uses, `extends` those it derives types or
+    substitutes elements from; `root` is its normalised tree.
     """
 
     number: int
     folder: int
     path: Path
     namespace: str
-    elements: tuple[str, ...]
+    declares: tuple[Local, ...]
+    refers: frozenset[Reference]
+    extends: frozenset[Reference]
     root: etree._Element
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchemaFiles:
-    """What lies below the folders, and what is wrong or odd with it."""
+    """What lies below the folders, and what is wrong or odd with it.
+
+    Shape: `by_path` has each file under its absolute path, and under that of every link to it; `refused` are the
+    paths of files that cannot be used, each with a problem.
+    """
 
     files: tuple[SchemaFile, ...]
+    by_path: Mapping[str, SchemaFile]
+    refused: frozenset[str]
     problems: tuple[ConfigProblem, ...]
     warnings: tuple[ConfigProblem, ...]
 
 
-def read_schema_files(folders: Sequence[Path], resolver: etree.Resolver) -> SchemaFiles:
-    """Read every `*.xsd` below *folders*, in the order of the folders and of the names in them.
+def read_schema_files(folders: Sequence[Path]) -> SchemaFiles:
+    """Read every schema below *folders*, in the order of the folders and of the names in them.
 
-    *resolver* will be asked when a tree is compiled and refers to another one. Links that lead out of the
-    folders are not followed. A file that cannot be used becomes a problem and is left out.
+    A schema ends in `.xsd`, in any case, or has no ending and the root of one. Links that lead out of the
+    folders, and names that begin with a dot, are passed over. A file that cannot be used becomes a problem.
     """
     files: list[SchemaFile] = []
+    by_path: dict[str, SchemaFile] = {}
+    refused: set[str] = set()
     problems: list[ConfigProblem] = []
     warnings: list[ConfigProblem] = []
-    seen: set[Path] = set()
+    seen: dict[Path, SchemaFile | None] = {}
     for index, folder in enumerate(folders):
         base = folder.resolve()
         if not base.is_dir():
             problems.append(_problem(folder, None, "This schema folder does not exist."))
             continue
-        for found in sorted(base.rglob("*.xsd")):
-            path = found.resolve()
-            if path in seen or not path.is_file() or not path.is_relative_to(base):
+        for found in _found(base, problems):
+            path = Path(os.path.realpath(found))
+            if not path.is_file() or not path.is_relative_to(base):
                 continue
-            seen.add(path)
-            try:
-                root = _parse(path, resolver)
-            except ConfigError as error:
-                problems.extend(error.problems)
-                continue
-            warnings.extend(_normalise_patterns(path, root))
-            files.append(
-                SchemaFile(
-                    number=len(files),
-                    folder=index,
-                    path=path,
-                    namespace=root.get("targetNamespace", ""),
-                    elements=tuple(str(each.get("name")) for each in root.iterchildren(XSD + "element")),
-                    root=root,
-                )
-            )
-    return SchemaFiles(files=tuple(files), problems=tuple(problems), warnings=tuple(warnings))
+            if path not in seen:
+                seen[path] = None
+                try:
+                    root = _parse(path)
+                except ConfigError as error:
+                    refused.add(str(path))
+                    problems.extend(error.problems)
+                    continue
+                if root is None:
+                    continue
+                warnings.extend(_normalise_patterns(path, root))
+                seen[path] = _schema_file(len(files), index, path, root)
+                files.append(cast(SchemaFile, seen[path]))
+            if (file := seen[path]) is not None:
+                by_path[str(found)] = by_path[str(path)] = file
+    return SchemaFiles(
+        files=tuple(files),
+        by_path=by_path,
+        refused=frozenset(refused),
+        problems=tuple(problems),
+        warnings=tuple(warnings),
+    )
 
 
-def _parse(path: Path, resolver: etree.Resolver) -> etree._Element:
-    """Read one file as a schema in canonical namespaces.
+def names_in(element: etree._Element) -> Mapping[str, tuple[Reference, ...]]:
+    """Return the names of a schema that an element of it uses, by attribute."""
+    tag = _DECLARATIONS.get(str(element.tag), "")
+    used = {attribute: value.split() for attribute in _NAMES if (value := element.get(attribute)) is not None}
+    prefixes = {**element.nsmap, "xml": XML_NAMESPACE} if used else {}
+    return {
+        attribute: tuple(
+            Reference(canonical(prefixes.get(prefix or None, "")), Local(_NAMES[attribute] or tag, local))
+            for prefix, _, local in (name.rpartition(":") for name in names)
+        )
+        for attribute, names in used.items()
+    }
+
+
+def references(element: etree._Element) -> Iterator[Reference]:
+    """Yield the names of a schema that an element of it uses, those of the language itself left out."""
+    for names in names_in(element).values():
+        yield from (each for each in names if each.namespace != XSD[1:-1])
+
+
+def declaration(element: etree._Element) -> Local | None:
+    """Return what a child of a schema's root declares, None for a link or an annotation."""
+    kind, name = _DECLARATIONS.get(str(element.tag)), element.get("name")
+    return None if kind is None or name is None else Local(kind, name)
+
+
+def _found(base: Path, problems: list[ConfigProblem]) -> list[Path]:
+    """Return what may be a schema below a folder, sorted; a folder that cannot be read becomes a problem."""
+
+    def unreadable(error: OSError) -> None:
+        text = f"This folder cannot be read: {error.strerror}. No schema in it is used."
+        problems.append(_problem(Path(error.filename), None, text))
+
+    found: list[Path] = []
+    for parent, folders, names in os.walk(base, onerror=unreadable):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:
+            if not name.startswith(".") and Path(name).suffix.lower() in (ENDING, ""):
+                found.append(Path(parent, name))
+    return sorted(found)
+
+
+def _schema_file(number: int, folder: int, path: Path, root: etree._Element) -> SchemaFile:
+    refers: set[Reference] = set()
+    extends: set[Reference] = set()
+    for element in root.iter("*"):
+        for reference in references(element):
+            refers.add(reference)
+            if element.get("base") is not None or element.get("substitutionGroup") is not None:
+                extends.add(reference)
+    return SchemaFile(
+        number=number,
+        folder=folder,
+        path=path,
+        namespace=root.get("targetNamespace", ""),
+        declares=tuple(filter(None, map(declaration, root.iterchildren("*")))),
+        refers=frozenset(refers),
+        extends=frozenset(extends),
+        root=root,
+    )
+
+
+def _parse(path: Path) -> etree._Element | None:
+    """Read one file as a schema in canonical namespaces; None for a file without ending that is none.
 
     Raises: ConfigError with the one reason why it cannot be used.
     """
+    named = path.suffix.lower() == ENDING
     try:
         content = path.read_bytes() if path.stat().st_size <= MAX_SCHEMA_BYTES else None
     except OSError as error:
         raise ConfigError([_problem(path, None, f"Cannot be read: {error.strerror}.")]) from error
     if content is None:
+        if not named:
+            return None
         raise ConfigError([_problem(path, None, f"A schema may have {MAX_SCHEMA_BYTES} bytes at most.")])
+    tag = None
     try:
         root_parser().feed(content)
-    except RootFound:
-        pass
+    except RootFound as found:
+        tag = found.tag
     except DoctypeFound:
-        text = "The schema has a DOCTYPE; remove it, it is never accepted."
-        raise ConfigError([_problem(path, None, text)]) from None
+        if named:
+            text = "The schema has a DOCTYPE; remove it, it is never accepted."
+            raise ConfigError([_problem(path, None, text)]) from None
     except etree.XMLSyntaxError as error:
-        raise _syntax(path, error) from error
+        if named:
+            raise _syntax(path, error) from error
+    if not named and tag != XSD + "schema":
+        return None
     try:
-        root = etree.fromstring(content, document_parser(resolver=resolver))
+        root = etree.fromstring(content, document_parser())
     except etree.XMLSyntaxError as error:
         raise _syntax(path, error) from error
     if root.tag != XSD + "schema":
         raise ConfigError([_problem(path, line_of(root), f"The root is {root.tag}, not an XML schema.")])
     if (HTTPS + MICROSOFT.split("/", 1)[0]).encode() in content:
         text = rewrite_scheme(etree.tostring(root, encoding="unicode"), Scheme.HTTP, schema=True)
-        root = etree.fromstring(text, document_parser(resolver=resolver))
+        root = etree.fromstring(text, document_parser())
     return root
 
 
@@ -118,18 +237,23 @@ def _syntax(path: Path, error: etree.XMLSyntaxError) -> ConfigError:
 
 
 def _normalise_patterns(path: Path, root: etree._Element) -> list[ConfigProblem]:
-    """Take .NET-style anchors out of pattern facets; return a warning for each, and for each costly pattern."""
+    """Take .NET-style anchors out of pattern facets; return a warning for all, and one for each costly pattern."""
     warnings: list[ConfigProblem] = []
+    anchored: list[tuple[int | None, str]] = []
     for facet in root.iter(XSD + "pattern"):
         written = facet.get("value", "")
         pattern = strip_anchors(written)
         if pattern != written:
             facet.set("value", pattern)
-            text = f"The pattern {written} has anchors, which mean themselves in a schema; used without them."
-            warnings.append(_problem(path, line_of(facet), text))
+            anchored.append((line_of(facet), written))
         if is_costly(pattern):
             text = f"The pattern {pattern} repeats a repetition and can take very long; simplify it."
             warnings.append(_problem(path, line_of(facet), text))
+    if anchored:  # generated sets have hundreds
+        line, written = anchored[0]
+        more = f", as {len(anchored) - 1} more have" if len(anchored) > 1 else ""
+        text = f"The pattern {written} has anchors{more}, which mean themselves in a schema; used without them."
+        warnings.insert(0, _problem(path, line, text))
     return warnings
 
 

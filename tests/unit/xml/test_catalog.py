@@ -84,6 +84,15 @@ def test_removed_anchors_are_told_with_file_and_line() -> None:
     assert "anchors" in warning.text
 
 
+def test_anchors_are_told_once_for_each_file(tmp_path: Path) -> None:
+    simple = '<xs:simpleType name="{}"><xs:restriction base="xs:string"><xs:pattern value="^a$"/></xs:restriction>'
+    body = "\n".join(simple.format(name) + "</xs:simpleType>" for name in "tuv")
+    (tmp_path / "a.xsd").write_text(schema("urn:a", body))
+
+    (warning,) = Catalog([tmp_path]).warnings()
+    assert (warning.line, "as 2 more have" in warning.text) == (1, True)
+
+
 def test_shared_types_come_from_the_folder_of_the_document_not_from_ours() -> None:
     """Both folders declare AxdEnum_AxdEntityAction; only ours knows `replace`."""
     catalog = Catalog([schemas.FOLDER, DATA / "ax-schemas"])
@@ -191,16 +200,6 @@ def test_two_files_of_one_namespace_in_one_folder_count_together(tmp_path: Path)
     assert catalog.problems() == ()
     assert not known(catalog, "{urn:a}a").valid(root)
     assert known(catalog, "{urn:a}a").explaining is not None
-
-
-def test_an_element_declared_twice_in_one_folder_is_a_problem(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "a.xsd").write_text(schema("urn:a", '<xs:element name="a"/>'))
-
-    (problem,) = Catalog([tmp_path]).problems()
-
-    assert str(tmp_path / "one" / "a.xsd") in problem.text
 
 
 def test_a_costly_pattern_is_a_warning_and_left_out_of_explanations(tmp_path: Path) -> None:
