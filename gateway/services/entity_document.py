@@ -151,7 +151,7 @@ def _put(element: etree._Element, shape: Shape, name: str, text: str) -> None:
             return
         # parsed, because only a parsed element says that it is not in the default namespace around it
         bare = not tag.startswith("{") and element.nsmap.get(None)
-        field = etree.fromstring(f'<{tag} xmlns=""/>') if bare else etree.Element(tag)
+        field = parse_checked(f'<{tag} xmlns=""/>'.encode()) if bare else etree.Element(tag)
         element.insert(at, field)
     field.attrib.pop(_NIL, "")
     field.text = text
