@@ -64,7 +64,7 @@ class EmailSender:
         sender = self.settings.sender
         mail["From"] = sender
         mail["To"] = address
-        mail["Subject"] = message.subject
+        mail["Subject"] = f"[{message.site}] {message.subject}"
         mail["Date"] = format_datetime(message.raised_at)
         domain = sender.rpartition("@")[2].strip("> ") or "gateway"
         mail["Message-ID"] = f"<{sha256(message.key.encode()).hexdigest()[:40]}@{domain}>"

@@ -62,6 +62,7 @@ def document(message: Message) -> bytes:
     """Return the JSON of a message: what webhooks post and commands read."""
     content = {
         **message.facts,
+        "site": message.site,
         "key": message.key,
         "user": message.user,
         "subject": message.subject,

@@ -3,12 +3,14 @@
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, PortOption, perform
 from gateway.cli.desk import Desk, MineOption, PartitionOption, open_desk
-from gateway.cli.render import print_fields, print_json, print_rows
-from gateway.domain.alert import AlertEvent, Channel
+from gateway.cli.render import SHOWN_ZONE, console, print_json, print_rows
+from gateway.domain.alert import AlertEvent, Channel, in_words
 from gateway.operations import alerts as operations
+from gateway.runtime.visible import visible, visible_lines
 from gateway.store.alert_reports import AlertRow, RuleRow
 
 app = typer.Typer(no_args_is_help=True, help="Alerts: who hears of what, and what there is to read.")
@@ -195,8 +197,10 @@ def read(
     if as_json:
         print_json({"read": found})
         return
+    out = console()
     for one in found:
-        print_fields([("at", one.created_at), ("", one.body)], title=f"{one.id}  {one.subject}")
+        out.print(Text(visible(f"{one.id}  {one.subject}"), style="bold"), soft_wrap=True)
+        out.print(Text(visible_lines(in_words(one.body, one.facts, zone=SHOWN_ZONE.get()) + "\n")), soft_wrap=True)
     if not found:
         print_rows(("number",), [], nothing="There was nothing to read.")
 

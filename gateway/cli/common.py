@@ -2,21 +2,26 @@
 
 import asyncio
 import os
+import pwd
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
+from datetime import UTC
 from pathlib import Path
 from typing import Annotated, Any, Final, NoReturn, TypeVar
+from zoneinfo import ZoneInfo
 
 import typer
 from rich.text import Text
 
-from gateway.cli.render import console
+from gateway.cli.render import SHOWN_ZONE, console
 from gateway.config.load import load
 from gateway.config.models import Level, LogFormat, Logging, Settings
 from gateway.contracts.task import Runnables
 from gateway.domain.errors import ConfigError, GatewayError
+from gateway.domain.wall import zone_named
 from gateway.runtime.in_use import SiteConfig, read_site_config
 from gateway.runtime.logs import configure_logs, secrets_of
 from gateway.runtime.visible import visible, visible_lines
@@ -52,8 +57,10 @@ def perform(work: Coroutine[Any, Any, Result]) -> Result:
 
     Raises: typer.Exit; anything unknown passes and becomes exit code 3 in `main`.
     """
+    context = copy_context()
     try:
-        return asyncio.run(work)
+        with asyncio.Runner() as runner:
+            return runner.run(work, context=context)
     except GatewayError as error:
         fail(error)
     except ExceptionGroup as group:
@@ -63,6 +70,9 @@ def perform(work: Coroutine[Any, Any, Result]) -> Result:
         fail(known)
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
+    finally:
+        # What was learned of the person while working counts for showing what came of it.
+        SHOWN_ZONE.set(context.get(SHOWN_ZONE, UTC))
 
 
 def _known(group: ExceptionGroup[Exception]) -> GatewayError | None:
@@ -134,5 +144,22 @@ async def open_site(config: Path) -> AsyncIterator[Site]:
     """
     found = await asyncio.to_thread(load_site, config)
     settings = found.settings
+    SHOWN_ZONE.set(zone_of(settings, await asyncio.to_thread(account_of, settings)))
     async with open_store(settings.store, settings.data, pool_size=3, use=Use.VISIT) as store:
         yield Site(settings, store, found.problems)
+
+
+def account_of(settings: Settings) -> str:
+    """Return who asks: the owner of this process, named as the owner of a file would be."""
+    uid = os.getuid()
+    try:
+        account = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        account = str(uid)
+    return settings.users.get(uid) or settings.users.get(account) or account
+
+
+def zone_of(settings: Settings, account: str) -> ZoneInfo:
+    """Return the time zone of an account: the one it names, else UTC."""
+    found = settings.accounts.get(account)
+    return zone_named("UTC" if found is None else found.zone)

@@ -1,8 +1,6 @@
 """What the commands on batch jobs share: who asks, for which partition, at which moment."""
 
 import asyncio
-import os
-import pwd
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 import typer
 
-from gateway.cli.common import ConfigOption, open_site
+from gateway.cli.common import ConfigOption, account_of, open_site, zone_of
+from gateway.cli.render import SHOWN_ZONE
 from gateway.config.models import Settings
 from gateway.operations.person import Person, person
 from gateway.store.open import Store
@@ -37,9 +36,8 @@ class Desk:
 
     @property
     def zone(self) -> ZoneInfo:
-        """The time zone in which this person types times: that of the account, else UTC."""
-        account = self.settings.accounts.get(self.who.name)
-        return ZoneInfo("UTC" if account is None else account.zone)
+        """The time zone in which this person types times and is shown them: that of the account, else UTC."""
+        return zone_of(self.settings, self.who.name)
 
 
 @asynccontextmanager
@@ -51,14 +49,5 @@ async def open_desk(config: ConfigOption, partition: str | None = None, mine: bo
     async with open_site(config) as site:
         name = await asyncio.to_thread(account_of, site.settings)
         who = person(site.settings, name, partition=partition, mine=mine)
+        SHOWN_ZONE.set(zone_of(site.settings, name))
         yield Desk(site.settings, site.store, who, await database_clock(site.store))
-
-
-def account_of(settings: Settings) -> str:
-    """Return who asks: the owner of this process, named as the owner of a file would be."""
-    uid = os.getuid()
-    try:
-        account = pwd.getpwuid(uid).pw_name
-    except KeyError:
-        account = str(uid)
-    return settings.users.get(uid) or settings.users.get(account) or account

@@ -39,7 +39,7 @@ def _fields(found: JobReport) -> list[tuple[str, object]]:
         ("description", job.description if job.description != job.name else None),
         ("status", status_of(job)),
         ("repeats", repeats_in_words(job)),
-        ("next starts", [f"{start:%Y-%m-%d %H:%M:%SZ}" for start in found.next_starts] or None),
+        ("next starts", found.next_starts),
         ("after", parents or None),
         ("active period", definition.active_period),
         ("company", job.company),

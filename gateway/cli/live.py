@@ -7,7 +7,7 @@ from datetime import datetime
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from gateway.cli.render import cell, table
+from gateway.cli.render import cell, shown_clock, shown_time, table
 from gateway.config.models import Settings
 from gateway.domain.errors import StoreUnavailable
 from gateway.runtime.visible import visible
@@ -56,9 +56,9 @@ class Scene:
             stuck = self._unfinished(name, "error", "hold", "malformed")
             rows.append((name, one.files, one.refused, one.messages, unfinished, one.responses, one.faults, stuck))
         columns = ("port", "files", "refused", "messages", "in work", "responses", "faults", "need somebody")
-        parts: list[RenderableType] = [table(columns, rows, title=f"Since {self.since:%H:%M:%S} UTC")]
+        parts: list[RenderableType] = [table(columns, rows, title=f"Since {shown_time(self.since)}")]
         if self.happenings:
-            lines = [(f"{h.at:%H:%M:%S}", h.kind, h.port, h.what, h.text) for h in self.happenings]
+            lines = [(shown_clock(h.at), h.kind, h.port, h.what, h.text) for h in self.happenings]
             parts.append(table(("at", "", "port", "file", "what"), lines, title="Latest", cut=("what",)))
         if self.note:
             parts.append(Text(visible(self.note), style="dim"))

@@ -16,10 +16,10 @@ from gateway.cli.common import (
     JsonOption,
     LimitOption,
     PortOption,
+    account_of,
     open_site,
     perform,
 )
-from gateway.cli.desk import account_of
 from gateway.cli.message import MessageArgument, XmlOption, show_message
 from gateway.cli.render import age, console, operation_of, print_json, print_rows
 from gateway.domain.ids import MessageKey

@@ -6,8 +6,9 @@ Whatever comes from outside is shown with its invisible characters escaped, and 
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from enum import Enum
 from pathlib import Path
 from typing import Final
@@ -24,7 +25,9 @@ from gateway.runtime.visible import visible, visible_lines
 WIDTH_WITHOUT_TERMINAL: Final = 1000
 NARROW: Final = 160
 """Columns of text below which wide tables leave out what matters less; `--json` always has everything."""
-_SHORT: Final = 20
+SHOWN_ZONE: Final[ContextVar[tzinfo]] = ContextVar("SHOWN_ZONE", default=UTC)
+"""The time zone in which people are shown times: that of their account, else UTC. JSON always has UTC."""
+_SHORT: Final = 24
 """Characters of what is never folded: words, numbers, times."""
 STYLES: Final[Mapping[str, str]] = {
     "open": "green", "running": "green", "ok": "green", "sent": "green", "processed": "green", "ended": "yellow",
@@ -171,6 +174,19 @@ def age(moment: datetime | None, now: datetime) -> str:
     return f"{seconds} s"
 
 
+def shown_time(moment: datetime) -> str:
+    """Return a moment as people read it, such as `2026-01-31 08:00:00Z` or `2026-01-31 09:00:00 CET`."""
+    zone = SHOWN_ZONE.get()
+    if zone is UTC or getattr(zone, "key", "") == "UTC":
+        return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z"
+    return f"{moment.astimezone(zone):%Y-%m-%d %H:%M:%S %Z}"
+
+
+def shown_clock(moment: datetime) -> str:
+    """Return the time of day of a moment, such as `08:00:00`, as the clock of the person shows it."""
+    return f"{moment.astimezone(SHOWN_ZONE.get()):%H:%M:%S}"
+
+
 def operation_of(service: str | None, operation: str | None) -> str | None:
     """Return `Service.operation`, None when the message names none."""
     return f"{service}.{operation}" if service and operation else None
@@ -179,7 +195,7 @@ def operation_of(service: str | None, operation: str | None) -> str | None:
 def _short(value: object) -> str:
     match value:
         case datetime():
-            return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+            return shown_time(value)
         case bool():
             return "yes" if value else "no"
         case UUID():

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, perform
 from gateway.cli.desk import MineOption, PartitionOption, open_desk
-from gateway.cli.render import cell, console, job_status, plain, print_json, print_rows
+from gateway.cli.render import cell, console, job_status, plain, print_json, print_rows, shown_clock
 from gateway.cli.timeline import shown_duration
 from gateway.domain.job import JobStatus, TaskStatus
 from gateway.domain.window import FORMS
@@ -177,12 +177,12 @@ def _place(match: Match) -> str:
         match.place,
         match.task if match.place != "task" else None,
         f"#{match.attempt}" if match.attempt is not None and match.attempt > 1 else None,
-        None if match.at is None else f"{match.at:%H:%M:%S}",
+        None if match.at is None else shown_clock(match.at),
     )
     return " ".join(visible(part) for part in parts if part)
 
 
 def _print_end(found: Page) -> None:
     if found.before is not None:
-        text = f"Looked back to {found.looked_back_to:%Y-%m-%d %H:%M:%SZ}; --before {found.before} goes on from there."
+        text = f"Looked back to {cell(found.looked_back_to)}; --before {found.before} goes on from there."
         console().print(Text(text, style="dim"), soft_wrap=True)

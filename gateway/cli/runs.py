@@ -15,7 +15,7 @@ from rich.text import Text
 
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, perform
 from gateway.cli.desk import PartitionOption, RunArgument, open_desk
-from gateway.cli.render import cell, console, job_status, plain, print_fields, print_json, print_rows
+from gateway.cli.render import cell, console, job_status, plain, print_fields, print_json, print_rows, shown_clock
 from gateway.cli.run_search import list_runs, run_status, search_runs
 from gateway.cli.timeline import LEGEND, shown_duration, timeline
 from gateway.domain.errors import GatewayError
@@ -223,7 +223,7 @@ def _say(lines: Sequence[LogLine], *, as_json: bool) -> None:
 def _line(line: LogLine) -> Text:
     attempt = f" #{line.attempt}" if line.attempt is not None and line.attempt > 1 else ""
     return Text.assemble(
-        (f"{line.at:%H:%M:%S} ", "dim"), (f"{line.task or ''}{attempt} ", "bold"),
+        (f"{shown_clock(line.at)} ", "dim"), (f"{line.task or ''}{attempt} ", "bold"),
         Text(visible_lines(line.text), style=_SEVERITY.get(line.severity, "")),
     )  # fmt: skip
 
@@ -270,7 +270,7 @@ def _print(shown: _Shown) -> None:
     for handler, starts in shown.set_aside.items():
         text = (
             f"{handler} was started {starts.count} times within a minute and is set aside until "
-            f"{starts.aside_until:%H:%M:%S}: until then it runs only when no other task waits."
+            f"{cell(starts.aside_until)}: until then it runs only when no other task waits."
         )
         out.print(Text(visible(text), style="yellow"), soft_wrap=True)
     waiting = [task.name for task in found.tasks if task.location == "operator" and task.status == "ready"]

@@ -8,8 +8,16 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, PortOption, open_site, perform
-from gateway.cli.desk import account_of
+from gateway.cli.common import (
+    DEFAULT_CONFIG,
+    KNOWN_ERROR,
+    ConfigOption,
+    JsonOption,
+    PortOption,
+    account_of,
+    open_site,
+    perform,
+)
 from gateway.cli.render import console, print_json, print_rows
 from gateway.domain.ids import MessageKey
 from gateway.operations.send import Progress, send, wait_until_sent

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from rich.table import Table
 from rich.text import Text
 
-from gateway.cli.render import JOB_STYLES
+from gateway.cli.render import JOB_STYLES, shown_clock
 from gateway.runtime.visible import visible
 from gateway.store.runs import AttemptRow, RunDetails, RunTask
 
@@ -75,7 +75,7 @@ class _Scale:
 
 
 def _heading(scale: _Scale) -> Text:
-    left, right = f"{scale.begin:%H:%M:%S}", f"{scale.end:%H:%M:%S}"
+    left, right = shown_clock(scale.begin), shown_clock(scale.end)
     gap = max(1, scale.room - len(left) - len(right))
     return Text((left + " " * gap + right)[: max(scale.room, len(left))])
 

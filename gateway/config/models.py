@@ -224,6 +224,9 @@ def _store(value: str) -> str:
 class Settings(Section):
     """Everything in `config.yaml`."""
 
+    site: Text | None = Field(
+        default=None, description="What e-mails and webhooks call this gateway. Default: the folder of this file."
+    )
     store: Annotated[Text, AfterValidator(_store)] = Field(
         default=EMBEDDED,
         repr=False,

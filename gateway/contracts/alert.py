@@ -10,10 +10,12 @@ from typing import Protocol
 class Message:
     """One alert for one user.
 
-    Shape: `key` names it for whoever receives it, the same however often it is sent; `address` is the user's e-mail
-    address, None when there is none; `facts` can be written as JSON; `raised_at` is aware UTC.
+    Shape: `site` is what the sending gateway is called; `key` names the alert for whoever receives it, the same however
+    often it is sent; `address` is the user's e-mail address, None when there is none; `facts` can be written as JSON;
+    `raised_at` is aware UTC.
     """
 
+    site: str
     key: str
     user: str
     address: str | None

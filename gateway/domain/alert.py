@@ -5,7 +5,7 @@ Source: batch reference, section 11; rulings, "Scheduler".
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from enum import StrEnum
 
 from gateway.domain.ids import JobId, PortName, RunId
@@ -108,18 +108,18 @@ class Happening:
 
     @property
     def body(self) -> str:
-        """Say it with everything a person needs to go and look, a line each."""
+        """Say it with everything a person needs to go and look, a line each, but for the times: see `in_words`."""
         lines = [f"{self.subject}.", ""]
         if self.text:
             lines += [self.text, ""]
-        for what, moment in (("Planned", self.planned_at), ("Started", self.started_at), ("Happened", self.at)):
-            if moment is not None:
-                lines.append(f"{what}: {moment:%Y-%m-%d %H:%M:%S} UTC")
+        about = len(lines)
         if self.partition:
             lines.append(f"Partition {self.partition}, company {self.company}")
         if self.category:
             lines.append(f"Category: {self.category}")
-        lines += ["", self._look]
+        if len(lines) > about:
+            lines.append("")
+        lines.append(self._look)
         return "\n".join(lines)
 
     @property
@@ -164,3 +164,17 @@ class Happening:
                 return self.event is not AlertEvent.ENDED
             case HistoryMode.NEVER:
                 return False
+
+
+def in_words(body: str, facts: Mapping[str, object], *, zone: tzinfo, site: str | None = None) -> str:
+    """Return the text of an alert for one person: its times in *zone*, and the site that it comes from.
+
+    Shape: body and facts of a `Happening`, the latter as JSON gives them back.
+    """
+    lines = [body.rstrip(), ""]
+    for what, key in (("Planned", "planned_at"), ("Started", "started_at"), ("Happened", "at")):
+        if isinstance(moment := facts.get(key), str):
+            lines.append(f"{what}: {datetime.fromisoformat(moment).astimezone(zone):%Y-%m-%d %H:%M:%S %Z}")
+    if site is not None:
+        lines.append(f"Site: {site}")
+    return "\n".join(lines)

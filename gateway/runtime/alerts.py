@@ -11,7 +11,8 @@ from gateway.config.models import InboundPort, Settings
 from gateway.contracts.alert import AlertSender
 from gateway.domain.alert import Channel
 from gateway.domain.ids import PortName
-from gateway.scheduler.alerts import Dispatcher, watch_silence
+from gateway.domain.wall import zone_named
+from gateway.scheduler.alerts import Dispatcher, Reader, watch_silence
 from gateway.store.alerts import HINT, AlertRule, sync_port_rules
 from gateway.store.open import Store
 
@@ -23,7 +24,7 @@ class Alerting:
         self._store = store
         self._settings = settings
         self._dispatcher = Dispatcher(
-            store, senders=lambda: senders(settings(), base), address=lambda user: address_of(settings(), user)
+            store, senders=lambda: senders(settings(), base), reader=lambda user: reader_of(settings(), user, base)
         )
 
     async def keep_rules(self, settings: Settings) -> None:
@@ -55,12 +56,15 @@ def senders(settings: Settings, base: Path) -> Mapping[Channel, AlertSender]:
     }
 
 
-def address_of(settings: Settings, user: str) -> str | None:
-    """Return the e-mail address of a user: that of the account, or the name itself when it is one."""
+def reader_of(settings: Settings, user: str, base: Path) -> Reader:
+    """Return how a user reads: at the account's address, or the name itself when it is one; in the account's zone."""
     account = settings.accounts.get(user)
-    if account is not None and account.email is not None:
-        return account.email
-    return user if "@" in user else None
+    address = account.email if account is not None else None
+    return Reader(
+        address=address or (user if "@" in user else None),
+        zone=zone_named("UTC" if account is None else account.zone),
+        site=settings.site or base.absolute().name,
+    )
 
 
 def port_rules(settings: Settings) -> Mapping[PortName, Sequence[AlertRule]]:

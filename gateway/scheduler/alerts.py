@@ -7,13 +7,15 @@ being sent: a death before the record frees it, and it is sent again under the s
 import asyncio
 import random
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import structlog
 from asyncpg import Connection
 
 from gateway.contracts.alert import AlertSender, Message
-from gateway.domain.alert import Channel
+from gateway.domain.alert import Channel, in_words
 from gateway.domain.errors import AlertRefused, StoreUnavailable, TransientError
 from gateway.domain.faultpoints import reach
 from gateway.domain.ids import PortName
@@ -41,20 +43,29 @@ _SEND_SECONDS: Final = 25.0
 _LOOK_SECONDS: Final = 60.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """Who reads an alert: the e-mail address, None when there is none; the zone to show times in; the site it is of."""
+
+    address: str | None
+    zone: ZoneInfo
+    site: str
+
+
 class Dispatcher:
-    """Sends alerts through *senders*, which are asked anew for each, as is *address*, the e-mail address of a user."""
+    """Sends alerts through *senders*, which are asked anew for each, as is *reader*: who a user is, and from where."""
 
     def __init__(
         self,
         store: Store,
         *,
         senders: Callable[[], Mapping[Channel, AlertSender]],
-        address: Callable[[str], str | None],
+        reader: Callable[[str], Reader],
         backoff: Backoff = BACKOFF,
     ) -> None:
         self._store = store
         self._senders = senders
-        self._address = address
+        self._reader = reader
         self._backoff = backoff
         self._hints = {channel: asyncio.Event() for channel in Channel if channel is not Channel.POPUP}
 
@@ -123,9 +134,11 @@ class Dispatcher:
         log.warning("alert.postponed", alert_id=alert.id, channel=alert.channel, error=text, again=again)
 
     def _message(self, alert: Outgoing) -> Message:
+        reader = self._reader(alert.user)
         return Message(
-            key=alert.key, user=alert.user, address=self._address(alert.user), subject=alert.subject, body=alert.body,
-            facts=alert.facts, raised_at=alert.raised_at,
+            site=reader.site, key=alert.key, user=alert.user, address=reader.address, subject=alert.subject,
+            body=in_words(alert.body, alert.facts, zone=reader.zone, site=reader.site), facts=alert.facts,
+            raised_at=alert.raised_at,
         )  # fmt: skip
 
 

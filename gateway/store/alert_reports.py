@@ -1,8 +1,10 @@
 """Alerts as people look at them: the outbox, their inbox, who is told of what."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 
 from asyncpg import Record
 
@@ -15,7 +17,10 @@ from gateway.store.open import Store
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertRow:
-    """One alert and what became of it. `reason` says why it was not sent, or not yet; `body` only where it is read."""
+    """One alert and what became of it. `reason` says why it was not sent, or not yet.
+
+    `body` and `facts` are there only where it is read: see `gateway.domain.alert.in_words`.
+    """
 
     id: int
     event: AlertEvent
@@ -33,6 +38,7 @@ class AlertRow:
     sent_at: datetime | None
     read_at: datetime | None
     body: str = ""
+    facts: Mapping[str, object] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +70,7 @@ async def read_alert(store: Store, number: int) -> AlertRow | None:
     """Return one alert with its text; None when there is none of that number."""
     async with store.transaction() as connection:
         row = await connection.fetchrow(store.queries.read_alert, number)
-    return None if row is None else _row(row, body=row["body"])
+    return None if row is None else _row(row, body=row["body"], facts=json.loads(row["facts"]))
 
 
 async def mark_read(store: Store, user: str, numbers: Sequence[int] | None = None) -> list[int]:
@@ -100,10 +106,10 @@ async def list_alert_rules(store: Store, *, job_id: JobId | None = None, port: P
     ]  # fmt: skip
 
 
-def _row(row: Record, body: str = "") -> AlertRow:
+def _row(row: Record, body: str = "", facts: Mapping[str, object] = MappingProxyType({})) -> AlertRow:
     return AlertRow(
         id=row["id"], event=AlertEvent(row["event"]), job=row["job"], run_id=row["run_id"], port=row["port"],
         user=row["user_name"], channel=Channel(row["channel"]), subject=row["subject"], status=row["status"],
         reason=row["reason"], tries=row["tries"], not_before=row["not_before"], created_at=row["created_at"],
-        sent_at=row["sent_at"], read_at=row["read_at"], body=body,
+        sent_at=row["sent_at"], read_at=row["read_at"], body=body, facts=facts,
     )  # fmt: skip

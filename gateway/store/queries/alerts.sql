@@ -70,8 +70,8 @@ WHERE ($1::text IS NULL OR a.status = $1) AND ($2::text IS NULL OR a.user_name =
 ORDER BY a.id DESC LIMIT $5
 
 -- name: read_alert
-SELECT a.id, a.event_key, a.event, j.name AS job, a.run_id, a.port, a.user_name, a.channel, a.subject, a.body, a.status,
-       a.reason, a.tries, a.not_before, a.created_at, a.sent_at, a.read_at
+SELECT a.id, a.event_key, a.event, j.name AS job, a.run_id, a.port, a.user_name, a.channel, a.subject, a.body, a.facts,
+       a.status, a.reason, a.tries, a.not_before, a.created_at, a.sent_at, a.read_at
 FROM alert a LEFT JOIN job j ON j.id = a.job_id WHERE a.id = $1
 
 -- name: mark_alerts_read

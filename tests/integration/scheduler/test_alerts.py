@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -11,7 +12,7 @@ from gateway.domain.alert import AlertEvent, Channel
 from gateway.domain.errors import AlertRefused, TransientError
 from gateway.domain.ids import PortName
 from gateway.domain.retry import Backoff
-from gateway.scheduler.alerts import Dispatcher, tell_silence
+from gateway.scheduler.alerts import Dispatcher, Reader, tell_silence
 from gateway.stages.trouble import Trouble
 from gateway.store.alert_reports import list_alerts, read_alert
 from gateway.store.alerts import sync_port_rules
@@ -34,6 +35,10 @@ class Sent:
             raise self.says.pop(0)
 
 
+def a_reader(address: str) -> Reader:
+    return Reader(address=address, zone=ZoneInfo("UTC"), site="shop")
+
+
 class Desk:
     """A dispatcher whose channels are under control."""
 
@@ -41,7 +46,10 @@ class Desk:
         self.senders: Mapping[Channel, AlertSender] = {Channel(name): sender for name, sender in senders.items()}
         backoff = Backoff(first_seconds=0.0, most_seconds=0.0, give_up_seconds=86_400.0)
         self.dispatcher = Dispatcher(
-            store, senders=lambda: self.senders, address=lambda user: f"{user}@example.com", backoff=backoff
+            store,
+            senders=lambda: self.senders,
+            reader=lambda user: a_reader(f"{user}@example.com"),
+            backoff=backoff,
         )
 
 

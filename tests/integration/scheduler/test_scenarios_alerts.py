@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -17,8 +18,8 @@ from gateway.domain.alert import AlertEvent, Channel
 from gateway.domain.definition import AlertDefinition
 from gateway.domain.ids import JobId
 from gateway.domain.job import HistoryMode
-from gateway.runtime.alerts import address_of, senders
-from gateway.scheduler.alerts import Dispatcher
+from gateway.runtime.alerts import reader_of, senders
+from gateway.scheduler.alerts import Dispatcher, Reader
 from gateway.scheduler.housekeeping import Housekeeping
 from gateway.scheduler.tasks.housekeeping import HousekeepingParameters, HousekeepingTask
 from gateway.store import housekeeping, settling
@@ -49,7 +50,9 @@ async def test_s15_a_failed_run_of_a_recurring_job_is_mailed_once(world: World, 
         mail = {"host": "127.0.0.1", "port": port, "tls": "none"}
         settings = Settings.model_validate({"mail": mail, "accounts": {"U": {"email": "u@example.com"}}})
         dispatcher = Dispatcher(
-            world.store, senders=lambda: senders(settings, tmp_path), address=lambda user: address_of(settings, user)
+            world.store,
+            senders=lambda: senders(settings, tmp_path),
+            reader=lambda user: reader_of(settings, user, tmp_path),
         )
 
         async def deliver() -> None:
@@ -65,7 +68,7 @@ async def test_s15_a_failed_run_of_a_recurring_job_is_mailed_once(world: World, 
         await world.to(at(11, 5))
         await deliver()
     (mailed,) = mailbox.mails
-    assert (mailed["To"], mailed["Subject"]) == ("u@example.com", "Job hourly failed")
+    assert (mailed["To"], mailed["Subject"]) == ("u@example.com", f"[{tmp_path.name}] Job hourly failed")
     assert (await world.read(job)).last_outcome == "ended"
     assert [run["status"] for run in await world.runs(job)] == ["error"]
 
@@ -119,7 +122,7 @@ async def test_s16_alerts_against_history(
     assert [run["status"] for run in await world.runs(job)] == kept
     dispatcher = Dispatcher(
         world.store, senders=lambda: senders(Settings.model_validate({"mail": {"host": "localhost"}}), tmp_path),
-        address=lambda _: None,
+        reader=lambda _: Reader(address=None, zone=ZoneInfo("UTC"), site="shop"),
     )  # fmt: skip
     while await dispatcher.send_one(Channel.EMAIL):
         pass

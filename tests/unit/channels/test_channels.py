@@ -24,7 +24,8 @@ from tests.stub import web_service
 
 def a_message(address: str | None = "ann@example.com", subject: str = "Job nightly failed") -> Message:
     return Message(
-        key="run:17:error:ann:email", user="ann", address=address, subject=subject, body="It failed: Größe.\n",
+        site="shop", key="run:17:error:ann:email", user="ann", address=address, subject=subject,
+        body="It failed: Größe.\n",
         facts={"event": "error", "run_id": 17}, raised_at=datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC),
     )  # fmt: skip
 
@@ -45,7 +46,11 @@ async def test_a_mail_arrives_and_sent_again_has_the_same_message_id() -> None:
         for _ in range(2):
             await EmailSender(settings_of(port)).send(a_message())
     first, second = mailbox.mails
-    assert (first["From"], first["To"], first["Subject"]) == ("gw@example.com", "ann@example.com", "Job nightly failed")
+    assert (first["From"], first["To"], first["Subject"]) == (
+        "gw@example.com",
+        "ann@example.com",
+        "[shop] Job nightly failed",
+    )
     assert first["Message-ID"] == second["Message-ID"] and first["Message-ID"].endswith("@example.com>")
     assert "Größe" in str(first.get_payload(decode=True), "utf-8")
 
@@ -75,7 +80,7 @@ async def test_a_mail_arrives_in_secret_at_a_server_that_is_trusted(
     mailbox = Mailbox()
     async with mail_server(mailbox, **{mode: certificate.server()}) as port:
         await EmailSender(settings_of(port, mode)).send(a_message())
-    assert [mail["Subject"] for mail in mailbox.mails] == ["Job nightly failed"]
+    assert [mail["Subject"] for mail in mailbox.mails] == ["[shop] Job nightly failed"]
 
 
 @pytest.mark.parametrize("mode", ["tls", "starttls"])

@@ -200,3 +200,10 @@ def test_jobs_of_the_configuration_are_edited_there(cli: Cli, as_ann: None, tmp_
     assert cli.run("jobs", "edit", "fixed", str(section)).stderr.startswith(told + "edit its section there")
     assert cli.run("jobs", "delete", "fixed").stderr.startswith(told + "take its section away there")
     assert cli.run("jobs", "hold", "fixed").exit_code == 0
+
+
+def test_times_are_shown_in_the_zone_of_the_account(nightly: Cli) -> None:
+    with nightly.config.open("a") as file:
+        file.write("accounts: {ann: {zone: Asia/Tokyo}}\n")
+    assert nightly.json("jobs", "release", "nightly")["job"]["next_start"] == "2030-01-01T01:00:00Z"
+    assert "2030-01-01 10:00:00 JST" in nightly.run("jobs", "show", "nightly").stdout

@@ -1,8 +1,10 @@
 """Alerts in the configuration: what fits together, and that secrets stay out of the file."""
 
+from pathlib import Path
+
 import pytest
 
-from gateway.runtime.alerts import address_of, port_rules, silent_hours
+from gateway.runtime.alerts import port_rules, reader_of, silent_hours
 from gateway.runtime.logs import secrets_of
 from tests.unit.config.conftest import Build, Told
 
@@ -60,11 +62,13 @@ def test_rules_silence_and_addresses_are_read(build: Build) -> None:
     both = "{silent_hours: 4, to: {ann: {on: [overdue, error], by: email}}}"
     settings = build(
         f"{PORTS}alerts: {{ports: {{orders: {both}, closed: {{silent_hours: 1}}}}}}\n"
-        "accounts: {ann: {email: ann@example.com}, 'bob@example.com': {}}"
+        "accounts: {ann: {email: ann@example.com, zone: Europe/Copenhagen}, 'bob@example.com': {}}"
     )
     assert silent_hours(settings) == {"orders": 4.0}, "a port that is switched off is not waited for"
     (rule,) = port_rules(settings)["orders"]  # type: ignore[index]
     assert (rule.user, sorted(rule.events), sorted(rule.channels)) == ("ann", ["error", "overdue"], ["email"])
-    assert address_of(settings, "ann") == "ann@example.com"
-    assert address_of(settings, "bob@example.com") == "bob@example.com"
-    assert address_of(settings, "carl") is None
+    readers = {user: reader_of(settings, user, Path("/srv/shop")) for user in ("ann", "bob@example.com", "carl")}
+    assert [one.address for one in readers.values()] == ["ann@example.com", "bob@example.com", None]
+    assert [one.zone.key for one in readers.values()] == ["Europe/Copenhagen", "UTC", "UTC"]
+    assert readers["ann"].site == "shop"
+    assert reader_of(build("site: Orders of Contoso"), "ann", Path("/srv/shop")).site == "Orders of Contoso"

@@ -67,7 +67,7 @@ def test_all_problems_are_told_at_once_with_their_lines(told: Told) -> None:
     [
         ("ports: {p: {settle_seconds: 1}}", "unknown key; it belongs in ports.<name>.receive"),
         ("logging: {levl: info}", "unknown key; did you mean 'level'?"),
-        ("zzz: 1", "unknown key; known are store, data, schemas,"),
+        ("zzz: 1", "unknown key; known are site, store, data,"),
         (
             "services: {S: {kind: python, operations: {o: {handler: 'a:b', timeout: 3}}}}",
             "did you mean 'timeout_seconds'?",

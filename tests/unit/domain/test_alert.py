@@ -1,10 +1,12 @@
 """What an alert says, whom it answers, and when the option of AX silences it."""
 
+import json
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.domain.alert import AlertEvent, Happening
+from gateway.domain.alert import AlertEvent, Happening, in_words
 from gateway.domain.ids import JobId, PortName, RunId
 from gateway.domain.job import HistoryMode
 
@@ -65,15 +67,17 @@ def test_subject_says_who_cancelled_and_that_it_is_critical() -> None:
     assert happening.subject == "Critical: Job nightly was cancelled by ann"
 
 
-def test_body_has_reason_times_and_where_to_look() -> None:
-    body = of_job(AlertEvent.ERROR, run_id=RunId(17), planned_at=AT, text="Task export ended with exit code 2.").body
-    assert body.splitlines() == [
+def test_body_has_reason_where_to_look_and_times_of_the_reader() -> None:
+    told = of_job(AlertEvent.ERROR, run_id=RunId(17), planned_at=AT, text="Task export ended with exit code 2.")
+    facts = json.loads(json.dumps(told.facts))
+    assert in_words(told.body, facts, zone=ZoneInfo("Europe/Copenhagen"), site="shop").splitlines() == [
         "Job nightly failed.",
         "",
         "Task export ended with exit code 2.",
         "",
-        "Planned: 2031-05-06 07:08:09 UTC",
-        "Happened: 2031-05-06 07:08:09 UTC",
-        "",
         "See: gateway runs show 17",
+        "",
+        "Planned: 2031-05-06 09:08:09 CEST",
+        "Happened: 2031-05-06 09:08:09 CEST",
+        "Site: shop",
     ]
