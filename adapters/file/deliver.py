@@ -5,6 +5,7 @@ promised file but the rename, and absence is only believed in the very folder th
 Everything blocks and runs in one thread. Source: reliability reference 5.3, steps S1, S3 and S4.
 """
 
+import errno
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -34,6 +35,19 @@ took thousands of files, making new ones nearby costs up to 600 more; that is th
 OTHER_STAGING = "address.other-staging"
 
 Results = list[GatewayError | None]
+
+
+def probe_folders(settings: FileSendSettings) -> None:
+    """Look whether both folders are there, may be written to and have room. Raises: AdapterUnavailable."""
+    for place in (settings.staging_place, settings.outbound_place):
+        with folder_errors(place), opened(place.path) as folder:
+            system = os.fstatvfs(folder.fd)
+            if system.f_flag & os.ST_RDONLY:
+                raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+            if not os.access(".", os.W_OK | os.X_OK, dir_fd=folder.fd, effective_ids=True):
+                raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+            if system.f_blocks and not system.f_bavail:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def identity_of_staging(ops: FileOps, settings: FileSendSettings) -> UUID:

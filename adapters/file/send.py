@@ -12,6 +12,7 @@ from adapters.file.deliver import (
     Results,
     discard_wave,
     identity_of_staging,
+    probe_folders,
     publish_wave,
     stage_wave,
     staged_names,
@@ -52,6 +53,10 @@ class FileSendAdapter:
             identity = await self._staging.run(partial(identity_of_staging, self._ops, self._settings))
             self._place = StagingPlace(id=identity, folder=str(self._settings.staging))
         return self._place
+
+    async def probe(self) -> None:
+        """Look whether both folders can be written to. Raises: AdapterUnavailable."""
+        await self._publishing.run(partial(probe_folders, self._settings))
 
     async def stage(self, files: Sequence[Outgoing]) -> Sequence[GatewayError | None]:
         """Write files to the staging folder and make them durable; one entry per file, None when it is."""

@@ -77,6 +77,10 @@ class SendAdapter(Protocol):
         """
         ...
 
+    async def probe(self) -> None:
+        """Look whether files can be delivered now; changes nothing. Raises: AdapterUnavailable."""
+        ...
+
     async def stage(self, files: Sequence[Outgoing]) -> Sequence[GatewayError | None]:
         """Write files where the partner cannot see them and make them durable, one flush for all.
 

@@ -161,7 +161,8 @@ def _address_unavailable(m: MessageFacts) -> _Said:
         )
     return _Said(
         f"Its file cannot be put into the folder of the port {m.port.name} (try {m.attempts}): {quoted(m.error)}.",
-        f"Mend that; it is tried again by itself at {at(m.not_before)}.",
+        "Mend that; it is delivered by itself as soon as the folder can be used again, and tried at "
+        f"{at(m.not_before)} in any case.",
         m.not_before,
     )
 

@@ -152,6 +152,9 @@ class Gateway:
                 group.create_task(self._keep_leases(), name="leases"),
                 group.create_task(self._listen(), name="hints"),
                 group.create_task(self._warm_readers(), name="warming"),
+                group.create_task(
+                    self._send.follow_addresses(lambda: self._wake(Stage.SEND), self._stopping), name="addresses"
+                ),
                 group.create_task(self._watch_stuck(), name="stuck"),
                 group.create_task(
                     ConfigFollower(

@@ -7,7 +7,7 @@ published.
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from uuid import UUID
 
@@ -27,10 +27,19 @@ from gateway.stages.runner import ChunkRunner
 from gateway.stages.trouble import Trouble
 from gateway.store.open import Store
 from gateway.store.outbound import SendResult, claim_outbound, promise_staged, record_outbound
-from gateway.store.staging import known_staging, needed_staged, put_off_unreachable, register_staging
+from gateway.store.staging import (
+    call_in_put_off,
+    known_staging,
+    needed_staged,
+    put_off_unreachable,
+    register_staging,
+)
+from gateway.store.waiting import wait_or_stop
 
 log = structlog.get_logger()
 
+_PROBE_SECONDS = 1.0
+"""Between two looks at an address that could not be used."""
 _QUICK_SECONDS = 3.0
 """A folder that hangs must not hold up the other ports; while it does, every further call is refused at once."""
 
@@ -46,11 +55,43 @@ class SendStage:
         self._trouble = trouble
         self._registered: dict[PortName, UUID] = {}  # staging folders that the store knows to be ours
         self._unclean: set[PortName] = set()  # ports in whose staging folder something may lie that nobody needs
+        self._away: dict[PortName, bool] = {}  # ports with answers that were put off; whether a probe has failed since
 
     def forget(self, port: PortName) -> None:
         """Look into the staging folder of the port again: it is new, or another node has left something there."""
         self._registered.pop(port, None)
         self._unclean.add(port)
+        self._away[port] = True  # what was put off before has reasons of its own
+
+    async def follow_addresses(self, returned: Callable[[], None], stopping: asyncio.Event) -> None:
+        """Call *returned* as soon as an address can be used again, when what was put off for it is ready."""
+        while not stopping.is_set():
+            if any(await asyncio.gather(*(self._is_back(name) for name in list(self._away)))):
+                returned()
+            await wait_or_stop(stopping, _PROBE_SECONDS)
+
+    async def _is_back(self, name: PortName) -> bool:
+        """Probe an address; a probe that never failed has not seen what is wrong, and then back-off decides."""
+        port = self._ports.all().get(name)
+        if port is None or port.send is None:
+            self._away.pop(name, None)
+            return False
+        try:
+            async with asyncio.timeout(_QUICK_SECONDS):
+                await port.send.probe()
+                place = await port.send.place()
+        except (AdapterUnavailable, TimeoutError):
+            self._away[name] = True
+            return False
+        if not self._away.get(name):
+            return False
+        del self._away[name]  # before the store is asked: what is put off meanwhile is noted anew
+        try:
+            await call_in_put_off(self._store, name, place.id)
+        except StoreUnavailable:
+            self._away[name] = True
+            return False
+        return True
 
     async def run(self, context: TaskContext) -> None:
         """Deliver responses until none is left and none can come."""
@@ -162,8 +203,11 @@ class SendStage:
             failed=len(result.failed),
         )  # fmt: skip
         if result.later:
+            self._away.setdefault(port.name, False)
             await self._trouble.degraded(port.name, result.later[0][2])
         elif result.sent:
+            if not self._away.get(port.name):
+                self._away.pop(port.name, None)
             await self._trouble.working(port.name, "respond")
 
 

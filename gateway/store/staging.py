@@ -59,6 +59,12 @@ async def needed_staged(store: Store, port: PortName, found: Mapping[str, Fence 
     return {row["name"] for row in rows}
 
 
+async def call_in_put_off(store: Store, port: PortName, staging: UUID) -> None:
+    """Make ready what was put off because the address of a port could not be used: it can be again."""
+    async with store.transaction() as connection:
+        await connection.execute(store.queries.call_in_put_off, port, staging)
+
+
 async def put_off_unreachable(store: Store, port: PortName) -> int:
     """Let promised files wait whose staging folder no living process uses; they say where they are.
 

@@ -109,3 +109,12 @@ async def test_an_address_that_cannot_be_used_keeps_what_is_staged(address: Addr
     results = await adapter.publish(PROMISES)
     assert all(isinstance(error, AdapterUnavailable) for error in results)
     assert len(await adapter.staged()) == len(FILES)
+
+
+async def test_a_probe_tells_whether_the_address_can_be_used_and_leaves_no_trace(address: Address) -> None:
+    adapter = address.adapter()
+    await adapter.probe()
+    assert (address.visible(), await adapter.staged()) == ({}, [])
+    address.close()
+    with pytest.raises(AdapterUnavailable):
+        await adapter.probe()

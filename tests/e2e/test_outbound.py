@@ -165,3 +165,19 @@ async def test_outbound_port_can_be_added_while_running(site: Site) -> None:
     code, _, err = await gateway(site, "send", "SalesOrderService.read", "--key", "SalesId=SO-100021", "--wait")
     assert code == 0, err
     assert len(site.answers("copies")) == 1
+
+
+async def test_folder_that_comes_back_is_noticed_long_before_the_next_try(site: Site) -> None:
+    site.add_port()
+    await site.start()
+    elsewhere = site.outbound().rename(site.folder / "unmounted")
+    site.drop("a.xml", envelope(order("1")).encode())
+
+    async def put_off() -> bool:
+        rows = await site.query("UPDATE queue SET not_before = now() + interval '1 hour'"
+                                " WHERE reason = 'address_unavailable' RETURNING port")  # fmt: skip
+        return bool(rows)
+
+    await until(put_off, "the answer waits for its folder", tell=site.tail)
+    elsewhere.rename(site.outbound())
+    await site.wait_answers(1)

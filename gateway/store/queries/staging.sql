@@ -21,6 +21,11 @@ SET host = excluded.host, port = excluded.port, folder = excluded.folder, incarn
 UPDATE queue SET reason = 'ready', not_before = NULL, error = NULL
 FROM staging WHERE staging.incarnation = $1 AND queue.staged_in = staging.id AND queue.reason = 'address_unavailable'
 
+-- name: call_in_put_off
+-- The address can be used again: what was put off for it is ready; of what is promised that in our staging folder.
+UPDATE queue SET reason = 'ready', not_before = NULL, error = NULL
+WHERE direction = 'out' AND port = $1 AND reason = 'address_unavailable' AND (staged_in IS NULL OR staged_in = $2)
+
 -- name: known_staging
 -- The folder that this node last used for a port.
 SELECT s.id FROM staging s JOIN incarnation i ON i.node = s.node

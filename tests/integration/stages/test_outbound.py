@@ -46,6 +46,9 @@ class Nowhere:
     async def publish(self, promises: Sequence[Promise]) -> Sequence[GatewayError | None]:
         raise AssertionError
 
+    async def probe(self) -> None:
+        raise AssertionError
+
     async def discard(self, staged_names: Sequence[str]) -> None:
         raise AssertionError
 

@@ -5,6 +5,7 @@ import os
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -212,6 +213,21 @@ async def test_a_full_disk_stops_the_group_and_keeps_what_was_written(site: Site
     assert results[2] is not None
     assert "ports.orders.respond.staging" in results[2].message
     assert len(await adapter.staged()) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [({"f_flag": os.ST_RDONLY}, "address.read-only"), ({"f_bavail": 0}, "address.full")],
+    ids=["read-only", "full"],
+)
+async def test_a_probe_sees_that_nothing_can_be_written(
+    site: Site, monkeypatch: pytest.MonkeyPatch, changes: dict[str, int], code: str
+) -> None:
+    state = SimpleNamespace(**{"f_blocks": 100, "f_bavail": 50, "f_flag": 0, **changes})
+    monkeypatch.setattr(os, "fstatvfs", lambda _: state)
+    with pytest.raises(AdapterUnavailable) as caught:
+        await site.sender().probe()
+    assert caught.value.code == code
 
 
 async def test_discarding_is_for_staged_files_and_may_be_repeated(site: Site) -> None:
