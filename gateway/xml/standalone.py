@@ -6,6 +6,8 @@ from copy import deepcopy
 
 from lxml import etree
 
+from gateway.domain.namespaces import ENVELOPE_NAMESPACES, canonical
+
 _MENTIONED = re.compile(rb"""[>"\s]([^\W\d][\w.\-\x80-\xff]*):""")
 """What may be the prefix of a value such as `xsi:type="t:Bill"`: a name and a colon, where a word begins."""
 
@@ -14,7 +16,7 @@ def standalone(element: etree._Element, around: Mapping[str | None, str]) -> byt
     """Return an element in UTF-8 with the namespaces that it uses, and no others.
 
     Shape: *around* are the declarations in scope where the element stands (`nsmap` of its parent). A prefix that a
-    value may need (`xsi:type`, QName) counts as used, and so does the default namespace.
+    value may need (`xsi:type`, QName) counts as used, and so does a default namespace that is not the envelope's.
     Rule: time and size do not grow with the number of declarations around: an entity among a thousand, below a
     thousand declarations, must not be written with all of them.
     """
@@ -23,7 +25,9 @@ def standalone(element: etree._Element, around: Mapping[str | None, str]) -> byt
     content = etree.tostring(copy, encoding="utf-8")
     if not around:
         return content
-    names: set[str | None] = {name.decode() for name in _MENTIONED.findall(content)} | {None}
+    names: set[str | None] = {name.decode() for name in _MENTIONED.findall(content)}
+    if canonical(around.get(None, "")) not in ENVELOPE_NAMESPACES:
+        names.add(None)
     missing = {name: around[name] for name in names if around.get(name) and name not in copy.nsmap}
     if not missing:
         return content

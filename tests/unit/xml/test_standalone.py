@@ -1,5 +1,6 @@
 from lxml import etree
 
+from gateway.domain.namespaces import MESSAGE_2011
 from gateway.xml.standalone import standalone
 
 
@@ -32,6 +33,11 @@ def test_the_default_namespace_is_kept_for_unprefixed_values_and_captures_nothin
     assert [each.tag for each in element.iter()] == ["{urn:t}S", "L", "M"]
     bare = etree.fromstring(cut('<D xmlns="urn:d"><S xmlns="" a="q:x"><L/></S></D>', 0))
     assert [each.tag for each in bare.iter()] == ["S", "L"]
+
+
+def test_the_default_namespace_of_the_envelope_is_not_taken_along() -> None:
+    text = f'<D xmlns="{MESSAGE_2011}" xmlns:t="urn:t"><t:S><t:L/></t:S></D>'
+    assert cut(text, 0) == '<t:S xmlns:t="urn:t"><t:L/></t:S>'
 
 
 def test_an_inner_declaration_of_the_same_prefix_counts() -> None:
