@@ -14,6 +14,7 @@ from gateway.domain.errors import AlertRefused, TransientError
 from gateway.store.waiting import uninterrupted
 
 _SECONDS: Final = 20.0
+_END_SECONDS: Final = 5.0
 _SHOWN_CHARACTERS: Final = 300
 _PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -40,17 +41,40 @@ class CommandSender:
             raise TransientError(f"{name} cannot be started: {error.strerror}", code="command.start") from error
         try:
             async with asyncio.timeout(_SECONDS):
-                output, _ = await process.communicate(document(message))
+                said = await _talk(process, document(message))
         except TimeoutError:
             raise TransientError(f"{name} did not end within {_SECONDS:g} seconds.", code="command.timeout") from None
         finally:
             await uninterrupted(_end(process))
         if process.returncode != 0:
-            said = output.decode(errors="replace").strip()[-_SHOWN_CHARACTERS:]
             raise TransientError(f"{name} ended with exit code {process.returncode}: {said}", code="command.exit")
+
+
+async def _talk(process: asyncio.subprocess.Process, content: bytes) -> str:
+    """Give a command its input, wait for its end, and return its last words; what it says before is forgotten."""
+    assert process.stdin is not None and process.stdout is not None
+    stdin, stdout = process.stdin, process.stdout
+
+    async def give() -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):  # it need not read it
+            stdin.write(content)
+            await stdin.drain()
+        stdin.close()
+
+    async def hear() -> bytes:
+        tail = b""
+        while piece := await stdout.read(65_536):
+            tail = (tail + piece)[-4 * _SHOWN_CHARACTERS :]
+        return tail
+
+    _, tail = await asyncio.gather(give(), hear())
+    await process.wait()
+    return tail.decode(errors="replace").strip()[-_SHOWN_CHARACTERS:]
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    await process.communicate()
+    with suppress(TimeoutError):  # what left the group may hold its output open
+        async with asyncio.timeout(_END_SECONDS):
+            await process.wait()

@@ -6,6 +6,7 @@ headers    Idempotency-Key: the key, the same however often it is sent
            X-Gateway-Signature: sha256=<hex of HMAC-SHA256 over "<timestamp>.<body>" with the secret>
 """
 
+import asyncio
 import hmac
 import json
 import time
@@ -22,6 +23,7 @@ from gateway.contracts.alert import Message
 from gateway.domain.errors import AlertRefused, TransientError
 
 _SECONDS: Final = 20.0
+_SHOWN_CHARACTERS: Final = 200
 _MAY_PASS: Final = frozenset({401, 403, 404, 408, 425, 429})
 """Besides 5xx: also what somebody mends at the other end while the alert waits."""
 
@@ -43,19 +45,37 @@ class WebhookSender:
         headers |= signature(self.settings.secret, body, int(self.clock()))
         place = urlsplit(url).hostname
         try:
-            async with httpx.AsyncClient(timeout=_SECONDS, follow_redirects=False, trust_env=False) as client:
-                answer = await client.post(url, content=body, headers=headers)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            said = str(error) or type(error).__name__
+            async with (
+                asyncio.timeout(_SECONDS),
+                httpx.AsyncClient(timeout=_SECONDS, follow_redirects=False, trust_env=False) as client,
+                client.stream("POST", url, content=body, headers=headers) as answer,
+            ):
+                said = "" if answer.is_success else await _beginning(answer)
+        except TimeoutError:
             raise TransientError(
-                f"The webhook at {place} cannot be reached: {said}", code="webhook.unreachable"
+                f"The webhook at {place} did not answer within {_SECONDS:g} seconds.", code="webhook.unreachable"
+            ) from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            reason = str(error) or type(error).__name__
+            raise TransientError(
+                f"The webhook at {place} cannot be reached: {reason}", code="webhook.unreachable"
             ) from error
         if answer.is_success:
             return
-        text = f"The webhook at {place} answered {answer.status_code}: {answer.text[:200].strip()}"
+        text = f"The webhook at {place} answered {answer.status_code}: {said}"
         if answer.is_server_error or answer.status_code in _MAY_PASS:
             raise TransientError(text, code="webhook.status")
         raise AlertRefused(text)
+
+
+async def _beginning(answer: httpx.Response) -> str:
+    """Return how an answer begins; the rest of it, however long, is not fetched."""
+    content = b""
+    async for piece in answer.aiter_raw(_SHOWN_CHARACTERS * 4):
+        content += piece
+        if len(content) >= _SHOWN_CHARACTERS * 4:
+            break
+    return content.decode(errors="replace")[:_SHOWN_CHARACTERS].strip()
 
 
 def document(message: Message) -> bytes:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import cast
 
+from gateway.config.files import read_file
 from gateway.config.place import Document, Finding, Path, Value, show
 from gateway.config.scalars import Substituted, read_scalar
 from gateway.config.suggest import did_you_mean
@@ -109,10 +110,9 @@ class _Substitution:
         if not name or "\0" in name:
             raise _Missing("${file:…} names no file")
         try:
-            with (self._base / name).open("rb") as file:
-                content = file.read(MAX_SECRET_BYTES + 1)
+            content = read_file(self._base / name, MAX_SECRET_BYTES + 1)
         except OSError as error:
-            raise _Missing(f"the file {name!a} cannot be read: {error.strerror}") from None
+            raise _Missing(f"the file {name!a} cannot be read: {error.strerror or error}") from None
         except UnicodeEncodeError:
             raise _Missing(f"{name!a} cannot be the name of a file") from None
         if len(content) > MAX_SECRET_BYTES:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from base64 import b64decode, b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 from urllib.parse import quote, quote_plus, unquote, urlsplit
@@ -9,12 +10,13 @@ from urllib.parse import quote, quote_plus, unquote, urlsplit
 from gateway.contracts.task import Mask, unmasked
 
 MASK: Final = "***"
+_SAFE_BASE64: Final = str.maketrans("+/", "-_")
 SHORTEST_SECRET: Final = 4
 """Characters; shorter ones stand in every text by chance."""
 
 
 def masking(secrets: Iterable[str]) -> Mask:
-    """Return a function that writes `***` for each secret, also for one as Python, JSON or an address write it.
+    """Return a function that writes `***` for each secret, also for one as Python, JSON, an address or base64 write it.
 
     Rule: of a secret of several lines every line is one; of an address with a password the password too.
     """
@@ -65,8 +67,34 @@ def passwords_of(url: str) -> Sequence[str]:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    for plain in {secret, *secret.splitlines(), *passwords_of(secret), *map(unquote, passwords_of(secret))}:
+    for plain in {secret, *secret.splitlines(), *passwords_of(secret), *map(unquote, passwords_of(secret)),
+                  *_in_basic(secret)}:  # fmt: skip
         bare = plain.strip()
         yield from (bare, repr(bare)[1:-1], ascii(bare)[1:-1])
         yield from (json.dumps(bare)[1:-1], json.dumps(bare, ensure_ascii=False)[1:-1])
         yield from (quote(bare, safe=""), quote(bare), quote_plus(bare))
+        if len(bare) >= SHORTEST_SECRET:
+            yield from _in_base64(bare.encode("utf-8", "surrogateescape"))
+
+
+def _in_base64(secret: bytes) -> Iterator[str]:
+    """Yield what each base64 text has that has the secret in it: three beginnings, by how many bytes stand before.
+
+    An `Authorization` of the kind Basic is base64 of user and password.
+    """
+    for before in range(3):
+        text = b64encode(b"\0" * before + secret).decode()
+        inner = text[(before * 8 + 5) // 6 : (before + len(secret)) * 8 // 6]
+        yield from {inner, inner.translate(_SAFE_BASE64)}
+
+
+def _in_basic(secret: str) -> Iterator[str]:
+    """Yield the password when *secret* is user and password in base64, alone or after `Basic`."""
+    encoded = secret.rpartition(" ")[2]
+    try:
+        plain = b64decode(encoded, validate=True).decode()
+    except ValueError:
+        return
+    user, colon, password = plain.partition(":")
+    if colon and user.isprintable() and password.isprintable():
+        yield from (encoded, password)

@@ -12,6 +12,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from gateway.config.addresses import database_address
 from gateway.config.models_alerts import AlertSettings, Mail, MailTls, PortAlerts, Webhook
 from gateway.config.models_base import ByteSize, Count, Flag, Location, Name, Seconds, Section, Text, Word
 from gateway.config.models_batch import Account, ActivePeriod, Group, Server, Throttling
@@ -99,7 +100,7 @@ __all__ = [
 ]
 
 EMBEDDED = "embedded"
-_URL = re.compile(r"(?i:postgres(?:ql)?)://(?:[^/?#]+(?:[/?].*)?|/?[^/?#]*\?.*)")
+_URL = re.compile(r"(?i:postgres(?:ql)?)://(?:[^/?#]|/?[^/?#]*\?.)")
 _URL_PASSWORD = re.compile(r"(?<=://)(?P<user>[^:/?#@]*):.*@|(?P<option>[?&](?:ssl)?password=)[^&]*", re.IGNORECASE)
 
 
@@ -216,9 +217,11 @@ Owner = Annotated[int | str, AfterValidator(_owner)]
 
 
 def _store(value: str) -> str:
-    if value != EMBEDDED and not _URL.fullmatch(value):
+    if value == EMBEDDED:
+        return value
+    if _URL.match(value) is None:
         raise ValueError("must be embedded, or a URL such as postgresql://user:${PASSWORD}@host/database")
-    return value
+    return database_address(value)
 
 
 class Settings(Section):

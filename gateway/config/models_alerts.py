@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from gateway.config.addresses import web_address
 from gateway.config.models_base import AnyText, Count, Flag, Name, Seconds, Section, Text
 from gateway.config.models_jobs import Alerts
 
@@ -31,16 +32,10 @@ class Mail(Section):
     sender: Text = Field(default="gateway@localhost", alias="from", description="Sender of the e-mails.")
 
 
-def _address(value: str) -> str:
-    if not value.startswith(("http://", "https://")):
-        raise ValueError("must be an address such as https://example.com/hook")
-    return value
-
-
 class Webhook(Section):
     """Where alerts are posted."""
 
-    url: Annotated[Text, AfterValidator(_address)] | None = Field(default=None, description="Address; null: none.")
+    url: Annotated[Text, AfterValidator(web_address)] | None = Field(default=None, description="Address; null: none.")
     secret: Text | None = Field(
         default=None, repr=False, exclude=True, description="Key of the signature, from ${…}; null: not signed."
     )

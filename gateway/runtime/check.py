@@ -118,7 +118,7 @@ def _schema_finding(problem: ConfigProblem, verdict: Verdict) -> Finding:
 
 def _samples(places: Sequence[Path], catalog: Catalog) -> Iterator[Finding]:
     checker = Checker(catalog)
-    for sample in (path for folder in places for path in sorted(folder.rglob(SAMPLES))):
+    for sample in (path for folder in places for path in sorted(folder.rglob(SAMPLES)) if path.is_file()):
         try:
             problems = checker.check(parse_checked(sample.read_bytes()))
         except (GatewayError, OSError) as error:

@@ -1,10 +1,11 @@
 """What can be known of jobs without running them: who would run their tasks, and who would hear of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
 from gateway.config.definitions import job_definition
+from gateway.config.environment import REFERENCE
 from gateway.config.models import Job, Settings
 from gateway.config.models_batch import DEFAULT_GROUP
 from gateway.config.models_jobs import FirstStatus
@@ -13,6 +14,7 @@ from gateway.domain.job import JobMode
 from gateway.domain.planning import first_start
 from gateway.runtime.checked import Finding, Verdict
 from gateway.runtime.jobs import server_name
+from gateway.scheduler.tasks.command import COMMAND
 
 MOST_TASKS: Final = 1000
 MOST_CONDITIONS: Final = 100
@@ -33,6 +35,7 @@ def check_jobs(settings: Settings, *, now: datetime) -> Iterator[Finding]:
                 *_groups(job, served),
                 *_people(settings, job),
                 *_sizes(job),
+                *_arguments(job),
             )
         ]
         yield from found
@@ -99,6 +102,18 @@ def _people(settings: Settings, job: Job) -> Iterator[tuple[tuple[str, ...], str
         account = settings.accounts.get(user)
         if Channel.EMAIL in alerts.by and (account is None or account.email is None):
             yield ("alerts", user), f"{user} has no e-mail address: name it in `accounts.{user}.email`"
+
+
+def _arguments(job: Job) -> Iterator[tuple[tuple[str, ...], str]]:
+    for name, task in job.tasks.items():
+        command = task.parameters.get("command") if task.run == COMMAND else None
+        arguments = command if isinstance(command, Sequence) and not isinstance(command, str) else ()
+        if found := [argument for argument in arguments if REFERENCE.search(str(argument))]:
+            yield (
+                ("tasks", name, "with", "command"),
+                f"everybody on the machine sees its arguments in `ps`, {' and '.join(found)} too: give a secret by "
+                "`environment` or `input`",
+            )
 
 
 def _sizes(job: Job) -> Iterator[tuple[tuple[str, ...], str]]:

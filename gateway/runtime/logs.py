@@ -12,7 +12,7 @@ from urllib.parse import unquote
 
 import structlog
 
-from gateway.config.masks import MASK, SHORTEST_SECRET, passwords_of
+from gateway.config.masks import SHORTEST_SECRET, masking, passwords_of
 from gateway.config.models import Level, LogFormat, Logging, Settings
 from gateway.runtime.visible import visible, visible_lines
 
@@ -66,6 +66,7 @@ def secrets_of(settings: Settings) -> Sequence[str]:
     """Return what must never be written: passwords and keys, and the address of the store when it holds one."""
     own = [secret for secret in (settings.mail.password, settings.alerts.webhook.secret) if secret]
     of_store = [] if settings.embedded else passwords_of(settings.store)
+    own += passwords_of(settings.alerts.webhook.url or "")
     decoded = [unquote(password) for password in of_store]
     long_enough = {text for text in (*own, *of_store, *decoded) if len(text) >= SHORTEST_SECRET}
     whole = (settings.store,) if of_store else ()
@@ -76,7 +77,7 @@ class _Guard:
     """The last look at an event: masks secrets, keeps bodies out, shortens long values."""
 
     def __init__(self, secrets: Iterable[str], *, escape: bool) -> None:
-        self._secrets = tuple(filter(None, secrets))
+        self._mask = masking(secrets)
         self._escape = escape
 
     def __call__(self, _logger: object, _method: str, event: Event) -> Event:
@@ -95,8 +96,7 @@ class _Guard:
             case list() | tuple() | set() | frozenset():
                 return [self._checked(item) for item in value]
         text = value if isinstance(value, str) else str(value)
-        for secret in self._secrets:
-            text = text.replace(secret, MASK)
+        text = self._mask(text)
         if whole:
             return visible_lines(text) if self._escape else text
         if len(text) > LONGEST_VALUE:

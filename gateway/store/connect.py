@@ -63,7 +63,12 @@ async def connect(url: str, settings: Mapping[str, str] | None = None) -> Connec
             f"the database does not let the gateway in ({error}): check role and password in `store`, "
             "and pg_hba.conf of the server"
         ) from error
-    except (*DRIVER_ERRORS, ValueError) as error:
+    except ValueError as error:  # of the driver's reading of the address: its text shows what may be a password
+        raise StoreRefused(
+            "the address in `store` cannot be used: percent-encode special characters in user and password, and look "
+            "at its options"
+        ) from error
+    except DRIVER_ERRORS as error:
         raise StoreRefused(f"the address in `store` cannot be used: {error}") from error
 
 

@@ -18,6 +18,7 @@ from gateway.domain.errors import TaskFailed, TaskRefused
 from gateway.scheduler.tasks.output import Output, TooMuchOutput
 from gateway.store.waiting import uninterrupted
 
+COMMAND: Final = "command"
 _LAUNCHER: Final = Path(__file__).with_name("limits.py")
 _NOT_STARTED: Final = 127
 _GRACE_SECONDS: Final = 5.0
@@ -204,7 +205,7 @@ def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None
 def command_runnable(base: Path) -> Runnable:
     """Describe it; relative paths are taken from *base*, the folder of the configuration."""
     return Runnable(
-        name="command",
+        name=COMMAND,
         description="runs a program of the machine",
         parameters=CommandParameters,
         make=lambda parameters: CommandTask(parameters, base),

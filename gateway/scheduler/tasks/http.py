@@ -9,19 +9,13 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from gateway.config.addresses import web_address
 from gateway.config.models_base import AnyText, ByteSize, Count, Flag, Options, Seconds, Text, reread
 from gateway.contracts.task import Runnable, TaskContext
 from gateway.domain.errors import TaskFailed, TransientError
 
 _TRANSIENT: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 _SHOWN_CHARACTERS: Final = 500
-
-
-def _url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError("must be an address such as https://example.com/path")
-    return value
 
 
 def _method(value: str) -> str:
@@ -41,7 +35,7 @@ Status = Annotated[Count, Field(ge=100, le=599)]
 class HttpParameters(Options):
     """What to call, and which answers are good."""
 
-    url: Annotated[Text, AfterValidator(_url)] = Field(description="Address, http:// or https://.")
+    url: Annotated[Text, AfterValidator(web_address)] = Field(description="Address, http:// or https://.")
     method: Annotated[Text, AfterValidator(_method)] = Field(default="POST", description="Method.")
     headers: Mapping[Text, AnyText] = Field(default_factory=dict, description="Headers; secrets come from ${…}.")
     body: AnyText | None = Field(default=None, description="Body as text.")

@@ -12,6 +12,8 @@ import asyncpg
 from asyncpg import Connection
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from gateway.config.addresses import database_address
+from gateway.config.files import read_file
 from gateway.config.models_base import Location, Options, Text, reread
 from gateway.contracts.task import Runnable, TaskContext
 from gateway.domain.errors import TaskFailed, TaskRefused
@@ -28,12 +30,6 @@ _SETTINGS: Final = {"application_name": "gateway task", "timezone": "UTC", "sync
 Scalar = Annotated[str | int | float | bool | None, BeforeValidator(reread)]
 
 
-def _url(value: str) -> str:
-    if not value.startswith(("postgresql://", "postgres://")):
-        raise ValueError("must be an address such as postgresql://user:${PASSWORD}@host/database")
-    return value
-
-
 class SqlParameters(Options):
     """Which statements, with which values, against which database."""
 
@@ -42,7 +38,7 @@ class SqlParameters(Options):
     values: Mapping[Text, Scalar] = Field(
         default_factory=dict, description="Values of the parameters that the statements name as :name."
     )
-    url: Annotated[Text, AfterValidator(_url)] | None = Field(
+    url: Annotated[Text, AfterValidator(database_address)] | None = Field(
         default=None, repr=False, description="Address of another PostgreSQL, from ${…}. Default: the gateway's own."
     )
 
@@ -180,8 +176,7 @@ def _converted(name: str, value: str | int | float | bool | None, kind: str) -> 
 
 
 def _text_of(path: Location) -> str:
-    with path.open("rb") as file:
-        content = file.read(MOST_BYTES + 1)
+    content = read_file(path, MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise OSError(f"it has more than {MOST_BYTES:,} bytes")
     return content.decode("utf-8-sig")

@@ -4,6 +4,8 @@ import asyncio
 import hmac
 import json
 import sys
+import tracemalloc
+from contextlib import suppress
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import Path
@@ -164,6 +166,44 @@ async def test_a_webhook_that_is_away_is_tried_again() -> None:
         pass
     with pytest.raises(TransientError, match="cannot be reached"):
         await WebhookSender(Webhook(url=service.url)).send(a_message())
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_an_answer_without_end_is_not_read_to_its_end(status: int) -> None:
+    sent = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 %d so\r\nTransfer-Encoding: chunked\r\n\r\n" % status)
+        with suppress(ConnectionError):
+            while True:
+                writer.write(b"10000\r\n" + b"n" * 65_536 + b"\r\n")
+                sent += 65_536
+                await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        sending = WebhookSender(Webhook(url=url)).send(a_message())
+        if status == 200:
+            await sending
+        else:
+            with pytest.raises(TransientError, match=r"answered 500: n{200}$"):
+                await sending
+    assert sent < 50_000_000
+
+
+async def test_of_what_a_command_says_without_end_only_the_last_words_are_kept(tmp_path: Path) -> None:
+    code = "import sys; [sys.stdout.write('n' * 100_000) for _ in range(400)]; sys.exit('last words')"
+    tracemalloc.start()
+    try:
+        with pytest.raises(TransientError, match=r"exit code 1: n+last words$"):
+            await a_command(code, tmp_path).send(a_message())
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < 10_000_000
 
 
 def a_command(code: str, folder: Path) -> CommandSender:

@@ -1,6 +1,8 @@
 """What must not be written is taken out of texts in every form in which it may stand there."""
 
 import json
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Callable
 from urllib.parse import quote, quote_plus
 
 import pytest
@@ -56,6 +58,24 @@ def test_the_password_of_an_address_is_one_by_itself() -> None:
 def test_passwords_of_addresses(url: str, found: list[str]) -> None:
     assert list(passwords_of(url)) == found
     assert list(passwords_in({"url": [url, 3, None]})) == found
+
+
+@pytest.mark.parametrize("user", ["a", "an", "ann", "anna", ""])
+@pytest.mark.parametrize("encode", [b64encode, urlsafe_b64encode])
+def test_a_secret_is_known_in_basic_credentials_of_any_user(user: str, encode: Callable[[bytes], bytes]) -> None:
+    for secret in ("hunter2", "hünter2??>>", "hunt"):
+        said = encode(f"{user}:{secret}".encode()).decode()
+        left = masking([secret])(f"Authorization: Basic {said}, or {said.rstrip('=')}")
+        assert left.startswith("Authorization: Basic ")
+        rest = left.removeprefix("Authorization: Basic ").partition(",")[0]
+        assert "***" in rest
+        assert len(rest.replace("***", "")) <= len(b64encode(f"{user}:".encode())) + 4
+
+
+def test_credentials_that_come_encoded_are_known_decoded() -> None:
+    encoded = b64encode(b"ann:hunter2").decode()
+    for secret in (encoded, f"Basic {encoded}"):
+        assert masking([secret])(f"ann, hunter2, {encoded}") == "ann, ***, ***"
 
 
 def test_parameters_are_shown_without_the_passwords_of_their_addresses() -> None:

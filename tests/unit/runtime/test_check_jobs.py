@@ -92,3 +92,10 @@ def test_a_start_in_the_past_is_told_where_it_counts(job: str, path: str, expect
 )
 def test_a_start_that_makes_nothing_run_at_once_is_fine(job: str) -> None:
     assert said(f"jobs: {{j: {{{job}, tasks: {{a: {{run: sql}}}}}}}}") == []
+
+
+def test_references_in_the_arguments_of_a_command_are_seen_by_everybody() -> None:
+    task = "{run: command, with: {command: [x, 'a=${TOKEN}', b], environment: {T: '${OTHER}'}}}"
+    ((path, text),) = said(f"jobs: {{j: {{tasks: {{a: {task}}}}}}}\n")
+    assert path == ("jobs", "j", "tasks", "a", "with", "command")
+    assert "a=${TOKEN} too" in text and "OTHER" not in text
