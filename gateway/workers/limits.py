@@ -1,6 +1,18 @@
 """What a process may use: memory, processor, files; and what it leaves behind when it crashes."""
 
+import os
 import resource
+import sys
+from functools import cache
+from typing import Final
+
+CPU_SECONDS: Final = 60
+CPU_BYTES_PER_SECOND: Final = 200_000
+"""A file may take a minute, and a second more for each of these: one in which every message has to be explained."""
+
+_OPEN_FILES: Final = 32
+_NICE: Final = 5
+"""Reading gives way: where processors are few, a large file must not slow the loop that everything else waits for."""
 
 
 def forbid_core_dumps() -> None:
@@ -9,3 +21,38 @@ def forbid_core_dumps() -> None:
     # 1, not 0: a program that the system hands dumps to gets them whatever the limit is, but for this one number
     limit = 0 if most == 0 else 1
     resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
+
+
+def set_limits() -> None:
+    """Limit this process for as long as it lives: it writes no file, opens few, and gives way to others."""
+    os.chdir("/")
+    os.nice(_NICE)
+    forbid_core_dumps()
+    for kind, limit in ((resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_NOFILE, _OPEN_FILES)):
+        resource.setrlimit(kind, (limit, limit))
+
+
+def renew_limits(file_bytes: int, memory_bytes: int) -> None:
+    """Set the limits of memory and processor time for the next file, above what is used already."""
+    times = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = times.ru_utime + times.ru_stime + CPU_SECONDS + file_bytes / CPU_BYTES_PER_SECOND
+    _, most = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, most))
+    if sys.platform == "linux":
+        _, most = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (_pages(0) + memory_bytes, most))
+
+
+def resident_bytes() -> int:
+    """Return the memory this process holds. A process that will be caged asks once before: then it can ask again."""
+    return _pages(1) if sys.platform == "linux" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _pages(column: int) -> int:
+    return int(os.pread(_memory_report(), 200, 0).split()[column]) * resource.getpagesize()
+
+
+@cache
+def _memory_report() -> int:
+    """Return a descriptor that is read anew each time: a cage lets nothing be opened."""
+    return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)

@@ -147,6 +147,13 @@ def detect(prefix: bytes) -> Encoding:
     return Encoding(name=by_bytes or known, mark=mark, declared=declared)
 
 
+def load_codecs() -> None:
+    """Import every codec that a file may need, for a process that can open nothing later."""
+    names = {*_NAMES.values(), *filter(None, (canonical_name(f"ISO-8859-{part}") for part in range(1, 17)))}
+    for codec in {"utf-8-sig", *(Encoding(name=name).codec for name in names)}:
+        codecs.lookup(codec)
+
+
 def canonical_name(declared: str) -> str | None:
     """Return our name of a declared encoding, None when it is not supported."""
     upper = declared.upper()

@@ -69,15 +69,12 @@ class Explainer:
             told.append((number, replace(problem, line=line, column=column)))
         return tuple(problem for _, problem in sorted(told, key=lambda each: each[0]))
 
-    def prepare(self, name: str | None) -> None:
-        """Do now what the first fault of a document (`{namespace}local`) would wait for; None: what any would.
+    def prepare(self, name: str) -> None:
+        """Build now what the first fault of a document (`{namespace}local`) would wait for, which takes its time.
 
-        That is seconds of importing and building. A document without a schema, or whose schema does not compile,
-        needs nothing here: its verdict says so.
+        A document without a schema, or whose schema does not compile, needs nothing here: its verdict says so.
         """
-        import xmlschema  # noqa: F401, PLC0415  # only a failed document pays for it, unless it is paid in advance
-
-        grammar = None if name is None else self._catalog.element(name)
+        grammar = self._catalog.element(name)
         if grammar is not None:
             with suppress(ConfigError):
                 _ = grammar.explaining

@@ -28,7 +28,7 @@ class Kind(IntEnum):
     ENVELOPES = 4
     END = 5  # the last frame of a good file
     REFUSED = 6  # the last frame of a refused file
-    READY = 7  # the last frame of a warming
+    READY = 7  # the last frame of a warming; JSON is the memory held, and what the cage lacks on this system
     CRASHED = 8  # the last frame of a worker: a traceback
 
 

@@ -27,6 +27,11 @@ class ReadRules:
     schema_folders: tuple[str, ...] = ()
     schema_version: str = ""
 
+    @property
+    def schemas(self) -> tuple[tuple[str, ...], str]:
+        """Return what names the schemas: a worker knows those it was started for, and no others."""
+        return self.schema_folders, self.schema_version
+
     def to_json(self) -> str:
         """Write the rules for a worker."""
         return json.dumps(asdict(self))

@@ -1,7 +1,8 @@
 """A few long-lived worker processes that read files for this one.
 
 Workers start when they are first needed, serve one file at a time, and are replaced when they die, grow too
-large, or are left in the middle of a file. The parent never parses a partner's bytes.
+large, are left in the middle of a file, or have loaded other schemas than a file needs: their cage lets them load no
+more. The parent never parses a partner's bytes.
 A worker gets a file only after it has said that it is ready for the schemas of the file's port: one that dies before
 is no fault of the file.
 Source: architecture, section 7; reliability reference, section 4.5.
@@ -15,11 +16,15 @@ from contextlib import asynccontextmanager, nullcontext
 from types import TracebackType
 from typing import IO
 
+import structlog
+
 from gateway.domain.envelope import FileEnd, FileHead, ReadEnvelope
 from gateway.xml import frames
 from gateway.xml.frames import Kind
 from gateway.xml.limits import ReadRules
 from gateway.xml.process import Frame, ReadersUnavailable, WorkerDied, WorkerProcess
+
+log = structlog.get_logger()
 
 __all__ = ["ReadersUnavailable", "WorkerDied", "XmlPool"]
 
@@ -60,6 +65,7 @@ class XmlPool:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._ending: set[asyncio.Task[None]] = set()
+        self._told = False
 
     async def __aenter__(self) -> "XmlPool":
         return self
@@ -159,11 +165,17 @@ class XmlPool:
                 self._quiet.set()
 
     async def _take_cold(self, steps: Sequence[_Step]) -> WorkerProcess | None:
-        """Return an idle worker that has a step to do, a new one when there may be more, or None."""
+        """Return an idle worker that has a step to do, a new one when there may be more, or None.
+
+        When no worker has the schemas, an idle one with others makes room.
+        """
         for worker in self._idle:
-            if worker.alive and not self._steps[worker].issuperset(steps):
+            if worker.alive and steps[0] in self._steps[worker] and not self._steps[worker].issuperset(steps):
                 self._idle.remove(worker)
                 return worker
+        outdated = all(steps[0] not in done for done in self._steps.values())
+        if outdated and self._idle and len(self._workers) >= self._size:
+            self._end(self._idle.pop(0))
         return await self._start() if len(self._workers) < self._size else None
 
     async def _prepare(self, worker: WorkerProcess, rules: ReadRules, document: str | None = None) -> int:
@@ -173,8 +185,9 @@ class XmlPool:
             await worker.request(Kind.WARM, rules, document=document)
             frame, _ = await self._receive(worker, _READY_SECONDS)
             match frame.kind, frame.fields:
-                case Kind.READY, int(resident):
+                case Kind.READY, [int(resident), list(lacking)]:
                     ready = True
+                    self._tell(lacking)
                     self._steps[worker].add(_step(rules, document))
                     return resident
             raise WorkerDied(f"The reader answered out of turn: {frame.kind.name}.")
@@ -186,15 +199,14 @@ class XmlPool:
 
     async def _take(self, rules: ReadRules, *, fresh: bool) -> WorkerProcess:
         """Return a worker that has loaded the schemas of *rules*: the idle one used last, or a new one."""
-        while self._idle:
-            worker = self._idle.pop()
-            if worker.alive and not fresh:
-                break
-            self._end(worker)
-        else:
-            worker = await self._start()
-        if _step(rules, None) not in self._steps[worker]:
-            await self._prepare(worker, rules)
+        for worker in reversed(self._idle):
+            if worker.alive and _step(rules, None) in self._steps[worker] and not fresh:
+                self._idle.remove(worker)
+                return worker
+        while self._idle and len(self._workers) >= self._size:
+            self._end(self._idle.pop(0))
+        worker = await self._start()
+        await self._prepare(worker, rules)
         return worker
 
     async def _start(self) -> WorkerProcess:
@@ -213,6 +225,12 @@ class XmlPool:
         except TimeoutError as error:
             raise WorkerDied("It took longer than it may; the reader was ended.") from error
         return frame, budget - (clock() - started)
+
+    def _tell(self, lacking: Sequence[str]) -> None:
+        """Say once what this system does not have to cage readers."""
+        if lacking and not self._told:
+            self._told = True
+            log.warning("reader.cage_incomplete", lacking=list(lacking))
 
     def _give_back(self, worker: WorkerProcess, resident: int) -> bool:
         """Keep a worker that has finished a file, unless it has grown too large; always true."""
@@ -235,7 +253,7 @@ class XmlPool:
 
 
 def _step(rules: ReadRules, document: str | None) -> _Step:
-    return rules.schema_folders, rules.schema_version, document
+    return *rules.schemas, document
 
 
 def _anonymous_file() -> IO[bytes]:

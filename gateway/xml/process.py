@@ -17,6 +17,7 @@ from gateway.xml.limits import ReadRules
 
 _RECEIVE_BYTES = 262_144
 _STDERR_BYTES = 2000
+_PROGRAM = ("-m", "gateway.xml.worker")
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -77,8 +78,7 @@ class WorkerProcess:
                     sys.executable,
                     "-P",
                     "-s",
-                    "-m",
-                    "gateway.xml.worker",
+                    *_PROGRAM,
                     str(theirs.fileno()),
                     str(os.getpid()),
                     stdin=DEVNULL,

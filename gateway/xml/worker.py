@@ -1,7 +1,8 @@
 """The process that touches bytes of strangers: `python -m gateway.xml.worker SOCKET PARENT`.
 
-It gets one open descriptor at a time, with the rules for it, and answers with frames; it knows no path but
-those of schemas, no database, no secret. It ends when its parent does.
+It loads the schemas that its first request names, closes its cage, and serves files with these schemas until it ends:
+it gets one open descriptor at a time, with the rules for it, and answers with frames. It can open nothing itself; it
+knows no database, no secret. It ends when its parent does.
 """
 
 import gc
@@ -12,11 +13,15 @@ import sys
 import traceback
 from pathlib import Path
 
+import xmlschema  # noqa: F401  # its cage lets nothing be imported later
+
 from gateway.domain.envelope import FileEnd, FileHead
 from gateway.domain.errors import FileRefused
+from gateway.workers import cage
+from gateway.workers.limits import renew_limits, resident_bytes, set_limits
 from gateway.xml import frames
 from gateway.xml.catalog import Catalog
-from gateway.xml.confine import confine, renew_limits, resident_bytes
+from gateway.xml.encoding import load_codecs
 from gateway.xml.explain import Explainer
 from gateway.xml.frames import PREFIX, Kind
 from gateway.xml.limits import ReadRules
@@ -27,7 +32,6 @@ FRAME_ENVELOPES = 200
 FRAME_BYTES = 150_000
 """How much the parent gets at once: it takes a frame apart in its event loop, which nothing may hold for long."""
 
-_KEPT_SCHEMAS = 8
 _MAX_REQUEST_BYTES = 1_000_000
 
 
@@ -35,49 +39,40 @@ class _ParentGone(Exception):
     """The other end of the socket is closed."""
 
 
-class _Schemas:
-    """Judge and explainer of each set of schemas this worker has met lately."""
-
-    def __init__(self) -> None:
-        self._known: dict[tuple[tuple[str, ...], str], tuple[Checker, Explainer]] = {}
-
-    def get(self, rules: ReadRules) -> tuple[Checker, Explainer]:
-        """Return judge and explainer for a port's schemas, loading them when they are new."""
-        key = (rules.schema_folders, rules.schema_version)
-        known = self._known.pop(key, None)
-        if known is None:
-            catalog = Catalog([Path(folder) for folder in rules.schema_folders])
-            known = (Checker(catalog), Explainer(catalog))
-            while len(self._known) >= _KEPT_SCHEMAS:
-                del self._known[next(iter(self._known))]
-        self._known[key] = known  # the latest used is last
-        return known
-
-
 class Worker:
     """Answers requests until its parent hangs up."""
 
-    def __init__(self, connection: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, parent: int) -> None:
         self._connection = connection
-        self._schemas = _Schemas()
+        self._parent = parent
 
     def serve(self) -> None:
-        """Read files until the parent closes the socket."""
-        while (request := self._request()) is not None:
+        """Read files until the parent closes the socket; all of them with the schemas of the first request."""
+        request = self._request()
+        if request is None:
+            return
+        schemas = request[1].schemas
+        catalog = Catalog([Path(folder) for folder in schemas[0]])
+        judge = Checker(catalog), Explainer(catalog)
+        load_codecs()
+        lacking = cage.close(self._parent)
+        while request is not None:
             kind, rules, document, fd = request
+            assert rules.schemas == schemas, "a reader knows the schemas it has loaded before its cage was closed"
             if kind is Kind.WARM:
-                self._schemas.get(rules)[1].prepare(document)
+                if document is not None:
+                    judge[1].prepare(document)
                 gc.freeze()  # schemas live as long as the process
-                last = frames.pack(Kind.READY, resident_bytes())
+                last = frames.pack(Kind.READY, [resident_bytes(), lacking])
             else:
                 assert fd is not None
-                last = self._read(fd, rules)
+                last = self._read(fd, rules, *judge)
                 os.close(fd)
             self._send(last)
+            request = self._request()
 
-    def _read(self, fd: int, rules: ReadRules) -> bytes:
+    def _read(self, fd: int, rules: ReadRules, checker: Checker, explainer: Explainer) -> bytes:
         """Send one file, frame by frame; return the last piece, which for a small file is all of it."""
-        checker, explainer = self._schemas.get(rules)
         renew_limits(os.fstat(fd).st_size, rules.max_memory_bytes)
         head = b""
         rows: list[object] = []
@@ -136,13 +131,14 @@ def _envelopes(rows: list[object], bodies: list[bytes]) -> bytes:
 
 
 def main() -> int:
-    """Confine this process, then serve."""
+    """Limit this process, then serve."""
     number, parent = int(sys.argv[1]), int(sys.argv[2])
-    confine(parent)
+    cage.end_with(parent)
+    set_limits()
     gc.freeze()  # what was imported lives as long as the process
     with socket.socket(fileno=number) as connection:
         try:
-            Worker(connection).serve()
+            Worker(connection, parent).serve()
         except _ParentGone:
             return 0
         except MemoryError:

@@ -342,10 +342,7 @@ def test_what_the_first_fault_needs_can_be_made_in_advance() -> None:
     grammar = catalog.element(name)
     assert grammar is not None
     assert "explaining" not in vars(grammar)
-    explainer = Explainer(catalog)
-    explainer.prepare(None)
-    assert "explaining" not in vars(grammar)
-    explainer.prepare(name)
+    Explainer(catalog).prepare(name)
     assert vars(grammar)["explaining"] is not None
 
 

@@ -7,6 +7,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -250,6 +251,29 @@ async def test_warming_waits_while_a_file_is_read() -> None:
             assert all({each for _, _, each in steps} == {None, ORDER} for steps in pool._steps.values())
 
 
+async def test_readers_of_changed_schemas_are_warm_too() -> None:
+    changed = replace(RULES, schema_version="2")
+    async with XmlPool(size=1) as pool:
+        await pool.warm(RULES)
+        before = pool.pids
+        await pool.warm(changed)
+        assert pool.pids != before
+        (worker,) = pool._workers
+        assert {step[1] for step in pool._steps[worker]} == {"2"}
+
+
+async def test_ports_with_different_schemas_keep_a_reader_each() -> None:
+    other = replace(RULES, schema_version="2")
+    async with XmlPool(size=2) as pool:
+        await _read(pool, ONE, RULES)
+        await _read(pool, ONE, other)
+        before = pool.pids
+        for rules in (RULES, other, RULES):
+            assert isinstance((await _read(pool, ONE, rules))[-1], FileEnd)
+            await pool.warm(rules)
+        assert set(pool.pids) == set(before)
+
+
 async def test_changed_schemas_are_loaded_anew(pool: XmlPool, tmp_path: Path) -> None:
     schema = tmp_path / "thing.xsd"
     text = (
@@ -283,7 +307,7 @@ async def test_memory_of_an_over_long_envelope_is_bounded(pool: XmlPool) -> None
     await _read(pool, ONE, LOOSE)
     (pid,) = pool.pids
     before = _peak_bytes(pid)
-    rules = ReadRules(max_envelope_bytes=200_000, hard_envelope_bytes=30_000_000, validate=False)
+    rules = replace(LOOSE, max_envelope_bytes=200_000, hard_envelope_bytes=30_000_000)
     end = b"</MessageParts></Body></Envelope>"
     with file_of(piece for piece in (*endless_envelope(20_000_000), end)) as fd:
         pieces = [piece async for piece in pool.read(fd, rules)]
@@ -305,7 +329,7 @@ async def test_worker_is_confined(pool: XmlPool) -> None:
     names = {row.partition("=")[0] for row in Path(f"/proc/{pid}/environ").read_text().split("\0") if row}
     assert names <= {"PYTHONPATH", "LANG", "PYTHONDONTWRITEBYTECODE"}
     open_files = {os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()}
-    assert not [name for name in open_files if name.startswith("/") and name != "/dev/null"]
+    assert not [name for name in open_files if name.startswith("/") and name not in ("/dev/null", f"/proc/{pid}/statm")]
 
 
 async def test_worker_ends_when_its_parent_hangs_up() -> None:
