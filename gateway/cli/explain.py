@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, open_site, perform
-from gateway.cli.render import console, print_json
+from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, open_site, perform
+from gateway.cli.render import console, plain, print_json
 from gateway.domain.explanation import Explanation
 from gateway.operations import explain as operations
 from gateway.runtime.look import finder
@@ -23,11 +23,23 @@ WhatArgument = Annotated[
 
 
 def explain(what: WhatArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """Say why something is where it is, and what would move it."""
+    """Say why something is where it is, and what would move it. Ends with 1 when something is wrong with it."""
     found = perform(_explain(config, what))
     if as_json:
-        print_json({"explanations": found})
-        return
+        print_json({"explanations": [_record(explanation) for explanation in found]})
+    else:
+        _print(found)
+    if any(explanation.wrong for explanation in found):
+        raise typer.Exit(KNOWN_ERROR)
+
+
+def _record(explanation: Explanation) -> dict[str, object]:
+    record = plain(explanation)
+    assert isinstance(record, dict)
+    return {**record, "wrong": explanation.wrong}
+
+
+def _print(found: Sequence[Explanation]) -> None:
     out = console()
     for explanation in found:
         title = Text.assemble((visible(explanation.subject), "bold"), f"  {explanation.code}")

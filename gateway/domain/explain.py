@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import NamedTuple, assert_never
 
 from gateway.domain.explanation import (
+    Answered,
     Explanation,
     Hindrance,
     Holder,
@@ -29,14 +30,13 @@ class _Said(NamedTuple):
     way_out: str
     until: datetime | None = None
     others: tuple[int | None, ...] = ()
+    code: str | None = None  # where reason or outcome do not say enough
 
 
 def explain_message(m: MessageFacts) -> Explanation:
     """Explain one message or send request, finished or not."""
-    if m.reason is None:
-        code, said = f"message.{m.outcome or 'unknown'}", _finished(m)
-    else:
-        code, said = f"message.{m.reason}", _unfinished(m, m.reason)
+    said = _finished(m) if m.reason is None else _unfinished(m, m.reason)
+    code = said.code or f"message.{m.reason or m.outcome or 'unknown'}"
     others = dict.fromkeys((m.key, *(other for other in said.others if other is not None)))
     explanation = Explanation(
         subject=subject_of(m), code=code, why=said.why, way_out=said.way_out, until=said.until, port=m.port.name,
@@ -121,6 +121,7 @@ def _behind(m: MessageFacts) -> _Said:
             "nothing may pass it.",
             unblock(lane, lane.blocked_by),
             others=(lane.blocked_by.key,),
+            code="message.lane-blocked",
         )
     ahead = m.ahead
     if lane.holder is not None:
@@ -172,6 +173,7 @@ def _running(m: MessageFacts) -> _Said:
         return _Said(
             "It is marked as in work, but nobody holds the lease for it, which must not be.",
             "Run `gateway doctor`, and restart the gateway: its start takes such work back.",
+            code="message.lease-missing",
         )
     return _Said(
         f"It is in work {_by(m.holder)}, try {m.attempts}.",
@@ -238,6 +240,15 @@ def _finished(m: MessageFacts) -> _Said:
     others = tuple(answer.key for answer in m.answers)
     match m.outcome:
         case Outcome.PROCESSED:
+            stuck = next((answer for answer in m.answers if answer.stuck), None)
+            if stuck is not None:
+                return _Said(
+                    f"It was processed at {at(m.finished_at)}. Its {_kind(stuck)}, message {stuck.key}, is not "
+                    f"delivered: {quoted(stuck.error)}.",
+                    f"See `gateway explain {stuck.key}`.",
+                    others=others,
+                    code="message.answer-stuck",
+                )
             return _Said(f"It was processed at {at(m.finished_at)}{_answers(m)}.", "It is finished.", others=others)
         case Outcome.SENT:
             return _Said(
@@ -259,11 +270,16 @@ def _finished(m: MessageFacts) -> _Said:
 def _answers(m: MessageFacts) -> str:
     if not m.answers:
         return ", and its port answers nothing"
-    answer = m.answers[-1]
-    kind = "fault" if answer.is_fault else "response"
-    if answer.sent_at is None:
-        return f"; its {kind}, message {answer.key}, is not delivered yet (`gateway explain {answer.key}`)"
-    return f"; its {kind} {answer.file} (message {answer.key}) was delivered at {at(answer.sent_at)}"
+    answer = next((answer for answer in m.answers if answer.reason is not None), m.answers[-1])
+    if answer.sent_at is not None:
+        return f"; its {_kind(answer)} {answer.file} (message {answer.key}) was delivered at {at(answer.sent_at)}"
+    if answer.reason is not None:
+        return f"; its {_kind(answer)}, message {answer.key}, is on its way"
+    return f"; its {_kind(answer)}, message {answer.key}, was deleted from the queue"
+
+
+def _kind(answer: Answered) -> str:
+    return "fault" if answer.is_fault else "response"
 
 
 def unblock(lane: LaneFacts, blocker: Other) -> str:

@@ -177,6 +177,12 @@ def explain_delivery(file: DeliveryFacts, lies_at: str | None) -> Explanation:
         )
     numbers = f"{file.first}" if file.first == file.last else f"{file.first} to {file.last}"
     its = f"its {file.messages} messages (number {numbers})" if file.messages != 1 else f"its message {numbers}"
+    if file.waiting + file.stopped == 0 and file.unsent:
+        what = f"{taken}; {its} finished, and {_answers(file.unsent)}"
+        if file.stuck:
+            how = "not delivered" if file.stuck == file.unsent else f"not delivered, {file.stuck} of them stuck"
+            return said("file.answers-stuck", f"{what} {how}.", "See what is said of them below.")
+        return said("file.in-queue", f"{what} on the way.", "They are delivered by themselves.")
     if file.waiting + file.stopped == 0:
         kept = f"the file lies in {lies_at}" if lies_at else "the file is not kept"
         return said("file.finished", f"{taken}; {its} finished, {kept}.", "Nothing is open.")
@@ -188,12 +194,16 @@ def explain_delivery(file: DeliveryFacts, lies_at: str | None) -> Explanation:
             f"{taken}; {its} waits." if alone else f"{taken} with {its}; {waiting}.",
             "They move by themselves, unless it is said otherwise below; each says more: `gateway explain NUMBER`.",
         )
-    stopped = f"of these {file.finished} are finished, {file.waiting} wait and {file.stopped} need an operator"
+    stopped = f"of these {file.finished} are finished, {file.waiting} wait and {file.stopped} need attention"
     return said(
         "file.stopped",
-        f"{taken}; {its} needs an operator." if alone else f"{taken} with {its}; {stopped}.",
+        f"{taken}; {its} needs attention." if alone else f"{taken} with {its}; {stopped}.",
         "See those that are explained below, or `gateway queue list`.",
     )
+
+
+def _answers(number: int) -> str:
+    return f"{number} answers are" if number != 1 else "1 answer is"
 
 
 def explain_trace(

@@ -14,6 +14,14 @@ from gateway.domain.delivery import LeftInPlace
 from gateway.domain.job import JobStatus
 from gateway.domain.states import Direction, Outcome, Policy, Reason, Stage, Status
 
+_FINE = frozenset({
+    "message.ready", "message.behind_in_lane", "message.running", "message.processed", "message.sent",
+    "message.deleted", "gateway.job-waits", "lane.in-work", "lane.empty", "lane.ready", "port.open", "port.unknown",
+    "set.completed", "set.ready", "file.finished", "file.in-queue", "file.in-work", "file.ready",
+    "file.being-written", "file.incomplete", "file.no-done-marker", "file.turn-of-ended",
+})  # fmt: skip
+"""What is finished, moves by itself, or waits for what is to come anyway."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
@@ -32,6 +40,11 @@ class Explanation:
     lane: str | None = None
     file: str | None = None
     messages: tuple[int, ...] = ()
+
+    @property
+    def wrong(self) -> bool:
+        """True when something failed, stands still, or is not there."""
+        return self.code not in _FINE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,12 +162,22 @@ class LaneFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """The other side of a finished exchange: a response, a fault, or the request."""
+    """The answer to a request: `reason` is where it stands in the queue, None once it has left it."""
 
     key: int
     is_fault: bool
     file: str | None
     sent_at: datetime | None
+    reason: Reason | None = None
+    attempts: int = 0
+    error: str | None = None
+
+    @property
+    def stuck(self) -> bool:
+        """True when it is not on its way: tried in vain, failed or held."""
+        return self.reason is not None and self.reason is not Reason.RUNNING and (
+            self.reason is not Reason.READY or self.attempts > 0
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +250,10 @@ class Trace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryFacts:
-    """A file that was taken: what became of it and of its messages."""
+    """A file that was taken: what became of it and of its messages.
+
+    `unsent` answers are not delivered yet; the `stuck` ones of them were tried in vain, or failed, or are held.
+    """
 
     port: str
     file: str
@@ -241,6 +267,8 @@ class DeliveryFacts:
     finished: int
     waiting: int
     stopped: int
+    unsent: int = 0
+    stuck: int = 0
 
 
 class Hindrance(NamedTuple):

@@ -96,7 +96,10 @@ async def place_of_message(store: Store, key: MessageKey, port: PortName, lane: 
             lane=None if lane is None else await _lane(store, connection, port, lane),
             ahead=await _other(store, connection, ahead),
             culprit=await _other(store, connection, culprit),
-            answers=[Answered(**answer) for answer in answers],
+            answers=[
+                Answered(**{**answer, "reason": None if answer["reason"] is None else Reason(answer["reason"])})
+                for answer in answers
+            ],
         )
 
 

@@ -43,7 +43,7 @@ async def test_blocked_lane_is_explained_and_goes_on_as_told(site: Site) -> None
     site.add_port(process={"on_lane_error": "block"})
     await site.start()
     site.drop("a.xml", batch([BAD, envelope()]))
-    way_out = await told(site, "a.xml", "message.behind_in_lane", "queue delete")
+    way_out = await told(site, "a.xml", "message.lane-blocked", "queue delete")
     await follow(site, way_out, "queue delete")
     await site.wait_answers(2)
     await told(site, "a.xml", "file.finished")

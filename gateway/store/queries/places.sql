@@ -72,28 +72,37 @@ FROM intake k JOIN incarnation i ON i.id = k.owner WHERE k.port = $1
 SELECT count(*) FROM queue WHERE fence IN (SELECT fence FROM lease WHERE port = $1)
 
 -- name: answers_of_message
-SELECT id AS key, is_fault, file_name AS file, CASE outcome WHEN 'sent' THEN finished_at END AS sent_at
-FROM message WHERE request_id = $1 ORDER BY id
+SELECT m.id AS key, m.is_fault, m.file_name AS file, CASE m.outcome WHEN 'sent' THEN m.finished_at END AS sent_at,
+       q.reason, coalesce(q.attempts, 0) AS attempts, q.error
+FROM message m LEFT JOIN queue q ON q.message_id = m.id WHERE m.request_id = $1 ORDER BY m.id
 
 -- name: deliveries_named
 -- Files of this name that were taken, the newest first; with how far their messages are.
 SELECT v.claim_id::text AS claim_id, v.port, v.display AS file, v.received_at, v.settlement,
        CASE v.outcome WHEN 'refused' THEN coalesce(v.reason, v.code) END AS refused,
        its.first, its.last, greatest(its.messages, v.envelopes) AS messages,
-       greatest(its.messages, v.envelopes) - its.waiting - its.stopped AS finished, its.waiting, its.stopped
+       greatest(its.messages, v.envelopes) - its.waiting - its.stopped AS finished, its.waiting, its.stopped,
+       answers.unsent, answers.stuck
 FROM delivery v CROSS JOIN LATERAL (
     SELECT min(m.id) AS first, max(m.id) AS last, count(*) AS messages,
            count(*) FILTER (WHERE q.status IN ('ready', 'in_process')) AS waiting,
            count(*) FILTER (WHERE q.status IN ('hold', 'error', 'malformed')) AS stopped
     FROM message m LEFT JOIN queue q ON q.message_id = m.id WHERE m.claim_id = v.claim_id
-) AS its
+) AS its CROSS JOIN LATERAL (
+    SELECT count(*) AS unsent,
+           count(*) FILTER (WHERE q.reason <> 'running' AND (q.reason <> 'ready' OR q.attempts > 0)) AS stuck
+    FROM message m JOIN message a ON a.request_id = m.id JOIN queue q ON q.message_id = a.id
+    WHERE m.claim_id = v.claim_id
+) AS answers
 WHERE v.name = $1 ORDER BY v.received_at DESC LIMIT $2
 
 -- name: unfinished_of_claim
--- The messages of a file that are not finished: those that need somebody first.
-SELECT q.message_id AS key FROM message m JOIN queue q ON q.message_id = m.id
-WHERE m.claim_id = $1::text::uuid
-ORDER BY (q.status IN ('error', 'hold', 'malformed')) DESC, q.message_id LIMIT $2
+-- The messages of a file, and the answers to them, that are not finished: those that need somebody first.
+WITH its AS (SELECT id FROM message WHERE claim_id = $1::text::uuid)
+SELECT q.message_id AS key
+FROM (SELECT id FROM its UNION ALL SELECT a.id FROM message a JOIN its ON a.request_id = its.id) AS m
+JOIN queue q ON q.message_id = m.id
+ORDER BY (q.status IN ('error', 'hold', 'malformed')) DESC, (q.attempts > 0) DESC, q.message_id LIMIT $2
 
 -- name: messages_by_file
 -- Files that we wrote, or are to write, under this name.

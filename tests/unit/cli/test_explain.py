@@ -1,6 +1,7 @@
 """`gateway explain`: messages, files, ports and lanes, each in two sentences that name what is involved."""
 
 import asyncio
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,9 @@ from tests.unit.cli.conftest import DONE_ID, FAILED_ID, RESPONSE_ID, Cli
 
 
 def explained(cli: Cli, what: str) -> list[dict[str, Any]]:
-    found = cli.json("explain", what)["explanations"]
+    result = cli.run("explain", what, "--json")
+    found = json.loads(result.stdout)["explanations"]
+    assert result.exit_code == int(any(one["wrong"] for one in found)), result.stdout
     assert all(one["why"].endswith(".") and one["way_out"].endswith(".") for one in found)
     return list(found)
 
@@ -27,6 +30,49 @@ def test_finished_request_tells_its_answer_with_file_and_time(cli: Cli) -> None:
     (one,) = explained(cli, str(DONE_ID))
     assert one["code"] == "message.processed"
     assert "batch.000001.xml" in one["why"] and "was delivered at" in one["why"]
+
+
+def answer_stands(database_url: str, reason: str, attempts: int) -> None:
+    """Put the answer to the request that was processed back into the queue."""
+
+    async def put_back() -> None:
+        connection = await connect(database_url)
+        try:
+            await connection.execute("UPDATE message SET outcome = NULL, finished_at = NULL WHERE direction = 'out'")
+            await connection.execute(
+                "INSERT INTO queue (message_id, port, direction, status, reason, attempts, error, not_before)"
+                " SELECT id, port, 'out', 'ready', $1::text, $2::smallint,"
+                " CASE WHEN $2::smallint > 0 THEN 'The folder is away.' END,"
+                " CASE $1::text WHEN 'address_unavailable' THEN now() END FROM message WHERE direction = 'out'",
+                reason, attempts,
+            )  # fmt: skip
+            await connection.execute("DELETE FROM queue WHERE direction = 'in'")
+        finally:
+            await connection.close()
+
+    asyncio.run(put_back())
+
+
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize("reason", ["address_unavailable", "ready"])
+def test_request_and_file_whose_answer_cannot_be_delivered_are_not_finished(
+    cli: Cli, database_url: str, reason: str
+) -> None:
+    answer_stands(database_url, reason, attempts=3)
+    (one,) = explained(cli, str(DONE_ID))
+    assert one["code"] == "message.answer-stuck" and one["wrong"]
+    assert "is not delivered: The folder is away." in one["why"]
+    assert f"gateway explain {one['messages'][-1]}" in one["way_out"]
+    found = explained(cli, "batch.xml")
+    assert "file.answers-stuck" in [one["code"] for one in found]
+    assert f"message {one['messages'][-1]}" in [one["subject"] for one in found], "the answer is explained, too"
+
+
+@pytest.mark.usefixtures("history")
+def test_request_whose_answer_is_on_its_way_says_so(cli: Cli, database_url: str) -> None:
+    answer_stands(database_url, "ready", attempts=0)
+    (one,) = explained(cli, str(DONE_ID))
+    assert one["code"] == "message.processed" and "is on its way" in one["why"] and not one["wrong"]
 
 
 @pytest.mark.usefixtures("history")

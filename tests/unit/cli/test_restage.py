@@ -1,6 +1,7 @@
 """Answers in a staging folder that is lost: what an operator is told, and what happens when it is confirmed."""
 
 import asyncio
+import json
 import socket
 from pathlib import Path
 from uuid import uuid4
@@ -64,7 +65,7 @@ async def _answer(store: Store, incarnation: int) -> None:
 
 
 def test_explain_names_the_command(cli: Cli, lost: list[int]) -> None:
-    (told,) = cli.json("explain", str(lost[0]))["explanations"]
+    (told,) = json.loads(cli.run("explain", str(lost[0]), "--json").stdout)["explanations"]
     assert FOLDER in told["why"] and f"gateway queue restage {lost[0]}" in told["way_out"]
 
 

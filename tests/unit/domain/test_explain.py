@@ -54,10 +54,12 @@ def a_job(status: JobStatus, *, timed: bool = False) -> JobFacts:
 
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_has_words_of_its_own_and_a_way_out(reason: Reason) -> None:
-    one = explain_message(facts_of(reason, lane=LANE))
+    one = explain_message(facts_of(reason, lane=LANE, holder=HOLDER))
     assert one.code == f"message.{reason}" and one.why and one.way_out and one.messages[0] == 17
     whys = {explain_message(facts_of(other, lane=LANE)).why for other in Reason}
     assert len(whys) == len(Reason), "no two reasons sound the same"
+    by_itself = (Reason.READY, Reason.BEHIND_IN_LANE, Reason.RUNNING)
+    assert one.wrong is (reason not in by_itself)
 
 
 @pytest.mark.parametrize(
