@@ -34,7 +34,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, str, str]]] = {
     "watch": (EXCHANGE, "watch", "watch"),
     "status": (OPERATE, "status", "status"),
     "nodes": (OPERATE, "nodes", "nodes"),
-    "ports": (OPERATE, "status", "ports"),
+    "ports": (OPERATE, "status", "ports_app"),
     "explain": (OPERATE, "explain", "explain"),
     "doctor": (OPERATE, "doctor", "doctor"),
     "queue": (OPERATE, "queue", "app"),

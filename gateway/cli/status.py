@@ -1,14 +1,20 @@
 """Commands that tell how the gateway is."""
 
 from datetime import UTC, datetime
+from typing import Annotated
 
+import typer
 from rich.text import Text
 
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, open_site, perform
 from gateway.cli.render import NARROW, STYLES, age, console, job_status, print_json, print_rows, table
 from gateway.domain.states import PortState
+from gateway.operations import ports as port_operations
 from gateway.operations import status as operations
 from gateway.operations.status import GatewayStatus, PortReport
+from gateway.store.ports import Retried
+
+ports_app = typer.Typer(invoke_without_command=True)
 
 
 def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
@@ -20,8 +26,11 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
         _print_status(found)
 
 
-def ports(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+@ports_app.callback()
+def ports(context: typer.Context, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Show every port: its state with the reason, its folders, what waits, which files it leaves alone."""
+    if context.invoked_subcommand is not None:
+        return
     found = perform(_ports(config))
     if as_json:
         print_json({"ports": found})
@@ -43,6 +52,22 @@ def ports(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) ->
         print_rows(("port", "file", "code", "why it is not taken", "since"), left, nothing="", title="Left alone")
 
 
+@ports_app.command("retry")
+def retry(
+    ports: Annotated[list[str], typer.Argument(metavar="PORT", help="Names of ports.")],
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Try now what waits for another try, and stopped ports themselves: once the cause is mended."""
+    found = perform(_retry(config, ports))
+    if as_json:
+        print_json({"retried": found})
+        return
+    rows = [(one.port, one.messages, one.lanes, one.requests) for one in found]
+    print_rows(("port", "messages due now", "lanes due now", "requests to send due now"), rows, nothing="")
+    console().print(Text("A running gateway tries them at once."))
+
+
 def _moment(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
@@ -55,6 +80,11 @@ def _state(port: PortReport) -> Text:
 async def _status(config: ConfigOption) -> GatewayStatus:
     async with open_site(config) as site:
         return await operations.status(site.store, site.settings)
+
+
+async def _retry(config: ConfigOption, names: list[str]) -> list[Retried]:
+    async with open_site(config) as site:
+        return await port_operations.retry(site.store, site.settings, names)
 
 
 async def _ports(config: ConfigOption) -> list[PortReport]:

@@ -62,7 +62,7 @@ def _unfinished(m: MessageFacts, reason: Reason) -> _Said:
             tried = f" at try {m.attempts}" if m.attempts else ""  # what waits for the database has not failed
             return _Said(
                 f"It could not be done{tried} for a passing reason, and waits: {quoted(m.error)}.",
-                f"It is tried again by itself at {at(m.not_before)}.",
+                f"It is tried again by itself at {at(m.not_before)}; at once with `gateway ports retry {m.port.name}`.",
                 m.not_before,
             )
         case Reason.ADDRESS_UNAVAILABLE:
@@ -343,7 +343,7 @@ def _hindrance(m: MessageFacts) -> Hindrance | None:
         return Hindrance(
             "port.stopped",
             f"The port {port.name} is stopped: {quoted(port.reason)}.",
-            "Mend that; the port goes on by itself.",
+            f"Mend that; the port goes on by itself, and at once with `gateway ports retry {port.name}`.",
         )
     if m.stage is not Stage.SEND:
         return None

@@ -109,7 +109,7 @@ def explain_port(port: PortFacts, gateway: GatewayFacts, *, waiting: int, held: 
         return said(
             "port.stopped",
             f"Its requests wait: {quoted(port.reason)}. {work.capitalize()}.",
-            "Mend that; the port goes on by itself. "
+            f"Mend that; the port goes on by itself, and at once with `gateway ports retry {port.name}`. "
             f"`gateway exceptions list --port {port.name}` tells the last failure.",
         )
     if port.state is None:

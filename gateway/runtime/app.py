@@ -57,7 +57,7 @@ from gateway.store.ending import task_reaper
 from gateway.store.jobs import JOBS_HINT
 from gateway.store.lanes import set_port_rule
 from gateway.store.leases import start_incarnation, stop_incarnation
-from gateway.store.listen import Listener
+from gateway.store.listen import RETRY_HINT, Listener
 from gateway.store.open import Store, open_store
 from gateway.store.poison import count_crashes
 from gateway.store.reports import database_clock
@@ -239,6 +239,9 @@ class Gateway:
 
     def _heard(self, hint: str | None) -> None:
         """Wake whom a hint is for; None is for everybody."""
+        if hint is not None and hint.startswith(RETRY_HINT):
+            self._inbound.try_now(PortName(hint.removeprefix(RETRY_HINT)))
+            self._look.set()
         if hint is None or hint == JOBS_HINT:
             self._wake_jobs()
         if hint not in {JOBS_HINT, ALERTS_HINT}:

@@ -81,6 +81,10 @@ class InboundStage:
             breaker.claimed(chunk.fence if chunk else None)
         return chunk
 
+    def try_now(self, name: PortName) -> None:
+        """Let a stopped port try its next request at once: an operator says that the cause is mended."""
+        self._breakers[name].try_now()
+
     async def renew(self, name: PortName) -> None:
         """Count the failures of a port anew: it was changed, and that may be what mends it."""
         if self._breakers[name].paused:
@@ -156,7 +160,8 @@ def _why_paused(breaker: Breaker, port: OpenInbound) -> str | None:
 def _why_stopped(port: OpenInbound) -> str:
     return (
         f"{port.settings.process.pause_after_failures} requests in a row failed because their services do not work. "
-        f"One request is tried every {PAUSE_SECONDS:g} seconds; the port goes on by itself when one succeeds."
+        f"One request is tried every {PAUSE_SECONDS:g} seconds; the port goes on by itself when one succeeds. "
+        f"`gateway ports retry {port.name}` tries at once."
     )
 
 

@@ -20,6 +20,8 @@ from gateway.store.waiting import back_off, wait_for_any, wait_or_stop
 log = structlog.get_logger()
 
 CHANNEL: Final = "gateway_hint"
+RETRY_HINT: Final = "retry:"
+"""Stands before the name of a port whose next try is to come at once."""
 HEARTBEAT_SECONDS: Final = 10.0
 ANSWER_SECONDS: Final = 2.0
 """A frozen server shows itself only by not answering."""

@@ -1,9 +1,22 @@
 """The state of ports, as operators see it."""
 
+from dataclasses import dataclass
+
 from gateway.domain.alert import AlertEvent, Happening
 from gateway.domain.ids import PortName
 from gateway.store.alerts import raise_alerts
+from gateway.store.listen import CHANNEL, RETRY_HINT
 from gateway.store.open import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retried:
+    """How much of a port waited for another try, and is due now: messages, lanes, requests to send."""
+
+    port: PortName
+    messages: int
+    lanes: int
+    requests: int
 
 
 async def write_port_status(
@@ -16,3 +29,12 @@ async def write_port_status(
         if tell:
             happening = Happening(event=AlertEvent.ERROR, name=port, port=port, at=at, since=at, text=reason or "")
             await raise_alerts(connection, sql, happening)
+
+
+async def retry_port(store: Store, port: PortName) -> Retried:
+    """Let everything of a port that waits for another try be tried now, and the port itself when it is stopped."""
+    sql = store.queries
+    async with store.transaction() as connection:
+        (row,) = await connection.fetch(sql.retry_port, port)
+        await connection.execute(sql.hint, CHANNEL, f"{RETRY_HINT}{port}")
+    return Retried(port=port, messages=row["messages"], lanes=row["lanes"], requests=row["requests"])

@@ -174,7 +174,7 @@ async def test_folder_that_comes_back_is_noticed_long_before_the_next_try(site: 
     site.drop("a.xml", envelope(order("1")).encode())
 
     async def put_off() -> bool:
-        rows = await site.query("UPDATE queue SET not_before = now() + interval '1 hour'"
+        rows = await site.query("UPDATE queue SET not_before = now() + interval '5 minutes'"
                                 " WHERE reason = 'address_unavailable' RETURNING port")  # fmt: skip
         return bool(rows)
 

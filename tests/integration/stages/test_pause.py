@@ -5,8 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gateway.domain.errors import TransientError
+from gateway.domain.ids import PortName
 from gateway.domain.states import Policy
+from gateway.store.leases import wake_due
 from gateway.store.open import Store
+from gateway.store.ports import Retried, retry_port
+from tests.factories import ORDERS
 from tests.inbound_bench import InboundBench, Scripted
 
 MARKS = [f"M{number}" for number in range(10)]
@@ -51,3 +55,25 @@ async def test_sets_under_rollback_wait_as_well(store: Store) -> None:
         await bench.run(pause_after_failures=2)
     assert operation.calls == ["M0", "M0"]
     assert await bench.rows("SELECT count(*) FROM queue WHERE status = 'ready' AND direction = 'in'") == [(6,)]
+
+
+async def test_what_waits_for_another_try_is_due_when_an_operator_says_so(store: Store) -> None:
+    operation = Scripted()
+    operation.errors = dict.fromkeys(MARKS, TransientError("away"))
+    with ThreadPoolExecutor(1) as executor:
+        bench = InboundBench(store, executor, operation)
+        await bench.put(MARKS[:2])
+        await bench.put(MARKS[2:4], lane="the port")
+        await bench.run()
+        await bench.rows("UPDATE queue SET not_before = not_before + interval '5 minutes'")
+        await bench.rows("UPDATE lane SET not_before = not_before + interval '5 minutes'")
+        await wake_due(store)
+        assert await bench.rows("SELECT count(*) FROM queue WHERE reason = 'backoff'") == [(3,)]
+        assert await retry_port(store, PortName("another")) == Retried(
+            port=PortName("another"), messages=0, lanes=0, requests=0
+        )
+        assert await retry_port(store, ORDERS) == Retried(port=ORDERS, messages=2, lanes=1, requests=0)
+        await wake_due(store)
+        operation.errors.clear()
+        await bench.run()
+        assert len(await bench.answers()) == 4

@@ -1,0 +1,17 @@
+"""What people may do to a port."""
+
+from collections.abc import Sequence
+
+from gateway.config.models import Settings
+from gateway.operations.references import require_port
+from gateway.store.open import Store
+from gateway.store.ports import Retried, retry_port
+
+
+async def retry(store: Store, settings: Settings, names: Sequence[str]) -> list[Retried]:
+    """Try now what these ports wait for: somebody has mended the cause.
+
+    Raises: NotFound for an unknown port; then nothing is changed.
+    """
+    ports = [require_port(settings, name) for name in names]
+    return [await retry_port(store, port) for port in ports]
