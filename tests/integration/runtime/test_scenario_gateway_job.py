@@ -22,6 +22,7 @@ from gateway.contracts.service import Reply, Request, ServiceContext
 from gateway.domain.job import JobStatus
 from gateway.domain.transitions import JobAction
 from gateway.runtime import app
+from gateway.runtime.in_use import KeptConfig
 from gateway.runtime.jobs import runnables_to_check
 from gateway.services.marks import Marks
 from gateway.services.standstill import Standstill
@@ -116,7 +117,8 @@ async def gateway(site: Site, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         code = UserCode(await asyncio.to_thread(Marks, settings.data), stack.enter_context(Standstill()))
         running = asyncio.create_task(
             app.Gateway(
-                settings, store, incarnation, pool, stack, computing, code, stopping, site.config
+                settings, store, incarnation, pool, stack, computing, code, stopping, site.config,
+                KeptConfig(settings.data, site.config, site.config.read_bytes()),
             ).run(ready)
         )  # fmt: skip
         await asyncio.wait([running, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)

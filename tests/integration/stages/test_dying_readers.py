@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from adapters.file.identity import Identities
 from gateway.config.models import Settings
 from gateway.contracts.task import Tally, TaskContext
 from gateway.runtime.ports import make_folders, open_port
@@ -75,7 +76,7 @@ class Bench:
         )
         make_folders(ORDERS, settings, folder)
         self.ports = Ports(settings)
-        port = open_port(ORDERS, settings, executor=executor, pool=pool)
+        port = open_port(ORDERS, settings, executor=executor, pool=pool, identities=Identities())
         assert isinstance(port, OpenInbound)
         self.port = port
         self.ports.add(port)
