@@ -24,7 +24,7 @@ def show_message(message: str, *, queued: bool, xml: bool, config: Path, as_json
     report = perform(_read(config, message, queued))
     document = operations.document_text(report.document)
     if xml:
-        print_document(document or "")
+        print_document(document or "", whole=True)
     elif as_json:
         record = plain(report)
         assert isinstance(record, dict)

@@ -15,7 +15,8 @@ from typing import Final
 from uuid import UUID
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -46,7 +47,17 @@ def console(*, error: bool = False) -> Console:
     """Return where people read: colours only on a terminal, a wide page elsewhere."""
     stream = sys.stderr if error else sys.stdout
     width = None if stream.isatty() else WIDTH_WITHOUT_TERMINAL
-    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
+    return _VisibleConsole(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
+
+
+class _VisibleConsole(Console):
+    """Escapes what cannot be seen in whatever is printed, on a terminal and through a pipe."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Render to segments; those that move the cursor are our own and stay as they are."""
+        for segment in super().render(renderable, options):
+            safe = segment.control or segment.text.isprintable() or segment.text == "\n"
+            yield segment if safe else Segment(visible_lines(segment.text), segment.style)
 
 
 def plain(value: object) -> object:
@@ -156,9 +167,12 @@ def print_fields(pairs: Iterable[tuple[str, object]], *, title: str | None = Non
     out.print(grid)
 
 
-def print_document(text: str) -> None:
-    """Print a document: as it is into a file or pipe, with invisible characters escaped on a terminal."""
-    if sys.stdout.isatty():
+def print_document(text: str, *, whole: bool = False) -> None:
+    """Print a document with its invisible characters escaped.
+
+    *whole*: nothing else is printed, so into a file or a pipe it goes as it is; on a terminal it never does.
+    """
+    if not whole or sys.stdout.isatty():
         text = visible_lines(text)
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
 

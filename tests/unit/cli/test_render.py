@@ -1,10 +1,14 @@
 """Tables on a narrow terminal: what is short stays whole, a long text does not blow up its row."""
 
+import re
+
 import pytest
 from rich.console import Console
+from rich.panel import Panel
+from rich.text import Text
 
 from gateway.cli import check, render
-from gateway.cli.render import print_rows
+from gateway.cli.render import console, print_document, print_fields, print_rows
 from gateway.runtime.checked import Finding, Verdict
 
 COLUMNS = ("number", "reason", "message id", "error", "file")
@@ -43,3 +47,35 @@ def test_a_check_on_a_narrow_terminal_leaves_room_for_what_was_found(
     monkeypatch.setattr(check, "console", lambda: Console(width=100, highlight=False, markup=False))
     check._print([finding], [finding])
     assert f"config.yaml:30: {text}" in capsys.readouterr().out
+
+
+HOSTILE = "a\x1b[2Jb\x9b31m\rc\u202ed\x07"
+SEEN = r"a\x1b[2Jb\x9b31m\rc\u202ed\x07"
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_nothing_that_is_printed_can_move_the_cursor(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: terminal)
+    monkeypatch.setenv("COLUMNS", "200")
+    out = console()
+    out.print(Text(HOSTILE), soft_wrap=True)
+    out.print(Panel(HOSTILE, title="some\x1bwhere"))
+    print_rows([f"name {HOSTILE}"], [[HOSTILE]], nothing="", title=f"title {HOSTILE}")
+    print_rows([], [], nothing=HOSTILE)
+    print_fields([(HOSTILE, HOSTILE)], title=HOSTILE)
+    print_document(f"<a>{HOSTILE}</a>")
+    said = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out) if terminal else capsys.readouterr().out
+    assert not set("\x1b\x9b\r\u202e\x07") & set(said)
+    assert said.count(r"\x1b[2Jb\x9b31m") == 9
+
+
+def test_a_document_by_itself_goes_into_a_pipe_as_it_is_and_never_to_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    print_document(f"<a>{HOSTILE}</a>", whole=True)
+    assert capsys.readouterr().out == f"<a>{HOSTILE}</a>\n"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    print_document(f"<a>{HOSTILE}</a>", whole=True)
+    assert capsys.readouterr().out == f"<a>{SEEN}</a>\n"
