@@ -22,6 +22,7 @@ from gateway.xml.catalog import Catalog
 from gateway.xml.grammar import Grammar, has_more_than
 from gateway.xml.locate import Locator
 from gateway.xml.paths import find, local_name, path_of
+from gateway.xml.second_look import about_identity
 from gateway.xml.windows import windows
 
 if TYPE_CHECKING:
@@ -191,7 +192,8 @@ def _errors(
 
     try:
         # the method, on a schema of ours, without hints: the functions of the package fetch what a document names
-        return list(schema.iter_errors(part, extra_validator=note, use_location_hints=False))
+        found = schema.iter_errors(part, extra_validator=note, use_location_hints=False)
+        return [error for error in found if not about_identity(error)]
     except (XMLSchemaException, ElementPathError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError):
         return ()  # its own errors are many kinds; libxml2 has the verdict and finds words as well
 

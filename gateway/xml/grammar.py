@@ -5,6 +5,7 @@ outside the schema folders is read.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from functools import cached_property
 from itertools import islice
@@ -16,7 +17,7 @@ from gateway.domain.errors import ConfigError, ConfigProblem
 from gateway.domain.namespaces import Scheme, canonical, in_scheme
 from gateway.xml.normalise import is_costly, rewrite_scheme
 from gateway.xml.parse import LogEntry, document_parser, line_of
-from gateway.xml.schema_files import XML_NAMESPACE, XSD, Local, SchemaFile, declaration
+from gateway.xml.schema_files import XML_NAMESPACE, XSD, Local, Reference, SchemaFile, declaration, names_in
 from gateway.xml.schema_links import LINKS, Reach, problem
 from gateway.xml.shapes import Shapes
 
@@ -76,6 +77,11 @@ class Grammar:
         return Shapes(self._reach.files)
 
     @property
+    def files(self) -> tuple[SchemaFile, ...]:
+        """All files that the schema is made of."""
+        return self._reach.files
+
+    @property
     def file(self) -> SchemaFile:
         """The file that declares the document."""
         return self._reach.files[0]
@@ -122,6 +128,15 @@ class Grammar:
         if self._compiled is None or self._compiled(part):
             return ()
         return list(cast(Iterable[TreeEntry], self._compiled.error_log))
+
+    def objections(self, part: etree._Element) -> Sequence[LogEntry]:
+        """Return what libxml2 has against a document of any size, without paths; empty for XSD 1.1."""
+        if self._compiled is None:
+            return ()
+        parser = document_parser(schema=self._compiled)
+        with suppress(etree.XMLSyntaxError):
+            etree.fromstring(etree.tostring(part, with_tail=False), parser)
+        return list(cast(Iterable[LogEntry], parser.error_log))
 
     @cached_property
     def explaining(self) -> "XMLSchemaBase | None":
@@ -170,7 +185,11 @@ class Grammar:
 
         It takes only the first import of a namespace into account, so that one has to bring all files of it.
         """
-        files = {self._address(namespace, file): self._text(copy) for namespace, file, copy in self._copies()}
+        files: dict[str, str] = {}
+        for namespace, file, copy in self._copies():
+            if file.identifies:
+                _take_out_identities(copy)
+            files[self._address(namespace, file)] = self._text(copy)
         documents: dict[str, str] = {}
         for namespace, members in self._reach.namespaces.items():
             addresses = [self._address(namespace, file) for file in members]
@@ -252,6 +271,24 @@ def _line(served: int, document: str, copy: etree._Element) -> int | None:
     """Return the line in the file of what is on a line of the document that was made of it."""
     elements = zip(etree.fromstring(document, document_parser()).iter("*"), copy.iter("*"), strict=True)
     return next((line_of(own) for each, own in elements if line_of(each) == served), None)
+
+
+def _take_out_identities(root: etree._Element) -> None:
+    """Make names of all xs:ID and xs:IDREF: libxml2 would compare those of all messages of a file.
+
+    `second_look.Identities` judges them, with types that xmlschema knows.
+    """
+    for element in root.iter("*"):
+        for attribute, names in names_in(element).items():
+            if any(name.namespace == XSD[1:-1] and name.local.name in ("ID", "IDREF") for name in names):
+                written = zip(element.get(attribute, "").split(), names, strict=True)
+                element.set(attribute, " ".join(_as_name(*each) for each in written))
+
+
+def _as_name(written: str, name: Reference) -> str:
+    if name.namespace != XSD[1:-1] or name.local.name not in ("ID", "IDREF"):
+        return written
+    return written.removesuffix(name.local.name) + "NCName"
 
 
 def has_more_than(count: int, part: etree._Element) -> bool:

@@ -1,7 +1,7 @@
 """Reads the schema files below some folders: checked, normalised, not yet linked or compiled."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, cast
@@ -15,6 +15,7 @@ from gateway.xml.parse import DoctypeFound, LogEntry, RootFound, document_parser
 
 XSD = "{http://www.w3.org/2001/XMLSchema}"
 XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace"
+IDENTIFYING = ("ID", "IDREF", "IDREFS")
 MAX_SCHEMA_BYTES = 32_000_000
 ENDING = ".xsd"
 _DECLARATIONS = {
@@ -56,7 +57,8 @@ class SchemaFile:
 
     Shape: `number` and `folder` count from 0 in reading order; `namespace` is canonical, empty when the file
     has none; `declares` are its global names, `refers` all that it uses, `extends` those it derives types or
-    substitutes elements from; `root` is its normalised tree.
+    substitutes elements from; `identifies` tells whether it uses xs:ID, xs:IDREF or xs:IDREFS; `root` is its
+    normalised tree.
     """
 
     number: int
@@ -66,6 +68,7 @@ class SchemaFile:
     declares: tuple[Local, ...]
     refers: frozenset[Reference]
     extends: frozenset[Reference]
+    identifies: bool
     root: etree._Element
 
 
@@ -143,12 +146,6 @@ def names_in(element: etree._Element) -> Mapping[str, tuple[Reference, ...]]:
     }
 
 
-def references(element: etree._Element) -> Iterator[Reference]:
-    """Yield the names of a schema that an element of it uses, those of the language itself left out."""
-    for names in names_in(element).values():
-        yield from (each for each in names if each.namespace != XSD[1:-1])
-
-
 def declaration(element: etree._Element) -> Local | None:
     """Return what a child of a schema's root declares, None for a link or an annotation."""
     kind, name = _DECLARATIONS.get(str(element.tag)), element.get("name")
@@ -175,10 +172,12 @@ def _schema_file(number: int, folder: int, path: Path, root: etree._Element) -> 
     refers: set[Reference] = set()
     extends: set[Reference] = set()
     for element in root.iter("*"):
-        for reference in references(element):
-            refers.add(reference)
-            if element.get("base") is not None or element.get("substitutionGroup") is not None:
-                extends.add(reference)
+        for attribute, names in names_in(element).items():
+            refers.update(names)
+            if attribute in ("base", "substitutionGroup"):
+                extends.update(names)
+    own = {name for name in refers if name.namespace == XSD[1:-1]}
+    refers -= own
     return SchemaFile(
         number=number,
         folder=folder,
@@ -187,6 +186,7 @@ def _schema_file(number: int, folder: int, path: Path, root: etree._Element) -> 
         declares=tuple(filter(None, map(declaration, root.iterchildren("*")))),
         refers=frozenset(refers),
         extends=frozenset(extends),
+        identifies=any(name.local.name in IDENTIFYING for name in own),
         root=root,
     )
 

@@ -17,6 +17,7 @@ from gateway.xml.grammar import Grammar
 from gateway.xml.normalise import rewrite_scheme
 from gateway.xml.parse import document_parser
 from gateway.xml.paths import local_name, path_of
+from gateway.xml.second_look import MIDNIGHT, Identities, midnights, overruled
 from gateway.xml.words import SCHEMA
 
 UNKNOWN = "document.unknown"
@@ -32,7 +33,7 @@ class Checker:
     def __init__(self, catalog: Catalog, *, explain: bool = True) -> None:
         self._catalog = catalog
         self._explainer = Explainer(catalog) if explain else None
-        self._grammars: dict[str, Grammar] = {}
+        self._grammars: dict[str, tuple[Grammar, Identities]] = {}
         self.fingerprint: str | None = catalog.fingerprint
         """Names the schemas that a document passed."""
 
@@ -44,31 +45,35 @@ class Checker:
         Raises: ConfigError when the document's schema does not compile, which `gateway check` finds.
         """
         tag = str(part.tag)
-        grammar = self._grammars.get(tag)
-        if grammar is None:
+        known = self._grammars.get(tag)
+        if known is None:
             grammar = self._catalog.element(tag)
             if grammar is None:
                 return (_unknown(part),)
-            self._grammars[tag] = grammar
+            known = self._grammars[tag] = (grammar, Identities(grammar))
+        grammar, identities = known
         if part.get(_XSI_TYPE) is not None:
             return (_typed(part),)
-        if grammar.valid(part):
-            # dates beyond the calendar are rare: only a document that may hold one pays for the types; all text
-            # in one piece is asked first, where a number right before a date looks like a far year
-            text = etree.tostring(part, method="text", encoding="unicode")
-            if _MAYBE_FAR.search(text) is None or not any(FAR_YEAR.match(str(each)) for each in part.itertext()):
-                return ()
-            return far_dates(grammar, part)
-        return self._failed(part, grammar)
+        if not grammar.valid(part) and not overruled(grammar, part):
+            return self._failed(part, grammar, identities)
+        found = identities.check(part)
+        # dates beyond the calendar are rare: only a document that may hold one pays for the types; all text
+        # in one piece is asked first, where a number right before a date looks like a far year
+        text = etree.tostring(part, method="text", encoding="unicode")
+        if MIDNIGHT in text:
+            found += midnights(grammar, part)
+        if _MAYBE_FAR.search(text) is None or not any(FAR_YEAR.match(str(each)) for each in part.itertext()):
+            return found
+        return found + far_dates(grammar, part)
 
-    def _failed(self, part: etree._Element, grammar: Grammar) -> tuple[Problem, ...]:
+    def _failed(self, part: etree._Element, grammar: Grammar, identities: Identities) -> tuple[Problem, ...]:
         unified = _in_one_scheme(part)
         if unified is not None:
             return self.check(unified)
         if self._explainer is None:
             text = f"{local_name(part)} does not follow its schema."
             return (Problem(code=SCHEMA, text=text, path=path_of(part, part)),)
-        return self._explainer.describe(part, grammar)
+        return self._explainer.describe(part, grammar) + identities.check(part)
 
 
 def _unknown(part: etree._Element) -> Problem:

@@ -3,6 +3,7 @@
 from lxml import etree
 
 from gateway.domain.namespaces import MESSAGE_2011
+from gateway.xml.parse import document_parser
 
 SALES_ORDER = "http://schemas.microsoft.com/dynamics/2008/01/documents/SalesOrder"
 XSI = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
@@ -30,7 +31,7 @@ def parts(text: str) -> list[etree._Element]:
 
 def envelope(text: str) -> etree._Element:
     """Return an envelope around the text of its MessageParts."""
-    return etree.fromstring(envelope_text(text))
+    return etree.fromstring(envelope_text(text), document_parser())
 
 
 def envelope_text(text: str) -> str:

@@ -15,8 +15,8 @@ from tests.unit.xml.documents import envelope_text, line, sales_order
 ACCOUNT = "<CustAccount>100002</CustAccount>"
 
 
-def read(path: Path, content: bytes) -> list[ReadEnvelope]:
-    catalog = Catalog([schemas.FOLDER])
+def read(path: Path, content: bytes, *folders: Path) -> list[ReadEnvelope]:
+    catalog = Catalog([schemas.FOLDER, *folders])
     path.write_bytes(content)
     fd = os.open(path, os.O_RDONLY)
     try:
@@ -59,3 +59,20 @@ def test_a_valid_file_names_the_schemas_it_passed(tmp_path: Path) -> None:
 
     assert envelope.body_problems == ()
     assert envelope.schema == Catalog([schemas.FOLDER]).fingerprint
+
+
+def test_ids_are_unique_in_a_document_never_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "ids.xsd").write_text(
+        '<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" targetNamespace="urn:i" elementFormDefault="qualified">'
+        '<xs:element name="R"><xs:complexType><xs:sequence><xs:element name="I" maxOccurs="unbounded"><xs:complexType>'
+        '<xs:attribute name="id" type="xs:ID"/><xs:attribute name="ref" type="xs:IDREF"/></xs:complexType>'
+        "</xs:element></xs:sequence></xs:complexType></xs:element></xs:schema>"
+    )
+    inside = ['<I id="q1"/>'] * 3 + ['<I id="q1"/><I ref="q1"/>'] * 3 + ['<I ref="q1"/>']
+    text = "".join(envelope_text(f'<R xmlns="urn:i">{each}</R>') for each in inside)
+    batch = f'<Batch xmlns="http://schemas.microsoft.com/dynamics/2009/06/documents/Batch">{text}</Batch>'
+
+    envelopes = read(tmp_path / "f.xml", batch.encode(), tmp_path)
+
+    assert [len(each.body_problems) for each in envelopes] == [0, 0, 0, 0, 0, 0, 1]
+    assert envelopes[6].body_problems[0].line is not None
