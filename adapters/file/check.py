@@ -15,6 +15,7 @@ from adapters.file.errors import Place, account, unavailable
 from adapters.file.folder import opened
 from adapters.file.fsops import try_move
 from adapters.file.kernel import file_system_at
+from adapters.file.names import is_temporary
 from adapters.file.settings import FileReceiveSettings, FileSendSettings
 
 _HARDLINKS = Path("/proc/sys/fs/protected_hardlinks")
@@ -68,6 +69,9 @@ def check_receive(
         *_private(own),
         *_hard_links(inbound),
     ]
+    if is_temporary(os.fsencode(settings.pattern)):
+        text = f"no file is ever taken: names like {settings.pattern!a} mean that a file is not ready"
+        findings.append(Finding(severity=Severity.ERROR, setting=f"ports.{settings.port}.receive.pattern", text=text))
     if not _errors(findings) and inbound.path.is_dir():
         for place in own:
             if place.path.is_dir():

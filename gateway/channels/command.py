@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from gateway.channels.outside import PROGRAM_FOLDERS
 from gateway.channels.webhook import document
 from gateway.contracts.alert import Message
 from gateway.domain.errors import AlertRefused, TransientError
@@ -16,7 +17,6 @@ from gateway.store.waiting import uninterrupted
 _SECONDS: Final = 20.0
 _END_SECONDS: Final = 5.0
 _SHOWN_CHARACTERS: Final = 300
-_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class CommandSender:
         if not self.command:
             raise AlertRefused("The command is not set up: name it in `alerts.command`.")
         name = self.command[0]
-        environment = {"PATH": _PATH, "LANG": "C.UTF-8", "GATEWAY_ALERT_KEY": message.key}
+        environment = {"PATH": PROGRAM_FOLDERS, "LANG": "C.UTF-8", "GATEWAY_ALERT_KEY": message.key}
         try:
             process = await asyncio.create_subprocess_exec(
                 *self.command, cwd=self.folder, env=environment, stdin=asyncio.subprocess.PIPE,

@@ -34,6 +34,9 @@ _WORD = "[A-Za-z][A-Za-z0-9_]{0,79}"
 _SIZE = re.compile(r"(?P<number>[0-9]{1,15}(?:\.[0-9]{1,6})?) ?(?P<unit>[A-Za-z]{1,3})")
 
 
+_WINDOWS = re.compile(r"[A-Za-z]:[\\/]|\\\\|[^/]*\\[^/]*\\")
+
+
 class Options(BaseModel):
     """Options by name: frozen; refuses those it does not know; checks its defaults too."""
 
@@ -87,6 +90,10 @@ def _absolute(value: Path, info: ValidationInfo) -> Path:
         raise ValueError("must be a path; '~' is not expanded, write ${HOME}/…")
     if not str(value).isprintable():
         raise ValueError("must be a path of printable characters")
+    if _WINDOWS.match(str(value)):
+        raise ValueError(
+            "is a path of Windows; write the path that the folder has on this machine, such as /mnt/orders"
+        )
     context: dict[str, object] = info.context or {}
     base = context.get("base")
     start = base if isinstance(base, Path) else Path.cwd()

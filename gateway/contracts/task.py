@@ -196,6 +196,8 @@ class TaskHandler(Protocol):
         ...
 
 
+Examine = Callable[[Any], Awaitable[Sequence[str]]]  # Any: each takes its own model
+"""Say why parameters that are in order cannot work here and now, without doing anything: a sentence each."""
 Upgrade = Callable[[int, Mapping[str, object]], Mapping[str, object]]
 """Turn parameters of an older version (its number first) into those of the present one."""
 
@@ -221,6 +223,7 @@ class Runnable:
     make: Callable[[Any], TaskHandler]  # Any: each takes its own model
     version: int = 1
     upgrade: Upgrade | None = None
+    examine: Examine | None = None
     cancellable: bool = True
     idempotent: bool = False
     retryable: bool = False

@@ -14,7 +14,8 @@ from gateway.config.models import PythonService, Settings
 from gateway.domain.errors import ConfigProblem, GatewayError
 from gateway.domain.ids import PortName
 from gateway.runtime.addresses import receive_settings, send_settings
-from gateway.runtime.check_jobs import check_jobs
+from gateway.runtime.check_jobs import check_jobs, check_servers
+from gateway.runtime.check_outside import check_outside, check_statements
 from gateway.runtime.check_services import check_services
 from gateway.runtime.checked import Finding, Verdict
 from gateway.services.python import load_handler
@@ -43,7 +44,8 @@ async def check(settings: Settings, site: Path) -> list[Finding]:
         partial(check_jobs, now=datetime.now(UTC)),
     ):
         findings += await asyncio.to_thread(_all, part, settings)
-    return [*findings, await _store(settings)]
+    findings += await check_outside(settings, site)
+    return [*findings, *await _store(settings, site)]
 
 
 def _all(part: Callable[[Settings], Iterator[Finding]], settings: Settings) -> list[Finding]:
@@ -149,15 +151,18 @@ def _handlers(settings: Settings) -> Iterator[Finding]:
                 yield Finding(subject=subject, verdict=Verdict.OK, text=f"{operation}: {entry.handler}")
 
 
-async def _store(settings: Settings) -> Finding:
+async def _store(settings: Settings, site: Path) -> list[Finding]:
+    found: list[Finding] = []
     try:
         if settings.embedded and not settings.postgres_folder.exists():
             await asyncio.to_thread(find_installation)
             text = "embedded: will be made at the first start"
         else:
             schema = Schema.IGNORE if settings.embedded else Schema.REQUIRE
-            async with open_store(settings.store, settings.data, pool_size=2, use=Use.VISIT, schema=schema):
+            async with open_store(settings.store, settings.data, pool_size=2, use=Use.VISIT, schema=schema) as store:
                 text = f"{settings.store_shown}: answers"
+                found += await check_statements(settings, store, site)
+                found += await check_servers(settings, store)
     except GatewayError as error:
-        return Finding(subject="store", verdict=Verdict.ERROR, text=error.message, path=("store",))
-    return Finding(subject="store", verdict=Verdict.OK, text=text)
+        return [*found, Finding(subject="store", verdict=Verdict.ERROR, text=error.message, path=("store",))]
+    return [*found, Finding(subject="store", verdict=Verdict.OK, text=text)]

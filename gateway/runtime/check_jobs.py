@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
-from gateway.config.definitions import job_definition
+from gateway.config.definitions import group_name, job_definition
 from gateway.config.environment import REFERENCE
 from gateway.config.models import Job, Settings
 from gateway.config.models_batch import DEFAULT_GROUP
@@ -15,6 +15,8 @@ from gateway.domain.planning import first_start
 from gateway.runtime.checked import Finding, Verdict
 from gateway.runtime.jobs import server_name
 from gateway.scheduler.tasks.command import COMMAND
+from gateway.store.open import Store
+from gateway.store.servers import list_groups, list_servers
 
 MOST_TASKS: Final = 1000
 MOST_CONDITIONS: Final = 100
@@ -43,6 +45,24 @@ def check_jobs(settings: Settings, *, now: datetime) -> Iterator[Finding]:
             count = len(job.tasks)
             tasks = f"{count} task{'s' if count != 1 else ''}" if count else "the four tasks that move messages"
             yield Finding(subject=subject, verdict=Verdict.OK, text=tasks)
+
+
+async def check_servers(settings: Settings, store: Store) -> list[Finding]:
+    """Return the jobs with tasks that no server takes which runs now; nothing when none runs at all."""
+    running = [one for one in await list_servers(store) if one.incarnation is not None]
+    served = {group_name(group) for one in running if one.definition.is_batch for group in one.takes}
+    if not running:
+        return []
+    return [
+        Finding(
+            subject=f"job {name}", verdict=Verdict.WARNING, path=("jobs", name, *path),
+            text=f"no server that runs now serves the group {group}: its tasks wait until one does",
+        )
+        for name, job in settings.jobs.items()
+        if job.active
+        for path, group in _wanted(job)
+        if group not in served and group in {group_name(one.definition.name) for one in await list_groups(store)}
+    ]  # fmt: skip
 
 
 def _served(settings: Settings) -> set[str]:
@@ -78,19 +98,23 @@ def _start(settings: Settings, name: str, job: Job, now: datetime) -> Iterator[t
 
 
 def _groups(job: Job, served: set[str]) -> Iterator[tuple[tuple[str, ...], str]]:
-    own = job.group or DEFAULT_GROUP
-    wanted: list[tuple[tuple[str, ...], str]] = [
-        (("tasks", name, "group"), task.group) for name, task in job.tasks.items() if task.group is not None
-    ]
-    if len(wanted) < len(job.tasks) or not job.tasks:
-        wanted.append((("group",), own))
-    for path, group in wanted:
+    for path, group in _wanted(job):
         if group not in served:
             yield (
                 path,
                 f"no server of the configuration serves the group {group}: its tasks wait until one does; name it in "
                 "`servers.<name>.groups`, or give it to one with `gateway servers set`",
             )
+
+
+def _wanted(job: Job) -> list[tuple[tuple[str, ...], str]]:
+    """Return the groups of a job's tasks, each with the option that says so."""
+    wanted: list[tuple[tuple[str, ...], str]] = [
+        (("tasks", name, "group"), task.group) for name, task in job.tasks.items() if task.group is not None
+    ]
+    if len(wanted) < len(job.tasks) or not job.tasks:
+        wanted.append((("group",), job.group or DEFAULT_GROUP))
+    return wanted
 
 
 def _people(settings: Settings, job: Job) -> Iterator[tuple[tuple[str, ...], str]]:

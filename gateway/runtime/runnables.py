@@ -114,6 +114,15 @@ class KnownRunnables:
         """Make sure that a task could be prepared. Raises: TaskRefused."""
         self.find(name).check(self._filled(name, parameters).value, version, base=self._base)
 
+    async def examine(self, name: str, parameters: Mapping[str, object]) -> Sequence[str]:
+        """Say why a task could not work here and now. Raises: TaskRefused when it is not even in order."""
+        runnable = self.find(name)
+        if runnable.examine is None:
+            return ()
+        filled = self._filled(name, parameters)
+        mask = masking((*filled.secrets, *passwords_in(filled.value)))
+        return [mask(text) for text in await runnable.examine(runnable.check(filled.value, base=self._base))]
+
     def prepare(self, name: str, parameters: Mapping[str, object], version: int) -> Prepared:
         """Return a handler for one execution, with references filled; its mask knows what they brought in.
 

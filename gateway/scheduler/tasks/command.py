@@ -12,6 +12,7 @@ from typing import Annotated, Final
 
 from pydantic import Field
 
+from gateway.channels.outside import PROGRAM_FOLDERS, unusable_program
 from gateway.config.models_base import AnyText, ByteSize, Count, Location, Options, Text
 from gateway.contracts.task import Runnable, TaskContext
 from gateway.domain.errors import TaskFailed, TaskRefused
@@ -23,7 +24,6 @@ _LAUNCHER: Final = Path(__file__).with_name("limits.py")
 _NOT_STARTED: Final = 127
 _GRACE_SECONDS: Final = 5.0
 _LAST_WORDS_SECONDS: Final = 1.0
-_PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 ExitCode = Annotated[Count, Field(ge=0, le=255)]
 
@@ -118,7 +118,7 @@ class CommandTask:
     def _environment(self, context: TaskContext) -> Mapping[str, str]:
         planned = "" if context.planned_at is None else context.planned_at.isoformat()
         return {
-            "PATH": _PATH,
+            "PATH": PROGRAM_FOLDERS,
             "LANG": "C.UTF-8",
             "HOME": str(Path.home()),
             "GATEWAY_JOB": context.job,
@@ -209,4 +209,13 @@ def command_runnable(base: Path) -> Runnable:
         description="runs a program of the machine",
         parameters=CommandParameters,
         make=lambda parameters: CommandTask(parameters, base),
+        examine=lambda parameters: asyncio.to_thread(_examined, parameters, base),
     )
+
+
+def _examined(parameters: CommandParameters, base: Path) -> list[str]:
+    folder = parameters.folder or base
+    if not folder.is_dir():
+        return [f"the working folder {folder} does not exist"]
+    wrong = unusable_program(parameters.command[0], folder)
+    return [] if wrong is None else [wrong]

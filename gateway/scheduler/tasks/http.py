@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from gateway.channels.outside import unreachable_address
 from gateway.config.addresses import web_address
 from gateway.config.models_base import AnyText, ByteSize, Count, Flag, Options, Seconds, Text, reread
 from gateway.contracts.task import Runnable, TaskContext
@@ -155,8 +156,14 @@ def _said(error: Exception) -> str:
 def http_runnable() -> Runnable:
     """Describe it."""
     return Runnable(
-        name="http", description="calls a web service", parameters=HttpParameters, make=_make, retryable=True
-    )
+        name="http", description="calls a web service", parameters=HttpParameters, make=_make, retryable=True,
+        examine=_examine,
+    )  # fmt: skip
+
+
+async def _examine(parameters: HttpParameters) -> list[str]:
+    wrong = await unreachable_address(parameters.url)
+    return [] if wrong is None else [wrong]
 
 
 def _make(parameters: Any) -> HttpTask:

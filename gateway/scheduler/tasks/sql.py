@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
@@ -16,15 +17,16 @@ from gateway.config.addresses import database_address
 from gateway.config.files import read_file
 from gateway.config.models_base import Location, Options, Text, reread
 from gateway.contracts.task import Runnable, TaskContext
-from gateway.domain.errors import TaskFailed, TaskRefused
+from gateway.domain.errors import GatewayError, TaskFailed, TaskRefused
 from gateway.scheduler.tasks.statements import Statement, split_statements
 from gateway.store.connect import connect
-from gateway.store.errors import StoreRefused, database_errors, is_transient
+from gateway.store.errors import DRIVER_ERRORS, StoreRefused, database_errors, is_transient
 from gateway.store.open import Store
 from gateway.store.waiting import uninterrupted
 
 MOST_BYTES: Final = 10_000_000
 _CLOSE_SECONDS: Final = 10.0
+_MAKES: Final = re.compile(r"(?:create|alter|drop|set|do|call)\b|select\b.*\binto\b", re.IGNORECASE | re.DOTALL)
 _SETTINGS: Final = {"application_name": "gateway task", "timezone": "UTC", "synchronous_commit": "on"}
 
 Scalar = Annotated[str | int | float | bool | None, BeforeValidator(reread)]
@@ -87,14 +89,46 @@ class SqlTask:
         context.log.info(f"{len(statements)} statements committed.")
         context.tally.add("statements", len(statements))
 
+    async def examine(self) -> list[str]:
+        """Say which statements the database does not understand; nothing is executed.
+
+        Rule: what a statement names is looked for only where none before it may have made it.
+        """
+        try:
+            statements = await self._read()
+            connection = await connect(self._parameters.url or self._own().url, _SETTINGS)
+        except GatewayError as error:
+            return [error.message]
+        found: list[str] = []
+        try:
+            if self._parameters.url is None:
+                await connection.execute(self._own().queries.put_our_schema_last)
+            made = False
+            for statement in statements:
+                try:
+                    await connection.prepare(statement.text)
+                except asyncpg.PostgresError as error:
+                    if isinstance(error, asyncpg.PostgresSyntaxError) or not made:
+                        found.append(f"line {statement.line}: {error}")
+                made = made or _MAKES.match(statement.text) is not None
+        except (*DRIVER_ERRORS, OSError) as error:
+            found.append(f"the database does not answer: {error}")
+        finally:
+            await uninterrupted(_close(connection))
+        return found
+
     async def _read(self) -> list[Statement]:
         wanted = self._parameters
         text = wanted.statements
         if wanted.file is not None:
             try:
                 text = await asyncio.to_thread(_text_of, wanted.file)
-            except (OSError, UnicodeDecodeError) as error:
-                raise TaskRefused(f"{wanted.file} cannot be read: {error}.", code="sql.file") from error
+            except UnicodeDecodeError as error:
+                raise TaskRefused(f"{wanted.file} is not in UTF-8: {error}.", code="sql.file") from error
+            except OSError as error:
+                raise TaskRefused(
+                    f"{wanted.file} cannot be read: {error.strerror or error}.", code="sql.file"
+                ) from error
         statements = split_statements(text or "")
         if not statements:
             raise TaskRefused("There are no statements.", code="sql.file")
@@ -196,5 +230,6 @@ def sql_runnable(own: Callable[[], Store]) -> Runnable:
         description="runs SQL statements in one transaction",
         parameters=SqlParameters,
         make=lambda parameters: SqlTask(parameters, own),
+        examine=lambda parameters: SqlTask(parameters, own).examine(),
         retryable=True,
     )

@@ -99,3 +99,23 @@ async def test_a_file_that_is_not_there_is_refused(store: Store, tmp_path: Path)
 async def test_a_database_that_is_away_is_worth_another_try(store: Store) -> None:
     with pytest.raises(StoreUnavailable):
         await run(store, "SELECT 1", url="postgresql://ann:secret@127.0.0.1:1/x")
+
+
+@pytest.mark.parametrize(
+    ("statements", "expected"),
+    [
+        ("SELECT count(*) FROM number_sequence; SELECT 1", []),
+        ("SELECT 1;\nSELEC 2", ['line 2: syntax error at or near "SELEC"']),
+        ("SELECT * FROM nowhere", ['line 1: relation "nowhere" does not exist']),
+        ("CREATE TABLE nowhere (a int); SELECT a FROM nowhere", []),  # made by the one before
+        ("CREATE TABLE nowhere (a int); SELEC", ['line 1: syntax error at or near "SELEC"']),
+        ("SELECT :day", ["Line 1 needs the value :day; add it to `values`."]),
+        ("BEGIN", ["Line 1 begins or ends a transaction; all statements run in one already. Take it out."]),
+    ],
+)
+async def test_a_look_tells_what_the_database_does_not_understand_and_executes_nothing(
+    store: Store, statements: str, expected: list[str]
+) -> None:
+    task = SqlTask(SqlParameters.model_validate({"statements": statements}), lambda: store)
+    assert await task.examine() == expected
+    assert await rows(store, "SELECT to_regclass('public.nowhere')::text") == [(None,)]

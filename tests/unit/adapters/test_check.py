@@ -120,3 +120,10 @@ def test_file_system_that_promises_less_is_warned_about(
     (text,) = [each.text for each in found if each.setting == "ports.orders.receive.folder" and said in each.text]
     assert str(site.inbound) in text
     assert errors(list(found)) == []
+
+
+@pytest.mark.parametrize("pattern", ["*.part", "*.TMP", ".*.xml", "~*", "*.done"])
+def test_a_pattern_of_names_that_are_never_taken_is_refused(site: Site, pattern: str) -> None:
+    ((setting, text),) = errors(list(check_receive(replace(site.receive_settings, pattern=pattern))))
+    assert setting == "ports.orders.receive.pattern"
+    assert text == f"no file is ever taken: names like '{pattern}' mean that a file is not ready"

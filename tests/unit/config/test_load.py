@@ -8,6 +8,8 @@ from gateway.config.load import load
 from gateway.domain.errors import ConfigError
 from tests.unit.config.conftest import Build, Told
 
+WINDOWS = "is a path of Windows; write the path that the folder has on this machine, such as /mnt/orders"
+
 
 def test_all_problems_are_told_at_once_with_their_lines(told: Told) -> None:
     problems = told(
@@ -102,6 +104,10 @@ def test_unknown_keys_are_refused_with_the_nearest_known(text: str, expected: st
         ("default_company: [DAT]", "must be text, in quotes where it looks like something else, found a list"),
         ("default_company: ''", "must not be empty"),
         ('default_company: "a\\u202eb"', "must be one line of printable text"),
+        ("data: 'C:\\gateway\\data'", WINDOWS),
+        ("data: '\\\\server\\share'", WINDOWS),
+        ("data: C:/gateway/data", WINDOWS),
+        ("alerts: {webhook: {url: 'https://:80/'}}", "must be an address such as https://example.com/path"),
         ("schemas: xsd", "must be a list: entries below one another, each after '- ', found 'xsd'"),
         ("ports: [orders]", "must be a mapping: keys with values, indented below, found a list"),
         ("ports: {p: {receive: }}", "must be a mapping: keys with values, indented below, found nothing"),
