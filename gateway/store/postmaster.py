@@ -53,6 +53,8 @@ def running(server_data: Path) -> Postmaster | None:
 def end_leftover(server_data: Path, fast_seconds: float, forced_seconds: float) -> bool:
     """End a server that outlived its gateway and clear what it left; True when the last one ended badly.
 
+    It is asked to stop fast, then told to end at once, then ended: what it committed is safe in any case. One that is
+    still recovering from a crash does not listen to the first before it has flushed its whole folder.
     Before: the caller holds the lock of the data folder, so that no live gateway uses this server.
     Raises: StoreRefused when the server cannot be ended.
     """
@@ -72,7 +74,11 @@ def end_leftover(server_data: Path, fast_seconds: float, forced_seconds: float) 
 
 
 def _end(pid: int, server_data: Path, fast_seconds: float, forced_seconds: float) -> None:
-    for number, seconds in ((signal.SIGINT, fast_seconds), (signal.SIGQUIT, forced_seconds)):
+    for number, seconds in (
+        (signal.SIGINT, fast_seconds),
+        (signal.SIGQUIT, forced_seconds),
+        (signal.SIGKILL, forced_seconds),
+    ):
         try:
             os.kill(pid, number)
         except ProcessLookupError:
@@ -86,7 +92,7 @@ def _end(pid: int, server_data: Path, fast_seconds: float, forced_seconds: float
             if not _serves(pid, server_data):
                 return
             time.sleep(_POLL_SECONDS)
-    raise StoreRefused(f"the database server {pid} on {server_data} does not end: end it with kill -QUIT {pid}")
+    raise StoreRefused(f"the database server {pid} on {server_data} cannot be ended: look at its disk")
 
 
 def _serves(pid: int, server_data: Path) -> bool:

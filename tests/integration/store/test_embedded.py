@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from gateway.domain.errors import StoreUnavailable
-from gateway.store import installation
+from gateway.store import embedded, installation
 from gateway.store.connect import connect
 from gateway.store.data_folder import Use
 from gateway.store.embedded import LOG_BYTES, EmbeddedServer
@@ -190,6 +190,25 @@ async def test_server_that_outlived_its_gateway_is_ended_and_replaced(server: Em
         assert server.ended.result(10) == 0
         assert await _fetch(successor.url, "SELECT n FROM kept") == 7
     finally:
+        successor.stop()
+
+
+async def test_server_that_outlived_its_gateway_and_does_not_listen_is_ended_soon(
+    server: EmbeddedServer, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert embedded.LEFTOVER_STOP_SECONDS < 5, "a restart waits for it"
+    monkeypatch.setattr(embedded, "LEFTOVER_STOP_SECONDS", 0.1)
+    monkeypatch.setattr(embedded, "FORCED_STOP_SECONDS", 0.1)
+    server.start()
+    await _execute(server.url, "CREATE TABLE kept AS SELECT 7 AS n")
+    os.kill(server.pid, signal.SIGSTOP)
+    successor = EmbeddedServer(data)
+    try:
+        successor.start()
+        assert server.ended.result(10) == -signal.SIGKILL
+        assert await _fetch(successor.url, "SELECT n FROM kept") == 7
+    finally:
+        monkeypatch.undo()
         successor.stop()
 
 
