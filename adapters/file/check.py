@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from adapters.file.deliver import wanted_group
 from adapters.file.errors import Place, account, unavailable
 from adapters.file.folder import opened
 from adapters.file.fsops import try_move
 from adapters.file.kernel import file_system_at
 from adapters.file.names import is_temporary
 from adapters.file.settings import FileReceiveSettings, FileSendSettings
+from gateway.domain.errors import AdapterUnavailable
 
 _HARDLINKS = Path("/proc/sys/fs/protected_hardlinks")
 _REMOTE = "Changes made elsewhere give no events (set force_polling) and all files may seem to have one owner."
@@ -95,6 +97,10 @@ def check_send(
         findings += [*_apart(target, [staging]), *_one_file_system(target, [staging]), *_kinds(target)]
         findings += _held_by_others(target)
     findings += _private([staging])
+    try:
+        wanted_group(settings)
+    except AdapterUnavailable as error:
+        findings.append(Finding(severity=Severity.ERROR, setting=settings.group_setting, text=error.message))
     if not _errors(findings) and staging.path.is_dir():
         for target in targets:
             if target.path.is_dir():

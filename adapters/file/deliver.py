@@ -6,6 +6,7 @@ Everything blocks and runs in one thread. Source: reliability reference 5.3, ste
 """
 
 import errno
+import grp
 import os
 from collections.abc import Sequence
 from contextlib import suppress
@@ -106,7 +107,9 @@ def _write(
     ops: FileOps, settings: FileSendSettings, staging: Folder, files: Sequence[Outgoing], *, flush: bool
 ) -> Results:
     place = settings.staging_place
-    groups = {path: _group_for(staging, path) for path in {settings.target_place(f.final_name).path for f in files}}
+    wanted = wanted_group(settings)
+    paths = {settings.target_place(file.final_name).path for file in files}
+    groups = {path: _group_for(staging, path) if wanted is None else wanted for path in paths}
     results: Results = []
     hopeless: OSError | None = None
     for file in files:
@@ -115,7 +118,9 @@ def _write(
             continue
         group = groups[settings.target_place(file.final_name).path]
         try:
-            ops.write_staged(staging, file.staged_name.encode(), file.content, group=group, flush=flush)
+            ops.write_staged(
+                staging, file.staged_name.encode(), file.content, mode=settings.file_mode, group=group, flush=flush
+            )
         except FileExistsError:
             # not ours to remove: it may be promised
             results.append(_taken(place, file.staged_name))
@@ -148,6 +153,31 @@ def _remove(ops: FileOps, staging: Folder, file: Outgoing) -> None:
     # what cannot be removed now is found by `staged` later: no promise will ever name it
     with suppress(OSError):
         ops.unlink(staging, file.staged_name.encode(), "stage")
+
+
+def wanted_group(settings: FileSendSettings) -> int | None:
+    """Return the group that the settings name, None when they name none.
+
+    Raises: AdapterUnavailable when there is no such group, or our account may not give files to it.
+    """
+    group = settings.group
+    try:
+        number = grp.getgrnam(group).gr_gid if isinstance(group, str) else group
+    except KeyError:
+        raise _no_group(settings, "there is no such group. Make it, or change the setting") from None
+    if number is not None and os.geteuid() != 0 and number not in (os.getegid(), *os.getgroups()):
+        raise _no_group(settings, "the gateway's account is not in it. Make it a member, and start the gateway anew")
+    return number
+
+
+def _no_group(settings: FileSendSettings, why: str) -> AdapterUnavailable:
+    return AdapterUnavailable(
+        f"The files cannot be given to the group {settings.group} ({settings.group_setting}): {why}.",
+        code="address.no-group",
+        port=settings.port,
+        folder=str(settings.outbound),
+        setting=settings.group_setting,
+    )
 
 
 def _group_for(staging: Folder, target: os.PathLike[str]) -> int | None:

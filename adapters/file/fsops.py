@@ -222,20 +222,22 @@ class FileOps:
             raise
         self._record("rename", staging, temporary, staging.named(name))
 
-    def write_staged(self, staging: Folder, name: bytes, content: bytes, *, group: int | None, flush: bool) -> None:
+    def write_staged(
+        self, staging: Folder, name: bytes, content: bytes, *, mode: int, group: int | None, flush: bool
+    ) -> None:
         """Write a new file where the partner cannot see it; *flush* makes its content durable at once.
 
-        Shape: mode 0640 whatever the umask; *group* is the group it gets, None: as it comes.
+        Shape: *mode* counts whatever the umask; *group* is the group it gets, None: as it comes.
         Raises: OSError, also when closing fails (network file systems report there); a file may be left.
         """
         reach("stage.create")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(name, flags, 0o640, dir_fd=staging.fd)
+        fd = os.open(name, flags, 0o600, dir_fd=staging.fd)
         try:
             self._record("create", staging, name)
             if group is not None:
                 _give_to_group(fd, group)
-            os.fchmod(fd, 0o640)
+            os.fchmod(fd, mode)
             reach("stage.write")
             _write_all(fd, content)
             self._record("write", staging, name)

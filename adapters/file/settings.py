@@ -74,7 +74,7 @@ class FileSendSettings:
 
     Shape: absolute folders; `staging` lies on the file system of `outbound` (and of `faults`), never inside it;
     faults, whose final names end in `.fault.xml`, go to `faults` when that is set. `section` is the part of the
-    port's settings that names them.
+    port's settings that names them. `file_mode` and `group` are those of the files; group None: that of the folder.
     """
 
     port: PortName
@@ -83,11 +83,18 @@ class FileSendSettings:
     faults: Path | None = None
     io_seconds: float = 60.0
     section: str = "respond"
+    file_mode: int = 0o640
+    group: int | str | None = None
 
     @property
     def outbound_place(self) -> Place:
         """Return the outbound folder with the setting that names it."""
         return self._place(self.outbound, "folder")
+
+    @property
+    def group_setting(self) -> str:
+        """Return the setting that names the group."""
+        return f"ports.{self.port}.{self.section}.group"
 
     @property
     def staging_place(self) -> Place:

@@ -185,6 +185,15 @@ class Receive(Section):
     )
 
 
+def _group(value: int | str | None) -> int | str | None:
+    if value == "" or (isinstance(value, int) and (isinstance(value, bool) or value < 0)):
+        raise ValueError("must be the name or the number of a group")
+    return value
+
+
+FileMode = Literal["0600", "0640", "0644", "0660", "0664"]
+
+
 class Respond(Section):
     """The outbound folder of a port and how responses are written to it."""
 
@@ -201,6 +210,10 @@ class Respond(Section):
     )
     encoding: Encoding = Field(
         default=Encoding.UTF_8, description="Encoding of response files: UTF-8 | UTF-16 | UTF-16BE | GB18030."
+    )
+    file_mode: FileMode = Field(default="0640", description="Rights of the files: 0600 | 0640 | 0644 | 0660 | 0664.")
+    group: Annotated[int | str | None, AfterValidator(_group)] = Field(
+        default=None, description="Group of the files, by name or number. Default: that of the outbound folder."
     )
     errors: Flag = Field(default=True, description="Answer a failed request with a fault.")
     details: Flag = Field(
@@ -327,6 +340,10 @@ class Send(Section):
     )
     encoding: Encoding = Field(
         default=Encoding.UTF_8, description="Encoding of the files: UTF-8 | UTF-16 | UTF-16BE | GB18030."
+    )
+    file_mode: FileMode = Field(default="0640", description="Rights of the files: 0600 | 0640 | 0644 | 0660 | 0664.")
+    group: Annotated[int | str | None, AfterValidator(_group)] = Field(
+        default=None, description="Group of the files, by name or number. Default: that of the outbound folder."
     )
 
 

@@ -39,7 +39,15 @@ def send_settings(name: PortName, settings: Settings) -> FileSendSettings | None
     if folders is None:
         return None
     faults = None if folders.faults == folders.outbound else folders.faults
-    section = "send" if isinstance(settings.ports[name], OutboundPort) else "respond"
+    port = settings.ports[name]
+    section, out = ("send", port.send) if isinstance(port, OutboundPort) else ("respond", port.respond)
+    assert out is not None
     return FileSendSettings(
-        port=name, staging=folders.staging, outbound=folders.outbound, faults=faults, section=section
+        port=name,
+        staging=folders.staging,
+        outbound=folders.outbound,
+        faults=faults,
+        section=section,
+        file_mode=int(out.file_mode, 8),
+        group=out.group,
     )

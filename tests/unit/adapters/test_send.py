@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from adapters.file.check import Severity, check_send
 from adapters.file.deliver import FEW_FILES, STAGING_MARK
 from gateway.domain.delivery import Outgoing
 from gateway.domain.errors import AdapterUnavailable, GatewayError
@@ -45,6 +46,36 @@ async def test_published_files_may_be_read_by_the_partners_group_only(site: Site
     finally:
         os.umask(before)
     assert (site.outbound / file.final_name).stat().st_mode & 0o777 == 0o640
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o664])
+async def test_published_files_have_the_rights_and_the_group_that_are_wanted(site: Site, mode: int) -> None:
+    group = 4242 if os.geteuid() == 0 else os.getegid()
+    for count in (1, MANY):
+        files = [outgoing(100 * count + number) for number in range(count)]
+        adapter = site.sender(file_mode=mode, group=group)
+        assert codes(await adapter.stage(files)) == [None] * count
+        await adapter.publish([promise(file) for file in files])
+    statuses = [path.stat() for path in site.outbound.iterdir()]
+    assert {(status.st_mode & 0o777, status.st_gid) for status in statuses} == {(mode, group)}
+
+
+async def test_a_group_that_cannot_be_given_is_told_and_nothing_is_shown_without_it(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (refused,) = await site.sender(group="no-such-group").stage([outgoing(1)])
+    assert refused is not None
+    assert refused.code == "address.no-group"
+    assert "the group no-such-group (ports.orders.respond.group): there is no such group" in refused.message
+    monkeypatch.setattr(os, "geteuid", lambda: 4242)
+    monkeypatch.setattr(os, "getgroups", list)
+    settings = replace(site.send_settings, group=os.getegid() + 1)
+    (refused,) = await site.sender(group=settings.group).stage([outgoing(1)])
+    assert refused is not None and "the gateway's account is not in it" in refused.message
+    assert [each.setting for each in check_send(settings) if each.severity is Severity.ERROR] == [
+        settings.group_setting
+    ]
+    assert os.listdir(site.staging) == [STAGING_MARK.decode()]
 
 
 async def test_faults_go_to_their_own_folder_when_there_is_one(site: Site) -> None:
