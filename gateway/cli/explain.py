@@ -6,7 +6,9 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, open_site, perform
+from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, perform
+from gateway.cli.desk import open_desk
+from gateway.cli.remedies import worded
 from gateway.cli.render import console, plain, print_json
 from gateway.domain.explanation import Explanation
 from gateway.operations import explain as operations
@@ -17,7 +19,8 @@ WhatArgument = Annotated[
     str,
     typer.Argument(
         metavar="WHAT",
-        help="A message (number, MessageId), a file name, a port, a lane (port/lane), a set (set:number, BatchId).",
+        help="A message (number, MessageId), a file name, a port, a lane (port/lane), a set (set:number, BatchId), a "
+        "job, a run (run:number), a task (job/task, run:number/task).",
     ),
 ]
 
@@ -36,7 +39,11 @@ def explain(what: WhatArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: 
 def _record(explanation: Explanation) -> dict[str, object]:
     record = plain(explanation)
     assert isinstance(record, dict)
-    return {**record, "wrong": explanation.wrong}
+    return {**record, "way_out": _way_out(explanation), "wrong": explanation.wrong}
+
+
+def _way_out(explanation: Explanation) -> str:
+    return explanation.way_out if explanation.remedy is None else worded(explanation.remedy)
 
 
 def _print(found: Sequence[Explanation]) -> None:
@@ -45,9 +52,9 @@ def _print(found: Sequence[Explanation]) -> None:
         title = Text.assemble((visible(explanation.subject), "bold"), f"  {explanation.code}")
         out.print(title, soft_wrap=True)
         out.print(Text(f"  why:  {visible(explanation.why)}"), soft_wrap=True)
-        out.print(Text(f"  then: {visible(explanation.way_out)}"), soft_wrap=True)
+        out.print(Text(f"  then: {visible(_way_out(explanation))}"), soft_wrap=True)
 
 
 async def _explain(config: ConfigOption, what: str) -> Sequence[Explanation]:
-    async with open_site(config) as site:
-        return await operations.explain(site.store, site.settings, what, finder(site.settings))
+    async with open_desk(config) as desk:
+        return await operations.explain(desk.store, desk.settings, desk.who, what, finder(desk.settings), now=desk.now)

@@ -7,19 +7,25 @@ from typing import Final
 from gateway.domain.remedy import Action, Remedy
 
 _COMMANDS: Final[Mapping[Action, str]] = {
-    Action.START_GATEWAY: "gateway run",
-    Action.CHECK_CONFIG: "gateway check",
-    Action.EXPLAIN: "gateway explain {target}",
-    Action.LIST_QUEUE: "gateway queue list --port {target}",
-    Action.RELEASE_JOB: "gateway jobs release {target}",
-    Action.LIST_JOBS: "gateway jobs list",
-    Action.SHOW_RUN: "gateway runs show {target}",
+    Action.START_GATEWAY: "run",
+    Action.CHECK_CONFIG: "check",
+    Action.EXPLAIN: "explain {}",
+    Action.START_JOB: "jobs run {}",
+    Action.RELEASE_JOB: "jobs release {}",
+    Action.REQUEUE_JOB: "jobs requeue {}",
+    Action.RELEASE_TASK: "tasks release {}",
+    Action.RUN_TASKS: "tasks run",
+    Action.SHOW_RUN: "runs show {}",
+    Action.RERUN: "runs rerun {} --failed",
+    Action.RESUME_GROUP: "groups set {} --concurrency 0",
+    Action.LIST_SERVERS: "servers list",
 }
+"""Other actions have no command: their reason says all."""
 
 
 def worded(remedy: Remedy) -> str:
     """Return the command, where there is one, and what comes of it."""
-    if remedy.action is Action.MEND:
+    command = _COMMANDS.get(remedy.action)
+    if command is None:
         return remedy.reason
-    command = _COMMANDS[remedy.action].format(target=shlex.quote(remedy.target or ""))
-    return f"`{command}`: {remedy.reason[0].lower()}{remedy.reason[1:]}"
+    return f"`gateway {command.format(shlex.join(remedy.target))}`: {remedy.reason[0].lower()}{remedy.reason[1:]}"

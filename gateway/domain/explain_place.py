@@ -271,16 +271,17 @@ def _whose(turn: Turn | None) -> str:
     return "" if turn is None else f" It is the turn of {turn.process} to take files there, since {at(turn.since)}."
 
 
-def explain_unseen(name: str, folders: Sequence[str]) -> Explanation:
-    """Explain a name that nothing has: no message, no lane, no port, no file that was ever taken."""
-    looked = ", ".join(folders) or "no folder"
+def explain_unseen(name: str, folders: Sequence[str], similar: str | None = None) -> Explanation:
+    """Explain a name that nothing has; *similar* is the nearest one that there is."""
+    looked = f"none lies in {', '.join(folders)}" if folders else "no inbound folder is configured"
+    hint = f"Did you mean {similar!r}?" if similar else "Check the name."
     return Explanation(
         subject=name,
         code="file.never-seen",
-        why="No message, message set, port or lane is called so, no file of this name was ever taken, and none lies "
-        f"in {looked}.",
-        way_out="Put the file into the inbound folder of a port, or check the name: numbers, MessageIds, file names, "
-        "ports, lanes (port/lane) and message sets (set:17) are understood.",
+        why="Nothing is called so: no message, message set, port, lane, job, run or task. No file of this name was "
+        f"ever taken, and {looked}.",
+        way_out=f"{hint} Numbers, MessageIds, file names, ports, lanes (port/lane), message sets (set:17), jobs, runs "
+        "(run:17) and tasks (job/task) are understood. A new file goes into the inbound folder of a port.",
         file=name,
     )  # fmt: skip
 

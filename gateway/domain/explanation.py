@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from gateway.domain.delivery import LeftInPlace
 from gateway.domain.job import JobStatus
+from gateway.domain.remedy import Remedy
 from gateway.domain.states import Direction, Outcome, Policy, Reason, Stage, Status
 
 _FINE = frozenset({
@@ -19,6 +20,9 @@ _FINE = frozenset({
     "message.deleted", "gateway.job-waits", "lane.in-work", "lane.empty", "lane.ready", "port.open", "port.unknown",
     "set.completed", "set.ready", "file.finished", "file.in-queue", "file.in-work", "file.ready",
     "file.being-written", "file.incomplete", "file.no-done-marker", "file.turn-of-ended",
+    "job.waiting", "job.executing", "job.cancelling", "job.ended", "run.executing", "run.cancelling", "run.ended",
+    "run.canceled", "task.waiting", "task.ready", "task.executing", "task.cancelling", "task.ended", "task.not-run",
+    "task.canceled",
 })  # fmt: skip
 """What is finished, moves by itself, or waits for what is to come anyway."""
 
@@ -27,14 +31,16 @@ _FINE = frozenset({
 class Explanation:
     """Why a thing is where it is, in one sentence, and what would move it, in another.
 
-    Shape: `code` is stable, for programs; `until` is when it moves by itself, None when that is not known;
+    Shape: what would move it is `remedy` where front ends word it themselves, else `way_out`; `code` is stable, for
+    programs; `until` is when it moves by itself, None when that is not known;
     `messages` are the numbers of all messages that have to do with it, its own first.
     """
 
     subject: str
     code: str
     why: str
-    way_out: str
+    way_out: str = ""
+    remedy: Remedy | None = None
     until: datetime | None = None
     port: str | None = None
     lane: str | None = None

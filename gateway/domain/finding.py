@@ -56,7 +56,8 @@ class Finding:
     def remedy(self) -> Remedy | None:
         """Return what to do here, None where the rule says it in its own words."""
         remedy = self.rule.remedy
-        return None if remedy is None else replace(remedy, target=self.target or self.port)
+        target = self.target or self.port
+        return None if remedy is None else replace(remedy, target=() if target is None else (target,))
 
 
 class WorkFile(NamedTuple):

@@ -7,24 +7,30 @@ from enum import StrEnum
 class Action(StrEnum):
     """What can be done."""
 
+    NOTHING = "nothing"  # it goes on by itself
     MEND = "mend"  # something outside of the gateway: a folder, a service, a file
     START_GATEWAY = "start_gateway"
     CHECK_CONFIG = "check_config"
     EXPLAIN = "explain"  # ask why it is where it is
-    LIST_QUEUE = "list_queue"  # look at the unfinished messages of a port
+    START_JOB = "start_job"
     RELEASE_JOB = "release_job"
-    LIST_JOBS = "list_jobs"
+    REQUEUE_JOB = "requeue_job"
+    RELEASE_TASK = "release_task"  # target: job and task
+    RUN_TASKS = "run_tasks"  # those that wait for a person
     SHOW_RUN = "show_run"
+    RERUN = "rerun"  # what failed of a run
+    RESUME_GROUP = "resume_group"
+    LIST_SERVERS = "list_servers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remedy:
     """One thing to do: to what, and what comes of it.
 
-    Shape: `target` is a name or number as commands take it, None when the action needs none; `reason` is one or
+    Shape: `target` are names or numbers as commands take them, empty when the action needs none; `reason` is one or
     more sentences.
     """
 
     action: Action
     reason: str
-    target: str | None = None
+    target: tuple[str, ...] = ()

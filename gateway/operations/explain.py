@@ -1,15 +1,17 @@
 """Why is it not moving? Finds out what somebody means, gathers the facts, and explains.
 
 Meant may be a message (its number or MessageId), a file (as a partner named it, or as we name an answer), a port, a
-message set (set:number, or its BatchId), or a lane (port/lane).
+message set (set:number, or its BatchId), a lane (port/lane), a job, a run (run:number), or a task (job/task).
 """
 
 import asyncio
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
 from pathlib import PurePath
 
 from gateway.config.models import InboundPort, Mode, OutboundPort, Settings
+from gateway.config.suggest import nearest
 from gateway.domain.explain import explain_message
 from gateway.domain.explain_place import (
     explain_delivery,
@@ -33,7 +35,10 @@ from gateway.domain.explanation import (
 from gateway.domain.ids import LaneName, MessageKey, PortName
 from gateway.domain.lane import WHOLE_PORT
 from gateway.domain.states import Direction, Outcome, Reason, Stage, Status
+from gateway.operations.explain_jobs import JobExplainer
+from gateway.operations.jobs import visible_jobs
 from gateway.operations.nodes import Alive, alive
+from gateway.operations.person import Person
 from gateway.operations.references import NotFound, parse_reference
 from gateway.store import places
 from gateway.store.message_reports import MessageRow, find_messages, read_message
@@ -45,12 +50,15 @@ from gateway.store.staging import lost_staging
 FindFile = Callable[[PortName, bytes, Collection[str]], Sequence[Trace]]
 """Look for a file of that name, and in the archive under these claims, in the folders of an inbound port; blocks."""
 _MOST_MESSAGES = 5
+_MOST_NAMES = 2_000
 
 
-async def explain(store: Store, settings: Settings, text: str, find_file: FindFile) -> Sequence[Explanation]:
-    """Explain everything that *text* may mean; never empty."""
+async def explain(
+    store: Store, settings: Settings, who: Person, text: str, find_file: FindFile, *, now: datetime
+) -> Sequence[Explanation]:
+    """Explain everything that *text* may mean to somebody; never empty."""
     overview = await read_overview(store, leases=0, runs=0)
-    explainer = Explainer(store, settings, overview, await places.service_jobs(store), find_file)
+    explainer = Explainer(store, settings, who, overview, await places.service_jobs(store), find_file, now)
     return await explainer.explain(text.strip())
 
 
@@ -58,23 +66,35 @@ class Explainer:
     """Gathers the facts for one question; the state of gateway and ports is read once."""
 
     def __init__(
-        self, store: Store, settings: Settings, overview: Overview, jobs: Mapping[Stage, Sequence[JobFacts]],
-        find_file: FindFile,
+        self, store: Store, settings: Settings, who: Person, overview: Overview,
+        jobs: Mapping[Stage, Sequence[JobFacts]], find_file: FindFile, now: datetime,
     ) -> None:  # fmt: skip
         self._store = store
         self._settings = settings
+        self._who = who
         self._overview = overview
         self._find_file = find_file
         running = [f"{row.host}:{row.pid}" for row in overview.nodes if alive(row) is Alive.RUNNING]
         self._gateway = GatewayFacts(running=running, jobs=jobs)
+        self._jobs = JobExplainer(store, who, now, running=bool(running))
 
     async def explain(self, text: str) -> list[Explanation]:
-        """Explain what *text* means: messages, else a port, else sets, else lanes, else files of that name."""
-        for meaning in (self._messages, self._port, self._sets, self._lanes, self._files):
+        """Explain what *text* means: the first of these that has the name; a port and a job may share it."""
+        for meaning in (
+            self._messages, self._port_or_job, self._jobs.run, self._sets, self._jobs.task, self._lanes, self._files,
+        ):  # fmt: skip
             if found := await meaning(text):
                 return found
         folders = [str(port.receive.folder) for port in self._settings.ports.values() if isinstance(port, InboundPort)]
-        return [explain_unseen(text, folders)]
+        return [explain_unseen(text, folders, nearest(text[:200], await self._names()))]
+
+    async def _names(self) -> list[str]:
+        """Return what there is to be asked for, of files those that came or went last."""
+        jobs = [job.definition.name for job in await visible_jobs(self._store, self._who)]
+        return [*self._settings.ports, *jobs, *await places.latest_file_names(self._store, _MOST_NAMES)]
+
+    async def _port_or_job(self, text: str) -> list[Explanation]:
+        return [*await self._port(text), *await self._jobs.job(text)]
 
     async def _messages(self, text: str) -> list[Explanation]:
         try:

@@ -159,6 +159,12 @@ async def messages_by_file(store: Store, name: str, ports: Sequence[str]) -> lis
     return [MessageKey(row["key"]) for row in rows]
 
 
+async def latest_file_names(store: Store, limit: int) -> list[str]:
+    """Return the names of the files that came or went last, each once."""
+    async with store.transaction() as connection:
+        return [row["name"] for row in await connection.fetch(store.queries.latest_file_names, limit)]
+
+
 async def service_jobs(store: Store) -> dict[Stage, list[JobFacts]]:
     """Return the jobs that have one of the four services as a task, by service."""
     found: dict[Stage, list[JobFacts]] = {}

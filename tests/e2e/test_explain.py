@@ -1,10 +1,12 @@
 """What `gateway explain` tells to do is done, word for word, and things move."""
 
 import re
+from datetime import UTC, datetime
 
 from gateway.config.load import load
 from gateway.domain.explanation import Explanation
 from gateway.operations.explain import explain
+from gateway.operations.person import person
 from gateway.runtime.look import finder
 from gateway.store.data_folder import Use
 from gateway.store.open import open_store
@@ -26,7 +28,8 @@ async def told(site: Site, what: str, code: str, advice: str = "") -> str:
     async with open_store(settings.store, settings.data, use=Use.VISIT) as store:
 
         async def explained() -> bool:
-            found[:] = await explain(store, settings, what, finder(settings))
+            who = person(settings, "ann")
+            found[:] = await explain(store, settings, who, what, finder(settings), now=datetime.now(UTC))
             return bool(fitting())
 
         await until(explained, f"{what} is {code}", tell=lambda: f"{found}\n{site.tail()}")

@@ -108,6 +108,12 @@ ORDER BY (q.status IN ('error', 'hold', 'malformed')) DESC, (q.attempts > 0) DES
 -- Files that we wrote, or are to write, under this name.
 SELECT id AS key FROM message WHERE port = ANY($2::text[]) AND file_name = $1 ORDER BY id LIMIT 5
 
+-- name: latest_file_names
+(SELECT display AS name FROM delivery ORDER BY received_at DESC LIMIT $1)
+UNION
+(SELECT file_name FROM message WHERE file_name IS NOT NULL AND created_at > (
+    SELECT min(created_at) FROM (SELECT created_at FROM message ORDER BY created_at DESC LIMIT $1) AS latest))
+
 -- name: service_jobs
 -- Jobs that run one of the gateway's services.
 SELECT t.handler, j.name, j.status, j.mode = 'timed' AS timed, j.next_start
