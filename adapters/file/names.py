@@ -19,7 +19,6 @@ TEMPORARY_SUFFIXES = (b".tmp", b".part", b".filepart", b".crdownload", b".done")
 DONE_SUFFIX = b".done"
 REASON_SUFFIX = b".txt"
 NAME_SUFFIX = b".name"
-DEFAULT_RESPONSE_PATTERN = "{stem}.{position:06}.{response_id}.xml"
 
 _MAX_WORK_BYTES = 240  # leaves room for the suffix of a reason within the 255 bytes of a file name
 _MAX_RESPONSE_BYTES = 120

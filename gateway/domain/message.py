@@ -63,14 +63,6 @@ class RefusedFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Warned:
-    """A warning for the exception log that goes with a file: nothing failed, but somebody may want to know."""
-
-    code: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """A claimed inbound message: what the inbound stage needs to decide and to act."""
 

@@ -19,7 +19,6 @@ ENTITY_KEY_LIST = "http://schemas.microsoft.com/dynamics/2006/02/documents/Entit
 ENTITY_KEY = "http://schemas.microsoft.com/dynamics/2006/02/documents/EntityKey"
 QUERY_CRITERIA = "http://schemas.microsoft.com/dynamics/2006/02/documents/QueryCriteria"
 FAULT = "http://schemas.microsoft.com/dynamics/2008/01/documents/Fault"
-SHARED_TYPES = "http://schemas.microsoft.com/dynamics/2008/01/sharedtypes"
 SERVICES = "http://schemas.microsoft.com/dynamics/2008/01/services"
 XSI = "http://www.w3.org/2001/XMLSchema-instance"
 

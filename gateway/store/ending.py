@@ -13,7 +13,6 @@ from typing import Final
 
 from asyncpg import Connection, Record
 
-from gateway.domain.errors import LeaseLost
 from gateway.domain.ids import Fence
 from gateway.domain.job import TaskStatus
 from gateway.domain.text import clean
@@ -84,17 +83,6 @@ async def end_tasks(store: Store, ends: Sequence[TaskEnd], now: datetime) -> Seq
         )  # fmt: skip
         ended = await _end(store, connection, runs, {end.task.fence: end.result for end in ours}, now)
     return [ended.get(end.task.fence) for end in ends]
-
-
-async def end_task(store: Store, task: ClaimedTask, result: Result, now: datetime) -> TaskStatus:
-    """Record how one attempt ended and everything that follows from it; returns the status of the task.
-
-    Raises: LeaseLost when the claim was taken back meanwhile; nothing is changed then.
-    """
-    (ended,) = await end_tasks(store, [TaskEnd(task=task, result=result)], now)
-    if ended is None:
-        raise LeaseLost(f"the task {task.id} was ended by somebody else", fence=task.fence)
-    return ended.status
 
 
 def task_reaper(now: Callable[[], datetime]) -> Reap:

@@ -27,7 +27,6 @@ class SendResult:
     sent: list[Sending] = field(default_factory=list)
     later: list[tuple[Sending, float, str]] = field(default_factory=list)
     failed: list[tuple[Sending, str]] = field(default_factory=list)
-    released: list[Sending] = field(default_factory=list)
     logging: LoggingMode = LoggingMode.ORIGINAL
 
 
@@ -106,5 +105,3 @@ async def record_outbound(store: Store, fence: Fence, result: SendResult) -> Non
                     for item, text in result.failed
                 ],
             )
-        if result.released:
-            await connection.execute(sql.release_outbound, [item.key for item in result.released])

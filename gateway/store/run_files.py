@@ -78,9 +78,3 @@ async def read_run_file(store: Store, number: int) -> tuple[str, bytes] | None:
     if sha256(row["content"]).digest() != row["sha256"]:
         raise FileNotKept(f"The content of the file {row['name']} was changed in the database.", code="file.changed")
     return row["name"], row["content"]
-
-
-async def remove_run_file(store: Store, number: int) -> bool:
-    """Remove a file; False when there is none of that number."""
-    async with store.transaction() as connection:
-        return await connection.fetchval(store.queries.delete_run_file, number) is not None

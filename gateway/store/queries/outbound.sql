@@ -45,8 +45,3 @@ FROM unnest($1::bigint[], $2::text[], $3::float8[]) AS later (id, text, delay) W
 -- name: fail_outbound
 UPDATE queue SET status = 'error', reason = 'failed', fence = NULL, error = failed.text, changed_at = clock_timestamp()
 FROM unnest($1::bigint[], $2::text[]) AS failed (id, text) WHERE queue.message_id = failed.id
-
--- name: release_outbound
-UPDATE queue SET status = 'ready', reason = 'ready', fence = NULL, attempts = greatest(attempts - 1, 0),
-                 changed_at = clock_timestamp()
-WHERE message_id = ANY($1::bigint[])

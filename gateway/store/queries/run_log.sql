@@ -25,6 +25,3 @@ WHERE f.run_id = $1 ORDER BY f.id
 
 -- name: read_run_file
 SELECT name, sha256, content FROM run_file WHERE id = $1
-
--- name: delete_run_file
-DELETE FROM run_file WHERE id = $1 RETURNING id

@@ -8,11 +8,11 @@ from dataclasses import replace
 import pytest
 
 from gateway.domain.definition import AlertDefinition
-from gateway.domain.errors import IllegalTransition, LeaseLost
+from gateway.domain.errors import IllegalTransition
 from gateway.domain.job import JobStatus, Location, Wanted
 from gateway.domain.transitions import Attempt, JobAction
 from gateway.store.cancel import abort_job, cancel_job, requeue_job
-from gateway.store.ending import Result, TaskEnd, end_task, end_tasks, task_reaper
+from gateway.store.ending import Result, TaskEnd, end_tasks, task_reaper
 from gateway.store.history import Search, search_runs
 from gateway.store.jobs import change_status, edit_job, list_jobs
 from gateway.store.run_log import Line
@@ -295,7 +295,7 @@ async def test_s20_operator_and_private_tasks(world: World) -> None:
         )
         if claimed is None:
             return None
-        await end_task(world.store, claimed, Result(attempt=ends), world.clock.now())
+        await end_tasks(world.store, [TaskEnd(task=claimed, result=Result(attempt=ends))], world.clock.now())
         return claimed.name
 
     assert [await claim(private_only=True), await claim(private_only=True)] == ["Y", None]
@@ -376,8 +376,8 @@ async def test_a_result_of_a_lost_lease_is_refused(world: World) -> None:
     async with world.store.transaction() as connection:
         await connection.execute("DELETE FROM lease WHERE fence = $1", claimed.fence)
         await task_reaper(world.clock.now)(world.store, connection, [claimed.fence])
-    with pytest.raises(LeaseLost):
-        await end_task(world.store, claimed, Result(attempt=Attempt.ENDED), world.clock.now())
+    end = TaskEnd(task=claimed, result=Result(attempt=Attempt.ENDED))
+    assert await end_tasks(world.store, [end], world.clock.now()) == [None]
 
 
 async def test_a_job_that_nobody_works_on_can_be_requeued_by_force(world: World) -> None:
@@ -400,6 +400,6 @@ async def test_an_error_with_characters_that_no_database_takes_is_told(world: Wo
     claimed = await claim_operator_task(world.store, user="ann", incarnation=9, now=world.clock.now())
     assert claimed is not None
     result = Result(attempt=Attempt.ERROR, code="task.error", error="bad \x00 and \ud800", traceback="\x00")
-    await end_task(world.store, claimed, result, world.clock.now())
+    await end_tasks(world.store, [TaskEnd(task=claimed, result=result)], world.clock.now())
     (row,) = await world.rows("SELECT error FROM run_task")
     assert row["error"] == "bad � and �"

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from adapters.file.describe import ClaimIds
 from adapters.file.names import (
-    DEFAULT_RESPONSE_PATTERN,
     NameOrder,
     display,
     escape,
@@ -21,9 +20,11 @@ from adapters.file.names import (
     unescape,
     work_name,
 )
+from gateway.config.models_ports import Respond
 from tests.unit.adapters.support import FakeClock
 
 IDS = ClaimIds(FakeClock())
+PATTERN = Respond.model_fields["name"].default
 FILE_NAMES = st.binary(min_size=1, max_size=255).filter(lambda name: b"/" not in name and b"\0" not in name)
 
 
@@ -145,7 +146,7 @@ def test_stems_are_reduced_to_plain_short_safe_text(name: bytes, expected: str) 
 
 @given(FILE_NAMES, st.integers(1, 10**9), st.booleans())
 def test_response_names_are_plain_and_at_most_120_bytes(name: bytes, position: int, fault: bool) -> None:
-    made = response_name(DEFAULT_RESPONSE_PATTERN, request=name, position=position, response_id="0" * 36, fault=fault)
+    made = response_name(PATTERN, request=name, position=position, response_id="0" * 36, fault=fault)
     assert len(made) <= 120
     assert set(made) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._{}-")
     assert not made.startswith((".", "-"))
@@ -153,7 +154,7 @@ def test_response_names_are_plain_and_at_most_120_bytes(name: bytes, position: i
 
 
 def test_default_response_name() -> None:
-    made = response_name(DEFAULT_RESPONSE_PATTERN, request=b"orders.xml", position=7, response_id="R1")
+    made = response_name(PATTERN, request=b"orders.xml", position=7, response_id="R1")
     assert made == "orders.000007.R1.xml"
 
 
