@@ -131,9 +131,11 @@ def choose_account(server_data: Path) -> Account | None:
     us = os.geteuid()
     if us != 0:
         if owner not in (None, us):
+            made_by = "root" if owner in NAMELESS else _name(owner)
             raise StoreRefused(
-                f"the database in {server_data} belongs to {_name(owner)}, this gateway runs as {_name(us)}: "
-                f"run it as that user or as root, or give the folder away: chown -R {_name(us)} {server_data}"
+                f"the database in {server_data} was made by a gateway that ran as {made_by}, this one runs as "
+                f"{_name(us)}: run it as {made_by} again, or give the folder away: "
+                f"chown -R {_name(us)} {server_data.parent}"
             )
         return None
     if owner and owner not in NAMELESS and owner == server_data.parent.stat().st_uid:

@@ -142,6 +142,13 @@ def test_data_of_an_ordinary_user_stay_his_when_root_uses_them(server: EmbeddedS
             _ask(server, _account("nobody"))
 
 
+def test_data_of_another_user_are_refused_with_the_way_out(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made_by = pwd.getpwuid(os.geteuid()).pw_name
+    monkeypatch.setattr(os, "geteuid", lambda: 1)
+    with pytest.raises(StoreRefused, match=rf"made by a gateway that ran as {made_by}.*chown -R daemon {data}$"):
+        choose_account(data / "postgres")
+
+
 def test_lines_of_ones_own_let_others_in(server: EmbeddedServer, data: Path) -> None:
     (data / "postgres" / "local_hba.conf").write_text("local all reporting trust\n")
     server.start()
