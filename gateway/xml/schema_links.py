@@ -8,7 +8,7 @@ neighbour changes nothing for a document that does not refer to it.
 import os
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -84,8 +84,8 @@ class SchemaLinks:
         """Return everything that *start*, files of one namespace, refer to, directly or not.
 
         Rule: what a file includes or imports by an address that leads to a file; then, for names not found so, the
-        folder that `_folders` puts first among those that declare them all; then files of the same namespace and
-        folder that extend what was reached, for documents may name them by xsi:type.
+        file's own folder when it declares any of them, else the first of `folders` that declares them all; then
+        files of the same namespace and folder that extend what was reached, for documents may name them by xsi:type.
         """
         members: _Members = {}
         known: dict[str, set[Local]] = defaultdict(set)
@@ -125,39 +125,35 @@ class SchemaLinks:
     ) -> list[tuple[str, SchemaFile]]:
         """Return files with the names that *file* uses and nobody declares yet."""
         links = self._links[file.number]
-        wanted: dict[str, set[Local]] = {each: set() for each in links.imports if each not in known}
-        for reference in file.refers:
-            name = reference.namespace or (namespace if not file.namespace else "")
-            if reference.local not in known.get(name, ()) and (name == namespace or name in links.imports):
-                wanted.setdefault(name, set()).add(reference.local)
-        found = []
-        for name, locals_ in sorted(wanted.items()):
-            folders = self.folders(file, name)
-            if name == namespace:  # its own: what it does not include is beside it or nowhere
-                folders = [files for files in folders if files[0].path.parent == file.path.parent]
-            found += [(name, other) for other in self._declaring(folders, locals_)]
+        found: list[tuple[str, SchemaFile]] = []
+        for name in sorted({namespace, *links.imports}):
+            used = self._used(file, namespace, name)
+            missing = used.difference(known.get(name, ()))
+            if missing or (not used and name not in known):
+                folder = self._folder(file, name, used, own=name == namespace)
+                found += [(name, other) for other in (_fewest(folder, missing) if used else folder)]
         return found
 
-    def _declaring(self, folders: Sequence[list[SchemaFile]], wanted: Collection[Local]) -> list[SchemaFile]:
-        """Return the fewest files of the first folder that declare what is wanted.
+    def _used(self, file: SchemaFile, counts_in: str, namespace: str) -> set[Local]:
+        """Return what *file*, which counts in one namespace, uses of another one or of that."""
+        names = {namespace, ""} if namespace == counts_in and not file.namespace else {namespace}
+        return {each.local for each in file.refers if each.namespace in names}
 
-        An import by which no name is used stands for all that the first folder has of its namespace.
+    def _folder(self, file: SchemaFile, namespace: str, used: Set[Local], *, own: bool) -> list[SchemaFile]:
+        """Return the files of a namespace in the one folder that is to declare what *file* uses of it.
+
+        Rule: *file*'s own folder when it declares any of it, for what a set lacks must not come from another set
+        (and for its *own* namespace no other folder counts); else the first that declares all; else the first that
+        declares any. Where nothing is used by name, the first one.
         """
-        if not wanted:
-            return folders[0] if folders else []
-        declared = [(files, {local for each in files for local in each.declares}) for files in folders]
-        files = next((files for files, names in declared if names.issuperset(wanted)), None) or next(
-            (files for files, names in declared if not names.isdisjoint(wanted)), []
-        )
-        chosen: list[SchemaFile] = []
-        missing = set(wanted)
-        while missing:
-            best = max(files, key=lambda each: len(missing.intersection(each.declares)), default=None)
-            if best is None or missing.isdisjoint(best.declares):
-                break
-            chosen.append(best)
-            missing.difference_update(best.declares)
-        return chosen
+        offers = [
+            (files, {local for each in files for local in each.declares if local in used})
+            for files in self.folders(file, namespace)
+            if not own or files[0].path.parent == file.path.parent
+        ]
+        offers = [each for each in offers if each[1]] if used else offers
+        offers.sort(key=lambda each: (each[0][0].path.parent != file.path.parent, len(each[1]) < len(used)))
+        return offers[0][0] if offers else []
 
     def folders(self, file: SchemaFile, namespace: str) -> list[list[SchemaFile]]:
         """Return the files of a namespace by directory, nearest to *file* first.
@@ -187,7 +183,8 @@ class SchemaLinks:
             for namespace in sorted(links.imports - links.located.keys()):
                 used = sorted(each for each in file.refers if each.namespace == namespace)
                 folders = self.folders(file, namespace)
-                nearest = self._declaring(folders, [each.local for each in used])
+                locals_ = {each.local for each in used}
+                nearest = _fewest(self._folder(file, namespace, locals_, own=False), locals_)
                 if not nearest or nearest[0].folder != file.folder:
                     continue
                 parent = nearest[0].path.parent
@@ -264,6 +261,19 @@ class SchemaLinks:
 
     def _path(self, file: SchemaFile, location: str) -> str:
         return os.path.normpath(Path(file.path.parent, *_SLASHES.split(unquote(location))))
+
+
+def _fewest(files: Sequence[SchemaFile], wanted: Set[Local]) -> list[SchemaFile]:
+    """Return as few files as declare what is wanted, as far as they do."""
+    chosen: list[SchemaFile] = []
+    missing = set(wanted)
+    while missing:
+        best = max(files, key=lambda each: len(missing.intersection(each.declares)), default=None)
+        if best is None or missing.isdisjoint(best.declares):
+            break
+        chosen.append(best)
+        missing.difference_update(best.declares)
+    return chosen
 
 
 def components(reach: Reach) -> Mapping[Reference, etree._Element]:

@@ -322,6 +322,26 @@ def test_the_folder_of_another_set_counts_only_where_nothing_nearer_has_the_name
     assert accepts(catalog, '<a xmlns="urn:a">abc</a>')
 
 
+def test_what_a_set_lacks_does_not_come_from_another_set(tmp_path: Path) -> None:
+    types = "urn:types"
+    fields = "".join(f'<xs:element name="{name}" type="t:{name}"/>' for name in ("Own", "Lost"))
+    body = (
+        f'<xs:import namespace="{types}"/><xs:element name="a"><xs:complexType><xs:sequence>{fields}</xs:sequence>'
+        "</xs:complexType></xs:element>"
+    )
+    write(
+        tmp_path / "own",
+        a=schema("urn:a", body, prefixes=f'xmlns:t="{types}"'),
+        t=schema(types, typed("Own", 3)),
+    )
+    write(tmp_path / "beside", t=schema(types, typed("Own", 9) + typed("Lost", 9)))
+
+    told = Catalog([schemas.FOLDER, tmp_path]).problems()
+    assert told
+    assert {problem.file for problem in told} == {str(tmp_path / "own" / "a.xsd")}
+    assert all("Lost" in problem.text for problem in told)
+
+
 @pytest.mark.parametrize("flat", [False, True])
 def test_generated_sets_that_repeat_one_another_agree(tmp_path: Path, flat: bool) -> None:
     """Every set of an ERP brings the keys, the shared types and the wrappers again, with other prefixes."""
