@@ -10,6 +10,7 @@ from gateway.domain.explanation import (
     GatewayFacts,
     LaneFacts,
     Lies,
+    Other,
     PortFacts,
     SetFacts,
     Trace,
@@ -37,15 +38,16 @@ def explain_lane(lane: LaneFacts, gateway: GatewayFacts, port: PortFacts) -> Exp
     if lane.parked_by is not None:
         return said(
             "lane.parked",
-            f"It was parked when message {lane.parked_by.key} failed ({quoted(lane.parked_by.error)}): {unfinished}.",
+            f"It was parked{_when(lane.parked_by)} when message {lane.parked_by.key} failed "
+            f"({quoted(lane.parked_by.error)}): {unfinished}.",
             f"Mend the cause; `gateway queue release {lane.parked_by.key}` tries the failed one alone, `gateway lanes "
             f"release {name}` lets the others go.",
         )
     if lane.blocked_by is not None:
         return said(
             "lane.blocked",
-            f"It is blocked by message {lane.blocked_by.key}, {lane.blocked_by.status} ({lane.blocked_by.reason}): "
-            f"{unfinished}.",
+            f"It is blocked by message {lane.blocked_by.key}, {lane.blocked_by.status} ({lane.blocked_by.reason})"
+            f"{_since(lane.blocked_by.since)}: {unfinished}.",
             unblock(lane, lane.blocked_by),
         )
     if lane.holder is not None:
@@ -96,19 +98,19 @@ def explain_port(port: PortFacts, gateway: GatewayFacts, *, waiting: int, held: 
     if port.state == "degraded":
         return said(
             "port.degraded",
-            f"A folder of it cannot be used: {quoted(port.reason)}. {work.capitalize()}.",
+            f"It is degraded{_since(port.since)}: {quoted(port.reason)}. {work.capitalize()}.",
             "Mend the folder; the port notices by itself, and nothing is lost meanwhile.",
         )
     if port.state == "paused":
         return said(
             "port.paused",
-            f"It is paused: {quoted(port.reason)}. {work.capitalize()}.",
+            f"It is paused{_since(port.since)}: {quoted(port.reason)}. {work.capitalize()}.",
             "It goes on by itself when there is room in the queue and on the disk.",
         )
     if port.spares_services:
         return said(
             "port.stopped",
-            f"Its requests wait: {quoted(port.reason)}. {work.capitalize()}.",
+            f"Its requests wait{_since(port.since)}: {quoted(port.reason)}. {work.capitalize()}.",
             f"Mend that; the port goes on by itself, and at once with `gateway ports retry {port.name}`. "
             f"`gateway exceptions list --port {port.name}` tells the last failure.",
         )
@@ -116,9 +118,23 @@ def explain_port(port: PortFacts, gateway: GatewayFacts, *, waiting: int, held: 
         return said(
             "port.unknown", f"It has not said anything yet. {work.capitalize()}.", "It does with its first look."
         )
+    if held + failed:
+        return said(
+            "port.needs-attention",
+            f"It is open, and some of its messages need attention: {work}.",
+            f"`gateway queue list --port {port.name}` shows them; `gateway explain NUMBER` says what lets one go on.",
+        )
     if waiting + port.in_work:
         return said("port.open", f"It is open and works: {work}.", "It goes on by itself.")
     return said("port.open", f"It is open and has nothing to do: {work}.", "It moves when a file or a request comes.")
+
+
+def _since(moment: datetime | None) -> str:
+    return f" since {at(moment)}" if moment else ""
+
+
+def _when(other: Other) -> str:
+    return f" at {at(other.since)}" if other.since else ""
 
 
 def explain_set(found: SetFacts) -> Explanation:

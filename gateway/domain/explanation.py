@@ -88,7 +88,7 @@ class GatewayFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortFacts:
-    """A port as the configuration and its last word have it; `reason` goes with `state`."""
+    """A port as the configuration and its last word have it; `reason` and `since` go with `state`."""
 
     name: str
     configured: bool = True
@@ -97,6 +97,7 @@ class PortFacts:
     delivers: bool = True
     state: str | None = None
     reason: str | None = None
+    since: datetime | None = None
     in_work: int = 0
     max_in_work: int | None = None
 
@@ -127,11 +128,12 @@ class Turn(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Other:
-    """Another message that has to do with the one in question."""
+    """Another message that has to do with the one in question; `since` it is where it is."""
 
     key: int
     status: Status
     reason: Reason
+    since: datetime | None = None
     set_key: int | None = None
     error: str | None = None
     file: str | None = None

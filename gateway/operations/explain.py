@@ -228,6 +228,7 @@ class Explainer:
             delivers=port is not None and self._settings.port_folders(name).send is not None,
             state=said.state if said else None,
             reason=said.reason if said else None,
+            since=said.changed_at if said else None,
             in_work=await places.messages_in_work(self._store, name),
             max_in_work=port.process.max_parallel if isinstance(port, InboundPort) and parallel else None,
         )

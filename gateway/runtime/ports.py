@@ -1,5 +1,6 @@
 """Open ports: make adapters of settings. The only place that knows which adapters there are."""
 
+import os
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -23,6 +24,7 @@ from gateway.runtime.addresses import receive_settings, send_settings
 from gateway.stages.port import NameResponse, OpenInbound, OpenOutbound, OpenPort
 from gateway.xml.limits import ReadRules
 from gateway.xml.pool import WorkerDied, XmlPool
+from gateway.xml.schema_files import find_schemas
 
 Probe = Callable[[int], Awaitable[bool]]
 
@@ -119,12 +121,13 @@ def documents_of(settings: Settings) -> tuple[str, ...]:
 
 
 def _schema_version(folders: tuple[Path, ...]) -> str:
-    """Return a text that changes with the content of any schema."""
+    """Return a text that changes with the content of any schema; what cannot be looked at does not count."""
     digest = sha256()
     for folder in folders:
-        for file in sorted(folder.rglob("*.xsd")):
-            status = file.stat()
-            digest.update(f"{file}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+        for file in find_schemas(folder, []):
+            with suppress(OSError):
+                status = file.stat()
+                digest.update(b"%b\0%d\0%d\n" % (os.fsencode(file), status.st_size, status.st_mtime_ns))
     return digest.hexdigest()[:16]
 
 

@@ -104,7 +104,7 @@ def read_schema_files(folders: Sequence[Path]) -> SchemaFiles:
         if not base.is_dir():
             problems.append(_problem(folder, None, "This schema folder does not exist."))
             continue
-        for found in _found(base, problems):
+        for found in find_schemas(base, problems):
             path = Path(os.path.realpath(found))
             if not path.is_file() or not path.is_relative_to(base):
                 continue
@@ -152,7 +152,7 @@ def declaration(element: etree._Element) -> Local | None:
     return None if kind is None or name is None else Local(kind, name)
 
 
-def _found(base: Path, problems: list[ConfigProblem]) -> list[Path]:
+def find_schemas(base: Path, problems: list[ConfigProblem]) -> list[Path]:
     """Return what may be a schema below a folder, sorted; a folder that cannot be read becomes a problem."""
 
     def unreadable(error: OSError) -> None:

@@ -32,7 +32,8 @@ SELECT DISTINCT port, lane AS name FROM (
 ) AS known ORDER BY port LIMIT 20
 
 -- name: other_message
-SELECT q.message_id AS key, q.status, q.reason, q.set_id AS set_key, q.error, v.display AS file, q.not_before
+SELECT q.message_id AS key, q.status, q.reason, q.changed_at AS since, q.set_id AS set_key, q.error, v.display AS file,
+       q.not_before
 FROM queue q JOIN message m ON m.id = q.message_id LEFT JOIN delivery v ON v.claim_id = m.claim_id
 WHERE q.message_id = $1
 

@@ -153,6 +153,24 @@ def test_every_state_of_a_port_has_its_code(port: PortFacts, code: str) -> None:
     assert explain_port(port, RUNNING, waiting=0, held=0, failed=0).code == code
 
 
+def test_open_port_with_failed_messages_is_not_called_well() -> None:
+    one = explain_port(OPEN, RUNNING, waiting=0, held=0, failed=3)
+    assert one.code == "port.needs-attention" and one.wrong and "queue list --port orders" in one.way_out
+
+
+@pytest.mark.parametrize("state", ["degraded", "paused", "stopped"])
+def test_port_that_does_not_work_says_since_when(state: str) -> None:
+    port = replace(OPEN, state=state, reason="Full.", since=NOON)
+    one = explain_port(port, RUNNING, waiting=0, held=0, failed=0)
+    assert "since 2031-02-03 12:00:00 UTC" in one.why and one.wrong
+
+
+def test_blocked_and_parked_lanes_say_since_when() -> None:
+    culprit = replace(CULPRIT, since=NOON)
+    for lane in (replace(LANE, blocked_by=culprit), replace(LANE, parked_by=culprit)):
+        assert "2031-02-03 12:00:00 UTC" in explain_lane(lane, RUNNING, OPEN).why
+
+
 @pytest.mark.parametrize(
     ("more", "code", "words"),
     [

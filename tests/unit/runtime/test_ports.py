@@ -1,12 +1,13 @@
-"""Which folders of a port are made at its start."""
+"""What is made and read when a port is opened."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from gateway.config.models import Settings
+from gateway.config.models import InboundPort, Settings
 from gateway.domain.ids import PortName
-from gateway.runtime.ports import documents_of, make_folders
+from gateway.runtime.ports import documents_of, make_folders, read_rules
 
 
 @pytest.fixture
@@ -68,3 +69,30 @@ def test_documents_of_all_services_are_known() -> None:
     })  # fmt: skip
     order = "{http://schemas.microsoft.com/dynamics/2008/01/documents/SalesOrder}SalesOrder"
     assert documents_of(settings) == (order, "{urn:x}Note")
+
+
+def version(folder: Path) -> str:
+    settings = Settings.model_validate({
+        "schemas": [folder],
+        "services": {"Ping": {"kind": "python", "operations": {"ping": "m:ping"}}},
+        "ports": {"p": {"receive": {"folder": folder / "in"}, "operations": ["Ping.ping"]}},
+    })  # fmt: skip
+    port = settings.ports["p"]
+    assert isinstance(port, InboundPort)
+    return read_rules(port, settings).schema_version
+
+
+def test_any_change_of_a_schema_makes_readers_read_anew(tmp_path: Path) -> None:
+    schema = tmp_path / "ORDER.XSD"
+    schema.write_text("<x/>")
+    before = version(tmp_path)
+    assert before == version(tmp_path)
+    schema.write_text("<longer/>")
+    assert version(tmp_path) != before
+
+
+def test_schema_folder_with_a_dangling_link_or_a_strange_name_stops_no_port(tmp_path: Path) -> None:
+    (tmp_path / "gone.xsd").symlink_to("nowhere")
+    with open(os.fsencode(tmp_path) + b"/Gr\xf6\xdfe.xsd", "wb"):
+        pass
+    assert version(tmp_path)
