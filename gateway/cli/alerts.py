@@ -6,7 +6,7 @@ import typer
 from rich.text import Text
 
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, PortOption, perform
-from gateway.cli.desk import Desk, MineOption, PartitionOption, open_desk
+from gateway.cli.desk import Desk, MineOption, PartitionOption, ReasonOption, open_desk
 from gateway.cli.render import SHOWN_ZONE, console, print_json, print_rows
 from gateway.domain.alert import AlertEvent, Channel, in_words
 from gateway.operations import alerts as operations
@@ -55,6 +55,7 @@ def set_rule(
     port: PortOption = None,
     partition: PartitionOption = None,
     mine: MineOption = False,
+    reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
@@ -62,7 +63,7 @@ def set_rule(
     _one_place(job, port)
 
     async def work() -> list[RuleRow]:
-        async with open_desk(config, partition, mine) as desk:
+        async with open_desk(config, partition, mine, reason) as desk:
             await operations.set_rule(
                 desk.store,
                 desk.settings,
@@ -93,6 +94,7 @@ def remove_rule(
     port: PortOption = None,
     partition: PartitionOption = None,
     mine: MineOption = False,
+    reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
@@ -100,7 +102,7 @@ def remove_rule(
     _one_place(job, port)
 
     async def work() -> str:
-        async with open_desk(config, partition, mine) as desk:
+        async with open_desk(config, partition, mine, reason) as desk:
             name = user or desk.who.name
             await operations.remove_rule(desk.store, desk.settings, desk.who, user=name, job=job, port=port)
             return name
@@ -162,14 +164,15 @@ def sent(
 @app.command("retry")
 def retry(
     numbers: Annotated[list[int], typer.Argument(metavar="NUMBER", help="Numbers of alerts that have failed.")],
+    reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """Send failed alerts again."""
 
     async def work() -> list[int]:
-        async with open_desk(config) as desk:
-            return await operations.retry(desk.store, numbers)
+        async with open_desk(config, reason=reason) as desk:
+            return await operations.retry(desk.store, desk.who, numbers)
 
     found = perform(work())
     if as_json:

@@ -20,6 +20,7 @@ from gateway.store.reports import database_clock
 PartitionOption = Annotated[
     str | None, typer.Option("--partition", help="The partition to look at. Default: `default_partition`.")
 ]
+ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why; it is written down with it.")]
 MineOption = Annotated[bool, typer.Option("--mine", "-m", help="Only what is one's own.")]
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="The name of a job.")]
 RunArgument = Annotated[int, typer.Argument(metavar="RUN", min=1, help="The number of a run.")]
@@ -41,13 +42,25 @@ class Desk:
 
 
 @asynccontextmanager
-async def open_desk(config: ConfigOption, partition: str | None = None, mine: bool = False) -> AsyncIterator[Desk]:
+async def open_desk(
+    config: ConfigOption, partition: str | None = None, mine: bool = False, reason: str | None = None
+) -> AsyncIterator[Desk]:
     """Open the store for a short visit of the person at the terminal.
 
     Raises: ConfigError, StoreRefused, StoreUnavailable; NotAllowed for a partition that is closed to them.
     """
     async with open_site(config) as site:
         name = await asyncio.to_thread(account_of, site.settings)
-        who = person(site.settings, name, partition=partition, mine=mine)
+        who = person(site.settings, name, partition=partition, mine=mine, reason=reason)
         SHOWN_ZONE.set(zone_of(site.settings, name))
+        yield Desk(site.settings, site.store, who, await database_clock(site.store))
+
+
+@asynccontextmanager
+async def open_shared_desk(config: ConfigOption, reason: str | None = None) -> AsyncIterator[Desk]:
+    """As `open_desk`, for what all partitions share: the queue, its lanes, the history, the exception log."""
+    async with open_site(config) as site:
+        name = await asyncio.to_thread(account_of, site.settings)
+        SHOWN_ZONE.set(zone_of(site.settings, name))
+        who = Person(name=name, partition=site.settings.default_partition, reason=reason)
         yield Desk(site.settings, site.store, who, await database_clock(site.store))

@@ -1,33 +1,58 @@
 """Commands on the exception log."""
 
+from collections.abc import Sequence
+from enum import StrEnum
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, PortOption, open_site, perform
+from gateway.cli.desk import open_shared_desk
+from gateway.cli.filters import BeforeOption, ByCauseOption, FileOption, SinceOption, UntilOption, tell_older
 from gateway.cli.message import DETAILS
 from gateway.cli.render import console, print_fields, print_json, print_rows, table
 from gateway.operations import messages as operations
+from gateway.operations.messages import Asked, Page, meant
 from gateway.runtime.visible import visible_lines
-from gateway.store.message_reports import ExceptionRow
+from gateway.store.message_reports import ExceptionCauseRow, ExceptionRow
 
 app = typer.Typer(no_args_is_help=True, help="What failed or is worth knowing: code, place, message.")
+
+
+class Severity(StrEnum):
+    """How bad an exception is."""
+
+    ERROR = "error"
+    WARNING = "warning"
 
 
 @app.command("list")
 def list_exceptions(
     port: PortOption = None,
+    severity: Annotated[Severity | None, typer.Option("--severity", help="Only errors, or warnings.")] = None,
+    code: Annotated[str | None, typer.Option("--code", help="Only this code; * for anything.")] = None,
+    file: FileOption = None,
     message: Annotated[str | None, typer.Option("--message", "-m", help="Only of this message: number or id.")] = None,
-    before: Annotated[int | None, typer.Option("--before", help="Go on from this number, towards older ones.")] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    by_cause: ByCauseOption = False,
+    before: BeforeOption = None,
     limit: LimitOption = 50,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """List errors and warnings, the newest first."""
-    found = perform(_list(config, port, message, before, limit))
+    asked = Asked(port=port, code=code, file=file, since=since, until=until)
+    if by_cause:
+        if message is not None or before is not None:
+            raise typer.BadParameter("--by-cause counts all that are alike: without --message and --before")
+        _tell_causes(perform(_causes(config, asked, severity, limit)), limit, as_json=as_json)
+        return
+    page = perform(_list(config, asked, message, severity, before, limit))
+    found = page.rows
     if as_json:
-        print_json({"exceptions": found})
+        print_json({"exceptions": found, "before": page.before})
         return
     columns = ("number", "at", "severity", "code", "text", "port", "file", "line", "message", "message id", "set")
     rows = [
@@ -35,7 +60,9 @@ def list_exceptions(
         for e in found
     ]
     narrow = ("number", "at", "code", "text")
-    print_rows(columns, rows, nothing="The exception log is empty.", narrow=narrow, cut=("text",))
+    nothing = "The exception log is empty." if asked == Asked() and not message and not severity else "None is so."
+    print_rows(columns, rows, nothing=nothing, narrow=narrow, cut=("text",))
+    tell_older(len(rows), page.before)
 
 
 @app.command("show")
@@ -65,14 +92,32 @@ def show(
         console().print(Text(f"\n{visible_lines(found.traceback)}"))
 
 
+def _tell_causes(found: Sequence[ExceptionCauseRow], limit: int, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"causes": found})
+        return
+    columns = ("times", "files", "severity", "code", "port", "oldest", "newest", "last", "text")
+    rows = [(e.exceptions, e.files, e.severity, e.code, e.port, e.oldest, e.newest, e.last, e.text) for e in found]
+    narrow = ("times", "code", "port", "newest", "text")
+    print_rows(columns, rows, nothing="There are none.", narrow=narrow, cut=("text",))
+    if len(rows) == limit:
+        console().print(Text(f"Only {limit} kinds are shown; --limit shows more.", style="dim"))
+
+
 async def _list(
-    config: ConfigOption, port: str | None, message: str | None, before: int | None, limit: int
-) -> list[ExceptionRow]:
-    async with open_site(config) as site:
-        found = await operations.exceptions(
-            site.store, site.settings, port=port, message=message, before=before, limit=limit
+    config: ConfigOption, asked: Asked, message: str | None, severity: str | None, before: int | None, limit: int
+) -> Page[ExceptionRow]:
+    async with open_shared_desk(config) as desk:
+        wanted = meant(desk.settings, asked, zone=desk.zone, now=desk.now)
+        return await operations.exceptions(
+            desk.store, wanted, message=message, severity=severity, before=before, limit=limit
         )
-    return list(found)
+
+
+async def _causes(config: ConfigOption, asked: Asked, severity: str | None, limit: int) -> Sequence[ExceptionCauseRow]:
+    async with open_shared_desk(config) as desk:
+        wanted = meant(desk.settings, asked, zone=desk.zone, now=desk.now)
+        return await operations.exceptions_by_cause(desk.store, wanted, severity=severity, limit=limit)
 
 
 async def _read(config: ConfigOption, number: int) -> ExceptionRow:

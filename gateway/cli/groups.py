@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, perform
-from gateway.cli.desk import open_desk
+from gateway.cli.desk import ReasonOption, open_desk
 from gateway.cli.render import print_json, print_rows
 from gateway.domain.job import Priority
 from gateway.operations import groups as operations
@@ -31,17 +31,23 @@ def set_group(
         int | None,
         typer.Option("--concurrency", min=-1, help="Tasks of each job at once; 0: no limit; -1: the group is paused."),
     ] = None,
+    reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """Make a group, or change one. What the configuration says of a group comes back when it is read again."""
-    _tell([perform(_set(config, group, description, priority, concurrency))], as_json=as_json)
+    _tell([perform(_set(config, reason, group, description, priority, concurrency))], as_json=as_json)
 
 
 @app.command("delete")
-def delete_group(group: GroupArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+def delete_group(
+    group: GroupArgument,
+    reason: ReasonOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
     """Remove a group that no job, task or server names."""
-    perform(_delete(config, group))
+    perform(_delete(config, reason, group))
     if as_json:
         print_json({"deleted": group})
     else:
@@ -72,14 +78,25 @@ async def _list(config: ConfigOption) -> list[operations.GroupRow]:
 
 
 async def _set(
-    config: ConfigOption, group: str, description: str | None, priority: Priority | None, concurrency: int | None
-) -> operations.GroupRow:
-    async with open_desk(config) as desk:
+    config: ConfigOption,
+    reason: str | None,
+    group: str,
+    description: str | None,
+    priority: Priority | None,
+    concurrency: int | None,
+) -> operations.GroupRow:  # fmt: skip
+    async with open_desk(config, reason=reason) as desk:
         return await operations.set_group(
-            desk.store, group, description=description, priority=priority, concurrency=concurrency, now=desk.now
+            desk.store,
+            desk.who,
+            group,
+            description=description,
+            priority=priority,
+            concurrency=concurrency,
+            now=desk.now,
         )
 
 
-async def _delete(config: ConfigOption, group: str) -> None:
-    async with open_desk(config) as desk:
-        await operations.delete_group(desk.store, group)
+async def _delete(config: ConfigOption, reason: str | None, group: str) -> None:
+    async with open_desk(config, reason=reason) as desk:
+        await operations.delete_group(desk.store, desk.who, group)

@@ -1,16 +1,27 @@
 """Commands on the history: what is finished, in both directions."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, PortOption, open_site, perform
+from gateway.cli.desk import open_shared_desk
+from gateway.cli.filters import (
+    BeforeOption,
+    DirectionOption,
+    FileOption,
+    SinceOption,
+    UntilOption,
+    UserOption,
+    tell_older,
+)
 from gateway.cli.message import MessageArgument, XmlOption, show_message
 from gateway.cli.render import operation_of, print_json, print_rows
-from gateway.domain.states import Direction
 from gateway.operations import messages as operations
+from gateway.operations.messages import Asked, Page, meant
 from gateway.operations.references import known_port
-from gateway.store.message_reports import HistoryRow
+from gateway.store.message_reports import Ended, HistoryRow, OutcomeRow
 from gateway.store.reports import DeliveryRow, list_deliveries
 
 app = typer.Typer(no_args_is_help=True, help="Messages that are finished, requests and answers, and received files.")
@@ -19,16 +30,32 @@ app = typer.Typer(no_args_is_help=True, help="Messages that are finished, reques
 @app.command("list")
 def list_messages(
     port: PortOption = None,
-    direction: Annotated[Direction | None, typer.Option("--direction", "-d", help="Requests or answers.")] = None,
-    before: Annotated[int | None, typer.Option("--before", help="Go on from this number, towards older ones.")] = None,
+    outcome: Annotated[
+        list[Ended] | None, typer.Option("--status", "-s", help="Only what ended so; repeatable.")
+    ] = None,
+    direction: DirectionOption = None,
+    code: Annotated[
+        str | None, typer.Option("--code", help="Only what failed with this code on the way; * for anything.")
+    ] = None,
+    file: FileOption = None,
+    user: UserOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    by_cause: Annotated[bool, typer.Option("--by-cause", help="Count those that ended alike.")] = False,
+    before: BeforeOption = None,
     limit: LimitOption = 50,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """List finished messages, the newest first; `other` is the answer of a request, or the request of an answer."""
-    found = perform(_list(config, port, direction, before, limit))
+    asked = Asked(port=port, direction=direction, code=code, file=file, user=user, since=since, until=until)
+    if by_cause:
+        _tell_outcomes(perform(_outcomes(config, asked, outcome)), as_json=as_json)
+        return
+    page = perform(_list(config, asked, outcome, before, limit))
+    found = page.rows
     if as_json:
-        print_json({"messages": found})
+        print_json({"messages": found, "before": page.before})
         return
     columns = (
         "number", "port", "message id", "direction", "company", "operation", "outcome", "file", "position", "created",
@@ -41,7 +68,9 @@ def list_messages(
         for m in found
     ]  # fmt: skip
     narrow = ("number", "port", "outcome", "file", "finished")
-    print_rows(columns, rows, nothing="No message has been finished yet.", narrow=narrow, cut=("file",))
+    nothing = "No message has been finished yet." if asked == Asked() and not outcome else "No such message."
+    print_rows(columns, rows, nothing=nothing, narrow=narrow, cut=("file",))
+    tell_older(len(rows), page.before)
 
 
 @app.command("show")
@@ -83,14 +112,32 @@ def files(
     print_rows(columns, rows, nothing="No file has been received yet.", narrow=narrow, cut=("reason",))
 
 
+def _tell_outcomes(found: Sequence[OutcomeRow], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"outcomes": found})
+        return
+    columns = ("messages", "files", "port", "direction", "operation", "outcome", "oldest", "newest", "last")
+    rows = [
+        (one.messages, one.files, one.port, one.direction, operation_of(one.service, one.operation), one.outcome,
+         one.oldest, one.newest, one.last)
+        for one in found
+    ]  # fmt: skip
+    narrow = ("messages", "port", "operation", "outcome", "newest")
+    print_rows(columns, rows, nothing="No such message.", narrow=narrow)
+
+
 async def _list(
-    config: ConfigOption, port: str | None, direction: Direction | None, before: int | None, limit: int
-) -> list[HistoryRow]:
-    async with open_site(config) as site:
-        found = await operations.history(
-            site.store, site.settings, port=port, direction=direction, before=before, limit=limit
-        )
-    return list(found)
+    config: ConfigOption, asked: Asked, outcomes: list[Ended] | None, before: int | None, limit: int
+) -> Page[HistoryRow]:
+    async with open_shared_desk(config) as desk:
+        wanted = meant(desk.settings, asked, zone=desk.zone, now=desk.now)
+        return await operations.history(desk.store, wanted, outcomes=outcomes, before=before, limit=limit)
+
+
+async def _outcomes(config: ConfigOption, asked: Asked, outcomes: list[Ended] | None) -> Sequence[OutcomeRow]:
+    async with open_shared_desk(config) as desk:
+        wanted = meant(desk.settings, asked, zone=desk.zone, now=desk.now)
+        return await operations.history_by_outcome(desk.store, wanted, outcomes=outcomes)
 
 
 async def _files(config: ConfigOption, port: str | None, limit: int) -> list[DeliveryRow]:

@@ -13,7 +13,7 @@ import typer
 from rich.text import Text
 
 from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, perform
-from gateway.cli.desk import Desk, JobArgument, MineOption, PartitionOption, open_desk
+from gateway.cli.desk import Desk, JobArgument, MineOption, PartitionOption, ReasonOption, open_desk
 from gateway.cli.job_views import due, print_job, repeats_in_words, status_of
 from gateway.cli.render import age, console, job_status, print_json, print_rows
 from gateway.cli.runs import waits_in_words
@@ -139,6 +139,7 @@ def create_job(
     file: FileArgument,
     release: Annotated[bool, typer.Option("--release", help="Let it start when it is due, at once.")] = False,
     partition: PartitionOption = None,
+    reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
@@ -149,7 +150,7 @@ def create_job(
         section = await _section(config, job, file, desk, settings)
         return await operations.create_job(desk.store, settings, desk.who, job, section, release=release, now=desk.now)
 
-    _do(config, partition, work, as_json=as_json)
+    _do(config, partition, work, reason=reason, as_json=as_json)
 
 
 @app.command("edit")
@@ -158,6 +159,7 @@ def edit_job(
     file: FileArgument,
     partition: PartitionOption = None,
     mine: MineOption = False,
+    reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
@@ -171,7 +173,7 @@ def edit_job(
         section = await _section(config, job, file, desk, settings)
         return await operations.edit_job(desk.store, settings, desk.who, job, section, now=desk.now)
 
-    _do(config, partition, work, mine=mine, as_json=as_json)
+    _do(config, partition, work, mine=mine, reason=reason, as_json=as_json)
 
 
 @app.command("run")
@@ -182,11 +184,12 @@ def run_job(
     ] = False,
     partition: PartitionOption = None,
     mine: MineOption = False,
+    reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """Start an occurrence now; the planned starts stay as they are."""
-    number, outcome = perform(_run(config, partition, mine, job, wait=wait))
+    number, outcome = perform(_run(config, partition, mine, reason, job, wait=wait))
     status = "executing" if outcome is None else outcome.status
     if as_json:
         print_json({"run": number, "status": status})
@@ -205,13 +208,14 @@ def hold_job(
     job: JobArgument,
     partition: PartitionOption = None,
     mine: MineOption = False,
+    reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """Park a job; a run under way ends first."""
     _do(
         config, partition, lambda desk: operations.hold_job(desk.store, desk.who, job, now=desk.now), mine=mine,
-        as_json=as_json,
+        reason=reason, as_json=as_json,
     )  # fmt: skip
 
 
@@ -220,13 +224,14 @@ def release_job(
     job: JobArgument,
     partition: PartitionOption = None,
     mine: MineOption = False,
+    reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """Let a job start when it is due: one that is withheld, or that has ended, failed or was cancelled."""
     _do(
         config, partition, lambda desk: operations.release_job(desk.store, desk.who, job, now=desk.now), mine=mine,
-        as_json=as_json,
+        reason=reason, as_json=as_json,
     )  # fmt: skip
 
 
@@ -238,6 +243,7 @@ def cancel_job(
     ] = False,
     partition: PartitionOption = None,
     mine: MineOption = False,
+    reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
@@ -245,7 +251,7 @@ def cancel_job(
     _do(
         config, partition,
         lambda desk: operations.cancel_job(desk.store, desk.who, job, only_this=only_this, now=desk.now), mine=mine,
-        as_json=as_json,
+        reason=reason, as_json=as_json,
     )  # fmt: skip
 
 
@@ -254,13 +260,14 @@ def requeue_job(
     job: JobArgument,
     partition: PartitionOption = None,
     mine: MineOption = False,
+    reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """Let a job wait again that is executing although nobody works on it; refused while somebody does."""
     _do(
         config, partition, lambda desk: operations.requeue_job(desk.store, desk.who, job, now=desk.now), mine=mine,
-        as_json=as_json,
+        reason=reason, as_json=as_json,
     )  # fmt: skip
 
 
@@ -269,6 +276,7 @@ def copy_job(
     job: JobArgument,
     new: Annotated[str, typer.Argument(metavar="NEW", help="The name of the copy.")],
     partition: PartitionOption = None,
+    reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
@@ -277,6 +285,7 @@ def copy_job(
         config,
         partition,
         lambda desk: operations.copy_job(desk.store, desk.who, job, new, now=desk.now),
+        reason=reason,
         as_json=as_json,
     )
 
@@ -289,6 +298,7 @@ def delete_jobs(
     ] = None,
     partition: PartitionOption = None,
     mine: MineOption = False,
+    reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
@@ -297,7 +307,7 @@ def delete_jobs(
         raise typer.BadParameter("give the names of jobs, or --status")
 
     async def work() -> list[str]:
-        async with open_desk(config, partition, mine) as desk:
+        async with open_desk(config, partition, mine, reason) as desk:
             chosen = names or await operations.removable_jobs(desk.store, desk.who, status or JobStatus.ENDED)
             for name in chosen:
                 await operations.delete_job(desk.store, desk.who, name)
@@ -311,12 +321,18 @@ def delete_jobs(
 
 
 def _do(
-    config: Path, partition: str | None, work: Callable[[Desk], Awaitable[JobRow]], *, mine: bool = False, as_json: bool
+    config: Path,
+    partition: str | None,
+    work: Callable[[Desk], Awaitable[JobRow]],
+    *,
+    mine: bool = False,
+    reason: str | None,
+    as_json: bool,
 ) -> None:
     """Do something to a job and tell how it stands then."""
 
     async def do() -> tuple[JobRow, datetime]:
-        async with open_desk(config, partition, mine) as desk:
+        async with open_desk(config, partition, mine, reason) as desk:
             return await work(desk), desk.now
 
     row, now = perform(do())
@@ -327,9 +343,9 @@ def _do(
 
 
 async def _run(
-    config: Path, partition: str | None, mine: bool, job: str, *, wait: bool
+    config: Path, partition: str | None, mine: bool, reason: str | None, job: str, *, wait: bool
 ) -> tuple[int, RunOutcome | None]:
-    async with open_desk(config, partition, mine) as desk:
+    async with open_desk(config, partition, mine, reason) as desk:
         number = await operations.start_job(desk.store, desk.who, job, now=desk.now)
         if not wait:
             return number, None

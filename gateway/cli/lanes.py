@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, PortOption, open_site, perform
+from gateway.cli.desk import ReasonOption, open_shared_desk
 from gateway.cli.queue import tell_changed
 from gateway.cli.render import print_fields, print_json, print_rows
 from gateway.domain.states import LaneRule
@@ -69,20 +70,23 @@ def show(
 
 
 @app.command("release")
-def release(lane: LaneArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+def release(
+    lane: LaneArgument, reason: ReasonOption = None, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False
+) -> None:
     """Let a lane go on: what was parked with it runs, or the message that blocks it is tried again."""
-    tell_changed("released", perform(_release(config, lane)), as_json=as_json)
+    tell_changed("released", perform(_release(config, reason, lane)), as_json=as_json)
 
 
 @app.command("set")
 def decide(
     lane: LaneArgument,
     on_error: Annotated[Rule, typer.Option("--on-error", help="What a failed message does to those behind it.")],
+    reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """Decide what an error means in one lane, now and later; `port` lets it go by its port again."""
-    name = perform(_decide(config, lane, None if on_error is Rule.PORT else LaneRule(on_error.value)))
+    name = perform(_decide(config, reason, lane, None if on_error is Rule.PORT else LaneRule(on_error.value)))
     if as_json:
         print_json({"lane": name, "on_error": on_error})
     else:
@@ -102,14 +106,14 @@ async def _show(config: ConfigOption, lane: str, limit: int) -> LaneReport:
         return await operations.lane(site.store, site.settings, lane, limit=limit)
 
 
-async def _release(config: ConfigOption, lane: str) -> Changed:
-    async with open_site(config) as site:
-        return await operations.release(site.store, site.settings, lane)
+async def _release(config: ConfigOption, reason: str | None, lane: str) -> Changed:
+    async with open_shared_desk(config, reason=reason) as desk:
+        return await operations.release(desk.store, desk.settings, desk.who, lane)
 
 
-async def _decide(config: ConfigOption, lane: str, rule: LaneRule | None) -> str:
-    async with open_site(config) as site:
-        port, name = await operations.decide(site.store, site.settings, lane, rule)
+async def _decide(config: ConfigOption, reason: str | None, lane: str, rule: LaneRule | None) -> str:
+    async with open_shared_desk(config, reason=reason) as desk:
+        port, name = await operations.decide(desk.store, desk.settings, desk.who, lane, rule)
     return f"{port}/{name}"
 
 

@@ -41,6 +41,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, str, str]]] = {
     "lanes": (OPERATE, "lanes", "app"),
     "exceptions": (OPERATE, "exceptions", "app"),
     "history": (OPERATE, "history", "app"),
+    "audit": (OPERATE, "audit", "audit"),
     "jobs": (BATCH, "jobs", "app"),
     "tasks": (BATCH, "tasks", "app"),
     "runs": (BATCH, "runs", "app"),

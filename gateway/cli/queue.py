@@ -1,10 +1,11 @@
 """Commands on the gateway queue: what is not finished, and why."""
 
-import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import UTC, datetime
-from typing import Annotated
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Final
 
 import typer
 from rich.text import Text
@@ -16,21 +17,35 @@ from gateway.cli.common import (
     JsonOption,
     LimitOption,
     PortOption,
-    account_of,
     open_site,
     perform,
+)
+from gateway.cli.desk import ReasonOption, open_shared_desk
+from gateway.cli.filters import (
+    ByCauseOption,
+    CodeOption,
+    DirectionOption,
+    FileOption,
+    SinceOption,
+    StatusOption,
+    UntilOption,
+    UserOption,
+    tell_cut,
 )
 from gateway.cli.message import MessageArgument, XmlOption, show_message
 from gateway.cli.render import age, console, operation_of, print_json, print_rows
 from gateway.domain.ids import MessageKey
-from gateway.domain.states import Direction, Status
 from gateway.operations import messages as operations
-from gateway.operations import operate
+from gateway.operations.messages import Asked, meant
+from gateway.operations.operate import Action, Plan, carry_out, plan_chosen, plan_named
 from gateway.operations.restage import Lost, lost_with
 from gateway.operations.restage import restage as admin_restage
 from gateway.store.message_reports import QueueRow
-from gateway.store.open import Store
 from gateway.store.operate import Changed
+from gateway.store.selection import CauseRow
+
+_MOST_TOLD: Final = 20
+"""Changes that are told one by one."""
 
 app = typer.Typer(no_args_is_help=True, help="Messages that are not finished: waiting, running, held, failed.")
 
@@ -38,18 +53,33 @@ app = typer.Typer(no_args_is_help=True, help="Messages that are not finished: wa
 @app.command("list")
 def list_messages(
     port: PortOption = None,
-    status: Annotated[Status | None, typer.Option("--status", "-s", help="Only this status.")] = None,
-    direction: Annotated[Direction | None, typer.Option("--direction", "-d", help="Requests or answers.")] = None,
+    status: StatusOption = None,
+    direction: DirectionOption = None,
+    code: CodeOption = None,
+    file: FileOption = None,
+    user: UserOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    by_cause: ByCauseOption = False,
     limit: LimitOption = 50,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """List unfinished messages in order of arrival, each with the reason why it is where it is."""
-    found = perform(_list(config, port, status, direction, limit))
-    if as_json:
-        print_json({"messages": found})
+    asked = Asked(
+        port=port, statuses=status, direction=direction, code=code, file=file, user=user, since=since, until=until
+    )
+    if by_cause:
+        causes, now = perform(_causes(config, asked))
+        if as_json:
+            print_json({"causes": causes})
+        else:
+            _print_causes(causes, now, nothing=_nothing(asked))
         return
-    now = datetime.now(UTC)
+    found, total, now = perform(_list(config, asked, limit))
+    if as_json:
+        print_json({"messages": found, "total": total})
+        return
     columns = (
         "number", "port", "message id", "direction", "status", "reason", "set", "company", "operation", "error", "file",
         "position", "attempts", "since",
@@ -60,7 +90,8 @@ def list_messages(
         for m in found
     ]  # fmt: skip
     narrow = ("number", "port", "reason", "error", "file", "since")
-    print_rows(columns, rows, nothing="No message waits in the queue.", narrow=narrow, cut=("error",))
+    print_rows(columns, rows, nothing=_nothing(asked), narrow=narrow, cut=("error",))
+    tell_cut(len(rows), total)
 
 
 @app.command("show")
@@ -71,31 +102,109 @@ def show(
     show_message(message, queued=True, xml=xml, config=config, as_json=as_json)
 
 
-MessagesArgument = Annotated[list[str], typer.Argument(help="Numbers or MessageIds of queued messages.")]
+MessagesArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="MESSAGE", help="Numbers or MessageIds; or choose by the options.")
+]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 
 
 @app.command("hold")
-def hold(messages: MessagesArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """Park messages that have not started; a member of a set takes its whole set along."""
-    tell_changed("held", perform(_change(config, operate.hold, messages)), as_json=as_json)
+def hold(
+    messages: MessagesArgument = None,
+    port: PortOption = None,
+    status: StatusOption = None,
+    direction: DirectionOption = None,
+    code: CodeOption = None,
+    file: FileOption = None,
+    user: UserOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    yes: YesOption = False,
+    reason: ReasonOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Park messages that have not started; under halt and rollback the rest of their file goes along."""
+    asked = Asked(
+        port=port, statuses=status, direction=direction, code=code, file=file, user=user, since=since, until=until
+    )
+    _act(config, Action.HOLD, messages, asked, reason, yes=yes, as_json=as_json)
 
 
 @app.command("release")
-def release(messages: MessagesArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """Let held or failed messages run again; a member of a set takes its whole set along."""
-    tell_changed("released", perform(_change(config, operate.release, messages)), as_json=as_json)
+def release(
+    messages: MessagesArgument = None,
+    port: PortOption = None,
+    status: StatusOption = None,
+    direction: DirectionOption = None,
+    code: CodeOption = None,
+    file: FileOption = None,
+    user: UserOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    yes: YesOption = False,
+    reason: ReasonOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Let held or failed messages run again, judged anew; under halt and rollback the rest of their file goes along."""
+    asked = Asked(
+        port=port, statuses=status, direction=direction, code=code, file=file, user=user, since=since, until=until
+    )
+    _act(config, Action.RELEASE, messages, asked, reason, yes=yes, as_json=as_json)
+
+
+@app.command("retry")
+def retry(
+    messages: MessagesArgument = None,
+    port: PortOption = None,
+    status: StatusOption = None,
+    direction: DirectionOption = None,
+    code: CodeOption = None,
+    file: FileOption = None,
+    user: UserOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    yes: YesOption = False,
+    reason: ReasonOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Try now what waits for another try: requests in back-off, answers whose folder is back."""
+    asked = Asked(
+        port=port, statuses=status, direction=direction, code=code, file=file, user=user, since=since, until=until
+    )
+    _act(config, Action.RETRY, messages, asked, reason, yes=yes, as_json=as_json)
 
 
 @app.command("delete")
-def delete(messages: MessagesArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+def delete(
+    messages: MessagesArgument = None,
+    port: PortOption = None,
+    status: StatusOption = None,
+    direction: DirectionOption = None,
+    code: CodeOption = None,
+    file: FileOption = None,
+    user: UserOption = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    yes: YesOption = False,
+    reason: ReasonOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
     """Remove failed, held and malformed messages for good, without an answer; the rest of a set stays as it is."""
-    tell_changed("deleted", perform(_change(config, operate.delete, messages)), as_json=as_json)
+    asked = Asked(
+        port=port, statuses=status, direction=direction, code=code, file=file, user=user, since=since, until=until
+    )
+    _act(config, Action.DELETE, messages, asked, reason, yes=yes, as_json=as_json)
 
 
 @app.command("restage")
 def restage(
-    messages: MessagesArgument,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")] = False,
+    messages: Annotated[list[str], typer.Argument(help="Numbers or MessageIds of queued messages.")],
+    yes: YesOption = False,
+    reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
@@ -115,10 +224,8 @@ def restage(
         print_rows(("number", "port", "file", "what becomes of it"), rows, nothing="")
     if not yes:
         console(error=True).print(Text(_TWICE), soft_wrap=True)
-        if not (sys.stdin.isatty() and typer.confirm("Prepare them anew?")):
-            console(error=True).print(Text("Nothing was changed; --yes confirms it.", style="bold"), soft_wrap=True)
-            raise typer.Exit(KNOWN_ERROR)
-    changed = perform(_restage(config, lost))
+        consent("Prepare them anew?")
+    changed = perform(_restage(config, lost, reason))
     if as_json:
         print_json({
             "restaged": [one.prepared.key for one in lost if one.prepared.key in changed and not one.published],
@@ -140,34 +247,121 @@ async def _lost(config: ConfigOption, messages: list[str]) -> list[Lost]:
         return await lost_with(site.store, site.settings, messages)
 
 
-async def _restage(config: ConfigOption, lost: Sequence[Lost]) -> list[MessageKey]:
-    async with open_site(config) as site:
-        by = await asyncio.to_thread(account_of, site.settings)
-        return await admin_restage(site.store, site.settings, lost, by=by)
+async def _restage(config: ConfigOption, lost: Sequence[Lost], reason: str | None) -> list[MessageKey]:
+    async with open_shared_desk(config, reason) as desk:
+        return await admin_restage(desk.store, desk.settings, desk.who, lost)
 
 
-async def _change(
-    config: ConfigOption, action: Callable[[Store, Sequence[str]], Awaitable[Changed]], messages: list[str]
-) -> Changed:
-    async with open_site(config) as site:
-        return await action(site.store, messages)
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """How an action is told: as a question, and what became of a message."""
+
+    ask: str
+    done: str
+
+
+_WORDS: Final[Mapping[Action, _Words]] = {
+    Action.HOLD: _Words("Hold", "held"),
+    Action.RELEASE: _Words("Release", "released"),
+    Action.RETRY: _Words("Try now", "retried"),
+    Action.DELETE: _Words("Delete for good, without an answer,", "deleted"),
+}
+
+
+def _act(
+    config: ConfigOption, action: Action, messages: list[str] | None, asked: Asked, reason: str | None, *, yes: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Do something to messages; what is more than was named, or cannot be undone, is shown first."""
+    if bool(messages) == (asked != Asked()):
+        raise typer.BadParameter("name messages, or choose them: --port, --status, --code, --file, --user, --since")
+    words = _WORDS[action]
+    plan, changed, now = perform(_plan(config, action, messages, asked, reason, yes=yes))
+    if changed is None:
+        if not as_json:
+            _print_causes(plan.causes, now, nothing="")
+        if plan.bound:
+            text = f"{_counted(len(plan.bound))} of these wait with what you chose, and go along: see `on_error`."
+            console(error=True).print(Text(text), soft_wrap=True)
+        consent(f"{words.ask} {_counted(len(plan.keys) + len(plan.bound))}?")
+        changed = perform(_carry_out(config, plan, reason))
+    tell_changed(words.done, changed, as_json=as_json)
+
+
+def consent(question: str) -> None:
+    """Ask the person at the terminal. Raises: typer.Exit unless they agree, and where there is no terminal."""
+    if not (at_terminal() and typer.confirm(question)):
+        console(error=True).print(Text("Nothing was changed; --yes confirms it.", style="bold"), soft_wrap=True)
+        raise typer.Exit(KNOWN_ERROR)
+
+
+def at_terminal() -> bool:
+    """Tell whether there is somebody who can be asked."""
+    return sys.stdin.isatty()
+
+
+async def _plan(
+    config: ConfigOption, action: Action, messages: list[str] | None, asked: Asked, reason: str | None, *, yes: bool
+) -> tuple[Plan, Changed | None, datetime]:
+    """Return what would be changed, and what was changed where nobody needs to be asked."""
+    async with open_shared_desk(config, reason) as desk:
+        if messages:
+            plan = await plan_named(desk.store, action, messages)
+        else:
+            plan = await plan_chosen(desk.store, desk.settings, action, asked, zone=desk.zone, now=desk.now)
+        if plan.needs_consent and plan.keys and not yes:
+            return plan, None, desk.now
+        return plan, await carry_out(desk.store, desk.who, plan), desk.now
+
+
+async def _carry_out(config: ConfigOption, plan: Plan, reason: str | None) -> Changed:
+    async with open_shared_desk(config, reason) as desk:
+        return await carry_out(desk.store, desk.who, plan)
 
 
 def tell_changed(what: str, outcome: Changed, *, as_json: bool) -> None:
-    """Print which messages an operation changed, and which it left alone."""
+    """Print which messages an operation changed, and which it left alone; of many how many."""
     if as_json:
         print_json({what: list(outcome.changed), "left": [{"number": k, "status": s} for k, s in outcome.left]})
+        return
+    if len(outcome.changed) + len(outcome.left) > _MOST_TOLD:
+        counted = Counter(status for _, status in outcome.left)
+        many = [(what, len(outcome.changed))] if outcome.changed else []
+        many += [(f"left as it is: {status}", number) for status, number in sorted(counted.items())]
+        print_rows(("result", "messages"), many, nothing="")
         return
     rows = [(key, what) for key in outcome.changed]
     rows += [(key, f"left as it is: {status}") for key, status in outcome.left]
     print_rows(("number", "result"), rows, nothing="Nothing was changed.")
 
 
-async def _list(
-    config: ConfigOption, port: str | None, status: Status | None, direction: Direction | None, limit: int
-) -> list[QueueRow]:
-    async with open_site(config) as site:
-        found = await operations.queue(
-            site.store, site.settings, port=port, status=status, direction=direction, limit=limit
-        )
-    return list(found)
+def _print_causes(causes: Sequence[CauseRow], now: datetime, *, nothing: str) -> None:
+    columns = ("messages", "files", "port", "direction", "status", "reason", "code", "oldest", "first", "error")
+    rows = [
+        (one.messages, one.files, one.port, one.direction, one.status, one.reason, one.code, age(one.oldest, now),
+         one.first, one.error)
+        for one in causes
+    ]  # fmt: skip
+    narrow = ("messages", "port", "reason", "code", "first", "error")
+    print_rows(columns, rows, nothing=nothing, narrow=narrow, cut=("error",))
+
+
+def _nothing(asked: Asked) -> str:
+    return "No message waits in the queue." if asked == Asked() else "No such message waits in the queue."
+
+
+def _counted(number: int) -> str:
+    return f"{number} message{'' if number == 1 else 's'}"
+
+
+async def _list(config: ConfigOption, asked: Asked, limit: int) -> tuple[list[QueueRow], int, datetime]:
+    async with open_shared_desk(config) as desk:
+        wanted = meant(desk.settings, asked, zone=desk.zone, now=desk.now)
+        found, total = await operations.queue(desk.store, wanted, limit=limit)
+        return list(found), total, desk.now
+
+
+async def _causes(config: ConfigOption, asked: Asked) -> tuple[list[CauseRow], datetime]:
+    async with open_shared_desk(config) as desk:
+        wanted = meant(desk.settings, asked, zone=desk.zone, now=desk.now)
+        return list(await operations.queue_by_cause(desk.store, wanted)), desk.now

@@ -14,7 +14,7 @@ from rich.console import Group
 from rich.text import Text
 
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, perform
-from gateway.cli.desk import PartitionOption, RunArgument, open_desk
+from gateway.cli.desk import PartitionOption, ReasonOption, RunArgument, open_desk
 from gateway.cli.render import cell, console, job_status, plain, print_fields, print_json, print_rows, shown_clock
 from gateway.cli.run_search import list_runs, run_status, search_runs
 from gateway.cli.timeline import LEGEND, shown_duration, timeline
@@ -109,13 +109,14 @@ def save_file(
 def cancel_run(
     run: RunArgument,
     partition: PartitionOption = None,
+    reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """Cancel one run: nothing more of it starts, what runs may finish; a recurring job comes back."""
 
     async def work() -> JobStatus:
-        async with open_desk(config, partition) as desk:
+        async with open_desk(config, partition, reason=reason) as desk:
             return await operations.cancel_run(desk.store, desk.who, run, now=desk.now)
 
     _tell(run, perform(work()), as_json=as_json)
@@ -132,6 +133,7 @@ def rerun(
         bool, typer.Option("--failed", help="Only the tasks that failed or were cancelled, and all that come after.")
     ] = False,
     partition: PartitionOption = None,
+    reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
@@ -140,7 +142,7 @@ def rerun(
         raise typer.BadParameter("give --from or --failed, not both")
 
     async def work() -> RunId:
-        async with open_desk(config, partition) as desk:
+        async with open_desk(config, partition, reason=reason) as desk:
             return await operations.rerun(desk.store, desk.who, run, first=first, failed=failed, now=desk.now)
 
     number = perform(work())
@@ -154,6 +156,7 @@ def rerun(
 def abort_run(
     run: RunArgument,
     partition: PartitionOption = None,
+    reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
@@ -163,7 +166,7 @@ def abort_run(
     """
 
     async def work() -> JobStatus:
-        async with open_desk(config, partition) as desk:
+        async with open_desk(config, partition, reason=reason) as desk:
             return await operations.abort_run(desk.store, desk.who, run, now=desk.now)
 
     _tell(run, perform(work()), as_json=as_json)

@@ -1,6 +1,5 @@
 """The command that sends documents nobody has asked for."""
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -8,16 +7,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from gateway.cli.common import (
-    DEFAULT_CONFIG,
-    KNOWN_ERROR,
-    ConfigOption,
-    JsonOption,
-    PortOption,
-    account_of,
-    open_site,
-    perform,
-)
+from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, PortOption, perform
+from gateway.cli.desk import ReasonOption, open_shared_desk
 from gateway.cli.render import console, print_json, print_rows
 from gateway.domain.ids import MessageKey
 from gateway.operations.send import Progress, send, wait_until_sent
@@ -47,6 +38,7 @@ def send_documents(
     conversation: Annotated[str | None, typer.Option("--conversation", help="The ConversationId to send with.")] = None,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait until the files are there.")] = False,
     timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="How long to wait, in seconds.")] = 60.0,
+    reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
@@ -57,7 +49,7 @@ def send_documents(
     """
     wanted = [_key(text) for text in keys]
     progress = perform(
-        _send(config, operation, wanted, port, company, partition, conversation, timeout if wait else None)
+        _send(config, operation, wanted, port, company, partition, conversation, timeout if wait else None, reason)
     )
     if as_json:
         print_json({"requests": progress.requests, "done": progress.done})
@@ -76,22 +68,23 @@ async def _send(
     partition: str | None,
     conversation: str | None,
     seconds: float | None,
+    reason: str | None,
 ) -> Progress:
-    async with open_site(config) as site:
+    async with open_shared_desk(config, reason) as desk:
         numbers: list[MessageKey] = await send(
-            site.store,
-            site.settings,
+            desk.store,
+            desk.settings,
+            desk.who,
             port=port,
             service_operation=operation,
             keys=[[key] for key in keys],
             company=company,
             partition=partition,
             conversation=conversation,
-            user=await asyncio.to_thread(account_of, site.settings),
         )
         if seconds is None:
-            return Progress(requests=await progress_of_requests(site.store, numbers), done=False)
-        return await wait_until_sent(site.store, numbers, seconds=seconds)
+            return Progress(requests=await progress_of_requests(desk.store, numbers), done=False)
+        return await wait_until_sent(desk.store, numbers, seconds=seconds)
 
 
 def _print(progress: Progress, *, waited: bool, timeout: float) -> None:

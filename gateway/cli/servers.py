@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, perform
-from gateway.cli.desk import open_desk
+from gateway.cli.desk import ReasonOption, open_desk
 from gateway.cli.render import console, print_json, print_rows
 from gateway.domain.definition import HoursDefinition
 from gateway.domain.errors import JobRefused
@@ -49,6 +49,7 @@ def set_server(
         ),
     ] = None,
     batch: Annotated[bool | None, typer.Option("--batch/--no-batch", help="Whether it runs tasks at all.")] = None,
+    reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
@@ -62,7 +63,7 @@ def set_server(
         reserved_percent=reserved,
         hours=None if not hours else [_hours(text) for text in hours if text != "none"],
     )
-    found, alone = perform(_set(config, server, change))
+    found, alone = perform(_set(config, reason, server, change))
     _tell([found], as_json=as_json)
     if alone and not as_json:
         text = f"No server serves {', '.join(alone)} now: tasks of {'it' if len(alone) == 1 else 'these'} wait."
@@ -70,15 +71,25 @@ def set_server(
 
 
 @app.command("drain")
-def drain(server: ServerArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+def drain(
+    server: ServerArgument,
+    reason: ReasonOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
     """Let a server take nothing new; what it runs goes on to its end."""
-    _tell([perform(_drain(config, server, True))], as_json=as_json)
+    _tell([perform(_drain(config, reason, server, True))], as_json=as_json)
 
 
 @app.command("resume")
-def resume(server: ServerArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+def resume(
+    server: ServerArgument,
+    reason: ReasonOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
     """Let a drained server take work again."""
-    _tell([perform(_drain(config, server, False))], as_json=as_json)
+    _tell([perform(_drain(config, reason, server, False))], as_json=as_json)
 
 
 def _hours(text: str) -> HoursDefinition:
@@ -126,13 +137,13 @@ async def _list(config: ConfigOption) -> list[operations.ServerRow]:
 
 
 async def _set(
-    config: ConfigOption, server: str, change: operations.ServerChange
+    config: ConfigOption, reason: str | None, server: str, change: operations.ServerChange
 ) -> tuple[operations.ServerRow, list[str]]:
-    async with open_desk(config) as desk:
-        found = await operations.set_server(desk.store, server, change, now=desk.now)
+    async with open_desk(config, reason=reason) as desk:
+        found = await operations.set_server(desk.store, desk.who, server, change, now=desk.now)
         return found, [] if change.groups is None else await operations.groups_left_alone(desk.store)
 
 
-async def _drain(config: ConfigOption, server: str, draining: bool) -> operations.ServerRow:
-    async with open_desk(config) as desk:
-        return await operations.set_draining(desk.store, server, draining, now=desk.now)
+async def _drain(config: ConfigOption, reason: str | None, server: str, draining: bool) -> operations.ServerRow:
+    async with open_desk(config, reason=reason) as desk:
+        return await operations.set_draining(desk.store, desk.who, server, draining, now=desk.now)

@@ -7,6 +7,7 @@ import typer
 from rich.text import Text
 
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, open_site, perform
+from gateway.cli.desk import ReasonOption, open_shared_desk
 from gateway.cli.render import NARROW, STYLES, age, console, job_status, print_json, print_rows, table
 from gateway.domain.states import PortState
 from gateway.operations import ports as port_operations
@@ -55,11 +56,12 @@ def ports(context: typer.Context, config: ConfigOption = DEFAULT_CONFIG, as_json
 @ports_app.command("retry")
 def retry(
     ports: Annotated[list[str], typer.Argument(metavar="PORT", help="Names of ports.")],
+    reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """Try now what waits for another try, and stopped ports themselves: once the cause is mended."""
-    found = perform(_retry(config, ports))
+    found = perform(_retry(config, ports, reason))
     if as_json:
         print_json({"retried": found})
         return
@@ -82,9 +84,9 @@ async def _status(config: ConfigOption) -> GatewayStatus:
         return await operations.status(site.store, site.settings)
 
 
-async def _retry(config: ConfigOption, names: list[str]) -> list[Retried]:
-    async with open_site(config) as site:
-        return await port_operations.retry(site.store, site.settings, names)
+async def _retry(config: ConfigOption, names: list[str], reason: str | None) -> list[Retried]:
+    async with open_shared_desk(config, reason) as desk:
+        return await port_operations.retry(desk.store, desk.settings, desk.who, names)
 
 
 async def _ports(config: ConfigOption) -> list[PortReport]:

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, load_site, perform
-from gateway.cli.desk import JobArgument, MineOption, PartitionOption, open_desk
+from gateway.cli.desk import JobArgument, MineOption, PartitionOption, ReasonOption, open_desk
 from gateway.cli.render import age, job_status, plain, print_fields, print_json, print_rows
 from gateway.config.definitions import group_name
 from gateway.contracts.task import Runnable
 from gateway.domain.transitions import TaskAction
 from gateway.operations import tasks as operations
+from gateway.operations.audit import recorded
 from gateway.operations.tasks import TaskReport, TaskRow
 from gateway.runtime.by_hand import run_by_hand
 from gateway.runtime.identity import refused_identity
@@ -95,6 +96,7 @@ def run_tasks(
     group: Annotated[str | None, typer.Option("--group", "-g", help="Only of this group.")] = None,
     private: Annotated[bool, typer.Option("--private", help="Only one's own private ones.")] = False,
     partition: PartitionOption = None,
+    reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
@@ -102,7 +104,7 @@ def run_tasks(
 
     Exit code 1 when one of them has failed.
     """
-    ran = perform(_run(config, partition, job, task, group, private=private))
+    ran = perform(_run(config, partition, job, task, group, private=private, reason=reason))
     if as_json:
         print_json({"tasks": [_plain(one) for one in ran]})
     else:
@@ -141,11 +143,12 @@ def hold_task(
     task: TaskArgument,
     partition: PartitionOption = None,
     mine: MineOption = False,
+    reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """Leave a task out of the next runs of its job; what waits for it does not run either."""
-    _change(config, partition, mine, job, task, TaskAction.HOLD, as_json=as_json)
+    _change(config, partition, mine, job, task, TaskAction.HOLD, reason=reason, as_json=as_json)
 
 
 @app.command("release")
@@ -154,18 +157,27 @@ def release_task(
     task: TaskArgument,
     partition: PartitionOption = None,
     mine: MineOption = False,
+    reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """Take a task in again that was left out."""
-    _change(config, partition, mine, job, task, TaskAction.RELEASE, as_json=as_json)
+    _change(config, partition, mine, job, task, TaskAction.RELEASE, reason=reason, as_json=as_json)
 
 
 def _change(
-    config: ConfigOption, partition: str | None, mine: bool, job: str, task: str, action: TaskAction, *, as_json: bool
+    config: ConfigOption,
+    partition: str | None,
+    mine: bool,
+    job: str,
+    task: str,
+    action: TaskAction,
+    *,
+    reason: str | None,
+    as_json: bool,
 ) -> None:
     async def work() -> TaskRow:
-        async with open_desk(config, partition, mine) as desk:
+        async with open_desk(config, partition, mine, reason) as desk:
             return await operations.change_task(desk.store, desk.who, job, task, action, now=desk.now)
 
     found = perform(work())
@@ -195,16 +207,27 @@ def _list_waiting(config: ConfigOption, partition: str | None, *, as_json: bool)
 
 
 async def _run(
-    config: ConfigOption, partition: str | None, job: str | None, task: str | None, group: str | None, *, private: bool
+    config: ConfigOption,
+    partition: str | None,
+    job: str | None,
+    task: str | None,
+    group: str | None,
+    *,
+    private: bool,
+    reason: str | None,
 ) -> list[tuple[ClaimedTask, RunTask]]:
-    async with open_desk(config, partition) as desk:
+    async with open_desk(config, partition, reason=reason) as desk:
         waiting = await operations.waiting_tasks(desk.store, desk.who, job=job, task=task, group=group, private=private)
+        if not waiting:
+            return []
         runnables = runnables_by_hand(config, desk.store, desk.settings)
         identity = partial(refused_identity, desk.settings)
         ran = []
-        async for done in run_by_hand(desk.store, runnables, desk.who.name, waiting, identity=identity):
-            tasks = (await read_run(desk.store, done.run_id)).tasks
-            ran.append((done, next(one for one in tasks if one.id == done.id)))
+        named = ", ".join(f"{one.job}/{one.name}" for one in waiting)
+        async with recorded(desk.store, desk.who, "task.run", named):
+            async for done in run_by_hand(desk.store, runnables, desk.who.name, waiting, identity=identity):
+                tasks = (await read_run(desk.store, done.run_id)).tasks
+                ran.append((done, next(one for one in tasks if one.id == done.id)))
         return ran
 
 

@@ -167,6 +167,7 @@ class Retention(Section):
         description="Days that finished messages are kept; also the window for duplicates.",
     )
     exceptions_days: Count = Field(default=90, ge=1, le=36_500, description="Days that the exception log is kept.")
+    audit_days: Count = Field(default=365, ge=1, le=36_500, description="Days that what operators did is kept.")
 
 
 class Shutdown(Section):

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from gateway.config.models import Settings
 from gateway.domain.alert import AlertEvent, Channel
 from gateway.domain.ids import JobId, PortName
+from gateway.operations.audit import recorded
 from gateway.operations.jobs import find_job
 from gateway.operations.person import NotAllowed, Person, known_account
 from gateway.operations.references import NotFound, require_port
@@ -39,26 +40,28 @@ async def set_rule(
 
     Raises: NotFound; NotAllowed for a user without access to the partition or the company of the job.
     """
-    job_id, name = await _place(store, settings, who, user, job, port)
-    rule = AlertRule(user=user, events=frozenset(events), channels=frozenset(channels))
-    async with store.transaction() as connection:
-        await set_alert_rule(connection, store.queries, rule, job_id=job_id, port=name)
+    async with recorded(store, who, "alert.set", f"{user}: {job or port}"):
+        job_id, name = await _place(store, settings, who, user, job, port)
+        rule = AlertRule(user=user, events=frozenset(events), channels=frozenset(channels))
+        async with store.transaction() as connection:
+            await set_alert_rule(connection, store.queries, rule, job_id=job_id, port=name)
 
 
 async def remove_rule(
     store: Store, settings: Settings, who: Person, *, user: str, job: str | None = None, port: str | None = None
 ) -> None:
     """Let *user* no longer hear of a job or port. Raises: NotFound when there is no such rule."""
-    if who.mine and user != who.name:
-        raise NotAllowed(f"with --mine {who.name} may change their own alerts only")
-    job_id = None if job is None else (await find_job(store, who, job)).id
-    name = None if port is None else require_port(settings, port)
-    found = await reports.list_alert_rules(store, job_id=job_id, port=name)
-    if not any(one.rule.user == user for one in found):
-        raise NotFound(f"{user} hears of nothing there; `gateway alerts list` shows who does")
-    nothing = AlertRule(user=user, events=frozenset(), channels=frozenset())
-    async with store.transaction() as connection:
-        await set_alert_rule(connection, store.queries, nothing, job_id=job_id, port=name)
+    async with recorded(store, who, "alert.remove", f"{user}: {job or port}"):
+        if who.mine and user != who.name:
+            raise NotAllowed(f"with --mine {who.name} may change their own alerts only")
+        job_id = None if job is None else (await find_job(store, who, job)).id
+        name = None if port is None else require_port(settings, port)
+        found = await reports.list_alert_rules(store, job_id=job_id, port=name)
+        if not any(one.rule.user == user for one in found):
+            raise NotFound(f"{user} hears of nothing there; `gateway alerts list` shows who does")
+        nothing = AlertRule(user=user, events=frozenset(), channels=frozenset())
+        async with store.transaction() as connection:
+            await set_alert_rule(connection, store.queries, nothing, job_id=job_id, port=name)
 
 
 async def inbox(store: Store, user: str, *, everything: bool = False, limit: int = 50) -> list[AlertRow]:
@@ -71,14 +74,15 @@ async def outbox(store: Store, *, status: str | None = None, limit: int = 50) ->
     return await reports.list_alerts(store, status=status, limit=limit)
 
 
-async def retry(store: Store, numbers: Sequence[int]) -> list[int]:
+async def retry(store: Store, who: Person, numbers: Sequence[int]) -> list[int]:
     """Give failed alerts another day; returns them. Raises: NotFound naming one that has not failed."""
-    given = await reports.retry_alerts(store, numbers)
-    if left := sorted(set(numbers) - set(given)):
-        raise NotFound(
-            f"{', '.join(map(str, left))}: no failed alert; `gateway alerts sent --status failed` lists them"
-        )
-    return given
+    async with recorded(store, who, "alert.retry", ", ".join(map(str, numbers))):
+        given = await reports.retry_alerts(store, numbers)
+        if left := sorted(set(numbers) - set(given)):
+            raise NotFound(
+                f"{', '.join(map(str, left))}: no failed alert; `gateway alerts sent --status failed` lists them"
+            )
+        return given
 
 
 async def read(store: Store, user: str, numbers: Sequence[int] | None) -> list[AlertRow]:

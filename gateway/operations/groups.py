@@ -9,6 +9,8 @@ from gateway.config.suggest import did_you_mean
 from gateway.domain.definition import GroupDefinition
 from gateway.domain.errors import JobRefused
 from gateway.domain.job import Priority
+from gateway.operations.audit import recorded
+from gateway.operations.person import Person
 from gateway.operations.references import NotFound
 from gateway.store import servers
 from gateway.store.open import Store
@@ -43,6 +45,7 @@ async def list_groups(store: Store) -> list[GroupRow]:
 
 async def set_group(
     store: Store,
+    who: Person,
     name: str,
     *,
     description: str | None = None,
@@ -54,27 +57,29 @@ async def set_group(
 
     Rule: a group of the configuration is set again as the file says when that is read the next time.
     """
-    found = {one.definition.name: one for one in await servers.list_groups(store)}
-    key = group_key(name) or ""
-    before = found.get(key)
-    definition = before.definition if before else GroupDefinition(name=key, description=name)
-    changed = replace(
-        definition,
-        description=definition.description if description is None else description,
-        priority=definition.priority if priority is None else priority,
-        concurrency=definition.concurrency if concurrency is None else concurrency,
-    )
-    await servers.put_group(store, changed, now=now, source=before.source if before else "operator")
-    (row,) = [one for one in await list_groups(store) if one.name == name]
-    return row
+    async with recorded(store, who, "group.set", name):
+        found = {one.definition.name: one for one in await servers.list_groups(store)}
+        key = group_key(name) or ""
+        before = found.get(key)
+        definition = before.definition if before else GroupDefinition(name=key, description=name)
+        changed = replace(
+            definition,
+            description=definition.description if description is None else description,
+            priority=definition.priority if priority is None else priority,
+            concurrency=definition.concurrency if concurrency is None else concurrency,
+        )
+        await servers.put_group(store, changed, now=now, source=before.source if before else "operator")
+        (row,) = [one for one in await list_groups(store) if one.name == name]
+        return row
 
 
-async def delete_group(store: Store, name: str) -> None:
+async def delete_group(store: Store, who: Person, name: str) -> None:
     """Remove a group that nothing names. Raises: JobRefused while something does, and for the default one; NotFound."""
-    key = await require_group(store, name)
-    if not key:
-        raise JobRefused(f"the group {name} is that of all tasks without a group: it cannot be removed", group=name)
-    await servers.delete_group(store, key)
+    async with recorded(store, who, "group.delete", name):
+        key = await require_group(store, name)
+        if not key:
+            raise JobRefused(f"the group {name} is that of all tasks without a group: it cannot be removed", group=name)
+        await servers.delete_group(store, key)
 
 
 async def require_group(store: Store, name: str) -> str:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from gateway.config.definitions import group_name, job_definition
 from gateway.config.models import Job as JobSection
@@ -16,6 +17,7 @@ from gateway.domain.ids import JobId, RunId
 from gateway.domain.job import JobMode, JobStatus
 from gateway.domain.recurrence import Recurrence, describe, from_dict, preview
 from gateway.domain.transitions import JobAction
+from gateway.operations.audit import recorded
 from gateway.operations.person import NotAllowed, Person, known_account
 from gateway.operations.references import NotFound
 from gateway.store import cancel, jobs, runs, servers, starting
@@ -25,6 +27,7 @@ from gateway.store.runs import Run, RunTask
 
 LAST_RUNS = 5
 NEXT_STARTS = 3
+_RECORDED: Final = {JobAction.WITHHOLD: "job.hold", JobAction.ARM: "job.release"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,11 +174,12 @@ async def create_job(
 
     Raises: JobRefused when the name is taken or something it names does not exist; NotFound, NotAllowed for its owner.
     """
-    definition = _defined(settings, who, name, section, owner=section.owner or who.name)
-    known_account(settings, definition.owner or "", partition=who.partition, company=definition.company)
-    status = JobStatus.WAITING if release else JobStatus.WITHHOLD
-    await jobs.create_job(store, definition, by=who.name, now=now, status=status)
-    return await _stands(store, who, name, now)
+    async with recorded(store, who, "job.create", name):
+        definition = _defined(settings, who, name, section, owner=section.owner or who.name)
+        known_account(settings, definition.owner or "", partition=who.partition, company=definition.company)
+        status = JobStatus.WAITING if release else JobStatus.WITHHOLD
+        await jobs.create_job(store, definition, by=who.name, now=now, status=status)
+        return await _stands(store, who, name, now)
 
 
 async def edit_job(
@@ -185,12 +189,13 @@ async def edit_job(
 
     Raises: NotFound; NotAllowed for a job of the configuration; JobRefused.
     """
-    job = await find_job(store, who, name)
-    _of_operators(job, "edit its section there")
-    await jobs.edit_job(
-        store, job.id, _defined(settings, who, name, section, owner=section.owner or job.created_by), now=now
-    )
-    return await _stands(store, who, name, now)
+    async with recorded(store, who, "job.edit", name):
+        job = await find_job(store, who, name)
+        _of_operators(job, "edit its section there")
+        await jobs.edit_job(
+            store, job.id, _defined(settings, who, name, section, owner=section.owner or job.created_by), now=now
+        )
+        return await _stands(store, who, name, now)
 
 
 async def hold_job(store: Store, who: Person, name: str, *, now: datetime) -> JobRow:
@@ -205,8 +210,9 @@ async def release_job(store: Store, who: Person, name: str, *, now: datetime) ->
 
 async def start_job(store: Store, who: Person, name: str, *, now: datetime) -> RunId:
     """Start an occurrence now; the planned starts stay. Returns the run. Raises: NotFound, IllegalTransition."""
-    job = await find_job(store, who, name)
-    return await starting.start_now(store, job.id, by=who.name, now=now)
+    async with recorded(store, who, "job.start", name):
+        job = await find_job(store, who, name)
+        return await starting.start_now(store, job.id, by=who.name, now=now)
 
 
 async def run_outcome(store: Store, who: Person, name: str, run: int) -> RunOutcome | None:
@@ -232,9 +238,10 @@ async def cancel_job(store: Store, who: Person, name: str, *, only_this: bool = 
 
     Raises: NotFound, IllegalTransition.
     """
-    job = await find_job(store, who, name)
-    await cancel.cancel_job(store, job.id, by=who.name, now=now, only_this=only_this)
-    return await _stands(store, who, name, now)
+    async with recorded(store, who, "job.cancel", name):
+        job = await find_job(store, who, name)
+        await cancel.cancel_job(store, job.id, by=who.name, now=now, only_this=only_this)
+        return await _stands(store, who, name, now)
 
 
 async def requeue_job(store: Store, who: Person, name: str, *, now: datetime) -> JobRow:
@@ -242,16 +249,18 @@ async def requeue_job(store: Store, who: Person, name: str, *, now: datetime) ->
 
     Raises: NotFound; IllegalTransition while somebody alive works on it.
     """
-    job = await find_job(store, who, name)
-    await cancel.requeue_job(store, job.id, by=who.name, now=now)
-    return await _stands(store, who, name, now)
+    async with recorded(store, who, "job.requeue", name):
+        job = await find_job(store, who, name)
+        await cancel.requeue_job(store, job.id, by=who.name, now=now)
+        return await _stands(store, who, name, now)
 
 
 async def copy_job(store: Store, who: Person, name: str, new: str, *, now: datetime) -> JobRow:
     """Save a copy under another name, withheld and owned by the person. Raises: NotFound, JobRefused."""
-    job = await find_job(store, who, name)
-    await jobs.copy_job(store, job.id, new, by=who.name, now=now)
-    return await _stands(store, who, new, now)
+    async with recorded(store, who, "job.copy", f"{name} as {new}"):
+        job = await find_job(store, who, name)
+        await jobs.copy_job(store, job.id, new, by=who.name, now=now)
+        return await _stands(store, who, new, now)
 
 
 async def removable_jobs(store: Store, who: Person, status: JobStatus) -> list[str]:
@@ -265,15 +274,17 @@ async def delete_job(store: Store, who: Person, name: str) -> None:
 
     Raises: NotFound; NotAllowed for a job of the configuration; IllegalTransition while a run is under way.
     """
-    job = await find_job(store, who, name)
-    _of_operators(job, "take its section away there, or write `active: false` into it")
-    await jobs.delete_job(store, job.id, by=who.name)
+    async with recorded(store, who, "job.delete", name):
+        job = await find_job(store, who, name)
+        _of_operators(job, "take its section away there, or write `active: false` into it")
+        await jobs.delete_job(store, job.id, by=who.name)
 
 
 async def _change(store: Store, who: Person, name: str, action: JobAction, now: datetime) -> JobRow:
-    job = await find_job(store, who, name)
-    await jobs.change_status(store, job.id, action, by=who.name, now=now)
-    return await _stands(store, who, name, now)
+    async with recorded(store, who, _RECORDED[action], name):
+        job = await find_job(store, who, name)
+        await jobs.change_status(store, job.id, action, by=who.name, now=now)
+        return await _stands(store, who, name, now)
 
 
 def _of_operators(job: Job, instead: str) -> None:

@@ -7,6 +7,8 @@ from gateway.config.models import InboundPort, Mode, Settings
 from gateway.domain.ids import LaneName, PortName
 from gateway.domain.lane import WHOLE_PORT, may_be_lane
 from gateway.domain.states import LaneRule
+from gateway.operations.audit import recorded
+from gateway.operations.person import Person
 from gateway.operations.references import NotFound, known_port, require_port
 from gateway.store import lanes as store_lanes
 from gateway.store import operate
@@ -50,25 +52,29 @@ async def lane(store: Store, settings: Settings, text: str, *, limit: int = 50) 
     return LaneReport(port=port, name=name, lane=place, messages=messages)
 
 
-async def release(store: Store, settings: Settings, text: str) -> operate.Changed:
+async def release(store: Store, settings: Settings, who: Person, text: str) -> operate.Changed:
     """Let a lane go on: what was parked with it runs, or the message that blocks it is tried again.
 
     Raises: NotFound for an unknown port.
     """
-    port, name = _parse(settings, text)
-    return await operate.release_lane(store, port, name)
+    async with recorded(store, who, "lane.release", text):
+        port, name = _parse(settings, text)
+        return await operate.release_lane(store, port, name)
 
 
-async def decide(store: Store, settings: Settings, text: str, rule: LaneRule | None) -> tuple[PortName, LaneName]:
+async def decide(
+    store: Store, settings: Settings, who: Person, text: str, rule: LaneRule | None
+) -> tuple[PortName, LaneName]:
     """Decide what an error means in one lane, now and later; None lets it go by its port again.
 
     Raises: NotFound for an unknown port, or a name that none of its lanes can have.
     """
-    port, name = _parse(settings, text)
-    if rule is not None:
-        _check_name(settings, port, name)
-    await store_lanes.set_lane_rule(store, port, name, rule)
-    return port, name
+    async with recorded(store, who, "lane.set", f"{text}: {'as its port' if rule is None else rule}"):
+        port, name = _parse(settings, text)
+        if rule is not None:
+            _check_name(settings, port, name)
+        await store_lanes.set_lane_rule(store, port, name, rule)
+        return port, name
 
 
 def _check_name(settings: Settings, port: PortName, name: LaneName) -> None:

@@ -1,66 +1,131 @@
 """The gateway queue, the history and the exception log, as people ask for them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+from typing import Generic, TypeVar
 
 from gateway.config.models import Settings
 from gateway.domain.states import Direction, Status
+from gateway.domain.window import beginning, end
 from gateway.operations.references import NotFound, known_port, resolve
 from gateway.store import message_reports as reports
-from gateway.store.message_reports import ExceptionRow, HistoryRow, MessageReport, QueueRow
+from gateway.store.message_reports import (
+    Ended,
+    ExceptionCauseRow,
+    ExceptionRow,
+    HistoryRow,
+    MessageReport,
+    OutcomeRow,
+    QueueRow,
+)
 from gateway.store.open import Store
+from gateway.store.selection import CauseRow, MessageFilter
 from gateway.xml.encoding import PREFIX_BYTES, detect
 
+T = TypeVar("T")
 
-async def queue(
-    store: Store,
-    settings: Settings,
-    *,
-    port: str | None = None,
-    status: Status | None = None,
-    direction: Direction | None = None,
-    limit: int = 50,
-) -> Sequence[QueueRow]:
-    """Return unfinished messages in order of arrival.
 
-    Raises: NotFound for an unknown port.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """Which messages or exceptions a person means, as it was typed; None does not narrow.
+
+    See `gateway.store.selection.MessageFilter`.
     """
-    name = known_port(settings, port)
-    return await reports.list_queue(store, port=name, status=status, direction=direction, limit=limit)
+
+    port: str | None = None
+    statuses: Sequence[Status] | None = None
+    direction: Direction | None = None
+    code: str | None = None
+    file: str | None = None
+    user: str | None = None
+    since: str | None = None
+    until: str | None = None
+
+
+def meant(settings: Settings, asked: Asked, *, zone: tzinfo, now: datetime) -> MessageFilter:
+    """Return the filter for what was asked. Raises: NotFound for an unknown port; NoMoment."""
+    return MessageFilter(
+        port=known_port(settings, asked.port),
+        statuses=asked.statuses or None,
+        direction=asked.direction,
+        code=asked.code,
+        file=asked.file,
+        user=asked.user,
+        since=None if asked.since is None else beginning(asked.since, now=now, zone=zone),
+        until=None if asked.until is None else end(asked.until, now=now, zone=zone),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page(Generic[T]):
+    """A part of a list that begins with the newest; `before` is the number to go on from, None at its end."""
+
+    rows: Sequence[T]
+    before: int | None
+
+
+async def queue(store: Store, wanted: MessageFilter, *, limit: int = 50) -> tuple[Sequence[QueueRow], int]:
+    """Return unfinished messages in order of arrival, and how many there are in all."""
+    return await reports.list_queue(store, wanted, limit=limit)
+
+
+async def queue_by_cause(store: Store, wanted: MessageFilter) -> Sequence[CauseRow]:
+    """Return unfinished messages by status and cause, most of one kind first."""
+    return await reports.count_causes(store, wanted)
 
 
 async def history(
     store: Store,
-    settings: Settings,
+    wanted: MessageFilter,
     *,
-    port: str | None = None,
-    direction: Direction | None = None,
+    outcomes: Sequence[Ended] | None = None,
     before: int | None = None,
     limit: int = 50,
-) -> Sequence[HistoryRow]:
-    """Return finished messages, the newest first; *before* is the number to go on from.
+) -> Page[HistoryRow]:
+    """Return finished messages, the newest first; *before* is the number to go on from."""
+    rows = await reports.list_history(store, wanted, outcomes, before=before, limit=limit + 1)
+    return page_of(rows, limit, lambda row: row.key)
 
-    Raises: NotFound for an unknown port.
-    """
-    name = known_port(settings, port)
-    return await reports.list_history(store, port=name, direction=direction, before=before, limit=limit)
+
+async def history_by_outcome(
+    store: Store, wanted: MessageFilter, *, outcomes: Sequence[Ended] | None = None
+) -> Sequence[OutcomeRow]:
+    """Return finished messages by what became of them, most of one kind first."""
+    return await reports.count_outcomes(store, wanted, outcomes)
 
 
 async def exceptions(
     store: Store,
-    settings: Settings,
+    wanted: MessageFilter,
     *,
-    port: str | None = None,
     message: str | None = None,
+    severity: str | None = None,
     before: int | None = None,
     limit: int = 50,
-) -> Sequence[ExceptionRow]:
+) -> Page[ExceptionRow]:
     """Return entries of the exception log, the newest first; *message* is a number or a MessageId.
 
-    Raises: NotFound for an unknown port or message; Ambiguous.
+    Raises: NotFound for an unknown message; Ambiguous.
     """
-    name = known_port(settings, port)
     key = None if message is None else (await resolve(store, message, queued=True, either=True)).key
-    return await reports.list_exceptions(store, port=name, message_key=key, before=before, limit=limit)
+    rows = await reports.list_exceptions(
+        store, wanted, message_key=key, severity=severity, before=before, limit=limit + 1
+    )
+    return page_of(rows, limit, lambda row: row.id)
+
+
+async def exceptions_by_cause(
+    store: Store, wanted: MessageFilter, *, severity: str | None = None, limit: int = 50
+) -> Sequence[ExceptionCauseRow]:
+    """Return entries of the exception log by cause, most of one kind first."""
+    return await reports.count_exceptions(store, wanted, severity=severity, limit=limit)
+
+
+def page_of(rows: Sequence[T], limit: int, number: Callable[[T], int]) -> Page[T]:
+    """Return the first rows of those that were read, one more than asked for when there are more."""
+    shown = rows[:limit]
+    return Page(rows=shown, before=number(shown[-1]) if len(rows) > limit else None)
 
 
 async def exception(store: Store, number: int) -> ExceptionRow:

@@ -19,12 +19,13 @@ class Person:
     """Somebody at a terminal or a console.
 
     `partition` is the one they look at: jobs and history of others do not exist for them. With `mine` they see and
-    change only what they own. Source: batch reference, sections 3.3 and 15.
+    change only what they own. `reason` is why they do it, in their words. Source: batch reference, sections 3.3 and 15.
     """
 
     name: str
     partition: str
     mine: bool = False
+    reason: str | None = None
 
     def check_owner(self, what: str, owner: str) -> None:
         """Refuse to touch what belongs to others, for somebody who works on their own jobs. Raises: NotAllowed."""
@@ -32,7 +33,9 @@ class Person:
             raise NotAllowed(f"{what} belongs to {owner}; with --mine {self.name} may change their own only")
 
 
-def person(settings: Settings, name: str, *, partition: str | None = None, mine: bool = False) -> Person:
+def person(
+    settings: Settings, name: str, *, partition: str | None = None, mine: bool = False, reason: str | None = None
+) -> Person:
     """Return who asks.
 
     Rule: where accounts are listed, one that has partitions of its own may look into no others.
@@ -43,7 +46,7 @@ def person(settings: Settings, name: str, *, partition: str | None = None, mine:
     if account is not None and account.partitions is not None and wanted not in account.partitions:
         allowed = ", ".join(account.partitions) or "none"
         raise NotAllowed(f"the account {name} has no access to the partition {wanted}; it has: {allowed}")
-    return Person(name=name, partition=wanted, mine=mine)
+    return Person(name=name, partition=wanted, mine=mine, reason=reason)
 
 
 def known_account(settings: Settings, name: str, *, partition: str, company: str) -> None:

@@ -3,15 +3,18 @@
 from collections.abc import Sequence
 
 from gateway.config.models import Settings
+from gateway.operations.audit import recorded
+from gateway.operations.person import Person
 from gateway.operations.references import require_port
 from gateway.store.open import Store
 from gateway.store.ports import Retried, retry_port
 
 
-async def retry(store: Store, settings: Settings, names: Sequence[str]) -> list[Retried]:
+async def retry(store: Store, settings: Settings, who: Person, names: Sequence[str]) -> list[Retried]:
     """Try now what these ports wait for: somebody has mended the cause.
 
     Raises: NotFound for an unknown port; then nothing is changed.
     """
     ports = [require_port(settings, name) for name in names]
-    return [await retry_port(store, port) for port in ports]
+    async with recorded(store, who, "port.retry", ", ".join(ports)):
+        return [await retry_port(store, port) for port in ports]

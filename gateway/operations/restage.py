@@ -12,7 +12,9 @@ from gateway.config.models import InboundPort, Settings
 from gateway.domain.errors import IllegalTransition
 from gateway.domain.ids import MessageKey
 from gateway.domain.states import LoggingMode
+from gateway.operations.audit import recorded
 from gateway.operations.nodes import Alive, nodes
+from gateway.operations.person import Person
 from gateway.operations.references import resolve
 from gateway.store.open import Store
 from gateway.store.staging import Prepared, give_up_promises, prepared_beside
@@ -50,10 +52,11 @@ async def lost_with(store: Store, settings: Settings, references: Sequence[str])
     return await asyncio.to_thread(lambda: [Lost(prepared=one, published=_published(settings, one)) for one in found])
 
 
-async def restage(store: Store, settings: Settings, lost: Sequence[Lost], *, by: str) -> list[MessageKey]:
+async def restage(store: Store, settings: Settings, who: Person, lost: Sequence[Lost]) -> list[MessageKey]:
     """Let lost answers be prepared anew; those that lie in the outbound folder are sent. Returns what was changed."""
-    published = {one.prepared.key: _kept(settings, one.prepared) for one in lost if one.published}
-    return await give_up_promises(store, [one.prepared for one in lost], published=published, by=by)
+    async with recorded(store, who, "queue.restage", messages=[one.prepared.key for one in lost]):
+        published = {one.prepared.key: _kept(settings, one.prepared) for one in lost if one.published}
+        return await give_up_promises(store, [one.prepared for one in lost], published=published, by=who.name)
 
 
 def _kept(settings: Settings, one: Prepared) -> LoggingMode:

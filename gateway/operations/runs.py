@@ -13,6 +13,7 @@ from gateway.domain.ids import JobId, RunId
 from gateway.domain.job import JobStatus, TaskStatus
 from gateway.domain.throttle import Starts
 from gateway.domain.window import beginning, end
+from gateway.operations.audit import recorded
 from gateway.operations.jobs import find_job
 from gateway.operations.person import Person
 from gateway.operations.references import NotFound
@@ -181,7 +182,10 @@ async def cancel_run(store: Store, who: Person, number: int, *, now: datetime) -
 
     Raises: NotFound; IllegalTransition when it has ended.
     """
-    return await cancel.cancel_job(store, await _under_way(store, who, number), by=who.name, now=now, only_this=True)
+    async with recorded(store, who, "run.cancel", str(number)):
+        return await cancel.cancel_job(
+            store, await _under_way(store, who, number), by=who.name, now=now, only_this=True
+        )
 
 
 async def rerun(
@@ -193,21 +197,23 @@ async def rerun(
     Raises: NotFound; IllegalTransition while the run, or another of its job, is under way; JobRefused when nothing has
     failed, a task is unknown, the job is gone, or history has not kept all tasks of the run.
     """
-    run = (await show_run(store, who, number)).run
-    if run.ended_at is None:
-        raise IllegalTransition(f"the run {number} of {run.job} is under way: wait until it has ended", run=number)
-    if run.tasks_left_out and (first is not None or failed):
-        raise JobRefused(
-            f"history has not kept all tasks of the run {number}, so that it can only be repeated whole", run=number
-        )
-    job = await find_job(store, who, run.job)
-    repeat = Repeat(run=RunId(number), first=first, failed=failed)
-    return await start_now(store, job.id, by=who.name, now=now, repeat=repeat)
+    async with recorded(store, who, "run.rerun", str(number)):
+        run = (await show_run(store, who, number)).run
+        if run.ended_at is None:
+            raise IllegalTransition(f"the run {number} of {run.job} is under way: wait until it has ended", run=number)
+        if run.tasks_left_out and (first is not None or failed):
+            raise JobRefused(
+                f"history has not kept all tasks of the run {number}, so that it can only be repeated whole", run=number
+            )
+        job = await find_job(store, who, run.job)
+        repeat = Repeat(run=RunId(number), first=first, failed=failed)
+        return await start_now(store, job.id, by=who.name, now=now, repeat=repeat)
 
 
 async def abort_run(store: Store, who: Person, number: int, *, now: datetime) -> JobStatus:
     """Do not wait for what runs on after a cancel. Raises: NotFound, IllegalTransition."""
-    return await cancel.abort_job(store, await _under_way(store, who, number), by=who.name, now=now)
+    async with recorded(store, who, "run.abort", str(number)):
+        return await cancel.abort_job(store, await _under_way(store, who, number), by=who.name, now=now)
 
 
 async def _under_way(store: Store, who: Person, number: int) -> JobId:

@@ -14,6 +14,8 @@ from gateway.domain.errors import GatewayError
 from gateway.domain.ids import MessageKey, PortName
 from gateway.domain.outbound import NewSendRequest, RecordKey
 from gateway.domain.states import Outcome, Status
+from gateway.operations.audit import recorded
+from gateway.operations.person import Person
 from gateway.operations.references import require_port
 from gateway.store.open import Store
 from gateway.store.requests import RequestProgress, progress_of_requests, put_send_requests
@@ -44,6 +46,7 @@ class Progress:
 async def send(
     store: Store,
     settings: Settings,
+    who: Person,
     *,
     port: str | None,
     service_operation: str,
@@ -51,7 +54,6 @@ async def send(
     company: str | None = None,
     partition: str | None = None,
     conversation: str | None = None,
-    user: str,
 ) -> list[MessageKey]:
     """Ask for the documents with these keys to be sent, in one message per port; returns the number of each message.
 
@@ -59,25 +61,28 @@ async def send(
     partition default to those of the gateway; named ones also stand in the header of the message.
     Raises: NotSendable; NotFound for an unknown port.
     """
-    if not keys or any(not key or not all(field and value for field, value in key) for key in keys):
-        raise NotSendable("name the documents to send by their keys: field and value, none of them empty")
-    if conversation is not None and len(conversation) > _LONGEST_CONVERSATION:
-        raise NotSendable(f"a ConversationId has at most {_LONGEST_CONVERSATION} characters")
-    requests = [
-        NewSendRequest(
-            port=name,
-            message_id=uuid4(),
-            service=service,
-            operation=operation,
-            keys=keys,
-            company=company,
-            partition_key=partition,
-            conversation_id=conversation,
-            submitter=user,
-        )
-        for name, service, operation in eligible_ports(settings, service_operation, port)
-    ]
-    return await put_send_requests(store, requests)
+    async with recorded(store, who, "send", service_operation) as note:
+        if not keys or any(not key or not all(field and value for field, value in key) for key in keys):
+            raise NotSendable("name the documents to send by their keys: field and value, none of them empty")
+        if conversation is not None and len(conversation) > _LONGEST_CONVERSATION:
+            raise NotSendable(f"a ConversationId has at most {_LONGEST_CONVERSATION} characters")
+        requests = [
+            NewSendRequest(
+                port=name,
+                message_id=uuid4(),
+                service=service,
+                operation=operation,
+                keys=keys,
+                company=company,
+                partition_key=partition,
+                conversation_id=conversation,
+                submitter=who.name,
+            )
+            for name, service, operation in eligible_ports(settings, service_operation, port)
+        ]
+        numbers = await put_send_requests(store, requests)
+        note.text = f"messages {', '.join(map(str, numbers))}"
+        return numbers
 
 
 def eligible_ports(

@@ -6,7 +6,9 @@ from datetime import datetime
 
 from gateway.config.suggest import did_you_mean
 from gateway.domain.definition import DEFAULT_GROUP, HoursDefinition, ServerDefinition
+from gateway.operations.audit import recorded
 from gateway.operations.groups import names_of, require_group
+from gateway.operations.person import Person
 from gateway.operations.references import NotFound
 from gateway.store import jobs, servers
 from gateway.store.open import Store
@@ -43,7 +45,7 @@ async def list_servers(store: Store) -> list[ServerRow]:
     return [_row(one) for one in await servers.list_servers(store)]
 
 
-async def set_server(store: Store, name: str, change: ServerChange, *, now: datetime) -> ServerRow:
+async def set_server(store: Store, who: Person, name: str, change: ServerChange, *, now: datetime) -> ServerRow:
     """Make a server, or change what is given of one that is there; returns it.
 
     Rule: a server of the configuration is set again as the file says when that is read the next time.
@@ -60,7 +62,8 @@ async def set_server(store: Store, name: str, change: ServerChange, *, now: date
         groups=groups,
         hours=definition.hours if change.hours is None else tuple(change.hours),
     )
-    await servers.put_server(store, changed, now=now, source=found[0].source if found else "operator")
+    async with recorded(store, who, "server.set", name):
+        await servers.put_server(store, changed, now=now, source=found[0].source if found else "operator")
     return _row((await servers.list_servers(store, name))[0])
 
 
@@ -74,14 +77,15 @@ async def groups_left_alone(store: Store) -> list[str]:
     return sorted(names_of(tuple(wanted - served)))
 
 
-async def set_draining(store: Store, name: str, draining: bool, *, now: datetime) -> ServerRow:
+async def set_draining(store: Store, who: Person, name: str, draining: bool, *, now: datetime) -> ServerRow:
     """Let a server take nothing new, or take work again; what runs goes on. Raises: NotFound."""
-    names = [one.definition.name for one in await servers.list_servers(store)]
-    if name not in names:
-        known = f"; there are {', '.join(names)}" if names else "; none has run yet"
-        raise NotFound(f"there is no server {name!a}{did_you_mean(name, names) or known}")
-    await servers.set_draining(store, name, draining, now=now)
-    return _row((await servers.list_servers(store, name))[0])
+    async with recorded(store, who, "server.drain" if draining else "server.resume", name):
+        names = [one.definition.name for one in await servers.list_servers(store)]
+        if name not in names:
+            known = f"; there are {', '.join(names)}" if names else "; none has run yet"
+            raise NotFound(f"there is no server {name!a}{did_you_mean(name, names) or known}")
+        await servers.set_draining(store, name, draining, now=now)
+        return _row((await servers.list_servers(store, name))[0])
 
 
 def _row(server: servers.Server) -> ServerRow:

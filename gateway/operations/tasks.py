@@ -7,6 +7,7 @@ from gateway.config.definitions import group_name
 from gateway.config.suggest import did_you_mean
 from gateway.domain.definition import JobDefinition, TaskDefinition
 from gateway.domain.transitions import TaskAction
+from gateway.operations.audit import recorded
 from gateway.operations.groups import require_group
 from gateway.operations.jobs import find_job, visible_jobs
 from gateway.operations.person import Person
@@ -64,11 +65,12 @@ async def change_task(store: Store, who: Person, job: str, name: str, action: Ta
 
     Raises: NotFound; IllegalTransition while a run is under way or when there is nothing to change.
     """
-    found = await find_job(store, who, job)
-    _find(found.definition, name)
-    await jobs.change_task(store, found.id, name, action, now=now)
-    definition = (await find_job(store, who, job)).definition
-    return _row(definition, _find(definition, name))
+    async with recorded(store, who, f"task.{action}", f"{job}/{name}"):
+        found = await find_job(store, who, job)
+        _find(found.definition, name)
+        await jobs.change_task(store, found.id, name, action, now=now)
+        definition = (await find_job(store, who, job)).definition
+        return _row(definition, _find(definition, name))
 
 
 async def waiting_tasks(

@@ -16,6 +16,7 @@ from gateway.contracts.task import TaskContext
 from gateway.domain.errors import AdapterUnavailable
 from gateway.domain.ids import PortName
 from gateway.store.housekeeping import (
+    delete_actions,
     delete_alerts,
     delete_contents,
     delete_deliveries,
@@ -62,6 +63,7 @@ class Housekeeping:
         await self._all("contents", partial(delete_contents, store, keep.history_days), context)
         await self._all("sets", partial(delete_sets, store, keep.history_days), context)
         await self._all("exceptions", partial(delete_exceptions, store, keep.exceptions_days), context)
+        await self._all("actions", partial(delete_actions, store, keep.audit_days), context)
         await self._all("runs", partial(delete_runs, store, keep.history_days), context)
         await self._all("alerts", partial(delete_alerts, store, keep.history_days), context)
         for name, archive in list(self._archives().items()):

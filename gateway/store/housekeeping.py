@@ -68,6 +68,12 @@ async def delete_exceptions(store: Store, days: int, limit: int) -> int:
         return int(await connection.fetchval(store.queries.delete_exceptions, days, limit))
 
 
+async def delete_actions(store: Store, days: int, limit: int) -> int:
+    """Delete what operators did more than *days* days ago."""
+    async with store.transaction() as connection:
+        return int(await connection.fetchval(store.queries.delete_actions, days, limit))
+
+
 async def delete_runs(store: Store, days: int, limit: int) -> int:
     """Delete runs of jobs that ended more than *days* days ago."""
     async with store.transaction() as connection:

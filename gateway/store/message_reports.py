@@ -4,12 +4,16 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
 
 from asyncpg import Record
 
 from gateway.domain.states import SetStatus, set_status
 from gateway.store.open import Store
+from gateway.store.selection import CauseRow, MessageFilter, choose_queued, group_queued, pattern
+
+_ALL = MessageFilter()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +62,46 @@ class HistoryRow:
     finished_at: datetime | None
     other_key: int | None
     other_message_id: UUID | None
+
+
+class Ended(StrEnum):
+    """How a message ended, as people ask for it."""
+
+    PROCESSED = "processed"
+    SENT = "sent"
+    FAULT = "fault"  # sent, and it is a fault
+    DELETED = "deleted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeRow:
+    """Finished messages of one kind; `last` is the newest of them."""
+
+    port: str
+    direction: str
+    service: str | None
+    operation: str | None
+    outcome: str | None
+    messages: int
+    files: int
+    oldest: datetime | None
+    newest: datetime | None
+    last: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExceptionCauseRow:
+    """Entries of the exception log of one kind; `last` is the newest of them, with its text."""
+
+    port: str | None
+    severity: str
+    code: str
+    exceptions: int
+    files: int
+    oldest: datetime
+    newest: datetime
+    last: int
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,31 +265,73 @@ class AnswerRow:
     content: bytes | None
 
 
-async def list_queue(
-    store: Store, *, port: str | None, status: str | None, direction: str | None, limit: int
-) -> Sequence[QueueRow]:
-    """Return unfinished messages in order of arrival."""
+async def list_queue(store: Store, wanted: MessageFilter, *, limit: int) -> tuple[Sequence[QueueRow], int]:
+    """Return the first unfinished messages that fit, in order of arrival, and how many fit in all."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.list_queue, port, status, direction, limit)
-    return [QueueRow(**row, set_status=_set_status(row, outcome=None)) for row in rows]
+        keys, total = await choose_queued(store, connection, wanted, limit)
+        rows = await connection.fetch(store.queries.list_queued, keys)
+    return [QueueRow(**row, set_status=_set_status(row, outcome=None)) for row in rows], total
+
+
+async def count_causes(store: Store, wanted: MessageFilter) -> list[CauseRow]:
+    """Return the unfinished messages that fit by status and cause, most of one kind first."""
+    async with store.transaction() as connection:
+        keys, _ = await choose_queued(store, connection, wanted)
+        return await group_queued(store, connection, keys)
 
 
 async def list_history(
-    store: Store, *, port: str | None, direction: str | None, before: int | None, limit: int
+    store: Store, wanted: MessageFilter, outcomes: Sequence[Ended] | None, *, before: int | None, limit: int
 ) -> Sequence[HistoryRow]:
-    """Return finished messages, the newest first; *before* is a message key to go on from."""
+    """Return finished messages, the newest first; *before* is a message key to go on from.
+
+    Shape: of the filter statuses and reasons say nothing here; its times are those of the end, its code is that of any
+    failure on the way.
+    """
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.list_history, port, direction, before, limit)
+        rows = await connection.fetch(
+            store.queries.list_history, wanted.port, wanted.direction, before, limit, outcomes, wanted.since,
+            wanted.until, pattern(wanted.file), wanted.user, pattern(wanted.code),
+        )  # fmt: skip
     return [HistoryRow(**row) for row in rows]
 
 
-async def list_exceptions(
-    store: Store, *, port: str | None, message_key: int | None, before: int | None, limit: int
-) -> Sequence[ExceptionRow]:
-    """Return entries of the exception log, the newest first; *before* is the number of an entry to go on from."""
+async def count_outcomes(store: Store, wanted: MessageFilter, outcomes: Sequence[Ended] | None) -> Sequence[OutcomeRow]:
+    """Return the finished messages that fit by port, operation and outcome, most of one kind first."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.list_exceptions, port, message_key, before, limit)
+        rows = await connection.fetch(
+            store.queries.group_history, wanted.port, wanted.direction, outcomes, wanted.since, wanted.until,
+            pattern(wanted.file), wanted.user, pattern(wanted.code),
+        )  # fmt: skip
+    return [OutcomeRow(**row) for row in rows]
+
+
+async def list_exceptions(
+    store: Store, wanted: MessageFilter = _ALL, *, message_key: int | None = None, severity: str | None = None,
+    before: int | None = None, limit: int,
+) -> Sequence[ExceptionRow]:  # fmt: skip
+    """Return entries of the exception log, the newest first; *before* is the number of an entry to go on from.
+
+    Shape: of the filter port, code, file and times count.
+    """
+    async with store.transaction() as connection:
+        rows = await connection.fetch(
+            store.queries.list_exceptions, wanted.port, message_key, before, limit, severity, wanted.since,
+            wanted.until, pattern(wanted.file), pattern(wanted.code),
+        )  # fmt: skip
     return [_exception(row) for row in rows]
+
+
+async def count_exceptions(
+    store: Store, wanted: MessageFilter, *, severity: str | None, limit: int
+) -> Sequence[ExceptionCauseRow]:
+    """Return the entries of the exception log that fit by cause, most of one kind first."""
+    async with store.transaction() as connection:
+        rows = await connection.fetch(
+            store.queries.group_exceptions, wanted.port, severity, wanted.since, wanted.until, pattern(wanted.file),
+            pattern(wanted.code), limit,
+        )  # fmt: skip
+    return [ExceptionCauseRow(**row) for row in rows]
 
 
 async def read_exception(store: Store, number: int) -> ExceptionRow | None:
@@ -286,7 +372,7 @@ async def read_message(store: Store, key: int, *, exceptions: int = 100) -> Mess
         found_set = None if message.set_key is None else await connection.fetchrow(sql.read_set, message.set_key)
         correlated = await connection.fetch(sql.read_answers, key, message.request_key)
         versions = [VersionRow(**version) for version in await connection.fetch(sql.list_versions, key)]
-        noted = await connection.fetch(sql.list_exceptions, None, key, None, exceptions)
+        noted = await connection.fetch(sql.list_exceptions, None, key, None, exceptions, *[None] * 5)
         document: bytes | None = None
         if versions:
             document = await connection.fetchval(sql.read_document, key, versions[-1].version)

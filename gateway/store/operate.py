@@ -1,4 +1,4 @@
-"""What an operator does to queued messages and lanes: hold, release, delete.
+"""What an operator does to queued messages and lanes: hold, release, retry, delete.
 
 Rule: what is named is changed, and with a hold or a release what its set binds to it: under Halt and Rollback every
 unfinished member, under Continue those that wait because too many have failed. A deletion is of the message named.
@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from asyncpg import Connection, Record
 
 from gateway.domain.ids import LaneName, MessageKey, PortName
+from gateway.domain.states import Reason, Status
 from gateway.store.lanes import Lane, enter_lanes, lock_lanes, settle_lanes
+from gateway.store.leases import wake_due
 from gateway.store.listen import CHANNEL
 from gateway.store.open import Store
 from gateway.store.sql import Queries
@@ -34,7 +36,8 @@ async def hold(store: Store, keys: Sequence[MessageKey]) -> Changed:
         lanes = await lock_lanes(connection, sql, _lanes(found))
         held = {row["message_id"] for row in await connection.fetch(sql.hold, _ids(found))}
         await settle_lanes(connection, sql, lanes)
-    return _changed(found, held)
+        requests = await connection.fetch(sql.named_requests, list(keys))
+    return _changed([*found, *requests], held)
 
 
 async def release(store: Store, keys: Sequence[MessageKey]) -> Changed:
@@ -50,6 +53,27 @@ async def release(store: Store, keys: Sequence[MessageKey]) -> Changed:
         released |= {row["message_id"] for row in requests if row["status"] == "error"}
         await connection.execute(sql.hint, CHANNEL, "queue")
     return _changed(found, released)
+
+
+async def retry(store: Store, keys: Sequence[MessageKey]) -> Changed:
+    """Try now what waits for another try, with what its set binds to it; its number of tries stays.
+
+    Rule: nothing passes what is before it in its lane.
+    """
+    sql = store.queries
+    async with store.transaction() as connection:
+        found = await connection.fetch(sql.queued_with_bound, list(keys))
+        lanes = await lock_lanes(connection, sql, _lanes(found))
+        due = {row["message_id"] for row in await connection.fetch(sql.retry_queued, _ids(found))}
+        await settle_lanes(connection, sql, lanes)
+        requests = await connection.fetch(sql.retry_requests_now, list(keys))
+        found = [*found, *requests]
+        due |= {row["message_id"] for row in requests if row["waits"]}
+    woken, _ = await wake_due(store)
+    async with store.transaction() as connection:
+        for stage in sorted(woken):
+            await connection.execute(sql.hint, CHANNEL, stage)
+    return _changed(found, due)
 
 
 async def delete(store: Store, keys: Sequence[MessageKey]) -> Changed:
@@ -70,6 +94,18 @@ async def delete(store: Store, keys: Sequence[MessageKey]) -> Changed:
         deleted |= {row["message_id"] for row in requests if row["status"] == "error"}
         await connection.execute(sql.hint, CHANNEL, "queue")
     return _changed(found, deleted)
+
+
+async def bound_to(store: Store, keys: Sequence[MessageKey]) -> list[tuple[MessageKey, Status, Reason]]:
+    """Return what the sets of these messages bind to them, with status and reason; the messages are not among it."""
+    async with store.transaction() as connection:
+        rows = await connection.fetch(store.queries.queued_with_bound, list(keys))
+    named = set(keys)
+    return [
+        (MessageKey(row["message_id"]), Status(row["status"]), Reason(row["reason"]))
+        for row in rows
+        if row["message_id"] not in named
+    ]
 
 
 async def release_lane(store: Store, port: PortName, name: LaneName) -> Changed:

@@ -187,7 +187,7 @@ async def an_operator_finishes(upgrade: Upgrade) -> None:
         " (SELECT 1 FROM exception e WHERE e.message_key = q.message_id AND e.code = $1)"
         " UNION ALL SELECT id FROM send_request WHERE status = 'error'", DUPLICATE_CODE,
     )  # fmt: skip
-    await upgrade.command("queue delete", *(row["id"] for row in dead))
+    await upgrade.command("queue delete --yes", *(row["id"] for row in dead))
     rest = await site.query("SELECT message_id AS id FROM queue WHERE status IN ('error', 'hold')")
     assert dead and rest
     await upgrade.command("queue release", *(row["id"] for row in rest))

@@ -50,7 +50,7 @@ def test_new_site_answers_its_samples_and_tells_about_it(site: Path) -> None:
     status = ask(site, "status")
     assert status["running"] is True
     assert [(port["port"], port["state"]) for port in status["ports"]] == [("timesheets", "open")]
-    assert ask(site, "queue", "list") == {"messages": []}
+    assert ask(site, "queue", "list") == {"messages": [], "total": 0}
 
     (site / "worse.xml").write_text("<!DOCTYPE a><a/>")
     (worse,) = ask(site, "submit", "worse.xml", "--port", "timesheets", "--wait", code=1)["submitted"]

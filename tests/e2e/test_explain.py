@@ -37,9 +37,10 @@ async def told(site: Site, what: str, code: str, advice: str = "") -> str:
 
 
 async def follow(site: Site, way_out: str, verb: str) -> None:
-    """Run the command that was told."""
+    """Run the command that was told, as one who need not be asked."""
     commands = re.findall(r"`gateway ([^`]+)`", way_out)
-    await gateway(site, *next(command for command in commands if command.startswith(verb)).split())
+    asked = ("--yes",) if verb.startswith("queue") else ()
+    await gateway(site, *next(command for command in commands if command.startswith(verb)).split(), *asked)
 
 
 async def test_blocked_lane_is_explained_and_goes_on_as_told(site: Site) -> None:

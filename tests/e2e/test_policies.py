@@ -55,10 +55,10 @@ async def test_file_with_a_bad_message_is_stopped_as_the_policy_says_and_goes_on
     waiting = (await gateway(site, "queue", "list"))["messages"]
     assert [message["set_status"] for message in waiting] == left
     failed = next(str(message["key"]) for message in waiting if message["status"] == "error")
-    await gateway(site, "queue", "delete", failed)
+    await gateway(site, "queue", "delete", failed, "--yes")
     held = [str(message["key"]) for message in waiting if message["status"] == "hold"]
     if held:
-        await gateway(site, "queue", "release", held[0])
+        await gateway(site, "queue", "release", held[0], "--yes")
     assert await answered(site, 3) == ["1 response", "2 fault", "3 response"]
     history = (await gateway(site, "history", "list", "--direction", "in"))["messages"]
     assert sorted(message["outcome"] for message in history) == ["deleted", "processed", "processed"]
@@ -76,7 +76,7 @@ async def test_blocked_lane_goes_on_when_its_message_is_deleted(site: Site) -> N
     await until(blocked, "the lane is blocked", tell=site.tail)
     (lane,) = (await gateway(site, "lanes", "list", "--stopped"))["lanes"]
     assert (lane["port"], lane["name"], lane["waiting"]) == ("orders", "port", 1)
-    await gateway(site, "queue", "delete", str(lane["blocked_by"]))
+    await gateway(site, "queue", "delete", str(lane["blocked_by"]), "--yes")
     assert await answered(site, 2) == ["1 fault", "2 response"]
 
 

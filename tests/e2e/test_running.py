@@ -202,7 +202,7 @@ async def test_operator_releases_a_halted_set_from_the_command_line(site: Site) 
     site.drop("b.xml", single(envelope(message_id=guid(3))))
     await site.wait_answers(2)
     # the order that was missing exists now: the failed message can succeed, and the rest behind it
-    code, printed, _ = await command(site, "queue", "release", guid(2), "--json")
+    code, printed, _ = await command(site, "queue", "release", guid(2), "--yes", "--json")
     assert code == 0 and len(json.loads(printed)["released"]) == 2
     answers = await site.wait_answers(4)
     assert sum(b"SO-100021" in content and b"DocPurpose" in content for content in answers.values()) == 1

@@ -37,24 +37,9 @@ FROM lease l LEFT JOIN incarnation i ON i.id = l.owner ORDER BY l.fence LIMIT $1
 -- name: list_runs
 SELECT id, job, started_at, ended_at, status, counts::text AS counts, error FROM run WHERE ended_at IS NOT NULL ORDER BY started_at DESC LIMIT $1
 
--- name: list_queue
--- Messages, and send requests that are to become messages.
-(SELECT q.message_id AS key, q.port, m.message_id, q.direction, q.status, q.reason, m.company, m.service, m.operation,
-       q.error, coalesce(v.display, m.file_name) AS file, m.position, q.attempts, q.changed_at AS since, q.not_before,
-       q.set_id AS set_key, q.lane
-FROM queue q JOIN message m ON m.id = q.message_id LEFT JOIN delivery v ON v.claim_id = m.claim_id
-WHERE ($1::text IS NULL OR q.port = $1) AND ($2::text IS NULL OR q.status = $2) AND ($3::text IS NULL OR q.direction = $3)
-ORDER BY q.message_id LIMIT $4)
-UNION ALL
-(SELECT id, port, message_id, 'out', status, reason, company, service, operation, error, NULL, 1, attempts, changed_at,
-        not_before, NULL, NULL
-FROM send_request
-WHERE ($1::text IS NULL OR port = $1) AND ($2::text IS NULL OR status = $2) AND ($3::text IS NULL OR $3 = 'out')
-ORDER BY id LIMIT $4)
-ORDER BY key LIMIT $4
-
 -- name: list_history
--- Messages that are finished: no row in the queue. The newest first; `other` is the answer or the answered.
+-- Messages that are finished: no row in the queue. The newest first; `other` is the answer or the answered. A code is
+-- that of a failure on the way.
 SELECT m.id AS key, m.port, m.message_id, m.direction, m.company, m.service, m.operation, m.outcome, m.is_fault,
        coalesce(v.display, m.file_name) AS file, m.position, m.set_id AS set_key, m.created_at, m.finished_at,
        other.id AS other_key, other.message_id AS other_message_id
@@ -66,7 +51,28 @@ LEFT JOIN LATERAL (
 ) AS other ON true
 WHERE NOT EXISTS (SELECT 1 FROM queue q WHERE q.message_id = m.id)
   AND ($1::text IS NULL OR m.port = $1) AND ($2::text IS NULL OR m.direction = $2) AND ($3::bigint IS NULL OR m.id < $3)
+  AND ($5::text[] IS NULL OR CASE WHEN m.is_fault THEN 'fault' ELSE m.outcome END = ANY($5))
+  AND ($6::timestamptz IS NULL OR m.finished_at >= $6) AND ($7::timestamptz IS NULL OR m.finished_at <= $7)
+  AND ($8::text IS NULL OR coalesce(v.display, m.file_name) ILIKE $8) AND ($9::text IS NULL OR m.submitter = $9)
+  AND ($10::text IS NULL OR EXISTS (SELECT 1 FROM exception e WHERE e.message_key = m.id AND e.code LIKE $10))
 ORDER BY m.id DESC LIMIT $4
+
+-- name: group_history
+-- Finished messages by what became of them, most of one kind first.
+SELECT m.port, m.direction, m.service, m.operation, CASE WHEN m.is_fault THEN 'fault' ELSE m.outcome END AS outcome,
+       count(*) AS messages, count(DISTINCT coalesce(m.claim_id::text, m.file_name)) AS files, min(m.finished_at) AS oldest,
+       max(m.finished_at) AS newest, max(m.id) AS last
+FROM message m
+WHERE NOT EXISTS (SELECT 1 FROM queue q WHERE q.message_id = m.id)
+  AND ($1::text IS NULL OR m.port = $1) AND ($2::text IS NULL OR m.direction = $2)
+  AND ($3::text[] IS NULL OR CASE WHEN m.is_fault THEN 'fault' ELSE m.outcome END = ANY($3))
+  AND ($4::timestamptz IS NULL OR m.finished_at >= $4) AND ($5::timestamptz IS NULL OR m.finished_at <= $5)
+  AND ($6::text IS NULL OR EXISTS (
+      SELECT 1 FROM message n LEFT JOIN delivery v ON v.claim_id = n.claim_id
+      WHERE n.id = m.id AND coalesce(v.display, n.file_name) ILIKE $6))
+  AND ($7::text IS NULL OR m.submitter = $7)
+  AND ($8::text IS NULL OR EXISTS (SELECT 1 FROM exception e WHERE e.message_key = m.id AND e.code LIKE $8))
+GROUP BY m.port, m.direction, m.service, m.operation, 5 ORDER BY messages DESC, m.port, m.direction LIMIT 1000
 
 -- name: find_messages
 -- Both directions; by our number or by the value of the MessageId.
@@ -119,7 +125,18 @@ SELECT id, at, severity, code, text, port, claim_id, set_id AS set_key, message_
        details::text AS details, traceback
 FROM exception
 WHERE ($1::text IS NULL OR port = $1) AND ($2::bigint IS NULL OR message_key = $2) AND ($3::bigint IS NULL OR id < $3)
+  AND ($5::text IS NULL OR severity = $5) AND ($6::timestamptz IS NULL OR at >= $6)
+  AND ($7::timestamptz IS NULL OR at <= $7) AND ($8::text IS NULL OR file ILIKE $8) AND ($9::text IS NULL OR code LIKE $9)
 ORDER BY id DESC LIMIT $4
+
+-- name: group_exceptions
+-- By cause, most of one kind first; `last` is the newest of them, with its text.
+SELECT port, severity, code, count(*) AS exceptions, count(DISTINCT file) AS files, min(at) AS oldest, max(at) AS newest,
+       max(id) AS last, (SELECT l.text FROM exception l WHERE l.id = max(e.id)) AS text
+FROM exception e
+WHERE ($1::text IS NULL OR port = $1) AND ($2::text IS NULL OR severity = $2) AND ($3::timestamptz IS NULL OR at >= $3)
+  AND ($4::timestamptz IS NULL OR at <= $4) AND ($5::text IS NULL OR file ILIKE $5) AND ($6::text IS NULL OR code LIKE $6)
+GROUP BY port, severity, code ORDER BY exceptions DESC, newest DESC LIMIT $7
 
 -- name: read_exception
 SELECT id, at, severity, code, text, port, claim_id, set_id AS set_key, message_key, message_id, file, line, col, path,

@@ -84,6 +84,14 @@ WITH old AS (
 )
 SELECT count(*) FROM gone
 
+-- name: delete_actions
+WITH old AS (
+    SELECT id FROM operator_action WHERE at < clock_timestamp() - make_interval(days => $1) ORDER BY at LIMIT $2
+), gone AS (
+    DELETE FROM operator_action a USING old WHERE a.id = old.id RETURNING a.id
+)
+SELECT count(*) FROM gone
+
 -- name: delete_runs
 WITH old AS (
     SELECT id FROM run WHERE started_at < clock_timestamp() - make_interval(days => $1)
@@ -119,7 +127,7 @@ VACUUM (ANALYZE, SKIP_LOCKED) message, document, message_set, delivery, processe
 VACUUM (ANALYZE, SKIP_LOCKED) run, run_task, run_condition, attempt, run_log, run_file, alert
 
 -- name: vacuum_exceptions
-VACUUM (ANALYZE, SKIP_LOCKED) exception
+VACUUM (ANALYZE, SKIP_LOCKED) exception, operator_action
 
 -- name: unfinished_claims
 -- The files of a port that were received long ago and still have a message in the queue.

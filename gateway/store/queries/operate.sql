@@ -3,7 +3,7 @@
 -- name: queued_with_bound
 -- The messages named, and the requests that their set binds to them: under Halt and Rollback all of it, under Continue
 -- what waits because too many have failed. In order, not locked.
-SELECT q.message_id, q.port, q.direction, q.status, q.lane, q.set_id
+SELECT q.message_id, q.port, q.direction, q.status, q.reason, q.lane, q.set_id
 FROM queue q
 WHERE q.message_id = ANY($1::bigint[])
    OR (q.direction = 'in' AND (q.policy <> 'continue' OR q.reason = 'set_halted')
@@ -12,6 +12,10 @@ ORDER BY q.message_id
 
 -- name: queued
 SELECT message_id, port, direction, status, lane, set_id FROM queue WHERE message_id = ANY($1::bigint[]) ORDER BY message_id
+
+-- name: named_requests
+-- Send requests cannot be held: what they are is told.
+SELECT id AS message_id, status FROM send_request WHERE id = ANY($1::bigint[]) ORDER BY id
 
 -- name: lock_sets
 SELECT id FROM message_set WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE
@@ -55,6 +59,25 @@ SET failed = 0,
     status = CASE WHEN EXISTS (SELECT 1 FROM queue q WHERE q.set_id = s.id AND q.direction = 'in' AND q.status = 'error')
                   THEN s.status ELSE 'ready' END
 WHERE s.id = ANY($1::bigint[])
+
+-- name: retry_queued
+-- What waits for another try is due now; a lane waits as its head does.
+WITH chosen AS (
+    SELECT message_id FROM queue WHERE message_id = ANY($1::bigint[]) AND not_before IS NOT NULL
+    ORDER BY message_id FOR UPDATE
+)
+UPDATE queue SET not_before = statement_timestamp() FROM chosen WHERE queue.message_id = chosen.message_id
+RETURNING queue.message_id
+
+-- name: retry_requests_now
+-- Send requests that wait are due now; told is what every one that was named had been.
+WITH named AS (
+    SELECT id, status, not_before IS NOT NULL AS waits FROM send_request
+    WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE
+), due AS (
+    UPDATE send_request r SET not_before = statement_timestamp() FROM named WHERE r.id = named.id AND named.waits
+)
+SELECT id AS message_id, status, waits FROM named ORDER BY id
 
 -- name: delete_queued
 -- What stands still for good leaves the queue, and stays in the history. A response that was promised and then held may

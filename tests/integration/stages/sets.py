@@ -19,6 +19,7 @@ from gateway.domain.message import NewFile, Work
 from gateway.domain.message_set import most_failures
 from gateway.domain.namespaces import BATCH, MESSAGE_2011
 from gateway.domain.problem import Problem
+from gateway.domain.states import Direction
 from gateway.services.registry import Registry, Service
 from gateway.stages.door import Door
 from gateway.stages.inbound import InboundStage
@@ -30,6 +31,7 @@ from gateway.store.lanes import set_port_rule
 from gateway.store.message_reports import list_queue
 from gateway.store.open import Store
 from gateway.store.operate import Changed, delete, hold, release
+from gateway.store.selection import MessageFilter
 from gateway.xml.limits import ReadRules
 from gateway.xml.pool import XmlPool
 from tests.documents import CREATE, SALES_ORDER, SERVICES, envelope, order
@@ -191,7 +193,7 @@ class Port:
 
     async def states(self, keys: Sequence[MessageKey]) -> list[str]:
         """Return of each message `status/reason/set status`, or its outcome when it has left the queue."""
-        queued = await list_queue(self.store, port=None, status=None, direction="in", limit=1000)
+        queued, _ = await list_queue(self.store, MessageFilter(direction=Direction.IN), limit=1000)
         places = {row.key: f"{row.status}/{row.reason}/{row.set_status}" for row in queued}
         async with self.store.transaction() as connection:
             outcomes = await connection.fetch(

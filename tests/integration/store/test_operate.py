@@ -3,12 +3,13 @@
 import pytest
 
 from gateway.domain.ids import MessageKey
-from gateway.domain.message import Failure
+from gateway.domain.message import Failure, Retry
 from gateway.domain.outbound import RequestFailure
 from gateway.domain.states import Policy
 from gateway.store.inbound import InboundResult, claim_inbound
+from gateway.store.leases import wake_due
 from gateway.store.open import Store
-from gateway.store.operate import hold, release
+from gateway.store.operate import hold, release, retry
 from gateway.store.requests import RequestResult, claim_requests, put_send_requests, record_requests
 from tests.factories import COPIES, ORDERS, a_message, a_send_request
 from tests.integration.store.test_way_of_a_message import QUEUE, claim, put, record, rows
@@ -78,6 +79,47 @@ async def test_release_of_one_member_runs_the_rest_of_a_stopped_set_in_order(sto
     assert [work.position for work in again.items] == expected
     assert {work.attempts for work in again.items} == {1}, "tries begin anew"
     assert await rows(store, "SELECT status FROM message_set") == [("ready",)]
+
+
+async def test_what_waits_for_another_try_is_tried_now(store: Store) -> None:
+    await put(store, [a_message(1, lane="port"), a_message(2, lane="port"), a_message(3), a_message(4)])
+    claimed = await claim(store)
+    head, behind, free, other = claimed.items
+    later = [Retry(item, 200.0, "Not now.") for item in (head, free, other)]
+    await record(store, claimed, InboundResult(again=later, released=[behind]))
+    await wake_due(store)
+    assert await claim_inbound(store, 1, ORDERS, 10) is None
+    outcome = await retry(store, [head.key, behind.key, free.key])
+    assert (outcome.changed, outcome.left) == ((head.key, free.key), ((behind.key, "ready"),))
+    again = await claim(store)
+    assert [(work.key, work.attempts) for work in again.items] == [(head.key, 2), (behind.key, 1), (free.key, 2)]
+
+
+async def test_rolled_back_set_that_waits_is_tried_as_a_whole(store: Store) -> None:
+    await put(store, [a_message(n, lane="set:1") for n in (1, 2)], policy=Policy.ROLLBACK, batch=True)
+    claimed = await claim(store)
+    await record(store, claimed, InboundResult(again=[Retry(item, 200.0, "Not now.") for item in claimed.items]))
+    keys = [item.key for item in claimed.items]
+    assert (await retry(store, keys[1:])).changed == tuple(keys)
+    assert [work.key for work in (await claim(store)).items] == keys
+
+
+async def test_answer_and_send_request_that_wait_are_tried_now(store: Store) -> None:
+    (request,) = await put_send_requests(store, [a_send_request("SO-1")])
+    claimed = await claim_requests(store, 1, COPIES, 1)
+    assert claimed is not None
+    waits = RequestResult(again=[Retry(claimed.items[0], 200.0, "Not now.")])
+    async with store.transaction() as connection:
+        await record_requests(store, connection, claimed.fence, waits)
+    assert await claim_requests(store, 1, COPIES, 1) is None
+    assert (await retry(store, [request])).changed == (request,)
+    again = await claim_requests(store, 1, COPIES, 1)
+    assert again is not None and again.items[0].key == request
+
+
+async def test_send_request_cannot_be_held(store: Store) -> None:
+    (request,) = await put_send_requests(store, [a_send_request("SO-1")])
+    assert (await hold(store, [request])).left == ((request, "ready"),)
 
 
 async def test_failed_send_request_is_read_anew_and_others_are_left_alone(store: Store) -> None:

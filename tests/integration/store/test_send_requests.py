@@ -27,6 +27,7 @@ from gateway.store.requests import (
     put_send_requests,
     record_requests,
 )
+from gateway.store.selection import MessageFilter
 from tests.factories import COPIES, ORDERS, a_send_request
 
 OTHER = PortName("other")
@@ -188,14 +189,17 @@ async def test_progress_follows_a_request_to_its_file(store: Store) -> None:
 
 async def test_operators_see_requests_among_the_unfinished_messages(store: Store) -> None:
     first, second = await put_send_requests(store, [a_send_request("SO-1", "SO-2"), a_send_request(port=OTHER)])
-    listed = await list_queue(store, port=None, status=None, direction=None, limit=10)
+    listed, total = await list_queue(store, MessageFilter(), limit=10)
+    assert total == 2
     assert [(row.key, row.direction, row.status) for row in listed] == [
         (first, "out", "ready"),
         (second, "out", "ready"),
     ]
-    assert [row.key for row in await list_queue(store, port=OTHER, status=None, direction=None, limit=10)] == [second]
-    assert await list_queue(store, port=None, status=None, direction=Direction.IN, limit=10) == []
-    assert [row.key for row in await list_queue(store, port=None, status=None, direction=None, limit=1)] == [first]
+    others, _ = await list_queue(store, MessageFilter(port=OTHER), limit=10)
+    assert [row.key for row in others] == [second]
+    assert await list_queue(store, MessageFilter(direction=Direction.IN), limit=10) == ([], 0)
+    cut, total = await list_queue(store, MessageFilter(), limit=1)
+    assert ([row.key for row in cut], total) == ([first], 2)
     await claim(store)
     overview = await read_overview(store)
     assert [(c.port, c.status, c.messages) for c in overview.queue] == [(COPIES, "in_process", 1), (OTHER, "ready", 1)]

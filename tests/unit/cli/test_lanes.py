@@ -83,7 +83,7 @@ def test_what_can_be_no_lane_of_a_port_is_refused(cli: Cli, lane: str, told: str
 
 def test_deleted_message_is_in_the_history(cli: Cli, rule: LaneRule) -> None:
     (failed,) = cli.json("queue", "list", "--status", "error")["messages"]
-    assert cli.json("queue", "delete", str(failed["key"])) == {"deleted": [failed["key"]], "left": []}
+    assert cli.json("queue", "delete", str(failed["key"]), "--yes") == {"deleted": [failed["key"]], "left": []}
     (gone,) = cli.json("history", "list")["messages"]
     assert (gone["key"], gone["outcome"]) == (failed["key"], "deleted")
 
@@ -91,7 +91,7 @@ def test_deleted_message_is_in_the_history(cli: Cli, rule: LaneRule) -> None:
 def test_waiting_message_is_not_deleted(cli: Cli, rule: LaneRule) -> None:
     key = cli.json("lanes", "show", LANE)["messages"][1]["key"]
     status = "ready" if rule is LaneRule.BLOCK else "hold"
-    left = cli.json("queue", "delete", str(key))
+    left = cli.json("queue", "delete", str(key), "--yes")
     assert left == ({"deleted": [], "left": [{"number": key, "status": status}]} if status == "ready" else
                     {"deleted": [key], "left": []})  # fmt: skip
 

@@ -1,0 +1,38 @@
+"""Options by which messages and exceptions are chosen, and what a list says at its end."""
+
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from gateway.cli.render import console
+from gateway.domain.states import Direction, Status
+from gateway.domain.window import FORMS
+
+StatusOption = Annotated[
+    list[Status] | None, typer.Option("--status", "-s", help="Only those of this status; repeatable.")
+]
+DirectionOption = Annotated[
+    Direction | None, typer.Option("--direction", "-d", help="Only requests (in) or answers (out).")
+]
+CodeOption = Annotated[str | None, typer.Option("--code", help="Only what failed with this code; * for anything.")]
+FileOption = Annotated[str | None, typer.Option("--file", help="Only of this file; * for anything.")]
+UserOption = Annotated[str | None, typer.Option("--user", help="Only what this account submitted.")]
+SinceOption = Annotated[str | None, typer.Option("--since", help=f"Not before: {FORMS}.")]
+UntilOption = Annotated[str | None, typer.Option("--until", help="Not after; a day is meant to its end.")]
+BeforeOption = Annotated[int | None, typer.Option("--before", help="Go on from this number, towards older ones.")]
+ByCauseOption = Annotated[bool, typer.Option("--by-cause", help="Count those that are alike, with their cause.")]
+
+
+def tell_cut(shown: int, total: int) -> None:
+    """Say that a list does not show everything."""
+    if shown < total:
+        text = f"{shown} of {total} are shown; --limit shows more, --by-cause counts them."
+        console().print(Text(text, style="dim"), soft_wrap=True)
+
+
+def tell_older(shown: int, before: int | None) -> None:
+    """Say that there are older ones, and how to see them."""
+    if before is not None:
+        text = f"The newest {shown} are shown; --before {before} goes on from there, --limit shows more."
+        console().print(Text(text, style="dim"), soft_wrap=True)

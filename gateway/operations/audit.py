@@ -1,0 +1,75 @@
+"""Every action of an operator is written down: who, when, what, why, and what came of it."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+
+from gateway.domain.errors import GatewayError, StoreUnavailable
+from gateway.domain.ids import MessageKey
+from gateway.domain.window import beginning, end
+from gateway.operations.messages import Page, page_of
+from gateway.operations.person import Person
+from gateway.operations.references import resolve
+from gateway.store.audit import ActionFilter, ActionOutcome, ActionRow, begin_action, end_action, list_actions
+from gateway.store.open import Store
+
+
+@dataclass(slots=True)
+class Note:
+    """What is to be said of an action when it is done."""
+
+    text: str | None = None
+
+
+@asynccontextmanager
+async def recorded(
+    store: Store, who: Person, action: str, subject: str | None = None, *, messages: Sequence[MessageKey] | None = None
+) -> AsyncIterator[Note]:
+    """Write an action down before it is done in the block, and afterwards what came of it.
+
+    Rule: what the block refuses with an error of ours changed nothing. Where it cannot be told, as when the database
+    goes or the process is ended, the outcome stays open.
+    """
+    number = await begin_action(
+        store, actor=who.name, action=action, subject=subject, messages=messages, reason=who.reason
+    )
+    note = Note()
+    try:
+        yield note
+    except StoreUnavailable:
+        raise
+    except GatewayError as error:
+        await end_action(store, number, ActionOutcome.REFUSED, error.message)
+        raise
+    await end_action(store, number, ActionOutcome.DONE, note.text)
+
+
+async def actions(
+    store: Store,
+    *,
+    actor: str | None = None,
+    action: str | None = None,
+    subject: str | None = None,
+    message: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    zone: tzinfo,
+    now: datetime,
+    before: int | None = None,
+    limit: int = 50,
+) -> Page[ActionRow]:
+    """Return what operators did, the newest first; times as people type them, *message* by number or MessageId.
+
+    Raises: NotFound, Ambiguous; NoMoment.
+    """
+    key = None if message is None else (await resolve(store, message, queued=True, either=True)).key
+    wanted = ActionFilter(
+        actor=actor,
+        action=action,
+        subject=subject,
+        message=None if key is None else MessageKey(key),
+        since=None if since is None else beginning(since, now=now, zone=zone),
+        until=None if until is None else end(until, now=now, zone=zone),
+    )
+    return page_of(await list_actions(store, wanted, before=before, limit=limit + 1), limit, lambda row: row.id)
