@@ -13,6 +13,7 @@ from gateway.contracts.adapter import ReceiveAdapter, SendAdapter
 from gateway.contracts.service import Reply, Request, ServiceContext, ServiceOperation
 from gateway.contracts.task import Tally, TaskContext
 from gateway.domain.ids import MessageKey, SetKey
+from gateway.domain.problem import Problem
 from gateway.domain.states import Policy
 from gateway.services.registry import Registry, Service
 from gateway.stages.door import Door
@@ -85,8 +86,9 @@ class InboundBench:
         policy: Policy = Policy.CONTINUE,
         lane: str | None = None,
         namespace: str | None = None,
+        problems: Sequence[Problem] = (),
     ) -> tuple[SetKey | None, list[MessageKey]]:
-        """Bring a batch of one message per mark; returns its set and the numbers of its messages."""
+        """Bring a batch of one message per mark, each with *problems*; returns its set and its messages' numbers."""
         claim = a_claim()
         messages = []
         for position, (mark, message_id) in enumerate(zip(marks, ids or [None] * len(marks), strict=True), 1):
@@ -95,7 +97,7 @@ class InboundBench:
                 **({"namespace": namespace} if namespace else {}),
             )
             content = written.replace(">P0<", f">{mark}<").encode()
-            message = a_message(position, message_id=message_id, lane=lane, content=content)
+            message = a_message(position, message_id=message_id, lane=lane, content=content, problems=tuple(problems))
             messages.append(message)
         async with ingestion(self.store) as ingesting:
             set_key = await ingesting.new_set()

@@ -16,6 +16,7 @@ GatewayError              code (stable) and context (ids) for machines, message 
     DuplicateMessage      this MessageId was processed before
     OperationRejected     the service said no
     PoisonMessage         it ended the process that worked on it, too often to be run again
+  SchemaUnusable          the schema of a document does not compile: the operator's trouble, not the partner's
   TaskError               a task of a job came to no good end
     TaskRefused           it cannot be started as it is; trying again cannot help
     TaskFailed            what it ran says so
@@ -205,6 +206,12 @@ class OperationRejected(MessageError):
     """The service understood the request and said no; its text is meant for the partner."""
 
     code = "operation.rejected"
+
+
+class SchemaUnusable(GatewayError):
+    """The schema of a document cannot be used, so it cannot be judged: for the operator, never for the partner."""
+
+    code = "schema.unusable"
 
 
 class TaskError(GatewayError):

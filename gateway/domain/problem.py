@@ -1,6 +1,9 @@
 """One thing wrong in a partner's document, told so that the partner can mend it."""
 
+import re
 from dataclasses import dataclass
+
+_NUMBER = re.compile(r"\[\d+\]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +22,11 @@ class Problem:
     path: str | None = None
     found: str | None = None
     expected: str | None = None
+
+    @property
+    def cause(self) -> tuple[str, str, str]:
+        """Return what is alike where the same mistake was made again: in the next line, with another value."""
+        return self.code, _NUMBER.sub("", self.path or ""), self.expected or self.text
 
     def __str__(self) -> str:
         place = "" if self.line is None else f"line {self.line}" + (f", column {self.column}" if self.column else "")

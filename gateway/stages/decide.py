@@ -7,6 +7,7 @@
     OSError, httpx.TransportError            the same: the network, or a system behind the handler
     ReadersUnavailable                       tried again for as long as it takes
     PoisonMessage                            Error: it ended the process too often to be run again
+    SchemaUnusable                           Error: the operator mends it and releases the message
     LeaseLost, StoreUnavailable              passed on: says nothing about the message, costs no attempt
     anything else                            Error at once, with the traceback: a bug of a handler
 
@@ -25,6 +26,7 @@ from gateway.domain.errors import (
     MessageError,
     OperationTimeout,
     PoisonMessage,
+    SchemaUnusable,
     StoreBusy,
     StoreUnavailable,
     TransientError,
@@ -95,7 +97,7 @@ def judge(error: Exception, *, attempts: int, store_waits: int, most_tries: int,
     Before: `pass_on` has raised what says nothing about the work.
     """
     match error:
-        case PoisonMessage():
+        case PoisonMessage() | SchemaUnusable():
             return Cause(code=error.code, text=error.message, fault_text=GENERIC)
         case MessageError():
             return Cause(

@@ -11,7 +11,7 @@ from lxml import etree
 
 from gateway.config.models import Settings
 from gateway.contracts.service import Request
-from gateway.domain.errors import MalformedMessage, SchemaViolation
+from gateway.domain.errors import MalformedMessage, SchemaUnusable, SchemaViolation
 from gateway.domain.message import Work
 from gateway.domain.namespaces import canonical, scheme_of
 from gateway.domain.poison import poison
@@ -24,6 +24,7 @@ from gateway.store.leases import CLAIM_BYTES
 from gateway.xml.explain import MAX_PROBLEMS
 from gateway.xml.parse import document_parser, parse_checked
 
+_TOLD_CAUSES = 3
 _DOCUMENT_CODES = ("schema", "value.", "document.")
 
 
@@ -97,6 +98,7 @@ def _prepare(
     allowed = authorise(work, port, registry, settings)
     _match_parts(work, allowed.found)
     if work.problems and port.settings.process.validate_documents:
+        _check_usable(work.problems)
         raise SchemaViolation(
             _summary("The document is not valid", work.problems), code=work.problems[0].code, problems=work.problems
         )
@@ -107,6 +109,13 @@ def _prepare(
         received_at=work.received_at,
     )  # fmt: skip
     return Prepared(work, request, allowed.found, late=parser is None)
+
+
+def _check_usable(problems: Sequence[Problem]) -> None:
+    """Keep the operator's trouble from the partner. Raises: SchemaUnusable."""
+    unusable = next((problem for problem in problems if problem.code == SchemaUnusable.code), None)
+    if unusable is not None:
+        raise SchemaUnusable(f"{unusable.text} Mend the schema, then release the message.")
 
 
 def _parts(work: Work, parser: etree.XMLParser) -> list[etree._Element]:
@@ -150,7 +159,13 @@ def _full_names(parts: Sequence[str]) -> str:
 
 
 def _summary(what: str, problems: Sequence[Problem]) -> str:
-    """Say the first problem in full and how many more there are."""
-    more = len(problems) - 1
+    """Say the first problem of each cause, three at most, and how many other causes there are."""
+    firsts: dict[object, Problem] = {}
+    for problem in problems:
+        firsts.setdefault(problem.cause, problem)
+    told = [str(problem) for problem in firsts.values()]
+    more = len(told) - _TOLD_CAUSES
     count = f"at least {more}" if len(problems) >= MAX_PROBLEMS else f"{more}"
-    return f"{what}: {problems[0]}" + (f" ({count} more)" if more else "")
+    return f"{what}: {' Also '.join(told[:_TOLD_CAUSES])}" + (
+        f" There {'is' if count == '1' else 'are'} {count} more." if more > 0 else ""
+    )

@@ -20,10 +20,16 @@ _DECLARATION = re.compile(r"<\?xml\b[^>]*\?>")
 
 
 def at_the_end(
-    error: etree.XMLSyntaxError, parser: etree.XMLParser, source: Source, encoding: Encoding, *, closing: bool
+    error: etree.XMLSyntaxError,
+    parser: etree.XMLParser,
+    source: Source,
+    encoding: Encoding,
+    *,
+    closing: bool,
+    root_seen: bool = True,
 ) -> FileRefused:
     """Return our error for a parser that stopped; *closing* when all bytes were fed before."""
-    refused = refusal(error, parser.feed_error_log)
+    refused = refusal(error, parser.feed_error_log, root_seen=root_seen)
     if closing and unfinished(parser.feed_error_log):
         seen = survey(source.again(), encoding)
         return incomplete(seen.last_line, seen.last_column)

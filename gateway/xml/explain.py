@@ -23,12 +23,17 @@ from gateway.xml.grammar import Grammar, has_more_than
 from gateway.xml.locate import Locator
 from gateway.xml.paths import find, local_name, path_of
 from gateway.xml.second_look import about_identity
+from gateway.xml.terse import of_entry
 from gateway.xml.windows import windows
 
 if TYPE_CHECKING:
     from xmlschema import XMLSchemaValidationError
 
 MAX_PROBLEMS = 20
+MOST_FOUND = 2_000
+"""In a large document: then its search ends."""
+MAX_PLACES = 5
+"""Of one cause: the others are counted."""
 EXPLAINED_WHOLE = 1_000
 """Documents with more elements are explained by windows: the time xmlschema takes for wrong children grows with
 the square of their number (20,000 take 6 s)."""
@@ -83,12 +88,13 @@ class Explainer:
     def describe(self, part: etree._Element, grammar: Grammar | None = None) -> tuple[Problem, ...]:
         """Return what keeps a document from being valid: up to 20 problems in document order, without places.
 
-        *part* has failed the verdict of *grammar* (looked up when None); at least one problem is returned.
+        *part* has failed the verdict of *grammar* (looked up when None); at least one problem is returned. Of one
+        cause at most five places are told, the first with its total.
         """
         grammar = grammar or self._catalog.element(str(part.tag))
         found: list[_Told] = []
+        large = grammar is not None and has_more_than(EXPLAINED_WHOLE, part)
         if grammar is not None:
-            large = has_more_than(EXPLAINED_WHOLE, part)
             if not large:
                 found = _by_xmlschema(grammar, part)
             if not found:
@@ -99,7 +105,7 @@ class Explainer:
         wanted = {element for element, _ in found}
         order = {element: index for index, element in enumerate(part.iter("*")) if element in wanted}
         found.sort(key=lambda each: order.get(each[0], 0))
-        return tuple(dict.fromkeys(problem for _, problem in found))[:MAX_PROBLEMS]
+        return _grouped(list(dict.fromkeys(problem for _, problem in found)), more=large and len(found) >= MOST_FOUND)
 
     def _walk(self, fd: int, encoding: str, position: int) -> Locator:
         """Return the locator of this file: the last one unless it has gone beyond *position*."""
@@ -109,6 +115,29 @@ class Explainer:
             self._locator = Locator(fd, encoding)
         self._file, self._position = file, position
         return self._locator
+
+
+def _grouped(problems: Sequence[Problem], *, more: bool) -> tuple[Problem, ...]:
+    """Return what to tell of *problems*, in their order: every cause before any is told of a second time.
+
+    The first of a cause says how often it was found; *more* when the search ended before the document did.
+    """
+    causes: dict[object, list[int]] = {}
+    for number, problem in enumerate(problems):
+        causes.setdefault(problem.cause, []).append(number)
+    rounds = [[numbers[turn] for numbers in causes.values() if turn < len(numbers)] for turn in range(MAX_PLACES)]
+    told = sorted([number for each in rounds for number in each][:MAX_PROBLEMS])
+    often = {numbers[0]: len(numbers) for numbers in causes.values() if len(numbers) > 1}
+    return tuple(
+        replace(problems[number], text=f"{problems[number].text} {_times(often[number], more=more)}")
+        if number in often
+        else problems[number]
+        for number in told
+    )
+
+
+def _times(count: int, *, more: bool) -> str:
+    return f"The document has this mistake {'at least ' if more else ''}{count} times."
 
 
 def far_dates(grammar: Grammar, part: etree._Element) -> tuple[Problem, ...]:
@@ -130,7 +159,7 @@ def far_dates(grammar: Grammar, part: etree._Element) -> tuple[Problem, ...]:
             break
         if dates[steps]:
             found.append(element)
-    return tuple(words.beyond_range(element, part) for element in found[:MAX_PROBLEMS])
+    return _grouped([words.beyond_range(element, part) for element in found], more=False)
 
 
 def _steps(element: etree._Element, part: etree._Element) -> tuple[str, ...]:
@@ -200,9 +229,9 @@ def _errors(
 
 def _by_libxml2(grammar: Grammar, part: etree._Element) -> list[_Told]:
     told = []
-    for entry in grammar.errors(part)[: 3 * MAX_PROBLEMS]:
+    for entry in grammar.errors(part):
         element = _at(part, entry.path or "")
-        told.append((element, words.of_libxml2(entry.message, element, part, grammar.explaining)))
+        told.append((element, of_entry(entry, element, part, grammar.explaining)))
     return told
 
 
@@ -224,7 +253,7 @@ def _at(part: etree._Element, path: str) -> etree._Element:
 
 
 def _large(grammar: Grammar, part: etree._Element) -> list[_Told]:
-    """Look at a large document window by window, until enough is known."""
+    """Look at a large document window by window, to its end or until very much is known."""
     told: dict[etree._Element, Problem] = {}
     for window, origins in windows(part):
         if grammar.valid(window):
@@ -232,6 +261,6 @@ def _large(grammar: Grammar, part: etree._Element) -> list[_Told]:
         for copy, problem in _by_xmlschema(grammar, window) or _by_libxml2(grammar, window):
             element = origins[copy]
             told.setdefault(element, replace(problem, path=path_of(element, part)))
-        if len(told) >= 2 * MAX_PROBLEMS:
+        if len(told) >= MOST_FOUND:
             break
     return list(told.items())

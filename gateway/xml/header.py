@@ -14,6 +14,7 @@ from gateway.domain.envelope import Header
 from gateway.domain.ids import is_message_id
 from gateway.domain.namespaces import ENVELOPE_NAMESPACES, XSI, canonical
 from gateway.domain.problem import Problem
+from gateway.xml.likely import meant
 from gateway.xml.parse import MAX_TEXT, clean
 from gateway.xml.plain import PlainFrames
 
@@ -263,7 +264,8 @@ def _unknown(child: etree._Element, names: Names, parent: str, path: str, code: 
             f"its Envelope in {names.namespace}; use one namespace for the whole Envelope."
         )
     else:
-        text = f"{clean(local)} is not an element of {parent}."
+        known = list(FIELDS) if parent == "Header" else ["Header", "Body", "MessageParts"]
+        text = f"{clean(local)} is not an element of {parent}{meant(clean(local), known) or '.'}"
     expected = ", ".join(FIELDS) if parent == "Header" else _SAMPLE
     return Problem(code=code, text=text, path=clean(where), found=clean(str(child.tag)), expected=expected)
 
@@ -274,6 +276,8 @@ def _bad_body(body: etree._Element, names: Names) -> Problem:
         text = "Body is empty; it must hold one MessageParts."
     elif len(body) > 1:
         text = f"Body holds {len(body)} elements; it must hold one MessageParts and nothing else."
+    elif canonical(split_name(body[0].tag)[0]) not in (*ENVELOPE_NAMESPACES, ""):
+        text = f"{_local(body[0])} stands directly in Body; put it into MessageParts, and that into Body."
     else:
         return _unknown(body[0], names, "Body", "/Envelope/Body", "envelope.structure")
     return Problem(code="envelope.structure", text=text, path="/Envelope/Body", expected="one MessageParts")

@@ -24,6 +24,7 @@ from gateway.domain.errors import FileRefused, MalformedMessage
 from gateway.domain.problem import Problem
 from gateway.domain.text import clean as fit_to_show
 from gateway.xml import mistakes
+from gateway.xml.encoding import SUPPORTED
 
 MAX_TEXT = 200
 
@@ -174,9 +175,10 @@ def line_of(element: etree._Element) -> int | None:
     return cast(int | None, element.sourceline)
 
 
-def refusal(error: etree.XMLSyntaxError, log: Iterable[LogEntry]) -> FileRefused:
+def refusal(error: etree.XMLSyntaxError, log: Iterable[LogEntry], *, root_seen: bool = True) -> FileRefused:
     """Return our error for what the parser says; *log* is its own error log, whose first error counts.
 
+    *root_seen* is False for what comes before the start tag of the root.
     Not the log that the exception carries: that one also holds errors of earlier files.
     Raises: MemoryError when the parser ran out of memory: that is the worker's end, not the file's fault.
     """
@@ -186,7 +188,7 @@ def refusal(error: etree.XMLSyntaxError, log: Iterable[LogEntry]) -> FileRefused
     line, column = (first.line, first.column) if first is not None else (error.lineno, error.offset)
     if number in _NO_MEMORY:
         raise MemoryError(text)
-    code, sentence = _classify(number, clean(text))
+    code, sentence = _classify(number, clean(text), root_seen=root_seen)
     return FileRefused(sentence, code=code, line=line or None, column=column or None)
 
 
@@ -196,16 +198,19 @@ def unfinished(log: Iterable[LogEntry]) -> bool:
     return first is not None and first.type in _UNFINISHED
 
 
-def _classify(number: int, text: str) -> tuple[str, str]:
+def _classify(number: int, text: str, *, root_seen: bool) -> tuple[str, str]:
     """Return our code and a sentence for an error number of libxml2."""
     if number in _RESOURCE_LIMIT and "depth" in text:  # libxml2 has one number for all its limits
         return "xml.too-deep", "Elements are nested more than 256 deep; no business document needs that."
     if number in _TOO_LONG_NAMES:
         return "xml.limit", "A name has more than 50,000 characters; no business document needs that."
     if number in _RESOURCE_LIMIT | _UNFINISHED:
-        return "xml.limit", f"A single text, attribute, comment or instruction is over its limit of 10 MB: {text}."
+        return "xml.limit", "A single text, attribute, comment or instruction is over its limit of 10 MB; send less."
     if number in _BAD_BYTES:
-        return "encoding.mismatch", f"The bytes are not in the encoding the file declares: {text}"
+        return "encoding.mismatch", "The bytes are not in the encoding that the file declares."
     if number in _UNKNOWN_ENCODING:
-        return "encoding.unsupported", f"The encoding is not supported: {text}"
-    return "xml.not-wellformed", mistakes.say(number, text)
+        return (
+            "encoding.unsupported",
+            f"The encoding that the file declares is not supported; supported are {SUPPORTED}.",
+        )
+    return "xml.not-wellformed", mistakes.say(number, text, root_seen=root_seen)

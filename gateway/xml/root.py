@@ -72,7 +72,7 @@ def read_root(source: Source, encoding: Encoding, rules: ReadRules) -> RootEleme
     except etree.XMLSyntaxError as error:
         if (empty := empty_file(source, encoding)) is not None:
             raise empty from None
-        refused = at_the_end(error, parser, source, encoding, closing=closing)
+        refused = at_the_end(error, parser, source, encoding, closing=closing, root_seen=False)
         hint = looks_like(source.peek(0, PREFIX_BYTES))
         if hint is not None and refused.code == "xml.not-wellformed":
             text = f"This is not XML: the file looks like {hint}. Send the XML document itself."
@@ -152,7 +152,8 @@ def _batch_attributes(attributes: Mapping[str, str], place: Mapping[str, int | N
         if name in _IGNORED or name.startswith(_XML_ATTRIBUTE):
             continue
         if name not in ("BatchId", "ConversationId"):
-            text = f"Batch has no attribute {clean(name)}; allowed are BatchId and ConversationId."
+            case = " Upper and lower case count." if name.lower() in ("batchid", "conversationid") else ""
+            text = f"Batch has no attribute {clean(name)}; allowed are BatchId and ConversationId.{case}"
             raise FileRefused(text, code="batch.attribute", **place)
         ids[name] = value.strip(XML_SPACE)
         if len(ids[name]) > MAX_ID:
@@ -175,6 +176,9 @@ def _why_unknown(namespace: str, local: str) -> str:
         return f"This is a SOAP envelope; SOAP is not taken here: {wanted}."
     if local.lower() == "html":
         return f"This is an HTML page, perhaps the error page of a server: {wanted}."
+    right = next((each for each in ("Envelope", "Batch") if each.lower() == local.lower() and each != local), None)
+    if right is not None:
+        return f"The root element is {clean(local)}; upper and lower case count, write {right}: {wanted}."
     if local in ("Envelope", "Batch"):
         return f"The root element is {name}, which is not one of the message namespaces: {wanted}."
     if namespace.startswith(("http://schemas.microsoft.com/dynamics/", "https://schemas.microsoft.com/dynamics/")):

@@ -53,8 +53,8 @@ def midnights(grammar: Grammar, part: etree._Element) -> tuple[Problem, ...]:
     return tuple(
         Problem(
             code="value.range",
-            text=f"{local_name(element)} has the value {clean(element.text or '', _MAX_FOUND)}, which is not allowed; "
-            "24:00:00 is the first moment of the next day.",
+            text=f'{local_name(element)} has the value "{clean(element.text or "", _MAX_FOUND)}", which is not '
+            "allowed; 24:00:00 is the first moment of the next day.",
             path=path_of(element, part),
             found=clean(element.text or "", _MAX_FOUND),
         )
@@ -163,7 +163,7 @@ def _problem(
     holder = local_name(element) if attribute is None else f"{attribute.rpartition('}')[2]} of {local_name(element)}"
     shown = clean(value, _MAX_FOUND)
     if is_id:
-        text = f"{holder} has the value {shown}, which identifies another element already. Give each its own value."
+        text = f'{holder} has the value "{shown}", which identifies another element already. Give each its own value.'
         expected = "a value that no other element of the document has"
     else:
         text = f"{holder} refers to {shown}, but no element of the document is identified by it."

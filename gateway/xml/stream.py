@@ -12,7 +12,7 @@ from typing import Any, Protocol, cast
 from lxml import etree
 
 from gateway.domain.envelope import FileEnd, FileHead, ReadEnvelope, Root
-from gateway.domain.errors import ConfigError, FileRefused
+from gateway.domain.errors import ConfigError, FileRefused, SchemaUnusable
 from gateway.domain.namespaces import ENVELOPE_NAMESPACES, Scheme, in_scheme
 from gateway.domain.problem import Problem
 from gateway.xml.encoding import PREFIX_BYTES, Encoding, detect
@@ -202,8 +202,8 @@ class _Reading:
             try:
                 found.extend(self._checker.check(part))
             except ConfigError as error:  # the operator's mistake: this message waits for him, the file goes on
-                text = f"The schema of this document cannot be used: {clean(error.problems[0].text)}"
-                found.append(Problem(code="schema.unusable", text=text, path=f"/{split_name(part.tag)[1]}"))
+                text = f"The schema of {split_name(part.tag)[1]} cannot be used: {clean(str(error.problems[0]))}"
+                found.append(Problem(code=SchemaUnusable.code, text=text, path=f"/{split_name(part.tag)[1]}"))
         return found
 
     def _placed(self, envelope: etree._Element, encoding: Encoding, problems: Sequence[Problem]) -> Sequence[Problem]:

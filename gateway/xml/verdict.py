@@ -5,6 +5,8 @@ Source: reliability, sections 0 and 4.3; rulings, "Names and XML".
 """
 
 import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from lxml import etree
 
@@ -14,6 +16,7 @@ from gateway.domain.text import clean
 from gateway.xml.catalog import Catalog
 from gateway.xml.explain import FAR_YEAR, Explainer, far_dates
 from gateway.xml.grammar import Grammar
+from gateway.xml.likely import meant
 from gateway.xml.normalise import rewrite_scheme
 from gateway.xml.parse import document_parser
 from gateway.xml.paths import local_name, path_of
@@ -49,7 +52,7 @@ class Checker:
         if known is None:
             grammar = self._catalog.element(tag)
             if grammar is None:
-                return (_unknown(part),)
+                return (self._unknown(part),)
             known = self._grammars[tag] = (grammar, Identities(grammar))
         grammar, identities = known
         if part.get(_XSI_TYPE) is not None:
@@ -66,6 +69,29 @@ class Checker:
             return found
         return found + far_dates(grammar, part)
 
+    def _unknown(self, part: etree._Element) -> Problem:
+        """Say that no schema declares the document, and why it may look as if one did."""
+        namespace = str(part.tag)[1:].rpartition("}")[0] if str(part.tag).startswith("{") else ""
+        name = local_name(part)
+        if not namespace:
+            text = f'{name} has no namespace (xmlns=""); write the namespace of its schema on it.'
+        elif canonical(namespace) in (*ENVELOPE_NAMESPACES, *BATCH_NAMESPACES):
+            text = f"{name} cannot stand inside a message; send it as a message of its own."
+        else:
+            declared = self._declared.get(canonical(namespace), ())
+            hint = meant(name, declared) or ("." if declared else "; no schema has this namespace.")
+            text = f"No schema declares the document {name} in the namespace {namespace}{hint}"
+        return Problem(code=UNKNOWN, text=clean(text, 1000), path=path_of(part, part), found=clean(str(part.tag), 200))
+
+    @cached_property
+    def _declared(self) -> Mapping[str, Sequence[str]]:
+        """The names of the documents of each namespace."""
+        found: dict[str, list[str]] = {}
+        for name in self._catalog.names():
+            namespace, _, local = name[1:].rpartition("}")
+            found.setdefault(canonical(namespace), []).append(local)
+        return found
+
     def _failed(self, part: etree._Element, grammar: Grammar, identities: Identities) -> tuple[Problem, ...]:
         unified = _in_one_scheme(part)
         if unified is not None:
@@ -74,19 +100,6 @@ class Checker:
             text = f"{local_name(part)} does not follow its schema."
             return (Problem(code=SCHEMA, text=text, path=path_of(part, part)),)
         return self._explainer.describe(part, grammar) + identities.check(part)
-
-
-def _unknown(part: etree._Element) -> Problem:
-    """Say that no schema declares the document, and why it may look as if one did."""
-    namespace = str(part.tag)[1:].rpartition("}")[0] if str(part.tag).startswith("{") else ""
-    name = local_name(part)
-    if not namespace:
-        text = f'{name} has no namespace (xmlns=""); write the namespace of its schema on it.'
-    elif canonical(namespace) in (*ENVELOPE_NAMESPACES, *BATCH_NAMESPACES):
-        text = f"{name} cannot stand inside a message; send it as a message of its own."
-    else:
-        text = f"No schema declares the document {name} in the namespace {namespace}."
-    return Problem(code=UNKNOWN, text=clean(text, 1000), path=path_of(part, part), found=clean(str(part.tag), 200))
 
 
 def _typed(part: etree._Element) -> Problem:

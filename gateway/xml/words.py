@@ -1,56 +1,37 @@
-"""Says what a schema expects and what a document did instead, in words for the partner who must mend it."""
+"""Says what a schema expects and what a document did instead, in words for the partner who must mend it.
 
-import difflib
+The validators' own words never reach him: they name their classes and functions and change between releases. What
+is known is said in our words; for the rest there is one plain sentence.
+"""
+
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 from lxml import etree
 
+from gateway.domain.namespaces import XSI
 from gateway.domain.problem import Problem
 from gateway.domain.text import clean
+from gateway.xml.allowed import BOUNDS, MAX_NAMES, allowed_by, choices_of, facet_of, names, one_of
+from gateway.xml.likely import likely_names, meant
 from gateway.xml.paths import local_name, path_of
 
 if TYPE_CHECKING:
-    from xmlschema import XMLSchemaBase
-    from xmlschema.validators import XMLSchemaChildrenValidationError, XMLSchemaValidationError
+    from xmlschema.validators import XMLSchemaChildrenValidationError, XMLSchemaValidationError, XsdComponent
+    from xmlschema.validators.xsd_globals import XsdGlobals
 
 SCHEMA = "schema"
 RANGE = "value.range"
 MAX_FOUND = 200
-_MAX_NAMES = 12
 
-_BUILTIN = {
-    "decimal": "a decimal number such as 12.50, with a point and without thousands separators",
-    "integer": "a whole number such as 12",
-    "int": "a whole number from -2147483648 to 2147483647",
-    "long": "a whole number from -9223372036854775808 to 9223372036854775807",
-    "short": "a whole number from -32768 to 32767",
-    "positiveInteger": "a whole number from 1",
-    "nonNegativeInteger": "a whole number from 0",
-    "double": "a number such as 12.5 or 1.25E1",
-    "float": "a number such as 12.5 or 1.25E1",
-    "date": "a date such as 2011-05-31 that exists in the calendar",
-    "dateTime": "a date and time such as 2011-05-31T12:00:00Z",
-    "time": "a time of day such as 13:20:00",
-    "duration": "a duration such as P1DT12H",
-    "boolean": "true or false",
-    "base64Binary": "Base64",
-    "hexBinary": "hexadecimal digits",
-    "language": "a language tag such as en-us",
-}
-_BOUNDS = {
-    "minInclusive": "not less than",
-    "maxInclusive": "not more than",
-    "minExclusive": "more than",
-    "maxExclusive": "less than",
-}
-_NAME = re.compile(r"\{[^}]*\}")
-_XSD = "{http://www.w3.org/2001/XMLSchema}"
-_NOT_VALID = re.compile(r"value is not a valid xs:(\w+)")
-_NOT_NILLABLE = "element is not nillable"
-_LIBXML2_TYPE = re.compile(r" is not a valid value of the (?:local )?(?:atomic|union|list) type '([^']+)'")
-_LIBXML2_VALUE = re.compile(r"\[facet '\w+'\] ")
+_XSI_TYPE = f"{{{XSI}}}type"
+_NAMESPACE = re.compile(r"\{[^}]*\}")
+_ATTRIBUTE_VALUE = re.compile(r"attribute (\S+?)='(.*?)': ", re.DOTALL)
+_ATTRIBUTE = re.compile(r"attribute '([^']+)'|'([^']+)' attribute")
+_FIXED = re.compile(r"fixed value '(.*)'", re.DOTALL)
+_REPEATED = re.compile(r"duplicated (?:value \((.*?),?\) for|xs:ID value '(.*)')", re.DOTALL)
 
 
 def of_error(error: "XMLSchemaValidationError", part: etree._Element) -> tuple[etree._Element, Problem]:
@@ -60,43 +41,221 @@ def of_error(error: "XMLSchemaValidationError", part: etree._Element) -> tuple[e
     element = part if error.elem is None else cast("etree._Element", error.elem)
     if isinstance(error, XMLSchemaChildrenValidationError):
         return _of_children(error, element, part)
+    reason = _NAMESPACE.sub("", error.reason or "")
     kind = type(error.validator).__name__
-    name = local_name(element)
-    if kind in ("XsdAttributeGroup", "XsdAttribute") or (error.reason or "").startswith("attribute "):
-        reason = _plain(error.reason or "wrong attribute")
-        expected = 'class="entity"' if "'class'" in reason else _expected(error.validator)
-        return element, _problem(element, part, f"{name}: {reason}.", expected=expected)
-    if error.reason == _NOT_NILLABLE:
-        return element, _problem(element, part, f"{name} must have a value; xsi:nil is not allowed on it.")
-    if kind == "XsdElement" or len(element):
-        return element, _problem(element, part, f"{name}: {_plain(error.reason or 'not allowed here')}.")
-    expected = _expected(error.validator) or _from_value(error)
-    code = RANGE if _facet(error.validator) in _BOUNDS else SCHEMA
-    return element, _value(element, part, expected, code)
-
-
-def of_libxml2(
-    message: str, element: etree._Element, part: etree._Element, schema: "XMLSchemaBase | None" = None
-) -> Problem:
-    """Return an error of libxml2 as a problem: its own words, without namespaces, and the value found.
-
-    *schema* tells what the type that libxml2 names allows.
-    """
-    named = _LIBXML2_TYPE.search(message)
-    if named is not None and schema is not None:
-        return _value(element, part, _of_type(named[1], schema), SCHEMA)
-    text = _LIBXML2_VALUE.sub("", _NAME.sub("", message)).strip()
-    found = None if len(element) else _found(element)
-    expected = None
-    about, mark, rest = text.partition("Expected is ")
-    if mark:
-        text, expected = about.strip(), rest.removeprefix("one of ").strip(" .()")
-    return _problem(element, part, text, found=found, expected=expected)
+    attribute = _ATTRIBUTE_VALUE.match(reason)
+    repeated = _REPEATED.search(reason)
+    if repeated is not None:
+        value = (repeated[1] or repeated[2] or "").strip("'\"")
+        where = local_name(element) if attribute is None else f"the attribute {attribute[1]} of {local_name(element)}"
+        return element, problem(
+            element, part, f'The value "{value}" of {where} stands more than once; it may stand only once.', found=value
+        )
+    if attribute is not None:
+        allowed = allowed_by(error)
+        return element, of_attribute_value(
+            element, part, attribute[1], attribute[2], allowed, choices_of(error.validator)
+        )
+    if kind.startswith(("XsdAttribute", "XsdAnyAttribute", "Xsd11AnyAttribute")):
+        return element, _of_attribute(reason, error.validator, element, part)
+    if "cannot substitute" in reason or "blocked" in reason:
+        return _wrong_type(element, part)
+    if "character data" in reason:
+        return element, stray_text(element, part)
+    text = _of_reason(reason, element)
+    if text is not None:
+        return element, problem(element, part, text)
+    if len(element):
+        return element, holds_elements(element, part)
+    code = RANGE if facet_of(error.validator) in BOUNDS else SCHEMA
+    return element, of_value(element, part, allowed_by(error), code, choices_of(error.validator))
 
 
 def beyond_range(element: etree._Element, part: etree._Element) -> Problem:
     """Return the problem of a date that XML Schema allows and no calendar here can hold."""
-    return _value(element, part, "a year from 0001 to 9999", RANGE)
+    return of_value(element, part, "a year from 0001 to 9999", RANGE)
+
+
+def of_value(
+    element: etree._Element,
+    part: etree._Element,
+    allowed: str | None,
+    code: str = SCHEMA,
+    choices: Sequence[str] = (),
+) -> Problem:
+    """Return the problem of an element whose value is not *allowed*; *choices* are the values of an enumeration."""
+    found = clean(element.text or "", MAX_FOUND)
+    text = f"{local_name(element)} has {_value(found)}, which is not allowed{_instead(found, allowed, choices)}"
+    return problem(element, part, text, code=code, found=found, expected=allowed)
+
+
+def of_attribute_value(
+    element: etree._Element,
+    part: etree._Element,
+    name: str,
+    found: str,
+    allowed: str | None,
+    choices: Sequence[str] = (),
+) -> Problem:
+    """Return the problem of an attribute whose value is not *allowed*."""
+    text = (
+        f"The attribute {name} of {local_name(element)} has {_value(found)}, "
+        f"which is not allowed{_instead(found, allowed, choices)}"
+    )
+    return problem(element, part, text, found=found, expected=allowed)
+
+
+def stray_text(element: etree._Element, part: etree._Element) -> Problem:
+    """Return the problem of an element that holds text and may not."""
+    texts = (element.text, *(child.tail for child in element))
+    found = " ".join(text.strip() for text in texts if text and text.strip())
+    text = f"Text stands directly in {local_name(element)}, which may hold none; remove it."
+    return problem(element, part, text, found=found)
+
+
+def holds_elements(element: etree._Element, part: etree._Element) -> Problem:
+    """Return the problem of an element that holds others and may hold only a value."""
+    inside = names(dict.fromkeys(local_name(child) for child in element.iterchildren("*")))
+    text = f"{local_name(element)} holds elements ({inside}); it may hold only a value."
+    return problem(element, part, text, found=inside, expected="a value without elements")
+
+
+def unknown_attribute(element: etree._Element, part: etree._Element, name: str, known: Sequence[str] = ()) -> Problem:
+    """Return the problem of an attribute that an element does not have; *known* are those it has."""
+    text = f"{name} is not an attribute of {local_name(element)}{meant(name, known) or '; remove it'}"
+    return problem(element, part, text, expected=names(known) or None)
+
+
+def missing_attribute(element: etree._Element, part: etree._Element, name: str, value: str | None = None) -> Problem:
+    """Return the problem of an attribute that is not there; *value* is what it always has."""
+    text, written = f"The attribute {name} is missing on {local_name(element)}", None
+    if value is not None:
+        written = f'{name}="{value}"'
+        text += f"; write {written}"
+    return problem(element, part, text, expected=written or name)
+
+
+def unknown_element(
+    element: etree._Element, part: etree._Element, known: Sequence[str], owners: Sequence[str] = ()
+) -> Problem:
+    """Return the problem of an element that its parent does not have.
+
+    Shape: *known* are the names the parent has; *owners* the elements that have one of this name.
+    """
+    parent = element.getparent()
+    assert parent is not None
+    name, owner = local_name(element), local_name(parent)
+    if element is not part and name not in known and any(local_name(each) == name for each in _outer(element, part)):
+        text = f"{name} stands inside another {name}; close that one before this one begins."
+        return problem(element, part, text, expected=f"</{name}> before <{name}>")
+    likely = likely_names(name, known)
+    if owners and (not likely or likely[0].casefold() != name.casefold()):
+        place = " or ".join(owners[:3])
+        return problem(
+            element, part, f"{name} is not an element of {owner}; it belongs in {place}.", expected=f"{name} in {place}"
+        )
+    hint = meant(name, known)
+    if not hint and known and len(known) <= MAX_NAMES:
+        hint = f", which has {names(known)}"
+    text = f"{name} is not an element of {owner}{hint}"
+    return problem(element, part, text, expected=names(likely or known) or None)
+
+
+def problem(
+    element: etree._Element,
+    part: etree._Element,
+    text: str,
+    *,
+    code: str = SCHEMA,
+    found: str | None = None,
+    expected: str | None = None,
+) -> Problem:
+    """Return a problem of an element, with its path from *part*; *text* without an end gets its full stop."""
+    return Problem(
+        code=code,
+        text=clean(text if text.endswith((".", "?")) else f"{text}.", 1000),
+        path=clean(path_of(element, part), 1000),
+        found=None if found is None else clean(found, MAX_FOUND),
+        expected=expected,
+    )
+
+
+def _value(found: str) -> str:
+    return f'the value "{found}"' if found else "an empty value"
+
+
+def _instead(found: str, allowed: str | None, choices: Sequence[str]) -> str:
+    """Say what to write instead of a value."""
+    hint = meant(found, choices)
+    if hint.endswith("?"):
+        return f"{hint} It must be {one_of(choices)}."
+    return hint or (f"; it must be {allowed}." if allowed else ".")
+
+
+def _outer(element: etree._Element, part: etree._Element) -> Iterator[etree._Element]:
+    """Yield what stands around an element, within its document."""
+    current = element.getparent()
+    while current is not None:
+        yield current
+        current = None if current is part else current.getparent()
+
+
+def _of_reason(reason: str, element: etree._Element) -> str | None:
+    """Say in our words what xmlschema says of an element, None when it is about a value."""
+    name = local_name(element)
+    if reason == "element is not nillable":
+        return f"{name} must have a value; xsi:nil is not allowed on it."
+    if "xsi:nil='true' but" in reason:
+        return f'{name} has xsi:nil="true" and a value; leave one of the two.'
+    if "xsi:nil attribute must" in reason:
+        return f"xsi:nil on {name} must be true or false."
+    if "abstract" in reason:
+        return f"{name} cannot be used itself; write one of the elements or types that stand for it."
+    if fixed := _FIXED.search(reason):
+        return f'{name} must have the value "{fixed[1]}".'
+    if "missing key field" in reason:
+        return f"{name} has no value for its key."
+    if " not found for " in reason:
+        return f"{name} names something that is not in the document."
+    if "unavailable namespace" in reason or "not found" in reason or "is not allowed here" in reason:
+        return f"{name} is not allowed here: the schemas do not have it."
+    if "assertion" in reason or "is not true with test path" in reason:
+        return f"{name} does not keep a rule of its schema about what belongs together."
+    return None
+
+
+def _of_attribute(reason: str, declared: object, element: etree._Element, part: etree._Element) -> Problem:
+    known = {str(name).rpartition("}")[2]: each for name, each in _attributes(declared).items() if name}
+    found = _ATTRIBUTE.search(reason)
+    name = "" if found is None else (found[1] or found[2])
+    if reason.startswith("missing required"):
+        return missing_attribute(element, part, name, getattr(known.get(name), "fixed", None))
+    fixed = _FIXED.search(reason)
+    if fixed is not None:
+        value = next((str(each) for key, each in element.items() if str(key).rpartition("}")[2] == name), "")
+        return of_attribute_value(element, part, name, value, f'"{fixed[1]}"')
+    if name:
+        return unknown_attribute(element, part, name, list(known))
+    return problem(element, part, f"{local_name(element)} has attributes that its schema does not allow.")
+
+
+def _attributes(declared: object) -> Mapping[str | None, object]:
+    return declared if isinstance(declared, Mapping) else {}
+
+
+def _wrong_type(element: etree._Element, part: etree._Element) -> tuple[etree._Element, Problem]:
+    """Return the problem of an xsi:type; xmlschema tells it of the parent as well."""
+    typed = element if element.get(_XSI_TYPE) is not None else None
+    if typed is None:
+        typed = next((child for child in element.iterchildren("*") if child.get(_XSI_TYPE) is not None), element)
+    return typed, wrong_type(typed, part)
+
+
+def wrong_type(element: etree._Element, part: etree._Element) -> Problem:
+    """Return the problem of an xsi:type that names no type, or none for its element."""
+    found = element.get(_XSI_TYPE)
+    text = f"xsi:type on {local_name(element)} names no type that its schema allows there; correct or remove it."
+    return problem(element, part, text, found=found)
 
 
 def _of_children(
@@ -107,8 +266,8 @@ def _of_children(
     child = cast("etree._Element | None", error.invalid_child)  # what we handed in, an element of lxml
     owner = local_name(parent)
     if child is None:
-        text = f"{owner} is not complete: {_names(wanted) or 'an element'} is missing."
-        return parent, _problem(parent, part, text, expected=_names(wanted))
+        text = f"{owner} is not complete: {_one_of(wanted)} is missing."
+        return parent, problem(parent, part, text, expected=names(wanted) or None)
     iterate = getattr(error.validator, "iter_elements", None)
     declared: list[tuple[str, str]] = [
         (each.name, each.local_name) for each in (iterate() if iterate else ()) if each.name is not None
@@ -118,140 +277,54 @@ def _of_children(
     if child.tag not in tags:
         locals_ = [local for _, local in declared]
         if name in locals_:
-            namespace = tags[locals_.index(name)][1:].partition("}")[0]
-            text = f"{name} is in the wrong namespace; it belongs to {namespace}."
-            return child, _problem(child, part, text, found=str(child.tag), expected=tags[locals_.index(name)])
-        text = f"{name} is not an element of {owner}."
-        return child, _problem(child, part, text, expected=_names(_likely(name, locals_)))
+            namespace = tags[locals_.index(name)][1:].rpartition("}")[0]
+            given = str(child.tag)[1:].rpartition("}")[0]
+            found = f"{name} in the namespace {given}" if given else f"{name} without namespace"
+            remedy = "it belongs to" if given else 'remove xmlns="" from it, it belongs to'
+            text = f"{name} is in the wrong namespace; {remedy} {namespace}."
+            return child, problem(child, part, text, found=found, expected=f"{name} in the namespace {namespace}")
+        owners = _owners(cast("XsdComponent", error.validator).maps).get(str(child.tag), ())
+        return child, unknown_element(child, part, locals_, owners)
     before = [each.tag for each in child.itersiblings(preceding=True)]
     after = {each.tag for each in child.itersiblings()}
     missing = [
         each.local_name or "" for each in error.expected or () if each.name not in after and each.name not in before
     ]
     if missing and name not in missing:
-        text = f"{_names(missing)} is missing; it must stand in {owner} before {name}."
-        return child, _problem(child, part, text, expected=_names(missing))
+        text = f"{_one_of(missing, 'One')} is missing; it must stand in {owner} before {name}."
+        return child, problem(child, part, text, expected=names(missing))
     if child.tag in before and (error.particle.max_occurs or 0) <= before.count(child.tag):
-        text = f"{name} stands too often in {owner}."
-        return child, _problem(child, part, text, expected=f"{name} at most {error.particle.max_occurs or 1} times")
+        most = error.particle.max_occurs or 1
+        often = "once" if most == 1 else f"{most} times"
+        text = f"{name} stands too often in {owner}; it may stand there {often}."
+        return child, problem(child, part, text, expected=f"{name} at most {often}")
     place = tags.index(child.tag)
     passed = [tag for tag in reversed(before) if tag in tags and tags.index(tag) > place]
     if passed:
         successor = declared[tags.index(passed[0])][1]
         text = f"{name} is out of order in {owner}: it must stand before {successor}."
-        return child, _problem(child, part, text, expected=f"{name} before {successor}")
+        return child, problem(child, part, text, expected=f"{name} before {successor}")
     if wanted:
-        text = f"{name} is out of order in {owner}: {_names(wanted)} must stand before it."
-        return child, _problem(child, part, text, expected=f"{_names(wanted)} before {name}")
-    return child, _problem(child, part, f"{name} is not allowed at this place in {owner}.")
+        text = f"{name} is out of order in {owner}: {names(wanted)} must stand before it."
+        return child, problem(child, part, text, expected=f"{names(wanted)} before {name}")
+    return child, problem(child, part, f"{name} is not allowed at this place in {owner}.")
 
 
-def _value(element: etree._Element, part: etree._Element, expected: str | None, code: str) -> Problem:
-    found = _found(element)
-    name = local_name(element)
-    what = f"the value {found}" if found else "an empty value"
-    text = f"{name} has {what}, which is not allowed" + (f"; it must be {expected}." if expected else ".")
-    return _problem(element, part, text, code=code, found=found, expected=expected)
+def _one_of(listed: Sequence[str], one: str = "one") -> str:
+    return f"{one} of {names(listed)}" if len(listed) > 1 else names(listed) or "an element"
 
 
-def _problem(
-    element: etree._Element,
-    part: etree._Element,
-    text: str,
-    *,
-    code: str = SCHEMA,
-    found: str | None = None,
-    expected: str | None = None,
-) -> Problem:
-    return Problem(
-        code=code,
-        text=clean(text, 1000),
-        path=clean(path_of(element, part), 1000),
-        found=None if found is None else clean(found, MAX_FOUND),
-        expected=expected,
-    )
-
-
-def _found(element: etree._Element) -> str:
-    return clean(element.text or "", MAX_FOUND)
-
-
-def _plain(reason: str) -> str:
-    """Return a reason of xmlschema without namespaces and its full stop."""
-    return _NAME.sub("", reason).strip().rstrip(".")
-
-
-def _names(names: Iterable[str]) -> str:
-    listed = list(names)
-    text = ", ".join(listed[:_MAX_NAMES])
-    return f"{text} …" if len(listed) > _MAX_NAMES else text
-
-
-def _likely(name: str, declared: Sequence[str]) -> Sequence[str]:
-    """Return the names the partner may have meant, or all there are."""
-    if len(declared) <= _MAX_NAMES:
-        return declared
-    return difflib.get_close_matches(name, declared, n=3, cutoff=0.7) or declared
-
-
-def _facet(validator: object) -> str:
-    """Return the local name of the facet that failed, empty for anything else."""
-    name = getattr(getattr(validator, "elem", None), "tag", "")
-    return name.removeprefix(_XSD) if isinstance(name, str) else ""
-
-
-def _from_value(error: "XMLSchemaValidationError") -> str | None:
-    """Name what a range check of a built-in type wanted; it says so only in its reason."""
-    reason = error.reason or ""
-    for exponent, name in (("2^63", "long"), ("2^31", "int"), ("2^15", "short")):
-        if exponent in reason:
-            return _BUILTIN[name]
-    builtin = _NOT_VALID.match(reason)
-    if builtin is not None:
-        return _BUILTIN.get(builtin[1], f"a value of the type xs:{builtin[1]}")
-    return _plain(reason) or None
-
-
-def _expected(validator: object) -> str | None:
-    """Say in words what a facet or a built-in type allows."""
-    kind = type(validator).__name__
-    if kind == "XsdAtomicBuiltin":
-        local = getattr(validator, "local_name", None) or ""
-        return _BUILTIN.get(local, f"a value of the type xs:{local}")
-    if kind == "XsdUnion":
-        return " or ".join(filter(None, (_expected(each) for each in getattr(validator, "member_types", ())))) or None
-    if kind == "XsdEnumerationFacets":
-        values = [str(value) for value in getattr(validator, "enumeration", ())]
-        return f"one of: {_names(values)}" if len(values) > 1 else _names(values)
-    if kind == "XsdPatternFacets":
-        patterns = [str(each) for each in getattr(validator, "regexps", ())]
-        return f"in the form {' or '.join(patterns)}"
-    value = getattr(validator, "value", None)
-    return _of_facet(_facet(validator), value)
-
-
-def _of_type(name: str, schema: "XMLSchemaBase") -> str | None:
-    """Say in words what a simple type allows at least, by its `{namespace}local` or `xs:local` name."""
-    declared = schema.maps.types.get(name.replace("xs:", _XSD, 1) if name.startswith("xs:") else name)
-    for each in (declared, getattr(declared, "root_type", None)):
-        local = getattr(each, "local_name", None)
-        if local in _BUILTIN:
-            return _BUILTIN[local]
-    return None
-
-
-def _of_facet(facet: str, value: object) -> str | None:
-    match facet:
-        case "maxLength":
-            return f"at most {value} characters long"
-        case "minLength":
-            return f"at least {value} characters long"
-        case "length":
-            return f"exactly {value} characters long"
-        case "totalDigits":
-            return f"a number with at most {value} digits"
-        case "fractionDigits":
-            return f"a number with at most {value} digits after the point"
-        case _ if facet in _BOUNDS:
-            return f"{_BOUNDS[facet]} {value}"
-    return None
+@lru_cache(maxsize=8)
+def _owners(maps: "XsdGlobals") -> Mapping[str, Sequence[str]]:
+    """Return which elements hold a child of which `{namespace}local` name."""
+    found: dict[str, dict[str, None]] = {}
+    for component in maps.iter_components():
+        content = getattr(getattr(component, "type", None), "content", None)
+        iterate = getattr(content, "iter_elements", None)
+        owner = getattr(component, "local_name", None)
+        if iterate is None or not owner:
+            continue
+        for child in iterate():
+            if child.name is not None:
+                found.setdefault(child.name, {})[owner] = None
+    return {name: list(owners) for name, owners in found.items()}

@@ -12,7 +12,7 @@ import schemas
 from gateway.domain.errors import FileRefused
 from gateway.domain.problem import Problem
 from gateway.xml.catalog import Catalog
-from gateway.xml.explain import EXPLAINED_WHOLE, MAX_PROBLEMS, Explainer
+from gateway.xml.explain import EXPLAINED_WHOLE, MAX_PLACES, MAX_PROBLEMS, MOST_FOUND, Explainer
 from gateway.xml.verdict import Checker
 from tests.unit.xml.documents import envelope_text, line, part, sales_order
 
@@ -102,15 +102,30 @@ def test_odd_dates_are_judged_without_an_exception(checker: Checker, value: str)
             "CustAccount must stand before it",
             "CustAccount before Deadline",
         ),
-        (ACCOUNT + ACCOUNT, "/CustAccount[2]", "CustAccount stands too often in SalesTable", "at most 1 times"),
-        (ACCOUNT + '<InclTax xmlns="">Yes</InclTax>', "/InclTax", "in the wrong namespace", "}InclTax"),
-        (ACCOUNT + "<InclTax>Perhaps</InclTax>", "/InclTax", "the value Perhaps", "one of: No, Yes"),
+        (ACCOUNT + ACCOUNT, "/CustAccount[2]", "CustAccount stands too often in SalesTable", "at most once"),
+        (
+            ACCOUNT + '<InclTax xmlns="">Yes</InclTax>',
+            "/InclTax",
+            "in the wrong namespace; remove xmlns",
+            "/SalesOrder",
+        ),
+        (ACCOUNT + "<InclTax>Perhaps</InclTax>", "/InclTax", 'the value "Perhaps"', "one of: No, Yes"),
         (f"<CustAccount>{'1' * 21}</CustAccount>", "/CustAccount", "not allowed", "at most 20 characters long"),
         (ACCOUNT + "<RecId>99999999999999999999</RecId>", "/RecId", "not allowed", "from -9223372036854775808"),
         ('<CustAccount xsi:nil="true"/>', "/CustAccount", "xsi:nil is not allowed on it", None),
-        (ACCOUNT + "<InclTax><b/></InclTax>", "/InclTax[1]", "can't have child elements", None),
-        (ACCOUNT + "free text", "", "character data", None),
-        (ACCOUNT + '<InclTax xsi:type="Nobody">Yes</InclTax>', "/InclTax", "does not resolve to a type", None),
+        (
+            ACCOUNT + "<InclTax><b/></InclTax>",
+            "/InclTax[1]",
+            "InclTax holds elements (b); it may hold only a value",
+            None,
+        ),
+        (ACCOUNT + "free text", "", "Text stands directly in SalesTable", None),
+        (
+            ACCOUNT + '<InclTax xsi:type="Nobody">Yes</InclTax>',
+            "/InclTax",
+            "names no type that its schema allows",
+            None,
+        ),
         (
             ACCOUNT + '<i:include xmlns:i="http://www.w3.org/2001/XInclude" href="file:///etc/passwd"/>',
             "/include",
@@ -134,10 +149,10 @@ def test_a_violation_is_told_in_words(
 @pytest.mark.parametrize(
     ("attributes", "said"),
     [
-        ("", "missing required attribute 'class'"),
-        ('class="x"', "fixed value 'entity'"),
-        ('class="entity" colour="1"', "'colour' attribute not allowed"),
-        ('class="entity" action="kill"', "'create', 'update', 'replace', 'delete'"),
+        ("", 'The attribute class is missing on SalesTable; write class="entity".'),
+        ('class="x"', 'class of SalesTable has the value "x", which is not allowed; it must be "entity".'),
+        ('class="entity" colour="1"', "colour is not an attribute of SalesTable; remove it."),
+        ('class="entity" action="kill"', "it must be one of: create, update, replace, delete."),
     ],
 )
 def test_a_wrong_attribute_is_told_on_its_element(checker: Checker, attributes: str, said: str) -> None:
@@ -160,17 +175,41 @@ def test_several_violations_come_in_document_order(checker: Checker) -> None:
     ]
 
 
-def test_at_most_twenty_problems_are_told(checker: Checker) -> None:
-    assert len(told(checker, ACCOUNT + line("<ItemId>1</ItemId><SalesQty>x</SalesQty>") * 50)) == MAX_PROBLEMS
+def test_of_one_mistake_five_places_are_told_and_all_are_counted(checker: Checker) -> None:
+    problems = told(checker, ACCOUNT + line("<ItemId>1</ItemId><SalesQty>x</SalesQty>") * 50 + "<Colour/>")
+
+    assert len(problems) == MAX_PLACES + 1
+    assert problems[0].text.endswith(" The document has this mistake 50 times.")
+    assert not any("times" in problem.text for problem in problems[1:])
+    assert problems[-1].text == "Colour is not an element of SalesTable."
+
+
+def test_at_most_twenty_problems_are_told_and_each_mistake_before_any_is_repeated(checker: Checker) -> None:
+    unknown = "".join(f"<Colour{number}/>" for number in range(15))
+    problems = told(checker, ACCOUNT + line("<ItemId>1</ItemId><SalesQty>x</SalesQty>") * 50 + line(unknown))
+
+    assert len(problems) == MAX_PROBLEMS
+    assert len({problem.cause for problem in problems}) == 16
 
 
 def test_a_flood_of_errors_in_a_large_document_is_told_with_exact_elements(checker: Checker) -> None:
     good, bad = line(), line("<ItemId>1</ItemId><SalesQty>1,5</SalesQty>")
     problems = told(checker, ACCOUNT + good * EXPLAINED_WHOLE + bad * EXPLAINED_WHOLE + line("") + "<Colour/>")
 
-    assert len(problems) == MAX_PROBLEMS
-    assert problems[0].path == f"/SalesOrder/SalesTable[1]/SalesLine[{EXPLAINED_WHOLE + 1}]/SalesQty"
+    start = "/SalesOrder/SalesTable[1]"
+    assert [problem.path for problem in problems] == [
+        *(f"{start}/SalesLine[{EXPLAINED_WHOLE + 1 + number}]/SalesQty" for number in range(MAX_PLACES)),
+        f"{start}/SalesLine[{2 * EXPLAINED_WHOLE + 1}]",
+        f"{start}/Colour",
+    ]
     assert problems[0].found == "1,5"
+    assert problems[0].text.endswith(f" The document has this mistake {EXPLAINED_WHOLE} times.")
+
+
+def test_a_search_that_ended_says_at_least(checker: Checker) -> None:
+    problems = told(checker, ACCOUNT + line("<ItemId>1</ItemId><SalesQty>1,5</SalesQty>") * (2 * MOST_FOUND))
+
+    assert f"at least {MOST_FOUND // 1000}" in problems[0].text
 
 
 def test_missing_and_unknown_elements_of_a_large_document_are_placed(checker: Checker) -> None:
