@@ -8,9 +8,10 @@ from typing import Annotated, Final
 
 import typer
 
-from gateway.cli.common import JsonOption
+from gateway.cli.common import JsonOption, fail
 from gateway.cli.render import console, print_json
 from gateway.config.export import json_schema
+from gateway.domain.errors import GatewayError
 
 DISTRIBUTION: Final = "aif-gateway"
 
@@ -29,7 +30,10 @@ def schema(
     if output is None:
         sys.stdout.write(text)
     else:
-        output.write_text(text, encoding="utf-8")
+        try:
+            output.write_text(text, encoding="utf-8")
+        except OSError as error:
+            fail(GatewayError(f"{output} cannot be written: {error.strerror}", code="schema.not-written"))
 
 
 def version(as_json: JsonOption = False) -> None:

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from gateway.cli.common import fail
 from gateway.cli.render import console
+from gateway.config.load import is_utf8
 from gateway.domain.errors import GatewayError
 
 TEMPLATE: Final = Path(__file__).with_name("site")
@@ -45,6 +46,8 @@ def make_site(folder: Path) -> list[Path]:
 
     Raises: SiteExists when the folder holds anything; GatewayError when it cannot be made.
     """
+    if not is_utf8(folder.absolute()):
+        raise GatewayError(f"{folder.absolute()} is not UTF-8: name a folder that is", code="init.failed")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise SiteExists(f"{folder} is there already and not empty: name a new folder")
     try:

@@ -8,8 +8,11 @@ from importlib import import_module
 from typing import Final
 
 import typer
+from typer.main import get_command
 
-from gateway.cli.common import BUG, INTERRUPTED
+from gateway.cli.common import BUG, INTERRUPTED, KNOWN_ERROR
+from gateway.cli.guard import guard, trouble_of_machine
+from gateway.runtime.visible import visible
 from gateway.workers.limits import forbid_core_dumps
 
 HELP = (
@@ -78,13 +81,16 @@ def main() -> None:
     asked = sys.argv[1] if len(sys.argv) > 1 else None
     os.umask(os.umask(0o022) | 0o002)  # whatever the account's habit: nothing that everybody may write
     try:
-        commands(asked if asked in _COMMANDS else None)()
+        guard(get_command(commands(asked if asked in _COMMANDS else None)))()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone; nobody is left to tell
         sys.exit(0)
-    except Exception:  # the last resort: what is not a known error is a bug of ours
+    except Exception as error:  # the last resort: what is not a known error is a bug of ours
+        if (trouble := trouble_of_machine(error)) is not None:
+            sys.stderr.write(f"Error: {visible(trouble)}\n")
+            sys.exit(KNOWN_ERROR)
         traceback.print_exc()
         sys.stderr.write("\nThis is a bug in the gateway. Please report it with the lines above.\n")
         sys.exit(BUG)

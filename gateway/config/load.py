@@ -53,6 +53,9 @@ def parse(
     Without *for_gateway*: for a command, which needs no secret that only a running gateway uses.
     Raises: ConfigError with every problem, in the order of lines.
     """
+    if not is_utf8(base):  # the database would be asked to store it, and to listen in it
+        text = "the path of this folder is not UTF-8, and a database cannot hold it: rename the folder"
+        raise ConfigError([ConfigProblem(file=str(base), line=None, path="", text=text)])
     try:
         raw = yaml.read(content)
     except yaml.Unreadable as error:
@@ -69,6 +72,15 @@ def parse(
     if settings is None or findings:
         raise ConfigError(_problems(findings, document, file))
     return settings
+
+
+def is_utf8(path: FilePath) -> bool:
+    """Tell whether a path can be written as text."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def data_folder(content: bytes, *, base: FilePath, environ: Mapping[str, str]) -> FilePath:

@@ -37,6 +37,7 @@ from gateway.store.installation import (
     who_gets_in,
 )
 from gateway.store.postmaster import Postmaster, end_leftover
+from gateway.workers.limits import limit_reached
 
 log = structlog.get_logger()
 
@@ -67,6 +68,7 @@ class EmbeddedServer:
         self._data = data.absolute()
         self._server_data = self._data / "postgres"
         self._log = self._data / "postgres.log"
+        self._log_start = 0
         self._durable = durable
         self._installation: Installation | None = None
         self._account: Account | None = None
@@ -102,7 +104,9 @@ class EmbeddedServer:
         try:
             self._prepare()
         except OSError as error:
-            raise StoreRefused(f"the embedded database in {self._data} cannot be set up: {error}") from error
+            raise StoreRefused(
+                f"the embedded database in {self._data} cannot be set up: {limit_reached(error) or error}"
+            ) from error
         deadline = time.monotonic() + _LEFTOVER_SECONDS
         while True:
             self._launch()
@@ -270,6 +274,7 @@ class EmbeddedServer:
         The kernel takes the end of the starting *thread* for the death of the parent: no pool thread will do.
         """
         assert self._installation is not None
+        self._log_start = self._log.stat().st_size if self._log.exists() else 0
         started: Future[subprocess.Popen[bytes]] = Future()
         ended: Future[int] = Future()
         ended.set_running_or_notify_cancel()
@@ -321,9 +326,9 @@ class EmbeddedServer:
         return False
 
     def _last_words(self) -> str:
-        """Return the last lines of the server's log that say why it ended."""
+        """Return the last lines of the server's log that say why it ended this time."""
         with self._log.open("rb") as file:
-            file.seek(max(0, self._log.stat().st_size - 4000))
+            file.seek(max(self._log_start, self._log.stat().st_size - 4000))
             lines = file.read().decode("utf-8", "replace").splitlines()
         serious = [line for line in lines if "FATAL:" in line or "PANIC:" in line]
         return "; ".join((serious or lines)[-2:]) or "it said nothing"

@@ -20,6 +20,7 @@ import structlog
 
 from gateway.store.errors import StoreRefused
 from gateway.workers.account import NAMELESS, nameless
+from gateway.workers.limits import limit_reached
 
 log = structlog.get_logger()
 
@@ -107,6 +108,8 @@ def find_installation() -> Installation:
             env=environment(),
         ).stdout
     except (OSError, subprocess.SubprocessError) as error:
+        if (limit := limit_reached(error)) is not None:
+            raise StoreRefused(f"the embedded PostgreSQL cannot be started: {limit}") from error
         raise StoreRefused(
             f"the embedded PostgreSQL does not run on this machine ({where}, {error}): {_USE_A_URL}"
         ) from error

@@ -1,5 +1,6 @@
 """What a process may use: memory, processor, files; and what it leaves behind when it crashes."""
 
+import errno
 import os
 import resource
 import sys
@@ -11,6 +12,10 @@ CPU_BYTES_PER_SECOND: Final = 200_000
 """A file may take a minute, and a second more for each of these: one in which every message has to be explained."""
 
 _OPEN_FILES: Final = 32
+_TOO_MANY_PROCESSES: Final = (
+    "no more processes or threads may be started; raise the limit of the account (ulimit -u) or of its container (pids)"
+)
+_TOO_LITTLE_MEMORY: Final = "there is not enough memory; give the account or its container more"
 _NICE: Final = 5
 """Reading gives way: where processors are few, a large file must not slow the loop that everything else waits for."""
 
@@ -21,6 +26,26 @@ def forbid_core_dumps() -> None:
     # 1, not 0: a program that the system hands dumps to gets them whatever the limit is, but for this one number
     limit = 0 if most == 0 else 1
     resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
+
+
+def limit_reached(error: BaseException) -> str | None:
+    """Return which limit of the machine or the account an error tells of, and what to do; None for any other error."""
+    if isinstance(error, RuntimeError):  # Python has no class for it
+        return _TOO_MANY_PROCESSES if error.args == ("can't start new thread",) else None
+    if isinstance(error, MemoryError):
+        return _TOO_LITTLE_MEMORY
+    match error.errno if isinstance(error, OSError) else None:
+        case errno.EMFILE:
+            most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+            return f"this process may not open more than {most} files; raise the limit of the account (ulimit -n)"
+        case errno.ENFILE:
+            return "the machine may not open more files; raise its limit (fs.file-max)"
+        case errno.EAGAIN:
+            return _TOO_MANY_PROCESSES
+        case errno.ENOMEM:
+            return _TOO_LITTLE_MEMORY
+        case _:
+            return None
 
 
 def set_limits() -> None:

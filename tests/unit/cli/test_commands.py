@@ -1,5 +1,6 @@
 """Exit codes, usage, and the commands that do something."""
 
+import errno
 import json
 import os
 import subprocess
@@ -53,18 +54,31 @@ def test_bug_is_exit_code_3_with_a_traceback(
     def broken() -> None:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr(main, "commands", lambda _: broken)
+    monkeypatch.setattr(main, "guard", lambda _: broken)
     with pytest.raises(SystemExit) as ended:
         main.main()
     assert ended.value.code == 3
     assert "ZeroDivisionError: ours" in capsys.readouterr().err
 
 
+def test_limit_of_the_machine_is_a_known_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def limited() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(main, "guard", lambda _: limited)
+    with pytest.raises(SystemExit) as ended:
+        main.main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.startswith("Error: this process may not open more than ")
+
+
 def test_interruption_is_exit_code_130(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(main, "commands", lambda _: interrupted)
+    monkeypatch.setattr(main, "guard", lambda _: interrupted)
     with pytest.raises(SystemExit) as ended:
         main.main()
     assert ended.value.code == 130
