@@ -48,7 +48,7 @@ class Databases:
         The role of the embedded server has the name of our schema, so its search path leads there by itself.
         """
         self._run(self._maker.execute(f"ALTER DATABASE {database} OWNER TO {STRANGER}")).result()
-        return self.url(database).replace("//gateway@", f"//{STRANGER}@")
+        return f"{self.url(database)}&role={STRANGER}"
 
     def clone(self) -> str:
         """Make a fresh, migrated database and return its name."""
@@ -89,7 +89,7 @@ class Databases:
         finally:
             await connection.close()
         maker = await connect(self.url("postgres"))
-        await maker.execute(f"CREATE ROLE {STRANGER} LOGIN")
+        await maker.execute(f"CREATE ROLE {STRANGER}")
         return maker, await connect(self.url("postgres"))
 
     async def _drop_in_turn(self, name: str) -> None:
