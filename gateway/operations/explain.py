@@ -7,6 +7,7 @@ message set (set:number, or its BatchId), a lane (port/lane), a job, a run (run:
 import asyncio
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
 
@@ -47,18 +48,29 @@ from gateway.store.places import IntakeTurn, LanePlace, LeaseHolder
 from gateway.store.reports import Overview, read_overview
 from gateway.store.staging import lost_staging
 
-FindFile = Callable[[PortName, bytes, Collection[str]], Sequence[Trace]]
-"""Look for a file of that name, and in the archive under these claims, in the folders of an inbound port; blocks."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileFinder:
+    """How the folders of inbound ports are looked into; both block.
+
+    `find` looks for a file of that name, and in the archive under these claims; `names` are those that lie in the
+    inbound folder.
+    """
+
+    find: Callable[[PortName, bytes, Collection[str]], Sequence[Trace]]
+    names: Callable[[PortName], Sequence[str]]
+
+
 _MOST_MESSAGES = 5
 _MOST_NAMES = 2_000
 
 
 async def explain(
-    store: Store, settings: Settings, who: Person, text: str, find_file: FindFile, *, now: datetime
+    store: Store, settings: Settings, who: Person, text: str, files: FileFinder, *, now: datetime
 ) -> Sequence[Explanation]:
     """Explain everything that *text* may mean to somebody; never empty."""
     overview = await read_overview(store, leases=0, runs=0)
-    explainer = Explainer(store, settings, who, overview, await places.service_jobs(store), find_file, now)
+    explainer = Explainer(store, settings, who, overview, await places.service_jobs(store), files, now)
     return await explainer.explain(text.strip())
 
 
@@ -67,13 +79,13 @@ class Explainer:
 
     def __init__(
         self, store: Store, settings: Settings, who: Person, overview: Overview,
-        jobs: Mapping[Stage, Sequence[JobFacts]], find_file: FindFile, now: datetime,
+        jobs: Mapping[Stage, Sequence[JobFacts]], files: FileFinder, now: datetime,
     ) -> None:  # fmt: skip
         self._store = store
         self._settings = settings
         self._who = who
         self._overview = overview
-        self._find_file = find_file
+        self._files_in = files
         running = [f"{row.host}:{row.pid}" for row in overview.nodes if alive(row) is Alive.RUNNING]
         self._gateway = GatewayFacts(running=running, jobs=jobs)
         self._jobs = JobExplainer(store, who, now, running=bool(running))
@@ -89,9 +101,14 @@ class Explainer:
         return [explain_unseen(text, folders, nearest(text[:200], await self._names()))]
 
     async def _names(self) -> list[str]:
-        """Return what there is to be asked for, of files those that came or went last."""
+        """Return what there is to be asked for, of files those that lie there, and those that came or went last."""
         jobs = [job.definition.name for job in await visible_jobs(self._store, self._who)]
-        return [*self._settings.ports, *jobs, *await places.latest_file_names(self._store, _MOST_NAMES)]
+        lying: list[str] = []
+        for name, port in self._settings.ports.items():
+            if isinstance(port, InboundPort):
+                lying += await asyncio.to_thread(self._files_in.names, PortName(name))
+        latest = await places.latest_file_names(self._store, _MOST_NAMES)
+        return [*self._settings.ports, *jobs, *lying[:_MOST_NAMES], *latest]
 
     async def _port_or_job(self, text: str) -> list[Explanation]:
         return [*await self._port(text), *await self._jobs.job(text)]
@@ -155,7 +172,7 @@ class Explainer:
             if not isinstance(each, InboundPort):
                 continue
             facts = await self._port_facts(PortName(port))
-            for trace in await asyncio.to_thread(self._find_file, PortName(port), os.fsencode(name), taken):
+            for trace in await asyncio.to_thread(self._files_in.find, PortName(port), os.fsencode(name), taken):
                 if trace.claim_id in taken:
                     lying[trace.claim_id] = trace.path
                 else:

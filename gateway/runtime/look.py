@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -16,25 +17,32 @@ from adapters.file.inspect import (
 )
 from adapters.file.offload import OneAtATime
 from gateway.config.models import Settings
+from gateway.domain.errors import AdapterUnavailable
 from gateway.domain.explanation import Trace
 from gateway.domain.finding import ArchivedFile, Staged, WorkFile
 from gateway.domain.ids import PortName
 from gateway.operations.doctor import Folders
-from gateway.operations.explain import FindFile
+from gateway.operations.explain import FileFinder
 from gateway.runtime.addresses import receive_settings, send_settings
 from gateway.runtime.ports import SystemClock
 
 T = TypeVar("T")
 
 
-def finder(settings: Settings) -> FindFile:
-    """Return the question where a file of a given name and claims lies in the folders of an inbound port; it blocks."""
+def finder(settings: Settings) -> FileFinder:
+    """Return how the folders of inbound ports are searched for a file."""
 
     def find(port: PortName, name: bytes, claims: Collection[str]) -> Sequence[Trace]:
         receiving = receive_settings(port, settings)
         return [] if receiving is None else find_file(receiving, SystemClock(), name, claims)
 
-    return find
+    def names(port: PortName) -> Sequence[str]:
+        receiving = receive_settings(port, settings)
+        with suppress(AdapterUnavailable):  # the port says what is wrong with its folder
+            return [] if receiving is None else waiting_files(receiving)
+        return []
+
+    return FileFinder(find=find, names=names)
 
 
 def folders_of(settings: Callable[[], Settings], executor_of: Callable[[PortName], Executor]) -> Folders:

@@ -1,7 +1,6 @@
 """Tells operators that a changed configuration was refused: one row in the exception log, and alerts."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from gateway.domain.alert import AlertEvent, Happening
 from gateway.store.alerts import raise_alerts
@@ -22,8 +21,8 @@ async def record_config_refused(store: Store, file: str, problems: Sequence[str]
         f"{'; '.join([*problems[:_MOST], *more])}. Mend the file: it is then taken into use by itself. "
         "`gateway check` tells everything that is wrong with it."
     )
-    now = datetime.now(UTC)
-    happening = Happening(event=AlertEvent.ERROR, name=file, at=now, text=text)
     async with store.transaction() as connection:
+        at = await connection.fetchval(store.queries.database_clock)
+        happening = Happening(event=AlertEvent.ERROR, name=file, at=at, text=text)
         await insert_exceptions(connection, store.queries, [Entry(code="config.refused", text=text, file=file)])
         await raise_alerts(connection, store.queries, happening)

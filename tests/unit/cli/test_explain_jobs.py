@@ -124,3 +124,9 @@ def test_failed_run_says_why_and_how_to_run_it_again(run: Cli, database_url: str
 def test_similar_name_is_offered(nightly: Cli, asked: str, meant: str) -> None:
     (one,) = explained(nightly, asked)
     assert one["code"] == "file.never-seen" and f"Did you mean '{meant}'?" in one["way_out"] and one["wrong"]
+
+
+def test_file_that_lies_there_under_a_similar_name_is_offered(cli: Cli) -> None:
+    (cli.config.parent / "in" / "Order-17.xml").write_text("<Envelope/>")
+    (one,) = explained(cli, "order-17.xml")
+    assert "Did you mean 'Order-17.xml'?" in one["way_out"]
