@@ -48,6 +48,7 @@ class Catalog:
     def __init__(self, folders: Sequence[Path]) -> None:
         read = read_schema_files(folders)
         self._files = read.files
+        self._refused = tuple(read.refused.values())
         self._links = SchemaLinks(read)
         self._problems = (*read.problems, *self._links.problems)
         self._warnings = (*read.warnings, *self._links.warnings)
@@ -69,6 +70,11 @@ class Catalog:
         if file is None or file.namespace in _NO_PARTS:
             return None
         return self._grammar((file,), scheme_of(name[1:]) if canonical(name) != name else Scheme.HTTP)
+
+    def refused(self, name: str) -> ConfigProblem | None:
+        """Return what is wrong with a file that may declare an unknown document, None when there is none."""
+        namespace = canonical(name)[1:].rpartition("}")[0]
+        return next((each.problem for each in self._refused if namespace and each.namespace == namespace), None)
 
     def grammar_of(self, namespace: str) -> Grammar | None:
         """Return the schema of a whole namespace, also of envelope and batch; None when unknown."""

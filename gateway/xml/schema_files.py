@@ -1,6 +1,7 @@
 """Reads the schema files below some folders: checked, normalised, not yet linked or compiled."""
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace"
 IDENTIFYING = ("ID", "IDREF", "IDREFS")
 MAX_SCHEMA_BYTES = 32_000_000
 ENDING = ".xsd"
+_START_BYTES = 100_000
+_TARGET = re.compile(rb"""targetNamespace\s*=\s*["']([^"'<]+)["']""")
 _DECLARATIONS = {
     XSD + "element": "element",
     XSD + "attribute": "attribute",
@@ -72,17 +75,24 @@ class SchemaFile:
     root: etree._Element
 
 
+class Refused(NamedTuple):
+    """Why a file cannot be used, and the namespace its documents would have."""
+
+    problem: ConfigProblem
+    namespace: str | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SchemaFiles:
     """What lies below the folders, and what is wrong or odd with it.
 
-    Shape: `by_path` has each file under its absolute path, and under that of every link to it; `refused` are the
-    paths of files that cannot be used, each with a problem.
+    Shape: `by_path` has each file under its absolute path, and under that of every link to it; `refused` has the
+    reason and the namespace, as far as it can be seen, of files that cannot be used, by path.
     """
 
     files: tuple[SchemaFile, ...]
     by_path: Mapping[str, SchemaFile]
-    refused: frozenset[str]
+    refused: Mapping[str, Refused]
     problems: tuple[ConfigProblem, ...]
     warnings: tuple[ConfigProblem, ...]
 
@@ -95,7 +105,7 @@ def read_schema_files(folders: Sequence[Path]) -> SchemaFiles:
     """
     files: list[SchemaFile] = []
     by_path: dict[str, SchemaFile] = {}
-    refused: set[str] = set()
+    refused: dict[str, Refused] = {}
     problems: list[ConfigProblem] = []
     warnings: list[ConfigProblem] = []
     seen: dict[Path, SchemaFile | None] = {}
@@ -113,7 +123,7 @@ def read_schema_files(folders: Sequence[Path]) -> SchemaFiles:
                 try:
                     root = _parse(path)
                 except ConfigError as error:
-                    refused.add(str(path))
+                    refused[str(path)] = Refused(error.problems[0], _namespace_in(path))
                     problems.extend(error.problems)
                     continue
                 if root is None:
@@ -126,7 +136,7 @@ def read_schema_files(folders: Sequence[Path]) -> SchemaFiles:
     return SchemaFiles(
         files=tuple(files),
         by_path=by_path,
-        refused=frozenset(refused),
+        refused=refused,
         problems=tuple(problems),
         warnings=tuple(warnings),
     )
@@ -229,6 +239,17 @@ def _parse(path: Path) -> etree._Element | None:
         text = rewrite_scheme(etree.tostring(root, encoding="unicode"), Scheme.HTTP, schema=True)
         root = etree.fromstring(text, document_parser())
     return root
+
+
+def _namespace_in(path: Path) -> str | None:
+    """Return the namespace that a file which is no schema seems to have."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(_START_BYTES).replace(b"\0", b"")  # of UTF-16
+    except OSError:
+        return None
+    found = _TARGET.search(start)
+    return None if found is None else canonical(found[1].decode(errors="replace"))
 
 
 def _syntax(path: Path, error: etree.XMLSyntaxError) -> ConfigError:

@@ -10,6 +10,7 @@ from functools import cached_property
 
 from lxml import etree
 
+from gateway.domain.errors import ConfigError
 from gateway.domain.namespaces import BATCH_NAMESPACES, ENVELOPE_NAMESPACES, XSI, Scheme, canonical
 from gateway.domain.problem import Problem
 from gateway.domain.text import clean
@@ -45,13 +46,15 @@ class Checker:
 
         Shape: paths start at the document's root; no places in the file (`Explainer.explain` adds them).
         Without *explain* one terse problem stands for all violations of the schema.
-        Raises: ConfigError when the document's schema does not compile, which `gateway check` finds.
+        Raises: ConfigError when the document's schema cannot be read or does not compile; `gateway check` finds it.
         """
         tag = str(part.tag)
         known = self._grammars.get(tag)
         if known is None:
             grammar = self._catalog.element(tag)
             if grammar is None:
+                if (refused := self._catalog.refused(tag)) is not None:
+                    raise ConfigError([refused])  # the operator's mistake, not the partner's
                 return (self._unknown(part),)
             known = self._grammars[tag] = (grammar, Identities(grammar))
         grammar, identities = known

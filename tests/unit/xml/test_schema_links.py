@@ -8,6 +8,7 @@ import pytest
 from lxml import etree
 
 import schemas
+from gateway.domain.errors import ConfigError
 from gateway.xml.catalog import Catalog
 from gateway.xml.grammar import Grammar
 from gateway.xml.verdict import Checker
@@ -195,6 +196,20 @@ def test_a_document_that_needs_what_cannot_be_used_names_it(tmp_path: Path) -> N
     assert told[0][0] == "types.xsd"
     assert told[1] == ("a.xsd", "Includes types.xsd, which cannot be used: see what is said about it.")
     assert "Code" in told[2][1]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_documents_of_a_file_that_cannot_be_read_wait_for_the_operator(tmp_path: Path, encoding: str) -> None:
+    """They are not unknown: no partner can do anything about it."""
+    text = schema(f"{DOCUMENTS}/Tool", "<xs:element").replace("http:", "https:")
+    (tmp_path / "broken.xsd").write_bytes(text.encode(encoding))
+    checker = Checker(Catalog([schemas.FOLDER, tmp_path]))
+
+    with pytest.raises(ConfigError) as caught:
+        checker.check(part(f'<Tool xmlns="{DOCUMENTS}/Tool"/>'))
+    assert Path(caught.value.problems[0].file).name == "broken.xsd"
+    (problem,) = checker.check(part('<Tool xmlns="urn:other"/>'))
+    assert problem.code == "document.unknown"
 
 
 def test_an_error_is_told_of_the_file_it_is_in_with_its_line(tmp_path: Path) -> None:
