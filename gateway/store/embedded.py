@@ -1,18 +1,18 @@
 """A private PostgreSQL under the data folder: made, started, watched, stopped with the gateway.
 
-The server listens on a unix socket in a folder that only its account may enter, and nowhere else. It runs in
-a session of its own, so that Ctrl-C reaches the gateway alone, and ends when the gateway dies.
+The server listens on a unix socket in a folder that only its account may enter and nobody can guess, and nowhere
+else. It runs in a session of its own, so that Ctrl-C reaches the gateway alone, and ends when the gateway dies.
 A gateway that starts clears whatever an earlier one left behind: a server still running is stopped, a stale
 `postmaster.pid` removed, a half-made data folder made again.
 Before: the caller holds the lock of the data folder (`data_folder.DataLock`).
 """
 
 import os
+import secrets
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from concurrent.futures import Future
@@ -139,7 +139,7 @@ class EmbeddedServer:
                     log.warning("store.server_slow_to_stop", pid=process.pid, signal=number.name)
             log.info("store.server_stopped", pid=process.pid)
             self._process = None
-        if self._socket_folder is not None and self._socket_folder != self._server_data:
+        if self._socket_folder is not None:
             shutil.rmtree(self._socket_folder, ignore_errors=True)
 
     def interrupt(self) -> None:
@@ -165,8 +165,12 @@ class EmbeddedServer:
         else:
             self._make(self._installation)
         self._write_settings(self._server_data, self._account)
-        if self._socket_folder is None or not self._socket_folder.exists():
-            self._socket_folder = self._make_socket_folder()
+        if self._socket_folder is None:
+            self._socket_folder = self._place_for_socket()
+        else:  # the same again: its clients know no other
+            shutil.rmtree(self._socket_folder, ignore_errors=True)
+        self._socket_folder.mkdir(mode=0o700)
+        _give(self._socket_folder, self._account)
         self.bound_log()
 
     def _check_version(self, installation: Installation) -> None:
@@ -259,14 +263,16 @@ class EmbeddedServer:
                 _give(fresh, owner)
                 fresh.replace(path)
 
-    def _make_socket_folder(self) -> Path:
-        """Return the server's data folder, or a private one when a socket's path cannot be that long."""
-        path = str(self._server_data)
+    def _place_for_socket(self) -> Path:
+        """Return where the folder of the socket is to be: with the data, elsewhere when its path would be too long.
+
+        Nobody can guess the name: a process that may connect to sockets, but not look into folders, does not find it.
+        """
+        name = f"{Postmaster.SOCKET_PREFIX}{secrets.token_hex(6)}"
+        path = str(self._server_data / name)
         if len(os.fsencode(f"{path}/.s.PGSQL.{PORT}")) <= _SOCKET_PATH_BYTES and not set(path) & set(',"'):
-            return self._server_data
-        folder = Path(tempfile.mkdtemp(prefix=Postmaster.SOCKET_PREFIX, dir="/tmp"))
-        _give(folder, self._account)
-        return folder
+            return Path(path)
+        return Path("/tmp", name)  # noqa: S108 (made for us alone, or not at all)
 
     def _launch(self) -> None:
         """Start the server from a thread that lives as long as it does.

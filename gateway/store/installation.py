@@ -178,15 +178,15 @@ def who_gets_in(account: Account | None) -> tuple[str, str]:
     """Return `pg_hba.conf` and `pg_ident.conf` of a server that runs under *account*.
 
     Rule: by the account at the other end of the socket, which the kernel tells: the gateway's own, and root, who may
-    do everything anyway.
+    do everything anyway; under every role, since that of the gateway is a superuser's.
     """
     names = {_name(0), _name(os.geteuid()), *(() if account is None or account.uid in NAMELESS else (account.name,))}
     return (
         "# Who gets in. Written anew at every start: put your own lines into local_hba.conf beside this file.\n"
         "include_if_exists local_hba.conf\n"
-        f"local all {ROLE} peer map={ROLE}\n",
+        f"local all all peer map={ROLE}\n",
         "# Whose word counts. Written anew at every start: put your own lines into local_ident.conf beside this file.\n"
-        "include_if_exists local_ident.conf\n" + "".join(f'{ROLE} "{name}" {ROLE}\n' for name in sorted(names)),
+        "include_if_exists local_ident.conf\n" + "".join(f'{ROLE} "{name}" all\n' for name in sorted(names)),
     )
 
 

@@ -13,14 +13,12 @@ from gateway.store.sql import Queries
 
 
 class OwnServer:
-    """The server in a folder; every start is a process of its own on the same data."""
+    """The server in a folder; every start is a process of its own on the same data, at the same address."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder
         self._server = EmbeddedServer(folder)
 
     async def start(self) -> str:
-        self._server = EmbeddedServer(self._folder)
         await asyncio.to_thread(self._server.start)
         return self._server.url
 

@@ -304,11 +304,33 @@ async def test_path_too_long_for_a_socket_gets_a_private_folder(data: Path) -> N
     try:
         server.start()
         assert await _fetch(server.url, "SELECT 1") == 1
-        folder = Path(str(await _fetch(server.url, "SHOW unix_socket_directories")))
+        folder = Path(_socket_folder(server))
+        assert folder.parent == Path("/tmp")
         assert folder.stat().st_mode & 0o777 == 0o700
     finally:
         server.stop()
     assert not folder.exists()
+
+
+async def test_place_of_the_socket_is_private_cannot_be_guessed_and_stays(data: Path) -> None:
+    server, places = EmbeddedServer(data), []
+    try:
+        for _ in range(2):
+            server.start()
+            assert await _fetch(server.url, "SELECT 1") == 1
+            places.append(Path(_socket_folder(server)))
+            assert places[0].stat().st_mode & 0o777 == 0o700
+            os.kill(server.pid, signal.SIGKILL)
+            server.ended.result(30)
+        assert places[0] == places[1]
+        assert (places[0].parent, len(places[0].name)) == (data / "postgres", len("gateway-socket-") + 12)
+        other = EmbeddedServer(data)
+        other.start()
+        other.stop()
+        assert _socket_folder(other) != str(places[0])
+        assert not list((data / "postgres").glob("gateway-socket-*"))
+    finally:
+        server.stop()
 
 
 async def test_server_that_may_forget_commits_is_refused(data: Path, tmp_path: Path) -> None:
