@@ -71,7 +71,8 @@ def _unfinished(m: MessageFacts, reason: Reason) -> _Said:
             return _running(m)
         case Reason.HELD_BY_OPERATOR:
             return _Said(
-                f"An operator held it at {at(m.since)}{_with_set(m)}.", f"Let it go: `gateway queue release {m.key}`."
+                f"It was held {m.deed.told if m.deed else f'by an operator at {at(m.since)}'}{_with_set(m)}.",
+                f"Let it go: `gateway queue release {m.key}`.",
             )
         case Reason.SET_HALTED:
             return _held_with_set(m, "an earlier message of its file", "on_error: halt", "it and those behind it run")
@@ -258,7 +259,7 @@ def _finished(m: MessageFacts) -> _Said:
             )
         case Outcome.DELETED:
             return _Said(
-                f"It was deleted from the queue at {at(m.finished_at)}.",
+                f"It was deleted from the queue {m.deed.told if m.deed else f'at {at(m.finished_at)}'}.",
                 "It is finished; send it again to have it run.",
             )
         case None:

@@ -53,6 +53,19 @@ class Explanation:
         return self.code not in _FINE
 
 
+class Deed(NamedTuple):
+    """What an operator did: who, when, and why, when that was given."""
+
+    actor: str
+    at: datetime
+    reason: str | None
+
+    @property
+    def told(self) -> str:
+        """Return it as the end of a sentence: by whom, when, why."""
+        return f"by {self.actor} at {at(self.at)}{f' ({quoted(self.reason)})' if self.reason else ''}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFacts:
     """A job that runs one of the four services; `timed` ones run only when they are started."""
@@ -61,6 +74,14 @@ class JobFacts:
     status: JobStatus
     timed: bool
     next_start: datetime
+    held: Deed | None = None
+
+    @property
+    def stands(self) -> str:
+        """Return how it stands, as the end of a sentence."""
+        if self.status is not JobStatus.WITHHOLD:
+            return f"is in status {self.status}"
+        return f"is on hold, put there {self.held.told}" if self.held else "is on hold"
 
     @property
     def moving(self) -> bool:
@@ -194,7 +215,7 @@ class MessageFacts:
 
     `lost_staging` says where its file is prepared when no gateway that runs uses that folder; `ahead` is the nearest
     unfinished message that comes first in its lane; `culprit` is the one whose failure holds it; `before` counts ready
-    messages of its port that are older.
+    messages of its port that are older; `deed` is the action by which it was held or deleted.
     """
 
     key: int
@@ -218,6 +239,7 @@ class MessageFacts:
     ahead: Other | None = None
     culprit: Other | None = None
     before: int = 0
+    deed: Deed | None = None
     outcome: Outcome | None = None
     finished_at: datetime | None = None
     answers: Sequence[Answered] = ()
@@ -327,7 +349,7 @@ def _job_hindrance(gateway: GatewayFacts, stage: Stage) -> Hindrance | None:
     job = jobs[0]
     return Hindrance(
         "gateway.job-stopped",
-        f"The job {job.name}, which runs the task {stage}, is in status {job.status}.",
+        f"The job {job.name}, which runs the task {stage}, {job.stands}.",
         f"Let it run: `gateway jobs release {job.name}`.",
     )
 

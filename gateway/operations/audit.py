@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from gateway.domain.errors import GatewayError, StoreUnavailable
+from gateway.domain.explanation import Deed
 from gateway.domain.ids import MessageKey
 from gateway.domain.window import beginning, end
 from gateway.operations.messages import Page, page_of
@@ -13,6 +14,8 @@ from gateway.operations.person import Person
 from gateway.operations.references import resolve
 from gateway.store.audit import ActionFilter, ActionOutcome, ActionRow, begin_action, end_action, list_actions
 from gateway.store.open import Store
+
+_LAST = 5
 
 
 @dataclass(slots=True)
@@ -73,3 +76,14 @@ async def actions(
         until=None if until is None else end(until, now=now, zone=zone),
     )
     return page_of(await list_actions(store, wanted, before=before, limit=limit + 1), limit, lambda row: row.id)
+
+
+async def last_deed(
+    store: Store, action: str, *, subject: str | None = None, message: MessageKey | None = None
+) -> Deed | None:
+    """Return the last action of a kind on a thing or a message that was not refused; None when none is kept."""
+    wanted = ActionFilter(action=action, subject=subject, message=message)
+    for row in await list_actions(store, wanted, limit=_LAST):
+        if row.outcome is not ActionOutcome.REFUSED:
+            return Deed(row.actor, row.at, row.reason)
+    return None

@@ -58,8 +58,8 @@ def _services(jobs: Mapping[Stage, Sequence[JobFacts]]) -> list[Place]:
         if not its:
             found.append(Place("service-without-job", None, f"service {stage}", stage))
         elif not any(job.moving for job in its) and not waits_by_plan(its):
-            stopped.setdefault((its[0].name, its[0].status), []).append(stage)
+            stopped.setdefault((its[0].name, its[0].stands), []).append(stage)
     return found + [
-        Place("service-stopped", None, f"job {name}, which runs {', '.join(stages)}, is in status {status}", name)
-        for (name, status), stages in stopped.items()
+        Place("service-stopped", None, f"job {name}, which runs {', '.join(stages)}, {stands}", name)
+        for (name, stands), stages in stopped.items()
     ]

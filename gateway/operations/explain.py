@@ -7,7 +7,7 @@ message set (set:number, or its BatchId), a lane (port/lane), a job, a run (run:
 import asyncio
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import PurePath
 
@@ -23,6 +23,7 @@ from gateway.domain.explain_place import (
     explain_unseen,
 )
 from gateway.domain.explanation import (
+    Deed,
     Explanation,
     GatewayFacts,
     Holder,
@@ -34,8 +35,10 @@ from gateway.domain.explanation import (
     Turn,
 )
 from gateway.domain.ids import LaneName, MessageKey, PortName
+from gateway.domain.job import JobStatus
 from gateway.domain.lane import WHOLE_PORT
 from gateway.domain.states import Direction, Outcome, Reason, Stage, Status
+from gateway.operations.audit import last_deed
 from gateway.operations.explain_jobs import JobExplainer
 from gateway.operations.jobs import visible_jobs
 from gateway.operations.nodes import Alive, alive
@@ -70,7 +73,16 @@ async def explain(
 ) -> Sequence[Explanation]:
     """Explain everything that *text* may mean to somebody; never empty."""
     overview = await read_overview(store, leases=0, runs=0)
-    explainer = Explainer(store, settings, who, overview, await places.service_jobs(store), files, now)
+    jobs = {
+        stage: [
+            replace(job, held=await last_deed(store, "job.hold", subject=job.name))
+            if job.status is JobStatus.WITHHOLD
+            else job
+            for job in its
+        ]
+        for stage, its in (await places.service_jobs(store)).items()
+    }
+    explainer = Explainer(store, settings, who, overview, jobs, files, now)
     return await explainer.explain(text.strip())
 
 
@@ -217,10 +229,19 @@ class Explainer:
             ahead=place.ahead,
             culprit=place.culprit,
             before=place.before,
+            deed=await self._deed(row),
             outcome=None if row.outcome is None else Outcome(row.outcome),
             finished_at=row.finished_at,
             answers=place.answers,
         )
+
+    async def _deed(self, row: MessageRow) -> Deed | None:
+        """Return who held or deleted it."""
+        if row.reason == Reason.HELD_BY_OPERATOR:
+            return await last_deed(self._store, "queue.hold", message=MessageKey(row.key))
+        if row.outcome == Outcome.DELETED:
+            return await last_deed(self._store, "queue.delete", message=MessageKey(row.key))
+        return None
 
     def _folder(self, row: MessageRow) -> str | None:
         """Return where its file lies: that of a refused one, or the one it was or will be published in."""

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from gateway.config.definitions import group_name
-from gateway.domain.explanation import Explanation, at, quoted
+from gateway.domain.explanation import Deed, Explanation, at, quoted
 from gateway.domain.ids import RunId
 from gateway.domain.job import JobMode, JobStatus, TaskStatus
 from gateway.domain.remedy import Action, Remedy
+from gateway.operations.audit import last_deed
 from gateway.operations.jobs import JobReport, show_job
 from gateway.operations.person import Person
 from gateway.operations.references import NotFound
@@ -38,7 +39,8 @@ class JobExplainer:
         if await read_job(self._store, name, partition=self._who.partition, viewer=self._who.name) is None:
             return []
         report = await show_job(self._store, self._who, name, now=self._now)
-        found = [self._job(report)]
+        held = report.job.status is JobStatus.WITHHOLD
+        found = [self._job(report, await last_deed(self._store, "job.hold", subject=name) if held else None)]
         under_way = next((run for run in report.runs if run.ended_at is None), None)
         return found if under_way is None else [*found, *await self.run(str(under_way.id))]
 
@@ -75,7 +77,7 @@ class JobExplainer:
         except NotFound:
             return None
 
-    def _job(self, report: JobReport) -> Explanation:
+    def _job(self, report: JobReport, held: Deed | None) -> Explanation:
         job, last = report.job, next((run for run in report.runs if run.ended_at is not None), None)
 
         def said(code: str, why: str, remedy: Remedy, until: datetime | None = None) -> Explanation:
@@ -89,7 +91,7 @@ class JobExplainer:
                 )
                 return said(
                     "job.on-hold",
-                    "It is on hold, so it does not start.",
+                    f"It is on hold{f', put there {held.told},' if held else ''} and does not start.",
                     Remedy(action=Action.RELEASE_JOB, target=(job.name,), reason=reason),
                 )
             case JobStatus.EXECUTING | JobStatus.CANCELLING:

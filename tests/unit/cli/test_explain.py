@@ -89,6 +89,17 @@ def test_failed_request_tells_its_error_and_how_to_try_again(cli: Cli) -> None:
     assert f"gateway queue release {number}" in one["way_out"]
 
 
+@pytest.mark.usefixtures("history", "as_ann")
+def test_held_and_deleted_messages_tell_who_did_it_when_and_why(cli: Cli) -> None:
+    number = str(cli.json("queue", "list", "--status", "ready")["messages"][0]["key"])
+    assert cli.run("queue", "hold", number, "--reason", "The price is wrong.", "--yes").exit_code == 0
+    (one,) = explained(cli, number)
+    assert "It was held by ann at 2" in one["why"] and "(The price is wrong)" in one["why"]
+    assert cli.run("queue", "delete", number, "--yes").exit_code == 0
+    (one,) = explained(cli, number)
+    assert "It was deleted from the queue by ann at 2" in one["why"]
+
+
 def stop(database_url: str) -> None:
     """Say that the process which made the history has ended; it is this one."""
 

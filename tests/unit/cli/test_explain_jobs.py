@@ -32,6 +32,13 @@ def test_job_on_hold_says_how_to_release_it(nightly: Cli) -> None:
     assert "`gateway jobs release nightly`" in one["way_out"] and one["remedy"]["action"] == "release_job"
 
 
+def test_job_on_hold_says_who_held_it_when_and_why(nightly: Cli) -> None:
+    nightly.run("jobs", "release", "nightly")
+    assert nightly.run("jobs", "hold", "nightly", "--reason", "Stocktaking").exit_code == 0
+    (one,) = explained(nightly, "nightly")
+    assert "It is on hold, put there by ann at 2" in one["why"] and "(Stocktaking)" in one["why"]
+
+
 def test_waiting_job_says_when_it_starts_and_that_no_gateway_runs(nightly: Cli, database_url: str) -> None:
     nightly.run("jobs", "release", "nightly")
     assert codes(nightly, "nightly") == ["gateway.not-running"]

@@ -9,6 +9,7 @@ import pytest
 from gateway.domain.explain import explain_message
 from gateway.domain.explain_place import explain_lane, explain_port, explain_set, explain_trace
 from gateway.domain.explanation import (
+    Deed,
     GatewayFacts,
     Holder,
     JobFacts,
@@ -163,6 +164,12 @@ def test_port_that_does_not_work_says_since_when(state: str) -> None:
     port = replace(OPEN, state=state, reason="Full.", since=NOON)
     one = explain_port(port, RUNNING, waiting=0, held=0, failed=0)
     assert "since 2031-02-03 12:00:00 UTC" in one.why and one.wrong
+
+
+def test_withheld_job_of_the_gateway_is_told_with_who_held_it() -> None:
+    job = replace(a_job(JobStatus.WITHHOLD), held=Deed("ann", NOON, "Stocktaking."))
+    one = explain_message(facts_of(Reason.READY, gateway=replace(RUNNING, jobs={Stage.INBOUND: [job]})))
+    assert "is on hold, put there by ann at 2031-02-03 12:00:00 UTC (Stocktaking)" in one.why
 
 
 def test_blocked_and_parked_lanes_say_since_when() -> None:
