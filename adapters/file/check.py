@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from adapters.file.deliver import wanted_group
+from adapters.file.deliver import may_give, wanted_group
 from adapters.file.errors import Place, account, unavailable
 from adapters.file.folder import opened
 from adapters.file.fsops import try_move
@@ -101,11 +101,23 @@ def check_send(
         wanted_group(settings)
     except AdapterUnavailable as error:
         findings.append(Finding(severity=Severity.ERROR, setting=settings.group_setting, text=error.message))
+    if settings.group is None:
+        findings += [finding for target in targets for finding in _group_of(target, settings.group_setting)]
     if not _errors(findings) and staging.path.is_dir():
         for target in targets:
             if target.path.is_dir():
                 findings += _self_test(staging, target)
     return findings
+
+
+def _group_of(target: Place, setting: str) -> Iterator[Finding]:
+    """Files get the group of their folder where our account may give it to them."""
+    if target.path.is_dir() and not may_give(group := target.path.stat().st_gid):
+        yield _warning(
+            target,
+            f"The files in {target.path} ({target.setting}) will not have its group {group}, because the gateway's "
+            f"account is not in it: who reads by that group cannot. Make it a member, or set {setting}.",
+        )
 
 
 def _error(place: Place, text: str) -> Finding:

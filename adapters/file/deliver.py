@@ -165,9 +165,14 @@ def wanted_group(settings: FileSendSettings) -> int | None:
         number = grp.getgrnam(group).gr_gid if isinstance(group, str) else group
     except KeyError:
         raise _no_group(settings, "there is no such group. Make it, or change the setting") from None
-    if number is not None and os.geteuid() != 0 and number not in (os.getegid(), *os.getgroups()):
+    if number is not None and not may_give(number):
         raise _no_group(settings, "the gateway's account is not in it. Make it a member, and start the gateway anew")
     return number
+
+
+def may_give(group: int) -> bool:
+    """Tell whether our account may give its files to a group: it is in it, or is root."""
+    return os.geteuid() == 0 or group in (os.getegid(), *os.getgroups())
 
 
 def _no_group(settings: FileSendSettings, why: str) -> AdapterUnavailable:

@@ -192,9 +192,9 @@ async def _find_home(connection: Connection, queries: Queries) -> str | None:
         own = await connection.fetchrow(queries.describe_own_schema)
         if own is not None and own["content"] is not None:
             raise StoreRefused(
-                f"the schema {SCHEMA} of this database belongs to somebody else: its owner is {own['owner']}, and "
-                f"it has {own['content']}. The gateway keeps its tables in a schema of that name and changes nothing "
-                "in yours. Name another database in `store`, or rename that schema"
+                f"the schema {SCHEMA} of this database belongs to somebody else: it has {own['content']}, which is not "
+                f"the gateway's (owner of the schema: {own['owner']}). The gateway keeps its tables in a schema of "
+                "that name and changes nothing in yours. Name another database in `store`, or rename that schema"
             )
     return home
 

@@ -55,6 +55,17 @@ def test_what_is_no_folder_is_refused(site: Site, kind: str) -> None:
     assert str(path) in text
 
 
+def test_files_that_will_not_have_the_group_of_their_folder_are_told(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("adapters.file.deliver.may_give", lambda _: False)
+    monkeypatch.setattr("adapters.file.check.may_give", lambda _: False)
+    (finding,) = [each for each in check_send(site.send_settings) if "will not have its group" in each.text]
+    assert (finding.severity, finding.setting) == (Severity.WARNING, "ports.orders.respond.folder")
+    own = replace(site.send_settings, group=os.getegid())
+    assert "will not have" not in str(check_send(own))
+
+
 def test_our_folders_may_not_lie_inside_a_partners_folder(site: Site) -> None:
     inside = replace(site.receive_settings, work=site.inbound / "work")
     assert [setting for setting, _ in errors(list(check_receive(inside)))] == ["ports.orders.receive.work"]
