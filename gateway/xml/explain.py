@@ -6,7 +6,7 @@ with libxml2, stumbles over the document, or the document is large), libxml2's o
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 from lxml import etree
 
 from gateway.domain.errors import ConfigError
-from gateway.domain.namespaces import XSI
 from gateway.domain.problem import Problem
 from gateway.xml import words
 from gateway.xml.catalog import Catalog
+from gateway.xml.declared import DeclaredTypes
 from gateway.xml.grammar import Grammar, has_more_than
 from gateway.xml.locate import Locator
 from gateway.xml.paths import find, local_name, path_of
@@ -41,7 +41,6 @@ _LIBXML2_STEP = re.compile(r"/([^/\[]+)(?:\[(\d+)\])?")
 FAR_YEAR = re.compile(r"\s*(?:-?\d{5,}|-\d{4})-\d\d-\d\d")
 """A year outside 0001 to 9999."""
 _DATES = ("date", "dateTime")
-_XSI_TYPE = f"{{{XSI}}}type"
 
 _Told = tuple[etree._Element, Problem]
 
@@ -143,75 +142,26 @@ def _times(count: int, *, more: bool) -> str:
 def far_dates(grammar: Grammar, part: etree._Element) -> tuple[Problem, ...]:
     """Return the dates of a valid document whose year no calendar here can hold, such as 99999999-01-01.
 
-    Any text may look like one: only what is declared at its place is asked, once for each path. Walking a large
-    document with xmlschema would take seconds for each megabyte.
+    Any text may look like one: what is declared at its place is asked. A date by an alternative of XSD 1.1 is
+    not found.
     """
-    dates: dict[tuple[str, ...], bool | None] = {}
-    found: list[etree._Element] = []
-    for element in part.iter("*"):
-        if not FAR_YEAR.match(element.text or ""):
-            continue
-        steps = _steps(element, part)
-        if steps not in dates:
-            dates[steps] = _is_date(grammar, steps)
-        if dates[steps] is None:
-            found = _far_dates_of_all(grammar, part)
-            break
-        if dates[steps]:
-            found.append(element)
+    if grammar.explaining is None:
+        return ()
+    types = DeclaredTypes(grammar.explaining, part)
+    like = (element for element in part.iter("*") if FAR_YEAR.match(element.text or ""))
+    found = [element for element in like if _is_date(types.of_text(element))]
     return _grouped([words.beyond_range(element, part) for element in found], more=False)
 
 
-def _steps(element: etree._Element, part: etree._Element) -> tuple[str, ...]:
-    """Return the names from the document's root down to *element*; nothing when a type is chosen on the way."""
-    steps: list[str] = []
-    current: etree._Element | None = element
-    while current is not None:
-        if current.get(_XSI_TYPE) is not None:
-            return ()
-        steps.append(str(current.tag))
-        current = None if current is part else current.getparent()
-    return tuple(reversed(steps))
-
-
-def _is_date(grammar: Grammar, steps: tuple[str, ...]) -> bool | None:
-    """Tell whether the schema declares a date there, None when only a walk through the document can tell."""
-    schema = grammar.explaining
-    if schema is None:
-        return False
-    declared: object = schema.maps.elements.get(steps[0]) if steps else None
-    for name in steps[1:]:
-        iterate = getattr(getattr(getattr(declared, "type", None), "content", None), "iter_elements", None)
-        declared = next((each for each in iterate() if each.name == name), None) if iterate is not None else None
-    if declared is None or getattr(declared, "alternatives", None):
-        return None
-    return _of_date_type(declared)
-
-
-def _of_date_type(declaration: object) -> bool:
-    root = getattr(getattr(declaration, "type", None), "root_type", None)
-    return getattr(root, "local_name", None) in _DATES
-
-
-def _far_dates_of_all(grammar: Grammar, part: etree._Element) -> list[etree._Element]:
-    found: list[etree._Element] = []
-
-    def note(element: object, declaration: object) -> None:
-        assert isinstance(element, etree._Element)
-        if _of_date_type(declaration) and FAR_YEAR.match(element.text or ""):
-            found.append(element)
-
-    _errors(grammar, part, note)
-    return found
+def _is_date(kind: object) -> bool:
+    return getattr(getattr(kind, "root_type", None), "local_name", None) in _DATES
 
 
 def _by_xmlschema(grammar: Grammar, part: etree._Element) -> list[_Told]:
     return [words.of_error(error, part) for error in _errors(grammar, part)]
 
 
-def _errors(
-    grammar: Grammar, part: etree._Element, note: Callable[[object, object], None] | None = None
-) -> Sequence["XMLSchemaValidationError"]:
+def _errors(grammar: Grammar, part: etree._Element) -> Sequence["XMLSchemaValidationError"]:
     """Return what xmlschema has against a document, nothing when it stumbles over it."""
     schema = grammar.explaining
     if schema is None:
@@ -221,7 +171,7 @@ def _errors(
 
     try:
         # the method, on a schema of ours, without hints: the functions of the package fetch what a document names
-        found = schema.iter_errors(part, extra_validator=note, use_location_hints=False)
+        found = schema.iter_errors(part, use_location_hints=False)
         return [error for error in found if not about_identity(error)]
     except (XMLSchemaException, ElementPathError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError):
         return ()  # its own errors are many kinds; libxml2 has the verdict and finds words as well

@@ -114,7 +114,7 @@ class Grammar:
         self.compile()
         if self._compiled is None:
             assert self._carried is not None
-            return self._carried.is_valid(part, use_location_hints=False)
+            return bool(accepted(self._carried, part))
         if not has_more_than(LARGE, part):
             return self._compiled(part)
         try:
@@ -289,6 +289,17 @@ def _as_name(written: str, name: Reference) -> str:
     if name.namespace != XSD[1:-1] or name.local.name not in ("ID", "IDREF"):
         return written
     return written.removesuffix(name.local.name) + "NCName"
+
+
+def accepted(schema: "XMLSchemaBase", part: etree._Element) -> bool | None:
+    """Return the verdict of xmlschema on a document, None when it stumbles over it, as over the year 99999999999."""
+    from elementpath import ElementPathError  # noqa: PLC0415  # only few documents pay for the imports
+    from xmlschema import XMLSchemaException  # noqa: PLC0415
+
+    try:
+        return schema.is_valid(part, use_location_hints=False)
+    except (XMLSchemaException, ElementPathError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError):
+        return None  # its own errors are many kinds
 
 
 def has_more_than(count: int, part: etree._Element) -> bool:

@@ -209,6 +209,27 @@ def test_a_misread_value_hides_no_other_mistake(tmp_path: Path) -> None:
     assert len(one.check(part('<a xmlns="urn:a"><n>1.00</n><m>1</m><n>1.00</n></a>'))) == 1
 
 
+@pytest.mark.parametrize("value", ["99999999999-01-01T00:00:00", "99999999999-12-31T24:00:00", "9999-12-31T24:00:00"])
+def test_what_the_other_validator_stumbles_over_ends_no_reader(tmp_path: Path, value: str) -> None:
+    body = (
+        '<xs:element name="a"><xs:complexType><xs:sequence><xs:element name="n" type="xs:decimal" fixed="1.0"/>'
+        '<xs:element name="d" type="xs:dateTime"/></xs:sequence></xs:complexType></xs:element>'
+    )
+    judge = checker(tmp_path, body)
+
+    for number in ("1.0", "1.00"):
+        problems = judge.check(part(f'<a xmlns="urn:a"><n>{number}</n><d>{value}</d></a>'))
+        assert (problems == ()) is value.startswith("9999-")
+
+
+def test_xsd_1_1_refuses_what_xmlschema_stumbles_over(tmp_path: Path) -> None:
+    body = (
+        '<xs:element name="a"><xs:complexType><xs:sequence><xs:element name="d" type="xs:date"/></xs:sequence>'
+        '<xs:assert test="d"/></xs:complexType></xs:element>'
+    )
+    assert len(checker(tmp_path, body).check(part('<a xmlns="urn:a"><d>99999999999-01-01</d></a>'))) == 1
+
+
 def test_an_hour_24_is_told_with_its_place(tmp_path: Path) -> None:
     body = (
         '<xs:element name="a"><xs:complexType><xs:sequence><xs:element name="t" type="T" maxOccurs="9"/></xs:sequence>'

@@ -211,4 +211,5 @@ def test_texts_that_look_like_far_dates_cost_no_walk_through_the_document(
         raise AssertionError("the whole document is walked through")
 
     monkeypatch.setattr("gateway.xml.explain._errors", walk)
-    assert dates.check(part(f'<d xmlns="urn:d">{"<text>12011-05-31</text>" * 50}</d>')) == ()
+    chosen = f'<any {XSI} xsi:type="dated"><day>2011-05-31</day></any>'
+    assert dates.check(part(f'<d xmlns="urn:d">{"<text>12011-05-31</text>" * 50}{chosen}</d>')) == ()
