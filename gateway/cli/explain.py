@@ -7,11 +7,12 @@ import typer
 from rich.text import Text
 
 from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, perform
-from gateway.cli.desk import open_desk
+from gateway.cli.desk import PartitionOption, open_shared_desk
 from gateway.cli.remedies import worded
 from gateway.cli.render import console, plain, print_json
 from gateway.domain.explanation import Explanation
 from gateway.operations import explain as operations
+from gateway.operations.person import NotAllowed, Person, person
 from gateway.runtime.look import finder
 from gateway.runtime.visible import visible
 
@@ -25,9 +26,12 @@ WhatArgument = Annotated[
 ]
 
 
-def explain(what: WhatArgument, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
+def explain(
+    what: WhatArgument, partition: PartitionOption = None, config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:  # fmt: skip
     """Say why something is where it is, and what would move it. Ends with 1 when something is wrong with it."""
-    found = perform(_explain(config, what))
+    found = perform(_explain(config, what, partition))
     if as_json:
         print_json({"explanations": [_record(explanation) for explanation in found]})
     else:
@@ -55,6 +59,12 @@ def _print(found: Sequence[Explanation]) -> None:
         out.print(Text(f"  then: {visible(_way_out(explanation))}"), soft_wrap=True)
 
 
-async def _explain(config: ConfigOption, what: str) -> Sequence[Explanation]:
-    async with open_desk(config) as desk:
-        return await operations.explain(desk.store, desk.settings, desk.who, what, finder(desk.settings), now=desk.now)
+async def _explain(config: ConfigOption, what: str, partition: str | None) -> Sequence[Explanation]:
+    async with open_shared_desk(config) as desk:
+        who: Person | None = None
+        try:
+            who = person(desk.settings, desk.who.name, partition=partition)
+        except NotAllowed:
+            if partition is not None:
+                raise
+        return await operations.explain(desk.store, desk.settings, who, what, finder(desk.settings), now=desk.now)

@@ -69,9 +69,9 @@ _MOST_NAMES = 2_000
 
 
 async def explain(
-    store: Store, settings: Settings, who: Person, text: str, files: FileFinder, *, now: datetime
+    store: Store, settings: Settings, who: Person | None, text: str, files: FileFinder, *, now: datetime
 ) -> Sequence[Explanation]:
-    """Explain everything that *text* may mean to somebody; never empty."""
+    """Explain everything that *text* may mean; never empty. Jobs and runs are those that *who* may see, None: none."""
     overview = await read_overview(store, leases=0, runs=0)
     jobs = {
         stage: [
@@ -90,7 +90,7 @@ class Explainer:
     """Gathers the facts for one question; the state of gateway and ports is read once."""
 
     def __init__(
-        self, store: Store, settings: Settings, who: Person, overview: Overview,
+        self, store: Store, settings: Settings, who: Person | None, overview: Overview,
         jobs: Mapping[Stage, Sequence[JobFacts]], files: FileFinder, now: datetime,
     ) -> None:  # fmt: skip
         self._store = store
@@ -100,12 +100,12 @@ class Explainer:
         self._files_in = files
         running = [f"{row.host}:{row.pid}" for row in overview.nodes if alive(row) is Alive.RUNNING]
         self._gateway = GatewayFacts(running=running, jobs=jobs)
-        self._jobs = JobExplainer(store, who, now, running=bool(running))
+        self._jobs = None if who is None else JobExplainer(store, who, now, running=bool(running))
 
     async def explain(self, text: str) -> list[Explanation]:
         """Explain what *text* means: the first of these that has the name; a port and a job may share it."""
         for meaning in (
-            self._messages, self._port_or_job, self._jobs.run, self._sets, self._jobs.task, self._lanes, self._files,
+            self._messages, self._port_or_job, self._run, self._sets, self._task, self._lanes, self._files,
         ):  # fmt: skip
             if found := await meaning(text):
                 return found
@@ -114,7 +114,8 @@ class Explainer:
 
     async def _names(self) -> list[str]:
         """Return what there is to be asked for, of files those that lie there, and those that came or went last."""
-        jobs = [job.definition.name for job in await visible_jobs(self._store, self._who)]
+        seen = [] if self._who is None else await visible_jobs(self._store, self._who)
+        jobs = [job.definition.name for job in seen]
         lying: list[str] = []
         for name, port in self._settings.ports.items():
             if isinstance(port, InboundPort):
@@ -123,7 +124,13 @@ class Explainer:
         return [*self._settings.ports, *jobs, *lying[:_MOST_NAMES], *latest]
 
     async def _port_or_job(self, text: str) -> list[Explanation]:
-        return [*await self._port(text), *await self._jobs.job(text)]
+        return [*await self._port(text), *(await self._jobs.job(text) if self._jobs else ())]
+
+    async def _run(self, text: str) -> list[Explanation]:
+        return await self._jobs.run(text) if self._jobs else []
+
+    async def _task(self, text: str) -> list[Explanation]:
+        return await self._jobs.task(text) if self._jobs else []
 
     async def _messages(self, text: str) -> list[Explanation]:
         try:

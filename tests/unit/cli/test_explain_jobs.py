@@ -137,3 +137,10 @@ def test_file_that_lies_there_under_a_similar_name_is_offered(cli: Cli) -> None:
     (cli.config.parent / "in" / "Order-17.xml").write_text("<Envelope/>")
     (one,) = explained(cli, "order-17.xml")
     assert "Did you mean 'Order-17.xml'?" in one["way_out"]
+
+
+def test_jobs_of_a_closed_partition_do_not_exist_for_a_person(nightly: Cli) -> None:
+    nightly.config.write_text(nightly.config.read_text() + "accounts: {ann: {partitions: []}}\n")
+    assert codes(nightly, "nightly") == ["file.never-seen"]
+    assert codes(nightly, "orders") == ["gateway.not-running"], "the queue is everybody's"
+    assert "no access to the partition" in nightly.run("explain", "nightly", "--partition", "initial").stderr
