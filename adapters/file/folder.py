@@ -76,6 +76,17 @@ def opened(path: Path) -> Iterator[Folder]:
         os.close(fd)
 
 
+def refuse_foreign_link(path: Path) -> None:
+    """Make sure that nobody leads us elsewhere before a folder is made. Raises: ForeignLink."""
+    try:
+        with opened(path):
+            pass
+    except ForeignLink:
+        raise
+    except OSError:
+        return  # it is not there yet, or something else that is told when it is used
+
+
 def _open_step_by_step(path: Path) -> int:
     """Open each folder by the descriptor of the one before, so that nobody can exchange one behind our back."""
     parts = list(reversed(path.parts[1:]))

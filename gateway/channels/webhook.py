@@ -41,7 +41,8 @@ class WebhookSender:
         if url is None:
             raise AlertRefused("The webhook is not set up: name its address in `alerts.webhook.url`.")
         body = document(message)
-        headers = {"Content-Type": "application/json", "Idempotency-Key": message.key, "User-Agent": "gateway"}
+        headers = {"Content-Type": "application/json", "Idempotency-Key": message.key, "User-Agent": "gateway",
+                   "Accept-Encoding": "identity"}  # fmt: skip
         headers |= signature(self.settings.secret, body, int(self.clock()))
         place = urlsplit(url).hostname
         try:

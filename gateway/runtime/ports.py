@@ -12,6 +12,7 @@ from time import monotonic
 from uuid import UUID
 
 import schemas
+from adapters.file.folder import refuse_foreign_link
 from adapters.file.identity import Identities
 from adapters.file.names import ResponseNames, response_name
 from adapters.file.receive import FileReceiveAdapter
@@ -85,6 +86,7 @@ def make_folders(name: PortName, settings: Settings, site: Path) -> None:
         inside = folder.is_relative_to(site) or folder.is_relative_to(settings.data)
         with suppress(OSError):  # the port says what is wrong with its folder when it wants to use it
             if inside or folder.parent.is_dir():
+                refuse_foreign_link(folder)
                 folder.mkdir(mode=mode, parents=inside, exist_ok=True)
 
 

@@ -42,6 +42,21 @@ def test_folder_elsewhere_is_made_when_its_parent_is_there(site: Path, tmp_path:
     assert made(site, tmp_path / "share" / "in").is_dir()
 
 
+def test_nothing_is_made_where_a_partners_link_leads(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (site / "b").mkdir()
+    (site / "a").symlink_to("b")
+    made(site, site / "a" / "in")
+    assert sorted(path.name for path in (site / "b").iterdir()) == ["in", "out"], "our own link is followed"
+    (site / "c").mkdir()
+    (site / "d").symlink_to("c")
+    if os.geteuid() == 0:
+        os.lchown(site / "d", 4242, 4242)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: 4242)  # then it is somebody else's
+    made(site, site / "d" / "in")
+    assert list((site / "c").iterdir()) == []
+
+
 def test_nothing_is_made_where_a_share_may_not_be_mounted(site: Path, tmp_path: Path) -> None:
     made(site, tmp_path / "share" / "in", work=tmp_path / "share" / "gateway" / "work")
     assert not (tmp_path / "share").exists()
