@@ -72,8 +72,8 @@ def forbid_calls() -> bool:
     Before: the process cannot gain privileges (`PR_SET_NO_NEW_PRIVS`).
     """
     machine = platform.machine()
-    if sys.platform != "linux" or machine not in _MACHINES:
-        return False
+    if sys.platform != "linux" or machine not in _MACHINES or sys.maxsize < 2**32:
+        return False  # a 32-bit program has other numbers, also on these machines
     instructions = program(machine)
     wanted = _Program(length=len(instructions) // 8, instructions=instructions)
     call = ctypes.CDLL(None, use_errno=True).syscall
