@@ -70,8 +70,8 @@ class Breaker:
 
         What the database cannot do for anybody pauses at once, for as long as the message waits.
         """
-        if isinstance(outcome, TryAgain) and outcome.busy is not None:
-            if outcome.busy.everywhere:
+        if isinstance(outcome, TryAgain) and outcome.is_free:
+            if outcome.busy is not None and outcome.busy.everywhere:
                 self._pause(outcome.delay_seconds, outcome.busy)
             return
         if isinstance(outcome, Failed) and not _is_trouble(outcome):

@@ -5,7 +5,7 @@
     StoreBusy                                tried again with back-off for a day: nobody's failure, costs no attempt
     TransientError                           tried again with back-off until the port's tries are used up
     OSError, httpx.TransportError            the same: the network, or a system behind the handler
-    ReadersUnavailable                       tried again for as long as it takes
+    ReadersUnavailable                       tried again for as long as it takes, which costs no try
     PoisonMessage                            Error: it ended the process too often to be run again
     SchemaUnusable                           Error: the operator mends it and releases the message
     LeaseLost, StoreUnavailable              passed on: says nothing about the message, costs no attempt
@@ -54,11 +54,15 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TryAgain:
-    """The message waits and is tried again. `busy`: it waits for the store, and that was no try of it."""
+    """The message waits and is tried again.
+
+    `is_free`: the trouble was none of its own, so that this was no try of it; `busy`: it was that of the store.
+    """
 
     work: Work
     delay_seconds: float
     text: str
+    is_free: bool = False
     busy: StoreBusy | None = None
 
 
@@ -76,10 +80,11 @@ class Cause:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wait:
-    """Trying again may help, after so many seconds. `busy` as in `TryAgain`."""
+    """Trying again may help, after so many seconds. `is_free` and `busy` as in `TryAgain`."""
 
     delay_seconds: float
     text: str
+    is_free: bool = False
     busy: StoreBusy | None = None
 
 
@@ -105,13 +110,13 @@ def judge(error: Exception, *, attempts: int, store_waits: int, most_tries: int,
                 fault_text=error.message,
             )  # fmt: skip
         case ReadersUnavailable():  # says nothing about the work, however often it is tried
-            return Wait(delay_seconds=SERVICE.most_seconds, text=f"{error.code}: {error.message}")
+            return Wait(delay_seconds=SERVICE.most_seconds, text=f"{error.code}: {error.message}", is_free=True)
         case StoreBusy():
             said = clean(error.message).rstrip(".") + "."
             if STORE.exhausted(store_waits + 1):
                 return Cause(code=error.code, text=f"{said} It waited for a day.", fault_text=AWAY)
             text = f"{error.code}: {said} This counts as no attempt."
-            return Wait(delay_seconds=STORE.delay(store_waits + 1, chance), text=text, busy=error)
+            return Wait(delay_seconds=STORE.delay(store_waits + 1, chance), text=text, is_free=True, busy=error)
         case TransientError() | OSError() | httpx.TransportError():
             code = error.code if isinstance(error, TransientError) else "operation.unreachable"
             said = clean(error.message if isinstance(error, TransientError) else words_of(error)).rstrip(".") + "."
@@ -149,7 +154,10 @@ def decide(work: Work, error: Exception, *, most_tries: int, chance: float) -> F
     """Decide what becomes of a message whose processing raised *error*; as `judge`."""
     verdict = judge(error, attempts=work.attempts, store_waits=work.store_waits, most_tries=most_tries, chance=chance)
     if isinstance(verdict, Wait):
-        return TryAgain(work=work, delay_seconds=verdict.delay_seconds, text=verdict.text, busy=verdict.busy)
+        return TryAgain(
+            work=work, delay_seconds=verdict.delay_seconds, text=verdict.text, is_free=verdict.is_free,
+            busy=verdict.busy,
+        )  # fmt: skip
     failure = Failure(
         work=work, code=verdict.code, text=verdict.text, problems=verdict.problems, traceback=verdict.traceback
     )

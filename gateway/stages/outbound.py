@@ -153,7 +153,7 @@ def _file(result: RequestResult, request: SendRequest, error: Exception, most_tr
         chance=random.random(),  # noqa: S311 jitter
     )  # fmt: skip
     if isinstance(verdict, Wait):
-        result.again.append(Retry(request, verdict.delay_seconds, verdict.text, is_free=verdict.busy is not None))
+        result.again.append(Retry(request, verdict.delay_seconds, verdict.text, is_free=verdict.is_free))
         return
     result.failed.append(
         RequestFailure(

@@ -190,7 +190,7 @@ async def an_operator_finishes(upgrade: Upgrade) -> None:
     await upgrade.command("queue delete --yes", *(row["id"] for row in dead))
     rest = await site.query("SELECT message_id AS id FROM queue WHERE status IN ('error', 'hold')")
     assert dead and rest
-    await upgrade.command("queue release", *(row["id"] for row in rest))
+    await upgrade.command("queue release --yes", *(row["id"] for row in rest))
     again = min(upgrade.released.done)
     site.drop("again.xml", single(envelope(message_id=again)))
     await upgrade.drained()

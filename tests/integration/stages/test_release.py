@@ -162,6 +162,8 @@ async def test_message_waits_while_no_reader_gets_ready(store: Store, monkeypatc
         await port.run()
     assert await port.states([key]) == ["ready/backoff/ready"]
     async with store.transaction() as connection:
+        assert await connection.fetchval("SELECT attempts FROM queue WHERE direction = 'in'") == 0
+    async with store.transaction() as connection:
         for table in ("queue", "lane"):
             await connection.execute(f"UPDATE {table} SET not_before = clock_timestamp() WHERE not_before IS NOT NULL")
     await wake_due(store)

@@ -138,7 +138,9 @@ def test_operator_need_not_wait_for_the_next_try(breaker: Breaker, clock: Clock)
 
 
 def busy(everywhere: bool) -> TryAgain:
-    return TryAgain(work=WORK, delay_seconds=2.0, text="", busy=StoreBusy("the disk is full", everywhere=everywhere))
+    return TryAgain(
+        work=WORK, delay_seconds=2.0, text="", is_free=True, busy=StoreBusy("the disk is full", everywhere=everywhere)
+    )
 
 
 def test_full_database_pauses_at_once_and_not_for_long(breaker: Breaker, clock: Clock) -> None:
