@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, PortOption, open_site, perform
 from gateway.cli.desk import open_shared_desk
@@ -17,7 +18,7 @@ from gateway.cli.filters import (
     tell_older,
 )
 from gateway.cli.message import MessageArgument, XmlOption, show_message
-from gateway.cli.render import operation_of, print_json, print_rows
+from gateway.cli.render import console, operation_of, print_json, print_rows
 from gateway.operations import messages as operations
 from gateway.operations.messages import Asked, Page, meant
 from gateway.operations.references import known_port
@@ -86,7 +87,8 @@ def files(
     port: PortOption = None, limit: LimitOption = 50, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False
 ) -> None:
     """List received files, the newest first, and what became of each."""
-    found = perform(_files(config, port, limit))
+    found = perform(_files(config, port, limit + 1))
+    more, found = len(found) > limit, found[:limit]
     if as_json:
         print_json({"files": found})
         return
@@ -110,6 +112,8 @@ def files(
     ]  # fmt: skip
     narrow = ("port", "file", "received", "messages", "reason")
     print_rows(columns, rows, nothing="No file has been received yet.", narrow=narrow, cut=("reason",))
+    if more:
+        console().print(Text(f"The newest {limit} are shown; --limit shows more.", style="dim"))
 
 
 def _tell_outcomes(found: Sequence[OutcomeRow], *, as_json: bool) -> None:

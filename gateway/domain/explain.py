@@ -225,6 +225,13 @@ def _failed(m: MessageFacts) -> _Said:
     fault = next((answer for answer in reversed(m.answers) if answer.is_fault), None)
     told = f" The partner got the fault {fault.file}." if fault and fault.sent_at else ""
     blocks = f" Until then it blocks its lane {m.lane.reference}." if _blocks(m) and m.lane else ""
+    if not m.is_kept:
+        return _Said(
+            f"It failed at try {m.attempts}: {quoted(m.error)}.{told}",
+            "It was not kept, so that a release cannot help: the partner must send it in smaller messages. Then "
+            f"`gateway queue delete {m.key}`.{blocks}",
+            others=(fault.key if fault else None,),
+        )
     return _Said(
         f"It failed at try {m.attempts}: {quoted(m.error)}.{told}",
         f"Mend the cause, then `gateway queue release {m.key}` tries again{_with_set(m)}; or "

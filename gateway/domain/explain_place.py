@@ -1,5 +1,6 @@
 """Why is this lane, port or file where it is, and what would move it? Facts become two sentences."""
 
+import shlex
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -158,11 +159,14 @@ def explain_set(found: SetFacts) -> Explanation:
             "rolled_back": "It was rolled back, so nothing of it took effect, and all of it waits",
             "error": f"It has failed under `on_error: {found.policy}`",
         }.get(found.status, "Some of it stands still")
+        goes_on = "all that stands still goes on, in order."
+        if found.policy == Policy.CONTINUE:
+            all_of_it = f"--port {found.port} --file {shlex.quote(found.file or 'NAME')}"
+            goes_on = f"it runs again. `gateway queue release {all_of_it}` does so for all of the file."
         return said(
             found.status if found.status != "ready" else "stopped",
             f"{what}: {counts}; see message {stopped}.",
-            f"Mend the cause, then `gateway queue release {stopped}`: "
-            + ("it runs again." if found.policy == Policy.CONTINUE else "all that stands still goes on, in order."),
+            f"Mend the cause, then `gateway queue release {stopped}`: {goes_on}",
         )
     return said(
         "ready", f"It is under way: {counts}.", f"It goes on by itself; `gateway explain {found.first}` says how."

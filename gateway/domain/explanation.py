@@ -215,7 +215,8 @@ class MessageFacts:
 
     `lost_staging` says where its file is prepared when no gateway that runs uses that folder; `ahead` is the nearest
     unfinished message that comes first in its lane; `culprit` is the one whose failure holds it; `before` counts ready
-    messages of its port that are older; `deed` is the action by which it was held or deleted.
+    messages of its port that are older; `deed` is the action by which it was held or deleted. A request that was too
+    large is not `is_kept`: nothing but its file holds it.
     """
 
     key: int
@@ -237,6 +238,7 @@ class MessageFacts:
     holder: Holder | None = None
     lost_staging: str | None = None
     ahead: Other | None = None
+    is_kept: bool = True
     culprit: Other | None = None
     before: int = 0
     deed: Deed | None = None

@@ -216,6 +216,7 @@ class Explainer:
         place = await places.place_of_message(self._store, MessageKey(row.key), port, lane)
         return MessageFacts(
             key=row.key,
+            is_kept=row.direction == Direction.OUT or row.size_bytes > 0,
             direction=Direction(row.direction),
             port=await self._port_facts(port),
             gateway=self._gateway,

@@ -85,6 +85,8 @@ def test_every_reason_has_words_of_its_own_and_a_way_out(reason: Reason) -> None
         (Reason.ADDRESS_UNAVAILABLE, {"lost_staging": "in /srv/b on b"}, ["/srv/b on b", "queue restage 17", "twice"]),
         (Reason.READY, {"port": replace(OPEN, in_work=8, max_in_work=8)}, ["max_parallel", "8"]),
         (Reason.READY, {"before": 41}, ["41 older"]),
+        (Reason.FAILED, {"policy": Policy.HALT}, ["queue release 17", "with the rest of its set 5"]),
+        (Reason.FAILED, {"is_kept": False}, ["a release cannot help", "smaller messages"]),
         (Reason.FAILED, {"is_request_to_send": True, "direction": Direction.OUT}, ["nothing was sent"]),
         (Reason.MALFORMED, {"folder": "/data/error/orders"}, ["batch.xml", "/data/error/orders"]),
     ],
