@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from gateway.config.models import DocumentService, PythonService, Settings
 from gateway.config.suggest import did_you_mean
+from gateway.domain.errors import ConfigError
 from gateway.runtime.checked import Finding, Verdict
 from gateway.xml.catalog import Catalog
 from gateway.xml.shapes import Shape, Shapes
@@ -46,6 +47,10 @@ def _wrong_with(service: DocumentService, catalog: Catalog) -> Iterator[_Wrong]:
     if grammar is None:
         text = f"no schema declares {service.document}; put its XSD into a folder named by `schemas`"
         yield ("document",), Verdict.ERROR, text
+        return
+    try:
+        grammar.compile()
+    except ConfigError:  # told where schemas are checked; such a schema may even be one that derives from itself
         return
     shapes = grammar.shapes
     root = shapes.root(service.document)

@@ -65,6 +65,7 @@ class Writer:
                     "named by `schemas`, start the gateway again and release the message.",
                     code="document.no-schema",
                 )
+            grammar.compile()  # first: only what compiles has shapes without circles
             content = self._join([_canonical(entity.content) for entity in entities])
             quick = Checker(catalog, explain=False)
             for complete in (True, False):  # a schema may use a name of ours for something else

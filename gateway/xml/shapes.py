@@ -1,7 +1,8 @@
 """Which elements a schema allows where: read from its files, to put fields into documents that we complete.
 
 Reads what schemas of documents are made of: sequences, choices, groups, extensions, restrictions, references,
-substitution groups, derived types named by `xsi:type`. It proposes; the validator has the last word.
+substitution groups, derived types named by `xsi:type`. It proposes; the validator has the last word, and the first:
+only a schema that compiles may be read here.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

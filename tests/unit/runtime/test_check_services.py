@@ -82,3 +82,15 @@ def test_what_a_document_must_hold_beside_its_records_is_told_where_it_is_read(t
     assert (path, verdict) == ("operations", Verdict.WARNING)
     assert said.startswith("Loan must hold Branch beside Row, which is not kept")
     assert loan(tmp_path, branch=1, operations=["create"]) == []
+
+
+def test_a_schema_that_does_not_compile_is_told_where_schemas_are_checked(tmp_path: Path) -> None:
+    (tmp_path / "circle.xsd").write_text(
+        f'<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns="{OWN}" targetNamespace="{OWN}">'
+        '<xs:element name="Loan" type="A"/>'
+        '<xs:complexType name="A"><xs:complexContent><xs:extension base="B"/></xs:complexContent></xs:complexType>'
+        '<xs:complexType name="B"><xs:complexContent><xs:extension base="A"/></xs:complexContent></xs:complexType>'
+        "</xs:schema>"
+    )
+    assert Catalog([tmp_path]).problems() != ()
+    assert told({"document": f"{{{OWN}}}Loan", "entity": "Row", "key": "Id"}, tmp_path) == []
