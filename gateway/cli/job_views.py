@@ -65,7 +65,7 @@ def repeats_in_words(job: JobRow) -> str:
 
 def status_of(job: JobRow) -> Text:
     """Return the status of a job, with what will become of it after its run."""
-    return job_status(job.status, ", then withheld" if job.held_after else "")
+    return job_status(job.status, ", then on hold" if job.held_after else "")
 
 
 def due(job: JobRow, now: datetime) -> object:

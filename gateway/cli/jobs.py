@@ -1,4 +1,4 @@
-"""Commands on batch jobs: look at them, park them, let them go, make and change them."""
+"""Commands on batch jobs: look at them, hold and release them, make and change them."""
 
 import asyncio
 import os
@@ -143,7 +143,7 @@ def create_job(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a job from a YAML section, as it would stand below `jobs.NAME` in the configuration; it is withheld."""
+    """Make a job from a YAML section, as it would stand below `jobs.NAME` in the configuration; it is on hold."""
 
     async def work(desk: Desk) -> JobRow:
         settings = await operations.known_names(desk.store, desk.settings, desk.who)
@@ -212,7 +212,7 @@ def hold_job(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Park a job; a run under way ends first."""
+    """Put a job on hold; a run under way ends first."""
     _do(
         config, partition, lambda desk: operations.hold_job(desk.store, desk.who, job, now=desk.now), mine=mine,
         reason=reason, as_json=as_json,
@@ -228,7 +228,7 @@ def release_job(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a job start when it is due: one that is withheld, or that has ended, failed or was cancelled."""
+    """Let a job start when it is due: one on hold, or one that has ended, failed or was cancelled."""
     _do(
         config, partition, lambda desk: operations.release_job(desk.store, desk.who, job, now=desk.now), mine=mine,
         reason=reason, as_json=as_json,
@@ -280,7 +280,7 @@ def copy_job(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a copy of a job under another name: withheld, and one's own."""
+    """Make a copy of a job under another name; it is on hold and belongs to you."""
     _do(
         config,
         partition,

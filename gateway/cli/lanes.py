@@ -73,7 +73,7 @@ def show(
 def release(
     lane: LaneArgument, reason: ReasonOption = None, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False
 ) -> None:
-    """Let a lane go on: what was parked with it runs, or the message that blocks it is tried again."""
+    """Let a lane go on: what is held with it runs, or the message that blocks it is tried again."""
     tell_changed("released", perform(_release(config, reason, lane)), as_json=as_json)
 
 

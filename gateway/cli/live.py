@@ -55,7 +55,7 @@ class Scene:
             unfinished = self._unfinished(name, "ready", "in_process", "in_transport")
             stuck = self._unfinished(name, "error", "hold", "malformed")
             rows.append((name, one.files, one.refused, one.messages, unfinished, one.responses, one.faults, stuck))
-        columns = ("port", "files", "refused", "messages", "in work", "responses", "faults", "need somebody")
+        columns = ("port", "files", "refused", "messages", "in work", "responses", "faults", "need attention")
         parts: list[RenderableType] = [table(columns, rows, title=f"Since {shown_time(self.since)}")]
         if self.happenings:
             lines = [(shown_clock(h.at), h.kind, h.port, h.what, h.text) for h in self.happenings]

@@ -5,7 +5,7 @@ import sys
 import traceback
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Final
+from typing import Annotated, Final
 
 import typer
 from typer.main import get_command
@@ -62,9 +62,10 @@ def commands(only: str | None = None) -> typer.Typer:
     """Put the commands together: all, or that one, because to import all takes longer than most of them run."""
     app = typer.Typer(
         name="gateway", help=HELP, epilog=EPILOG, no_args_is_help=True, add_completion=True,
-        pretty_exceptions_enable=False, context_settings={"help_option_names": ["--help", "-h"]},
+        pretty_exceptions_enable=False, invoke_without_command=True,
+        context_settings={"help_option_names": ["--help", "-h"]},
     )  # fmt: skip
-    app.callback()(lambda: None)  # a single command stays one that is named
+    app.callback()(_any)  # a single command stays one that is named
     for name, (panel, module, attribute) in _COMMANDS.items():
         if only in (None, name):
             found = getattr(import_module(f"gateway.cli.{module}"), attribute)
@@ -73,6 +74,14 @@ def commands(only: str | None = None) -> typer.Typer:
             else:
                 app.command(name, rich_help_panel=panel)(found)
     return app
+
+
+def _any(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
+) -> None:
+    if version:
+        import_module("gateway.cli.about").version()
+        raise typer.Exit
 
 
 def main() -> None:

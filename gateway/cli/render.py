@@ -4,8 +4,10 @@ Whatever comes from outside is shown with its invisible characters escaped, and 
 """
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime, tzinfo
@@ -23,9 +25,10 @@ from rich.text import Text
 from gateway.domain.ids import format_message_id
 from gateway.runtime.visible import visible, visible_lines
 
-WIDTH_WITHOUT_TERMINAL: Final = 1000
 NARROW: Final = 160
 """Columns of text below which wide tables leave out what matters less; `--json` always has everything."""
+WIDTH_WITHOUT_TERMINAL: Final = 160
+"""Columns of a page that nobody has told the width of: nothing is left out, long texts are folded."""
 SHOWN_ZONE: Final[ContextVar[tzinfo]] = ContextVar("SHOWN_ZONE", default=UTC)
 """The time zone in which people are shown times: that of their account, else UTC. JSON always has UTC."""
 _SHORT: Final = 24
@@ -44,9 +47,9 @@ JOB_STYLES: Final[Mapping[str, str]] = {
 
 
 def console(*, error: bool = False) -> Console:
-    """Return where people read: colours only on a terminal, a wide page elsewhere."""
+    """Return where people read: colours only on a terminal; in a pipe as wide as the terminal behind it."""
     stream = sys.stderr if error else sys.stdout
-    width = None if stream.isatty() else WIDTH_WITHOUT_TERMINAL
+    width = None if stream.isatty() else _width_of_pipe()
     return _VisibleConsole(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=False)
 
 
@@ -58,6 +61,16 @@ class _VisibleConsole(Console):
         for segment in super().render(renderable, options):
             safe = segment.control or segment.text.isprintable() or segment.text == "\n"
             yield segment if safe else Segment(visible_lines(segment.text), segment.style)
+
+
+def _width_of_pipe() -> int:
+    """Return the width of `COLUMNS`, else of the terminal where errors are shown, else of a wide page."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isascii() and told.isdigit() and int(told) > 0:
+        return int(told)
+    with suppress(OSError, ValueError):
+        return os.get_terminal_size(sys.stderr.fileno()).columns
+    return WIDTH_WITHOUT_TERMINAL
 
 
 def plain(value: object) -> object:

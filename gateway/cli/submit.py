@@ -75,7 +75,7 @@ def show_reception(reception: Reception, *, timeout: float, text: bool) -> None:
     assert progress is not None
     state = f"{progress.finished} of {progress.messages} requests done"
     if progress.stuck:
-        state += f", {progress.stuck} need an operator (gateway queue list)"
+        state += f", {progress.stuck} need attention (gateway queue list)"
     if not reception.done:
         state += f"; not finished within {timeout:g} seconds"
     out.print(Text(f"  {state}", style="green" if reception.good else "red"))

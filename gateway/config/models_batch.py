@@ -111,7 +111,7 @@ class Group(Section):
     description: Text | None = Field(default=None, description="What the group is for. Default: its name.")
     priority: Priority = Field(
         default=Priority.NORMAL,
-        description="Odds of its tasks to be picked next: low | normal | high | critical | reserved.",
+        description="How often its tasks are picked, relative to others: low | normal | high | critical | reserved.",
     )
     concurrency: Count = Field(
         default=0, ge=-1, description="Tasks of each single job at once; 0: no limit; -1: the group is paused."

@@ -15,7 +15,7 @@ import structlog
 
 from gateway.contracts.adapter import SendAdapter
 from gateway.contracts.task import TaskContext
-from gateway.domain.delivery import Outgoing, Promise, fence_of, staged_name
+from gateway.domain.delivery import Outgoing, Promise, StagingPlace, fence_of, staged_name
 from gateway.domain.errors import AdapterUnavailable, GatewayError, LeaseLost, StoreUnavailable, TransientError
 from gateway.domain.faultpoints import reach
 from gateway.domain.ids import PortName
@@ -76,15 +76,13 @@ class SendStage:
         if port is None or port.send is None:
             self._away.pop(name, None)
             return False
-        try:
-            async with asyncio.timeout(_QUICK_SECONDS):
-                await port.send.probe()
-                place = await port.send.place()
-        except (AdapterUnavailable, TimeoutError):
+        place = await self._reach(name, port.send)
+        if place is None:
             self._away[name] = True
             return False
         if not self._away.get(name):
             return False
+        await self._trouble.working(name, "respond")
         del self._away[name]  # before the store is asked: what is put off meanwhile is noted anew
         try:
             await call_in_put_off(self._store, name, place.id)
@@ -92,6 +90,18 @@ class SendStage:
             self._away[name] = True
             return False
         return True
+
+    async def _reach(self, name: PortName, adapter: SendAdapter) -> StagingPlace | None:
+        """Probe an address; returns where its files are staged, None when it cannot be used now, and says why."""
+        try:
+            async with asyncio.timeout(_QUICK_SECONDS):
+                await adapter.probe()
+                return await adapter.place()
+        except AdapterUnavailable as error:
+            await self._trouble.degraded(name, error.message)
+        except TimeoutError:
+            pass  # what keeps it is told by whoever waits for longer
+        return None
 
     async def run(self, context: TaskContext) -> None:
         """Deliver responses until none is left and none can come."""
@@ -203,7 +213,8 @@ class SendStage:
             failed=len(result.failed),
         )  # fmt: skip
         if result.later:
-            self._away.setdefault(port.name, False)
+            if port.send is not None and not self._away.get(port.name):
+                self._away[port.name] = await self._reach(port.name, port.send) is None
             await self._trouble.degraded(port.name, result.later[0][2])
         elif result.sent:
             if not self._away.get(port.name):

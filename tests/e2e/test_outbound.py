@@ -72,6 +72,20 @@ async def test_document_goes_through_every_port_that_sends_it(site: Site) -> Non
     assert await site.stop() == 0
 
 
+async def test_a_port_that_sends_says_at_once_whether_its_folder_can_be_used(site: Site) -> None:
+    with_copies(site, "copies", "gone")
+    (site.folder / "gone" / "out").rmdir()
+    (site.folder / "gone" / "out").touch()
+    await site.start()
+
+    async def told() -> bool:
+        _, out, _ = await gateway(site, "ports", "--json")
+        states = {port["port"]: port["state"] for port in json.loads(out)["ports"]}
+        return states["copies"] == "open" and states["gone"] == "degraded"
+
+    await until(told, "both ports have said how they are", tell=site.tail)
+
+
 async def test_port_is_named_and_header_says_what_was_asked(site: Site) -> None:
     with_copies(site, "copies", "archive")
     await site.start()

@@ -74,8 +74,9 @@ class Cli:
 
 
 @pytest.fixture
-def cli(database_url: str, tmp_path: Path) -> Iterator[Cli]:
-    """A configuration with an empty database; logging is put back afterwards."""
+def cli(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cli]:
+    """A configuration with an empty database, on a page where nothing is folded; logging is put back afterwards."""
+    monkeypatch.setenv("COLUMNS", "1000")
     config = tmp_path / "config.yaml"
     config.write_text(CONFIG.format(store=json.dumps(database_url)))
     for folder in ("in", "out", "asleep"):

@@ -225,3 +225,10 @@ def test_database_says_its_version(cli: Cli) -> None:
     assert info["current"] is True
     assert info["version"] == info["known"]
     assert cli.json("db", "migrate") == {"applied": []}
+
+
+def test_the_version_is_told_as_people_ask_for_it() -> None:
+    asked = [CliRunner().invoke(commands(), [words]) for words in ("--version", "version")]
+    assert {one.exit_code for one in asked} == {0}
+    assert asked[0].stdout == asked[1].stdout
+    assert asked[0].stdout.startswith("gateway ")

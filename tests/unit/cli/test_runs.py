@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from gateway.cli import desk, render
+from gateway.cli import desk
 from gateway.domain.definition import HoursDefinition, ServerDefinition
 from gateway.domain.errors import JobRefused
 from gateway.domain.transitions import Attempt
@@ -291,7 +291,7 @@ def test_a_failed_alert_is_sent_again_when_somebody_asks(nightly: Cli, database_
 def test_every_width_of_a_terminal_works(
     nightly: Cli, failed_run: int, columns: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(render, "WIDTH_WITHOUT_TERMINAL", columns)
+    monkeypatch.setenv("COLUMNS", str(columns))
     for words in (["jobs", "show", "nightly"], ["runs", "show", str(failed_run)], ["jobs", "list"], ["tasks", "list"]):
         lines = nightly.run(*words).stdout.splitlines()
         assert 0 < max(len(line) for line in lines) <= columns
