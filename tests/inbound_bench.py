@@ -107,7 +107,17 @@ class InboundBench:
         return set_key, [MessageKey(key) for (key,) in keys]
 
     async def run(self, **process: Any) -> Tally:
-        """Process what is ready, with these settings of the port."""
+        """Process what is ready, with these settings of the port, as a gateway that has just started."""
+        return await self.work(self.stage(**process))
+
+    async def work(self, stage: InboundStage) -> Tally:
+        """Process what is ready."""
+        tally = Tally()
+        await stage.run(TaskContext(task="inbound", feed=NothingComes(), stopping=asyncio.Event(), tally=tally))
+        return tally
+
+    def stage(self, **process: Any) -> InboundStage:
+        """Return the stage with these settings of the port."""
         settings = Settings.model_validate(
             {
                 "services": {"SalesOrderService": {"kind": "python", "operations": {"create": "m:create"}}},
@@ -135,13 +145,10 @@ class InboundBench:
         service = Service(
             name="SalesOrderService", namespaces=frozenset({SERVICES}), operations={"create": self._operation}
         )
-        stage = InboundStage(
+        return InboundStage(
             store=self.store, incarnation=1, ports=ports, registry=Registry({service.name: service}),
             pool=XmlPool(1), executor=self._executor, door=Door(), trouble=Trouble(self.store, 1), chunk=100,
         )  # fmt: skip
-        tally = Tally()
-        await stage.run(TaskContext(task="inbound", feed=NothingComes(), stopping=asyncio.Event(), tally=tally))
-        return tally
 
     async def answers(self) -> list[etree._Element]:
         """Return the answers so far, in order."""

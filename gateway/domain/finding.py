@@ -232,8 +232,8 @@ RULES: Mapping[str, Rule] = {
         "the port is stopped, and its requests wait",
         remedy=Remedy(
             action=Action.MEND,
-            reason="Mend the service that it calls: one request is tried every minute, "
-            "and the port goes on when one succeeds.",
+            reason="Mend that: one request is tried now and again, and the port goes on when one succeeds; "
+            "`gateway ports retry PORT` tries at once.",
         ),
     ),
     "lane-stopped": Rule(

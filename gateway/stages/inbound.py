@@ -125,8 +125,7 @@ class InboundStage:
             await record_inbound(self._store, connection, chunk.fence, result)
             reach("inbound.before_commit")
         reach("inbound.after_commit")
-        if breaker.paused or paused_before:
-            await self._trouble.stopped(port.name, _why_paused(breaker, port))
+        await self._trouble.stopped(port.name, _why_paused(breaker, port))
         self._tell(port, performed, drafts, context)
 
     async def _in_thread(self, compute: Callable[..., T], *arguments: object) -> T:

@@ -74,16 +74,13 @@ class Trouble:
     async def waits_for_store(self, port: PortName, stage: Stage, error: StoreBusy | None) -> None:
         """Say that a stage can do nothing for the port until the database can (None: it does)."""
         said = self._said.setdefault(port, _Said())
-        if error is None and stage not in said.busy:
-            return
-        if error is None:
-            del said.busy[stage]
+        was = said.busy.pop(stage, None)
+        if error is not None:
+            said.busy[stage] = why_busy(error)
+            if was is None:
+                log.error("port.stopped", port=port, reason=said.busy[stage])
+        elif was is not None:
             log.info("port.resumed", port=port)
-        else:
-            reason = why_busy(error)
-            if stage not in said.busy:
-                log.error("port.stopped", port=port, reason=reason)
-            said.busy[stage] = reason
         await self._write(port, said)
 
     async def working(self, port: PortName, part: str) -> None:
@@ -122,7 +119,8 @@ class Trouble:
 
 def why_busy(error: StoreBusy) -> str:
     """Say why nothing can be done for now, to an operator."""
-    return f"Work waits for the database: {error.message}. Nothing fails by that; it goes on by itself afterwards."
+    text = f"{error.message[:1].upper()}{error.message[1:]}"
+    return f"{text}. No message fails by that; work goes on by itself afterwards."
 
 
 def _state(said: _Said) -> PortState:

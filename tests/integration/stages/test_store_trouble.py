@@ -7,6 +7,7 @@ import pytest
 
 from gateway.domain.states import Policy
 from gateway.store.open import Store
+from tests.factories import ORDERS
 from tests.inbound_bench import InboundBench, Scripted
 
 EVERYWHERE = ["53100", "53200", "53000", "58030", "25006"]
@@ -44,7 +45,7 @@ async def refuse(
 
 async def mend(bench: InboundBench) -> None:
     async with bench.store.transaction() as connection:
-        await connection.execute("DROP TRIGGER refuse ON number_sequence")
+        await connection.execute("DROP TRIGGER refuse ON number_sequence; DROP FUNCTION refuse; DROP SEQUENCE asked")
 
 
 @pytest.mark.parametrize("state", [*EVERYWHERE, *HERE])
@@ -71,7 +72,7 @@ async def test_port_says_that_it_waits_for_the_database_and_spares_the_others(be
     await bench.run(pause_after_failures=0)
     ((said, reason),) = await bench.rows("SELECT state, reason FROM port_status")
     assert said == "stopped"
-    assert reason.startswith("Work waits for the database: ")
+    assert "No message fails by that" in reason
     assert await bench.rows("SELECT count(*) FROM queue WHERE store_waits = 0") == [(2,)]
 
 
@@ -107,3 +108,18 @@ async def test_database_that_cannot_record_the_outcome_is_waited_for_and_told(be
     assert told == [("stopped",), ("open",)]
     assert len(await bench.answers()) == 1
     assert await bench.rows("SELECT code FROM exception") == []
+
+
+async def test_port_is_open_again_although_the_outcome_of_its_trial_was_not_recorded(bench: InboundBench) -> None:
+    await bench.put(["M1"])
+    await refuse(bench, "53100")
+    stage = bench.stage()
+    await bench.work(stage)
+    assert await bench.rows("SELECT state FROM port_status") == [("stopped",)]
+    await mend(bench)
+    await refuse(bench, "53100", table="message", times=1)
+    await bench.rows(WAKE)
+    stage.try_now(ORDERS)
+    await bench.work(stage)
+    assert len(await bench.answers()) == 1
+    assert await bench.rows("SELECT state FROM port_status") == [("open",)]
