@@ -22,7 +22,7 @@ _FINE = frozenset({
     "file.being-written", "file.incomplete", "file.no-done-marker", "file.turn-of-ended",
     "job.waiting", "job.executing", "job.cancelling", "job.ended", "run.executing", "run.cancelling", "run.ended",
     "run.canceled", "task.waiting", "task.ready", "task.executing", "task.cancelling", "task.ended", "task.not-run",
-    "task.canceled",
+    "task.canceled", "task.no-run",
 })  # fmt: skip
 """What is finished, moves by itself, or waits for what is to come anyway."""
 

@@ -27,11 +27,11 @@ from gateway.domain.states import Stage
 from gateway.operations.doctor_answers import find_attention
 from gateway.operations.doctor_jobs import find_untaken
 from gateway.operations.nodes import Alive, as_node
+from gateway.operations.service_jobs import service_jobs
 from gateway.store import doctor
 from gateway.store.doctor_answers import archived_digests
 from gateway.store.doctor_jobs import find_stuck_jobs
 from gateway.store.open import Store
-from gateway.store.places import service_jobs
 from gateway.store.reports import read_overview
 
 _HASHED_AT_ONCE = 100

@@ -7,7 +7,7 @@ message set (set:number, or its BatchId), a lane (port/lane), a job, a run (run:
 import asyncio
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
 
@@ -35,7 +35,6 @@ from gateway.domain.explanation import (
     Turn,
 )
 from gateway.domain.ids import LaneName, MessageKey, PortName
-from gateway.domain.job import JobStatus
 from gateway.domain.lane import WHOLE_PORT
 from gateway.domain.states import Direction, Outcome, Reason, Stage, Status
 from gateway.operations.audit import last_deed
@@ -44,6 +43,7 @@ from gateway.operations.jobs import visible_jobs
 from gateway.operations.nodes import Alive, alive
 from gateway.operations.person import Person
 from gateway.operations.references import NotFound, parse_reference
+from gateway.operations.service_jobs import service_jobs
 from gateway.store import places
 from gateway.store.message_reports import MessageRow, find_messages, read_message
 from gateway.store.open import Store
@@ -73,16 +73,7 @@ async def explain(
 ) -> Sequence[Explanation]:
     """Explain everything that *text* may mean; never empty. Jobs and runs are those that *who* may see, None: none."""
     overview = await read_overview(store, leases=0, runs=0)
-    jobs = {
-        stage: [
-            replace(job, held=await last_deed(store, "job.hold", subject=job.name))
-            if job.status is JobStatus.WITHHOLD
-            else job
-            for job in its
-        ]
-        for stage, its in (await places.service_jobs(store)).items()
-    }
-    explainer = Explainer(store, settings, who, overview, jobs, files, now)
+    explainer = Explainer(store, settings, who, overview, await service_jobs(store), files, now)
     return await explainer.explain(text.strip())
 
 

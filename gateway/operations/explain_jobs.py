@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from gateway.config.definitions import group_name
+from gateway.domain.definition import TaskDefinition
 from gateway.domain.explanation import Deed, Explanation, at, quoted
 from gateway.domain.ids import RunId
 from gateway.domain.job import JobMode, JobStatus, TaskStatus
@@ -61,8 +62,10 @@ class JobExplainer:
         if not where.startswith("run:"):
             if await read_job(self._store, where, partition=self._who.partition, viewer=self._who.name) is None:
                 return []
-            runs = (await show_job(self._store, self._who, where, now=self._now)).runs
-            number = str(runs[0].id) if runs else ""
+            report = await show_job(self._store, self._who, where, now=self._now)
+            if not report.runs:
+                return [_never_ran(where, task) for task in report.definition.tasks if task.name == name]
+            number = str(report.runs[0].id)
         details = await self._details(number)
         if details is None:
             return []
@@ -194,6 +197,14 @@ class JobExplainer:
                 unserved.opens_at,
             )  # fmt: skip
         return said("ready", f"It is ready since {at(task.ready_at)}.", _NOTHING)
+
+
+def _never_ran(job: str, task: TaskDefinition) -> Explanation:
+    start = Remedy(action=Action.START_JOB, target=(job,), reason="It runs with the job.")
+    return Explanation(
+        subject=f"task {task.name} of the job {job}", code="task.no-run",
+        why="No run of its job is kept, so nothing is known of it.", remedy=start,
+    )  # fmt: skip
 
 
 def _run(details: RunDetails) -> Explanation:

@@ -39,6 +39,11 @@ def test_job_on_hold_says_who_held_it_when_and_why(nightly: Cli) -> None:
     assert "It is on hold, put there by ann at 2" in one["why"] and "(Stocktaking)" in one["why"]
 
 
+def test_task_of_a_job_without_runs_is_known(nightly: Cli) -> None:
+    assert codes(nightly, "nightly/export") == ["task.no-run"]
+    assert codes(nightly, "nightly/exprot") == ["file.never-seen"]
+
+
 def test_waiting_job_says_when_it_starts_and_that_no_gateway_runs(nightly: Cli, database_url: str) -> None:
     nightly.run("jobs", "release", "nightly")
     assert codes(nightly, "nightly") == ["gateway.not-running"]
