@@ -202,7 +202,7 @@ class SchemaLinks:
 
     def _extending(self, members: _Members, known: Mapping[str, Collection[Local]]) -> Iterator[tuple[str, SchemaFile]]:
         """Yield files beside the members that extend what is known."""
-        parents = {(namespace, file.path.parent) for namespace, file in members if file.namespace}
+        parents = dict.fromkeys((namespace, file.path.parent) for namespace, file in members if file.namespace)
         for namespace, parent in parents:
             for other in self.by_namespace[namespace]:
                 if other.path.parent != parent or (namespace, other) in members:
