@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from xmlschema import XMLSchemaValidationError
 
 MAX_PROBLEMS = 20
-MOST_FOUND = 2_000
-"""In a large document: then its search ends."""
+MOST_FOUND = 1_000
+MOST_WINDOWS = 20
+"""Where the search in a large document ends: each window with a mistake takes xmlschema a quarter of a second."""
 MAX_PLACES = 5
 """Of one cause: the others are counted."""
 EXPLAINED_WHOLE = 1_000
@@ -92,19 +93,22 @@ class Explainer:
         """
         grammar = grammar or self._catalog.element(str(part.tag))
         found: list[_Told] = []
-        large = grammar is not None and has_more_than(EXPLAINED_WHOLE, part)
+        more = False
         if grammar is not None:
-            if not large:
+            if has_more_than(EXPLAINED_WHOLE, part):
+                found, more = _large(grammar, part)
+            else:
                 found = _by_xmlschema(grammar, part)
-            if not found:
-                found = (_large(grammar, part) if large else []) or _by_libxml2(grammar, part)
+            found = found or _by_libxml2(grammar, part)
         if not found:
             text = f"{local_name(part)} does not follow its schema; where, could not be found out."
             return (Problem(code=words.SCHEMA, text=text, path=path_of(part, part)),)
         wanted = {element for element, _ in found}
         order = {element: index for index, element in enumerate(part.iter("*")) if element in wanted}
         found.sort(key=lambda each: order.get(each[0], 0))
-        return _grouped(list(dict.fromkeys(problem for _, problem in found)), more=large and len(found) >= MOST_FOUND)
+        told = _grouped(list(dict.fromkeys(found)), more=more)
+        # only now: a path costs a walk over all the siblings before it
+        return tuple(replace(problem, path=path_of(element, part)) for element, problem in told)
 
     def _walk(self, fd: int, encoding: str, position: int) -> Locator:
         """Return the locator of this file: the last one unless it has gone beyond *position*."""
@@ -116,23 +120,23 @@ class Explainer:
         return self._locator
 
 
-def _grouped(problems: Sequence[Problem], *, more: bool) -> tuple[Problem, ...]:
-    """Return what to tell of *problems*, in their order: every cause before any is told of a second time.
+def _grouped(found: Sequence[_Told], *, more: bool) -> list[_Told]:
+    """Return what to tell of *found*, in its order: every cause before any is told of a second time.
 
     The first of a cause says how often it was found; *more* when the search ended before the document did.
     """
     causes: dict[object, list[int]] = {}
-    for number, problem in enumerate(problems):
+    for number, (_, problem) in enumerate(found):
         causes.setdefault(problem.cause, []).append(number)
     rounds = [[numbers[turn] for numbers in causes.values() if turn < len(numbers)] for turn in range(MAX_PLACES)]
-    told = sorted([number for each in rounds for number in each][:MAX_PROBLEMS])
     often = {numbers[0]: len(numbers) for numbers in causes.values() if len(numbers) > 1}
-    return tuple(
-        replace(problems[number], text=f"{problems[number].text} {_times(often[number], more=more)}")
-        if number in often
-        else problems[number]
-        for number in told
-    )
+    told = []
+    for number in sorted([number for each in rounds for number in each][:MAX_PROBLEMS]):
+        element, problem = found[number]
+        if number in often:
+            problem = replace(problem, text=f"{problem.text} {_times(often[number], more=more)}")
+        told.append((element, problem))
+    return told
 
 
 def _times(count: int, *, more: bool) -> str:
@@ -150,7 +154,9 @@ def far_dates(grammar: Grammar, part: etree._Element) -> tuple[Problem, ...]:
     types = DeclaredTypes(grammar.explaining, part)
     like = (element for element in part.iter("*") if FAR_YEAR.match(element.text or ""))
     found = [element for element in like if _is_date(types.of_text(element))]
-    return _grouped([words.beyond_range(element, part) for element in found], more=False)
+    first = found[: MAX_PROBLEMS * MAX_PLACES]
+    told = _grouped([(element, words.beyond_range(element, part)) for element in first], more=len(found) > len(first))
+    return tuple(problem for _, problem in told)
 
 
 def _is_date(kind: object) -> bool:
@@ -202,15 +208,16 @@ def _at(part: etree._Element, path: str) -> etree._Element:
     return current
 
 
-def _large(grammar: Grammar, part: etree._Element) -> list[_Told]:
-    """Look at a large document window by window, to its end or until very much is known."""
+def _large(grammar: Grammar, part: etree._Element) -> tuple[list[_Told], bool]:
+    """Look at a large document window by window; also tells whether it was left before its end."""
     told: dict[etree._Element, Problem] = {}
+    explained = 0
     for window, origins in windows(part):
         if grammar.valid(window):
             continue
+        if len(told) >= MOST_FOUND or explained >= MOST_WINDOWS:
+            return list(told.items()), True
+        explained += 1
         for copy, problem in _by_xmlschema(grammar, window) or _by_libxml2(grammar, window):
-            element = origins[copy]
-            told.setdefault(element, replace(problem, path=path_of(element, part)))
-        if len(told) >= MOST_FOUND:
-            break
-    return list(told.items())
+            told.setdefault(origins[copy], problem)
+    return list(told.items()), False

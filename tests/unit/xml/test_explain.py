@@ -1,6 +1,7 @@
 """What a partner is told: rows 97 to 102 of the catalogue of bad inputs, and the rest of what schemas say."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -194,22 +195,22 @@ def test_at_most_twenty_problems_are_told_and_each_mistake_before_any_is_repeate
 
 def test_a_flood_of_errors_in_a_large_document_is_told_with_exact_elements(checker: Checker) -> None:
     good, bad = line(), line("<ItemId>1</ItemId><SalesQty>1,5</SalesQty>")
-    problems = told(checker, ACCOUNT + good * EXPLAINED_WHOLE + bad * EXPLAINED_WHOLE + line("") + "<Colour/>")
+    problems = told(checker, ACCOUNT + good * EXPLAINED_WHOLE + bad * 500 + line("") + "<Colour/>")
 
     start = "/SalesOrder/SalesTable[1]"
     assert [problem.path for problem in problems] == [
         *(f"{start}/SalesLine[{EXPLAINED_WHOLE + 1 + number}]/SalesQty" for number in range(MAX_PLACES)),
-        f"{start}/SalesLine[{2 * EXPLAINED_WHOLE + 1}]",
+        f"{start}/SalesLine[{EXPLAINED_WHOLE + 501}]",
         f"{start}/Colour",
     ]
     assert problems[0].found == "1,5"
-    assert problems[0].text.endswith(f" The document has this mistake {EXPLAINED_WHOLE} times.")
+    assert problems[0].text.endswith(" The document has this mistake 500 times.")
 
 
 def test_a_search_that_ended_says_at_least(checker: Checker) -> None:
     problems = told(checker, ACCOUNT + line("<ItemId>1</ItemId><SalesQty>1,5</SalesQty>") * (2 * MOST_FOUND))
 
-    assert f"at least {MOST_FOUND // 1000}" in problems[0].text
+    assert re.search(r"The document has this mistake at least 1\d\d\d times\.$", problems[0].text)
 
 
 def test_missing_and_unknown_elements_of_a_large_document_are_placed(checker: Checker) -> None:
