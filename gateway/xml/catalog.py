@@ -56,6 +56,7 @@ class Catalog:
         self._declared = {name: files[0] for name, files in self._declaring.items()}
         self._reached: dict[tuple[SchemaFile, ...], Reach] = {}
         self._grammars: dict[tuple[tuple[SchemaFile, ...], Scheme], Grammar] = {}
+        self._sound: dict[SchemaFile, bool] = {}
         self._components: dict[SchemaFile, Mapping[Reference, etree._Element]] = {}
         self.fingerprint: str = self._hash([folder.resolve() for folder in folders])
         """Changes whenever a schema does; the same for the same content wherever the folders lie."""
@@ -164,8 +165,19 @@ class Catalog:
 
     def _reach(self, files: tuple[SchemaFile, ...]) -> Reach:
         if files not in self._reached:
-            self._reached[files] = self._links.reach(files)
+            self._reached[files] = self._links.reach(files, self._is_sound)
         return self._reached[files]
+
+    def _is_sound(self, file: SchemaFile) -> bool:
+        """Tell whether a file compiles with all that it refers to."""
+        if file not in self._sound:
+            try:
+                Grammar(self._links.reach((file,), lambda _: False), Scheme.HTTP).compile()
+            except ConfigError:
+                self._sound[file] = False
+            else:
+                self._sound[file] = True
+        return self._sound[file]
 
     def _grammar(self, files: tuple[SchemaFile, ...], scheme: Scheme) -> Grammar:
         key = (files, scheme)

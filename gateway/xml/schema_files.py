@@ -216,8 +216,9 @@ def _parse(path: Path) -> etree._Element | None:
             return None
         raise ConfigError([_problem(path, None, f"A schema may have {MAX_SCHEMA_BYTES} bytes at most.")])
     tag = None
+    start = root_parser()
     try:
-        root_parser().feed(content)
+        start.feed(content)
     except RootFound as found:
         tag = found.tag
     except DoctypeFound:
@@ -226,13 +227,14 @@ def _parse(path: Path) -> etree._Element | None:
             raise ConfigError([_problem(path, None, text)]) from None
     except etree.XMLSyntaxError as error:
         if named:
-            raise _syntax(path, error) from error
+            raise _syntax(path, error, start.feed_error_log) from error
     if not named and tag != XSD + "schema":
         return None
+    parser = document_parser()
     try:
-        root = etree.fromstring(content, document_parser())
+        root = etree.fromstring(content, parser)
     except etree.XMLSyntaxError as error:
-        raise _syntax(path, error) from error
+        raise _syntax(path, error, parser.error_log) from error
     if root.tag != XSD + "schema":
         raise ConfigError([_problem(path, line_of(root), f"The root is {root.tag}, not an XML schema.")])
     if (HTTPS + MICROSOFT.split("/", 1)[0]).encode() in content:
@@ -252,8 +254,8 @@ def _namespace_in(path: Path) -> str | None:
     return None if found is None else canonical(found[1].decode(errors="replace"))
 
 
-def _syntax(path: Path, error: etree.XMLSyntaxError) -> ConfigError:
-    told = refusal(error, cast(Iterable[LogEntry], error.error_log))
+def _syntax(path: Path, error: etree.XMLSyntaxError, log: object) -> ConfigError:
+    told = refusal(error, cast(Iterable[LogEntry], log))
     return ConfigError([_problem(path, told.line, told.message)])
 
 

@@ -8,7 +8,7 @@ neighbour changes nothing for a document that does not refer to it.
 import os
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -80,12 +80,13 @@ class SchemaLinks:
         self.warnings: list[ConfigProblem] = []
         self._links = [self._link(file) for file in read.files]
 
-    def reach(self, start: Sequence[SchemaFile]) -> Reach:
+    def reach(self, start: Sequence[SchemaFile], sound: Callable[[SchemaFile], bool]) -> Reach:
         """Return everything that *start*, files of one namespace, refer to, directly or not.
 
         Rule: what a file includes or imports by an address that leads to a file; then, for names not found so, the
         file's own folder when it declares any of them, else the first of `folders` that declares them all; then
-        files of the same namespace and folder that extend what was reached, for documents may name them by xsi:type.
+        files of the same namespace and folder that extend what was reached, for documents may name them by xsi:type,
+        as far as they are *sound*: nothing asks for them.
         """
         members: _Members = {}
         known: dict[str, set[Local]] = defaultdict(set)
@@ -94,7 +95,7 @@ class SchemaLinks:
             for namespace, file in waiting:
                 self._add(namespace, file, members, known)
             waiting = next(filter(None, (self._wanted(*each, known) for each in members)), [])
-            waiting = waiting or list(self._extending(members, known))
+            waiting = waiting or [each for each in self._extending(members, known) if sound(each[1])]
         namespaces: dict[str, list[SchemaFile]] = defaultdict(list)
         for (namespace, file), counts in members.items():
             if counts:
@@ -226,6 +227,10 @@ class SchemaLinks:
                 elif namespace != XML_NAMESPACE and not self.by_namespace.get(namespace):
                     text = f"Imports the namespace {namespace or '(none)'}, which no schema here declares."
                     self.warnings.append(problem(file, line_of(link), text))
+                continue
+            if link.tag == XSD + "override":
+                text = "xs:override is not supported; copy the file and change the copy."
+                self.problems.append(problem(file, line_of(link), text))
                 continue
             target = self._located(file, location, {file.namespace, ""}) or self._namesake(file, location)
             if target is not None and target is not file:

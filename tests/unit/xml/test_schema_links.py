@@ -162,6 +162,10 @@ _POISONS: dict[str, Callable[[Path], None]] = {
     "an include of itself": _file(schema("urn:good", '<xs:include schemaLocation="poison.xsd"/>')),
     "an import of itself": _file(schema("urn:good", '<xs:import namespace="urn:good"/><xs:import/>')),
     "a redefinition of the good one": _file(schema("urn:good", '<xs:redefine schemaLocation="good.xsd"/>')),
+    "an override of the good one": _file(schema("urn:good", '<xs:override schemaLocation="good.xsd"/>')),
+    "a substitute that is none": _file(
+        schema("urn:good", '<xs:element name="x" substitutionGroup="good" type="xs:date"/>')
+    ),
     "a link to itself": _link_to_nowhere,
     "a pipe": _pipe,
     "a folder": _folder,
@@ -210,6 +214,14 @@ def test_documents_of_a_file_that_cannot_be_read_wait_for_the_operator(tmp_path:
     assert Path(caught.value.problems[0].file).name == "broken.xsd"
     (problem,) = checker.check(part('<Tool xmlns="urn:other"/>'))
     assert problem.code == "document.unknown"
+
+
+def test_each_broken_file_is_told_with_its_own_mistake(tmp_path: Path) -> None:
+    write(tmp_path, a="<a><b></a>", b="", c="<x:a/>", d="<a")
+
+    told = {Path(each.file).stem: each.text for each in Catalog([tmp_path]).problems()}
+    assert sorted(told) == ["a", "b", "c", "d"]
+    assert len(set(told.values())) == 4
 
 
 def test_an_error_is_told_of_the_file_it_is_in_with_its_line(tmp_path: Path) -> None:
