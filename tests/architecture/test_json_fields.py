@@ -1,0 +1,65 @@
+"""docs/json.md names every field of the JSON that commands print, in order, and no other."""
+
+import re
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from gateway.operations.groups import GroupRow
+from gateway.operations.jobs import JobRow
+from gateway.operations.nodes import Node
+from gateway.operations.servers import ServerRow
+from gateway.operations.status import PortReport
+from gateway.operations.tasks import TaskRow
+from gateway.store.alert_reports import AlertRow
+from gateway.store.audit import ActionRow
+from gateway.store.lane_reports import LaneRow
+from gateway.store.message_reports import ExceptionCauseRow, ExceptionRow, HistoryRow, OutcomeRow, QueueRow
+from gateway.store.reports import DeliveryRow
+from gateway.store.runs import AttemptRow, LogLine, OperatorTask, Run, RunTask
+from gateway.store.selection import CauseRow
+
+PAGE = Path(__file__).parents[2] / "docs" / "json.md"
+RECORDS: dict[str, type] = {
+    "Ports": PortReport,
+    "Unfinished messages": QueueRow,
+    "Unfinished messages by cause": CauseRow,
+    "Finished messages": HistoryRow,
+    "Finished messages by outcome": OutcomeRow,
+    "Received files": DeliveryRow,
+    "Exceptions": ExceptionRow,
+    "Exceptions by cause": ExceptionCauseRow,
+    "Nodes": Node,
+    "Lanes": LaneRow,
+    "Jobs": JobRow,
+    "Tasks of jobs": TaskRow,
+    "Runs": Run,
+    "Tasks of a run": RunTask,
+    "Attempts of a run": AttemptRow,
+    "Log of a run": LogLine,
+    "Tasks that wait for a person": OperatorTask,
+    "Groups": GroupRow,
+    "Servers": ServerRow,
+    "Alerts": AlertRow,
+    "Actions of operators": ActionRow,
+}
+
+
+def sections() -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for line in PAGE.read_text("utf-8").splitlines():
+        if line.startswith("## "):
+            found[line.removeprefix("## ")] = []
+        elif (field := re.match(r"\| `([a-z_]+)` \|", line)) is not None:
+            list(found.values())[-1].append(field[1])
+    return found
+
+
+def test_every_section_has_its_record() -> None:
+    assert sections().keys() == RECORDS.keys()
+
+
+@pytest.mark.parametrize("section", RECORDS)
+def test_every_field_is_described(section: str) -> None:
+    assert sections()[section] == [one.name for one in fields(RECORDS[section])]
