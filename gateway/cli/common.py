@@ -40,6 +40,7 @@ ConfigOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 PortOption = Annotated[str | None, typer.Option("--port", "-p", help="Only this port.")]
 LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="How many rows at most.")]
+YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 DEFAULT_CONFIG: Final = Path("config.yaml")
 
 
@@ -97,6 +98,18 @@ def fail(error: GatewayError) -> NoReturn:
     else:
         out.print(Text.assemble(("Error: ", "bold red"), visible_lines(error.message)), soft_wrap=True)
     raise typer.Exit(KNOWN_ERROR)
+
+
+def consent(question: str) -> None:
+    """Ask the person at the terminal. Raises: typer.Exit unless they agree, and where there is no terminal."""
+    if not (at_terminal() and typer.confirm(question)):
+        console(error=True).print(Text("Nothing was changed; --yes confirms it.", style="bold"), soft_wrap=True)
+        raise typer.Exit(KNOWN_ERROR)
+
+
+def at_terminal() -> bool:
+    """Tell whether there is somebody who can be asked."""
+    return sys.stdin.isatty()
 
 
 def load_settings(config: Path, runnables: Callable[[Path], Runnables] | None = None) -> Settings:

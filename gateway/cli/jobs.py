@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import typer
 from rich.text import Text
 
-from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, perform
+from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, YesOption, consent, perform
 from gateway.cli.desk import Desk, JobArgument, MineOption, PartitionOption, ReasonOption, open_desk
 from gateway.cli.job_views import due, print_job, repeats_in_words, status_of
 from gateway.cli.render import age, console, job_status, print_json, print_rows
@@ -298,6 +298,7 @@ def delete_jobs(
     ] = None,
     partition: PartitionOption = None,
     mine: MineOption = False,
+    yes: YesOption = False,
     reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
@@ -306,14 +307,19 @@ def delete_jobs(
     if bool(names) == (status is not None):
         raise typer.BadParameter("give the names of jobs, or --status")
 
-    async def work() -> list[str]:
+    async def choose() -> list[str]:
+        async with open_desk(config, partition, mine) as desk:
+            return await operations.removable_jobs(desk.store, desk.who, status or JobStatus.ENDED)
+
+    async def delete(chosen: list[str]) -> None:
         async with open_desk(config, partition, mine, reason) as desk:
-            chosen = names or await operations.removable_jobs(desk.store, desk.who, status or JobStatus.ENDED)
             for name in chosen:
                 await operations.delete_job(desk.store, desk.who, name)
-            return chosen
 
-    deleted = perform(work())
+    deleted = names or perform(choose())
+    if deleted and not yes:
+        consent(f"Delete {visible(', '.join(deleted))}?")
+    perform(delete(deleted))
     if as_json:
         print_json({"deleted": deleted})
     else:

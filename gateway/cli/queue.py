@@ -1,6 +1,5 @@
 """Commands on the gateway queue: what is not finished, and why."""
 
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +11,12 @@ from rich.text import Text
 
 from gateway.cli.common import (
     DEFAULT_CONFIG,
-    KNOWN_ERROR,
     ConfigOption,
     JsonOption,
     LimitOption,
     PortOption,
+    YesOption,
+    consent,
     open_site,
     perform,
 )
@@ -105,7 +105,6 @@ def show(
 MessagesArgument = Annotated[
     list[str] | None, typer.Argument(metavar="MESSAGE", help="Numbers or MessageIds; or choose by the options.")
 ]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 
 
 @app.command("hold")
@@ -286,18 +285,6 @@ def _act(
         consent(f"{words.ask} {_counted(len(plan.keys) + len(plan.bound))}?")
         changed = perform(_carry_out(config, plan, reason))
     tell_changed(words.done, changed, as_json=as_json)
-
-
-def consent(question: str) -> None:
-    """Ask the person at the terminal. Raises: typer.Exit unless they agree, and where there is no terminal."""
-    if not (at_terminal() and typer.confirm(question)):
-        console(error=True).print(Text("Nothing was changed; --yes confirms it.", style="bold"), soft_wrap=True)
-        raise typer.Exit(KNOWN_ERROR)
-
-
-def at_terminal() -> bool:
-    """Tell whether there is somebody who can be asked."""
-    return sys.stdin.isatty()
 
 
 async def _plan(

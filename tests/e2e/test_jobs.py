@@ -97,12 +97,12 @@ async def test_a_job_is_made_run_cancelled_and_deleted_while_the_gateway_runs(si
     assert "it cannot be withheld" in await gateway(site, "jobs", "hold", "long", fails=True)
     await gateway(site, "jobs", "release", "long")
     await run_of(site, "long", statuses={"executing"})
-    assert "it cannot be deleted" in await gateway(site, "jobs", "delete", "long", fails=True)
+    assert "it cannot be deleted" in await gateway(site, "jobs", "delete", "long", "--yes", fails=True)
     await gateway(site, "jobs", "cancel", "long")
     found = await run_of(site, "long", statuses=DONE)
     assert found["run"]["status"] == "canceled"
     assert {task["name"]: task["status"] for task in found["tasks"]} == {"wait": "canceled", "after": "not_run"}
-    await gateway(site, "jobs", "delete", "long")
+    await gateway(site, "jobs", "delete", "long", "--yes")
     assert "long" not in [job["name"] for job in (await gateway(site, "jobs", "list"))["jobs"]]
     assert await site.stop() == 0
 

@@ -121,7 +121,9 @@ def test_a_job_is_released_held_cancelled_and_deleted(nightly: Cli) -> None:
     assert status(nightly) == "canceled"
     assert nightly.run("jobs", "delete").exit_code == 2
     assert nightly.json("jobs", "delete", "--status", "ended") == {"deleted": []}
-    assert nightly.json("jobs", "delete", "--status", "canceled") == {"deleted": ["nightly"]}
+    unasked = nightly.run("jobs", "delete", "--status", "canceled")
+    assert unasked.exit_code == 1 and "--yes confirms it" in unasked.stderr
+    assert nightly.json("jobs", "delete", "--status", "canceled", "--yes") == {"deleted": ["nightly"]}
     assert names(nightly) == []
 
 
@@ -198,7 +200,7 @@ def test_jobs_of_the_configuration_are_edited_there(cli: Cli, as_ann: None, tmp_
     section.write_text(cli.run("jobs", "show", "fixed", "--yaml").stdout)
     told = "Error: the job fixed stands in the configuration: "
     assert cli.run("jobs", "edit", "fixed", str(section)).stderr.startswith(told + "edit its section there")
-    assert cli.run("jobs", "delete", "fixed").stderr.startswith(told + "take its section away there")
+    assert cli.run("jobs", "delete", "fixed", "--yes").stderr.startswith(told + "take its section away there")
     assert cli.run("jobs", "hold", "fixed").exit_code == 0
 
 

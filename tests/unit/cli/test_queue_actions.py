@@ -40,7 +40,7 @@ def test_what_cannot_be_undone_and_what_was_chosen_is_shown_and_changed_only_whe
 def test_person_at_a_terminal_is_asked(cli: Cli, monkeypatch: pytest.MonkeyPatch, agreed: bool) -> None:
     asked: list[str] = []
     monkeypatch.setattr("typer.confirm", lambda question: asked.append(question) or agreed)
-    monkeypatch.setattr("gateway.cli.queue.at_terminal", lambda: True)
+    monkeypatch.setattr("gateway.cli.common.at_terminal", lambda: True)
     cli.run("queue", "release", "--status", "error")
     assert asked == ["Release 1 message?"]
     assert statuses(cli)[0] == ("ready" if agreed else "error")
@@ -139,7 +139,7 @@ def test_actions_on_jobs_are_written_down(nightly: Cli) -> None:
         verb, *rest = words
         nightly.run("jobs", verb, "nightly", *[word for word in rest if word != "--"])
     nightly.run("tasks", "hold", "nightly", "undo")
-    nightly.run("jobs", "delete", "monthly")
+    nightly.run("jobs", "delete", "monthly", "--yes")
     actions = [(one["action"], one["subject"]) for one in nightly.json("audit")["actions"]]
     assert actions == [
         ("job.delete", "monthly"), ("task.hold", "nightly/undo"), ("job.copy", "nightly as monthly"),

@@ -156,7 +156,7 @@ def test_a_run_whose_servers_are_outside_their_hours_says_when_they_open(nightly
 def test_a_run_is_cancelled_and_one_that_has_ended_is_not(nightly: Cli) -> None:
     number = str(nightly.json("jobs", "run", "nightly")["run"])
     assert "export waits for a server of the group default: none runs" in nightly.run("runs", "show", number).stdout
-    assert nightly.run("jobs", "delete", "nightly").exit_code == 1
+    assert nightly.run("jobs", "delete", "nightly", "--yes").exit_code == 1
     assert nightly.run("runs", "abort", number).exit_code == 1
     assert nightly.run("runs", "cancel", number).exit_code == 0
     assert nightly.json("runs", "show", number)["run"]["canceled_by"] == "ann"
