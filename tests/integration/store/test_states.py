@@ -17,7 +17,7 @@ from gateway.store.open import Store
 from gateway.store.operate import delete, hold, release, release_lane
 from tests.factories import ORDERS, a_claim, a_message
 from tests.integration.store.test_way_of_a_message import claim, put, record, rows
-from tests.unit.domain.test_explain import STATUS_OF, facts_of
+from tests.unit.domain.test_explain import HOLDER, STATUS_OF, facts_of
 
 QUEUE = """
 INSERT INTO queue (message_id, port, direction, status, reason, fence, not_before)
@@ -57,7 +57,7 @@ async def test_every_state_of_the_queue_has_one_reason_that_is_explained(store: 
             if await allowed(store, QUEUE, direction, status, reason, fence, time):
                 found.add((direction, status, reason))
                 assert fence == (reason is Reason.RUNNING), "a lease and only a lease means that somebody works"
-                facts = facts_of(reason, status=status, direction=direction)
+                facts = facts_of(reason, status=status, direction=direction, holder=HOLDER if fence else None)
                 assert explain_message(facts).code == f"message.{reason}"
     running = {(Direction.IN, Status.IN_PROCESS), (Direction.OUT, Status.IN_TRANSPORT)}
     expected = {(d, status, reason) for reason, status in STATUS_OF.items() if reason is not Reason.RUNNING
