@@ -83,7 +83,7 @@ class SendStage:
         if not self._away.get(name):
             return False
         await self._trouble.working(name, "respond")
-        del self._away[name]  # before the store is asked: what is put off meanwhile is noted anew
+        self._away.pop(name, None)  # before the store is asked: what is put off meanwhile is noted anew
         try:
             await call_in_put_off(self._store, name, place.id)
         except StoreUnavailable:

@@ -49,9 +49,10 @@ async def test_answers_wait_for_the_outbound_folder(
     partner.drop(files)
 
     async def told() -> bool:
-        return any(words in event["error"] for event in crash_site.happened("port.degraded"))
+        waiting = await crash_site.query("SELECT 1 FROM queue WHERE reason = 'address_unavailable'")
+        return bool(waiting) and any(words in event["error"] for event in crash_site.happened("port.degraded"))
 
-    await until(told, "it says what is wrong", tell=crash_site.tail)
+    await until(told, "answers wait, and it says what is wrong", tell=crash_site.tail)
     await asyncio.sleep(seconds)
     rows = await crash_site.query("SELECT reason, attempts, error FROM queue WHERE direction = 'out' AND attempts > 0")
     assert rows and all(row["attempts"] <= 12 for row in rows), "each try waits twice as long as the one before"
