@@ -280,7 +280,7 @@ def _act(
         if not as_json:
             _print_causes(plan.causes, now, nothing="")
         if plan.bound:
-            text = f"{_counted(len(plan.bound))} of these wait with what you chose, and go along: see `on_error`."
+            text = f"Under the `on_error` of the port {_counted(len(plan.bound))} of the same files must go along."
             console(error=True).print(Text(text), soft_wrap=True)
         consent(f"{words.ask} {_counted(len(plan.keys) + len(plan.bound))}?")
         changed = perform(_carry_out(config, plan, reason))
