@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import structlog
+from watchfiles import awatch
 
 from gateway.config.changes import compare
 from gateway.config.load import parse, read
@@ -17,11 +18,14 @@ from gateway.config.models import Settings
 from gateway.domain.errors import ConfigError, GatewayError, StoreUnavailable
 from gateway.runtime.in_use import KeptConfig
 from gateway.runtime.jobs import runnables_to_check
-from gateway.store.waiting import wait_or_stop
+from gateway.store.waiting import wait_for_any, wait_or_stop
 
 log = structlog.get_logger()
 
-POLL_SECONDS: Final = 0.5
+POLL_SECONDS: Final = 2.0
+_SETTLE_SECONDS: Final = 0.1
+"""After a hint: what two polls see the same is taken up."""
+_WATCH_AGAIN_SECONDS: Final = 30.0
 
 Apply = Callable[[Settings, Settings], Awaitable[None]]
 """Take the second configuration into use in place of the first; when it cannot, raise and change nothing."""
@@ -32,7 +36,8 @@ Report = Callable[[Sequence[str]], Awaitable[None]]
 class ConfigFollower:
     """Applies every valid change of a file; an invalid one is refused whole, and the configuration in use goes on.
 
-    The file is looked at, not watched: one look costs less than a watch does, and needs nothing that can run out.
+    Its folder is watched, because editors replace files by rename. That only shortens the wait: the file is polled
+    whatever becomes of the watch.
     """
 
     def __init__(self, path: Path, settings: Settings, *, apply: Apply, report: Report, kept: KeptConfig) -> None:
@@ -49,9 +54,14 @@ class ConfigFollower:
 
     async def run(self, stopping: asyncio.Event) -> None:
         """Poll until *stopping* is set."""
-        while not stopping.is_set():
-            await self.poll()
-            await wait_or_stop(stopping, POLL_SECONDS)
+        changed = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(_watch(self._path, changed, stopping), name="config:watch")
+            while not stopping.is_set():
+                soon = changed.is_set()
+                changed.clear()
+                await self.poll()
+                await wait_for_any(_SETTLE_SECONDS if soon else POLL_SECONDS, stopping, changed)
 
     async def poll(self) -> None:
         """Look at the file once; what two polls in a row see the same is taken up, so nothing half written is."""
@@ -112,6 +122,30 @@ class ConfigFollower:
         log.error("config.refused", path=str(self._path), problems=list(problems))
         await asyncio.to_thread(self._kept.refused, problems)
         self._refused, self._unreported = True, problems
+
+
+async def _watch(path: Path, changed: asyncio.Event, stopping: asyncio.Event) -> None:
+    """Set *changed* whenever the file may have; trouble with watching is told once per reason, and tried again."""
+    told = ""
+    while not stopping.is_set():
+        try:
+            async for _ in awatch(
+                path.parent, watch_filter=lambda _, name: Path(name).name == path.name, recursive=False,
+                stop_event=stopping, debounce=200, step=50,
+            ):  # fmt: skip
+                changed.set()
+        except Exception as error:  # a name beside the file that is not UTF-8, no watches left, no folder: anything
+            reason = _reason(error)
+            if reason != told:
+                log.warning("config.watch_failed", path=str(path), error=reason)
+            told = reason
+            await wait_or_stop(stopping, _WATCH_AGAIN_SECONDS)
+
+
+def _reason(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {error}"
 
 
 def _signature(path: Path) -> tuple[int, int, int] | str:

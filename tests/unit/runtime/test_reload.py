@@ -1,8 +1,9 @@
 """A change of the configuration is noticed when nobody tells of it, and no trouble with the file ends the gateway."""
 
 import asyncio
+import errno
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from structlog.testing import capture_logs
 from gateway.config.load import load
 from gateway.config.models import Settings
 from gateway.domain.errors import StoreUnavailable
+from gateway.runtime import reload
 from gateway.runtime.in_use import KeptConfig
 from gateway.runtime.reload import ConfigFollower
 
@@ -88,6 +90,35 @@ async def test_running_follower_takes_a_change_and_ends_when_told(follower: Foll
             await asyncio.sleep(0)
         stopping.set()
         await following
+
+
+@pytest.mark.parametrize("trouble", ["a name", "no instances"])
+async def test_folder_that_cannot_be_watched_is_told_once_and_the_file_is_polled(
+    trouble: str, follower: Follower, logs: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reload, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(reload, "_WATCH_AGAIN_SECONDS", 0.01)
+    if trouble == "no instances":
+        monkeypatch.setattr(reload, "awatch", no_instances)
+    stopping = asyncio.Event()
+    following = asyncio.create_task(follower.run(stopping))
+    number = 0
+    async with asyncio.timeout(60):
+        while "config.watch_failed" not in names(logs):
+            number += 1
+            with open(os.fsencode(follower.config.parent) + b"/Gr\xf6\xdfe-%d.txt" % number, "wb"):
+                pass
+            await asyncio.sleep(0.01)
+        follower.config.write_text(AFTER)
+        while not follower.applied:
+            await asyncio.sleep(0.01)
+        stopping.set()
+        await following
+    assert names(logs).count("config.watch_failed") == 1
+
+
+def no_instances(*_: object, **__: object) -> AsyncIterator[None]:
+    raise OSError(errno.EMFILE, "Too many open files")
 
 
 async def test_file_that_still_changes_is_left_alone(follower: Follower) -> None:
