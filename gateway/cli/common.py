@@ -20,7 +20,7 @@ from gateway.cli.render import SHOWN_ZONE, console
 from gateway.config.load import load
 from gateway.config.models import Level, LogFormat, Logging, Settings
 from gateway.contracts.task import Runnables
-from gateway.domain.errors import ConfigError, GatewayError
+from gateway.domain.errors import ConfigError, GatewayError, StoreBusy, StoreUnavailable
 from gateway.domain.wall import zone_named
 from gateway.runtime.in_use import SiteConfig, read_site_config
 from gateway.runtime.logs import configure_logs, secrets_of
@@ -31,6 +31,11 @@ from gateway.store.open import Store, open_store
 Result = TypeVar("Result")
 
 KNOWN_ERROR: Final = 1
+_NO_DATABASE: Final = (
+    "Start the PostgreSQL that `store` in the configuration names. An embedded one is started by `gateway run`, and "
+    "again when it ends; data/postgres.log tells of it. A running gateway goes on by itself when the database answers, "
+    "and nothing is lost."
+)
 BUG: Final = 3
 INTERRUPTED: Final = 130
 
@@ -97,6 +102,8 @@ def fail(error: GatewayError) -> NoReturn:
         out.print(Text(f"The configuration has {count} problem{'s' if count != 1 else ''}.", style="bold red"))
     else:
         out.print(Text.assemble(("Error: ", "bold red"), visible_lines(error.message)), soft_wrap=True)
+        if isinstance(error, StoreUnavailable) and not isinstance(error, StoreBusy):
+            out.print(Text(_NO_DATABASE), soft_wrap=True)
     raise typer.Exit(KNOWN_ERROR)
 
 

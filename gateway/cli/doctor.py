@@ -8,6 +8,7 @@ from rich.text import Text
 from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, open_site, perform
 from gateway.cli.remedies import worded
 from gateway.cli.render import console, plain, print_json
+from gateway.domain.explanation import at
 from gateway.domain.finding import Finding, Severity
 from gateway.operations.doctor import examine
 from gateway.runtime.look import folders_of
@@ -59,8 +60,13 @@ def _print(found: list[Finding]) -> None:
     for finding in found:
         rule = finding.rule
         more = f" and {finding.count - len(finding.what)} more" if finding.count > len(finding.what) else ""
-        where = f"  (port {finding.port})" if finding.port else ""
-        head = Text.assemble((rule.severity.value, STYLES[rule.severity]), f"  {finding.code}{visible(where)}")
+        known = [
+            f"port {finding.port}" if finding.port else "", f"since {at(finding.since)}" if finding.since else ""
+        ]  # fmt: skip
+        where = ", ".join(filter(None, known))
+        head = Text.assemble((rule.severity.value, STYLES[rule.severity]), f"  {finding.code}")
+        if where:
+            head.append(f"  ({visible(where)})")
         out.print(head, soft_wrap=True)
         out.print(Text(f"  {visible(', '.join(finding.what))}{more}: {rule.text}."), soft_wrap=True)
         out.print(Text(f"  {visible(_way_out(finding))}"), soft_wrap=True)

@@ -17,6 +17,9 @@ _COMMANDS: Final[Mapping[Action, str]] = {
     Action.RUN_TASKS: "tasks run",
     Action.SHOW_RUN: "runs show {}",
     Action.RERUN: "runs rerun {} --failed",
+    Action.RELEASE_FAILED: "queue release --port {} --status error",
+    Action.RELEASE_LANE: "lanes release {}",
+    Action.LIST_CAUSES: "queue list --by-cause --port {}",
     Action.RESUME_GROUP: "groups set {} --concurrency 0",
     Action.LIST_SERVERS: "servers list",
 }

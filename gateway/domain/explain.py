@@ -214,7 +214,7 @@ def _parked(m: MessageFacts) -> _Said:
 def _failed(m: MessageFacts) -> _Said:
     if m.is_request_to_send:
         return _Said(
-            f"Its document could not be read, so nothing was sent: {quoted(m.error)}.",
+            f"Its document could not be read at {at(m.since)}, so nothing was sent: {quoted(m.error)}.",
             f"Mend the cause, then `gateway queue release {m.key}` reads it anew.",
         )
     if m.direction is Direction.OUT:
@@ -227,13 +227,13 @@ def _failed(m: MessageFacts) -> _Said:
     blocks = f" Until then it blocks its lane {m.lane.reference}." if _blocks(m) and m.lane else ""
     if not m.is_kept:
         return _Said(
-            f"It failed at try {m.attempts}: {quoted(m.error)}.{told}",
+            f"It failed at {at(m.since)}, at try {m.attempts}: {quoted(m.error)}.{told}",
             "It was not kept, so that a release cannot help: the partner must send it in smaller messages. Then "
             f"`gateway queue delete {m.key}`.{blocks}",
             others=(fault.key if fault else None,),
         )
     return _Said(
-        f"It failed at try {m.attempts}: {quoted(m.error)}.{told}",
+        f"It failed at {at(m.since)}, at try {m.attempts}: {quoted(m.error)}.{told}",
         f"Mend the cause, then `gateway queue release {m.key}` tries again{_with_set(m)}; or "
         f"`gateway queue delete {m.key}`.{blocks}",
         others=(fault.key if fault else None,),

@@ -188,15 +188,18 @@ def explain_delivery(file: DeliveryFacts, lies_at: str | None) -> Explanation:
         return said(
             "file.refused",
             f"{taken} and refused it, so nothing of it took effect: {quoted(file.refused)}.",
-            f"It lies in {lies_at or 'the error folder of the node that took it, unless somebody moved it'}: mend it "
-            "and put it into the inbound folder again.",
+            f"It lies in {lies_at}: mend it, then `gateway submit {shlex.quote(lies_at)} --port {file.port}` puts it "
+            "into the inbound folder again, under its own name."
+            if lies_at
+            else "It lies in the error folder of the node that took it, unless somebody moved it: mend it and put it "
+            "into the inbound folder again.",
         )
     if file.first is None:
         return said(
             "file.finished", f"{taken}; its {file.messages} messages are finished and gone.", "Nothing is open."
         )
     numbers = f"{file.first}" if file.first == file.last else f"{file.first} to {file.last}"
-    its = f"its {file.messages} messages (number {numbers})" if file.messages != 1 else f"its message {numbers}"
+    its = f"its {file.messages} messages (numbers {numbers})" if file.messages != 1 else f"its message {numbers}"
     if file.waiting + file.stopped == 0 and file.unsent:
         what = f"{taken}; {its} finished, and {_answers(file.unsent)}"
         if file.stuck:
@@ -244,7 +247,8 @@ def explain_trace(
         return said(
             "file.put-aside",
             f"It lies in the error folder of the port {trace.port} since {at(trace.since)}, as {trace.path}.",
-            "The text beside it says why; mend the file and put it into the inbound folder again.",
+            f"The text beside it says why; mend the file, then `gateway submit {shlex.quote(trace.path)} "
+            f"--port {trace.port}` puts it into the inbound folder again, under its own name.",
         )
     if trace.lies is Lies.WORK:
         if hindered is not None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from shlex import quote
 from typing import NamedTuple
 from uuid import UUID
 
@@ -29,7 +30,10 @@ class Severity(StrEnum):
 
 
 class Rule(NamedTuple):
-    """What a code stands for; what to do is `remedy` where that depends on the place, else `way_out`."""
+    """What a code stands for; what to do is `remedy` where that depends on the place, else `way_out`.
+
+    In the reason of a remedy `{port}` and `{target}` stand for those of the finding, so that commands can be pasted.
+    """
 
     severity: Severity
     text: str
@@ -39,13 +43,17 @@ class Rule(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A rule that is broken somewhere. `what` names the places, at most a few of `count`; `target` the first one."""
+    """A rule that is broken somewhere. `what` names the places, at most a few of `count`; `target` the first one.
+
+    `since` the oldest of them is so, None when that is not known.
+    """
 
     code: str
     port: str | None
     what: Sequence[str]
     count: int
     target: str | None = None
+    since: datetime | None = None
 
     @property
     def rule(self) -> Rule:
@@ -56,8 +64,11 @@ class Finding:
     def remedy(self) -> Remedy | None:
         """Return what to do here, None where the rule says it in its own words."""
         remedy = self.rule.remedy
+        if remedy is None:
+            return None
         target = self.target or self.port
-        return None if remedy is None else replace(remedy, target=() if target is None else (target,))
+        names = {"port": quote(self.port or "PORT"), "target": quote(target or "")}
+        return replace(remedy, target=() if target is None else (target,), reason=remedy.reason.format(**names))
 
 
 class WorkFile(NamedTuple):
@@ -87,13 +98,14 @@ class Staged(NamedTuple):
 class Place(NamedTuple):
     """One place where a rule is broken: the port, and a number or name in words; `target` as commands take it.
 
-    Two looks see the same when all but the words is the same, where there is a target: counts may differ.
+    Two looks see the same when code, port and target are the same; counts may differ.
     """
 
     code: str
     port: str | None
     what: str
     target: str | None = None
+    since: datetime | None = None
 
     @property
     def identity(self) -> tuple[str, str | None, str]:
@@ -233,38 +245,70 @@ RULES: Mapping[str, Rule] = {
         remedy=Remedy(
             action=Action.MEND,
             reason="Mend that: one request is tried now and again, and the port goes on when one succeeds; "
-            "`gateway ports retry PORT` tries at once.",
+            "`gateway ports retry {port}` tries at once.",
         ),
     ),
     "lane-stopped": Rule(
         Severity.ATTENTION,
         "nothing in it goes on before somebody decides",
-        remedy=Remedy(action=Action.EXPLAIN, reason="It says which message stopped the lane and what lets it go on."),
+        remedy=Remedy(
+            action=Action.RELEASE_LANE,
+            reason="Once the cause is mended, it lets the lane go on. A failed message that blocks it runs again, "
+            "first; one that parked it is passed. `gateway explain {target}` says more.",
+        ),
     ),
     "answer-not-delivered": Rule(
         Severity.ATTENTION,
         "not delivered, so the partner has no answer",
-        remedy=Remedy(action=Action.EXPLAIN, reason="It says what is in the way; most are tried again by themselves."),
+        remedy=Remedy(
+            action=Action.EXPLAIN,
+            reason="It says what is in the way. What waits for a folder goes out by itself when the folder can be "
+            "used; what failed or is held, with `gateway queue release --port {port} --direction out`.",
+        ),
     ),
     "request-failed": Rule(
         Severity.ATTENTION,
         "failed, and the partner was not told",
-        remedy=Remedy(action=Action.EXPLAIN, reason="It says why, and how to run it again when the cause is mended."),
+        remedy=Remedy(
+            action=Action.EXPLAIN,
+            reason="It says why. When the cause is mended: `gateway queue release --port {port} --status error`.",
+        ),
+    ),
+    "service-fails": Rule(
+        Severity.ATTENTION,
+        "failed because the service does not work, and the partner got a fault",
+        remedy=Remedy(
+            action=Action.RELEASE_FAILED,
+            reason="Once the service is mended, all that failed on the port runs again, and each partner gets the real "
+            "answer. `gateway exceptions list --port {port}` tells more of the failures.",
+        ),
     ),
     "requests-fail": Rule(
         Severity.ATTENTION,
         "failed within ten minutes, more than succeeded",
-        remedy=Remedy(action=Action.EXPLAIN, reason="It says why the first of them failed."),
+        remedy=Remedy(
+            action=Action.LIST_CAUSES,
+            reason="It counts what is alike. When the cause is mended: "
+            "`gateway queue release --port {port} --status error`.",
+        ),
     ),
     "request-held": Rule(
         Severity.ATTENTION,
         "held, so the partner has no answer",
-        remedy=Remedy(action=Action.EXPLAIN, reason="It says who or what holds it, and how to release it."),
+        remedy=Remedy(
+            action=Action.EXPLAIN,
+            reason="It says who or what holds it. All that is held goes on with "
+            "`gateway queue release --port {port} --status hold`.",
+        ),
     ),
     "request-retried": Rule(
         Severity.ATTENTION,
         "tried again and again for more than ten minutes",
-        remedy=Remedy(action=Action.EXPLAIN, reason="It says what went wrong last, and when the next try is."),
+        remedy=Remedy(
+            action=Action.EXPLAIN,
+            reason="It says what went wrong last, and when the next try is; `gateway ports retry {port}` tries at "
+            "once.",
+        ),
     ),
     "document-not-sent": Rule(
         Severity.ATTENTION,
@@ -276,7 +320,8 @@ RULES: Mapping[str, Rule] = {
         "refused, and the partner got no answer",
         remedy=Remedy(
             action=Action.EXPLAIN,
-            reason="It says why and where the file lies. Tell the partner; `gateway queue delete` removes the note.",
+            reason="It says where the file lies. Tell the partner; when a good file is there, "
+            "`gateway queue delete --port {port} --status malformed` removes the note.",
         ),
     ),
     "file-not-taken": Rule(
@@ -315,7 +360,12 @@ def grouped(places: Sequence[Place], *, most: int = 5) -> list[Finding]:
     order = list(RULES)
     return [
         Finding(
-            code=code, port=port, what=tuple(place.what for place in its[:most]), count=len(its), target=its[0].target
+            code=code,
+            port=port,
+            what=tuple(place.what for place in its[:most]),
+            count=len(its),
+            target=its[0].target,
+            since=min((place.since for place in its if place.since is not None), default=None),
         )
         for (code, port), its in sorted(groups.items(), key=lambda item: (order.index(item[0][0]), item[0][1] or ""))
     ]

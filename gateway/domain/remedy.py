@@ -19,6 +19,9 @@ class Action(StrEnum):
     RUN_TASKS = "run_tasks"  # those that wait for a person
     SHOW_RUN = "show_run"
     RERUN = "rerun"  # what failed of a run
+    RELEASE_FAILED = "release_failed"  # all requests of a port that failed
+    RELEASE_LANE = "release_lane"
+    LIST_CAUSES = "list_causes"  # of what is not finished
     RESUME_GROUP = "resume_group"
     LIST_SERVERS = "list_servers"
 

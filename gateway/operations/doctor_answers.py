@@ -36,13 +36,13 @@ def _ports(ports: Sequence[PortStatusRow], settings: Settings) -> list[Place]:
     long_ago = datetime.now(UTC) - PATIENCE
     for row in ports:
         if row.state in _NOT_OPEN:
-            found.append(Place(f"port-{row.state}", row.port, quoted(row.reason), row.port))
+            found.append(Place(f"port-{row.state}", row.port, quoted(row.reason), row.port, row.changed_at))
         if not isinstance(settings.ports[row.port], InboundPort):
             continue
         found += [
-            Place("file-not-taken", row.port, f"{left['name']} ({quoted(left['text'])})", left["name"])
+            Place("file-not-taken", row.port, f"{left['name']} ({quoted(left['text'])})", left["name"], since)
             for left in row.left_in_place
-            if left["code"] not in _NOBODYS and datetime.fromisoformat(left["since"]) < long_ago
+            if left["code"] not in _NOBODYS and (since := datetime.fromisoformat(left["since"])) < long_ago
         ]
     return found
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from adapters.file.folder import Folder, open_checked, opened
 from adapters.file.kernel import rename_new
-from adapters.file.names import DONE_SUFFIX, matcher
+from adapters.file.names import DONE_SUFFIX, matcher, parse_work_name
 from gateway.config.models import InboundPort, Receive, SendFolders, Settings
 from gateway.domain.errors import AdapterUnavailable, GatewayError
 from gateway.domain.ids import PortName
@@ -96,10 +96,11 @@ def check_target(settings: Settings, port: str) -> tuple[PortName, Receive]:
 def place_file(port: PortName, receive: Receive, source: Path, *, avoid: Collection[str] = ()) -> Submission:
     """Copy *source* into the inbound folder under a hidden name, make it durable, rename it; blocks.
 
-    Rule: the file keeps its name; when that is taken or in *avoid*, a number is added. Nothing is ever overwritten.
+    Rule: the file keeps its name, without the claim that we put before it; when that is taken or in *avoid*, a number
+    is added. Nothing is ever overwritten.
     Raises: NotAccepted when the port takes no file of this name; AdapterUnavailable when the folder cannot be used.
     """
-    if not matcher(receive.pattern)(os.fsencode(source.name)):
+    if not matcher(receive.pattern)(os.fsencode(_own_name(source).name)):
         raise NotAccepted(
             f"the port {port} takes files named {receive.pattern} that are not hidden or temporary, not {source.name!a}"
         )
@@ -171,7 +172,7 @@ def _copy_in(source: Path, folder: Folder, avoid: Collection[str]) -> Path:
             shutil.copyfileobj(reading, writing, 1_000_000)
             writing.flush()
             os.fsync(writing.fileno())
-        return _publish(folder, hidden, [name for name in _names(source) if name not in avoid])
+        return _publish(folder, hidden, [name for name in _names(_own_name(source)) if name not in avoid])
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(hidden, dir_fd=folder.fd)
@@ -194,7 +195,13 @@ def _publish(folder: Folder, hidden: bytes, names: Sequence[str]) -> Path:
     raise FileExistsError(f"{_MOST_NAMES} files of this name are there already")
 
 
-def _names(source: Path) -> Iterator[str]:
-    yield source.name
+def _own_name(source: Path) -> Path:
+    """Return the name that a partner gave a file which lies in our error folder or archive; else its own."""
+    claimed = parse_work_name(os.fsencode(source.name))
+    return Path(os.fsdecode(claimed[1])) if claimed and claimed[2] else Path(source.name)
+
+
+def _names(name: Path) -> Iterator[str]:
+    yield name.name
     for number in range(2, _MOST_NAMES):
-        yield f"{source.stem}-{number}{source.suffix}"
+        yield f"{name.stem}-{number}{name.suffix}"

@@ -1,7 +1,10 @@
 """Asks the store what stands between a partner and an answer, by a cause that is known. Writes nothing."""
 
+from collections import Counter
 from collections.abc import Sequence
 from uuid import UUID
+
+from asyncpg import Record
 
 from gateway.domain.explanation import quoted
 from gateway.domain.finding import PATIENCE, Place
@@ -10,33 +13,33 @@ from gateway.store.open import Store
 
 MANY = 10
 """So many failures are no chance."""
+_MENDED_AT_ONCE = frozenset({"service-fails", "requests-fail"})
+"""What has one cause, and is released for the port as a whole."""
 
 
 async def find_unanswered(store: Store) -> list[Place]:
     """Return what is refused, held, failed without a word to the partner, or not delivered, and the lanes that stand.
 
-    A port whose requests fail in numbers is told of although its partner gets a fault for each.
+    Requests whose partner got a fault are told of when their service does not work, or when they fail in numbers.
     """
     sql, patience = store.queries, PATIENCE.total_seconds()
     async with store.transaction(long=True) as connection:
         waiting = await connection.fetch(sql.unanswered, patience)
         failing = await connection.fetch(sql.failing_ports, patience, MANY)
         lanes = await connection.fetch(sql.stopped_lanes, MOST)
-    found = [
-        _place(row["code"], row["port"], row["number"], row["first"], row["error"],
-               "send request" if row["code"] == "document-not-sent" else "message")
-        for row in waiting
-    ]  # fmt: skip
-    told = {(place.code, place.port) for place in found}
-    found += [
-        _place("requests-fail", row["port"], row["number"], row["first"], row["error"], "message")
-        for row in failing
-        if ("request-failed", row["port"]) not in told
-    ]
+    found: list[Place] = []
+    failed: Counter[str] = Counter()  # those told of already
+    for row in waiting:
+        kind = "send request" if row["code"] == "document-not-sent" else "message"
+        found.append(_place(row["code"], row, kind, row["file"]))
+        if row["code"] in ("request-failed", "service-fails"):
+            failed[row["port"]] += row["number"]
+    found += [_place("requests-fail", row, "message") for row in failing if row["number"] > failed[row["port"]]]
     for row in lanes:
         name = f"{row['port']}/{row['name']}"
-        how = "blocked" if row["blocked"] else "parked"
-        found.append(Place("lane-stopped", row["port"], f"lane {name}, {how} by message {row['message']}", name))
+        how = f"{'blocked' if row['blocked'] else 'parked'} by message {row['message']}"
+        why = f" ({quoted(row['error'])})" if row["error"] else ""
+        found.append(Place("lane-stopped", row["port"], f"lane {name}, {how}{why}", name, row["since"]))
     return found
 
 
@@ -47,6 +50,10 @@ async def archived_digests(store: Store, claims: Sequence[str]) -> dict[str, byt
     return {row["claim_id"]: row["sha256"] for row in rows}
 
 
-def _place(code: str, port: str, number: int, first: int, error: str | None, kind: str) -> Place:
+def _place(code: str, row: Record, kind: str, file: str | None = None) -> Place:
+    first, number = row["first"], row["number"]
     which = f"{kind} {first}" if number == 1 else f"{number} {kind}s, the first is {first}"
-    return Place(code, port, f"{which} ({quoted(error)})" if error else which, str(first))
+    which += f" of the file {file}" if file else ""
+    what = f"{which} ({quoted(row['error'])})" if row["error"] else which
+    target = row["port"] if code in _MENDED_AT_ONCE else str(first)
+    return Place(code, row["port"], what, target, row["since"])

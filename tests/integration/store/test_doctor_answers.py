@@ -66,6 +66,30 @@ async def test_failed_request_whose_partner_got_a_fault_is_none_of_the_few_that_
     assert await find_unanswered(store) == []
 
 
+@pytest.mark.parametrize(
+    ("code", "told"), [("operation.failed", True), ("handler.result", True), ("operation.rejected", False),
+                       ("schema", False)],
+)  # fmt: skip
+async def test_service_that_does_not_work_is_told_although_the_partner_got_a_fault(
+    store: Store, code: str, told: bool
+) -> None:
+    await fail_many(store, 2)
+    await run(store, "INSERT INTO exception (code, text, port, message_key)"
+                     f" SELECT '{code}', '', port, message_id FROM queue")  # fmt: skip
+    found = await find_unanswered(store)
+    assert [(place.code, place.target) for place in found] == ([("service-fails", "orders")] if told else [])
+    if told:
+        assert "2 messages" in found[0].what and "of the file" in found[0].what and found[0].since is not None
+
+
+async def test_cause_of_a_stopped_lane_is_told(store: Store) -> None:
+    await live(store)
+    await run(store, "UPDATE lane SET blocked_by = head, head = NULL, on_error = 'block' WHERE fence IS NULL")
+    await run(store, "UPDATE queue SET error = 'no such item' WHERE message_id IN (SELECT blocked_by FROM lane)")
+    (found,) = (place for place in await find_unanswered(store) if place.code == "lane-stopped")
+    assert "(no such item)" in found.what and found.since is not None
+
+
 async def fail_many(store: Store, number: int) -> None:
     await put(store, [a_message(n) for n in range(1, number + 1)])
     await run(store, f"{FAIL} true")

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
@@ -66,6 +65,15 @@ def test_file_that_waits_while_no_gateway_runs_is_told(cli: Cli) -> None:
     result = cli.run("doctor")
     assert result.exit_code == 1 and "file order.xml" in result.stdout and "gateway-away" in result.stdout
     assert "readme" not in result.stdout and "asleep" not in result.stdout, "nobody would take these"
+
+
+def test_database_that_is_away_is_told_with_what_to_do(cli: Cli, database_url: str) -> None:
+    text = cli.config.read_text()
+    assert database_url in text
+    cli.config.write_text(text.replace(database_url, "postgresql://nobody@127.0.0.1:1/nothing"))
+    result = cli.run("doctor")
+    assert result.exit_code == 1 and "cannot be reached" in result.stderr
+    assert "Start the PostgreSQL" in result.stderr and "goes on by itself" in result.stderr
 
 
 def test_broken_configuration_on_disk_is_told(cli: Cli) -> None:
@@ -142,8 +150,17 @@ def test_findings_of_one_rule_and_port_stand_together() -> None:
     assert (first.code, second.code, second.count, len(second.what)) == ("lease-missing", "message-lost", 7, 5)
 
 
+def test_oldest_of_a_finding_tells_since_when() -> None:
+    then = datetime(2031, 2, 3, 12, tzinfo=UTC)
+    places = [Place("port-stopped", "orders", "x", "orders", at) for at in (then, then - timedelta(hours=1), None)]
+    (finding,) = grouped(places)
+    assert finding.since == then - timedelta(hours=1)
+
+
 @pytest.mark.parametrize("code", RULES)
 def test_every_rule_says_what_to_do(code: str) -> None:
     rule = RULES[code]
-    way_out = rule.way_out if rule.remedy is None else worded(replace(rule.remedy, target="x"))
+    (finding,) = grouped([Place(code, "orders", "it", "x y")])
+    way_out = rule.way_out if finding.remedy is None else worded(finding.remedy)
     assert way_out.endswith(".") and not rule.text.endswith(".")
+    assert "{" not in way_out and (finding.remedy is None or "PORT" not in way_out), "commands can be pasted"

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ def test_sent_response_tells_its_folder(cli: Cli) -> None:
 def test_failed_request_tells_its_error_and_how_to_try_again(cli: Cli) -> None:
     (one,) = explained(cli, str(FAILED_ID))
     number = one["messages"][0]
-    assert one["code"] == "message.failed" and "breaks its schema" in one["why"]
+    assert one["code"] == "message.failed" and "breaks its schema" in one["why"] and "It failed at 20" in one["why"]
     assert f"gateway queue release {number}" in one["way_out"]
 
 
@@ -137,6 +138,16 @@ def test_refused_file_tells_its_reason(cli: Cli) -> None:
     refused = explained(cli, "bad\x1b[2J.xml")
     assert [one["code"] for one in refused] == ["file.refused", "message.malformed"]
     assert "No DOCTYPE" in refused[0]["why"]
+
+
+def test_refused_file_that_lies_there_is_put_back_with_the_command_that_is_told(cli: Cli) -> None:
+    error = cli.config.parent / "data" / "error" / "orders"
+    error.mkdir(parents=True)
+    (error / "01920000-0000-7000-8000-000000000000~it%27s.xml").write_text("<Envelope/>")
+    (one,) = explained(cli, "it's.xml")
+    assert one["code"] == "file.put-aside"
+    assert cli.run(*shlex.split(one["way_out"].split("`")[1])[1:]).exit_code == 0
+    assert (cli.config.parent / "in" / "it's.xml").read_text() == "<Envelope/>", "under the name it came with"
 
 
 @pytest.mark.usefixtures("history")
