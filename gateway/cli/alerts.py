@@ -13,9 +13,9 @@ from gateway.operations import alerts as operations
 from gateway.runtime.visible import visible, visible_lines
 from gateway.store.alert_reports import AlertRow, RuleRow
 
-app = typer.Typer(no_args_is_help=True, help="Alerts: who hears of what, and what there is to read.")
+app = typer.Typer(no_args_is_help=True, help="Alerts: who is alerted about what, and your inbox.")
 JobOption = Annotated[str | None, typer.Option("--job", "-j", help="Only this job.")]
-UserOption = Annotated[str | None, typer.Option("--user", "-u", help="An account. Default: one's own.")]
+UserOption = Annotated[str | None, typer.Option("--user", "-u", help="An account. Default: your own.")]
 PlaceArgument = Annotated[str | None, typer.Argument(metavar="JOB", help="The name of a job; or give --port.")]
 
 
@@ -28,7 +28,7 @@ def list_rules(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """List who hears of what, and how."""
+    """List who is alerted about what, and how."""
     found = perform(_list(config, partition, mine, job, port))
     if as_json:
         print_json({"rules": [_plain(one) for one in found]})
@@ -49,8 +49,8 @@ def list_rules(
 @app.command("set")
 def set_rule(
     job: PlaceArgument = None,
-    on: Annotated[list[AlertEvent], typer.Option("--on", help="What to hear of; several times.")] = [AlertEvent.ERROR],  # noqa: B006 (typer reads it once)
-    by: Annotated[list[Channel], typer.Option("--by", help="How; several times.")] = [Channel.POPUP],  # noqa: B006
+    on: Annotated[list[AlertEvent], typer.Option("--on", help="Which event; repeatable.")] = [AlertEvent.ERROR],  # noqa: B006 (typer reads it once)
+    by: Annotated[list[Channel], typer.Option("--by", help="How the alert is sent; repeatable.")] = [Channel.POPUP],  # noqa: B006
     user: UserOption = None,
     port: PortOption = None,
     partition: PartitionOption = None,
@@ -59,7 +59,7 @@ def set_rule(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Hear of a job or a port; replaces what was set before for the same account."""
+    """Set alerts about a job or a port. Replaces what was set before for the same account."""
     _one_place(job, port)
 
     async def work() -> list[RuleRow]:
@@ -98,7 +98,7 @@ def remove_rule(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Hear no longer of a job or a port."""
+    """Remove the alerts about a job or a port."""
     _one_place(job, port)
 
     async def work() -> str:
@@ -116,13 +116,13 @@ def remove_rule(
 
 @app.command("inbox")
 def inbox(
-    everything: Annotated[bool, typer.Option("--all", "-a", help="Also what was read already.")] = False,
+    everything: Annotated[bool, typer.Option("--all", "-a", help="Also those that you have read.")] = False,
     user: UserOption = None,
     limit: LimitOption = 50,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """List what there is to read, the newest first."""
+    """List the alerts in your inbox, newest first."""
 
     async def work() -> list[AlertRow]:
         async with open_desk(config) as desk:
@@ -144,7 +144,7 @@ def sent(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """List what was sent to whom, or why not, the newest first."""
+    """List alerts with their receivers, newest first: sent, or why not."""
 
     async def work() -> list[AlertRow]:
         async with open_desk(config) as desk:
@@ -188,7 +188,7 @@ def read(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Show entries of one's inbox, and mark them as read."""
+    """Show entries of your inbox, and mark them as read."""
     if bool(numbers) == everything:
         raise typer.BadParameter("give the numbers of entries, or --all")
 

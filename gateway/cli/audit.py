@@ -16,7 +16,8 @@ from gateway.store.audit import ActionRow
 def audit(
     who: Annotated[str | None, typer.Option("--who", help="Only what this account did.")] = None,
     action: Annotated[
-        str | None, typer.Option("--action", help="Only this, such as queue.release; job.* for all on jobs.")
+        str | None,
+        typer.Option("--action", help="Only this action, such as queue.release; job.* for all actions on jobs."),
     ] = None,
     subject: Annotated[
         str | None, typer.Option("--subject", help="Only what was done to this job, lane, server…; * for anything.")
@@ -31,7 +32,7 @@ def audit(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what operators did, the newest first: who, when, what, why, and what came of it."""
+    """Show what operators did, newest first: who, when, what, why, and the outcome."""
 
     async def work() -> Page[ActionRow]:
         async with open_shared_desk(config) as desk:

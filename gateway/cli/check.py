@@ -18,7 +18,7 @@ from gateway.runtime.jobs import runnables_to_check
 def check(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Check the configuration and everything it names, without starting the gateway.
 
-    Tells all problems at once, each with its file and line. Exit code 1 when there are any.
+    Shows all problems at once, each with its file and line. Exit code 1 when there is one.
     """
     try:
         settings = load_settings(config, runnables_to_check)

@@ -31,7 +31,7 @@ class DatabaseInfo:
 def migrate_database(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Bring the schema of the database up to date.
 
-    Refused while a gateway runs on the database; safe to run on several machines at once. An embedded database is
+    Refused while a gateway runs on the database. Safe to run on several machines at once. An embedded database is
     migrated by itself when the gateway starts.
     """
     applied = perform(_migrate(config, quiet=as_json))
@@ -45,7 +45,7 @@ def migrate_database(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption 
 
 @app.command("info")
 def info(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """Show where the database is, which server it runs on and how its schema stands to this program."""
+    """Show where the database is, its PostgreSQL server, and whether its schema fits this version."""
     found = perform(_info(config))
     if as_json:
         print_json(found)

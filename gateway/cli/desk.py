@@ -20,8 +20,8 @@ from gateway.store.reports import database_clock
 PartitionOption = Annotated[
     str | None, typer.Option("--partition", help="The partition to look at. Default: `default_partition`.")
 ]
-ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why; it is written down with it.")]
-MineOption = Annotated[bool, typer.Option("--mine", "-m", help="Only what is one's own.")]
+ReasonOption = Annotated[str | None, typer.Option("--reason", help="Why you do it; `gateway audit` shows it.")]
+MineOption = Annotated[bool, typer.Option("--mine", "-m", help="Only your own.")]
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="The name of a job.")]
 RunArgument = Annotated[int, typer.Argument(metavar="RUN", min=1, help="The number of a run.")]
 

@@ -18,9 +18,9 @@ STYLES = {Severity.WRONG: "bold red", Severity.STUCK: "yellow", Severity.ATTENTI
 
 
 def doctor(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """Look whether everything is in order: nothing lost, nothing twice, nothing stuck, every partner answered.
+    """Check that everything is in order: nothing lost, nothing twice, nothing stuck, every partner answered.
 
-    Ends with 1 when not.
+    Exit code 1 when something is not in order.
     """
     found = perform(_examine(config))
     if as_json:

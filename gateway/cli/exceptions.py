@@ -17,7 +17,7 @@ from gateway.operations.messages import Asked, Page, meant
 from gateway.runtime.visible import visible_lines
 from gateway.store.message_reports import ExceptionCauseRow, ExceptionRow
 
-app = typer.Typer(no_args_is_help=True, help="What failed or is worth knowing: code, place, message.")
+app = typer.Typer(no_args_is_help=True, help="The exception log: errors and warnings, with code, place and message.")
 
 
 class Severity(StrEnum):
@@ -31,7 +31,7 @@ class Severity(StrEnum):
 def list_exceptions(
     port: PortOption = None,
     severity: Annotated[Severity | None, typer.Option("--severity", help="Only errors, or warnings.")] = None,
-    code: Annotated[str | None, typer.Option("--code", help="Only this code; * for anything.")] = None,
+    code: Annotated[str | None, typer.Option("--code", help="Only this code; * for any text.")] = None,
     file: FileOption = None,
     message: Annotated[str | None, typer.Option("--message", "-m", help="Only of this message: number or id.")] = None,
     since: SinceOption = None,
@@ -42,7 +42,7 @@ def list_exceptions(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """List errors and warnings, the newest first."""
+    """List errors and warnings, newest first."""
     asked = Asked(port=port, code=code, file=file, since=since, until=until)
     if by_cause:
         if message is not None or before is not None:
@@ -71,7 +71,7 @@ def show(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one exception with its details and, for a failure of code, the traceback."""
+    """Show one exception with its details. If Python code failed: with its traceback."""
     found = perform(_read(config, number))
     if as_json:
         print_json(found)

@@ -30,7 +30,7 @@ def explain(
     what: WhatArgument, partition: PartitionOption = None, config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:  # fmt: skip
-    """Say why something is where it is, and what would move it. Ends with 1 when something is wrong with it."""
+    """Say why something is where it is, and what moves it on. Exit code 1 when something is wrong with it."""
     found = perform(_explain(config, what, partition))
     if as_json:
         print_json({"explanations": [_record(explanation) for explanation in found]})

@@ -10,18 +10,20 @@ from gateway.domain.states import Direction, Status
 from gateway.domain.window import FORMS
 
 StatusOption = Annotated[
-    list[Status] | None, typer.Option("--status", "-s", help="Only those of this status; repeatable.")
+    list[Status] | None, typer.Option("--status", "-s", help="Only messages with this status; repeatable.")
 ]
 DirectionOption = Annotated[
     Direction | None, typer.Option("--direction", "-d", help="Only requests (in) or answers (out).")
 ]
-CodeOption = Annotated[str | None, typer.Option("--code", help="Only what failed with this code; * for anything.")]
-FileOption = Annotated[str | None, typer.Option("--file", help="Only of this file; * for anything.")]
-UserOption = Annotated[str | None, typer.Option("--user", help="Only what this account submitted.")]
+CodeOption = Annotated[
+    str | None, typer.Option("--code", help="Only messages that failed with this code; * for any text.")
+]
+FileOption = Annotated[str | None, typer.Option("--file", help="Only messages of this file; * for any text.")]
+UserOption = Annotated[str | None, typer.Option("--user", help="Only messages that this account submitted.")]
 SinceOption = Annotated[str | None, typer.Option("--since", help=f"Not before: {FORMS}.")]
-UntilOption = Annotated[str | None, typer.Option("--until", help="Not after; a day is meant to its end.")]
-BeforeOption = Annotated[int | None, typer.Option("--before", help="Go on from this number, towards older ones.")]
-ByCauseOption = Annotated[bool, typer.Option("--by-cause", help="Count those that are alike, with their cause.")]
+UntilOption = Annotated[str | None, typer.Option("--until", help="Not after this time; a date includes the whole day.")]
+BeforeOption = Annotated[int | None, typer.Option("--before", help="Only those older than this number.")]
+ByCauseOption = Annotated[bool, typer.Option("--by-cause", help="Group by cause and count.")]
 
 
 def tell_cut(shown: int, total: int) -> None:

@@ -11,9 +11,7 @@ from gateway.domain.job import Priority
 from gateway.operations import groups as operations
 
 app = typer.Typer(no_args_is_help=True, help="Batch groups: which servers may run a task, and how soon.")
-GroupArgument = Annotated[
-    str, typer.Argument(metavar="GROUP", help="The name of a group; `default` is the default one.")
-]
+GroupArgument = Annotated[str, typer.Argument(metavar="GROUP", help="The name of a group; `default` always exists.")]
 
 
 @app.command("list")
@@ -26,7 +24,9 @@ def list_groups(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = Fal
 def set_group(
     group: GroupArgument,
     description: Annotated[str | None, typer.Option("--description", help="What the group is for.")] = None,
-    priority: Annotated[Priority | None, typer.Option("--priority", help="Odds of being picked next.")] = None,
+    priority: Annotated[
+        Priority | None, typer.Option("--priority", help="How often its tasks are picked, relative to other groups.")
+    ] = None,
     concurrency: Annotated[
         int | None,
         typer.Option("--concurrency", min=-1, help="Tasks of each job at once; 0: no limit; -1: the group is paused."),
@@ -35,7 +35,7 @@ def set_group(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a group, or change one. What the configuration says of a group comes back when it is read again."""
+    """Create or change a group. If the configuration names it too, its values return at the next reload."""
     _tell([perform(_set(config, reason, group, description, priority, concurrency))], as_json=as_json)
 
 

@@ -32,23 +32,24 @@ app = typer.Typer(no_args_is_help=True, help="Messages that are finished, reques
 def list_messages(
     port: PortOption = None,
     outcome: Annotated[
-        list[Ended] | None, typer.Option("--status", "-s", help="Only what ended so; repeatable.")
+        list[Ended] | None, typer.Option("--status", "-s", help="Only messages with this outcome; repeatable.")
     ] = None,
     direction: DirectionOption = None,
     code: Annotated[
-        str | None, typer.Option("--code", help="Only what failed with this code on the way; * for anything.")
+        str | None,
+        typer.Option("--code", help="Only messages that failed with this code before they finished; * for any text."),
     ] = None,
     file: FileOption = None,
     user: UserOption = None,
     since: SinceOption = None,
     until: UntilOption = None,
-    by_cause: Annotated[bool, typer.Option("--by-cause", help="Count those that ended alike.")] = False,
+    by_cause: Annotated[bool, typer.Option("--by-cause", help="Group by cause and count.")] = False,
     before: BeforeOption = None,
     limit: LimitOption = 50,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """List finished messages, the newest first; `other` is the answer of a request, or the request of an answer."""
+    """List finished messages, newest first. Column `other`: the answer of a request, or the request of an answer."""
     asked = Asked(port=port, direction=direction, code=code, file=file, user=user, since=since, until=until)
     if by_cause:
         _tell_outcomes(perform(_outcomes(config, asked, outcome)), as_json=as_json)
@@ -78,7 +79,7 @@ def list_messages(
 def show(
     message: MessageArgument, xml: XmlOption = False, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False
 ) -> None:
-    """Show everything about one finished message: header, set, document, exceptions, and its other side."""
+    """Show everything about one finished message: header, set, document, exceptions, and its answer or request."""
     show_message(message, queued=False, xml=xml, config=config, as_json=as_json)
 
 
@@ -86,7 +87,7 @@ def show(
 def files(
     port: PortOption = None, limit: LimitOption = 50, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False
 ) -> None:
-    """List received files, the newest first, and what became of each."""
+    """List received files, newest first, and what happened to each."""
     found = perform(_files(config, port, limit + 1))
     more, found = len(found) > limit, found[:limit]
     if as_json:

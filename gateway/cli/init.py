@@ -22,8 +22,12 @@ class SiteExists(GatewayError):
     code = "init.exists"
 
 
-def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make; it must be empty.")]) -> None:
-    """Make a working site: configuration, folders, a schema with samples, a handler in Python."""
+def init(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The folder to create. If it exists, it must be empty.")
+    ],
+) -> None:
+    """Create a working site: configuration, folders, a schema with samples, a handler in Python."""
     try:
         made = make_site(folder)
     except GatewayError as error:

@@ -31,7 +31,7 @@ from gateway.runtime.jobs import runnables_to_check
 from gateway.runtime.visible import visible
 from gateway.store.reports import database_clock
 
-app = typer.Typer(no_args_is_help=True, help="Batch jobs: what runs when, and after what.")
+app = typer.Typer(no_args_is_help=True, help="Batch jobs: what runs, when, and after what.")
 FileArgument = Annotated[
     str, typer.Argument(metavar="FILE", help="A YAML file with the section of the job; - reads standard input.")
 ]
@@ -42,7 +42,9 @@ POLL_SECONDS: Final = 0.2
 
 @app.command("list")
 def list_jobs(
-    status: Annotated[list[JobStatus] | None, typer.Option("--status", "-s", help="Only this; several times.")] = None,
+    status: Annotated[
+        list[JobStatus] | None, typer.Option("--status", "-s", help="Only jobs with this status; repeatable.")
+    ] = None,
     partition: PartitionOption = None,
     mine: MineOption = False,
     config: ConfigOption = DEFAULT_CONFIG,
@@ -100,7 +102,7 @@ def preview(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Show when a job is going to start, in its own time zone and in UTC, and its recurrence in words."""
+    """Show the next starts of a job, in its own time zone and in UTC, and its recurrence in words."""
 
     async def work() -> tuple[Preview, datetime]:
         async with open_desk(config, partition, mine) as desk:
@@ -137,13 +139,13 @@ def preview(
 def create_job(
     job: JobArgument,
     file: FileArgument,
-    release: Annotated[bool, typer.Option("--release", help="Let it start when it is due, at once.")] = False,
+    release: Annotated[bool, typer.Option("--release", help="Release it at once: it starts when it is due.")] = False,
     partition: PartitionOption = None,
     reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a job from a YAML section, as it would stand below `jobs.NAME` in the configuration; it is on hold."""
+    """Create a job from a YAML section, as below `jobs.NAME` in the configuration. The new job is on hold."""
 
     async def work(desk: Desk) -> JobRow:
         settings = await operations.known_names(desk.store, desk.settings, desk.who)
@@ -163,9 +165,9 @@ def edit_job(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Replace the definition of a job by a YAML section; its status stays, a run under way goes on as it was.
+    """Replace the definition of a job by a YAML section. Its status stays; a current run goes on unchanged.
 
-    `gateway jobs show NAME --yaml` prints the section to begin with.
+    `gateway jobs show NAME --yaml` prints the present section.
     """
 
     async def work(desk: Desk) -> JobRow:
@@ -180,7 +182,8 @@ def edit_job(
 def run_job(
     job: JobArgument,
     wait: Annotated[
-        bool, typer.Option("--wait", "-w", help="Wait for its end; exit code 1 unless it ended well.")
+        bool,
+        typer.Option("--wait", "-w", help="Wait until the run has ended; exit code 1 if it failed or was cancelled."),
     ] = False,
     partition: PartitionOption = None,
     mine: MineOption = False,
@@ -188,7 +191,7 @@ def run_job(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Start an occurrence now; the planned starts stay as they are."""
+    """Start a run now; the planned starts do not change."""
     number, outcome = perform(_run(config, partition, mine, reason, job, wait=wait))
     status = "executing" if outcome is None else outcome.status
     if as_json:
@@ -212,7 +215,7 @@ def hold_job(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Put a job on hold; a run under way ends first."""
+    """Put a job on hold. A current run ends first."""
     _do(
         config, partition, lambda desk: operations.hold_job(desk.store, desk.who, job, now=desk.now), mine=mine,
         reason=reason, as_json=as_json,
@@ -228,7 +231,7 @@ def release_job(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a job start when it is due: one on hold, or one that has ended, failed or was cancelled."""
+    """Let a job start when it is due. It may be on hold, ended, failed or cancelled."""
     _do(
         config, partition, lambda desk: operations.release_job(desk.store, desk.who, job, now=desk.now), mine=mine,
         reason=reason, as_json=as_json,
@@ -239,7 +242,7 @@ def release_job(
 def cancel_job(
     job: JobArgument,
     only_this: Annotated[
-        bool, typer.Option("--only-this", help="This occurrence only: a recurring job comes back.")
+        bool, typer.Option("--only-this", help="Only this run: a recurring job starts again as planned.")
     ] = False,
     partition: PartitionOption = None,
     mine: MineOption = False,
@@ -247,7 +250,7 @@ def cancel_job(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Stop a job: nothing more of it starts, what runs may finish, and it does not come back by itself."""
+    """Cancel a job: no more tasks start, running tasks may finish, and it does not start again by itself."""
     _do(
         config, partition,
         lambda desk: operations.cancel_job(desk.store, desk.who, job, only_this=only_this, now=desk.now), mine=mine,
@@ -264,7 +267,7 @@ def requeue_job(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a job wait again that is executing although nobody works on it; refused while somebody does."""
+    """Set an executing job back to waiting when no server works on it. Refused while one does."""
     _do(
         config, partition, lambda desk: operations.requeue_job(desk.store, desk.who, job, now=desk.now), mine=mine,
         reason=reason, as_json=as_json,
@@ -280,7 +283,7 @@ def copy_job(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a copy of a job under another name; it is on hold and belongs to you."""
+    """Copy a job under another name. The copy is on hold and belongs to you."""
     _do(
         config,
         partition,
@@ -294,7 +297,8 @@ def copy_job(
 def delete_jobs(
     names: Annotated[list[str] | None, typer.Argument(metavar="JOB", help="Names of jobs.")] = None,
     status: Annotated[
-        JobStatus | None, typer.Option("--status", "-s", help="All that have this status and stand in no file.")
+        JobStatus | None,
+        typer.Option("--status", "-s", help="All jobs with this status that are not in the configuration."),
     ] = None,
     partition: PartitionOption = None,
     mine: MineOption = False,
@@ -303,7 +307,7 @@ def delete_jobs(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove jobs that are not running; their history stays. The first that cannot be removed ends it."""
+    """Remove jobs that are not running; their history stays. Stops at the first that cannot be removed."""
     if bool(names) == (status is not None):
         raise typer.BadParameter("give the names of jobs, or --status")
 

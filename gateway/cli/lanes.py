@@ -34,12 +34,12 @@ class Rule(StrEnum):
 @app.command("list")
 def list_lanes(
     port: PortOption = None,
-    stopped: Annotated[bool, typer.Option("--stopped", help="Only those that wait for an operator.")] = False,
+    stopped: Annotated[bool, typer.Option("--stopped", help="Only lanes that need an operator.")] = False,
     limit: LimitOption = 50,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """List lanes with work: where each is, who is in its way, what an error does to it."""
+    """List lanes with work: how far each is, which message stops it, what an error does to it."""
     lanes, rules = perform(_list(config, port, stopped, limit))
     if as_json:
         print_json({"lanes": lanes, "rules": rules})
@@ -73,7 +73,7 @@ def show(
 def release(
     lane: LaneArgument, reason: ReasonOption = None, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False
 ) -> None:
-    """Let a lane go on: what is held with it runs, or the message that blocks it is tried again."""
+    """Let a lane go on: its held messages run, or the message that blocks it is tried again."""
     tell_changed("released", perform(_release(config, reason, lane)), as_json=as_json)
 
 
@@ -85,7 +85,7 @@ def decide(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Decide what an error means in one lane, now and later; `port` lets it go by its port again."""
+    """Set what an error does in one lane, now and later. `port`: back to the setting of its port."""
     name = perform(_decide(config, reason, lane, None if on_error is Rule.PORT else LaneRule(on_error.value)))
     if as_json:
         print_json({"lane": name, "on_error": on_error})

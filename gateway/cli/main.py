@@ -16,10 +16,9 @@ from gateway.runtime.visible import visible
 from gateway.workers.limits import forbid_core_dumps
 
 HELP = (
-    "A file gateway: partners drop XML files into folders, every request is processed once, every request gets one "
-    "response file.\n\n"
-    "Start with `gateway init my-site`, then `gateway run` in that folder. Everything that comes in is kept in a queue "
-    "in PostgreSQL (embedded, unless the configuration names another), so nothing is lost when a machine fails."
+    "A file gateway. Partners drop XML files into folders. Each request is processed once and gets one response file."
+    "\n\nStart with `gateway init my-site`, then `gateway run` in that folder. All unfinished messages are kept in "
+    "PostgreSQL (embedded, unless the configuration names another), so nothing is lost when a machine fails."
 )
 EPILOG = "Exit codes: 0 done, 1 known error, 2 wrong usage, 3 a bug in the gateway, 130 interrupted."
 

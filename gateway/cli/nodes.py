@@ -9,7 +9,7 @@ from gateway.operations.nodes import Node
 
 
 def nodes(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """Show every node of this database: the gateway processes by data folder, whether they live, what they work on."""
+    """Show the nodes (gateway processes) of this database: data folder, whether each runs, what it works on."""
     found = perform(_nodes(config))
     if as_json:
         print_json({"nodes": found})

@@ -103,7 +103,7 @@ def show(
 
 
 MessagesArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="MESSAGE", help="Numbers or MessageIds; or choose by the options.")
+    list[str] | None, typer.Argument(metavar="MESSAGE", help="Numbers or MessageIds; or use the options to choose.")
 ]
 
 
@@ -123,7 +123,7 @@ def hold(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Park messages that have not started; under halt and rollback the rest of their file goes along."""
+    """Hold messages that have not started. Under halt and rollback this also holds the rest of their file."""
     asked = Asked(
         port=port, statuses=status, direction=direction, code=code, file=file, user=user, since=since, until=until
     )
@@ -146,7 +146,7 @@ def release(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Let held or failed messages run again, judged anew; under halt and rollback the rest of their file goes along."""
+    """Let held or failed messages run again, checked again. Under halt and rollback the rest of their file too."""
     asked = Asked(
         port=port, statuses=status, direction=direction, code=code, file=file, user=user, since=since, until=until
     )
@@ -169,7 +169,7 @@ def retry(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Try now what waits for another try: requests in back-off, answers whose folder is back."""
+    """Try now the messages that wait for another try: requests, and answers whose folder is back."""
     asked = Asked(
         port=port, statuses=status, direction=direction, code=code, file=file, user=user, since=since, until=until
     )
@@ -192,7 +192,7 @@ def delete(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Remove failed, held and malformed messages for good, without an answer; the rest of a set stays as it is."""
+    """Remove failed, held and malformed messages permanently. The partner gets no answer; the rest of a set stays."""
     asked = Asked(
         port=port, statuses=status, direction=direction, code=code, file=file, user=user, since=since, until=until
     )
@@ -207,9 +207,9 @@ def restage(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Prepare answers anew whose staging folder is lost for good, with all others that were prepared in that folder.
+    """Re-create responses whose staging folder is permanently lost, with all others prepared in that folder.
 
-    Until then they wait for the folder. The partner may get those a second time that had been published already.
+    Until then they wait for the folder. The partner may get some a second time: those that were published already.
     """
     lost = perform(_lost(config, messages))
     if not as_json:

@@ -26,24 +26,23 @@ FOUND: Final = "bold reverse"
 
 TextArgument = Annotated[
     list[str],
-    typer.Argument(metavar="TEXT", help="What stands in a name, an error or a line of the log; all in one place."),
+    typer.Argument(metavar="TEXT", help="Words to find; all must be in one name, error or log line."),
 ]
 JobOption = Annotated[str | None, typer.Option("--job", "-j", help="Only this job.")]
 StatusOption = Annotated[list[JobStatus] | None, typer.Option("--status", "-s", help="Only this status; repeatable.")]
 SinceOption = Annotated[str | None, typer.Option("--since", help=f"Not before: {FORMS}.")]
-UntilOption = Annotated[str | None, typer.Option("--until", help="Not after; a day is meant to its end.")]
-ByOption = Annotated[By, typer.Option("--by", help="Which time --since and --until are about.")]
+UntilOption = Annotated[str | None, typer.Option("--until", help="Not after this time; a date includes the whole day.")]
+ByOption = Annotated[By, typer.Option("--by", help="Which time --since and --until compare.")]
 ServerOption = Annotated[str | None, typer.Option("--server", help="Only runs that this server worked on.")]
 UserOption = Annotated[
-    str | None, typer.Option("--user", help="Only runs that this account owned, ran or cancelled, or ran a task of.")
+    str | None,
+    typer.Option("--user", help="Only runs that this account owned, ran or cancelled, or whose task it ran."),
 ]
 TaskStatusOption = Annotated[
-    TaskStatus | None, typer.Option("--task-status", help="Only runs with a task that stands so.")
+    TaskStatus | None, typer.Option("--task-status", help="Only runs with a task in this status.")
 ]
-FileOption = Annotated[str | None, typer.Option("--file", help="Only runs that made this file; * for anything.")]
-BeforeOption = Annotated[
-    int | None, typer.Option("--before", help="Go on behind the run of this number, towards older ones.")
-]
+FileOption = Annotated[str | None, typer.Option("--file", help="Only runs that made this file; * for any text.")]
+BeforeOption = Annotated[int | None, typer.Option("--before", help="Only runs older than the one with this number.")]
 
 
 def list_runs(
@@ -63,7 +62,7 @@ def list_runs(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """List runs, the newest first."""
+    """List runs, newest first."""
     asked = Asked(
         job=job, statuses=status, since=since, until=until, by=by, server=server, user=user, task_status=task_status,
         file=file,
@@ -107,9 +106,9 @@ def search_runs(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Find runs by what their jobs and tasks are called, what failed, what was said, and which files were made.
+    """Find runs by text: names of jobs and tasks, errors, log lines, names of files.
 
-    Each piece of the text counts from the beginning of a word on, capital or small; all of them stand in one place.
+    Each word of the text must begin a word of the same name, error or log line. Upper and lower case are the same.
     """
     asked = Asked(
         text=text, job=job, statuses=status, since=since, until=until, by=by, server=server, user=user,

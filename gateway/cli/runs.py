@@ -27,7 +27,7 @@ from gateway.runtime.visible import visible, visible_lines
 from gateway.store.run_files import RunFile
 from gateway.store.runs import LogLine, RunDetails
 
-app = typer.Typer(no_args_is_help=True, help="Runs: the occurrences of jobs, under way and in history.")
+app = typer.Typer(no_args_is_help=True, help="Runs of jobs, current and past.")
 POLL_SECONDS: Final = 0.3
 _SEVERITY: Final = {"warning": "yellow", "error": "bold red"}
 
@@ -43,7 +43,7 @@ def show_run(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one run: its tasks over time, with attempts and servers, and what failed."""
+    """Show one run: its tasks on a time line, with attempts and servers, and what failed."""
     shown = perform(_show(config, partition, run))
     if as_json:
         print_json(shown.found)
@@ -59,7 +59,7 @@ def show_log(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what the tasks of a run said, attempt by attempt; with --json one line each."""
+    """Show the log of the tasks of a run, attempt by attempt. With --json: one JSON object per line."""
     perform(_log(config, partition, run, follow=follow, as_json=as_json))
 
 
@@ -88,13 +88,11 @@ def list_files(
 def save_file(
     run: RunArgument,
     name: Annotated[str, typer.Argument(metavar="FILE", help="The name of a file of the run.")],
-    target: Annotated[
-        Path, typer.Argument(metavar="TARGET", help="A folder, or the name of a file that is not there yet.")
-    ] = Path(),
+    target: Annotated[Path, typer.Argument(metavar="TARGET", help="A folder, or the name of a new file.")] = Path(),
     partition: PartitionOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
-    """Copy a file that a task made to a place of one's own; an existing file is never overwritten."""
+    """Save a copy of a file that a task made. An existing file is never overwritten."""
 
     async def work() -> Path:
         async with open_desk(config, partition) as desk:
@@ -113,7 +111,7 @@ def cancel_run(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Cancel one run: nothing more of it starts, what runs may finish; a recurring job comes back."""
+    """Cancel one run: no more tasks start, running tasks may finish. A recurring job starts again as planned."""
 
     async def work() -> JobStatus:
         async with open_desk(config, partition, reason=reason) as desk:
@@ -127,17 +125,18 @@ def rerun(
     run: RunArgument,
     first: Annotated[
         str | None,
-        typer.Option("--from", metavar="TASK", help="Only this task, whatever came before, and all after it."),
+        typer.Option("--from", metavar="TASK", help="Only this task and all tasks that come after it."),
     ] = None,
     failed: Annotated[
-        bool, typer.Option("--failed", help="Only the tasks that failed or were cancelled, and all that come after.")
+        bool,
+        typer.Option("--failed", help="Only the tasks that failed or were cancelled, and all that come after them."),
     ] = False,
     partition: PartitionOption = None,
     reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Do a run that has ended again, as a new run: whole, or from a task on; other tasks stand as they were."""
+    """Run an ended run again, as a new run: all tasks, or only some. The others keep their results."""
     if first is not None and failed:
         raise typer.BadParameter("give --from or --failed, not both")
 
@@ -160,9 +159,9 @@ def abort_run(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """End a run that is being cancelled without waiting for code that does not come back.
+    """End a run that is being cancelled, without waiting for code that hangs.
 
-    What its tasks were doing may be half done, and may still go on; their results are refused.
+    The work of its tasks may be half done, and may still go on. Their results are refused.
     """
 
     async def work() -> JobStatus:

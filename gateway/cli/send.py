@@ -26,18 +26,21 @@ def _key(text: str) -> Key:
 
 def send_documents(
     operation: Annotated[
-        str, typer.Argument(metavar="OPERATION", help="What reads the documents, such as SalesOrderService.read.")
+        str,
+        typer.Argument(
+            metavar="OPERATION", help="The operation that reads the documents, such as SalesOrderService.read."
+        ),
     ],
     keys: Annotated[
         list[str],
-        typer.Option("--key", "-k", metavar="FIELD=VALUE", help="A document, by its key; may be given several times."),
+        typer.Option("--key", "-k", metavar="FIELD=VALUE", help="The key of a document; repeatable."),
     ],
     port: PortOption = None,
     company: Annotated[str | None, typer.Option("--company", help="The company of the documents.")] = None,
     partition: Annotated[str | None, typer.Option("--partition", help="The partition of the documents.")] = None,
     conversation: Annotated[str | None, typer.Option("--conversation", help="The ConversationId to send with.")] = None,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait until the files are there.")] = False,
-    timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="How long to wait, in seconds.")] = 60.0,
+    timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="How many seconds to wait.")] = 60.0,
     reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,

@@ -33,12 +33,16 @@ def set_server(
     server: ServerArgument,
     groups: Annotated[
         str | None,
-        typer.Option("--groups", help="Groups it serves, with commas, and no others; such as print,default."),
+        typer.Option("--groups", help="The groups it serves, with commas between them, such as print,default."),
     ] = None,
-    threads: Annotated[int | None, typer.Option("--threads", min=1, max=1000, help="Tasks at the same time.")] = None,
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, max=1000, help="How many tasks may run at the same time.")
+    ] = None,
     reserved: Annotated[
         int | None,
-        typer.Option("--reserved", help="Percent of its threads kept free for priority reserved: 0, 10, 15, 25."),
+        typer.Option(
+            "--reserved", help="Percent of its threads that are kept free for priority reserved: 0, 10, 15, 25."
+        ),
     ] = None,
     hours: Annotated[
         list[str] | None,
@@ -53,7 +57,7 @@ def set_server(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a server, or change one. What the configuration says of a server comes back when it is read again."""
+    """Create or change a server. If the configuration names it too, its values return at the next reload."""
     if reserved not in {None, 0, 10, 15, 25}:
         raise typer.BadParameter("must be 0, 10, 15 or 25", param_hint="--reserved")
     change = operations.ServerChange(
@@ -77,7 +81,7 @@ def drain(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Let a server take nothing new; what it runs goes on to its end."""
+    """Let a server take no new tasks; running tasks finish."""
     _tell([perform(_drain(config, reason, server, True))], as_json=as_json)
 
 

@@ -19,7 +19,7 @@ ports_app = typer.Typer(invoke_without_command=True)
 
 
 def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """Show how the gateway is: processes, ports, what waits and why, who works on it, the last runs."""
+    """Show the state of the gateway: processes, ports, what waits and why, what is in work, the last runs."""
     found = perform(_status(config))
     if as_json:
         print_json(found)
@@ -29,7 +29,7 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
 
 @ports_app.callback()
 def ports(context: typer.Context, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """Show every port: its state with the reason, its folders, what waits, which files it leaves alone."""
+    """Show every port: its state and the reason, its folders, what waits, which files it does not take."""
     if context.invoked_subcommand is not None:
         return
     found = perform(_ports(config))
@@ -60,7 +60,7 @@ def retry(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Try now what waits for another try, and stopped ports themselves: once the cause is mended."""
+    """Try now what waits for another try, also stopped ports. Use it when the cause is mended."""
     found = perform(_retry(config, ports, reason))
     if as_json:
         print_json({"retried": found})

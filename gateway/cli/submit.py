@@ -35,14 +35,14 @@ def submit(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files to submit.", exists=True, dir_okay=False)],
     port: Annotated[str, typer.Option("--port", "-p", help="The port to submit to.")],
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the answers and show them.")] = False,
-    timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="How long to wait, in seconds.")] = 60.0,
+    timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="How many seconds to wait.")] = 60.0,
     text: Annotated[bool, typer.Option("--text/--no-text", help="Show the text of the answers.")] = True,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """Put files into the inbound folder of a port, each complete before it is visible.
 
-    With --wait the answers are shown, and the exit code is 1 when a request failed or the time was over first.
+    With --wait it shows the answers. The exit code is then 1 when a request failed or the time ran out.
     """
     if not wait:
         submissions = perform(_load_and_place(config, port, files))

@@ -22,7 +22,7 @@ from gateway.runtime.jobs import runnables_by_hand, runnables_to_check
 from gateway.store.runs import OperatorTask, RunTask, read_run
 from gateway.store.tasks import ClaimedTask
 
-app = typer.Typer(no_args_is_help=True, help="Tasks: the steps of jobs, and those that wait for a person.")
+app = typer.Typer(no_args_is_help=True, help="Tasks of jobs, and those that wait for a person.")
 _OF_PARAMETERS = ("name", "type", "default", "description")
 TaskArgument = Annotated[str, typer.Argument(metavar="TASK", help="The name of a task of the job.")]
 
@@ -30,7 +30,9 @@ TaskArgument = Annotated[str, typer.Argument(metavar="TASK", help="The name of a
 @app.command("list")
 def list_tasks(
     job: Annotated[str | None, typer.Argument(metavar="JOB", help="The name of a job. Default: all.")] = None,
-    waiting: Annotated[bool, typer.Option("--waiting", "-w", help="Those that wait for a person like you.")] = False,
+    waiting: Annotated[
+        bool, typer.Option("--waiting", "-w", help="Only tasks that wait for a person and that you may run.")
+    ] = False,
     partition: PartitionOption = None,
     mine: MineOption = False,
     config: ConfigOption = DEFAULT_CONFIG,
@@ -66,7 +68,7 @@ def show_task(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Show one task with its parameters, as they were written."""
+    """Show one task with its parameters, as written in the job."""
 
     async def work() -> TaskReport:
         async with open_desk(config, partition) as desk:
@@ -94,13 +96,13 @@ def run_tasks(
     job: Annotated[str | None, typer.Argument(metavar="JOB", help="Only of this job.")] = None,
     task: Annotated[str | None, typer.Argument(metavar="TASK", help="Only this task.")] = None,
     group: Annotated[str | None, typer.Option("--group", "-g", help="Only of this group.")] = None,
-    private: Annotated[bool, typer.Option("--private", help="Only one's own private ones.")] = False,
+    private: Annotated[bool, typer.Option("--private", help="Only your own private tasks.")] = False,
     partition: PartitionOption = None,
     reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Run the tasks that wait for a person, here and under one's own name, one after another.
+    """Run the tasks that wait for a person, on this machine and under your name, one after another.
 
     Exit code 1 when one of them has failed.
     """
@@ -118,12 +120,12 @@ def run_tasks(
 @app.command("kinds")
 def kinds(
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="One kind, also module:object, with its parameters.")
+        str | None, typer.Argument(metavar="NAME", help="What a task runs, such as command or module:object.")
     ] = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """List what tasks may run; of one kind show the parameters that stand below `with`."""
+    """List what tasks can run. With a name: show the parameters that go below `with`."""
     found = perform(_kinds(config, name))
     if as_json:
         print_json({"kinds": [_kind(one) for one in found]})
@@ -147,7 +149,7 @@ def hold_task(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Leave a task out of the next runs of its job; what waits for it does not run either."""
+    """Leave a task out of the next runs of its job. Tasks that wait for it do not run either."""
     _change(config, partition, mine, job, task, TaskAction.HOLD, reason=reason, as_json=as_json)
 
 
@@ -161,7 +163,7 @@ def release_task(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Take a task in again that was left out."""
+    """Let a task on hold take part in the next runs again."""
     _change(config, partition, mine, job, task, TaskAction.RELEASE, reason=reason, as_json=as_json)
 
 

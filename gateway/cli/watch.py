@@ -28,7 +28,7 @@ def watch(
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what happens, port by port, until Ctrl-C: files, messages, responses, faults, the latest events.
+    """Show what happens on each port, until Ctrl-C: files, messages, responses, faults, the latest events.
 
     Without a terminal, or with --json, each event is one line.
     """
