@@ -244,8 +244,8 @@ RULES: Mapping[str, Rule] = {
         "the port is stopped, and its requests wait",
         remedy=Remedy(
             action=Action.MEND,
-            reason="Mend that: one request is tried now and again, and the port goes on when one succeeds; "
-            "`gateway ports retry {port}` tries at once.",
+            reason="Mend that: the port goes on by itself when one request succeeds, and tries one at once with "
+            "`gateway ports retry {port}`.",
         ),
     ),
     "lane-stopped": Rule(
@@ -254,7 +254,7 @@ RULES: Mapping[str, Rule] = {
         remedy=Remedy(
             action=Action.RELEASE_LANE,
             reason="Once the cause is mended, it lets the lane go on. A failed message that blocks it runs again, "
-            "first; one that parked it is passed. `gateway explain {target}` says more.",
+            "first; one that parked it is passed, unless it was released before. `gateway explain {target}` says more.",
         ),
     ),
     "answer-not-delivered": Rule(
