@@ -237,7 +237,8 @@ def restage(
 _TWICE = (
     "Nobody can tell which of these answers were published before the folder was lost. Those that were, and that the "
     "partner took, the partner gets a second time, with the same name, MessageId and content. Do this only when the "
-    "folder is lost for good: a gateway that finds it again publishes what lies in it, or knows that it was published."
+    "folder is permanently lost: a gateway that finds it again publishes what lies in it, or knows that it was "
+    "published."
 )
 
 
@@ -314,11 +315,11 @@ def tell_changed(what: str, outcome: Changed, *, as_json: bool) -> None:
     if len(outcome.changed) + len(outcome.left) > _MOST_TOLD:
         counted = Counter(status for _, status in outcome.left)
         many = [(what, len(outcome.changed))] if outcome.changed else []
-        many += [(f"left as it is: {status}", number) for status, number in sorted(counted.items())]
+        many += [(f"unchanged: {status}", number) for status, number in sorted(counted.items())]
         print_rows(("result", "messages"), many, nothing="")
         return
     rows = [(key, what) for key in outcome.changed]
-    rows += [(key, f"left as it is: {status}") for key, status in outcome.left]
+    rows += [(key, f"unchanged: {status}") for key, status in outcome.left]
     print_rows(("number", "result"), rows, nothing="Nothing was changed.")
 
 

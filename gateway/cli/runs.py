@@ -271,7 +271,7 @@ def _print(shown: _Shown) -> None:
         out.print(Text(visible(text), style="yellow"), soft_wrap=True)
     for handler, starts in shown.set_aside.items():
         text = (
-            f"{handler} was started {starts.count} times within a minute and is set aside until "
+            f"{handler} was started {starts.count} times within a minute and is deferred until "
             f"{cell(starts.aside_until)}: until then it runs only when no other task waits."
         )
         out.print(Text(visible(text), style="yellow"), soft_wrap=True)

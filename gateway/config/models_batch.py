@@ -153,7 +153,7 @@ class Throttling(Section):
 
     per_minute: PerMinute = Field(
         default=PER_MINUTE,
-        description="Starts within a minute after which what tasks `run` is set aside for a minute; 0: never.",
+        description="Starts within a minute after which a kind of task is deferred for a minute; 0: never.",
     )
     runnables: Mapping[Text, PerMinute] = Field(
         default_factory=dict, description="Numbers of their own for single words that stand in `run`; 0: never."

@@ -158,8 +158,8 @@ def _address_unavailable(m: MessageFacts) -> _Said:
         return _Said(
             f"Its file is prepared {m.lost_staging}, and no gateway that runs uses that folder.",
             "It is published when that gateway runs again, or when another one uses the folder for staging. Only when "
-            f"the folder is lost for good: `gateway queue restage {m.key}` prepares it anew, and the partner may get "
-            "it twice.",
+            f"the folder is permanently lost: `gateway queue restage {m.key}` prepares it anew, and the partner may "
+            "get it twice.",
         )
     return _Said(
         f"Its file cannot be put into the folder of the port {m.port.name} (try {m.attempts}): {quoted(m.error)}.",
@@ -257,17 +257,17 @@ def _finished(m: MessageFacts) -> _Said:
                     others=others,
                     code="message.answer-stuck",
                 )
-            return _Said(f"It was processed at {at(m.finished_at)}{_answers(m)}.", "It is finished.", others=others)
+            return _Said(f"It was processed at {at(m.finished_at)}{_answers(m)}.", "Nothing is open.", others=others)
         case Outcome.SENT:
             return _Said(
                 f"Its file {m.file} was put into {m.folder or 'the outbound folder'} at {at(m.finished_at)}.",
-                "It is finished; the partner takes the file away.",
+                "The partner takes the file away.",
                 others=others,
             )
         case Outcome.DELETED:
             return _Said(
                 f"It was deleted from the queue {m.deed.told if m.deed else f'at {at(m.finished_at)}'}.",
-                "It is finished; send it again to have it run.",
+                "To have it run, send it again.",
             )
         case None:
             return _Said("It is neither finished nor in the queue, which must not be.", "Run `gateway doctor`.")

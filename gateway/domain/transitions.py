@@ -151,7 +151,7 @@ def act_on_task(action: TaskAction, *, withheld: bool, job: JobStatus, name: str
             assert_never(action)
     if withheld == wanted:
         raise IllegalTransition(
-            f"Task {name!r} is {'withheld' if withheld else 'not withheld'} already. Possible now: {other.value}.",
+            f"Task {name!r} is {'on hold' if withheld else 'not on hold'} already. Possible now: {other.value}.",
             task=name,
             action=action.value,
         )
@@ -246,7 +246,7 @@ _COMMANDS: Mapping[JobAction, str] = MappingProxyType(
 _WORDS: Mapping[JobAction, str] = MappingProxyType(
     {
         JobAction.ARM: "be set to waiting",
-        JobAction.WITHHOLD: "be withheld",
+        JobAction.WITHHOLD: "be put on hold",
         JobAction.CANCEL: "be canceled",
         JobAction.FORCE_REQUEUE: "be requeued by force",
         JobAction.DELETE: "be deleted",
@@ -256,8 +256,8 @@ _WORDS: Mapping[JobAction, str] = MappingProxyType(
 
 def _standing(status: JobStatus, *, hold_after: bool) -> str:
     if hold_after and status is JobStatus.EXECUTING:
-        return "executing, and withheld as soon as the occurrence has ended"
-    return {JobStatus.WITHHOLD: "withheld"}.get(status, status.value)
+        return "executing, and on hold as soon as its run has ended"
+    return {JobStatus.WITHHOLD: "on hold"}.get(status, status.value)
 
 
 def _reason(action: JobAction, status: JobStatus, *, is_system: bool, in_work: bool) -> str:

@@ -146,7 +146,7 @@ async def overdue_jobs(connection: Connection, sql: Queries, now: datetime) -> l
     return [
         Happening(
             event=AlertEvent.OVERDUE, at=now, since=row["next_start"], planned_at=row["next_start"],
-            text="It is withheld." if row["status"] == "withhold" else "It is armed, but has not started.",
+            text="It is on hold." if row["status"] == "withhold" else "It is waiting, but has not started.",
             **_of_job(row),
         )
         for row in await connection.fetch(sql.overdue_jobs, now)

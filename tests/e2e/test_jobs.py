@@ -94,7 +94,7 @@ async def test_a_job_is_made_run_cancelled_and_deleted_while_the_gateway_runs(si
     """
     made = await gateway(site, "jobs", "create", "long", "-", text=section)
     assert made["job"]["status"] == "withhold"
-    assert "it cannot be withheld" in await gateway(site, "jobs", "hold", "long", fails=True)
+    assert "it cannot be put on hold" in await gateway(site, "jobs", "hold", "long", fails=True)
     await gateway(site, "jobs", "release", "long")
     await run_of(site, "long", statuses={"executing"})
     assert "it cannot be deleted" in await gateway(site, "jobs", "delete", "long", "--yes", fails=True)

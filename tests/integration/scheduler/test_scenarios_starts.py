@@ -233,7 +233,7 @@ async def test_s17_each_refusal_names_the_present_status_and_changes_nothing(wor
         for status in statuses:
             with pytest.raises(IllegalTransition) as refused:
                 await ask(jobs[status], action)
-            shown = "withheld" if status is JobStatus.WITHHOLD else status.value
+            shown = "on hold" if status is JobStatus.WITHHOLD else status.value
             assert str(refused.value).startswith(f"Job {status.value!r} is {shown}: it cannot be ")
     assert await world.rows("SELECT * FROM job ORDER BY id") == before
 

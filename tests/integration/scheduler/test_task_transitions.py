@@ -366,9 +366,9 @@ async def test_t14_a_single_task_is_parked_and_let_go_only_while_its_job_does_no
             await ask(action)
         return str(refused.value)
 
-    assert await refusal(TaskAction.RELEASE) == "Task 'U' is not withheld already. Possible now: hold."
+    assert await refusal(TaskAction.RELEASE) == "Task 'U' is not on hold already. Possible now: hold."
     assert await ask(TaskAction.HOLD)
-    assert await refusal(TaskAction.HOLD) == "Task 'U' is withheld already. Possible now: release."
+    assert await refusal(TaskAction.HOLD) == "Task 'U' is on hold already. Possible now: release."
     await world.pass_(hours=1)
     busy = "Task 'U' cannot be changed while its job is {}. Wait until the occurrence has ended."
     assert await refusal(TaskAction.RELEASE) == busy.format("executing")

@@ -198,7 +198,7 @@ async def test_an_operator_arms_and_parks_a_job(store: Store) -> None:
     job = await save(store, JobDefinition(name="one"))
     assert await change_status(store, job, JobAction.ARM, by="ann", now=NOW) is JobStatus.WAITING
     assert await change_status(store, job, JobAction.WITHHOLD, by="ann", now=NOW) is JobStatus.WITHHOLD
-    with pytest.raises(IllegalTransition, match="withheld"):
+    with pytest.raises(IllegalTransition, match="on hold"):
         await change_status(store, job, JobAction.WITHHOLD, by="ann", now=NOW)
 
 

@@ -131,7 +131,7 @@ def test_a_refusal_names_the_status_and_what_is_possible(nightly: Cli) -> None:
     result = nightly.run("jobs", "hold", "nightly")
     assert result.exit_code == 1
     assert result.stderr == (
-        "Error: Job 'nightly' is withheld: it cannot be withheld. Possible now: release, delete.\n"
+        "Error: Job 'nightly' is on hold: it cannot be put on hold. Possible now: release, delete.\n"
     )
 
 

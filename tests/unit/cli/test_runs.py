@@ -34,7 +34,7 @@ def test_tasks_are_listed_shown_held_and_released(nightly: Cli) -> None:
     assert nightly.json("tasks", "show", "nightly", "tell")["parameters"] == {"url": "https://example.com/${NAME:-x}"}
     assert nightly.json("tasks", "hold", "nightly", "tell")["task"]["held"] is True
     assert nightly.run("tasks", "hold", "nightly", "tell").stderr == (
-        "Error: Task 'tell' is withheld already. Possible now: release.\n"
+        "Error: Task 'tell' is on hold already. Possible now: release.\n"
     )
     assert nightly.json("tasks", "release", "nightly", "tell")["task"]["held"] is False
     assert nightly.run("tasks", "show", "nightly", "tel").stderr == (
@@ -176,7 +176,7 @@ def test_a_run_says_what_is_set_aside_until_when(nightly: Cli, database_url: str
 
     asyncio.run(start_too_often())
     shown = nightly.run("runs", "show", number).stdout
-    assert "command was started 60 times within a minute and is set aside until " in shown
+    assert "command was started 60 times within a minute and is deferred until " in shown
     assert "http was started" not in shown  # its task waits for another
 
 

@@ -96,7 +96,7 @@ def test_a_system_job_is_neither_cancelled_nor_deleted(action: JobAction, status
 
 def test_arming_takes_back_that_a_job_is_parked_after_its_occurrence() -> None:
     assert act_on_job(ARM, EXECUTING, name="nightly", hold_after=True) == JobStep(status=EXECUTING)
-    with pytest.raises(IllegalTransition, match="withheld as soon as the occurrence has ended"):
+    with pytest.raises(IllegalTransition, match="on hold as soon as its run has ended"):
         act_on_job(WITHHOLD, EXECUTING, name="nightly", hold_after=True)
 
 
