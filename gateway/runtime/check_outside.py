@@ -16,6 +16,7 @@ from gateway.runtime.checked import Finding, Verdict
 from gateway.runtime.jobs import runnables_by_hand, runnables_to_check
 from gateway.runtime.runnables import KnownRunnables
 from gateway.store.open import Store
+from gateway.workers.account import has_name
 
 _SQL: Final = "sql"
 
@@ -96,7 +97,7 @@ def _owners(settings: Settings) -> Iterator[Finding]:
             owner_id = port.receive.folder.stat().st_uid
         except OSError:  # told elsewhere
             continue
-        if owner_id not in settings.users and not _has_name(owner_id):
+        if owner_id not in settings.users and not has_name(owner_id):
             text = (
                 f"the folder belongs to the account number {owner_id}, which has no name here: files of that account "
                 f"are refused; name it in `users: {{{owner_id}: …}}`, or set `security.default_user`"
@@ -108,14 +109,6 @@ def _owners(settings: Settings) -> Iterator[Finding]:
 def _is_account(name: str) -> bool:
     try:
         pwd.getpwnam(name)
-    except KeyError:
-        return False
-    return True
-
-
-def _has_name(number: int) -> bool:
-    try:
-        pwd.getpwuid(number)
     except KeyError:
         return False
     return True

@@ -14,10 +14,11 @@ NAMELESS: Final = range(65_520, 65_534)
 
 def nameless(numbers: Iterable[int] = NAMELESS) -> int:
     """Return the first of *numbers* that no account has."""
-    return next(number for number in numbers if not _has_name(number))
+    return next(number for number in numbers if not has_name(number))
 
 
-def _has_name(number: int) -> bool:
+def has_name(number: int) -> bool:
+    """Tell whether an account of this machine has this number."""
     try:
         pwd.getpwuid(number)
     except KeyError:

@@ -52,7 +52,7 @@ async def test_what_can_be_used_is_fine(tmp_path: Path) -> None:
 
 async def test_a_folder_whose_owner_has_no_name_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "in").mkdir()
-    monkeypatch.setattr("gateway.runtime.check_outside._has_name", lambda _: False)
+    monkeypatch.setattr("gateway.runtime.check_outside.has_name", lambda _: False)
     owner = os.getuid()
     found = await told(PORT, tmp_path)
     assert found["ports.orders.receive.folder"].startswith(
