@@ -31,6 +31,7 @@ WIDTH_WITHOUT_TERMINAL: Final = 160
 """Columns of a page that nobody has told the width of: nothing is left out, long texts are folded."""
 SHOWN_ZONE: Final[ContextVar[tzinfo]] = ContextVar("SHOWN_ZONE", default=UTC)
 """The time zone in which people are shown times: that of their account, else UTC. JSON always has UTC."""
+_EMPTY: Final[Sequence[object]] = (None, "", (), [], {})
 _SHORT: Final = 24
 """Characters of what is never folded: words, numbers, times."""
 STYLES: Final[Mapping[str, str]] = {
@@ -153,16 +154,20 @@ def print_rows(
 ) -> None:
     """Print a table, or the sentence *nothing* when there are no rows.
 
-    A narrow terminal shows the columns *narrow*, and of the columns *cut* one line each.
+    A narrow terminal shows the columns *narrow*, and of the columns *cut* one line each. Where room is scarce, columns
+    in which nothing stands are left out.
     """
     out = console()
     if not rows:
         out.print(Text(nothing, style="dim"))
         return
+    kept = list(range(len(columns)))
     if narrow is not None and out.width < NARROW:
-        kept = [place for place, name in enumerate(columns) if name in narrow]
-        columns = [columns[place] for place in kept]
-        rows = [[row[place] for place in kept] for row in rows]
+        kept = [place for place in kept if columns[place] in narrow]
+    if out.width <= NARROW:  # what nothing stands in takes no room from what something does
+        kept = [place for place in kept if any(row[place] not in _EMPTY for row in rows)] or kept
+    columns = [columns[place] for place in kept]
+    rows = [[row[place] for place in kept] for row in rows]
     out.print(table(columns, rows, title=title or None, cut=cut if out.width < NARROW else ()))
 
 

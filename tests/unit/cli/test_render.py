@@ -79,3 +79,14 @@ def test_a_document_by_itself_goes_into_a_pipe_as_it_is_and_never_to_a_terminal(
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     print_document(f"<a>{HOSTILE}</a>", whole=True)
     assert capsys.readouterr().out == f"<a>{SEEN}</a>\n"
+
+
+def test_columns_in_which_nothing_stands_are_left_out_where_room_is_scarce(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = {}
+    for width in ("80", "1000"):
+        monkeypatch.setenv("COLUMNS", width)
+        render.print_rows(("number", "set", "text"), [(1, None, "a"), (2, None, "b")], nothing="")
+        shown[width] = capsys.readouterr().out.split("\n")[1].split()
+    assert shown == {"80": ["number", "text"], "1000": ["number", "set", "text"]}
