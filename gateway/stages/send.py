@@ -29,6 +29,7 @@ from gateway.store.open import Store
 from gateway.store.outbound import SendResult, claim_outbound, promise_staged, record_outbound
 from gateway.store.staging import (
     call_in_put_off,
+    is_put_off,
     known_staging,
     needed_staged,
     put_off_unreachable,
@@ -71,7 +72,11 @@ class SendStage:
             await wait_or_stop(stopping, _PROBE_SECONDS)
 
     async def _is_back(self, name: PortName) -> bool:
-        """Probe an address; a probe that never failed has not seen what is wrong, and then back-off decides."""
+        """Probe an address; True when what was put off for it is ready now.
+
+        Rule: a probe that never failed has not seen what is wrong, and then back-off decides; another node may deliver
+        what was put off here, so the port is well as soon as nothing of it is put off.
+        """
         port = self._ports.all().get(name)
         if port is None or port.send is None:
             self._away.pop(name, None)
@@ -80,16 +85,18 @@ class SendStage:
         if place is None:
             self._away[name] = True
             return False
-        if not self._away.get(name):
+        failed = self._away.pop(name, False)  # before the store is asked: what is put off meanwhile is noted anew
+        try:
+            if failed:
+                await call_in_put_off(self._store, name, place.id)
+            elif await is_put_off(self._store, name):
+                self._away.setdefault(name, False)
+                return False
+        except StoreUnavailable:
+            self._away[name] = failed or self._away.get(name, False)
             return False
         await self._trouble.working(name, "respond")
-        self._away.pop(name, None)  # before the store is asked: what is put off meanwhile is noted anew
-        try:
-            await call_in_put_off(self._store, name, place.id)
-        except StoreUnavailable:
-            self._away[name] = True
-            return False
-        return True
+        return failed
 
     async def _reach(self, name: PortName, adapter: SendAdapter) -> StagingPlace | None:
         """Probe an address; returns where its files are staged, None when it cannot be used now, and says why."""

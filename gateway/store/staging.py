@@ -65,6 +65,12 @@ async def call_in_put_off(store: Store, port: PortName, staging: UUID) -> None:
         await connection.execute(store.queries.call_in_put_off, port, staging)
 
 
+async def is_put_off(store: Store, port: PortName) -> bool:
+    """Tell whether anything of a port waits for its address."""
+    async with store.transaction() as connection:
+        return bool(await connection.fetchval(store.queries.is_put_off, port))
+
+
 async def put_off_unreachable(store: Store, port: PortName) -> int:
     """Let promised files wait whose staging folder no living process uses; they say where they are.
 

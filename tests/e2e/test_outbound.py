@@ -195,3 +195,24 @@ async def test_folder_that_comes_back_is_noticed_long_before_the_next_try(site: 
     await until(put_off, "the answer waits for its folder", tell=site.tail)
     elsewhere.rename(site.outbound())
     await site.wait_answers(1)
+
+
+async def test_port_is_well_as_soon_as_nothing_waits_for_its_folder_whoever_took_it_away(site: Site) -> None:
+    """Another node may have delivered it, or an operator holds it: then nothing is sent here that would show it."""
+    site.add_port()
+    await site.start(faults="stage.write:1:enospc")
+    site.drop("a.xml", envelope(order("1")).encode())
+
+    async def held() -> bool:
+        rows = await site.query("UPDATE queue SET status = 'hold', reason = 'held_by_operator', not_before = NULL"
+                                " WHERE reason = 'address_unavailable' RETURNING port")  # fmt: skip
+        return bool(rows)
+
+    await until(held, "the answer is put off", tell=site.tail)
+
+    async def state(wanted: str) -> bool:
+        degraded = [event["event"] for event in site.events() if event["event"] in ("port.degraded", "port.recovered")]
+        rows = await site.query("SELECT state FROM port_status")
+        return bool(degraded) and [row["state"] for row in rows] == [wanted]
+
+    await until(lambda: state("open"), "the port is well again", tell=site.tail)

@@ -26,6 +26,10 @@ FROM staging WHERE staging.incarnation = $1 AND queue.staged_in = staging.id AND
 UPDATE queue SET reason = 'ready', not_before = NULL, error = NULL
 WHERE direction = 'out' AND port = $1 AND reason = 'address_unavailable' AND (staged_in IS NULL OR staged_in = $2)
 
+-- name: is_put_off
+-- Whether anything of a port waits for its address.
+SELECT EXISTS (SELECT 1 FROM queue WHERE direction = 'out' AND port = $1 AND reason = 'address_unavailable')
+
 -- name: known_staging
 -- The folder that this node last used for a port.
 SELECT s.id FROM staging s JOIN incarnation i ON i.node = s.node

@@ -149,7 +149,7 @@ def test_migration_files_are_numbered_without_gaps(tmp_path: Path) -> None:
 
 USERS = 'CREATE TABLE public.document (mine int); CREATE TABLE public.task (mine int); CREATE TABLE public."Queue" ();'
 TABLES_OF = """
-SELECT array_agg(relname::text ORDER BY 1) FROM pg_class
+SELECT array_agg(relname::text ORDER BY relname) FROM pg_class
 WHERE relnamespace = to_regnamespace($1) AND relkind IN ('r', 'S')
 """
 ELSEWHERE = """
