@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence, Set
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from datetime import timedelta
+from datetime import date
 from functools import partial
 
 import structlog
@@ -154,12 +154,11 @@ class FileReceiveAdapter:
         """Return the ids of the files in the work folder; nothing is touched. Raises: AdapterUnavailable."""
         return await self._tidying.run(partial(held_claims, self._settings))
 
-    async def remove_archived(self, days: int, keep: Set[ClaimId]) -> int:
-        """Remove what was archived more than *days* days ago, but none of *keep*; returns how many files went.
+    async def remove_archived(self, before: date, keep: Set[ClaimId]) -> int:
+        """Remove what was archived before that day (UTC), but none of *keep*; returns how many files went.
 
         Raises: AdapterUnavailable.
         """
-        before = self._clock.now().date() - timedelta(days=days)
         removed = 0
         for day in await self._tidying.run(partial(archived_days, self._settings, before)):
             work = partial(remove_archived, self._ops, self._settings, day, keep, _TIDIED_AT_ONCE)

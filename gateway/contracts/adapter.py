@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence, Set
 from contextlib import AbstractContextManager
+from datetime import date
 from typing import Protocol
 
 from gateway.domain.delivery import Claim, LeftInPlace, Outgoing, Promise, Settled, StagingPlace
@@ -46,8 +47,8 @@ class ReceiveAdapter(Protocol):
         """Return the ids of everything that lies claimed now; nothing is touched."""
         ...
 
-    async def remove_archived(self, days: int, keep: Set[ClaimId]) -> int:
-        """Remove what was archived more than *days* days ago, but none of *keep*; returns how many went."""
+    async def remove_archived(self, before: date, keep: Set[ClaimId]) -> int:
+        """Remove what was archived before that day (UTC), but none of *keep*; returns how many went."""
         ...
 
     def left_in_place(self) -> Sequence[LeftInPlace]:

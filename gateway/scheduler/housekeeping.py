@@ -6,6 +6,7 @@ no refused file.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
 from functools import partial
 
 import structlog
@@ -53,36 +54,43 @@ class Housekeeping:
         self._archives = archives
         self._chunk = chunk
 
-    async def run(self, context: TaskContext) -> None:
-        """Remove everything that is due, or as much as can be until a stop is asked for.
+    async def run(self, now: datetime, context: TaskContext) -> None:
+        """Remove everything that is due at *now*, or as much as can be until a stop is asked for.
+
+        Rule: no other clock is looked at; one that jumps meanwhile makes nothing old.
 
         Raises: StoreUnavailable; the next run goes on.
         """
         store, keep = self._store, self._retention()
-        await self._all("messages", partial(delete_history, store, keep.history_days), context)
-        await self._all("contents", partial(delete_contents, store, keep.history_days), context)
-        await self._all("sets", partial(delete_sets, store, keep.history_days), context)
-        await self._all("exceptions", partial(delete_exceptions, store, keep.exceptions_days), context)
-        await self._all("actions", partial(delete_actions, store, keep.audit_days), context)
-        await self._all("runs", partial(delete_runs, store, keep.history_days), context)
-        await self._all("alerts", partial(delete_alerts, store, keep.history_days), context)
+        history = now - timedelta(days=keep.history_days)
+        exceptions = now - timedelta(days=keep.exceptions_days)
+        actions = now - timedelta(days=keep.audit_days)
+        await self._all("messages", partial(delete_history, store, history), context)
+        await self._all("contents", partial(delete_contents, store, history), context)
+        await self._all("sets", partial(delete_sets, store, history), context)
+        await self._all("exceptions", partial(delete_exceptions, store, exceptions), context)
+        await self._all("actions", partial(delete_actions, store, actions), context)
+        await self._all("runs", partial(delete_runs, store, history), context)
+        await self._all("alerts", partial(delete_alerts, store, history), context)
         for name, archive in list(self._archives().items()):
             if context.stopping.is_set():
                 return
             try:
-                await self._port(name, archive, keep, context)
+                await self._port(name, archive, history, now - timedelta(days=keep.archive_days), context)
             except AdapterUnavailable as error:
                 log.warning("housekeeping.skipped", port=name, error=error.message)
 
-    async def _port(self, name: PortName, archive: ReceiveAdapter, keep: Retention, context: TaskContext) -> None:
+    async def _port(
+        self, name: PortName, archive: ReceiveAdapter, history: datetime, archived: datetime, context: TaskContext
+    ) -> None:
         held = await archive.held()
 
         async def deliveries(limit: int) -> int:
-            return await delete_deliveries(self._store, keep.history_days, limit, name, held)
+            return await delete_deliveries(self._store, history, limit, name, held)
 
         await self._all("files", deliveries, context)
-        unfinished = await unfinished_claims(self._store, name, keep.archive_days)
-        context.tally.add("archived", await archive.remove_archived(keep.archive_days, unfinished))
+        unfinished = await unfinished_claims(self._store, name, archived)
+        context.tally.add("archived", await archive.remove_archived(archived.date(), unfinished))
 
     async def _all(self, what: str, delete: Delete, context: TaskContext) -> None:
         """Delete chunk by chunk; others get their turn in between."""

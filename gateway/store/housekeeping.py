@@ -32,70 +32,70 @@ async def look_at_clock(store: Store) -> tuple[datetime, bool]:
     return row["now"], row["proven"]
 
 
-async def delete_history(store: Store, days: int, limit: int) -> int:
-    """Delete up to *limit* messages that finished more than *days* days ago; returns how many went.
+async def delete_history(store: Store, before: datetime, limit: int) -> int:
+    """Delete up to *limit* messages that finished before *before*; returns how many went.
 
     Their documents go too, and the MessageIds they used up: from then on a repetition is not noticed.
     """
     async with store.transaction() as connection:
-        return int(await connection.fetchval(store.queries.delete_history, days, limit))
+        return int(await connection.fetchval(store.queries.delete_history, before, limit))
 
 
-async def delete_contents(store: Store, days: int, limit: int) -> int:
-    """Forget contents that were processed more than *days* days ago; returns how many went."""
+async def delete_contents(store: Store, before: datetime, limit: int) -> int:
+    """Forget contents that were processed before *before*; returns how many went."""
     async with store.transaction() as connection:
-        return int(await connection.fetchval(store.queries.delete_contents, days, limit))
+        return int(await connection.fetchval(store.queries.delete_contents, before, limit))
 
 
-async def delete_sets(store: Store, days: int, limit: int) -> int:
-    """Delete message sets from more than *days* days ago of which no message is left; returns how many went."""
+async def delete_sets(store: Store, before: datetime, limit: int) -> int:
+    """Delete message sets from before *before* of which no message is left; returns how many went."""
     async with store.transaction() as connection:
-        return int(await connection.fetchval(store.queries.delete_sets, days, limit))
+        return int(await connection.fetchval(store.queries.delete_sets, before, limit))
 
 
-async def delete_deliveries(store: Store, days: int, limit: int, port: PortName, held: Set[ClaimId]) -> int:
-    """Delete what is known of files from more than *days* days ago of which no message is left.
+async def delete_deliveries(store: Store, before: datetime, limit: int, port: PortName, held: Set[ClaimId]) -> int:
+    """Delete what is known of files from before *before* of which no message is left.
 
     Rule: *held* are the files in the work folder; their rows keep them from being taken a second time.
     """
     async with store.transaction() as connection:
-        return int(await connection.fetchval(store.queries.delete_deliveries, days, limit, port, list(held)))
+        return int(await connection.fetchval(store.queries.delete_deliveries, before, limit, port, list(held)))
 
 
-async def delete_exceptions(store: Store, days: int, limit: int) -> int:
-    """Delete entries of the exception log that are older than *days* days and of no unfinished message."""
+async def delete_exceptions(store: Store, before: datetime, limit: int) -> int:
+    """Delete entries of the exception log that are from before *before* and of no unfinished message."""
     async with store.transaction() as connection:
-        return int(await connection.fetchval(store.queries.delete_exceptions, days, limit))
+        return int(await connection.fetchval(store.queries.delete_exceptions, before, limit))
 
 
-async def delete_actions(store: Store, days: int, limit: int) -> int:
-    """Delete what operators did more than *days* days ago."""
+async def delete_actions(store: Store, before: datetime, limit: int) -> int:
+    """Delete what operators did before *before*."""
     async with store.transaction() as connection:
-        return int(await connection.fetchval(store.queries.delete_actions, days, limit))
+        return int(await connection.fetchval(store.queries.delete_actions, before, limit))
 
 
-async def delete_runs(store: Store, days: int, limit: int) -> int:
-    """Delete runs of jobs that ended more than *days* days ago."""
+async def delete_runs(store: Store, before: datetime, limit: int) -> int:
+    """Delete runs of jobs that ended before *before*."""
     async with store.transaction() as connection:
-        return int(await connection.fetchval(store.queries.delete_runs, days, limit))
+        return int(await connection.fetchval(store.queries.delete_runs, before, limit))
 
 
-async def delete_alerts(store: Store, days: int, limit: int) -> int:
-    """Delete alerts from more than *days* days ago, read or not, but for those still to be sent."""
+async def delete_alerts(store: Store, before: datetime, limit: int) -> int:
+    """Delete alerts from before *before*, read or not, but for those still to be sent."""
     async with store.transaction() as connection:
-        return int(await connection.fetchval(store.queries.delete_alerts, days, limit))
+        return int(await connection.fetchval(store.queries.delete_alerts, before, limit))
 
 
 async def delete_jobs(
-    store: Store, days: int, limit: int, *, statuses: Sequence[JobStatus], name: str | None, owner: str | None
+    store: Store, before: datetime, limit: int, *, statuses: Sequence[JobStatus], name: str | None, owner: str | None
 ) -> int:
-    """Delete jobs that operators made and that will not run again, so many days after they ended or were made.
+    """Delete jobs that operators made and that will not run again and that ended, or were made, before *before*.
 
     Rule: only jobs in one of *statuses*, named *name* (case ignored) and owned by *owner* where these are given. Never
     one that an occurrence of is under way or that another job waits for, of the configuration, or the system's own.
     """
     async with store.transaction() as connection:
-        return int(await connection.fetchval(store.queries.delete_old_jobs, days, limit, list(statuses), name, owner))
+        return int(await connection.fetchval(store.queries.delete_old_jobs, before, limit, list(statuses), name, owner))
 
 
 class Swept(StrEnum):
@@ -142,8 +142,8 @@ async def _close(connection: Connection) -> None:
         connection.terminate()
 
 
-async def unfinished_claims(store: Store, port: PortName, days: int) -> set[ClaimId]:
-    """Return the files of a port from more than *days* days ago that still have a message in the queue."""
+async def unfinished_claims(store: Store, port: PortName, before: datetime) -> set[ClaimId]:
+    """Return the files of a port from before *before* that still have a message in the queue."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.unfinished_claims, port, days)
+        rows = await connection.fetch(store.queries.unfinished_claims, port, before)
     return {ClaimId(row["claim_id"]) for row in rows}

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any, Final
@@ -65,7 +65,8 @@ class HousekeepingParameters(Options):
 class HousekeepingTask:
     """One clean-up (`gateway.contracts.task.TaskHandler`); another one that is under way is waited for.
 
-    Rule: by a clock that seems wrong nothing is removed, because everything would be old for a clock that is ahead.
+    Rule: by a clock that seems wrong nothing is removed, because everything would be old for a clock that is ahead. The
+    clock is looked at once: what is believed then is the time for everything.
     Progress is what is gone: an interruption costs nothing.
     """
 
@@ -80,13 +81,14 @@ class HousekeepingTask:
         async with sole_housekeeper(self._store, context.stopping) as connection:
             if connection is None:
                 return
-            if doubt := await self._doubt():
+            now, doubt = await self._look_at_clock()
+            if doubt:
                 context.log.warning(f"Nothing was removed: {doubt}")
                 log.warning("housekeeping.postponed", run_id=context.run_id, reason=doubt)
                 return
-            await self._house.run(context)
+            await self._house.run(now, context)
             if self._parameters.job_days is not None:
-                await self._jobs(self._parameters.job_days, context)
+                await self._jobs(now - timedelta(days=self._parameters.job_days), context)
             for what, kinds in _KINDS.items():
                 gone = sum(context.tally.counts.get(kind, 0) for kind in kinds)
                 if gone >= SWEPT_FROM and not context.stopping.is_set():
@@ -99,24 +101,24 @@ class HousekeepingTask:
             duration_ms = round((asyncio.get_running_loop().time() - began) * 1000)
             log.info("housekeeping.done", run_id=context.run_id, counts=counts, duration_ms=duration_ms)
 
-    async def _doubt(self) -> str | None:
-        """Say why the present time is not to be believed; None when it is."""
+    async def _look_at_clock(self) -> tuple[datetime, str | None]:
+        """Return the present time, and why it is not to be believed; None when it is."""
         now, proven = await look_at_clock(self._store)
         ours = datetime.now(UTC)
         theirs = f"it is {now:%Y-%m-%d %H:%M} UTC by the clock of the database"
         if abs((now - ours).total_seconds()) > MOST_APART_SECONDS:
-            return f"{theirs} and {ours:%Y-%m-%d %H:%M} by the clock of this machine. Set the wrong one right."
+            return now, f"{theirs} and {ours:%Y-%m-%d %H:%M} by the clock of this machine. Set the wrong one right."
         if not proven:
-            return (
+            return now, (
                 f"{theirs}, and nothing has happened here in the week before. If that clock is wrong, set it right "
                 "within twelve hours; if the gateway was off for so long, nothing needs to be done."
             )
-        return None
+        return now, None
 
-    async def _jobs(self, days: int, context: TaskContext) -> None:
+    async def _jobs(self, before: datetime, context: TaskContext) -> None:
         wanted = self._parameters
         delete = partial(
-            delete_jobs, self._store, days, CHUNK, statuses=[JobStatus(status) for status in wanted.job_statuses],
+            delete_jobs, self._store, before, CHUNK, statuses=[JobStatus(status) for status in wanted.job_statuses],
             name=wanted.job_name, owner=wanted.job_creator,
         )  # fmt: skip
         while not context.stopping.is_set():

@@ -113,7 +113,7 @@ SELECT coalesce((SELECT max(received_at) FROM delivery WHERE port = $1), (SELECT
 
 -- name: delete_alerts
 WITH old AS (
-    SELECT id FROM alert WHERE created_at < clock_timestamp() - make_interval(days => $1) AND status <> 'pending'
+    SELECT id FROM alert WHERE created_at < $1 AND status <> 'pending'
     ORDER BY id LIMIT $2
 ), gone AS (
     DELETE FROM alert USING old WHERE alert.id = old.id RETURNING alert.id

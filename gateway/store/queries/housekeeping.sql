@@ -1,4 +1,5 @@
--- What was finished long enough ago, removed in chunks. Times are the database's own.
+-- What was finished long enough ago, removed in chunks. No deletion looks at a clock: it is told the time before which
+-- things go, reckoned from the one time that was believed. A clock may jump while things are deleted.
 
 -- name: look_at_clock
 -- Whether something has happened here, by the clock of now, not long ago and not just now; nothing has when the clock was
@@ -18,8 +19,8 @@ SELECT clock_timestamp() AS now,
 WITH old AS (
     SELECT m.id, m.port, m.service, m.operation, m.message_id
     FROM message m
-    WHERE m.created_at < clock_timestamp() - make_interval(days => $1)
-      AND m.finished_at < clock_timestamp() - make_interval(days => $1)
+    WHERE m.created_at < $1
+      AND m.finished_at < $1
       AND NOT EXISTS (SELECT 1 FROM queue q WHERE q.message_id = m.id)
       AND NOT EXISTS (SELECT 1 FROM message a JOIN queue q ON q.message_id = a.id WHERE a.request_id = m.id)
     ORDER BY m.created_at LIMIT $2
@@ -37,7 +38,7 @@ SELECT count(*) FROM gone
 -- name: delete_contents
 WITH old AS (
     SELECT port, service, operation, digest FROM processed_content
-    WHERE at < clock_timestamp() - make_interval(days => $1)
+    WHERE at < $1
     ORDER BY at LIMIT $2 FOR UPDATE SKIP LOCKED
 ), gone AS (
     DELETE FROM processed_content p USING old
@@ -49,7 +50,7 @@ SELECT count(*) FROM gone
 -- name: delete_sets
 WITH old AS (
     SELECT s.id FROM message_set s
-    WHERE s.created_at < clock_timestamp() - make_interval(days => $1)
+    WHERE s.created_at < $1
       AND NOT EXISTS (SELECT 1 FROM message m WHERE m.set_id = s.id)
     ORDER BY s.created_at LIMIT $2
 ), gone AS (
@@ -62,7 +63,7 @@ SELECT count(*) FROM gone
 -- ports whose work folder was not looked into.
 WITH old AS (
     SELECT v.claim_id FROM delivery v
-    WHERE v.received_at < clock_timestamp() - make_interval(days => $1)
+    WHERE v.received_at < $1
       AND v.port = $3 AND NOT v.claim_id = ANY($4::uuid[])
       AND NOT EXISTS (SELECT 1 FROM message m WHERE m.claim_id = v.claim_id)
     ORDER BY v.received_at LIMIT $2
@@ -75,7 +76,7 @@ SELECT count(*) FROM gone
 -- Those of unfinished messages stay.
 WITH old AS (
     SELECT e.id FROM exception e
-    WHERE e.at < clock_timestamp() - make_interval(days => $1)
+    WHERE e.at < $1
       AND NOT EXISTS (SELECT 1 FROM queue q WHERE q.message_id = e.message_key)
       AND NOT EXISTS (SELECT 1 FROM send_request r WHERE r.id = e.message_key)
     ORDER BY e.at LIMIT $2
@@ -86,7 +87,7 @@ SELECT count(*) FROM gone
 
 -- name: delete_actions
 WITH old AS (
-    SELECT id FROM operator_action WHERE at < clock_timestamp() - make_interval(days => $1) ORDER BY at LIMIT $2
+    SELECT id FROM operator_action WHERE at < $1 ORDER BY at LIMIT $2
 ), gone AS (
     DELETE FROM operator_action a USING old WHERE a.id = old.id RETURNING a.id
 )
@@ -94,8 +95,8 @@ SELECT count(*) FROM gone
 
 -- name: delete_runs
 WITH old AS (
-    SELECT id FROM run WHERE started_at < clock_timestamp() - make_interval(days => $1)
-      AND ended_at < clock_timestamp() - make_interval(days => $1)
+    SELECT id FROM run WHERE started_at < $1
+      AND ended_at < $1
     ORDER BY started_at LIMIT $2
 ), gone AS (
     DELETE FROM run USING old WHERE run.id = old.id RETURNING run.id
@@ -105,7 +106,7 @@ SELECT count(*) FROM gone
 -- name: delete_old_jobs
 WITH old AS (
     SELECT j.id FROM job j
-    WHERE coalesce(j.last_ended_at, j.created_at) < clock_timestamp() - make_interval(days => $1)
+    WHERE coalesce(j.last_ended_at, j.created_at) < $1
       AND j.status = ANY($3::text[]) AND j.status IN ('withhold', 'error', 'ended', 'canceled')
       AND j.source = 'operator' AND NOT j.is_system AND j.run_id IS NULL
       AND ($4::text IS NULL OR lower(j.name) = lower($4)) AND ($5::text IS NULL OR j.created_by = $5)
@@ -133,4 +134,4 @@ VACUUM (ANALYZE, SKIP_LOCKED) exception, operator_action
 -- The files of a port that were received long ago and still have a message in the queue.
 SELECT DISTINCT m.claim_id FROM queue q JOIN message m ON m.id = q.message_id
 WHERE q.port = $1 AND q.direction = 'in' AND m.claim_id IS NOT NULL
-  AND m.created_at < clock_timestamp() - make_interval(days => $2)
+  AND m.created_at < $2

@@ -24,11 +24,13 @@ from gateway.scheduler.housekeeping import Housekeeping
 from gateway.scheduler.tasks import housekeeping as task
 from gateway.scheduler.tasks.housekeeping import HousekeepingParameters, HousekeepingTask
 from gateway.store.duplicates import take_processed_ids
+from gateway.store.housekeeping import look_at_clock
 from gateway.store.inbound import InboundResult, claim_inbound, record_inbound
 from gateway.store.ingest import ingestion
-from gateway.store.open import Store
+from gateway.store.open import Store, open_store
 from gateway.store.outbound import SendResult, claim_outbound, record_outbound
 from gateway.store.requests import put_send_requests
+from tests.clock import DatabaseClock
 from tests.factories import ORDERS, a_claim, a_file, a_message, a_send_request
 
 AGED = ("message", "created_at"), ("message", "finished_at"), ("delivery", "received_at"), ("exception", "at"), \
@@ -71,17 +73,19 @@ class House:
             store=self.store, retention=lambda: self.retention, archives=lambda: {ORDERS: self.adapter}, chunk=chunk
         )
         tally = Tally()
-        await task.run(TaskContext(task="housekeeping", feed=Alone(), stopping=self.stopping, tally=tally))
+        await task.run(
+            datetime.now(UTC), TaskContext(task="housekeeping", feed=Alone(), stopping=self.stopping, tally=tally)
+        )
         return tally.counts
 
-    async def keep_house(self) -> dict[str, int]:
+    async def keep_house(self, **parameters: Any) -> dict[str, int]:
         """Run once as the job does, which looks at the clock first."""
         house = Housekeeping(
             store=self.store, retention=lambda: self.retention, archives=lambda: {ORDERS: self.adapter}
         )
         tally = Tally()
         context = TaskContext(task="housekeeping", feed=Alone(), stopping=self.stopping, tally=tally)
-        await HousekeepingTask(self.store, house, HousekeepingParameters()).run(context)
+        await HousekeepingTask(self.store, house, HousekeepingParameters(**parameters)).run(context)
         return tally.counts
 
     async def rows(self, sql: str) -> list[tuple[Any, ...]]:
@@ -264,6 +268,21 @@ async def test_stop_is_noticed_between_chunks(house: House) -> None:
     assert await house.count("message") == [3]
 
 
+A_ROW_OF_EVERY_OTHER_KIND = (
+    "INSERT INTO processed_content (port, service, operation, digest, request_id, at)"
+    " VALUES ('orders', 'S', 'create', sha256('a'), 1, now())",
+    "INSERT INTO message_set (id, claim_id, port, batch_id, policy, members)"
+    " VALUES (7, gen_random_uuid(), 'orders', 'left over', 'continue', 1)",
+    "INSERT INTO exception (code, text, severity) VALUES ('file.repeated', 'again', 'warning')",
+    "INSERT INTO operator_action (actor, action) VALUES ('ann', 'queue release')",
+    "INSERT INTO run (job, partition_key, company, created_by, run_as, cause, planned_at, started_at, ended_at, status)"
+    " VALUES ('gateway', 'initial', 'DAT', 'gateway', 'gateway', 'event', now(), now(), now(), 'ended')",
+    "INSERT INTO alert (event_key, event, user_name, channel, subject, body, status)"
+    " VALUES ('run:1:ended', 'ended', 'ann', 'popup', 'a', 'b', 'sent')",
+    "INSERT INTO job (partition_key, name, description, status, company, created_by, original_start, next_start)"
+    " VALUES ('initial', 'once', 'once', 'ended', 'DAT', 'ann', now(), now())",
+)
+
 WORKED = "INSERT INTO incarnation (node, host, pid, version, started_at) VALUES ('n', 'h', 1, '1', now() - interval "
 
 
@@ -298,3 +317,29 @@ async def test_clocks_that_do_not_agree_remove_nothing(house: House, monkeypatch
     assert await house.keep_house() == {}
     monkeypatch.undo()
     assert (await house.keep_house())["messages"] == 3
+
+
+async def test_a_clock_that_jumps_while_things_are_removed_makes_nothing_old(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = DatabaseClock(database_url)
+    await clock.take_over()
+
+    async def look_and_jump(store: Store) -> tuple[datetime, bool]:
+        seen = await look_at_clock(store)
+        await clock.jump(timedelta(days=3650).total_seconds())
+        return seen
+
+    monkeypatch.setattr(task, "look_at_clock", look_and_jump)
+    async with open_store(database_url, tmp_path / "data") as store:
+        with ThreadPoolExecutor(2) as executor:
+            house = House(store, tmp_path, executor)
+            house.drop("a.xml")
+            (claim,) = await house.adapter.claim(1)
+            await house.exchange(claim=claim)
+            await house.adapter.settle([Settled(claim=claim, settlement=Settlement.ARCHIVE)])
+            for row in A_ROW_OF_EVERY_OTHER_KIND:
+                await house.rows(row)
+            assert await house.keep_house(job_days=1) == {}
+            now, _ = await look_at_clock(store)
+            assert now > datetime.now(UTC) + timedelta(days=3600), "the clock did not jump"

@@ -185,8 +185,8 @@ class Night:
         monkeypatch.setattr(housekeeping, "_LOOK_SECONDS", 0.05)
         delete_runs = housekeeping.delete_runs
 
-        async def counted(store: Store, days: int, limit: int) -> int:
-            self.chunks.append(await delete_runs(store, days, limit))
+        async def counted(store: Store, before: datetime, limit: int) -> int:
+            self.chunks.append(await delete_runs(store, before, limit))
             return self.chunks[-1]
 
         monkeypatch.setattr("gateway.scheduler.housekeeping.delete_runs", counted)

@@ -281,5 +281,5 @@ async def test_old_alerts_go_and_those_still_to_be_sent_stay(store: Store) -> No
     await subscribe(store, job, "ann", ["error"], ["popup", "email"])
     await tell(store, outcome(job, AlertEvent.ERROR))
     await rows(store, "UPDATE alert SET created_at = clock_timestamp() - make_interval(days => 91) RETURNING id")
-    assert await delete_alerts(store, 90, 10) == 1
+    assert await delete_alerts(store, datetime.now(UTC) - timedelta(days=90), 10) == 1
     assert [alert.channel for alert in await list_alerts(store)] == [Channel.EMAIL]

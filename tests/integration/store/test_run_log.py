@@ -1,7 +1,7 @@
 """Log lines and files of runs: complete, bounded, and gone with their run."""
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
@@ -169,5 +169,5 @@ async def test_lines_and_files_go_with_their_run(store: Store) -> None:
         log = a_log(store, run)
         log.info("done")
         await log.flush()
-    assert await delete_runs(store, 30, 100) == 1
+    assert await delete_runs(store, datetime.now(UTC) - timedelta(days=30), 100) == 1
     assert await rows(store, "SELECT run_id FROM run_file UNION ALL SELECT run_id FROM run_log") == [(new,), (new,)]
