@@ -5,6 +5,7 @@ GatewayError              code (stable) and context (ids) for machines, message 
   TransientError          trying again may help
     StoreUnavailable      the database is away or answers too late
       StoreBusy           the database answers, and could not do it now
+        StoreCrowded      all connections to it that we may open are at work
     AdapterUnavailable    a folder is missing, full or read-only
     OperationTimeout      an operation took longer than its limit
   FileRefused             the file as a whole cannot be taken; it goes to the error folder
@@ -103,6 +104,12 @@ class StoreBusy(StoreUnavailable):
     ) -> None:
         super().__init__(message, outcome_unknown=outcome_unknown, **context)
         self.everywhere = everywhere
+
+
+class StoreCrowded(StoreBusy):
+    """All connections that this process may have to the database are at work: nothing is wrong with the database."""
+
+    code = "store.crowded"
 
 
 class AdapterUnavailable(TransientError):

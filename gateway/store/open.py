@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, cast
@@ -14,7 +14,7 @@ from asyncpg import Connection, Pool
 from asyncpg.pool import PoolConnectionProxy
 from asyncpg.transaction import Transaction
 
-from gateway.domain.errors import StoreUnavailable
+from gateway.domain.errors import StoreCrowded, StoreUnavailable
 from gateway.domain.ids import Fence
 from gateway.store.connect import (
     ANSWER_SECONDS,
@@ -84,6 +84,7 @@ class Store:
         self._life_pool = life_pool
         self._delays = back_off()
         self._available_at = time.monotonic()
+        self._doubtful = False  # something went wrong with a connection: others may hang without a sign
 
     @asynccontextmanager
     async def transaction(self, *, long: bool = False, life: bool = False) -> AsyncIterator[Connection]:
@@ -95,30 +96,41 @@ class Store:
         Raises: StoreUnavailable; with `outcome_unknown` when the commit may have taken effect.
         """
         pool = self._life_pool if life else self._long_pool if long else self._pool
-        with database_errors():
-            borrowed = await pool.acquire(timeout=CONNECT_SECONDS)
-        connection = cast("Connection", borrowed)  # the pool's proxy offers the same operations
-        try:
-            transaction = connection.transaction()
-            with database_errors(connection):
-                await transaction.start()
+        with self._noticing():
+            borrowed = await _borrow(pool)
+            connection = cast("Connection", borrowed)  # the pool's proxy offers the same operations
             try:
+                transaction = connection.transaction()
                 with database_errors(connection):
-                    yield connection
-            except BaseException:
-                await uninterrupted(_undo(connection, transaction))
-                raise
-            with database_errors(connection, committing=True):
-                await uninterrupted(_commit(transaction))
-        finally:
-            await uninterrupted(_give_back(pool, borrowed))
+                    await transaction.start()
+                try:
+                    with database_errors(connection):
+                        yield connection
+                except BaseException:
+                    await uninterrupted(_undo(connection, transaction))
+                    raise
+                with database_errors(connection, committing=True):
+                    await uninterrupted(_commit(transaction))
+            finally:
+                await uninterrupted(_give_back(pool, borrowed))
 
     async def connect(self) -> Connection:
         """Open a connection of one's own, outside the pool; the caller closes it.
 
         Raises: StoreUnavailable, StoreRefused.
         """
-        return await connect(self.url, {"application_name": "gateway", "search_path": self.search_path})
+        with self._noticing():
+            return await connect(self.url, {"application_name": "gateway", "search_path": self.search_path})
+
+    @contextmanager
+    def _noticing(self) -> Iterator[None]:
+        """Remember trouble with the database; that all connections are at work is none."""
+        try:
+            yield
+        except StoreUnavailable as error:
+            if not isinstance(error, StoreCrowded):
+                self._doubtful = True
+            raise
 
     async def is_available(self) -> bool:
         """Tell whether the database answers now."""
@@ -133,10 +145,12 @@ class Store:
         """Return True as soon as the database answers again, False when *stopping* is set before.
 
         Rule: always waits a little, and longer when called again soon: a database with a full disk answers
-        and still cannot do the work.
+        and still cannot do the work. Connections are opened anew only after trouble with one of them.
         """
-        for pool in (self._pool, self._long_pool, self._life_pool):
-            await pool.expire_connections()  # those from before the trouble may hang without a sign
+        if self._doubtful:
+            self._doubtful = False
+            for pool in (self._pool, self._long_pool, self._life_pool):
+                await pool.expire_connections()  # those from before the trouble may hang without a sign
         if time.monotonic() - self._available_at > CALM_SECONDS:
             self._delays = back_off()
         tries = 0
@@ -230,6 +244,22 @@ async def _lock_or_join(stack: AsyncExitStack, data: Path) -> str | None:
         else:
             return None
         await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _borrow(pool: Pool) -> PoolConnectionProxy:
+    """Take a connection out of a pool.
+
+    Raises: StoreCrowded when all of them stayed at work, StoreUnavailable when none could be opened.
+    """
+    try:
+        with database_errors():
+            return await pool.acquire(timeout=CONNECT_SECONDS)
+    except StoreUnavailable as error:
+        if isinstance(error.__cause__, TimeoutError) and pool.get_size() - pool.get_idle_size() == pool.get_max_size():
+            raise StoreCrowded(
+                f"all {pool.get_max_size()} connections to the database stayed at work for {CONNECT_SECONDS:g} seconds"
+            ) from error
+        raise
 
 
 async def _commit(transaction: Transaction) -> None:

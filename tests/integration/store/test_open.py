@@ -1,12 +1,13 @@
 """The store opens, refuses what it cannot trust, and comes back after trouble."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import asyncpg
 import pytest
 
-from gateway.domain.errors import StoreUnavailable
+from gateway.domain.errors import StoreCrowded, StoreUnavailable
 from gateway.store import open as open_module
 from gateway.store.connect import connect
 from gateway.store.data_folder import Use
@@ -158,6 +159,36 @@ async def test_trouble_that_repeats_is_waited_out_longer_each_time(
     for _ in range(3):
         assert await store.wait_until_available(asyncio.Event())
     assert 0 < waits[0] <= 0.1 <= waits[1] <= 0.2 <= waits[2]
+
+
+async def test_waiting_in_vain_for_a_free_connection_is_no_trouble_with_the_database(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_store(database_url, tmp_path / "data", pool_size=2) as store:
+        async with AsyncExitStack() as busy:
+            before = {
+                (await busy.enter_async_context(store.transaction())).get_server_pid(),
+                (await busy.enter_async_context(store.transaction())).get_server_pid(),
+            }
+            with monkeypatch.context() as patch, pytest.raises(StoreCrowded, match="all 2 connections"):
+                patch.setattr(open_module, "CONNECT_SECONDS", 0.1)
+                async with store.transaction():
+                    raise AssertionError
+        assert await store.wait_until_available(asyncio.Event())
+        async with store.transaction() as first, store.transaction() as second:
+            assert {first.get_server_pid(), second.get_server_pid()} == before
+
+
+async def test_connections_from_before_a_trouble_are_not_used_again(store: Store) -> None:
+    async with store.transaction() as connection:
+        before = connection.get_server_pid()
+    with pytest.raises(StoreUnavailable):
+        async with store.transaction(long=True) as other:
+            await _terminate(store, other.get_server_pid())
+            await other.fetchval("SELECT 1")
+    assert await store.wait_until_available(asyncio.Event())
+    async with store.transaction() as connection:
+        assert connection.get_server_pid() != before
 
 
 async def test_missing_database_is_refused_with_what_to_do(databases: Databases, tmp_path: Path) -> None:
