@@ -48,16 +48,19 @@ async def keep_jobs(store: Store, settings: Settings) -> None:
     """Make jobs, groups, servers and active periods in the store what the configuration says.
 
     Rule: what operators made, and the statuses they gave, stay.
-    Raises: JobRefused when something cannot be used as it is; the jobs are unchanged then.
+    Raises: JobRefused when something cannot be used as it is; nothing is changed then.
     """
     now = await database_clock(store)
     groups, servers, periods = (
         group_definitions(settings), server_definitions(settings), period_definitions(settings),
     )  # fmt: skip
-    await sync_places(store, groups, servers, periods, now=now)
-    done = await sync_jobs(store, [*job_definitions(settings), *system_jobs(settings)], by=GATEWAY_JOB, now=now)
+    jobs = [*job_definitions(settings), *system_jobs(settings)]
+    async with store.transaction() as connection:
+        await sync_places(store, connection, groups, servers, periods, now=now)
+        done = await sync_jobs(store, connection, jobs, by=GATEWAY_JOB, now=now)
+        if done.created or done.changed or done.removed:  # what only these jobs named can go now
+            await sync_places(store, connection, groups, servers, periods, now=now)
     if done.created or done.changed or done.removed:
-        await sync_places(store, groups, servers, periods, now=now)  # what only these jobs named can go now
         log.info("jobs.synced", created=list(done.created), changed=list(done.changed), removed=list(done.removed))
 
 

@@ -180,41 +180,41 @@ async def change_task(store: Store, job: JobId, task: str, action: TaskAction, *
 
 
 async def sync_jobs(
-    store: Store, definitions: Sequence[tuple[JobDefinition, JobStatus]], *, by: str, now: datetime
-) -> Synced:
+    store: Store, connection: Connection, definitions: Sequence[tuple[JobDefinition, JobStatus]], *, by: str,
+    now: datetime,
+) -> Synced:  # fmt: skip
     """Make the jobs of the configuration what their sections say, each with the status it is born with.
 
     Rule: an unchanged section changes nothing; a changed one changes the definition, never the status; the job of a
-    section that is gone is removed as soon as no occurrence of it is under way.
-    Raises: JobRefused; nothing is changed then.
+    section that is gone is removed as soon as no occurrence of it is under way. `sync_places` comes before, in the same
+    transaction: it keeps other nodes out.
+    Raises: JobRefused; the transaction must end with it, so that nothing is changed.
     """
     created, changed, kept = [], [], set()
-    async with store.transaction() as connection:
-        await connection.execute(store.queries.lock_synchronisation)
-        rows = await connection.fetch(store.queries.config_jobs)
-        known = {(row["partition_key"], row["name"]): row for row in rows}
-        written: list[tuple[JobId, JobDefinition]] = []
-        for definition, status in definitions:
-            kept.add((definition.partition, definition.name))
-            row = known.get((definition.partition, definition.name))
-            if row is None:
-                job = await _insert(store, connection, definition, by=by, now=now, status=status, source="config")
-                created.append(definition.name)
-            elif row["config_digest"] != definition.digest() or row["retired"]:
-                job = JobId(row["id"])
-                before = await _read(store, connection, job)
-                await _update(store, connection, before, definition, now=now, source="config")
-                changed.append(definition.name)
-            else:
-                continue
-            written.append((job, definition))
-        for job, definition in written:  # later ones may be named by earlier ones
-            await write_parts(store, connection, job, definition, source="config")
-        gone = [row for name, row in known.items() if name not in kept and not row["retired"]]
-        if gone:
-            await connection.execute(store.queries.retire_jobs, [row["id"] for row in gone], now)
-        if written or gone:
-            await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
+    rows = await connection.fetch(store.queries.config_jobs)
+    known = {(row["partition_key"], row["name"]): row for row in rows}
+    written: list[tuple[JobId, JobDefinition]] = []
+    for definition, status in definitions:
+        kept.add((definition.partition, definition.name))
+        row = known.get((definition.partition, definition.name))
+        if row is None:
+            job = await _insert(store, connection, definition, by=by, now=now, status=status, source="config")
+            created.append(definition.name)
+        elif row["config_digest"] != definition.digest() or row["retired"]:
+            job = JobId(row["id"])
+            before = await _read(store, connection, job)
+            await _update(store, connection, before, definition, now=now, source="config")
+            changed.append(definition.name)
+        else:
+            continue
+        written.append((job, definition))
+    for job, definition in written:  # later ones may be named by earlier ones
+        await write_parts(store, connection, job, definition, source="config")
+    gone = [row for name, row in known.items() if name not in kept and not row["retired"]]
+    if gone:
+        await connection.execute(store.queries.retire_jobs, [row["id"] for row in gone], now)
+    if written or gone:
+        await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
     return Synced(created=tuple(created), changed=tuple(changed), removed=tuple(row["name"] for row in gone))
 
 

@@ -71,26 +71,32 @@ async def put_server(store: Store, server: ServerDefinition, *, now: datetime, s
 
     Raises: JobRefused for a group that does not exist.
     """
-    sql = store.queries
     async with store.transaction() as connection:
+        await _put_server(store, connection, server, now=now, source=source)
+
+
+async def _put_server(
+    store: Store, connection: Connection, server: ServerDefinition, *, now: datetime, source: str
+) -> None:
+    sql = store.queries
+    await connection.execute(
+        sql.put_server, server.name, server.is_batch, server.threads, server.reserved_percent, source, now
+    )
+    await connection.execute(sql.put_default_group, server.name)
+    await connection.execute(sql.delete_hours, server.name)
+    if server.hours:
         await connection.execute(
-            sql.put_server, server.name, server.is_batch, server.threads, server.reserved_percent, source, now
-        )
-        await connection.execute(sql.put_default_group, server.name)
-        await connection.execute(sql.delete_hours, server.name)
-        if server.hours:
-            await connection.execute(
-                sql.put_hours, server.name, list(range(len(server.hours))), [row.threads for row in server.hours],
-                [row.start for row in server.hours], [row.end for row in server.hours],
-                [row.zone for row in server.hours],
-            )  # fmt: skip
-        if server.groups is not None:
-            for row in await connection.fetch(sql.unknown_groups, list(server.groups)):
-                raise JobRefused(f"server {server.name}: there is no batch group named {row['name']}")
-            await connection.execute(sql.delete_server_groups, server.name)
-            for group in server.groups:
-                await connection.execute(sql.assign_group, server.name, group)
-        await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
+            sql.put_hours, server.name, list(range(len(server.hours))), [row.threads for row in server.hours],
+            [row.start for row in server.hours], [row.end for row in server.hours],
+            [row.zone for row in server.hours],
+        )  # fmt: skip
+    if server.groups is not None:
+        for row in await connection.fetch(sql.unknown_groups, list(server.groups)):
+            raise JobRefused(f"server {server.name}: there is no batch group named {row['name']}")
+        await connection.execute(sql.delete_server_groups, server.name)
+        for group in server.groups:
+            await connection.execute(sql.assign_group, server.name, group)
+    await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
 
 
 async def list_servers(store: Store, name: str | None = None) -> Sequence[Server]:
@@ -127,10 +133,16 @@ async def set_draining(store: Store, name: str, draining: bool, *, now: datetime
 async def put_group(store: Store, group: GroupDefinition, *, now: datetime, source: str = "operator") -> None:
     """Save a batch group."""
     async with store.transaction() as connection:
-        await connection.execute(
-            store.queries.put_group, group.name, group.description, group.priority, group.concurrency, source, now
-        )
-        await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
+        await _put_group(store, connection, group, now=now, source=source)
+
+
+async def _put_group(
+    store: Store, connection: Connection, group: GroupDefinition, *, now: datetime, source: str
+) -> None:
+    await connection.execute(
+        store.queries.put_group, group.name, group.description, group.priority, group.concurrency, source, now
+    )
+    await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
 
 
 async def delete_group(store: Store, name: str) -> None:
@@ -179,10 +191,14 @@ async def unassign_group(store: Store, server: str, group: str) -> None:
 async def put_period(store: Store, period: PeriodDefinition, *, source: str = "operator") -> None:
     """Save an active period."""
     async with store.transaction() as connection:
-        await connection.execute(
-            store.queries.put_period, period.name, period.start, period.end, list(period.weekdays), period.zone, source
-        )
-        await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
+        await _put_period(store, connection, period, source=source)
+
+
+async def _put_period(store: Store, connection: Connection, period: PeriodDefinition, *, source: str) -> None:
+    await connection.execute(
+        store.queries.put_period, period.name, period.start, period.end, list(period.weekdays), period.zone, source
+    )
+    await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
 
 
 async def delete_period(store: Store, name: str) -> None:
@@ -214,6 +230,7 @@ async def read_periods(store: Store, connection: Connection) -> Sequence[PeriodD
 
 async def sync_places(
     store: Store,
+    connection: Connection,
     groups: Sequence[GroupDefinition],
     servers: Sequence[ServerDefinition],
     periods: Sequence[PeriodDefinition],
@@ -222,22 +239,22 @@ async def sync_places(
 ) -> None:
     """Make groups, servers and periods of the configuration what it says; those it no longer names go when unused.
 
-    Rule: call it before `sync_jobs`, which names them.
+    Rule: call it before `sync_jobs`, which names them, and in the same transaction: all is used, or nothing.
     """
+    await connection.execute(store.queries.lock_synchronisation)
     for group in groups:
-        await put_group(store, group, now=now, source="config")
+        await _put_group(store, connection, group, now=now, source="config")
     for server in servers:
-        await put_server(store, server, now=now, source="config")
+        await _put_server(store, connection, server, now=now, source="config")
     for period in periods:
-        await put_period(store, period, source="config")
+        await _put_period(store, connection, period, source="config")
     named = {("group", group.name) for group in groups} | {("period", period.name) for period in periods}
-    async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.config_named)
-        for kind, name in sorted({(row["kind"], row["name"]) for row in rows} - named):
-            used, delete = (
-                (store.queries.group_in_use, store.queries.delete_group)
-                if kind == "group"
-                else (store.queries.period_in_use, store.queries.delete_period)
-            )
-            if await connection.fetchval(used, name) is None:
-                await connection.execute(delete, name)
+    rows = await connection.fetch(store.queries.config_named)
+    for kind, name in sorted({(row["kind"], row["name"]) for row in rows} - named):
+        used, delete = (
+            (store.queries.group_in_use, store.queries.delete_group)
+            if kind == "group"
+            else (store.queries.period_in_use, store.queries.delete_period)
+        )
+        if await connection.fetchval(used, name) is None:
+            await connection.execute(delete, name)

@@ -82,6 +82,33 @@ async def test_invalid_change_is_refused_whole_and_the_old_configuration_goes_on
     assert not [path for path in site.data.iterdir() if path.is_file() and b"secret" in path.read_bytes()]
 
 
+async def test_change_that_only_the_database_refuses_is_used_nowhere(site: Site) -> None:
+    site.add_port("one")
+    await site.start()
+    site.extra["jobs"] = {"mine": {"tasks": {"a": {"run": "command", "with": {"command": ["true"]}}}}}
+    await site.query(
+        "INSERT INTO job (partition_key, name, description, status, company, created_by, original_start, next_start)"
+        " VALUES ('initial', 'mine', 'mine', 'withhold', 'DAT', 'ann', now(), now())"
+    )
+    site.extra["groups"] = {"heavy": {}}
+    site.add_port("two")
+    old = site.ports.pop("one")
+    site.write_config()
+    refused = await event(site, "config.refused")
+    assert "a job named mine exists already" in refused["problems"][0]
+    site.drop("a.xml", single(envelope(message_id=guid(1))), "one")
+    await site.wait_answers(1, "one")
+    opened = [e["port"] for e in site.events() if e.get("event") == "port.opened"]
+    assert opened == ["one"] and not [e for e in site.events() if e.get("event") == "port.closed"]
+    assert not await site.query("SELECT 1 FROM batch_group WHERE name = 'heavy'")
+    site.ports["one"] = old
+    del site.extra["jobs"]
+    site.write_config()
+    reloaded = await event(site, "config.reloaded")
+    assert reloaded["added"] == ["two"], "once nothing is wrong, all of it is used"
+    assert await site.query("SELECT 1 FROM batch_group WHERE name = 'heavy'")
+
+
 async def _count(site: Site, sql: str, number: int) -> bool:
     return len(await site.query(sql)) == number
 

@@ -84,6 +84,21 @@ async def test_a_recurrence_that_is_over_is_refused_with_the_name_of_its_job(sto
     assert await list_jobs(store) == []
 
 
+async def test_a_file_that_is_refused_changes_nothing_at_all(store: Store) -> None:
+    await keep_jobs(store, settings_of(TEXT))
+    await create_job(store, JobDefinition(name="mine"), by="ann", now=await database_clock(store))
+    before = [await list_jobs(store), await list_groups(store), await list_servers(store), await list_periods(store)]
+    changed = (
+        TEXT.replace("priority: low", "priority: high").replace("threads: 4", "threads: 5").replace("08:00", "09:00")
+        .replace("{every: day}", "{every: week}").replace("groups: {", "groups: {light: {}, ", 1)
+    )  # fmt: skip
+    for refused in (f"{changed}  mine: {{tasks: {{a: {{run: sql}}}}}}\n", "jobs: {mine: {tasks: {a: {run: sql}}}}\n"):
+        with pytest.raises(JobRefused, match="a job named mine exists already"):
+            await keep_jobs(store, settings_of(refused))
+        now = [await list_jobs(store), await list_groups(store), await list_servers(store), await list_periods(store)]
+        assert now == before
+
+
 async def test_what_the_file_no_longer_says_goes(store: Store) -> None:
     await keep_jobs(store, settings_of(TEXT))
     await keep_jobs(store, settings_of("jobs: {gateway: {active: false}}"))

@@ -1,5 +1,6 @@
 """Definitions of jobs: saved and read as they are, changed by configuration and by people."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, time
 
@@ -29,6 +30,7 @@ from gateway.domain.job import (
 )
 from gateway.domain.transitions import JobAction
 from gateway.store.jobs import (
+    Synced,
     change_status,
     copy_job,
     create_job,
@@ -215,17 +217,22 @@ async def test_private_jobs_are_their_owners_alone(store: Store) -> None:
     assert [job.definition.name for job in await list_jobs(store, viewer="ann")] == ["secret"]
 
 
+async def synced(store: Store, born: Sequence[tuple[JobDefinition, JobStatus]], now: datetime) -> Synced:
+    async with store.transaction() as connection:
+        return await sync_jobs(store, connection, born, by="config", now=now)
+
+
 async def test_configuration_changes_definitions_and_never_a_status(store: Store) -> None:
     one, two = JobDefinition(name="one"), JobDefinition(name="two", dependencies=(DependencyDefinition(parent="one"),))
     born = [(two, JobStatus.WAITING), (one, JobStatus.WAITING)]
-    assert (await sync_jobs(store, born, by="config", now=NOW)).created == ("two", "one")
-    assert await sync_jobs(store, born, by="config", now=LATER) == await sync_jobs(store, born, by="config", now=LATER)
+    assert (await synced(store, born, NOW)).created == ("two", "one")
+    assert await synced(store, born, LATER) == Synced(created=(), changed=(), removed=())
     job = await read_job(store, "two")
     assert job is not None and job.changed_at == NOW  # unchanged sections change nothing
     await change_status(store, job.id, JobAction.WITHHOLD, by="ann", now=LATER)
     better = replace(two, description="better")
-    synced = await sync_jobs(store, [(better, JobStatus.WAITING)], by="config", now=LATER)
-    assert (synced.changed, synced.removed) == (("two",), ("one",))
+    done = await synced(store, [(better, JobStatus.WAITING)], LATER)
+    assert (done.changed, done.removed) == (("two",), ("one",))
     (left,) = await list_jobs(store)
     assert (left.status, left.definition.description) == (JobStatus.WITHHOLD, "better")
 
@@ -259,9 +266,12 @@ async def test_hours_and_periods_read_back(store: Store) -> None:
 
 async def test_what_the_configuration_no_longer_names_goes_when_unused(store: Store) -> None:
     groups = [GroupDefinition(name="A"), GroupDefinition(name="B")]
-    await sync_places(store, groups, [], [PeriodDefinition(name="p", start=time(1), end=time(2))], now=NOW)
+    async with store.transaction() as connection:
+        period = PeriodDefinition(name="p", start=time(1), end=time(2))
+        await sync_places(store, connection, groups, [], [period], now=NOW)
     await save(store, JobDefinition(name="one", batch_group="A"))
-    await sync_places(store, [], [], [], now=NOW)
+    async with store.transaction() as connection:
+        await sync_places(store, connection, [], [], [], now=NOW)
     await put_group(store, GroupDefinition(name="C"), now=NOW)
     with pytest.raises(NoSuchJob):
         await delete_group(store, "B")
