@@ -118,11 +118,21 @@ def _missing(details: ErrorDetails, root: type[BaseModel]) -> str:
 
 
 def _unknown_key(details: ErrorDetails, root: type[BaseModel]) -> str:
-    section = section_at(details["loc"][:-1], root)
+    """Say what was meant. A section that is neither inside nor around this one may use the name for something else."""
+    location = details["loc"][:-1]
+    section = section_at(location, root)
     known = list(fields(section)) if section else []
     name = str(details["loc"][-1])
-    hint = did_you_mean(name, known)
-    if not hint:
-        elsewhere = places(name) if root is Settings else []
-        hint = f"; it belongs in {elsewhere[0]}" if elsewhere else f"; known are {', '.join(known)}"
-    return f"unknown key{hint}"
+    if hint := did_you_mean(name, known):
+        return f"unknown key{hint}"
+    elsewhere = places(name) if root is Settings else []
+    if near := [place for place in elsewhere if _in_line(place, location)]:
+        return f"unknown key; it belongs in {near[0]}"
+    also = f"; {name} is an option of {elsewhere[0]}" if elsewhere else ""
+    return f"unknown key; known are {', '.join(known)}{also}"
+
+
+def _in_line(place: str, location: tuple[str | int, ...]) -> bool:
+    """Tell whether a section such as `ports.<name>.receive` lies inside or around the one at *location*."""
+    here = [str(step) for step in location if not is_kind(step)]
+    return all(there in (step, "<name>") for there, step in zip(place.split("."), here, strict=False))

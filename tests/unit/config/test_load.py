@@ -68,6 +68,9 @@ def test_all_problems_are_told_at_once_with_their_lines(told: Told) -> None:
     ("text", "expected"),
     [
         ("ports: {p: {settle_seconds: 1}}", "unknown key; it belongs in ports.<name>.receive"),
+        ("mail: {server: m.example.com}", "known are host, port, tls, user, password, from; server is an option of"),
+        ("ports: {p: {receive: {operations: [S.read]}}}", "unknown key; it belongs in ports.<name>"),
+        ("operations: [S.read]", "unknown key; it belongs in ports.<name>"),
         ("logging: {levl: info}", "unknown key; did you mean 'level'?"),
         ("zzz: 1", "unknown key; known are site, store, data,"),
         (
