@@ -32,9 +32,10 @@ def check(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) ->
         ]  # fmt: skip
         print_json({"ok": False, "findings": problems})
         raise typer.Exit(KNOWN_ERROR) from None
-    found = perform(check_settings(settings, config.absolute().parent))
+    written = yaml.read(config.read_bytes())
+    found = perform(check_settings(settings, config.absolute().parent, written))
     findings = [Finding(subject="configuration", verdict=Verdict.OK, text="every option is known and allowed",
-                        file=str(config)), *_with_lines(found, config)]  # fmt: skip
+                        file=str(config)), *_with_lines(found, config, written)]  # fmt: skip
     errors = [one for one in findings if one.verdict is Verdict.ERROR]
     if as_json:
         print_json(
@@ -52,12 +53,11 @@ def _plain(finding: Finding) -> dict[str, object]:
     return record
 
 
-def _with_lines(findings: list[Finding], config: Path) -> list[Finding]:
+def _with_lines(findings: list[Finding], config: Path, written: Document) -> list[Finding]:
     """Say of each finding about an option where that stands in the file."""
-    document: Document = yaml.read(config.read_bytes())
     return [
         Finding(subject=one.subject, verdict=one.verdict, text=one.text, path=one.path, file=str(config),
-                line=document.line_of(one.path))
+                line=written.line_of(one.path))
         if one.path and one.file is None
         else one
         for one in findings

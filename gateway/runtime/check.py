@@ -11,10 +11,11 @@ import schemas
 from adapters.file import check as folders
 from gateway.config.consistency_folders import one_folder_by_two_paths
 from gateway.config.models import PythonService, Settings
+from gateway.config.place import Document
 from gateway.domain.errors import ConfigProblem, GatewayError
 from gateway.domain.ids import PortName
 from gateway.runtime.addresses import receive_settings, send_settings
-from gateway.runtime.check_jobs import check_jobs, check_servers
+from gateway.runtime.check_jobs import check_alert_command, check_jobs, check_servers
 from gateway.runtime.check_outside import check_outside, check_statements
 from gateway.runtime.check_services import check_services
 from gateway.runtime.checked import Finding, Verdict
@@ -29,10 +30,10 @@ from gateway.xml.verdict import Checker
 SAMPLES: Final = "*.sample.xml"
 
 
-async def check(settings: Settings, site: Path) -> list[Finding]:
+async def check(settings: Settings, site: Path, written: Document) -> list[Finding]:
     """Check folders, schemas, samples, services, jobs and the store; nothing that is not there yet is made.
 
-    *site* is the folder of the configuration file.
+    *site* is the folder of the configuration file, *written* the file as it stands.
     Rule: an embedded database that exists is started for a moment, unless a running gateway has it open.
     """
     findings: list[Finding] = []
@@ -44,6 +45,7 @@ async def check(settings: Settings, site: Path) -> list[Finding]:
         partial(check_jobs, now=datetime.now(UTC)),
     ):
         findings += await asyncio.to_thread(_all, part, settings)
+    findings += check_alert_command(written)
     findings += await check_outside(settings, site)
     return [*findings, *await _store(settings, site)]
 

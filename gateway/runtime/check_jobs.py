@@ -9,6 +9,7 @@ from gateway.config.environment import REFERENCE
 from gateway.config.models import Job, Settings
 from gateway.config.models_batch import DEFAULT_GROUP
 from gateway.config.models_jobs import FirstStatus
+from gateway.config.place import Document, value_at
 from gateway.domain.alert import Channel
 from gateway.domain.job import JobMode
 from gateway.domain.planning import first_start
@@ -45,6 +46,14 @@ def check_jobs(settings: Settings, *, now: datetime) -> Iterator[Finding]:
             count = len(job.tasks)
             tasks = f"{count} task{'s' if count != 1 else ''}" if count else "the four tasks that move messages"
             yield Finding(subject=subject, verdict=Verdict.OK, text=tasks)
+
+
+def check_alert_command(written: Document) -> Iterator[Finding]:
+    """Yield what everybody sees of the command for alerts; *written* is the file before `${…}` is filled."""
+    path = ("alerts", "command")
+    if seen := _seen_by_everybody(value_at(written.value, path)):
+        text = f"{seen}: let it read a secret from a file of its own"
+        yield Finding(subject="alerts", verdict=Verdict.WARNING, text=text, path=path)
 
 
 async def check_servers(settings: Settings, store: Store) -> list[Finding]:
@@ -130,14 +139,15 @@ def _people(settings: Settings, job: Job) -> Iterator[tuple[tuple[str, ...], str
 
 def _arguments(job: Job) -> Iterator[tuple[tuple[str, ...], str]]:
     for name, task in job.tasks.items():
-        command = task.parameters.get("command") if task.run == COMMAND else None
-        arguments = command if isinstance(command, Sequence) and not isinstance(command, str) else ()
-        if found := [argument for argument in arguments if REFERENCE.search(str(argument))]:
-            yield (
-                ("tasks", name, "with", "command"),
-                f"everybody on the machine sees its arguments in `ps`, {' and '.join(found)} too: give a secret by "
-                "`environment` or `input`",
-            )
+        if seen := _seen_by_everybody(task.parameters.get("command") if task.run == COMMAND else None):
+            yield ("tasks", name, "with", "command"), f"{seen}: give a secret by `environment` or `input`"
+
+
+def _seen_by_everybody(command: object) -> str | None:
+    """Say which arguments of a command, as written, bring something in from outside; None when none does."""
+    arguments = command if isinstance(command, Sequence) and not isinstance(command, str) else ()
+    found = [str(argument) for argument in arguments if REFERENCE.search(str(argument))]
+    return f"everybody on the machine sees its arguments in `ps`, {' and '.join(found)} too" if found else None
 
 
 def _sizes(job: Job) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config import yaml
 from gateway.config.load import parse
-from gateway.runtime.check_jobs import check_jobs
+from gateway.runtime.check_jobs import check_alert_command, check_jobs
 from gateway.runtime.checked import Verdict
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -99,3 +100,11 @@ def test_references_in_the_arguments_of_a_command_are_seen_by_everybody() -> Non
     ((path, text),) = said(f"jobs: {{j: {{tasks: {{a: {task}}}}}}}\n")
     assert path == ("jobs", "j", "tasks", "a", "with", "command")
     assert "a=${TOKEN} too" in text and "OTHER" not in text
+
+
+def test_references_in_the_command_for_alerts_are_seen_by_everybody_too() -> None:
+    (found,) = check_alert_command(yaml.read(b"alerts: {command: [tell, '--key=${TOKEN}', b]}\n"))
+    assert (found.verdict, found.path) == (Verdict.WARNING, ("alerts", "command"))
+    assert "--key=${TOKEN} too: let it read a secret from a file of its own" in found.text
+    assert list(check_alert_command(yaml.read(b"alerts: {command: [tell, b]}\n"))) == []
+    assert list(check_alert_command(yaml.read(b"ports: {}\n"))) == []

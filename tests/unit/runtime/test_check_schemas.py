@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config import yaml
 from gateway.config.load import parse
 from gateway.runtime.check import check
 from gateway.runtime.checked import Finding, Verdict
@@ -30,7 +31,8 @@ def site(tmp_path: Path) -> Path:
 
 async def found(site: Path, services: str = "{}") -> list[Finding]:
     text = f"schemas: [./schemas]\nservices: {services}\n"
-    findings = await check(parse(text.encode(), file="c.yaml", base=site, environ={}), site)
+    settings = parse(text.encode(), file="c.yaml", base=site, environ={})
+    findings = await check(settings, site, yaml.read(text.encode()))
     return [each for each in findings if each.verdict is not Verdict.OK and each.subject != "store"]
 
 
