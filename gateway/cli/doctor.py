@@ -24,7 +24,7 @@ def doctor(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
     """
     found = perform(_examine(config))
     if as_json:
-        print_json({"findings": [_record(finding) for finding in found]})
+        print_json({"findings": [record(finding) for finding in found]})
     else:
         _print(found)
     if found:
@@ -38,13 +38,14 @@ async def _examine(config: ConfigOption) -> list[Finding]:
             return await examine(site.store, site.settings, folders, config_problems=site.config_problems)
 
 
-def _record(finding: Finding) -> dict[str, object]:
-    record = plain(finding)
-    assert isinstance(record, dict)
+def record(finding: Finding) -> dict[str, object]:
+    """Return a finding as `--json` shows it; `docs/json.md` describes the fields."""
+    fields = plain(finding)
+    assert isinstance(fields, dict)
     rule = finding.rule
     remedy = plain(finding.remedy)
     return {
-        "severity": rule.severity.value, **record, "text": rule.text, "way_out": _way_out(finding), "remedy": remedy,
+        "severity": rule.severity.value, **fields, "text": rule.text, "way_out": _way_out(finding), "remedy": remedy,
     }  # fmt: skip
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.cli.doctor import record
+from gateway.domain.finding import Finding
 from gateway.operations.groups import GroupRow
 from gateway.operations.jobs import JobRow
 from gateway.operations.nodes import Node
@@ -20,6 +22,7 @@ from gateway.store.reports import DeliveryRow
 from gateway.store.runs import AttemptRow, LogLine, OperatorTask, Run, RunTask
 from gateway.store.selection import CauseRow
 
+FINDINGS = "What doctor finds"
 PAGE = Path(__file__).parents[2] / "docs" / "json.md"
 RECORDS: dict[str, type] = {
     "Ports": PortReport,
@@ -57,9 +60,13 @@ def sections() -> dict[str, list[str]]:
 
 
 def test_every_section_has_its_record() -> None:
-    assert sections().keys() == RECORDS.keys()
+    assert sections().keys() == {*RECORDS, FINDINGS}
 
 
 @pytest.mark.parametrize("section", RECORDS)
 def test_every_field_is_described(section: str) -> None:
     assert sections()[section] == [one.name for one in fields(RECORDS[section])]
+
+
+def test_every_field_of_a_finding_is_described() -> None:
+    assert sections()[FINDINGS] == list(record(Finding(code="folder-away", port="orders", what=(), count=1)))
