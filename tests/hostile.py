@@ -254,6 +254,12 @@ def _references() -> Iterator[Case]:
     yield _a(29, "xml:base elsewhere", _of(batch(envelope(), attributes=f' xml:base="http://{TRAP}/"')))
 
 
+def declaring(levels: int, each: int, inside: str = "") -> str:
+    """Return *inside* in elements within one another, each of which declares namespaces of its own."""
+    prefixes = [" ".join(f'xmlns:p{level}_{n}="urn:{level}:{n}"' for n in range(each)) for level in range(levels)]
+    return "".join(f"<d {declared}>" for declared in prefixes) + inside + "</d>" * levels
+
+
 def _sizes() -> Iterator[Case]:
     for depth in (257, 10_000, 1_000_000):
         yield _q(30, f"depth {depth}", lambda depth=depth: nested(depth), "xml.too-deep")  # type: ignore[misc]
@@ -288,6 +294,11 @@ def _sizes() -> Iterator[Case]:
     yield _q(40, "50,000 namespaces on the batch", _of(batch(envelope(), attributes=f" {spaces}")), "xml.limit")
     wide = f' xmlns:a="{"x" * 100_000}"'
     yield _q(40, "a namespace of 100,000 characters", _of(batch(envelope(), attributes=wide)), "xml.limit")
+    yield _f(40, "a namespace of 100,000 characters on an envelope", _of(envelope(attributes=wide)), "xml.limit")
+    yield _f(40, "a namespace of 100,000 characters on a document", _of(envelope(order(root=wide))), "xml.limit")
+    yield _f(
+        40, "1,100 declarations around one place", lambda: envelope(order(declaring(11, 100))).encode(), "xml.limit"
+    )
     yield _q(41, "name of 100,000 characters", _of(envelope(f"<{'x' * 100_000}/>")), "xml.limit")
     yield _s(42, "1,000,000 tiny elements", order("<a/>" * 1_000_000))
     yield _s(43, "60,000 errors", order("<a>1</a>" * 60_000))

@@ -22,6 +22,8 @@ from gateway.xml.standalone import standalone
 _FREE_BYTES = 100_000
 _MOST_GROWTH = 20
 """How many times as large as the document its entities may be, each with its own namespaces; in fact two or three."""
+_MOST_GROWN_BYTES = 50_000_000
+"""By how much all of them may be larger than a large document: they are in memory at once."""
 
 _Found = tuple[bytes, int, str]
 
@@ -111,11 +113,13 @@ class Create:
             content = standalone(element, around)
             size += len(content)
             if size > _FREE_BYTES:
-                limit = _MOST_GROWTH * len(etree.tostring(document)) if limit is None else limit
+                if limit is None:
+                    sent_bytes = len(etree.tostring(document))
+                    limit = min(_MOST_GROWTH * sent_bytes, sent_bytes + _MOST_GROWN_BYTES)
                 if size > limit:
                     raise OperationRejected(
-                        f"The namespaces of {kind.name} are too long: written out for each {kind.entity}, they make it "
-                        f"more than {_MOST_GROWTH} times as large. Use shorter namespaces.",
+                        f"The namespaces of {kind.name} are too long: written out for each {kind.entity}, they make "
+                        f"more than {limit} bytes of it. Use shorter namespaces, or send fewer in one message.",
                         code="document.namespaces",
                     )
             yield content, count_entities(element), sent

@@ -13,15 +13,13 @@ from lxml import etree
 from gateway.domain.envelope import FileHead, Root
 from gateway.domain.errors import FileRefused
 from gateway.domain.namespaces import BATCH, BATCH_NAMESPACES, ENVELOPE_NAMESPACES, MESSAGE_2011, XSI, canonical
+from gateway.xml.declarations import MAX_CHARACTERS
 from gateway.xml.encoding import PREFIX_BYTES, Encoding, looks_like
 from gateway.xml.ending import at_the_end, empty_file, incomplete
 from gateway.xml.header import MAX_ID, XML_SPACE, XSI_TYPE, split_name
 from gateway.xml.limits import ReadRules
 from gateway.xml.parse import DoctypeFound, RootFound, clean, root_parser
 from gateway.xml.source import CHUNK_BYTES, Source
-
-MAX_BATCH_NAMESPACES = 16_384
-"""Characters of all namespace declarations of a Batch: each of its envelopes carries them."""
 
 _FIRST_PIECE = 1024
 _WITH_BLANK, _WITHOUT_BLANK = "/Microsoft Dynamics/", "/Microsoft_Dynamics/"
@@ -133,10 +131,10 @@ def _check_namespaces(root: RootFound, rules: ReadRules, place: Mapping[str, int
     """Refuse a Batch whose declarations would blow up every one of its envelopes."""
     declared = root.namespaces
     length = sum(len(prefix or "") + len(uri) for prefix, uri in declared.items())
-    if len(declared) > rules.max_attributes or length > MAX_BATCH_NAMESPACES:
+    if len(declared) > rules.max_attributes or length > MAX_CHARACTERS:
         raise FileRefused(
             f"The Batch declares {len(declared)} namespaces in {length} characters; at most {rules.max_attributes} "
-            f"in {MAX_BATCH_NAMESPACES} are allowed. Declare them where they are used.",
+            f"in {MAX_CHARACTERS} are allowed. Declare them where they are used.",
             code="xml.limit",
             **place,
         )

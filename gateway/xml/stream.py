@@ -15,6 +15,7 @@ from gateway.domain.envelope import FileEnd, FileHead, ReadEnvelope, Root
 from gateway.domain.errors import ConfigError, FileRefused, SchemaUnusable
 from gateway.domain.namespaces import ENVELOPE_NAMESPACES, Scheme, in_scheme
 from gateway.domain.problem import Problem
+from gateway.xml.declarations import too_many_declarations
 from gateway.xml.encoding import PREFIX_BYTES, Encoding, detect
 from gateway.xml.ending import at_the_end, empty_file, incomplete
 from gateway.xml.header import FIELDS, XML_SPACE, XSI_TYPE, Names, read_frame, split_name
@@ -166,7 +167,10 @@ class _Reading:
             problems.append(_nested_envelope())
         frame = read_frame(element, names, content, self._plain, strict=self._rules.strict_header)
         problems.extend(frame.problems)
-        body_problems = self._judge(frame.parts) if self._checker is not None and content else ()
+        if (crowded := too_many_declarations(element, content, frame.parts)) is not None:
+            problems.append(crowded)
+        judged = self._checker is not None and content and crowded is None
+        body_problems = self._judge(frame.parts) if judged else ()
         header_problems = self._placed(element, encoding, problems)
         body_problems = self._placed(element, encoding, body_problems)
         self._ended_at = self._source.offset

@@ -21,12 +21,16 @@ from tests.factories import ORDERS
 async def create(store: Store, *keys: str, accept_sent: bool = True, form: str = "L-{number:03}") -> list[str]:
     """Create a document with one record per key ('' for none); return the keys it got."""
     numbering = Numbering(sequence="Loan", format=form, first=7, step=1, accept_sent=accept_sent)
-    kind = DocumentKind(document="{urn:loan}Loan", entity="Row", key="Id", numbering=numbering)
     rows = "".join(f"<Row>{f'<Id>{key}</Id>' if key else ''}</Row>" for key in keys)
+    return await create_of(store, etree.fromstring(f'<Loan xmlns="urn:loan">{rows}</Loan>'), numbering)
+
+
+async def create_of(store: Store, document: etree._Element, numbering: Numbering | None = None) -> list[str]:
+    """Create the records of a document; return the keys they got."""
+    kind = DocumentKind(document="{urn:loan}Loan", entity="Row", key="Id", numbering=numbering)
     request = Request(
-        key=MessageKey(1), port=ORDERS, message_id=uuid4(), service="S", operation="create",
-        parts=[etree.fromstring(f'<Loan xmlns="urn:loan">{rows}</Loan>')], scheme=Scheme.HTTP, company="DAT",
-        partition="initial", user="u", received_at=datetime.now(UTC),
+        key=MessageKey(1), port=ORDERS, message_id=uuid4(), service="S", operation="create", parts=[document],
+        scheme=Scheme.HTTP, company="DAT", partition="initial", user="u", received_at=datetime.now(UTC),
     )  # fmt: skip
     async with store.transaction() as connection:
         numbers = StoredNumbers(connection, store.queries)
@@ -64,3 +68,23 @@ async def test_the_form_of_the_sequence_counts_as_it_is_written(store: Store, fo
 async def test_unless_the_sequence_accepts_them_sent_keys_are_refused(store: Store) -> None:
     with pytest.raises(OperationRejected, match="must not be sent"):
         await create(store, "OLD-1", accept_sent=False)
+
+
+def _declaring(around: str, rows: int, inside: str = "") -> etree._Element:
+    records = "".join(f"<Row><Id>{row}</Id>{inside}</Row>" for row in range(rows))
+    return etree.fromstring(f'<E xmlns="urn:e" {around}><Loan xmlns="urn:loan">{records}</Loan></E>')[0]
+
+
+async def test_records_are_kept_with_the_namespaces_they_use_and_no_others(store: Store) -> None:
+    around = " ".join(f'xmlns:n{number}="urn:{number}:{"x" * 1_000}"' for number in range(90))
+    assert len(await create_of(store, _declaring(around, 1_500))) == 1_500
+    async with store.transaction() as connection:
+        kept = await connection.fetchval("SELECT sum(length(content)) FROM entity WHERE document = '{urn:loan}Loan'")
+    assert kept < 1_500 * 100
+
+
+async def test_records_that_namespaces_would_blow_up_are_refused_with_the_reason(store: Store) -> None:
+    document = _declaring(f'xmlns:n="urn:{"x" * 10_000}"', 100, "<n:a/>")
+    with pytest.raises(OperationRejected, match="namespaces of Loan are too long") as caught:
+        await create_of(store, document)
+    assert caught.value.code == "document.namespaces"

@@ -1,0 +1,46 @@
+"""How many namespace declarations may be in scope: all of them are gone through, or written out, again and again."""
+
+from collections.abc import Iterable, Sequence
+
+from lxml import etree
+
+from gateway.domain.problem import Problem
+
+MAX_CHARACTERS = 16_384
+"""Of all declarations around what is cut out of its document, which carries those that it uses."""
+MAX_IN_SCOPE = 1_000
+
+
+def too_many_declarations(envelope: etree._Element, content: bytes, parts: Sequence[etree._Element]) -> Problem | None:
+    """Return the problem of an envelope that declares too much around its documents or in them, None for a good one.
+
+    *parts* are its documents, *content* its serialised form: that is asked first, because nearly all envelopes are
+    small and declare little.
+    """
+    if len(content) > MAX_CHARACTERS:
+        for part in parts:
+            if _characters(part.nsmap.items()) > MAX_CHARACTERS:
+                return _problem(
+                    f"The namespaces that are declared around {etree.QName(part).localname}, and on it, have more than "
+                    f"{MAX_CHARACTERS} characters. Declare them where they are used."
+                )
+    if content.count(b" xmlns") > MAX_IN_SCOPE and _deepest(envelope) > MAX_IN_SCOPE:
+        return _problem(f"More than {MAX_IN_SCOPE} namespace declarations are in scope at one place. Declare fewer.")
+    return None
+
+
+def _characters(declared: Iterable[tuple[str | None, str]]) -> int:
+    return sum(len(prefix or "") + len(uri) for prefix, uri in declared)
+
+
+def _deepest(envelope: etree._Element) -> int:
+    """Return how many declarations stand around the place with most of them, those of its own included."""
+    deepest = depth = 0
+    for event, _ in etree.iterwalk(envelope, events=("start-ns", "end-ns")):
+        depth += 1 if event == "start-ns" else -1
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _problem(text: str) -> Problem:
+    return Problem(code="xml.limit", text=text, path="/Envelope")
