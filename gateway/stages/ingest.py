@@ -1,7 +1,11 @@
-"""Ingest claimed files: read to the last byte, then made visible whole, by one commit, or refused with a reason."""
+"""Ingest claimed files: read to the last byte, then made visible whole, by one commit, or refused with a reason.
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, aclosing
+No transaction is open while a file is read, and what has been read is not read again when the database is away.
+"""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, ExitStack, aclosing
 from uuid import uuid4
 
 import structlog
@@ -13,17 +17,21 @@ from gateway.domain.faultpoints import reach
 from gateway.domain.ids import PortName, SetKey
 from gateway.domain.message import NewFile, RefusedFile
 from gateway.domain.message_set import most_failures
-from gateway.stages.intake import new_messages, set_warnings, submitter_of
+from gateway.stages.intake import Ignored, new_messages, submitter_of
 from gateway.stages.port import OpenInbound, Ports
-from gateway.stages.reading import SMALL_BYTES, BadFile, WholeFile, read_file, read_whole, until_read
+from gateway.stages.reading import BadFile, WholeFile, read_whole
+from gateway.stages.spool import Spools
 from gateway.stages.turns import Turns
 from gateway.store.ingest import Ingestion, earlier_batches, ingestion, same_content
 from gateway.store.open import Store
-from gateway.xml.pool import XmlPool
+from gateway.xml.pool import SMALL_BYTES, XmlPool
 
 log = structlog.get_logger()
 
 _GROUP_FILES = 100
+_SHORT_WRITES, _LONG_WRITES = 2, 2
+"""So many ports write at once: what was kept in memory, and what came from the disk and takes a while. Others wait
+here, not for a connection: for that there is a time limit, and then the database would seem to be away."""
 
 
 def groups(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
@@ -49,106 +57,75 @@ def groups(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
 class Ingester:
     """Reads files in worker processes and puts what they hold into the queue."""
 
-    def __init__(self, *, store: Store, ports: Ports, pool: XmlPool, readers: int, turns: Turns) -> None:
+    def __init__(
+        self, *, store: Store, ports: Ports, pool: XmlPool, readers: int, turns: Turns, spools: Spools
+    ) -> None:
         self._store = store
         self._ports = ports
         self._pool = pool
         self._readers = readers
         self._turns = turns
+        self._spools = spools
+        self._short, self._long = asyncio.Semaphore(_SHORT_WRITES), asyncio.Semaphore(_LONG_WRITES)
 
-    async def ingest(self, group: Sequence[Claim], port: OpenInbound) -> tuple[list[Settled], int]:
-        """Take a group in; returns where each file is to go, and how many messages came of them.
+    async def read(self, group: Sequence[Claim], port: OpenInbound, keep: ExitStack) -> list[WholeFile | BadFile]:
+        """Read a group to its end; what was found is there until *keep* is closed.
 
-        Raises: AlreadyIngested, LeaseLost when the files are another node's by now; ReadersUnavailable when nothing can
-        be read now; StoreUnavailable.
+        Raises: ReadersUnavailable when nothing can be read now; SpoolFull; LeaseLost when a file is another node's by
+        now; AdapterUnavailable.
         """
-        if len(group) == 1 and group[0].size > SMALL_BYTES:
-            return await self._large(group[0], port)
-        return await self._small(group, port)
+        return await read_whole(group, port, self._pool, self._spools, keep, self._readers * 2)
 
     def _open(self, port: PortName) -> AbstractAsyncContextManager[Ingestion]:
         """Open the transaction that takes files in; it fails when it is another node's turn by now."""
         return ingestion(self._store, lambda connection: self._turns.hold(connection, port))
 
-    async def _small(self, group: Sequence[Claim], port: OpenInbound) -> tuple[list[Settled], int]:
-        files = await read_whole(group, port, self._pool, self._readers * 2)
+    async def write(self, files: Sequence[WholeFile | BadFile], port: OpenInbound) -> tuple[list[Settled], int]:
+        """Put what was read of a group into the queue, by one commit; may be tried again.
+
+        Returns where each file is to go, and how many messages came of them.
+        Raises: AlreadyIngested, LeaseLost when the files are another node's by now; StoreUnavailable.
+        """
         good = [file for file in files if isinstance(file, WholeFile)]
-        twins = await same_content(self._store, port.name, [f.end.sha256 for f in good], [f.claim.id for f in good])
-        batch_ids = [file.head.batch_id for file in good if file.head.batch_id]
-        seen = await earlier_batches(self._store, port.name, batch_ids) if batch_ids else set()
-        settled: list[Settled] = []
-        messages = 0
-        async with self._open(port.name) as ingesting:
-            for file in files:
-                repeated = isinstance(file, WholeFile) and file.head.batch_id in seen
-                if isinstance(file, WholeFile) and repeated and port.settings.process.unique_batch_id:
-                    file = BadFile(file.claim, _batch_seen(file.head.batch_id))  # noqa: PLW2901 the file changed its kind
-                if isinstance(file, BadFile):
-                    settled.append(await self._refuse(ingesting, file, port))
-                    continue
-                if file.head.batch_id:
-                    seen.add(file.head.batch_id)
-                set_key = await _begin_set(ingesting, file.head)
-                submitter = submitter_of(file.claim, port, self._ports.settings)
-                new = await new_messages(file.envelopes, file.head, set_key, port)
-                await ingesting.add_messages(port.name, file.claim.id, submitter, set_key, port.policy, new)
-                warnings = [
-                    *set_warnings(new, file.head),
-                    *_file_warnings(file.claim, file.end, twins.get(file.end.sha256)),
-                ]
-                if repeated:
-                    warnings.append(_batch_warning(file.head))
-                settled.append(
-                    await self._end_file(ingesting, file.claim, file.head, file.end, set_key, warnings, port)
-                )
-                messages += len(new)
-            reach("ingest.before_commit")
-        return settled, messages
-
-    async def _large(self, claim: Claim, port: OpenInbound) -> tuple[list[Settled], int]:
-        """Stream one large file into an open transaction; a bad end, or a reader that dies, rolls all of it back."""
-
-        async def stream(alone: bool) -> tuple[list[Settled], int]:
-            return await self._stream(claim, port, alone=alone)
-
-        try:
-            return await until_read(stream, port=port.name, file=claim.display, claim_id=claim.id)
-        except FileRefused as error:
+        async with self._long if any(file.spool.on_disk for file in good) else self._short:
+            twins = await same_content(self._store, port.name, [f.end.sha256 for f in good], [f.claim.id for f in good])
+            batch_ids = [file.head.batch_id for file in good if file.head.batch_id]
+            seen = await earlier_batches(self._store, port.name, batch_ids) if batch_ids else set()
             async with self._open(port.name) as ingesting:
-                settled = await self._refuse(ingesting, BadFile(claim, error), port)
-            return [settled], 0
+                settled = [await self._write(ingesting, file, port, seen, twins) for file in files]
+                reach("ingest.before_commit")
+        taken = {one.claim.id for one in settled if one.settlement is not Settlement.QUARANTINE}
+        return settled, sum(file.end.envelopes for file in good if file.claim.id in taken)
 
-    async def _stream(self, claim: Claim, port: OpenInbound, *, alone: bool) -> tuple[list[Settled], int]:
+    async def _write(
+        self,
+        ingesting: Ingestion,
+        file: WholeFile | BadFile,
+        port: OpenInbound,
+        seen: set[str],
+        twins: Mapping[bytes, str],
+    ) -> Settled:
+        """Write one file; *seen* are the batch ids that the port had before, and becomes more."""
+        if isinstance(file, BadFile):
+            return await self._refuse(ingesting, file, port)
+        claim, head, end = file.claim, file.head, file.end
+        repeated = head.batch_id in seen
+        if repeated and port.settings.process.unique_batch_id:
+            return await self._refuse(ingesting, BadFile(claim, _batch_seen(head.batch_id)), port)
+        if head.batch_id:
+            seen.add(head.batch_id)
+        set_key = await _begin_set(ingesting, head)
         submitter = submitter_of(claim, port, self._ports.settings)
-        reading = read_file(claim, port, self._pool, alone=alone)
-        async with self._open(port.name) as ingesting, aclosing(reading) as pieces:
-            head, set_key, warnings, messages = None, None, list[tuple[str, str]](), 0
-            async for piece in pieces:
-                match piece:
-                    case FileHead():
-                        head = piece
-                        seen = (
-                            await earlier_batches(self._store, port.name, [head.batch_id]) if head.batch_id else set()
-                        )
-                        if seen and port.settings.process.unique_batch_id:
-                            raise _batch_seen(head.batch_id)
-                        if seen:
-                            warnings.append(_batch_warning(head))
-                        set_key = await _begin_set(ingesting, head)
-                    case FileEnd():
-                        assert head is not None
-                        twins = await same_content(self._store, port.name, [piece.sha256], [claim.id])
-                        warnings += _file_warnings(claim, piece, twins.get(piece.sha256))
-                        settled = await self._end_file(ingesting, claim, head, piece, set_key, warnings, port)
-                        messages = piece.envelopes
-                    case _:
-                        assert head is not None
-                        new = await new_messages(piece, head, set_key, port)
-                        if not warnings:
-                            warnings += set_warnings(new, head)
-                        await ingesting.add_messages(port.name, claim.id, submitter, set_key, port.policy, new)
-            reach("ingest.before_commit")
-        return [settled], messages
+        ignored = Ignored(head)
+        async with aclosing(file.spool.pieces()) as pieces:
+            async for envelopes in pieces:
+                new = await new_messages(envelopes, head, set_key, port)
+                ignored.look(new)
+                await ingesting.add_messages(port.name, claim.id, submitter, set_key, port.policy, new)
+        warnings = [*ignored.warnings(), *_file_warnings(claim, end, twins.get(end.sha256))]
+        if repeated:
+            warnings.append(_batch_warning(head))
+        return await self._end_file(ingesting, claim, head, end, set_key, warnings, port)
 
     async def _end_file(
         self,

@@ -71,17 +71,31 @@ def _bounded(header: Header) -> Header:
     return header
 
 
-def set_warnings(messages: Sequence[NewMessage], head: FileHead) -> list[tuple[str, str]]:
-    """Return what the operator may want to know of a set: members whose own conversation is ignored."""
-    if head.conversation_id is None:
-        return []
-    ignored = [m for m in messages if m.conversation_id not in (None, head.conversation_id)]
-    if not ignored:
-        return []
-    return [
-        (
-            "conversation.ignored",
-            f"{len(ignored)} messages name a conversation of their own, first '{ignored[0].conversation_id}' at "
-            f"position {ignored[0].position}; the batch's conversation '{head.conversation_id}' stands over it.",
-        )
-    ]
+class Ignored:
+    """Members of a set whose own conversation is ignored, counted piece by piece: the operator may want to know."""
+
+    def __init__(self, head: FileHead) -> None:
+        self._conversation = head.conversation_id
+        self._count = 0
+        self._first: NewMessage | None = None
+
+    def look(self, messages: Sequence[NewMessage]) -> None:
+        """Look at the next messages of the set."""
+        if self._conversation is None:
+            return
+        ignored = [m for m in messages if m.conversation_id not in (None, self._conversation)]
+        self._count += len(ignored)
+        if ignored and self._first is None:
+            self._first = ignored[0]
+
+    def warnings(self) -> list[tuple[str, str]]:
+        """Return what to tell of the set: pairs of code and text."""
+        if self._first is None:
+            return []
+        return [
+            (
+                "conversation.ignored",
+                f"{self._count} messages name a conversation of their own, first '{self._first.conversation_id}' at "
+                f"position {self._first.position}; the batch's conversation '{self._conversation}' stands over it.",
+            )
+        ]

@@ -1,8 +1,8 @@
-"""Read claimed files: small ones whole and side by side, large ones as a stream."""
+"""Read claimed files to their ends, a few side by side; what is read of them goes into spools."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import aclosing
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -13,22 +13,20 @@ from gateway.domain.envelope import FileEnd, FileHead, ReadEnvelope
 from gateway.domain.errors import FileRefused
 from gateway.domain.ids import ClaimId, PortName
 from gateway.stages.port import OpenInbound
+from gateway.stages.spool import Spool, Spools
 from gateway.xml.pool import WorkerDied, XmlPool
 
 log = structlog.get_logger()
 T = TypeVar("T")
 
-SMALL_BYTES = 1_000_000
-"""Up to this size a file is read whole before its transaction opens; several share one."""
-
 
 @dataclass(frozen=True, slots=True)
 class WholeFile:
-    """A small file, read to its end and good."""
+    """A file, read to its end and good."""
 
     claim: Claim
     head: FileHead
-    envelopes: Sequence[ReadEnvelope]
+    spool: Spool
     end: FileEnd
 
 
@@ -41,16 +39,25 @@ class BadFile:
 
 
 async def read_whole(
-    claims: Sequence[Claim], port: OpenInbound, pool: XmlPool, side_by_side: int
+    claims: Sequence[Claim], port: OpenInbound, pool: XmlPool, spools: Spools, keep: ExitStack, side_by_side: int
 ) -> list[WholeFile | BadFile]:
-    """Read small files, a few at a time; one entry each, in order."""
+    """Read files, a few at a time; one entry each, in order. Their spools are closed with *keep*.
+
+    Raises: ReadersUnavailable, SpoolFull, LeaseLost, AdapterUnavailable; nothing goes on behind them.
+    """
     limit = asyncio.Semaphore(side_by_side)
 
     async def one(claim: Claim) -> WholeFile | BadFile:
         async with limit:
-            return await _read_whole(claim, port, pool)
+            return await _read_whole(claim, port, pool, spools, keep)
 
-    return list(await asyncio.gather(*(one(claim) for claim in claims)))
+    tasks = [asyncio.create_task(one(claim), name=f"read:{claim.display}") for claim in claims]
+    try:
+        return [await task for task in tasks]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)  # before their spools are closed
 
 
 async def until_read(read: Callable[[bool], Awaitable[T]], *, port: PortName, file: str, claim_id: ClaimId | None) -> T:
@@ -75,22 +82,27 @@ async def until_read(read: Callable[[bool], Awaitable[T]], *, port: PortName, fi
     ) from last
 
 
-async def _read_whole(claim: Claim, port: OpenInbound, pool: XmlPool) -> WholeFile | BadFile:
+async def _read_whole(
+    claim: Claim, port: OpenInbound, pool: XmlPool, spools: Spools, keep: ExitStack
+) -> WholeFile | BadFile:
     async def read(alone: bool) -> WholeFile:
-        envelopes: list[ReadEnvelope] = []
         head: FileHead | None = None
         end: FileEnd | None = None
-        async with aclosing(read_file(claim, port, pool, alone=alone)) as pieces:
-            async for piece in pieces:
-                match piece:
-                    case FileHead():
-                        head = piece
-                    case FileEnd():
-                        end = piece
-                    case _:
-                        envelopes += piece
+        await asyncio.to_thread(spools.require_room, claim.size)
+        with ExitStack() as dropped:  # with a reader that dies, and with a file that is refused
+            spool = dropped.enter_context(spools.open())
+            async with aclosing(read_file(claim, port, pool, alone=alone)) as pieces:
+                async for piece in pieces:
+                    match piece:
+                        case FileHead():
+                            head = piece
+                        case FileEnd():
+                            end = piece
+                        case _:
+                            await spool.add(piece)
+            keep.enter_context(dropped.pop_all())
         assert head is not None and end is not None
-        return WholeFile(claim, head, envelopes, end)
+        return WholeFile(claim, head, spool, end)
 
     try:
         return await until_read(read, port=claim.port, file=claim.display, claim_id=claim.id)

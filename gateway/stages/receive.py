@@ -1,15 +1,14 @@
 """Receive: files become queued messages.
 
-Order: claim (rename, durable), read to the last byte, ingest (one commit), settle (archive, delete or quarantine).
+Order: claim (rename, durable), read to the last byte, write (one commit), settle (archive, delete or quarantine).
 A crash between any two leaves a claimed file in the work folder; `_recover` finds it and goes on from what the
 store knows of it.
 """
 
 import asyncio
-import os
 from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
+from contextlib import ExitStack
 from time import monotonic
 
 import structlog
@@ -22,7 +21,9 @@ from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
 from gateway.stages.ingest import Ingester, groups
 from gateway.stages.port import OpenInbound, Ports
+from gateway.stages.reading import BadFile, WholeFile
 from gateway.stages.room import Room
+from gateway.stages.spool import SpoolFull, Spools, free_bytes
 from gateway.stages.trouble import Trouble
 from gateway.stages.turns import Turns
 from gateway.store.ingest import AlreadyIngested, known_deliveries
@@ -47,7 +48,10 @@ class ReceiveStage:
         self._trouble = trouble
         self._room = Room(store, monotonic)
         self._turns = Turns(store, incarnation)
-        self._ingester = Ingester(store=store, ports=ports, pool=pool, readers=readers, turns=self._turns)
+        spools = Spools(ports.settings.data / "spool", lambda: ports.settings.queue.min_free_bytes)
+        self._ingester = Ingester(
+            store=store, ports=ports, pool=pool, readers=readers, turns=self._turns, spools=spools
+        )  # fmt: skip
         self._looks: defaultdict[PortName, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._recovered: set[PortName] = set()  # ports whose work folder holds nothing that waits to be read
 
@@ -99,13 +103,17 @@ class ReceiveStage:
         for name in [name for name, sweep in sweeps.items() if sweep in done]:
             outcome = _result_of(sweeps.pop(name))
             if isinstance(outcome, StoreUnavailable):
-                log.warning("store.unavailable", stage="receive", port=name, error=outcome.message)
-                if isinstance(outcome, StoreBusy) and outcome.everywhere:
-                    await self._trouble.waits_for_store(name, Stage.RECEIVE, outcome)
-                await self._store.wait_until_available(context.stopping)
+                await self._wait_for_store(name, outcome, context)
             if outcome:
                 again.add(name)
         return again
+
+    async def _wait_for_store(self, name: PortName, error: StoreUnavailable, context: TaskContext) -> bool:
+        """Say why the port waits, and wait for the database; False when a stop was asked for before it answered."""
+        log.warning("store.unavailable", stage="receive", port=name, error=error.message)
+        if isinstance(error, StoreBusy) and error.everywhere:
+            await self._trouble.waits_for_store(name, Stage.RECEIVE, error)
+        return await self._store.wait_until_available(context.stopping)
 
     async def _sweep(self, port: OpenInbound, context: TaskContext) -> bool:
         """Look at one port once; True when another look may find more.
@@ -128,7 +136,7 @@ class ReceiveStage:
             if await self._must_wait(port):
                 return False
             claims = await port.receive.claim(_ALL_FILES if context.feed.once else _WAVE_FILES) if found else ()
-        except (AdapterUnavailable, ReadersUnavailable) as error:
+        except (AdapterUnavailable, ReadersUnavailable, SpoolFull) as error:
             await self._trouble.left_in_place(port.name, port.receive.left_in_place())
             await self._trouble.degraded(port.name, error.message, "receive")
             await self._turns.end(port.name)  # it may be there for another node
@@ -143,7 +151,7 @@ class ReceiveStage:
             self.forget(port.name)  # until all is settled, what was claimed lies in the work folder
             try:
                 await self._take(claims, port, context)
-            except (AdapterUnavailable, ReadersUnavailable) as error:
+            except (AdapterUnavailable, ReadersUnavailable, SpoolFull) as error:
                 await self._trouble.degraded(port.name, error.message, "receive")
                 return False
             except (AlreadyIngested, LeaseLost) as known:
@@ -167,7 +175,7 @@ class ReceiveStage:
         if waiting >= queue.max_ready:
             reason = f"{waiting} messages wait in the queue, no more files are taken until some are done."
         else:
-            free = await asyncio.to_thread(_free_bytes, self._ports.settings.data)
+            free = await asyncio.to_thread(free_bytes, self._ports.settings.data)
             if free < queue.min_free_bytes:
                 reason = f"Only {free / 1e6:.0f} MB are free on the disk of {self._ports.settings.data}; files wait."
         await self._trouble.paused(port.name, reason)
@@ -190,12 +198,14 @@ class ReceiveStage:
             await self._take(unknown, port, context)
 
     async def _take(self, claims: Sequence[Claim], port: OpenInbound, context: TaskContext) -> None:
-        """Ingest claimed files, in order: groups of small ones share a commit, a large one has its own."""
+        """Take claimed files in, in order: groups of small ones share a commit, a large one has its own."""
         for group in groups(claims):
             if context.stopping.is_set():
                 self._recovered.discard(port.name)
                 return
-            settled, messages = await self._ingester.ingest(group, port)
+            with ExitStack() as keep:
+                files = await self._ingester.read(group, port, keep)
+                settled, messages = await self._write(files, port, context)
             await self._trouble.waits_for_store(port.name, Stage.RECEIVE, None)
             reach("ingest.after_commit")
             context.tally.add("files", len(group))
@@ -206,6 +216,20 @@ class ReceiveStage:
             await port.receive.settle(settled)
             reach("ingest.after_settle")
 
+    async def _write(
+        self, files: Sequence[WholeFile | BadFile], port: OpenInbound, context: TaskContext
+    ) -> tuple[list[Settled], int]:
+        """Write what was read, from the spool again and again while the database is away.
+
+        When a lost answer hid a commit, the next try finds the files known, and the next look settles them.
+        """
+        while True:
+            try:
+                return await self._ingester.write(files, port)
+            except StoreUnavailable as error:
+                if not await self._wait_for_store(port.name, error, context):
+                    raise
+
 
 def _result_of(sweep: asyncio.Task[bool]) -> bool | StoreUnavailable:
     """Return whether a look took files, or that the store went away meanwhile."""
@@ -215,8 +239,3 @@ def _result_of(sweep: asyncio.Task[bool]) -> bool | StoreUnavailable:
         return error
     except asyncio.CancelledError:
         return False
-
-
-def _free_bytes(folder: Path) -> int:
-    status = os.statvfs(folder)
-    return status.f_bavail * status.f_frsize

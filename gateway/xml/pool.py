@@ -26,7 +26,10 @@ from gateway.xml.process import Frame, ReadersUnavailable, WorkerDied, WorkerPro
 
 log = structlog.get_logger()
 
-__all__ = ["ReadersUnavailable", "WorkerDied", "XmlPool"]
+__all__ = ["SMALL_BYTES", "ReadersUnavailable", "WorkerDied", "XmlPool"]
+
+SMALL_BYTES = 1_000_000
+"""Up to this size a file is small: it is read in no time."""
 
 Piece = FileHead | Sequence[ReadEnvelope] | FileEnd
 _READY_SECONDS = 120.0

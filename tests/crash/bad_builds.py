@@ -59,8 +59,8 @@ def archive_before_commit(_: Path) -> None:
     """Put a file away as soon as it is read, before the database has it."""
     read_whole = ingest.read_whole
 
-    async def read_and_archive(claims, port, pool, side_by_side):  # type: ignore[no-untyped-def]
-        files = await read_whole(claims, port, pool, side_by_side)
+    async def read_and_archive(claims, port, *arguments):  # type: ignore[no-untyped-def]
+        files = await read_whole(claims, port, *arguments)
         await port.receive.settle([Settled(claim=claim, settlement=Settlement.ARCHIVE) for claim in claims])
         return files
 
@@ -112,7 +112,7 @@ def no_sweep(_: Path) -> None:
 
 def whole_tree(_: Path) -> None:
     """Build a tree of the whole file first, as a reader that knows nothing of streams does."""
-    read_file = ingest.read_file
+    read_file = reading.read_file
 
     async def read_tree(claim, port, pool, *, alone):  # type: ignore[no-untyped-def]
         with port.receive.open(claim) as descriptor:
@@ -121,7 +121,7 @@ def whole_tree(_: Path) -> None:
             yield piece
         del tree
 
-    ingest.read_file = read_tree
+    reading.read_file = read_tree
 
 
 def no_planning_anew(_: Path) -> None:
@@ -316,18 +316,18 @@ def counted_twice(_: Path) -> None:
 
 def taken_in_again(_: Path) -> None:
     """Put files back into the inbound folder when their commit fails, although it may have counted."""
-    take_in = Ingester.ingest
+    write = Ingester.write
 
-    async def take_in_or_put_back(self, group, port):  # type: ignore[no-untyped-def]
+    async def write_or_put_back(self, files, port):  # type: ignore[no-untyped-def]
         try:
-            return await take_in(self, group, port)
+            return await write(self, files, port)
         except StoreUnavailable:
             folders = port.receive._settings
-            for claim in group:
+            for claim in (file.claim for file in files):
                 (folders.work / os.fsdecode(claim.work_name)).rename(folders.inbound / os.fsdecode(claim.name))
             raise
 
-    Ingester.ingest = take_in_or_put_back  # type: ignore[method-assign]
+    Ingester.write = write_or_put_back  # type: ignore[method-assign]
 
 
 def no_room_kept(_: Path) -> None:
