@@ -27,7 +27,7 @@ from gateway.services.registry import Registry
 from gateway.stages.decide import Wait, judge, pass_on
 from gateway.stages.door import Door
 from gateway.stages.port import OpenOutbound, Ports
-from gateway.stages.runner import ChunkRunner
+from gateway.stages.runner import PortRunner
 from gateway.stages.trouble import Trouble, why_busy
 from gateway.store.entities import StoredNumbers
 from gateway.store.inbound import bear_silence
@@ -39,6 +39,9 @@ from gateway.xml.keys import build_keys
 
 log = structlog.get_logger()
 
+_PLACES = 3
+"""Ports at work at the same time. Each holds a connection for as long as its handlers run: most are for the others."""
+
 
 class OutboundStage:
     """The task that reads the documents which were asked to be sent."""
@@ -48,26 +51,20 @@ class OutboundStage:
         trouble: Trouble, chunk: int,
     ) -> None:  # fmt: skip
         self._store = store
-        self._incarnation = incarnation
         self._ports = ports
         self.registry = registry
         self._executor = executor
         self._door = door
         self._trouble = trouble
-        self._chunk = chunk
+        self._runner: PortRunner[OpenOutbound, SendRequest] = PortRunner(
+            stage=Stage.OUTBOUND, store=store, ports=lambda: ports.outbound,
+            claim=lambda port: claim_requests(store, incarnation, port, chunk), work=self._process, places=_PLACES,
+            trouble=trouble,
+        )  # fmt: skip
 
     async def run(self, context: TaskContext) -> None:
         """Process send requests until none is left and none can come."""
-        runner: ChunkRunner[OpenOutbound, SendRequest] = ChunkRunner(
-            stage=Stage.OUTBOUND,
-            store=self._store,
-            ports=lambda: self._ports.outbound,
-            claim=lambda port: claim_requests(self._store, self._incarnation, port, self._chunk),
-            work=self._process,
-            side_by_side=1,  # documents leave in the order in which they were asked for
-            trouble=self._trouble,
-        )
-        await runner.run(context)
+        await self._runner.run(context)
 
     async def _process(self, port: OpenOutbound, chunk: Claimed[SendRequest], context: TaskContext) -> None:
         async with self._door.enter(alone=any(request.crashes for request in chunk.items)):

@@ -1,7 +1,8 @@
-"""The loop of a stage: claim a chunk, work on it beside others, go on until the input is empty."""
+"""The loop of a stage: every port by itself, chunk after chunk, beside the others, until the input is empty."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Generic, TypeVar
@@ -14,6 +15,7 @@ from gateway.domain.ids import Fence, PortName
 from gateway.domain.message import Claimed
 from gateway.domain.shares import one_round
 from gateway.domain.states import Stage
+from gateway.messaging.rules.shares import Places, Turns
 from gateway.stages.port import P
 from gateway.stages.trouble import Trouble
 from gateway.store.leases import give_back, ports_with_work
@@ -27,8 +29,12 @@ Claim = Callable[[PortName], Awaitable[Claimed[T] | None]]
 Work = Callable[[P, Claimed[T], TaskContext], Awaitable[None]]
 
 
-class ChunkRunner(Generic[P, T]):
-    """Claims chunks port by port, in turn, and works on a few of them at the same time.
+class PortRunner(Generic[P, T]):
+    """Claims and works on one chunk of each port at a time, in *places* ports at the same time.
+
+    What a port waits for, a folder, a handler or a claim, holds up nobody but itself: it holds one place. When more
+    ports have work than there are places, the one comes next that has had least time for its weight. Within a port
+    chunks are in order, whichever runs of the stage claim them.
 
     The outcome of a chunk is recorded even when the stage is cancelled meanwhile; a chunk whose outcome could not
     be recorded is given back, which does nothing when it was recorded after all.
@@ -42,7 +48,7 @@ class ChunkRunner(Generic[P, T]):
         ports: Callable[[], Mapping[PortName, P]],
         claim: Claim[T],
         work: Work[P, T],
-        side_by_side: int,
+        places: int,
         trouble: Trouble,
     ) -> None:
         self._stage = stage
@@ -50,24 +56,33 @@ class ChunkRunner(Generic[P, T]):
         self._ports = ports
         self._claim = claim
         self._work = work
-        self._side_by_side = side_by_side
         self._trouble = trouble
-        self._turn: list[PortName] = []
+        self._places = Places(places)
+        self._turns = Turns()
 
-    async def run(self, context: TaskContext) -> None:
-        """Work until nothing is left and nothing can come, or a stop is asked for; then wait for what runs."""
-        running: set[asyncio.Task[None]] = set()
+    async def run(self, context: TaskContext, *, first: Sequence[PortName] = ()) -> None:
+        """Work until nothing is left and nothing can come, or a stop is asked for; then wait for what runs.
+
+        The ports in *first* are claimed from once even if they seem to have nothing.
+        """
+        running: set[asyncio.Task[bool]] = set()
+        waiting: set[PortName] = set()
+        look = True
         try:
             while not context.stopping.is_set():
-                try:
-                    await self._fill(running, context)
-                except StoreUnavailable as error:
-                    log.warning("store.unavailable", stage=self._stage, error=error.message)
-                    await self._store.wait_until_available(context.stopping)
-                    continue
+                if look:
+                    try:
+                        # also those that are at work: what came after their claim is theirs to claim next
+                        found = await ports_with_work(self._store, self._stage, list(self._ports()))
+                    except StoreUnavailable as error:
+                        log.warning("store.unavailable", stage=self._stage, error=error.message)
+                        await self._store.wait_until_available(context.stopping)
+                        continue
+                    waiting, first = {*found, *first}, ()
+                waiting = self._begin(waiting, running, context)
                 if running:
-                    await self._wait(running, context)
-                elif not await context.feed.more():
+                    look = await self._wait(running, context)
+                elif not (look := await context.feed.more()):
                     return
         except asyncio.CancelledError:  # the time to drain is over
             for task in running:
@@ -80,45 +95,55 @@ class ChunkRunner(Generic[P, T]):
                 if not task.cancelled():
                     task.result()
 
-    async def _fill(self, running: set[asyncio.Task[None]], context: TaskContext) -> None:
-        while len(running) < self._side_by_side and not context.stopping.is_set():
-            claimed = await self._claim_next()
-            if claimed is None:
-                return
-            port, chunk = claimed
-            self._store.held.add(chunk.fence)
-            task = asyncio.create_task(self._guarded(port, chunk, context), name=f"{self._stage}:{port.name}")
-            task.add_done_callback(partial(self._done, chunk.fence))
-            running.add(task)
-
-    def _done(self, fence: Fence, _: asyncio.Task[None]) -> None:
-        self._store.held.discard(fence)
-
-    async def _claim_next(self) -> tuple[P, Claimed[T]] | None:
-        """Claim from the next port in turn that has work, so that a busy port does not starve the others.
-
-        Rule: in a round every port gets as many chunks as its weight says, and is asked anew in the next one.
-        """
-        if not self._turn:
-            found = await ports_with_work(self._store, self._stage, list(self._ports()))
-            self._turn = one_round({name: port.weight for name, port in self._ports().items() if name in found})
-        while self._turn:
-            name = self._turn.pop(0)
+    def _begin(self, waiting: set[PortName], running: set[asyncio.Task[bool]], context: TaskContext) -> set[PortName]:
+        """Let the ports whose turn it is work, as far as there are places; returns those that go on waiting."""
+        left: set[PortName] = set()
+        self._turns.forget(self._ports())
+        for name in self._turns.order(waiting):
             port = self._ports().get(name)
-            if port is not None and (chunk := await self._claim(name)) is not None:
-                return port, chunk
-            self._turn = [other for other in self._turn if other != name]  # nothing is left of it in this round
-        return None
+            if port is None:
+                continue
+            if self._places.held(name) or not self._places.room(name):
+                left.add(name)
+                continue
+            self._places.take(name)
+            self._turns.served(name)
+            task = asyncio.create_task(self._serve(port, context), name=f"{self._stage}:{name}")
+            task.add_done_callback(partial(self._done, port, time.monotonic()))
+            running.add(task)
+        return left
 
-    async def _wait(self, running: set[asyncio.Task[None]], context: TaskContext) -> None:
+    def _done(self, port: P, began: float, _: asyncio.Task[bool]) -> None:
+        self._turns.charge(port.name, time.monotonic() - began, port.weight)
+        self._places.back(port.name)
+
+    async def _serve(self, port: P, context: TaskContext) -> bool:
+        """Claim a chunk of a port and work on it; returns whether to look for more."""
+        try:
+            chunk = await self._claim(port.name)
+        except StoreUnavailable as error:
+            log.warning("store.unavailable", stage=self._stage, port=port.name, error=error.message)
+            return await self._store.wait_until_available(context.stopping)
+        if chunk is None:  # what there is somebody else claims just now, or it must wait
+            return False
+        self._store.held.add(chunk.fence)
+        try:
+            await self._guarded(port, chunk, context)
+        finally:
+            self._store.held.discard(chunk.fence)
+        return True
+
+    async def _wait(self, running: set[asyncio.Task[bool]], context: TaskContext) -> bool:
+        """Wait for a chunk to end or for a hint; returns whether there may be more work than is known."""
         hint = asyncio.create_task(context.feed.hinted(), name=f"{self._stage}:hint")
         try:
             done, _ = await asyncio.wait({*running, hint}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             hint.cancel()
-        for task in done & running:
-            running.discard(task)
-            task.result()
+        ended = done & running
+        running -= ended
+        worked = [task.result() for task in ended]  # all of them: one may have met a bug
+        return any(worked) or hint in done
 
     async def _guarded(self, port: P, chunk: Claimed[T], context: TaskContext) -> None:
         """Work on one chunk; whatever happens, its claim ends."""
@@ -145,3 +170,82 @@ class ChunkRunner(Generic[P, T]):
             except StoreUnavailable:
                 continue
             return
+
+
+class ChunkRunner(PortRunner[P, T]):
+    """Claims chunks port by port, in turn, and works on *side_by_side* of them at the same time."""
+
+    def __init__(
+        self,
+        *,
+        stage: Stage,
+        store: Store,
+        ports: Callable[[], Mapping[PortName, P]],
+        claim: Claim[T],
+        work: Work[P, T],
+        side_by_side: int,
+        trouble: Trouble,
+    ) -> None:
+        super().__init__(
+            stage=stage, store=store, ports=ports, claim=claim, work=work, places=side_by_side, trouble=trouble
+        )
+        self._side_by_side = side_by_side
+        self._turn: list[PortName] = []
+
+    async def run(self, context: TaskContext, *, first: Sequence[PortName] = ()) -> None:
+        """Work until nothing is left and nothing can come, or a stop is asked for; then wait for what runs."""
+        running: set[asyncio.Task[bool]] = set()
+        try:
+            while not context.stopping.is_set():
+                try:
+                    await self._fill(running, context)
+                except StoreUnavailable as error:
+                    log.warning("store.unavailable", stage=self._stage, error=error.message)
+                    await self._store.wait_until_available(context.stopping)
+                    continue
+                if running:
+                    await self._wait(running, context)
+                elif not await context.feed.more():
+                    return
+        except asyncio.CancelledError:  # the time to drain is over
+            for task in running:
+                task.cancel()
+            raise
+        finally:
+            if running:
+                await asyncio.wait(running)
+            for task in running:
+                if not task.cancelled():
+                    task.result()
+
+    async def _fill(self, running: set[asyncio.Task[bool]], context: TaskContext) -> None:
+        while len(running) < self._side_by_side and not context.stopping.is_set():
+            claimed = await self._claim_next()
+            if claimed is None:
+                return
+            port, chunk = claimed
+            self._store.held.add(chunk.fence)
+            running.add(asyncio.create_task(self._chunk(port, chunk, context), name=f"{self._stage}:{port.name}"))
+
+    async def _chunk(self, port: P, chunk: Claimed[T], context: TaskContext) -> bool:
+        try:
+            await self._guarded(port, chunk, context)
+        finally:
+            self._store.held.discard(chunk.fence)
+        return True
+
+    async def _claim_next(self) -> tuple[P, Claimed[T]] | None:
+        """Claim from the next port in turn that has work, so that a busy port does not starve the others.
+
+        Rule: in a round every port gets as many chunks as its weight says, and is asked anew in the next one.
+        """
+        if not self._turn:
+            found = await ports_with_work(self._store, self._stage, list(self._ports()))
+            self._turn = one_round({name: port.weight for name, port in self._ports().items() if name in found})
+        while self._turn:
+            name = self._turn.pop(0)
+            port = self._ports().get(name)
+            if port is not None and (chunk := await self._claim(name)) is not None:
+                return port, chunk
+            self._turn = [other for other in self._turn if other != name]  # nothing is left of it in this round
+        return None

@@ -8,7 +8,6 @@ published.
 import asyncio
 import random
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from uuid import UUID
 
 import structlog
@@ -23,7 +22,7 @@ from gateway.domain.message import Claimed, Sending
 from gateway.domain.retry import SEND
 from gateway.domain.states import Stage
 from gateway.stages.port import OpenPort, Ports
-from gateway.stages.runner import ChunkRunner
+from gateway.stages.runner import PortRunner
 from gateway.stages.trouble import Trouble
 from gateway.store.open import Store
 from gateway.store.outbound import SendResult, claim_outbound, promise_staged, record_outbound
@@ -42,7 +41,10 @@ log = structlog.get_logger()
 _PROBE_SECONDS = 1.0
 """Between two looks at an address that could not be used."""
 _QUICK_SECONDS = 3.0
-"""A folder that hangs must not hold up the other ports; while it does, every further call is refused at once."""
+"""Longer than this nobody waits for a folder before it is written to; while one hangs, every further call is refused at
+once."""
+_PLACES = 8
+"""Ports that are delivered to at the same time; each has a chunk in memory."""
 
 
 class SendStage:
@@ -57,6 +59,10 @@ class SendStage:
         self._registered: dict[PortName, UUID] = {}  # staging folders that the store knows to be ours
         self._unclean: set[PortName] = set()  # ports in whose staging folder something may lie that nobody needs
         self._away: dict[PortName, bool] = {}  # ports with answers that were put off; whether a probe has failed since
+        self._runner: PortRunner[OpenPort, Sending] = PortRunner(
+            stage=Stage.SEND, store=store, ports=ports.all, claim=self._claim, work=self._deliver, places=_PLACES,
+            trouble=trouble,
+        )  # fmt: skip
 
     def forget(self, port: PortName) -> None:
         """Look into the staging folder of the port again: it is new, or another node has left something there."""
@@ -112,22 +118,15 @@ class SendStage:
 
     async def run(self, context: TaskContext) -> None:
         """Deliver responses until none is left and none can come."""
-        await self._look_into_staging()
-        runner: ChunkRunner[OpenPort, Sending] = ChunkRunner(
-            stage=Stage.SEND,
-            store=self._store,
-            ports=self._ports.all,
-            claim=self._claim,
-            work=self._deliver,
-            side_by_side=2,
-            trouble=self._trouble,
-        )
-        await runner.run(context)
-        await self._look_into_staging()
+        self._unclean &= self._ports.all().keys()
+        await self._runner.run(context, first=sorted(self._unclean))
 
     async def _claim(self, name: PortName) -> Claimed[Sending] | None:
         port = self._ports.all().get(name)
-        staging = None if port is None or port.send is None else await self._staging_of(name, port.send)
+        adapter = None if port is None else port.send
+        staging = None if adapter is None else await self._staging_of(name, adapter)
+        if name in self._unclean:
+            await self._tidy(name, adapter)
         chunk = await claim_outbound(self._store, self._incarnation, name, self._chunk, staging)
         if chunk is None:
             await put_off_unreachable(self._store, name)
@@ -145,24 +144,23 @@ class SendStage:
             self._registered[port] = place.id
         return place.id
 
-    async def _look_into_staging(self) -> None:
-        """Take up what is promised in folders that are new to us; remove what nobody needs.
+    async def _tidy(self, name: PortName, adapter: SendAdapter | None) -> None:
+        """Remove what nobody needs from a staging folder that is new to us, or in which an attempt broke off.
 
         Nobody needs staged files that no promise names and nobody works on: their attempt ended before the promise.
         """
-        for name in sorted(self._unclean):
-            port = self._ports.all().get(name)
-            if port is None or port.send is None:
-                self._unclean.discard(name)
-                continue
-            with suppress(AdapterUnavailable, StoreUnavailable, TimeoutError):  # another time
-                await self._staging_of(name, port.send)
+        needed: set[str] = set()
+        if adapter is not None:
+            try:
                 async with asyncio.timeout(_QUICK_SECONDS):
-                    found = {staged: fence_of(staged) for staged in await port.send.staged()}
-                needed = await needed_staged(self._store, name, found) if found else set()
-                await port.send.discard(sorted(set(found) - needed))
-                if not needed:  # a claim that lives now may end without a promise
-                    self._unclean.discard(name)
+                    found = {staged: fence_of(staged) for staged in await adapter.staged()}
+                if found:
+                    needed = await needed_staged(self._store, name, found)
+                    await adapter.discard(sorted(found.keys() - needed))
+            except (AdapterUnavailable, TimeoutError):
+                return  # another time
+        if not needed:  # a claim that lives now may end without a promise
+            self._unclean.discard(name)
 
     async def _deliver(self, port: OpenPort, chunk: Claimed[Sending], context: TaskContext) -> None:
         result = SendResult(logging=port.logging)
