@@ -142,9 +142,12 @@ class ReadyLadder:
         if end in (Ending.COMPLETE, Ending.FOREIGN) or now >= over or known.broken:
             return Look.READY
         if end is Ending.SUSPICIOUS and self._can_ask and known.broken is None:
-            self._wait(name, known, "file.incomplete", _INCOMPLETE[end], over)
+            self._wait(name, known, "file.incomplete", self._incomplete(end), over)
             return Look.ASK
-        return self._wait(name, known, "file.incomplete", _INCOMPLETE[end], over)
+        return self._wait(name, known, "file.incomplete", self._incomplete(end), over)
+
+    def _incomplete(self, end: Ending) -> str:
+        return f"{_INCOMPLETE[end]} It is refused when it stays so for {self._rules.grace_seconds:g} s."
 
     def _wait(self, name: bytes, waiting: Waiting, code: str, text: str, due: float) -> Look:
         waiting.code, waiting.text, waiting.due = code, text, due
@@ -153,7 +156,7 @@ class ReadyLadder:
 
 
 _INCOMPLETE = {
-    Ending.EMPTY: "It is empty. It is refused when it stays so.",
-    Ending.UNFILLED: "It ends in NUL bytes, reserved for what is still to come. It is refused when it stays so.",
-    Ending.SUSPICIOUS: "It does not end with the closing tag of its document. It is refused when it stays so.",
+    Ending.EMPTY: "It is empty.",
+    Ending.UNFILLED: "It ends in NUL bytes, reserved for what is still to come.",
+    Ending.SUSPICIOUS: "It does not end with the closing tag of its document.",
 }

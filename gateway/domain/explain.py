@@ -118,8 +118,8 @@ def _behind(m: MessageFacts) -> _Said:
         return _Said("It waits for its lane, and its lane is not known.", "Run `gateway doctor`.")
     if lane.blocked_by is not None:
         return _Said(
-            f"The lane {lane.reference} is blocked by message {lane.blocked_by.key}, {_state(lane.blocked_by)}, and "
-            "nothing may pass it.",
+            f"The lane {lane.reference} is blocked by message {lane.blocked_by.key}, {state_of(lane.blocked_by)}, and "
+            f"nothing may pass it.{lane.decision}",
             unblock(lane, lane.blocked_by),
             others=(lane.blocked_by.key,),
             code="message.lane-blocked",
@@ -204,7 +204,7 @@ def _parked(m: MessageFacts) -> _Said:
     culprit = lane.parked_by if lane and lane.parked_by else m.culprit
     because = f"when message {culprit.key} failed: {quoted(culprit.error)}" if culprit else "when one of it failed"
     return _Said(
-        f"Its lane {name} was parked {because}.",
+        f"Its lane {name} was parked {because}.{lane.decision if lane else ''}",
         f"Mend the cause; `gateway queue release {culprit.key if culprit else 'NUMBER'}` tries the failed one alone, "
         f"`gateway lanes release {name}` lets the others go.",
         others=(culprit.key if culprit else None,),
@@ -298,11 +298,12 @@ def unblock(lane: LaneFacts, blocker: Other) -> str:
     )
 
 
-def _state(other: Other) -> str:
+def state_of(other: Other) -> str:
+    """Return why another message stands still, as part of a sentence."""
     if other.reason in (Reason.FAILED, Reason.POISON):
         return f"which failed ({quoted(other.error)})"
     if other.reason is Reason.HELD_BY_OPERATOR:
-        return "which an operator holds"
+        return f"which was held {other.held.told if other.held else f'by an operator at {at(other.since)}'}"
     return f"which is {other.status} ({other.reason})"
 
 

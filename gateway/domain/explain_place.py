@@ -2,9 +2,9 @@
 
 import shlex
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from gateway.domain.explain import unblock
+from gateway.domain.explain import state_of, unblock
 from gateway.domain.explanation import (
     DeliveryFacts,
     Explanation,
@@ -40,15 +40,15 @@ def explain_lane(lane: LaneFacts, gateway: GatewayFacts, port: PortFacts) -> Exp
         return said(
             "lane.parked",
             f"It was parked{_when(lane.parked_by)} when message {lane.parked_by.key} failed "
-            f"({quoted(lane.parked_by.error)}): {unfinished}.",
+            f"({quoted(lane.parked_by.error)}): {unfinished}.{lane.decision}",
             f"Mend the cause; `gateway queue release {lane.parked_by.key}` tries the failed one alone, `gateway lanes "
             f"release {name}` lets the others go.",
         )
     if lane.blocked_by is not None:
         return said(
             "lane.blocked",
-            f"It is blocked by message {lane.blocked_by.key}, {lane.blocked_by.status} ({lane.blocked_by.reason})"
-            f"{_since(lane.blocked_by.since)}: {unfinished}.",
+            f"It is blocked{_since(lane.blocked_by.since)} by message {lane.blocked_by.key}, "
+            f"{state_of(lane.blocked_by)}: {unfinished}.{lane.decision}",
             unblock(lane, lane.blocked_by),
         )
     if lane.holder is not None:
@@ -83,6 +83,17 @@ def explain_lane(lane: LaneFacts, gateway: GatewayFacts, port: PortFacts) -> Exp
             lane.not_before,
         )
     return said("lane.ready", f"It is free, at message {lane.head}: {unfinished}.", "It is taken by itself, next.")
+
+
+def explain_unseen_lane(port: str, name: str, similar: str | None = None) -> Explanation:
+    """Explain a lane that nothing is known of; *similar* is the nearest one that has work, as port/lane."""
+    hint = f"Did you mean {similar!r}?" if similar else "Check the name."
+    return Explanation(
+        subject=f"lane {port}/{name}", code="lane.never-seen", port=port,
+        why=f"Nothing unfinished stands in a lane of this name, and none of the latest messages of the port {port} "
+        "belonged to it.",
+        way_out=f"{hint} `gateway lanes list --port {port}` shows the lanes with work.",
+    )  # fmt: skip
 
 
 def explain_port(port: PortFacts, gateway: GatewayFacts, *, waiting: int, held: int, failed: int) -> Explanation:
@@ -184,6 +195,15 @@ def explain_delivery(file: DeliveryFacts, lies_at: str | None) -> Explanation:
         )  # fmt: skip
 
     taken = f"The port {file.port} took it at {at(file.received_at)} (claim {file.claim_id})"
+    if file.refused is not None and file.replaced_at is not None:
+        return said(
+            "file.replaced",
+            f"{taken} and refused it: {quoted(file.refused)}. The port accepted a newer file of this name at "
+            f"{at(file.replaced_at)}.",
+            f"Nothing is open. `gateway queue delete {file.first}` removes the note of the refusal."
+            if file.stopped
+            else "Nothing is open.",
+        )
     if file.refused is not None:
         return said(
             "file.refused",
@@ -230,16 +250,18 @@ def _answers(number: int) -> str:
 
 
 def explain_trace(
-    trace: Trace, asked: str, gateway: GatewayFacts, port: PortFacts, sweep_seconds: float, turn: Turn | None = None
-) -> Explanation:
+    trace: Trace, asked: str, gateway: GatewayFacts, port: PortFacts, sweep_seconds: float, grace_seconds: float,
+    turn: Turn | None = None,
+) -> Explanation:  # fmt: skip
     """Explain a file that lies in a folder of a port and that the store does not know.
 
-    *turn* is the node that takes files there now, None while all are idle.
+    An unfinished file is refused *grace_seconds* after its last change. *turn* is the node that takes files there now,
+    None while all are idle.
     """
 
-    def said(code: str, why: str, way_out: str) -> Explanation:
+    def said(code: str, why: str, way_out: str, until: datetime | None = None) -> Explanation:
         return Explanation(
-            subject=f"file {asked}", code=code, why=why, way_out=way_out, port=trace.port, file=trace.path
+            subject=f"file {asked}", code=code, why=why, way_out=way_out, until=until, port=trace.port, file=trace.path
         )
 
     hindered = hindrance(gateway, port, Stage.RECEIVE)
@@ -266,9 +288,13 @@ def explain_trace(
     if trace.left is not None:
         left = trace.left
         other = f" as {trace.name}" if trace.name != asked else ""
-        way_out = _WAYS_OUT.get(left.code, "Put a regular file with a fitting name there.").format(port=trace.port)
+        until = trace.since + timedelta(seconds=grace_seconds) if left.code == "file.incomplete" else None
+        way_out = _WAYS_OUT.get(left.code, "Put a regular file with a fitting name there.")
         return said(
-            f"file.{left.code.removeprefix('file.')}", f"{here}{other} and is not taken: {quoted(left.text)}.", way_out
+            f"file.{left.code.removeprefix('file.')}",
+            f"{here}{other} and is not taken: {quoted(left.text)}.",
+            way_out.format(port=trace.port, until=at(until)),
+            until,
         )
     if hindered is not None:
         return said(hindered.code, f"{here}. {hindered.why}", hindered.way_out)
@@ -314,7 +340,8 @@ _WAYS_OUT = {
     "not-matched": "Rename it to a name that the port takes (ports.{port}.receive.pattern).",
     "file.no-done-marker": "Put an empty file with the same name plus .done beside it.",
     "file.being-written": "It is taken by itself when the writer is done and closes it.",
-    "file.incomplete": "Write the rest of it; when it stays as it is, it is refused after receive.grace_seconds.",
+    "file.incomplete": "Write the rest of it. If it does not change, it is refused at {until} "
+    "(ports.{port}.receive.grace_seconds after its last change).",
     "entry.unreadable": "Give the gateway's account permission to read it.",
     "entry.cannot-claim": "Give the gateway's account permission to move it out of the folder.",
     "entry.in-subfolder": "Move it into the inbound folder itself: subfolders are never looked into.",

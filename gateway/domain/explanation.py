@@ -19,7 +19,7 @@ _FINE = frozenset({
     "message.ready", "message.behind_in_lane", "message.running", "message.processed", "message.sent",
     "message.deleted", "gateway.job-waits", "lane.in-work", "lane.empty", "lane.ready", "port.open", "port.unknown",
     "set.completed", "set.ready", "file.finished", "file.in-queue", "file.in-work", "file.ready",
-    "file.being-written", "file.incomplete", "file.no-done-marker", "file.turn-of-ended",
+    "file.being-written", "file.incomplete", "file.no-done-marker", "file.turn-of-ended", "file.replaced",
     "job.waiting", "job.executing", "job.cancelling", "job.ended", "run.executing", "run.cancelling", "run.ended",
     "run.canceled", "task.waiting", "task.ready", "task.executing", "task.cancelling", "task.ended", "task.not-run",
     "task.canceled", "task.no-run",
@@ -149,7 +149,7 @@ class Turn(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Other:
-    """Another message that has to do with the one in question; `since` it is where it is."""
+    """Another message that has to do with the one in question; `since` it is where it is, `held` by whom if so."""
 
     key: int
     status: Status
@@ -159,6 +159,7 @@ class Other:
     error: str | None = None
     file: str | None = None
     not_before: datetime | None = None
+    held: Deed | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +167,8 @@ class LaneFacts:
     """A lane and what stands in it.
 
     `head` is the message it is at, None when it has no row; `first` is its first unfinished message; `held` and
-    `failed` count those that cannot be worked on; `ruled` says that an operator gave it a rule of its own.
+    `failed` count those that cannot be worked on; `ruled` says that an operator gave it a rule of its own, `decided`
+    who that was, as far as it is kept.
     """
 
     port: str
@@ -175,6 +177,7 @@ class LaneFacts:
     not_before: datetime | None = None
     on_error: str = "continue"
     ruled: bool = False
+    decided: Deed | None = None
     blocked_by: Other | None = None
     parked_by: Other | None = None
     holder: Holder | None = None
@@ -187,6 +190,13 @@ class LaneFacts:
     def reference(self) -> str:
         """Return how the lane is named to people and on the command line."""
         return f"{self.port}/{self.name}"
+
+    @property
+    def decision(self) -> str:
+        """Return who gave it a rule of its own, as a sentence that follows another; empty when it goes by its port."""
+        if not self.ruled:
+            return ""
+        return f" `{self.on_error}` was set for this lane {self.decided.told if self.decided else 'by an operator'}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,6 +295,7 @@ class DeliveryFacts:
     """A file that was taken: what became of it and of its messages.
 
     `unsent` answers are not delivered yet; the `stuck` ones of them were tried in vain, or failed, or are held.
+    `replaced_at` is when a newer file of its name was accepted by its port, if it was refused itself.
     """
 
     port: str
@@ -301,6 +312,7 @@ class DeliveryFacts:
     stopped: int
     unsent: int = 0
     stuck: int = 0
+    replaced_at: datetime | None = None
 
 
 class Hindrance(NamedTuple):

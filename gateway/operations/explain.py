@@ -7,7 +7,7 @@ message set (set:number, or its BatchId), a lane (port/lane), a job, a run (run:
 import asyncio
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import PurePath
 
@@ -21,9 +21,11 @@ from gateway.domain.explain_place import (
     explain_set,
     explain_trace,
     explain_unseen,
+    explain_unseen_lane,
 )
 from gateway.domain.explanation import (
     Deed,
+    DeliveryFacts,
     Explanation,
     GatewayFacts,
     Holder,
@@ -40,11 +42,13 @@ from gateway.domain.states import Direction, Outcome, Reason, Stage, Status
 from gateway.operations.audit import last_deed
 from gateway.operations.explain_jobs import JobExplainer
 from gateway.operations.jobs import visible_jobs
+from gateway.operations.lanes import rule_subject
 from gateway.operations.nodes import Alive, alive
 from gateway.operations.person import Person
 from gateway.operations.references import NotFound, parse_reference
 from gateway.operations.service_jobs import service_jobs
 from gateway.store import places
+from gateway.store.lane_reports import list_lanes
 from gateway.store.message_reports import MessageRow, find_messages, read_message
 from gateway.store.open import Store
 from gateway.store.places import IntakeTurn, LanePlace, LeaseHolder
@@ -151,7 +155,8 @@ class Explainer:
         lane = await places.read_lane(self._store, PortName(text), WHOLE_PORT)
         if lane.first is None:
             return [found]
-        return [found, explain_lane(_lane_facts(PortName(text), WHOLE_PORT, lane), self._gateway, facts)]
+        its = await self._lane_facts(PortName(text), WHOLE_PORT, lane)
+        return [found, explain_lane(its, self._gateway, facts)]
 
     async def _sets(self, text: str) -> list[Explanation]:
         found = await places.sets_named(self._store, text, list(self._settings.ports))
@@ -165,9 +170,23 @@ class Explainer:
             lanes = await places.lanes_named(self._store, text)
         found: list[Explanation] = []
         for lane_port, lane in lanes:
-            facts = _lane_facts(lane_port, lane, await places.read_lane(self._store, lane_port, lane))
-            found.append(explain_lane(facts, self._gateway, await self._port_facts(lane_port)))
+            facts = await self._lane_facts(lane_port, lane, await places.read_lane(self._store, lane_port, lane))
+            if not (facts.first or facts.parked_by or facts.ruled or await self._ever(lane_port, lane)):
+                known = [
+                    f"{row.port}/{row.name}"
+                    for row in await list_lanes(self._store, port=lane_port, stopped=False, limit=1_000)
+                ]
+                found.append(explain_unseen_lane(lane_port, lane, nearest(text[:200], known)))
+            else:
+                found.append(explain_lane(facts, self._gateway, await self._port_facts(lane_port)))
         return found
+
+    async def _ever(self, port: PortName, lane: LaneName) -> bool:
+        """Tell whether a lane in which nothing stands is one at all."""
+        found = self._settings.ports.get(port)
+        if isinstance(found, InboundPort) and found.process.mode is Mode.SEQUENTIAL:
+            return lane == WHOLE_PORT
+        return await places.lane_was(self._store, port, lane)
 
     async def _files(self, text: str) -> list[Explanation]:
         """Explain what was taken under this name, what lies in the folders under it, and what we wrote under it."""
@@ -187,9 +206,16 @@ class Explainer:
                     lying[trace.claim_id] = trace.path
                 else:
                     turn = _turn(await places.turn_of_intake(self._store, PortName(port)))
-                    found.append(explain_trace(trace, name, self._gateway, facts, each.receive.sweep_seconds, turn))
-        for delivery in deliveries:
+                    receive = each.receive
+                    found.append(
+                        explain_trace(
+                            trace, name, self._gateway, facts, receive.sweep_seconds, receive.grace_seconds, turn
+                        )
+                    )
+        for delivery in _replaced(deliveries):
             found.append(explain_delivery(delivery, lying.get(delivery.claim_id)))
+            if delivery.replaced_at is not None:
+                continue
             keys = await places.unfinished_of_claim(self._store, delivery.claim_id, _MOST_MESSAGES)
             found += [await self._message(key) for key in keys]
         written = await places.messages_by_file(self._store, name, list(self._settings.ports))
@@ -222,7 +248,7 @@ class Explainer:
             policy=place.policy,
             file=row.file,
             folder=self._folder(row),
-            lane=None if lane is None or place.lane is None else _lane_facts(port, lane, place.lane),
+            lane=None if lane is None or place.lane is None else await self._lane_facts(port, lane, place.lane),
             holder=_holder(place.holder),
             lost_staging=await lost_staging(self._store, MessageKey(row.key)),
             ahead=place.ahead,
@@ -233,6 +259,20 @@ class Explainer:
             finished_at=row.finished_at,
             answers=place.answers,
         )
+
+    async def _lane_facts(self, port: PortName, name: LaneName, place: LanePlace) -> LaneFacts:
+        blocked_by, decided = place.blocked_by, None
+        if blocked_by is not None and blocked_by.reason is Reason.HELD_BY_OPERATOR:
+            held = await last_deed(self._store, "queue.hold", message=MessageKey(blocked_by.key))
+            blocked_by = replace(blocked_by, held=held)
+        if place.ruled:
+            decided = await last_deed(self._store, "lane.set", subject=rule_subject(port, name, place.on_error))
+        return LaneFacts(
+            port=port, name=name, head=place.head, not_before=place.not_before, on_error=place.on_error,
+            ruled=place.ruled, decided=decided, blocked_by=blocked_by, parked_by=place.parked_by,
+            holder=_holder(place.holder), first=place.first, waiting=place.waiting, held=place.held,
+            failed=place.failed,
+        )  # fmt: skip
 
     async def _deed(self, row: MessageRow) -> Deed | None:
         """Return who held or deleted it."""
@@ -271,12 +311,17 @@ class Explainer:
         )
 
 
-def _lane_facts(port: PortName, name: LaneName, place: LanePlace) -> LaneFacts:
-    return LaneFacts(
-        port=port, name=name, head=place.head, not_before=place.not_before, on_error=place.on_error, ruled=place.ruled,
-        blocked_by=place.blocked_by, parked_by=place.parked_by, holder=_holder(place.holder), first=place.first,
-        waiting=place.waiting, held=place.held, failed=place.failed,
-    )  # fmt: skip
+def _replaced(deliveries: Sequence[DeliveryFacts]) -> list[DeliveryFacts]:
+    """Say of refused files, the newest first, when a later one of their name was accepted by their port."""
+    accepted: dict[str, datetime] = {}
+    found: list[DeliveryFacts] = []
+    for delivery in deliveries:
+        if delivery.refused is None:
+            accepted.setdefault(delivery.port, delivery.received_at)
+            found.append(delivery)
+        else:
+            found.append(replace(delivery, replaced_at=accepted.get(delivery.port)))
+    return found
 
 
 def _turn(found: IntakeTurn | None) -> Turn | None:

@@ -69,12 +69,18 @@ async def decide(
 
     Raises: NotFound for an unknown port, or a name that none of its lanes can have.
     """
-    async with recorded(store, who, "lane.set", f"{text}: {'as its port' if rule is None else rule}"):
+    port_text, _, lane_text = text.partition("/")
+    async with recorded(store, who, "lane.set", rule_subject(port_text, lane_text or WHOLE_PORT, rule)):
         port, name = _parse(settings, text)
         if rule is not None:
             _check_name(settings, port, name)
         await store_lanes.set_lane_rule(store, port, name, rule)
         return port, name
+
+
+def rule_subject(port: str, lane: str, rule: str | None) -> str:
+    """Return how the decision about a lane is named where actions are written down."""
+    return f"{port}/{lane}: {'as its port' if rule is None else rule}"
 
 
 def _check_name(settings: Settings, port: PortName, name: LaneName) -> None:

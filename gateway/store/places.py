@@ -14,6 +14,7 @@ from gateway.domain.states import Policy, Reason, Stage, Status
 from gateway.store.open import Store
 
 _MOST_DELIVERIES = 5
+_LATEST_MESSAGES = 50_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +124,17 @@ async def lanes_named(store: Store, name: str) -> list[tuple[PortName, LaneName]
     async with store.transaction() as connection:
         rows = await connection.fetch(store.queries.lanes_named, name)
     return [(PortName(row["port"]), LaneName(row["name"])) for row in rows]
+
+
+async def lane_was(store: Store, port: PortName, lane: LaneName) -> bool:
+    """Tell whether messages of a lane were seen lately, finished ones too."""
+    kind, _, rest = lane.partition(":")
+    number = rest.partition(":")[0]
+    set_key = int(number) if kind == "set" and number.isdecimal() and len(number) <= 18 else None
+    conversation = rest if kind == "conversation" else None
+    async with store.transaction() as connection:
+        found: bool = await connection.fetchval(store.queries.lane_was, port, conversation, set_key, _LATEST_MESSAGES)
+        return found
 
 
 async def messages_in_work(store: Store, port: PortName) -> int:

@@ -31,6 +31,18 @@ SELECT DISTINCT port, lane AS name FROM (
     UNION ALL SELECT port, lane FROM queue WHERE lane = $1
 ) AS known ORDER BY port LIMIT 20
 
+-- name: lane_was
+-- Whether the latest messages of all ports had one in this lane ($3: number of the set that it names): lanes without work
+-- leave no row. A conversation with a long id is named by its beginning.
+SELECT EXISTS (SELECT 1 FROM message_set WHERE port = $1 AND id = $3)
+    OR EXISTS (
+        SELECT 1 FROM (
+            (SELECT port, conversation_id FROM message ORDER BY created_at DESC LIMIT $4)
+            UNION ALL (SELECT port, conversation_id FROM message_set ORDER BY created_at DESC LIMIT $4)
+        ) AS latest
+        WHERE port = $1 AND (conversation_id = $2 OR length(conversation_id) > 200
+              AND starts_with($2, left(conversation_id, 100) || '~')))
+
 -- name: other_message
 SELECT q.message_id AS key, q.status, q.reason, q.changed_at AS since, q.set_id AS set_key, q.error, v.display AS file,
        q.not_before

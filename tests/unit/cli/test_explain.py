@@ -26,6 +26,17 @@ def codes(cli: Cli, what: str) -> Sequence[str]:
     return [one["code"] for one in explained(cli, what)]
 
 
+def execute(database_url: str, sql: str) -> None:
+    async def run() -> None:
+        connection = await connect(database_url)
+        try:
+            await connection.execute(sql)
+        finally:
+            await connection.close()
+
+    asyncio.run(run())
+
+
 @pytest.mark.usefixtures("history")
 def test_finished_request_tells_its_answer_with_file_and_time(cli: Cli) -> None:
     (one,) = explained(cli, str(DONE_ID))
@@ -140,6 +151,24 @@ def test_refused_file_tells_its_reason(cli: Cli) -> None:
     assert "No DOCTYPE" in refused[0]["why"]
 
 
+@pytest.mark.usefixtures("history")
+def test_refused_file_is_over_when_a_newer_one_of_its_name_was_accepted(cli: Cli, database_url: str) -> None:
+    name = "bad\x1b[2J.xml"
+    execute(
+        database_url,
+        "INSERT INTO delivery (claim_id, port, name, display, size_bytes, owner_uid, modified_at, envelopes, outcome,"
+        " settlement, received_at) SELECT gen_random_uuid(), port, name, display, size_bytes, owner_uid, modified_at,"
+        " 1, 'ingested', 'archive', received_at + interval '1 hour' FROM delivery WHERE outcome = 'refused'",
+    )
+    newer, older = explained(cli, name)
+    assert (newer["code"], older["code"]) == ("file.finished", "file.replaced")
+    assert "No DOCTYPE" in older["why"] and "accepted a newer file of this name" in older["why"]
+    assert f"gateway queue delete {older['messages'][0]}" in older["way_out"]
+    assert cli.run("explain", name).exit_code == 0
+    execute(database_url, "UPDATE delivery SET port = 'asleep' WHERE outcome = 'ingested'")
+    assert "file.refused" in codes(cli, name), "what another port accepted is another file"
+
+
 def test_refused_file_that_lies_there_is_put_back_with_the_command_that_is_told(cli: Cli) -> None:
     error = cli.config.parent / "data" / "error" / "orders"
     error.mkdir(parents=True)
@@ -164,9 +193,25 @@ def test_port_that_is_switched_off_says_so(cli: Cli) -> None:
     assert "why:" in result.stdout and "then:" in result.stdout
 
 
-def test_lane_in_which_nothing_stands_is_empty(cli: Cli) -> None:
-    (one,) = explained(cli, "orders/conversation:none")
-    assert one["code"] == "lane.empty" and one["lane"] == "orders/conversation:none"
+@pytest.mark.usefixtures("history")
+def test_lane_in_which_nothing_stands_any_more_is_empty(cli: Cli, database_url: str) -> None:
+    execute(database_url, "UPDATE message SET conversation_id = 'once/1' WHERE outcome = 'processed'")
+    (one,) = explained(cli, "orders/conversation:once/1")
+    assert one["code"] == "lane.empty" and one["lane"] == "orders/conversation:once/1" and not one["wrong"]
+    execute(database_url, "UPDATE message SET conversation_id = repeat('c', 300) WHERE outcome = 'processed'")
+    assert codes(cli, f"orders/conversation:{'c' * 100}~{'0' * 64}") == ["lane.empty"]
+
+
+@pytest.mark.usefixtures("history")
+@pytest.mark.parametrize("name", ["conversation:none", "set:0", "set:99999999999999999999", "port", "anything"])
+def test_lane_that_never_was_says_so(cli: Cli, name: str) -> None:
+    (one,) = explained(cli, f"orders/{name}")
+    assert one["code"] == "lane.never-seen" and one["wrong"] and "gateway lanes list --port orders" in one["way_out"]
+
+
+def test_sequential_port_has_one_lane(cli: Cli) -> None:
+    assert codes(cli, "asleep/port") == ["lane.empty"]
+    assert codes(cli, "asleep/conversation:a") == ["lane.never-seen"]
 
 
 def test_name_that_nothing_has_names_the_folders_that_were_looked_into(cli: Cli) -> None:

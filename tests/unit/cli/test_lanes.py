@@ -1,6 +1,7 @@
 """Lanes and deletions on the command line, on a real database with a stopped lane."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -71,6 +72,28 @@ def test_operator_decides_for_one_lane_and_takes_it_back(cli: Cli, rule: LaneRul
     cli.run("lanes", "set", LANE, "--on-error", "port")
     found = cli.json("lanes", "list")
     assert (found["rules"], found["lanes"][0]["on_error"]) == ([], rule)
+
+
+def explained(cli: Cli) -> str:
+    (one,) = json.loads(cli.run("explain", LANE, "--json").stdout)["explanations"]
+    return str(one["why"])
+
+
+def test_explain_tells_who_decided_for_a_lane_and_why(cli: Cli, rule: LaneRule) -> None:
+    assert "was set for this lane" not in explained(cli)
+    other = LaneRule.PARK if rule is LaneRule.BLOCK else LaneRule.BLOCK
+    cli.run("lanes", "set", LANE, "--on-error", other, "--reason", "no")
+    cli.run("lanes", "set", LANE, "--on-error", rule, "--reason", "ask Bob first")
+    assert f"`{rule}` was set for this lane by " in explained(cli) and "(ask Bob first)." in explained(cli)
+
+
+@pytest.mark.parametrize("rule", [LaneRule.BLOCK], indirect=True)
+@pytest.mark.usefixtures("rule")
+def test_explain_tells_who_holds_the_message_that_blocks_a_lane(cli: Cli) -> None:
+    first, second, _ = cli.json("lanes", "show", LANE)["messages"]
+    cli.run("queue", "hold", str(second["key"]), "--reason", "ask Bob first", "--yes")
+    cli.run("queue", "delete", str(first["key"]), "--yes")
+    assert f"message {second['key']}, which was held by " in explained(cli) and "(ask Bob first)" in explained(cli)
 
 
 @pytest.mark.parametrize(("lane", "told"), [("orders/port", "conversation:…"), ("asleep/orders", "asleep/port")])

@@ -1,11 +1,12 @@
 """Facts become two sentences: what stands above all wins, every reason has words of its own, ids are named."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
+from gateway.domain.delivery import LeftInPlace
 from gateway.domain.explain import explain_message
 from gateway.domain.explain_place import explain_lane, explain_port, explain_set, explain_trace
 from gateway.domain.explanation import (
@@ -174,6 +175,25 @@ def test_withheld_job_of_the_gateway_is_told_with_who_held_it() -> None:
     assert "is on hold, put there by ann at 2031-02-03 12:00:00 UTC (Stocktaking)" in one.why
 
 
+def test_lane_with_a_rule_of_its_own_says_who_gave_it_and_why() -> None:
+    deed = Deed("ann", NOON, "ask Bob first")
+    for more in ({"blocked_by": CULPRIT, "on_error": "block"}, {"parked_by": CULPRIT, "on_error": "park"}):
+        lane = replace(LANE, ruled=True, decided=deed, **more)
+        told = f"`{lane.on_error}` was set for this lane by ann at 2031-02-03 12:00:00 UTC (ask Bob first)."
+        assert told in explain_lane(lane, RUNNING, OPEN).why
+        reason = Reason.BEHIND_IN_LANE if lane.blocked_by else Reason.LANE_PARKED
+        assert told in explain_message(facts_of(reason, lane=lane)).why
+        assert "was set for this lane by an operator." in explain_lane(replace(lane, decided=None), RUNNING, OPEN).why
+
+
+def test_lane_that_a_held_message_blocks_says_who_holds_it() -> None:
+    held = replace(CULPRIT, status=Status.HOLD, reason=Reason.HELD_BY_OPERATOR, held=Deed("ann", NOON, "ask Bob first"))
+    told = "message 12, which was held by ann at 2031-02-03 12:00:00 UTC (ask Bob first)"
+    lane = replace(LANE, blocked_by=held)
+    assert told in explain_lane(lane, RUNNING, OPEN).why
+    assert told in explain_message(facts_of(Reason.BEHIND_IN_LANE, lane=lane)).why
+
+
 def test_blocked_and_parked_lanes_say_since_when() -> None:
     culprit = replace(CULPRIT, since=NOON)
     for lane in (replace(LANE, blocked_by=culprit), replace(LANE, parked_by=culprit)):
@@ -214,5 +234,13 @@ def test_file_that_waits_names_the_node_whose_turn_it_is(
     port: PortFacts, turn: Turn | None, code: str, word: str
 ) -> None:
     trace = Trace(port="orders", lies=Lies.INBOUND, name="a.xml", path="/in/a.xml", since=NOON)
-    one = explain_trace(trace, "a.xml", RUNNING, port, 5.0, turn)
+    one = explain_trace(trace, "a.xml", RUNNING, port, 5.0, 600.0, turn)
     assert one.code == code and word in one.why
+
+
+def test_unfinished_file_tells_when_it_is_refused() -> None:
+    left = LeftInPlace(name=b"a.xml", display="a.xml", code="file.incomplete", text="It has no end.", since=NOON)
+    trace = Trace(port="orders", lies=Lies.INBOUND, name="a.xml", path="/in/a.xml", since=NOON, left=left)
+    one = explain_trace(trace, "a.xml", RUNNING, OPEN, 5.0, 600.0)
+    assert one.code == "file.incomplete" and one.until == NOON + timedelta(seconds=600)
+    assert "refused at 2031-02-03 12:10:00 UTC (ports.orders.receive.grace_seconds" in one.way_out
