@@ -137,7 +137,12 @@ class Queue(Section):
 class Workers(Section):
     """How many hands work, and how much each takes at once."""
 
-    xml: Count = Field(default=2, ge=1, le=64, description="Processes that read and check XML.")
+    xml: Count = Field(
+        default=2,
+        ge=1,
+        le=64,
+        description="Processes that read and check XML; of two or more, one is kept for files up to 1 MB.",
+    )
     threads: Count = Field(default=4, ge=1, le=256, description="Threads for the folders of each port.")
     chunk: Count = Field(
         default=500,

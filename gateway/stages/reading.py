@@ -124,7 +124,8 @@ async def read_file(
         )
     try:
         with port.receive.open(claim) as descriptor:
-            async with aclosing(pool.read(descriptor, port.rules, alone=alone)) as pieces:
+            reading = pool.read(descriptor, port.rules, port=port.name, weight=port.weight, alone=alone)
+            async with aclosing(reading) as pieces:
                 async for piece in pieces:
                     yield piece
     except OSError as error:

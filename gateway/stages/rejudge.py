@@ -73,7 +73,8 @@ async def _read(work: Work, port: OpenInbound, pool: XmlPool) -> ReadEnvelope:
 
     async def read(alone: bool) -> ReadEnvelope:
         found: list[ReadEnvelope] = []
-        async with aclosing(pool.read_bytes(work.content, rules, alone=alone)) as pieces:
+        reading = pool.read_bytes(work.content, rules, port=port.name, weight=port.weight, alone=alone)
+        async with aclosing(reading) as pieces:
             async for piece in pieces:
                 if isinstance(piece, Sequence):
                     found += piece

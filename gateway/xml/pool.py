@@ -19,7 +19,9 @@ from typing import IO
 import structlog
 
 from gateway.domain.envelope import FileEnd, FileHead, ReadEnvelope
+from gateway.domain.ids import PortName
 from gateway.xml import frames
+from gateway.xml.admission import Admission
 from gateway.xml.frames import Kind
 from gateway.xml.limits import ReadRules
 from gateway.xml.process import Frame, ReadersUnavailable, WorkerDied, WorkerProcess
@@ -32,6 +34,7 @@ SMALL_BYTES = 1_000_000
 """Up to this size a file is small: it is read in no time."""
 
 Piece = FileHead | Sequence[ReadEnvelope] | FileEnd
+_NOBODY = PortName("")
 _READY_SECONDS = 120.0
 """For one step of getting ready, on a machine that has much else to do."""
 
@@ -59,7 +62,7 @@ class XmlPool:
         self._wall_seconds = wall_seconds
         self._wall_bytes_per_second = wall_bytes_per_second
         self._max_resident_bytes = max_resident_bytes
-        self._places = asyncio.Semaphore(size)
+        self._admission = Admission(size)
         self._idle: list[WorkerProcess] = []
         self._workers: set[WorkerProcess] = set()
         self._steps: dict[WorkerProcess, set[_Step]] = {}
@@ -97,7 +100,7 @@ class XmlPool:
         steps = [_step(rules, document) for document in (None, *documents)]
         while True:
             await self._quiet.wait()
-            async with self._places:
+            async with self._admission.place(_NOBODY, large=False):
                 worker = await self._take_cold(steps)
                 if worker is None:
                     return
@@ -108,29 +111,37 @@ class XmlPool:
                 if resident > self._max_resident_bytes / 2:
                     done.update(steps)
 
-    async def read(self, fd: int, rules: ReadRules, *, alone: bool = False) -> AsyncGenerator[Piece, None]:
+    async def read(
+        self, fd: int, rules: ReadRules, *, port: PortName = _NOBODY, weight: int = 1, alone: bool = False
+    ) -> AsyncGenerator[Piece, None]:
         """Yield the head of the file behind *fd*, its envelopes in chunks, its end.
 
         Shape: *fd* is a regular file or memory, open for reading until the iteration is over; its offset is not
         moved. Nothing counts before the FileEnd. Close the iterator (`contextlib.aclosing`) when leaving early:
-        the worker in the middle of the file is then replaced. *alone*: by a new worker, which no file before it can
-        have spoiled, and while no other file is read so.
+        the worker in the middle of the file is then replaced. *port* and *weight* say whose turn is used up; a large
+        file may have to rest between two pieces. *alone*: by a new worker, which no file before it can have spoiled,
+        and while no other file is read so.
         Raises: FileRefused; WorkerDied when the worker ended in the middle, by itself or by a limit;
         ReadersUnavailable when none gets as far as to begin.
         """
-        async with self._suspect if alone else nullcontext(), self._busy(), self._places:
+        size = os.fstat(fd).st_size
+        place = self._admission.place(port, weight, large=size > SMALL_BYTES)
+        async with self._suspect if alone else nullcontext(), self._busy(), place as turn:
             worker = await self._take(rules, fresh=alone)
-            budget = self._wall_seconds + os.fstat(fd).st_size / self._wall_bytes_per_second
+            budget = self._wall_seconds + size / self._wall_bytes_per_second
             finished = False
             try:
                 await worker.request(Kind.READ, rules, fd)
                 while not finished:
+                    before = budget
                     frame, budget = await self._receive(worker, budget)
+                    turn.spent(before - budget)
                     match frame.kind, frame.fields:
                         case Kind.HEAD, list(fields):
                             yield frames.head_from(fields)
                         case Kind.ENVELOPES, list(rows):
                             yield tuple(frames.envelopes_from(rows, frame.body))
+                            await turn.give_way()
                         case Kind.END, [*fields, int(resident)]:
                             finished = self._give_back(worker, resident)
                             yield frames.end_from(fields)
@@ -143,12 +154,14 @@ class XmlPool:
                 if not finished:
                     self._end(worker)
 
-    async def read_bytes(self, content: bytes, rules: ReadRules, *, alone: bool = False) -> AsyncGenerator[Piece, None]:
+    async def read_bytes(
+        self, content: bytes, rules: ReadRules, *, port: PortName = _NOBODY, weight: int = 1, alone: bool = False
+    ) -> AsyncGenerator[Piece, None]:
         """Do what `read` does for bytes in memory."""
         with _anonymous_file() as file:
             file.write(content)
             file.flush()
-            pieces = self.read(file.fileno(), rules, alone=alone)
+            pieces = self.read(file.fileno(), rules, port=port, weight=weight, alone=alone)
             try:
                 async for piece in pieces:
                     yield piece
@@ -177,9 +190,9 @@ class XmlPool:
                 self._idle.remove(worker)
                 return worker
         outdated = all(steps[0] not in done for done in self._steps.values())
-        if outdated and self._idle and len(self._workers) >= self._size:
+        if outdated and self._idle and len(self._workers) >= self._most:
             self._end(self._idle.pop(0))
-        return await self._start() if len(self._workers) < self._size else None
+        return await self._start() if len(self._workers) < self._most else None
 
     async def _prepare(self, worker: WorkerProcess, rules: ReadRules, document: str | None = None) -> int:
         """Let a worker do one step; returns the memory it holds then. Raises: ReadersUnavailable."""
@@ -206,7 +219,7 @@ class XmlPool:
             if worker.alive and _step(rules, None) in self._steps[worker] and not fresh:
                 self._idle.remove(worker)
                 return worker
-        while self._idle and len(self._workers) >= self._size:
+        while self._idle and len(self._workers) >= self._most:
             self._end(self._idle.pop(0))
         worker = await self._start()
         await self._prepare(worker, rules)
@@ -217,6 +230,11 @@ class XmlPool:
         self._workers.add(worker)
         self._steps[worker] = set()
         return worker
+
+    @property
+    def _most(self) -> int:
+        """Return how many workers there may be: those of files that rest come on top."""
+        return self._size + self._admission.resting
 
     async def _receive(self, worker: WorkerProcess, budget: float) -> tuple[Frame, float]:
         """Return the next frame and what is left of the time."""
@@ -236,8 +254,8 @@ class XmlPool:
             log.warning("reader.cage_incomplete", lacking=list(lacking))
 
     def _give_back(self, worker: WorkerProcess, resident: int) -> bool:
-        """Keep a worker that has finished a file, unless it has grown too large; always true."""
-        if resident > self._max_resident_bytes:
+        """Keep a worker that has finished a file, unless it has grown too large or is one too many; always true."""
+        if resident > self._max_resident_bytes or len(self._workers) > self._most:
             self._end(worker)
         else:
             self._idle.append(worker)
