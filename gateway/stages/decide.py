@@ -19,7 +19,6 @@ import traceback
 from dataclasses import dataclass
 
 import httpx
-from asyncpg import Connection
 
 from gateway.domain.errors import (
     LeaseLost,
@@ -35,7 +34,7 @@ from gateway.domain.message import Failure, Work
 from gateway.domain.problem import Problem
 from gateway.domain.retry import SERVICE, STORE
 from gateway.domain.text import clean
-from gateway.store.errors import is_lost
+from gateway.store.unit import UnitTransaction
 from gateway.xml.process import ReadersUnavailable
 
 GENERIC = "The request failed; details are in the exception log of the gateway."
@@ -88,9 +87,9 @@ class Wait:
     busy: StoreBusy | None = None
 
 
-def pass_on(error: Exception, connection: Connection) -> None:
+def pass_on(error: Exception, unit: UnitTransaction) -> None:
     """Raise what is no outcome of the work: the lease is lost, or the store is away and not just slow for it."""
-    if isinstance(error, LeaseLost) or (isinstance(error, StoreUnavailable) and is_lost(connection)):
+    if isinstance(error, LeaseLost) or (isinstance(error, StoreUnavailable) and unit.is_lost):
         raise error
 
 

@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from asyncpg import Connection
-
 from gateway.contracts.service import Reply
 from gateway.domain.errors import DuplicateMessage
 from gateway.domain.ids import MessageKey
@@ -15,6 +13,7 @@ from gateway.stages.port import OpenInbound
 from gateway.stages.prepare import Prepared
 from gateway.store.duplicates import Earlier, read_earlier, take_processed_contents, take_processed_ids
 from gateway.store.open import Store
+from gateway.store.unit import UnitTransaction
 from gateway.xml.reread import parts_of_answer
 
 
@@ -35,9 +34,9 @@ class Duplicates:
     counts, not what failed. Source: AIF reference, section 21; rulings, "Duplicates".
     """
 
-    def __init__(self, store: Store, connection: Connection, port: OpenInbound) -> None:
+    def __init__(self, store: Store, unit: UnitTransaction, port: OpenInbound) -> None:
         self._store = store
-        self._connection = connection
+        self._unit = unit
         self._port = port
 
     async def split(self, prepared: Sequence[Prepared], done: Sequence[tuple[Prepared, Reply]]) -> Seen:
@@ -51,16 +50,19 @@ class Duplicates:
         works = [item.work for item in prepared if checked]
         named = [work for work in works if work.message_id_sent is not None]
         unnamed = [work for work in works if work.message_id_sent is None and window]
+        if not named and not unnamed:
+            return Seen(new=list(prepared))
+        connection = await self._unit.open()
         first: set[MessageKey] = set()
         if named:
-            first |= await take_processed_ids(self._store, self._connection, named)
+            first |= await take_processed_ids(self._store, connection, named)
         if unnamed:
-            first |= await take_processed_contents(self._store, self._connection, unnamed, window)
+            first |= await take_processed_contents(self._store, connection, unnamed, window)
         repeated = [work for work in (*named, *unnamed) if work.key not in first]
         if not repeated:
             return Seen(new=list(prepared))
         replay = self._port.settings.process.on_duplicate is OnDuplicate.REPLAY
-        earlier = await read_earlier(self._store, self._connection, repeated, with_answers=replay)
+        earlier = await read_earlier(self._store, connection, repeated, with_answers=replay)
         fresh = {item.work.key: reply for item, reply in done}
         seen, keys = Seen(), {work.key for work in repeated}
         if replay and any(one.key in first for one in earlier.values()):

@@ -12,7 +12,7 @@ from gateway.contracts.task import TaskContext
 from gateway.domain.faultpoints import reach
 from gateway.domain.ids import PortName
 from gateway.domain.message import Claimed, Retry, Work
-from gateway.domain.states import Stage
+from gateway.domain.states import Policy, Stage
 from gateway.services.registry import Registry
 from gateway.stages.breaker import PAUSE_SECONDS, Breaker
 from gateway.stages.decide import Failed, words_of
@@ -27,8 +27,9 @@ from gateway.stages.rollback import NotTakenBack
 from gateway.stages.runner import ChunkRunner
 from gateway.stages.trouble import Trouble, why_busy
 from gateway.store.exceptions import Entry
-from gateway.store.inbound import InboundResult, bear_silence, claim_inbound, record_inbound, take_response_keys
+from gateway.store.inbound import InboundResult, claim_inbound, record_inbound, take_response_keys
 from gateway.store.open import Store
+from gateway.store.unit import UnitTransaction
 from gateway.xml.pool import XmlPool
 
 log = structlog.get_logger()
@@ -106,14 +107,16 @@ class InboundStage:
         self, port: OpenInbound, chunk: Claimed[Work], items: Sequence[Item], judged: Sequence[Work],
         context: TaskContext,
     ) -> None:  # fmt: skip
-        """Do the work of a chunk and record it, all in one transaction."""
+        """Do the work of a chunk and record it, all in one transaction; that of one message begins when it asks."""
         breaker = self._breakers[port.name]
         paused_before = breaker.paused
         slowest = max((i.found.operation.timeout_seconds for i in items if isinstance(i, Prepared)), default=0.0)
-        async with self._store.transaction() as connection:
-            await bear_silence(self._store, connection, slowest)
-            performed = await Performance(self._store, connection, port, breaker).run(items)
+        async with UnitTransaction(self._store, port.name, silent_seconds=slowest) as unit:
+            if len(items) > 1 or items[0].work.policy is Policy.ROLLBACK:
+                await unit.open()
+            performed = await Performance(self._store, unit, port, breaker).run(items)
             drafts = drafts_of(performed, port)
+            connection = await unit.open()
             keys = await take_response_keys(self._store, connection, len(drafts))
             responses = await self._in_thread(build_responses, drafts, keys, port)
             result = _result(performed)

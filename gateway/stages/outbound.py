@@ -11,7 +11,6 @@ from concurrent.futures import Executor
 from datetime import UTC, datetime
 
 import structlog
-from asyncpg import Connection
 from lxml import etree
 
 from gateway.contracts.service import Reply, Request, ServiceContext
@@ -30,10 +29,9 @@ from gateway.stages.port import OpenOutbound, Ports
 from gateway.stages.runner import PortRunner
 from gateway.stages.trouble import Trouble, why_busy
 from gateway.store.entities import StoredNumbers
-from gateway.store.inbound import bear_silence
 from gateway.store.open import Store
 from gateway.store.requests import RequestResult, claim_requests, record_requests
-from gateway.store.savepoint import savepoint
+from gateway.store.unit import UnitConnection, UnitTransaction
 from gateway.xml.answer import AnswerHeader, response
 from gateway.xml.keys import build_keys
 
@@ -76,14 +74,14 @@ class OutboundStage:
         busy: StoreBusy | None = None
         found = (self.registry.operation(request.service, request.operation) for request in chunk.items)
         slowest = max((one.operation.timeout_seconds for one in found if one is not None), default=0.0)
-        async with self._store.transaction() as connection:
-            await bear_silence(self._store, connection, slowest)
+        async with UnitTransaction(self._store, port.name, silent_seconds=slowest) as unit:
+            connection = await unit.open()
             for request in chunk.items:
                 try:
-                    async with savepoint(self._store, connection):
-                        result.done.append(await self._message(port, request, connection))
+                    async with unit.attempt():
+                        result.done.append(await self._message(port, request, unit))
                 except Exception as error:
-                    pass_on(error, connection)
+                    pass_on(error, unit)
                     busy = error if isinstance(error, StoreBusy) and error.everywhere else busy
                     _file(result, request, error, port.settings.process.retries)
             await record_requests(self._store, connection, chunk.fence, result)
@@ -92,7 +90,7 @@ class OutboundStage:
         await self._trouble.stopped(port.name, None if busy is None else why_busy(busy))
         _tell(port, result, context)
 
-    async def _message(self, port: OpenOutbound, request: SendRequest, connection: Connection) -> NewSending:
+    async def _message(self, port: OpenOutbound, request: SendRequest, unit: UnitTransaction) -> NewSending:
         """Read the documents of one request and make their message."""
         refused = poison(request.crashes, request.key, f"{request.service}.{request.operation}")
         if refused is not None:
@@ -108,7 +106,7 @@ class OutboundStage:
             partition=request.partition_key or self._ports.settings.default_partition, user=request.submitter,
             received_at=request.requested_at,
         )  # fmt: skip
-        reply = await found.operation.call(call, self._context(connection))
+        reply = await found.operation.call(call, self._context(unit))
         content = await asyncio.get_running_loop().run_in_executor(
             self._executor, _envelope, reply, port, request, action
         )
@@ -117,10 +115,10 @@ class OutboundStage:
             file_name=port.name_sent(request.message_id), content=content,
         )  # fmt: skip
 
-    def _context(self, connection: Connection) -> ServiceContext:
+    def _context(self, unit: UnitTransaction) -> ServiceContext:
         return ServiceContext(
-            connection=connection,
-            numbers=StoredNumbers(connection, self._store.queries),
+            connection=UnitConnection(unit),
+            numbers=StoredNumbers(unit, self._store.queries),
             now=datetime.now(UTC),
             log=log,
         )

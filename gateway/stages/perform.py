@@ -1,4 +1,4 @@
-"""Run service operations for a claimed chunk, inside one transaction, each message on its own savepoint.
+"""Run service operations for a claimed chunk, inside the transaction of the unit, each message in its own attempt.
 
 One bad message never changes the outcome of its neighbours: a bulk call that fails is undone and its messages
 are gone through one by one.
@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
-from asyncpg import Connection
 
 from gateway.contracts.service import ServiceContext, SetOperation
 from gateway.domain.errors import DuplicateMessage
@@ -28,7 +27,7 @@ from gateway.stages.prepare import Item, Prepared, Refused
 from gateway.stages.rollback import NotTakenBack, RollbackSet
 from gateway.store.entities import StoredNumbers
 from gateway.store.open import Store
-from gateway.store.savepoint import savepoint
+from gateway.store.unit import UnitConnection, UnitTransaction
 
 log = structlog.get_logger()
 
@@ -39,14 +38,14 @@ _CHUNK_SECONDS = 5.0
 class Performance:
     """Goes through the items of one chunk."""
 
-    def __init__(self, store: Store, connection: Connection, port: OpenInbound, breaker: Breaker) -> None:
+    def __init__(self, store: Store, unit: UnitTransaction, port: OpenInbound, breaker: Breaker) -> None:
         self._store = store
         self._breaker = breaker
-        self._connection = connection
+        self._unit = unit
         self._port = port
         self._now = datetime.now(UTC)
         self._until = asyncio.get_running_loop().time() + _CHUNK_SECONDS
-        self._duplicates = Duplicates(store, connection, port)
+        self._duplicates = Duplicates(store, unit, port)
         self.result = Performed()
 
     async def run(self, items: Sequence[Item]) -> Performed:
@@ -110,14 +109,14 @@ class Performance:
         if not isinstance(operation, SetOperation):
             return False
         try:
-            async with savepoint(self._store, self._connection):
+            async with self._unit.attempt():
                 seen = await self._duplicates.split(prepared, self.result.done)
                 if any(_stops_others(failed.failure.work) for failed in seen.refused):
                     raise DuplicateMessage("a repeated message stops others")
                 requests = [item.request for item in seen.new]
                 replies = await operation.call_many(requests, self._context()) if requests else []
         except Exception as error:
-            pass_on(error, self._connection)
+            pass_on(error, self._unit)
             return False
         if seen.new:
             self._breaker.reset()
@@ -126,11 +125,11 @@ class Performance:
         return True
 
     async def _alone(self, item: Item) -> Failed | TryAgain | None:
-        """Perform one item on its own savepoint and file its outcome; None when it succeeded."""
+        """Perform one item in an attempt of its own and file its outcome; None when it succeeded."""
         try:
             if isinstance(item, Refused):
                 raise item.error
-            async with savepoint(self._store, self._connection):
+            async with self._unit.attempt():
                 seen = await self._duplicates.split([item], self.result.done)
                 if seen.new:
                     reply = await item.found.operation.call(item.request, self._context())
@@ -146,7 +145,7 @@ class Performance:
         return seen.refused[0] if seen.refused else None
 
     def _outcome(self, work: Work, error: Exception) -> Failed | TryAgain:
-        pass_on(error, self._connection)
+        pass_on(error, self._unit)
         return decide(work, error, most_tries=self._port.settings.process.retries, chance=random.random())  # noqa: S311 jitter
 
     def _count(self, outcome: Failed | TryAgain) -> None:
@@ -157,7 +156,7 @@ class Performance:
         if self._breaker.tripped:
             self.result.release(members)
             return
-        run = RollbackSet(members, self._store, self._connection, self._context)
+        run = RollbackSet(members, self._store, self._unit, self._context)
         attempt = await run.run(set_key, self._duplicates, self.result.done)
         if attempt.error is None or attempt.failing is None:
             self._breaker.reset()
@@ -194,8 +193,8 @@ class Performance:
 
     def _context(self) -> ServiceContext:
         return ServiceContext(
-            connection=self._connection,
-            numbers=StoredNumbers(self._connection, self._store.queries),
+            connection=UnitConnection(self._unit),
+            numbers=StoredNumbers(self._unit, self._store.queries),
             now=self._now,
             log=log,
         )

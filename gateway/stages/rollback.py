@@ -8,8 +8,6 @@ remembered (`message_set.began_at`): so compensations run at least once, also fo
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from asyncpg import Connection
-
 from gateway.contracts.service import CompensatedOperation, Reply, ServiceContext
 from gateway.domain.errors import DuplicateMessage
 from gateway.domain.ids import SetKey
@@ -18,8 +16,8 @@ from gateway.stages.decide import pass_on
 from gateway.stages.duplicates import Duplicates
 from gateway.stages.prepare import Item, Prepared, Refused, whole_request
 from gateway.store.open import Store
-from gateway.store.savepoint import savepoint
 from gateway.store.sets import begin_set
+from gateway.store.unit import UnitTransaction
 
 Done = list[tuple[Prepared, Reply]]
 
@@ -46,11 +44,11 @@ class RollbackSet:
     """One run of a set."""
 
     def __init__(
-        self, members: Sequence[Item], store: Store, connection: Connection, context: Callable[[], ServiceContext]
+        self, members: Sequence[Item], store: Store, unit: UnitTransaction, context: Callable[[], ServiceContext]
     ) -> None:
         self._members = members
         self._store = store
-        self._connection = connection
+        self._unit = unit
         self._context = context
         self._called: list[Prepared] = []
         self._began_before = False
@@ -65,7 +63,7 @@ class RollbackSet:
                 attempt.failing = item
                 if isinstance(item, Refused):
                     raise item.error
-            async with savepoint(self._store, self._connection):
+            async with self._unit.attempt():
                 for item in self._members:
                     attempt.failing = item
                     assert isinstance(item, Prepared)
@@ -99,11 +97,11 @@ class RollbackSet:
             operation = prepared.found.operation
             assert isinstance(operation, CompensatedOperation)
             try:
-                async with savepoint(self._store, self._connection):
+                async with self._unit.attempt():
                     request = await whole_request(prepared)
                     await operation.compensate(request, self._context())
             except Exception as error:
-                pass_on(error, self._connection)
+                pass_on(error, self._unit)
                 failed.append(NotTakenBack(prepared.work, error))
         return failed
 

@@ -7,6 +7,7 @@ from asyncpg import Connection
 
 from gateway.domain.ids import MessageKey
 from gateway.store.sql import Queries
+from gateway.store.unit import UnitTransaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,14 +34,15 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class StoredNumbers:
-    """Number sequences of the store; a rollback of the connection's transaction gives numbers back."""
+    """Number sequences of the store; a rollback of the unit's transaction gives numbers back."""
 
-    connection: Connection
+    unit: UnitTransaction
     sql: Queries
 
     async def take(self, name: str, count: int = 1, *, first: int = 1, step: int = 1) -> Sequence[int]:
         """Return the next *count* numbers, in order; a new sequence starts at *first*."""
-        start = int(await self.connection.fetchval(self.sql.take_numbers, name, count, first, step))
+        connection = await self.unit.open()
+        start = int(await connection.fetchval(self.sql.take_numbers, name, count, first, step))
         return [start + index * step for index in range(count)]
 
 

@@ -20,9 +20,6 @@ from gateway.store.open import Store
 from gateway.store.slices import map_sliced
 from gateway.store.sql import Queries
 
-_SILENCE_SECONDS = 10.0
-"""Less than what every session allows anyway."""
-
 
 @dataclass(slots=True, kw_only=True)
 class InboundResult:
@@ -89,12 +86,6 @@ async def _room(store: Store, connection: Connection, incarnation: int, port: Po
         await connection.execute(sql.await_room, port, incarnation)
         room = at_once - int(await connection.fetchval(sql.claimed_of_port, port))
     return room
-
-
-async def bear_silence(store: Store, connection: Connection, seconds: float) -> None:
-    """Let the transaction stay open although nothing is asked of the database for up to *seconds*."""
-    if seconds > _SILENCE_SECONDS:
-        await connection.fetchval(store.queries.bear_silence, f"{int(seconds + _SILENCE_SECONDS) * 1000}ms")
 
 
 async def take_response_keys(store: Store, connection: Connection, count: int) -> list[MessageKey]:

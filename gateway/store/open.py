@@ -31,6 +31,7 @@ from gateway.store.migrate import migrate, require_current
 from gateway.store.postmaster import running
 from gateway.store.serve import embedded_server
 from gateway.store.sql import Queries
+from gateway.store.unit_places import UnitPlaces
 from gateway.store.waiting import back_off, uninterrupted, wait_or_stop
 
 log = structlog.get_logger()
@@ -59,7 +60,8 @@ class Store:
     `url` is the address of the database (it may hold a password: never log it); `search_path` is that of every
     connection: our schema, then what the role has; `node` the identity of the
     data folder, None for a visit; `held` the leases that this process works under now: whoever claims adds to
-    it and removes from it; `ax_alerts` is the setting of that name, which counts when an occurrence ends.
+    it and removes from it; `unit_places` are the connections that units of work may hold; `ax_alerts` is the setting
+    of that name, which counts when an occurrence ends.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Store:
         pool: Pool,
         long_pool: Pool,
         life_pool: Pool,
+        pool_size: int,
     ) -> None:
         self.url = url
         self.search_path = search_path
@@ -79,6 +82,7 @@ class Store:
         self.queries = queries
         self.ax_alerts = False
         self.held: set[Fence] = set()
+        self.unit_places = UnitPlaces(pool_size)
         self._pool = pool
         self._long_pool = long_pool
         self._life_pool = life_pool
@@ -202,6 +206,7 @@ async def open_store(
             pool=pool,
             long_pool=long_pool,
             life_pool=life_pool,
+            pool_size=pool_size,
         )
 
 

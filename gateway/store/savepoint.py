@@ -16,6 +16,12 @@ class Spoiled(GatewayError):
 
     code = "operation.failed"
 
+    def __init__(self) -> None:
+        super().__init__(
+            "A statement failed, and the code went on although nothing works in the transaction after that. Put "
+            "what may fail into `async with context.connection.transaction():`, and catch its error outside."
+        )
+
 
 @asynccontextmanager
 async def savepoint(store: Store, connection: Connection) -> AsyncIterator[None]:
@@ -31,10 +37,7 @@ async def savepoint(store: Store, connection: Connection) -> AsyncIterator[None]
             await connection.execute(sql.release_savepoint)
         except InFailedSQLTransactionError as error:
             await _undo(connection, sql)
-            raise Spoiled(
-                "A statement failed, and the code went on although nothing works in the transaction after that. Put "
-                "what may fail into `async with context.connection.transaction():`, and catch its error outside."
-            ) from error
+            raise Spoiled from error
         except BaseException:
             await _undo(connection, sql)
             raise

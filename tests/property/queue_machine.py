@@ -40,6 +40,7 @@ from gateway.store.leases import read_beats, start_incarnation, take_back, wake_
 from gateway.store.open import Store, open_store
 from gateway.store.operate import delete, hold, release, release_lane
 from gateway.store.outbound import SendResult, claim_outbound, record_outbound
+from gateway.store.unit import UnitTransaction
 from tests.factories import ORDERS, a_claim, a_file, a_message
 from tests.integration.stages.test_inbound import a_port
 from tests.property.model import STANDING, Ending, Message, MessageSet, Model
@@ -117,9 +118,12 @@ class Bench:
     async def perform(self, claimed: Claimed[Work], endings: Mapping[int, Ending]) -> list[Message]:
         """Work on a claim as inbound processing does, and record it; returns the answers that were queued."""
         found = Found("SalesOrderService", "create", Scripted(endings))
-        async with self.store.transaction() as connection:
+        async with UnitTransaction(self.store, self.port.name, silent_seconds=0.0) as unit:
+            if len(claimed.items) > 1 or claimed.items[0].policy is Policy.ROLLBACK:
+                await unit.open()
             prepared = [Prepared(work, _request(work), found) for work in claimed.items]
-            performed = await Performance(self.store, connection, self.port, Breaker()).run(prepared)
+            performed = await Performance(self.store, unit, self.port, Breaker()).run(prepared)
+            connection = await unit.open()
             drafts = drafts_of(performed, self.port)
             keys = await take_response_keys(self.store, connection, len(drafts))
             answers = [

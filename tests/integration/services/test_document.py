@@ -15,6 +15,7 @@ from gateway.services.document import Create
 from gateway.services.document_kind import DocumentKind, Numbering
 from gateway.store.entities import StoredNumbers
 from gateway.store.open import Store
+from gateway.store.unit import UnitConnection, UnitTransaction
 from tests.factories import ORDERS
 
 
@@ -32,11 +33,11 @@ async def create_of(store: Store, document: etree._Element, numbering: Numbering
         key=MessageKey(1), port=ORDERS, message_id=uuid4(), service="S", operation="create", parts=[document],
         scheme=Scheme.HTTP, company="DAT", partition="initial", user="u", received_at=datetime.now(UTC),
     )  # fmt: skip
-    async with store.transaction() as connection:
-        numbers = StoredNumbers(connection, store.queries)
+    async with UnitTransaction(store, ORDERS, silent_seconds=0.0) as unit:
         context = ServiceContext(
-            connection=connection, numbers=numbers, now=datetime.now(UTC), log=structlog.get_logger()
-        )
+            connection=UnitConnection(unit), numbers=StoredNumbers(unit, store.queries), now=datetime.now(UTC),
+            log=structlog.get_logger(),
+        )  # fmt: skip
         reply = await Create(kind, store.queries).call(request, context)
     return [value for ((_, value),) in reply.entity_keys]
 

@@ -1,0 +1,221 @@
+"""The transaction of one unit of work: it begins when somebody first asks the database something."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from inspect import iscoroutinefunction
+from types import TracebackType
+from typing import Any, Final, Self
+
+import asyncpg
+from asyncpg import Connection, InFailedSQLTransactionError
+from asyncpg.cursor import Cursor
+from asyncpg.transaction import Transaction
+
+from gateway.domain.errors import StoreCrowded, StoreUnavailable
+from gateway.domain.ids import PortName
+from gateway.store.errors import database_errors, is_lost
+from gateway.store.open import Store
+from gateway.store.savepoint import Spoiled, savepoint
+
+_SILENCE_SECONDS: Final = 10.0
+"""Less than what every session allows anyway."""
+
+
+class UnitTransaction:
+    """The transaction of a unit of work, committed at the end of the block.
+
+    Rule: a unit of several messages opens it at once, and each of its attempts has a savepoint. A unit of one message
+    opens it when its handler first asks the database something; until then it holds no connection and no lock. When
+    its attempt fails, all of that is undone, and the outcome is recorded in a transaction of its own, which the lease
+    guards as any other.
+    """
+
+    def __init__(self, store: Store, port: PortName, *, silent_seconds: float) -> None:
+        self._store = store
+        self._port = port
+        self._silent_seconds = silent_seconds
+        self._lost = False
+        self._of = _Transaction(self._begin)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._of.end(error)
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether it has begun."""
+        return self._of.connection is not None
+
+    @property
+    def is_lost(self) -> bool:
+        """Tell whether the database is away: the last transaction could not begin, or lost its connection."""
+        return self._lost or (self._of.connection is not None and is_lost(self._of.connection))
+
+    async def open(self) -> Connection:
+        """Return its connection; the first time wait for one that the port may have, and begin.
+
+        Raises: StoreUnavailable; StoreCrowded says that none was to be had.
+        """
+        try:
+            return await self._of.open()
+        except StoreUnavailable as error:
+            self._lost = not isinstance(error, StoreCrowded)
+            raise
+
+    @asynccontextmanager
+    async def attempt(self) -> AsyncIterator[None]:
+        """Undo what the block did when it raises, and when it leaves a transaction in which nothing works any more.
+
+        Raises: Spoiled in the second case; StoreUnavailable.
+        """
+        if self.is_open:
+            async with savepoint(self._store, await self.open()):
+                yield
+            return
+        try:
+            with database_errors():
+                yield
+                if self._of.connection is not None:
+                    await self._of.connection.fetchval(self._store.queries.ping)  # fails where nothing works any more
+        except BaseException as error:
+            await self._undo(error)
+            if isinstance(error, InFailedSQLTransactionError):
+                raise Spoiled from error
+            if self.is_lost and isinstance(error, Exception) and not isinstance(error, StoreUnavailable):
+                raise StoreUnavailable("the connection to the database was lost in the middle of a call") from error
+            raise
+
+    async def _undo(self, error: BaseException) -> None:
+        """Roll back; what is asked after that begins anew. Code that was left behind reaches the old one only."""
+        self._lost = self.is_lost
+        undone, self._of = self._of, _Transaction(self._begin)
+        await undone.end(error)
+
+    @asynccontextmanager
+    async def _begin(self) -> AsyncIterator[Connection]:
+        async with self._store.unit_places.place(self._port), self._store.transaction() as connection:
+            await bear_silence(self._store, connection, self._silent_seconds)
+            yield connection
+
+
+class _Transaction:
+    """A transaction that begins once at most."""
+
+    def __init__(self, begin: Callable[[], Any]) -> None:
+        self._begin = begin
+        self._opening = asyncio.Lock()
+        self._stack = AsyncExitStack()
+        self._over = False
+        self.connection: Connection | None = None
+
+    async def open(self) -> Connection:
+        """Return its connection."""
+        async with self._opening:
+            if self.connection is None:
+                async with AsyncExitStack() as stack:
+                    connection = await stack.enter_async_context(self._begin())
+                    if self._over:  # whoever asked was given up while it waited
+                        raise asyncpg.InterfaceError("the call is over")
+                    self._stack.push_async_exit(stack.pop_all())
+                    self.connection = connection
+            return self.connection
+
+    async def end(self, error: BaseException | None) -> None:
+        """Commit, or roll back for the sake of an error."""
+        self._over, self.connection = True, None
+        await self._stack.__aexit__(type(error) if error else None, error, error.__traceback__ if error else None)
+
+
+class UnitConnection:
+    """The connection of a unit as its handler sees it: all that an asyncpg connection offers.
+
+    Rule: what is awaited opens the transaction. What is not awaited tells of a connection that may not be there yet,
+    and is an AttributeError until the first statement.
+    """
+
+    def __init__(self, unit: UnitTransaction) -> None:
+        self._unit = unit
+
+    def __getattr__(self, name: str) -> Any:
+        if iscoroutinefunction(getattr(Connection, name)):
+            return partial(self._ask, name)
+        if not self._unit.is_open:
+            raise AttributeError(f"'{name}' is not there before the first statement: ask the database something first")
+        return getattr(self._unit._of.connection, name)
+
+    async def _ask(self, name: str, *arguments: Any, **options: Any) -> Any:
+        connection = await self._unit.open()
+        return await getattr(connection, name)(*arguments, **options)
+
+    def transaction(self, **options: Any) -> "_Part":
+        """Return a part of the transaction that can be undone by itself, as of asyncpg."""
+        return _Part(self._unit, options)
+
+    def cursor(self, *arguments: Any, **options: Any) -> "_Rows":
+        """Return rows to go through, or a cursor when awaited, as of asyncpg."""
+        return _Rows(self._unit, arguments, options)
+
+
+class _Part:
+    """A transaction of asyncpg inside that of the unit; it begins when it is started."""
+
+    def __init__(self, unit: UnitTransaction, options: dict[str, Any]) -> None:
+        self._unit = unit
+        self._options = options
+        self._of: Transaction | None = None
+
+    async def start(self) -> None:
+        connection = await self._unit.open()
+        self._of = connection.transaction(**self._options)
+        await self._of.start()
+
+    async def commit(self) -> None:
+        await self._started().commit()
+
+    async def rollback(self) -> None:
+        await self._started().rollback()
+
+    async def __aenter__(self) -> None:
+        await self.start()
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self._started().__aexit__(*error)
+
+    def _started(self) -> Transaction:
+        if self._of is None:
+            raise asyncpg.InterfaceError("the transaction has not been started")
+        return self._of
+
+
+class _Rows:
+    """What `cursor` returns."""
+
+    def __init__(self, unit: UnitTransaction, arguments: tuple[Any, ...], options: dict[str, Any]) -> None:
+        self._unit = unit
+        self._arguments = arguments
+        self._options = options
+
+    async def __aiter__(self) -> AsyncIterator[Any]:
+        connection = await self._unit.open()
+        async for row in connection.cursor(*self._arguments, **self._options):
+            yield row
+
+    def __await__(self) -> Generator[Any, None, Cursor]:
+        return self._cursor().__await__()
+
+    async def _cursor(self) -> Cursor:
+        connection = await self._unit.open()
+        cursor: Cursor = await connection.cursor(*self._arguments, **self._options)
+        return cursor
+
+
+async def bear_silence(store: Store, connection: Connection, seconds: float) -> None:
+    """Let the transaction stay open although nothing is asked of the database for up to *seconds*."""
+    if seconds > _SILENCE_SECONDS:
+        await connection.fetchval(store.queries.bear_silence, f"{int(seconds + _SILENCE_SECONDS) * 1000}ms")

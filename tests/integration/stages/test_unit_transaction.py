@@ -1,0 +1,240 @@
+"""The transaction of a message that is alone begins when its handler first asks the database something."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from asyncpg import InterfaceError, PostgresError
+
+from gateway.contracts.service import Reply, Request, ServiceContext
+from gateway.domain.errors import OperationRejected, StoreCrowded
+from gateway.domain.states import Policy
+from gateway.store.open import Store
+from gateway.store.unit import UnitTransaction
+from tests.factories import ORDERS
+from tests.inbound_bench import InboundBench
+
+BEGUN = """
+SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND state LIKE 'idle in transaction%'
+"""
+WRITE = "INSERT INTO number_sequence (name, next) VALUES ($1, 1)"
+KEPT = "SELECT name FROM number_sequence ORDER BY name"
+REQUESTS = "SELECT status, reason, attempts FROM queue WHERE direction = 'in'"
+
+Does = Callable[[ServiceContext], Awaitable[object]]
+
+
+class Doing:
+    """An operation that does what a test says."""
+
+    expects: tuple[str, ...] | None = None
+    undoable = True
+    idempotent = False
+    timeout_seconds = 60.0
+
+    def __init__(self) -> None:
+        self.does: Does | None = None
+
+    async def call(self, request: Request, context: ServiceContext) -> Reply:
+        assert self.does is not None
+        await self.does(context)
+        return Reply()
+
+
+@pytest.fixture
+def operation() -> Doing:
+    return Doing()
+
+
+@pytest.fixture
+async def bench(store: Store, operation: Doing) -> AsyncIterator[InboundBench]:
+    with ThreadPoolExecutor(1) as executor:
+        yield InboundBench(store, executor, operation)
+
+
+async def begun(bench: InboundBench, number: int) -> bool:
+    """Wait until so many transactions are open and do nothing: the stage itself claims meanwhile."""
+    async with asyncio.timeout(60):
+        while await bench.rows(BEGUN) != [(number,)]:
+            await asyncio.sleep(0.01)
+    return True
+
+
+async def test_handler_that_asks_nothing_holds_no_transaction(bench: InboundBench, operation: Doing) -> None:
+    seen: list[bool] = []
+
+    async def wait_elsewhere(context: ServiceContext) -> None:
+        seen.append(await begun(bench, 0))
+        await context.connection.execute(WRITE, "mine")
+        seen.append(await begun(bench, 1))
+
+    operation.does = wait_elsewhere
+    await bench.put(["M1"])
+    await bench.run()
+    assert seen == [True, True]
+    assert await bench.rows(KEPT) == [("mine",)]
+    assert len(await bench.answers()) == 1
+
+
+async def test_a_unit_of_several_has_its_transaction_from_the_start(bench: InboundBench, operation: Doing) -> None:
+    seen: list[bool] = []
+
+    async def look(_: ServiceContext) -> None:
+        seen.append(await begun(bench, 1))
+
+    operation.does = look
+    await bench.put(["M1", "M2"])
+    await bench.put(["M3"], policy=Policy.ROLLBACK, lane="set")
+    await bench.run()
+    assert seen == [True] * 3
+
+
+async def by_cursor(connection: Any) -> None:
+    assert [row[0] async for row in connection.cursor("SELECT 7")] == [7]
+
+
+async def by_awaited_cursor(connection: Any) -> None:
+    assert (await (await connection.cursor("SELECT 7")).fetchrow())[0] == 7
+
+
+async def by_transaction(connection: Any) -> None:
+    with suppress(PostgresError):
+        async with connection.transaction():
+            await connection.execute("SELECT 1 / 0")
+    part = connection.transaction()
+    await part.start()
+    await part.rollback()
+
+
+async def by_preparing(connection: Any) -> None:
+    assert await (await connection.prepare("SELECT 7")).fetchval() == 7
+
+
+async def by_many(connection: Any) -> None:
+    await connection.executemany("SELECT $1::int", [(1,), (2,)])
+
+
+async def by_copying(connection: Any) -> None:
+    await connection.copy_records_to_table("number_sequence", records=[("copied", 1)], columns=("name", "next"))
+
+
+async def by_two_at_once(connection: Any) -> None:
+    await asyncio.gather(connection.fetchval("SELECT 1"), connection.fetchval("SELECT 1"), return_exceptions=True)
+
+
+@pytest.mark.parametrize(
+    "asks",
+    [by_cursor, by_awaited_cursor, by_transaction, by_preparing, by_many, by_copying, by_two_at_once],
+    ids=lambda asks: asks.__name__,
+)
+async def test_every_way_of_asking_begins_it(
+    bench: InboundBench, operation: Doing, asks: Callable[[Any], Awaitable[None]]
+) -> None:
+    seen: list[bool] = []
+
+    async def ask(context: ServiceContext) -> None:
+        await asks(context.connection)
+        seen.append(await begun(bench, 1))
+        assert context.connection.is_in_transaction()
+
+    operation.does = ask
+    await bench.put(["M1"])
+    await bench.run()
+    assert seen == [True]
+    assert await bench.rows("SELECT text FROM exception") == []
+
+
+async def test_failure_undoes_what_was_done_and_is_recorded(bench: InboundBench, operation: Doing) -> None:
+    async def fail(context: ServiceContext) -> None:
+        await context.connection.execute(WRITE, "mine")
+        raise OperationRejected("No.")
+
+    operation.does = fail
+    await bench.put(["M1"])
+    await bench.run()
+    assert await bench.rows(KEPT) == []
+    assert await bench.rows(REQUESTS) == [("error", "failed", 1)]
+    assert len(await bench.answers()) == 1
+
+
+async def test_statement_that_failed_unnoticed_fails_the_message(bench: InboundBench, operation: Doing) -> None:
+    async def go_on(context: ServiceContext) -> None:
+        with suppress(PostgresError):
+            await context.connection.execute("SELECT 1 / 0")
+
+    operation.does = go_on
+    await bench.put(["M1"])
+    await bench.run()
+    assert await bench.rows("SELECT code, text LIKE 'Spoiled: A statement failed%' FROM exception") == [
+        ("operation.failed", True)
+    ]
+
+
+@pytest.mark.parametrize("says", [OSError("no route"), OperationRejected("No."), None], ids=["away", "no", "yes"])
+async def test_lost_connection_says_nothing_about_the_message(
+    bench: InboundBench, operation: Doing, says: Exception | None
+) -> None:
+    """Whatever the handler makes of it: it runs again, and no try is counted."""
+    calls = 0
+
+    async def lose_once(context: ServiceContext) -> None:
+        nonlocal calls
+        calls += 1
+        await context.connection.execute(WRITE, "mine")
+        if calls > 1:
+            return
+        pid = await context.connection.fetchval("SELECT pg_backend_pid()")
+        await bench.rows("SELECT pg_terminate_backend($1, 60000)", pid)
+        if says is not None:
+            with suppress(PostgresError, InterfaceError, OSError):
+                await context.connection.fetchval("SELECT 1")
+            raise says
+
+    operation.does = lose_once
+    await bench.put(["M1"])
+    await bench.run(retries=1)
+    assert calls == 2
+    assert await bench.rows(KEPT) == [("mine",)]
+    assert await bench.rows("SELECT code FROM exception") == []
+
+
+async def test_code_that_was_left_behind_begins_nothing(store: Store) -> None:
+    """It waits for a connection when its message is given up: what it gets then is no transaction of anybody."""
+    async with UnitTransaction(store, ORDERS, silent_seconds=0.0) as unit:
+        with suppress(OperationRejected):
+            async with store.unit_places.place(ORDERS), unit.attempt():
+                behind = asyncio.create_task(unit.open())
+                await asyncio.sleep(0)
+                raise OperationRejected("given up")
+        connection = await unit.open()
+        with pytest.raises(InterfaceError, match="over"):
+            await behind
+        assert await connection.fetchval("SELECT 1") == 1
+
+
+async def test_a_pool_that_is_used_up_is_nobodys_failure(
+    bench: InboundBench, operation: Doing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ask(context: ServiceContext) -> None:
+        await context.connection.execute(WRITE, "mine")
+
+    operation.does = ask
+    begin = bench.store.transaction
+    crowded = True
+
+    def refuse_once(**options: bool) -> Any:
+        nonlocal crowded
+        task = asyncio.current_task()
+        if crowded and task is not None and task.get_name().startswith("inbound:"):
+            crowded = False
+            raise StoreCrowded("all 10 connections stayed at work")
+        return begin(**options)
+
+    monkeypatch.setattr(bench.store, "transaction", refuse_once)
+    await bench.put(["M1"])
+    await bench.run(retries=1)
+    assert await bench.rows(REQUESTS) == [("ready", "backoff", 0)]
