@@ -1,8 +1,13 @@
 """One thing wrong in a partner's document, told so that the partner can mend it."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ParamSpec
 
+MAX_PROBLEMS = 20
+"""Of one message are told; the others are counted."""
+_P = ParamSpec("_P")
 _NUMBER = re.compile(r"\[\d+\]")
 
 
@@ -32,3 +37,35 @@ class Problem:
         place = "" if self.line is None else f"line {self.line}" + (f", column {self.column}" if self.column else "")
         where = ", ".join(part for part in (place, self.path) if part)
         return f"{where}: {self.text}" if where else self.text
+
+
+class Problems:
+    """Collects what is wrong with one message: the first 20 problems in words, the others by their number.
+
+    So a message with a hundred thousand mistakes costs no more words than one with twenty.
+    """
+
+    __slots__ = ("_more", "_told")
+
+    def __init__(self) -> None:
+        self._told: list[Problem] = []
+        self._more = 0
+
+    def add(self, make: Callable[_P, Problem], *args: _P.args, **kwargs: _P.kwargs) -> None:
+        """Add what *make* returns; it is not called for a problem that is only counted."""
+        if len(self._told) < MAX_PROBLEMS:
+            self._told.append(make(*args, **kwargs))
+        else:
+            self._more += 1
+
+    def append(self, problem: Problem) -> None:
+        """Add a problem that is made already."""
+        self.add(lambda: problem)
+
+    def all(self) -> tuple[Problem, ...]:
+        """Return the problems in the order they were added; the last one says how many more there are."""
+        if not self._more:
+            return tuple(self._told)
+        *first, last = self._told
+        more = "is 1 more problem" if self._more == 1 else f"are {self._more} more problems"
+        return (*first, replace(last, text=f"{last.text} There {more} in this message."))

@@ -15,16 +15,18 @@ from gateway.domain.errors import MalformedMessage, SchemaUnusable, SchemaViolat
 from gateway.domain.message import Work
 from gateway.domain.namespaces import canonical, scheme_of
 from gateway.domain.poison import poison
-from gateway.domain.problem import Problem
+from gateway.domain.problem import MAX_PROBLEMS, Problem
 from gateway.domain.states import Policy
+from gateway.domain.text import clean
 from gateway.services.registry import Found, Registry
 from gateway.stages.authorise import authorise
 from gateway.stages.port import OpenInbound
 from gateway.store.leases import CLAIM_BYTES
-from gateway.xml.explain import MAX_PROBLEMS
 from gateway.xml.parse import document_parser, parse_checked
 
 _TOLD_CAUSES = 3
+_MOST_NAMES = 12
+_NAME_LENGTH = 200
 _DOCUMENT_CODES = ("schema", "value.", "document.")
 
 
@@ -140,22 +142,30 @@ def _match_parts(work: Work, found: Found) -> None:
         code="document.unexpected",
         text=f"{found.service}.{found.name} takes {wanted}; the MessageParts hold {carried}.",
         path="/Envelope/Body/MessageParts",
-        found=", ".join(work.parts) or None,
-        expected=", ".join(expects) or None,
+        found=_listed(work.parts) or None,
+        expected=_listed(expects) or None,
     )
     raise SchemaViolation(problem.text, code=problem.code, problems=(problem,))
 
 
 def _local_names(parts: Sequence[str]) -> str:
-    return ", ".join(etree.QName(part).localname for part in parts) or "nothing"
+    return _listed([etree.QName(part).localname for part in parts]) or "nothing"
 
 
 def _full_names(parts: Sequence[str]) -> str:
     names = [etree.QName(part) for part in parts]
-    return ", ".join(
-        f"{name.localname} in {name.namespace}" if name.namespace else f"{name.localname} without namespace"
-        for name in names
+    return _listed(
+        [
+            f"{name.localname} in {name.namespace}" if name.namespace else f"{name.localname} without namespace"
+            for name in names
+        ]
     )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names in a row, the first of many: a message may hold a hundred documents, with long names."""
+    told = ", ".join(clean(name, _NAME_LENGTH) for name in names[:_MOST_NAMES])
+    return told if len(names) <= _MOST_NAMES else f"{told} and {len(names) - _MOST_NAMES} more"
 
 
 def _summary(what: str, problems: Sequence[Problem]) -> str:

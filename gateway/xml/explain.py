@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING
 from lxml import etree
 
 from gateway.domain.errors import ConfigError
-from gateway.domain.problem import Problem
+from gateway.domain.problem import MAX_PROBLEMS, Problem
+from gateway.domain.text import clean
 from gateway.xml import words
 from gateway.xml.catalog import Catalog
 from gateway.xml.declared import DeclaredTypes
-from gateway.xml.grammar import Grammar, has_more_than
+from gateway.xml.grammar import LARGE, Grammar, TreeEntry, has_more_than
 from gateway.xml.locate import Locator
-from gateway.xml.paths import find, local_name, path_of
+from gateway.xml.paths import find, local_name, path_of, paths_of
+from gateway.xml.remembered import Entries, Remembered, Told
 from gateway.xml.second_look import about_identity
 from gateway.xml.terse import of_entry
 from gateway.xml.windows import windows
@@ -29,7 +31,6 @@ from gateway.xml.windows import windows
 if TYPE_CHECKING:
     from xmlschema import XMLSchemaValidationError
 
-MAX_PROBLEMS = 20
 MOST_FOUND = 1_000
 MOST_WINDOWS = 20
 """Where the search in a large document ends: each window with a mistake takes xmlschema a quarter of a second."""
@@ -43,7 +44,8 @@ FAR_YEAR = re.compile(r"\s*(?:-?\d{5,}|-\d{4})-\d\d-\d\d")
 """A year outside 0001 to 9999."""
 _DATES = ("date", "dateTime")
 
-_Told = tuple[etree._Element, Problem]
+MOST_RECALLED = 50
+"""A document with more mistakes is explained anew: each of them has to be found by its path."""
 
 
 class Explainer:
@@ -54,6 +56,7 @@ class Explainer:
         self._locator: Locator | None = None
         self._file: tuple[int, ...] = ()
         self._position = 0
+        self._remembered = Remembered()
 
     def explain(
         self, fd: int, encoding: str, position: int, envelope: etree._Element, problems: Sequence[Problem]
@@ -75,6 +78,10 @@ class Explainer:
             told.append((number, replace(problem, line=line, column=column)))
         return tuple(problem for _, problem in sorted(told, key=lambda each: each[0]))
 
+    def begin(self) -> None:
+        """Forget what was said of mistakes: another file begins."""
+        self._remembered = Remembered()
+
     def prepare(self, name: str) -> None:
         """Build now what the first fault of a document (`{namespace}local`) would wait for, which takes its time.
 
@@ -92,13 +99,13 @@ class Explainer:
         cause at most five places are told, the first with its total.
         """
         grammar = grammar or self._catalog.element(str(part.tag))
-        found: list[_Told] = []
+        found: list[Told] = []
         more = False
         if grammar is not None:
             if has_more_than(EXPLAINED_WHOLE, part):
-                found, more = _large(grammar, part)
+                found, more = self._large(grammar, part)
             else:
-                found = _by_xmlschema(grammar, part)
+                found = self._whole(grammar, part)
             found = found or _by_libxml2(grammar, part)
         if not found:
             text = f"{local_name(part)} does not follow its schema; where, could not be found out."
@@ -106,9 +113,31 @@ class Explainer:
         wanted = {element for element, _ in found}
         order = {element: index for index, element in enumerate(part.iter("*")) if element in wanted}
         found.sort(key=lambda each: order.get(each[0], 0))
-        told = _grouped(list(dict.fromkeys(found)), more=more)
-        # only now: a path costs a walk over all the siblings before it
-        return tuple(replace(problem, path=path_of(element, part)) for element, problem in told)
+        return _with_paths(_grouped(list(dict.fromkeys(found)), more=more), part)
+
+    def _whole(self, grammar: Grammar, part: etree._Element) -> list[Told]:
+        """Look at a document, or a window of one, whose mistakes may be known from others."""
+        entries = _entries(grammar, part)
+        known = self._remembered.recall(entries, part, grammar.explaining) if entries else None
+        if known is not None:
+            return list(known)
+        found = _by_xmlschema(grammar, part)
+        self._remembered.learn(entries, found, part, grammar.explaining)
+        return found
+
+    def _large(self, grammar: Grammar, part: etree._Element) -> tuple[list[Told], bool]:
+        """Look at a large document window by window; also tells whether it was left before its end."""
+        told: dict[etree._Element, Problem] = {}
+        explained = 0
+        for window, origins in windows(part):
+            if grammar.valid(window):
+                continue
+            if len(told) >= MOST_FOUND or explained >= MOST_WINDOWS:
+                return list(told.items()), True
+            explained += 1
+            for copy, problem in self._whole(grammar, window) or _by_libxml2(grammar, window):
+                told.setdefault(origins[copy], problem)
+        return list(told.items()), False
 
     def _walk(self, fd: int, encoding: str, position: int) -> Locator:
         """Return the locator of this file: the last one unless it has gone beyond *position*."""
@@ -120,7 +149,7 @@ class Explainer:
         return self._locator
 
 
-def _grouped(found: Sequence[_Told], *, more: bool) -> list[_Told]:
+def _grouped(found: Sequence[Told], *, more: bool) -> list[Told]:
     """Return what to tell of *found*, in its order: every cause before any is told of a second time.
 
     The first of a cause says how often it was found; *more* when the search ended before the document did.
@@ -137,6 +166,12 @@ def _grouped(found: Sequence[_Told], *, more: bool) -> list[_Told]:
             problem = replace(problem, text=f"{problem.text} {_times(often[number], more=more)}")
         told.append((element, problem))
     return told
+
+
+def _with_paths(told: Sequence[Told], part: etree._Element) -> tuple[Problem, ...]:
+    """Return the problems with their whole paths: only now, when it is known which are told."""
+    paths = paths_of([element for element, _ in told], part)
+    return tuple(replace(problem, path=clean(paths[element], 1000)) for element, problem in told)
 
 
 def _times(count: int, *, more: bool) -> str:
@@ -156,14 +191,14 @@ def far_dates(grammar: Grammar, part: etree._Element) -> tuple[Problem, ...]:
     found = [element for element in like if _is_date(types.of_text(element))]
     first = found[: MAX_PROBLEMS * MAX_PLACES]
     told = _grouped([(element, words.beyond_range(element, part)) for element in first], more=len(found) > len(first))
-    return tuple(problem for _, problem in told)
+    return _with_paths(told, part)
 
 
 def _is_date(kind: object) -> bool:
     return getattr(getattr(kind, "root_type", None), "local_name", None) in _DATES
 
 
-def _by_xmlschema(grammar: Grammar, part: etree._Element) -> list[_Told]:
+def _by_xmlschema(grammar: Grammar, part: etree._Element) -> list[Told]:
     return [words.of_error(error, part) for error in _errors(grammar, part)]
 
 
@@ -183,7 +218,17 @@ def _errors(grammar: Grammar, part: etree._Element) -> Sequence["XMLSchemaValida
         return ()  # its own errors are many kinds; libxml2 has the verdict and finds words as well
 
 
-def _by_libxml2(grammar: Grammar, part: etree._Element) -> list[_Told]:
+def _entries(grammar: Grammar, part: etree._Element) -> Entries:
+    """Return what libxml2 has against each element of a document; nothing when that is much."""
+    if has_more_than(LARGE, part) or len(found := grammar.errors(part)) > MOST_RECALLED:
+        return {}
+    entries: dict[etree._Element, list[TreeEntry]] = {}
+    for entry in found:
+        entries.setdefault(_at(part, entry.path or ""), []).append(entry)
+    return entries
+
+
+def _by_libxml2(grammar: Grammar, part: etree._Element) -> list[Told]:
     told = []
     for entry in grammar.errors(part):
         element = _at(part, entry.path or "")
@@ -206,18 +251,3 @@ def _at(part: etree._Element, path: str) -> etree._Element:
             break
         current = child
     return current
-
-
-def _large(grammar: Grammar, part: etree._Element) -> tuple[list[_Told], bool]:
-    """Look at a large document window by window; also tells whether it was left before its end."""
-    told: dict[etree._Element, Problem] = {}
-    explained = 0
-    for window, origins in windows(part):
-        if grammar.valid(window):
-            continue
-        if len(told) >= MOST_FOUND or explained >= MOST_WINDOWS:
-            return list(told.items()), True
-        explained += 1
-        for copy, problem in _by_xmlschema(grammar, window) or _by_libxml2(grammar, window):
-            told.setdefault(origins[copy], problem)
-    return list(told.items()), False

@@ -5,7 +5,7 @@ an envelope that has some.
 Source: AIF reference, sections 5 and 6; rulings, "Names and XML"; reliability reference, rows 78 to 92.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from lxml import etree
@@ -13,7 +13,7 @@ from lxml import etree
 from gateway.domain.envelope import Header
 from gateway.domain.ids import is_message_id
 from gateway.domain.namespaces import ENVELOPE_NAMESPACES, XSI, canonical
-from gateway.domain.problem import Problem
+from gateway.domain.problem import Problem, Problems
 from gateway.xml.likely import meant
 from gateway.xml.parse import MAX_TEXT, clean
 from gateway.xml.plain import PlainFrames
@@ -21,6 +21,8 @@ from gateway.xml.plain import PlainFrames
 XML_SPACE = " \t\r\n"
 MAX_ID = 256
 MAX_ACTION = 1000
+MAX_PARTS = 100
+"""Documents in one message; real ones have one, some few."""
 
 FIELDS = {
     "MessageId": "message_id",
@@ -69,7 +71,10 @@ class Names:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """What stands around the documents: the header's values, the children of MessageParts, what is wrong."""
+    """What stands around the documents: the header's values, the children of MessageParts, what is wrong.
+
+    Of too many documents there are none in `parts`, and one problem.
+    """
 
     header: Header
     parts: Sequence[etree._Element]
@@ -88,13 +93,13 @@ def read_frame(
 
     Shape: problems carry the path from `/Envelope` but no place in the file; at most one per element.
     """
-    problems: list[Problem] = []
+    problems = Problems()
     usual = None if plain is None or strict else plain.values(content)
     if usual is not None:
-        parts = list(envelope[1][0])
-        if len(parts) == 1 and not (_XSI_MARK in content and parts[0].get(XSI_TYPE) is not None):
+        only = envelope[1][0][0] if len(envelope[1][0]) == 1 else None
+        if only is not None and not (_XSI_MARK in content and only.get(XSI_TYPE) is not None):
             _check_values(usual, problems)
-            return Frame(header=Header(**usual), parts=parts, problems=tuple(problems))
+            return Frame(header=Header(**usual), parts=[only], problems=problems.all())
     header, body = _header_and_body(envelope, names, problems)
     values: dict[str, str] = {}
     if header is not None:
@@ -107,30 +112,35 @@ def read_frame(
         (message_parts, "/Envelope/Body/MessageParts"),
     ):
         if element is not None and element.keys():
-            problems.extend(_bad_attributes(element, path))
+            _check_attributes(element, path, problems)
     if _XSI_MARK in content:
         for part in parts:
             if part.get(XSI_TYPE) is not None:
-                problems.append(_typed(part, f"/Envelope/Body/MessageParts/{_local(part)}"))
+                problems.add(_typed, part, f"/Envelope/Body/MessageParts/{_local(part)}")
     _check_values(values, problems)
-    return Frame(header=Header(**values), parts=parts, problems=tuple(problems))
+    return Frame(header=Header(**values), parts=parts, problems=problems.all())
 
 
 def _header_and_body(
-    envelope: etree._Element, names: Names, problems: list[Problem]
+    envelope: etree._Element, names: Names, problems: Problems
 ) -> tuple[etree._Element | None, etree._Element | None]:
     """Return Header and Body; anything but exactly these two, in this order, is a problem."""
-    children = list(envelope)
-    if len(children) == 2 and children[0].tag == names.header and children[1].tag == names.body:
-        header, body = children
+    if len(envelope) == 2 and envelope[0].tag == names.header and envelope[1].tag == names.body:
+        header, body = envelope
         if _has_text(envelope.text) or _has_text(header.tail) or _has_text(body.tail):
-            problems.append(_stray_text("/Envelope"))
+            problems.add(_stray_text, "/Envelope")
         return header, body
-    headers = [child for child in children if child.tag == names.header]
-    bodies = [child for child in children if child.tag == names.body]
-    for child in children:
-        if child.tag not in (names.header, names.body):
-            problems.append(_unknown(child, names, "Envelope", "/Envelope", "envelope.structure"))
+    headers: list[etree._Element] = []
+    bodies: list[etree._Element] = []
+    stray = _has_text(envelope.text)
+    for child in envelope:
+        stray = stray or _has_text(child.tail)
+        if child.tag == names.header:
+            headers.append(child)
+        elif child.tag == names.body:
+            bodies.append(child)
+        else:
+            problems.add(_unknown, child, names, "Envelope", "/Envelope", "envelope.structure")
     for name, found in (("Header", headers), ("Body", bodies)):
         if len(found) != 1:
             count = "is missing" if not found else f"stands {len(found)} times"
@@ -139,13 +149,13 @@ def _header_and_body(
     if headers and bodies and envelope.index(bodies[0]) < envelope.index(headers[0]):
         text = "Body stands before Header; put the Header first."
         problems.append(Problem(code="envelope.structure", text=text, path="/Envelope/Body[1]"))
-    if _has_text(envelope.text) or any(_has_text(child.tail) for child in children):
-        problems.append(_stray_text("/Envelope"))
+    if stray:
+        problems.add(_stray_text, "/Envelope")
     return (headers[0] if headers else None), (bodies[0] if bodies else None)
 
 
 def _read_fields(
-    header: etree._Element, names: Names, values: dict[str, str], problems: list[Problem], *, strict: bool
+    header: etree._Element, names: Names, values: dict[str, str], problems: Problems, *, strict: bool
 ) -> None:
     """Fill *values* from the children of Header."""
     stray = _has_text(header.text)
@@ -156,54 +166,58 @@ def _read_fields(
         if _has_text(child.tail):
             stray = True
         if field is None:
-            problems.append(_unknown(child, names, "Header", "/Envelope/Header", "header.unknown"))
+            problems.add(_unknown, child, names, "Header", "/Envelope/Header", "header.unknown")
             continue
         if field == "action":
             actions += 1
         elif field in seen:
-            problems.append(_repeated(field))
+            problems.add(_repeated, field)
             continue
         seen.add(field)
         if strict:
             if _ORDER[field] < last:
-                problems.append(_out_of_order(field))
+                problems.add(_out_of_order, field)
             last = max(last, _ORDER[field])
         if len(child):
-            problems.append(_not_plain(field))
+            problems.add(_not_plain, field)
             continue
         if child.keys():
-            problems.extend(_bad_attributes(child, f"/Envelope/Header/{_ELEMENT_OF[field]}"))
+            _check_attributes(child, f"/Envelope/Header/{_ELEMENT_OF[field]}", problems)
         value = (child.text or "").strip(XML_SPACE)
         if value:
             values[field] = value
     if stray:
-        problems.append(_stray_text("/Envelope/Header"))
+        problems.add(_stray_text, "/Envelope/Header")
     if actions != 1 or "action" not in values:
         if actions > 1:
             values.pop("action", None)
-        problems.append(_action_missing(actions))
+        problems.add(_action_missing, actions)
 
 
 def _read_body(
-    body: etree._Element | None, names: Names, problems: list[Problem]
+    body: etree._Element | None, names: Names, problems: Problems
 ) -> tuple[etree._Element | None, list[etree._Element]]:
     """Return MessageParts and its children."""
     if body is None:
         return None, []
     if len(body) != 1 or body[0].tag != names.parts:
-        problems.append(_bad_body(body, names))
+        problems.add(_bad_body, body, names)
         return None, []
     message_parts = body[0]
-    parts = list(message_parts)
+    parts: list[etree._Element] = []
+    if len(message_parts) > MAX_PARTS:
+        problems.add(_too_many_parts)
+    else:
+        parts = list(message_parts)
     stray = _has_text(body.text) or _has_text(message_parts.tail)
     if stray:
-        problems.append(_stray_text("/Envelope/Body"))
+        problems.add(_stray_text, "/Envelope/Body")
     if _has_text(message_parts.text) or any(_has_text(part.tail) for part in parts):
-        problems.append(_stray_text("/Envelope/Body/MessageParts"))
+        problems.add(_stray_text, "/Envelope/Body/MessageParts")
     return message_parts, parts
 
 
-def _check_values(values: dict[str, str], problems: list[Problem]) -> None:
+def _check_values(values: dict[str, str], problems: Problems) -> None:
     """Check identifiers and lengths; over-long values are cut so that everything behind can hold them."""
     message_id = values.get("message_id")
     if message_id is not None and not is_message_id(message_id):
@@ -233,15 +247,15 @@ def _check_values(values: dict[str, str], problems: list[Problem]) -> None:
             values[field] = value[:MAX_TEXT]
 
 
-def _bad_attributes(element: etree._Element, path: str) -> Iterator[Problem]:
+def _check_attributes(element: etree._Element, path: str, problems: Problems) -> None:
     """Say which attributes do not belong on the frame: `xsi:type` could change what a schema accepts."""
     for key, value in element.items():
         name = str(key)
         if name == XSI_TYPE:
-            yield _typed(element, path)
+            problems.add(_typed, element, path)
         elif name not in _IGNORED and not name.startswith(_XML_ATTRIBUTE):
             text = f"{_local(element)} has no attribute {clean(name)}; remove it."
-            yield Problem(code="envelope.attribute", text=text, path=path, found=clean(str(value)))
+            problems.append(Problem(code="envelope.attribute", text=text, path=path, found=clean(str(value))))
 
 
 def _typed(element: etree._Element, path: str) -> Problem:
@@ -281,6 +295,15 @@ def _bad_body(body: etree._Element, names: Names) -> Problem:
     else:
         return _unknown(body[0], names, "Body", "/Envelope/Body", "envelope.structure")
     return Problem(code="envelope.structure", text=text, path="/Envelope/Body", expected="one MessageParts")
+
+
+def _too_many_parts() -> Problem:
+    return Problem(
+        code="envelope.structure",
+        text=f"MessageParts holds more than {MAX_PARTS} documents. Send them in several messages.",
+        path="/Envelope/Body/MessageParts",
+        expected=f"at most {MAX_PARTS} documents",
+    )
 
 
 def _repeated(field: str) -> Problem:

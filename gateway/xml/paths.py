@@ -6,6 +6,8 @@ element with a namesake beside it carry their number from 1.
 """
 
 import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from lxml import etree
 
@@ -18,19 +20,56 @@ def local_name(element: etree._Element) -> str:
 
 
 def path_of(element: etree._Element, root: etree._Element) -> str:
-    """Return the path of *element* from *root*, which is one of its ancestors or itself."""
-    steps: list[str] = []
-    current: etree._Element | None = element
-    while current is not None:
-        before = sum(1 for _ in current.itersiblings(current.tag, preceding=True))
-        twins = before or next(current.itersiblings(current.tag), None) is not None
-        entity = current.get("class") is not None or next(current.iterchildren("*"), None) is not None
-        numbered = twins or (entity and current is not root)
-        steps.append(f"{local_name(current)}[{before + 1}]" if numbered else local_name(current))
-        if current is root:
-            break
-        current = current.getparent()
-    return "/" + "/".join(reversed(steps))
+    """Return the path of *element* from *root*, which is one of its ancestors or itself; `paths_of` for several."""
+    return paths_of([element], root)[element]
+
+
+def paths_of(elements: Iterable[etree._Element], root: etree._Element) -> Mapping[etree._Element, str]:
+    """Return the paths of elements from *root*, which is an ancestor of each or itself.
+
+    Rule: siblings are counted once, however many elements there are among them.
+    """
+    ways = {element: _way(element, root) for element in elements}
+    wanted = {each for way in ways.values() for each in way}
+    numbers: dict[etree._Element, int | None] = {}
+    for parent in {each.getparent() for each in wanted}:
+        numbers.update(_numbers([root] if parent is None else parent.iterchildren("*"), wanted))
+    steps = {each: _step(each, numbers[each], is_root=each is root) for each in wanted}
+    return {element: "/" + "/".join([steps[each] for each in way]) for element, way in ways.items()}
+
+
+def names_of(element: etree._Element, root: etree._Element) -> str:
+    """Return the path of *element* without numbers: what is alike of all that are alike."""
+    return "/" + "/".join(local_name(each) for each in _way(element, root))
+
+
+def _way(element: etree._Element, root: etree._Element) -> list[etree._Element]:
+    """Return what has to be passed from *root* to *element*, both included."""
+    way = [element]
+    while way[-1] is not root and (parent := way[-1].getparent()) is not None:
+        way.append(parent)
+    return way[::-1]
+
+
+def _numbers(
+    siblings: Iterable[etree._Element], wanted: set[etree._Element]
+) -> Iterable[tuple[etree._Element, int | None]]:
+    """Yield those *wanted* with their number among their namesakes, None for one without."""
+    counts: Counter[str] = Counter()
+    found: list[tuple[etree._Element, int]] = []
+    for sibling in siblings:
+        counts[sibling.tag] += 1
+        if sibling in wanted:
+            found.append((sibling, counts[sibling.tag]))
+    for element, number in found:
+        yield element, number if counts[element.tag] > 1 else None
+
+
+def _step(element: etree._Element, number: int | None, *, is_root: bool) -> str:
+    entity = element.get("class") is not None or next(element.iterchildren("*"), None) is not None
+    if number is None and entity and not is_root:
+        number = 1
+    return local_name(element) if number is None else f"{local_name(element)}[{number}]"
 
 
 def find(envelope: etree._Element, path: str) -> etree._Element:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lxml import etree
 
-from gateway.domain.problem import Problem
+from gateway.domain.problem import MAX_PROBLEMS, Problem
 from gateway.domain.text import clean
 from gateway.xml.declared import DeclaredTypes
 from gateway.xml.grammar import Grammar, accepted
-from gateway.xml.paths import local_name, path_of
+from gateway.xml.paths import local_name, paths_of
 from gateway.xml.schema_files import IDENTIFYING, XSD, SchemaFile, names_in
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from xmlschema.validators import XsdSimpleType
 
 MIDNIGHT = "24:00:00"
-MAX_PROBLEMS = 20
 _MAX_FOUND = 200
 _MIDNIGHT = re.compile(r"\s*(?:\d{4}-\d\d-\d\dT)?24:00:00(?:\.0+)?(?:Z|[+-]\d\d:\d\d)?\s*")
 _OF_MIDNIGHT = re.compile(r"Element '[^']*'(?:, attribute '[^']*')?: \[facet '\w+'\] The value '(?:[^']*T)?24:00:00")
@@ -50,15 +49,17 @@ def midnights(grammar: Grammar, part: etree._Element) -> tuple[Problem, ...]:
 
     Attributes are not looked at: no document of an ERP has times in them.
     """
+    found = _midnights(grammar, part)[:MAX_PROBLEMS]
+    paths = paths_of(found, part)
     return tuple(
         Problem(
             code="value.range",
             text=f'{local_name(element)} has the value "{clean(element.text or "", _MAX_FOUND)}", which is not '
             "allowed; 24:00:00 is the first moment of the next day.",
-            path=path_of(element, part),
+            path=paths[element],
             found=clean(element.text or "", _MAX_FOUND),
         )
-        for element in _midnights(grammar, part)[:MAX_PROBLEMS]
+        for element in found
     )
 
 
@@ -95,8 +96,9 @@ class Identities:
                     wrong.append(((element, attribute), value, role == "ID"))
                 else:
                     ids.add(value)
-        found = [(place, value, is_id) for place, value, is_id in wrong if is_id or value not in ids]
-        return tuple(_problem(*place, value, part, is_id=is_id) for place, value, is_id in found[:MAX_PROBLEMS])
+        found = [(place, value, is_id) for place, value, is_id in wrong if is_id or value not in ids][:MAX_PROBLEMS]
+        paths = paths_of([element for (element, _), _, _ in found], part)
+        return tuple(_problem(*place, value, paths[place[0]], is_id=is_id) for place, value, is_id in found)
 
     def _places(self, part: etree._Element) -> list[_Place]:
         assert self._find is not None
@@ -157,9 +159,7 @@ def _is_one(declared: etree._Element, known: set[str]) -> bool:
     return any(name.local.kind == "type" and name.local.name in known for name in names)
 
 
-def _problem(
-    element: etree._Element, attribute: str | None, value: str, part: etree._Element, *, is_id: bool
-) -> Problem:
+def _problem(element: etree._Element, attribute: str | None, value: str, path: str, *, is_id: bool) -> Problem:
     holder = local_name(element) if attribute is None else f"{attribute.rpartition('}')[2]} of {local_name(element)}"
     shown = clean(value, _MAX_FOUND)
     if is_id:
@@ -168,4 +168,4 @@ def _problem(
     else:
         text = f"{holder} refers to {shown}, but no element of the document is identified by it."
         expected = "the identifier of an element of the document"
-    return Problem(code="schema", text=text, path=path_of(element, part), found=shown, expected=expected)
+    return Problem(code="schema", text=text, path=path, found=shown, expected=expected)

@@ -14,7 +14,7 @@ from lxml import etree
 from gateway.domain.envelope import FileEnd, FileHead, ReadEnvelope, Root
 from gateway.domain.errors import ConfigError, FileRefused, SchemaUnusable
 from gateway.domain.namespaces import ENVELOPE_NAMESPACES, Scheme, in_scheme
-from gateway.domain.problem import Problem
+from gateway.domain.problem import MAX_PROBLEMS, Problem, Problems
 from gateway.xml.declarations import too_many_declarations
 from gateway.xml.encoding import PREFIX_BYTES, Encoding, detect
 from gateway.xml.ending import at_the_end, empty_file, incomplete
@@ -35,6 +35,10 @@ class PartChecker(Protocol):
 
     @property
     def fingerprint(self) -> str | None: ...
+
+    def begin(self) -> None:
+        """Get ready for another file: nothing that is said of it depends on those before."""
+        ...
 
     def check(self, part: etree._Element) -> Sequence[Problem]:
         """Return what is wrong with a child of MessageParts."""
@@ -61,6 +65,8 @@ def read_envelopes(
     Raises: FileRefused, with size and SHA-256 in its context where the file could be read.
     """
     source = Source(fd, rules.max_file_bytes)
+    if checker is not None:
+        checker.begin()
     try:
         yield from _Reading(source, rules, checker, explainer).run()
     except FileRefused as refused:
@@ -155,7 +161,7 @@ class _Reading:
             text = f"The Batch has more than {self._rules.max_envelopes} envelopes; send it in several files."
             raise FileRefused(text, code="batch.too-many", line=line_of(element))
         names = self._names[element.tag]
-        problems: list[Problem] = []
+        problems: list[Problem] = []  # of the whole envelope
         size = self._size(element, encoding)
         if size >= self._rules.max_envelope_bytes:
             content = b""
@@ -166,12 +172,11 @@ class _Reading:
         if self._nested:
             problems.append(_nested_envelope())
         frame = read_frame(element, names, content, self._plain, strict=self._rules.strict_header)
-        problems.extend(frame.problems)
         if (crowded := too_many_declarations(element, content, frame.parts)) is not None:
             problems.append(crowded)
         judged = self._checker is not None and content and crowded is None
         body_problems = self._judge(frame.parts) if judged else ()
-        header_problems = self._placed(element, encoding, problems)
+        header_problems = self._placed(element, encoding, [*problems, *frame.problems][:MAX_PROBLEMS])
         body_problems = self._placed(element, encoding, body_problems)
         self._ended_at = self._source.offset
         self._current = None
@@ -199,16 +204,18 @@ class _Reading:
     def _judge(self, parts: Sequence[etree._Element]) -> Sequence[Problem]:
         """Return what is wrong with the documents of an envelope."""
         assert self._checker is not None
-        found: list[Problem] = []
+        found = Problems()
         for part in parts:
             if part.get(XSI_TYPE) is not None:
                 continue  # already a problem of the frame
             try:
-                found.extend(self._checker.check(part))
+                wrong = self._checker.check(part)
             except ConfigError as error:  # the operator's mistake: this message waits for him, the file goes on
                 text = f"The schema of {split_name(part.tag)[1]} cannot be used: {clean(str(error.problems[0]))}"
-                found.append(Problem(code=SchemaUnusable.code, text=text, path=f"/{split_name(part.tag)[1]}"))
-        return found
+                wrong = [Problem(code=SchemaUnusable.code, text=text, path=f"/{split_name(part.tag)[1]}")]
+            for problem in wrong:
+                found.append(problem)
+        return found.all()
 
     def _placed(self, envelope: etree._Element, encoding: Encoding, problems: Sequence[Problem]) -> Sequence[Problem]:
         """Return problems with their places in the file; of an envelope that was cut down, without."""

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from xmlschema import XMLSchemaBase
 
 _T = etree.ErrorTypes
+CONTENT: int = _T.SCHEMAV_ELEMENT_CONTENT
+"""An element that stands where it may not, or one that is missing."""
 _FACETS = {
     _T.SCHEMAV_CVC_LENGTH_VALID: "length",
     _T.SCHEMAV_CVC_MINLENGTH_VALID: "minLength",
@@ -37,6 +39,8 @@ _DATATYPE = {
     _T.SCHEMAV_CVC_DATATYPE_VALID_1_2_2,
     _T.SCHEMAV_CVC_DATATYPE_VALID_1_2_3,
 }
+VALUES = frozenset({*_FACETS, *_DATATYPE, _T.SCHEMAV_CVC_ENUMERATION_VALID, _T.SCHEMAV_CVC_PATTERN_VALID})
+"""A value that its type does not allow."""
 _TEXT = {_T.SCHEMAV_CVC_COMPLEX_TYPE_2_1, _T.SCHEMAV_CVC_COMPLEX_TYPE_2_3}
 _UNKNOWN_ATTRIBUTE = {
     _T.SCHEMAV_CVC_TYPE_3_1_1,
@@ -58,7 +62,7 @@ def of_entry(
     """Return an error of libxml2 as a problem of *element*. *schema* tells what the type allows that it names."""
     number, message = entry.type, entry.message
     name = local_name(element)
-    if number == _T.SCHEMAV_ELEMENT_CONTENT:
+    if number == CONTENT:
         return _of_content(message, element, part)
     if number in _TEXT | {_T.SCHEMAV_CVC_TYPE_3_1_2}:
         return (words.holds_elements if "Element content" in message else words.stray_text)(element, part)
@@ -79,12 +83,13 @@ def of_entry(
     allowed = _allowed(number, message, schema)
     if allowed is not None or number in _DATATYPE:
         found = _VALUE.search(message)
+        choices = _choices(message) if number == _T.SCHEMAV_CVC_ENUMERATION_VALID else ()
         if attribute is not None and message.startswith("Element ") and ", attribute " in message.partition("': ")[0]:
-            return words.of_attribute_value(element, part, attribute[1], found[1] if found else "", allowed)
+            return words.of_attribute_value(element, part, attribute[1], found[1] if found else "", allowed, choices)
         if len(element):
             return words.holds_elements(element, part)
         code = words.RANGE if _FACETS.get(number) in BOUNDS else words.SCHEMA
-        return words.of_value(element, part, allowed, code)
+        return words.of_value(element, part, allowed, code, choices)
     return words.problem(element, part, f"{name} does not follow its schema.")
 
 
@@ -94,7 +99,7 @@ def _allowed(number: int, message: str, schema: "XMLSchemaBase | None") -> str |
     if number in _FACETS and quoted:
         return of_facet(_FACETS[number], quoted[-1])
     if number == _T.SCHEMAV_CVC_ENUMERATION_VALID:
-        return one_of(_QUOTED.findall(message.rpartition("set {")[2]))
+        return one_of(_choices(message))
     if number == _T.SCHEMAV_CVC_PATTERN_VALID:
         pattern = message.rpartition("pattern '")[2].rstrip("'.")
         return form([pattern], _compiled(pattern))
@@ -104,6 +109,10 @@ def _allowed(number: int, message: str, schema: "XMLSchemaBase | None") -> str |
     if named is not None and schema is not None:
         return of_type(named[1], schema)
     return None
+
+
+def _choices(message: str) -> list[str]:
+    return _QUOTED.findall(message.rpartition("set {")[2])
 
 
 def _of_content(message: str, element: etree._Element, part: etree._Element) -> Problem:

@@ -41,6 +41,11 @@ class Checker:
         self.fingerprint: str | None = catalog.fingerprint
         """Names the schemas that a document passed."""
 
+    def begin(self) -> None:
+        """Get ready for another file."""
+        if self._explainer is not None:
+            self._explainer.begin()
+
     def check(self, part: etree._Element) -> tuple[Problem, ...]:
         """Return what is wrong with one child of MessageParts; empty when it is valid.
 

@@ -16,7 +16,7 @@ from gateway.domain.problem import Problem
 from gateway.domain.text import clean
 from gateway.xml.allowed import BOUNDS, MAX_NAMES, allowed_by, choices_of, facet_of, names, one_of
 from gateway.xml.likely import likely_names, meant
-from gateway.xml.paths import local_name, path_of
+from gateway.xml.paths import local_name, names_of
 
 if TYPE_CHECKING:
     from xmlschema.validators import XMLSchemaChildrenValidationError, XMLSchemaValidationError, XsdComponent
@@ -35,7 +35,7 @@ _REPEATED = re.compile(r"duplicated (?:value \((.*?),?\) for|xs:ID value '(.*)')
 
 
 def of_error(error: "XMLSchemaValidationError", part: etree._Element) -> tuple[etree._Element, Problem]:
-    """Return what an error of xmlschema is about, and the same as a problem with its path from *part*."""
+    """Return what an error of xmlschema is about, and the same as a problem."""
     from xmlschema.validators import XMLSchemaChildrenValidationError  # noqa: PLC0415  # only failures pay
 
     element = part if error.elem is None else cast("etree._Element", error.elem)
@@ -170,11 +170,14 @@ def problem(
     found: str | None = None,
     expected: str | None = None,
 ) -> Problem:
-    """Return a problem of an element, with its path from *part*; *text* without an end gets its full stop."""
+    """Return a problem of an element; *text* without an end gets its full stop.
+
+    Its path from *part* is without numbers: those cost a count of siblings, and few problems are told in the end.
+    """
     return Problem(
         code=code,
         text=clean(text if text.endswith((".", "?")) else f"{text}.", 1000),
-        path=clean(path_of(element, part), 1000),
+        path=clean(names_of(element, part), 1000),
         found=None if found is None else clean(found, MAX_FOUND),
         expected=expected,
     )

@@ -26,6 +26,10 @@ _MOST_RATIO = 12
 _NIL = '<x xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:nil="true"/>'
 
 
+_LEAST_SECONDS = 0.05
+"""What is shorter counts as this long: a fixed cost is no ratio."""
+
+
 def _distinct(n: int) -> str:
     return "".join(f"<n{number}/>" for number in range(n))
 
@@ -90,7 +94,7 @@ def main() -> None:
     read(KINDS["bad lines of one message"](10), checker, explainer)  # compiles the schemas
     table = Table(title="processor seconds to read a file of n elements")
     for column in ("kind", *(f"n = {size:,}" for size in sizes), "worst ratio", "s/MB", "ends with"):
-        table.add_column(column, justify="left" if column in ("kind", "ends with") else "right")
+        table.add_column(column, justify="left" if column in ("kind", "ends with") else "right", no_wrap=True)
     for kind, make in KINDS.items():
         if options.kind not in kind:
             continue
@@ -100,13 +104,15 @@ def main() -> None:
             took, end = read(content, checker, explainer)
             times.append(took)
         pairs = zip(zip(sizes, times, strict=True), zip(sizes[1:], times[1:], strict=True), strict=False)
-        ratios = [10 * (later / max(earlier, 0.01)) / (large / small) for (small, earlier), (large, later) in pairs]
+        ratios = [
+            10 * (later / max(earlier, _LEAST_SECONDS)) / (large / small) for (small, earlier), (large, later) in pairs
+        ]
         worst = max(ratios, default=0.0)
         table.add_row(
             kind, *(f"{each:.3f}" for each in times), f"[{'red' if worst > _MOST_RATIO else 'green'}]{worst:.1f}",
             f"{times[-1] / len(content) * 1e6:.2f}", end,
         )  # fmt: skip
-    Console().print(table)
+    Console(width=140).print(table)
 
 
 if __name__ == "__main__":

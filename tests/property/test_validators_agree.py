@@ -11,10 +11,12 @@ import schemas
 from gateway.xml.catalog import Catalog
 from gateway.xml.grammar import Grammar
 from gateway.xml.paths import find
+from gateway.xml.terse import CONTENT
 from gateway.xml.verdict import Checker
 
 CATALOG = Catalog([schemas.FOLDER])
 CHECKER = Checker(CATALOG)
+REMEMBERING = Checker(CATALOG)
 SAMPLES = {
     "SalesOrder": (schemas.FOLDER / "documents/SalesOrder.sample.xml").read_bytes(),
     "Customer": (schemas.FOLDER / "documents/Customer.sample.xml").read_bytes(),
@@ -96,3 +98,16 @@ def test_every_refusal_names_an_element_that_is_there(name: str, seed: int, valu
     for problem in problems:
         found = find(envelope, problem.path or "")
         assert str(found.tag).rpartition("}")[2] == (problem.path or "").rpartition("/")[2].partition("[")[0]
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLES))
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**32), values=st.lists(VALUES, min_size=3, max_size=3), changes=st.integers(1, 3))
+def test_what_is_remembered_of_a_mistake_is_what_would_be_said_anew(
+    name: str, seed: int, values: list[str], changes: int
+) -> None:
+    root = mutated(SAMPLES[name], seed, changes, values)
+    if any(entry.type == CONTENT for entry in grammar_of(name).errors(root)):
+        return  # what stands behind is told of the first messages alone
+
+    assert REMEMBERING.check(root) == Checker(CATALOG).check(root)

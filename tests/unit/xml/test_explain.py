@@ -11,9 +11,13 @@ from lxml import etree
 
 import schemas
 from gateway.domain.errors import FileRefused
-from gateway.domain.problem import Problem
+from gateway.domain.problem import MAX_PROBLEMS, Problem
+from gateway.xml import explain
 from gateway.xml.catalog import Catalog
-from gateway.xml.explain import EXPLAINED_WHOLE, MAX_PLACES, MAX_PROBLEMS, MOST_FOUND, Explainer
+from gateway.xml.explain import EXPLAINED_WHOLE, MAX_PLACES, MOST_FOUND, Explainer
+from gateway.xml.grammar import Grammar
+from gateway.xml.paths import paths_of
+from gateway.xml.remembered import MOST_IN_FULL, Told
 from gateway.xml.verdict import Checker
 from tests.unit.xml.documents import envelope_text, line, part, sales_order
 
@@ -223,6 +227,47 @@ def test_missing_and_unknown_elements_of_a_large_document_are_placed(checker: Ch
         f"{start}/SalesLine[{EXPLAINED_WHOLE + 1}]",
         f"{start}/SalesLine[{EXPLAINED_WHOLE + 2}]",
         f"{start}/Colour",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mistakes", "most"),
+    [
+        ([line(f"<ItemId>1</ItemId><SalesQty>{number},5</SalesQty>") for number in range(30)], 1),
+        ([line() + "<Nope/>"] * 30, MOST_IN_FULL),
+        (["<PurchOrderFormNum>1</PurchOrderFormNum>" * 2] * 30, MOST_IN_FULL),
+    ],
+    ids=["values", "unknown", "repeated"],
+)
+def test_the_same_mistake_in_many_messages_is_explained_a_few_times(
+    catalog: Catalog, mistakes: list[str], most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    explained: list[object] = []
+    in_full = explain._by_xmlschema
+
+    def counted(grammar: Grammar, document: etree._Element) -> list[Told]:
+        explained.append(document)
+        return in_full(grammar, document)
+
+    monkeypatch.setattr(explain, "_by_xmlschema", counted)
+    checker = Checker(catalog)
+    said = [told(checker, ACCOUNT + mistake) for mistake in mistakes]
+    assert len(explained) == most
+    assert said == [told(Checker(catalog), ACCOUNT + mistake) for mistake in mistakes]
+    checker.begin()
+    explained.clear()
+    told(checker, ACCOUNT + mistakes[0])
+    assert len(explained) == 1
+
+
+def test_paths_of_many_siblings_cost_one_count_of_them() -> None:
+    document = part(sales_order(line() * 3 + "<a/>" + line()))
+    table = document[0]
+    assert [*paths_of([*table, document], document).values()] == [
+        *(f"/SalesOrder/SalesTable[1]/SalesLine[{number}]" for number in (1, 2, 3)),
+        "/SalesOrder/SalesTable[1]/a",
+        "/SalesOrder/SalesTable[1]/SalesLine[4]",
+        "/SalesOrder",
     ]
 
 

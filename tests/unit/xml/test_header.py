@@ -1,5 +1,7 @@
 """The frame of an envelope: its header values and what can be wrong around the documents."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from lxml import etree
 
 from gateway.domain.envelope import Header
 from gateway.domain.errors import MalformedMessage
+from gateway.domain.problem import MAX_PROBLEMS
 from gateway.xml.header import FIELDS, XML_SPACE, Names, read_frame
 from gateway.xml.limits import ReadRules
 from gateway.xml.parse import parse_checked
@@ -204,3 +207,19 @@ def test_envelope_like_the_one_before_is_read_for_itself(other: str) -> None:
     alone = read(envelope(header=other)).envelopes[0]
     assert (second.header, second.header_problems) == (alone.header, alone.header_problems)
     assert first.header.company == "a"
+
+
+@pytest.mark.parametrize("junk", ["<x/>", "<Company>a</Company>", "<n{0}/>"])
+def test_of_many_mistakes_in_a_header_twenty_are_told(junk: str) -> None:
+    text = envelope(header=ACTION + "".join(junk.format(number) for number in range(2_000)))
+    (only,) = read(text).envelopes
+    assert len(only.header_problems) == MAX_PROBLEMS
+    assert re.search(r"There are 19\d\d more problems", only.header_problems[-1].text)
+
+
+def test_more_than_a_hundred_documents_are_one_problem_and_none_is_judged() -> None:
+    bad, good = (read(envelope("<b/>" * count)).envelopes[0] for count in (101, 100))
+    assert [(each.code, each.path) for each in bad.header_problems] == [
+        ("envelope.structure", "/Envelope/Body/MessageParts")
+    ]
+    assert (bad.parts, len(good.parts), good.header_problems) == ((), 100, ())

@@ -43,3 +43,8 @@ def test_the_default_namespace_of_the_envelope_is_not_taken_along() -> None:
 def test_an_inner_declaration_of_the_same_prefix_counts() -> None:
     text = '<D xmlns:q="urn:1"><S><Q xmlns:q="urn:2">q:x</Q></S></D>'
     assert etree.fromstring(cut(text, 0))[0].nsmap["q"] == "urn:2"
+
+
+def test_a_prefix_may_begin_with_any_letter() -> None:
+    text = '<D xmlns:é="urn:e"><S>é:x</S></D>'
+    assert etree.fromstring(cut(text, 0)).nsmap["é"] == "urn:e"

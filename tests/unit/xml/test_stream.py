@@ -26,6 +26,9 @@ class _Judge:
 
     fingerprint = "f-1"
 
+    def begin(self) -> None:
+        pass
+
     def check(self, part: etree._Element) -> Sequence[Problem]:
         wrong = [each for each in part.iter("{*}SalesQty") if each.text == "13"]
         return tuple(Problem(code="schema", text="13", path="/SalesOrder") for _ in wrong)
@@ -203,7 +206,7 @@ def test_size_is_measured_in_bytes_as_received(encoding: str, prefix: str) -> No
 def test_over_long_envelope_keeps_its_header_and_loses_its_content() -> None:
     rules = ReadRules(max_envelope_bytes=300_000, hard_envelope_bytes=3_000_000)
     header = f"<Company>ceu</Company>{ACTION}"
-    long = envelope(header=header, body=parts("<a><b>1</b></a>" * 60_000))
+    long = envelope(header=header, body=parts(f"<r>{'<a><b>1</b></a>' * 60_000}</r>"))
     (first, only, last) = read(batch(ONE, long, ONE), rules).envelopes
     assert (only.content, only.header.company, only.header.action is not None) == (b"", "ceu", True)
     assert [problem.code for problem in only.header_problems] == ["message.too-large"]
@@ -267,7 +270,8 @@ def test_limits_are_per_port() -> None:
 
 
 def test_many_attributes_in_all_but_few_on_each_element_are_fine() -> None:
-    (only,) = read(envelope("<a b='1' c='2'/>" * 500 + '<t>= = =" =</t>' * 200)).envelopes
+    inside = "<a b='1' c='2'/>" * 500 + '<t>= = =" =</t>' * 200
+    (only,) = read(envelope(f"<r>{inside}</r>")).envelopes
     assert only.header_problems == ()
 
 
