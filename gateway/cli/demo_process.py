@@ -16,7 +16,7 @@ from gateway.domain.errors import GatewayError, TransientError
 from gateway.store.data_folder import LOCK_NAME, Use
 from gateway.store.errors import StoreRefused
 from gateway.store.open import Store, open_store
-from gateway.store.reports import read_overview
+from gateway.store.reports import list_nodes
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 15.0
@@ -96,9 +96,7 @@ def _holds(settings: Settings, pid: int) -> bool:
 
 
 async def _is_up(store: Store, pid: int) -> bool:
-    return any(
-        node.pid == pid and node.stopped_at is None for node in (await read_overview(store, leases=0, runs=0)).nodes
-    )
+    return any(node.pid == pid and node.stopped_at is None for node in await list_nodes(store))
 
 
 async def _stop(process: asyncio.subprocess.Process, seconds: float) -> None:

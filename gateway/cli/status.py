@@ -1,5 +1,6 @@
 """Commands that tell how the gateway is."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -14,8 +15,11 @@ from gateway.operations import ports as port_operations
 from gateway.operations import status as operations
 from gateway.operations.status import GatewayStatus, PortReport
 from gateway.store.ports import Retried
+from gateway.store.reports import MOST_COUNTED
 
 ports_app = typer.Typer(invoke_without_command=True)
+
+_NUMBERS = ("waiting", "oldest", "running", "per minute", "held", "failed")
 
 
 def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
@@ -29,19 +33,21 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
 
 @ports_app.callback()
 def ports(context: typer.Context, config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """Show every port: its state and the reason, its folders, what waits, which files it does not take."""
+    """Show every port: its state and the reason, its folders, what waits and since when, what it gets done, which
+    files it does not take.
+    """
     if context.invoked_subcommand is not None:
         return
     found = perform(_ports(config))
     if as_json:
         print_json({"ports": found})
         return
-    columns = ("port", "state", "reason", "inbound", "outbound", "operations", "waiting", "running", "held", "failed")
+    columns = ("port", "state", "reason", "inbound", "outbound", "operations", *_NUMBERS)
+    now = datetime.now(UTC)
     rows = [
-        (one.port, _state(one), one.reason, one.inbound, one.outbound, one.operations, one.waiting, one.running,
-         one.held, one.failed)
+        (one.port, _state(one), one.reason, one.inbound, one.outbound, one.operations, *_numbers(one, now))
         for one in found
-    ]  # fmt: skip
+    ]
     print_rows(columns, rows, nothing="The configuration has no ports.", narrow=("port", "state", "reason", "inbound"))
     left = [
         (one.port, entry.get("name"), entry.get("code"), entry.get("text"), _moment(entry.get("since")))
@@ -68,6 +74,13 @@ def retry(
     rows = [(one.port, one.messages, one.lanes, one.requests) for one in found]
     print_rows(("port", "messages due now", "lanes due now", "requests to send due now"), rows, nothing="")
     console().print(Text("A running gateway tries them at once."))
+
+
+def _numbers(port: PortReport, now: datetime) -> Sequence[object]:
+    waiting, held, failed = (
+        f"{number}+" if number >= MOST_COUNTED else number for number in (port.waiting, port.held, port.failed)
+    )
+    return waiting, age(port.oldest, now), port.running, port.per_minute, held, failed
 
 
 def _moment(text: str | None) -> datetime | None:
@@ -107,9 +120,8 @@ def _print_status(found: GatewayStatus) -> None:
         out.print(
             table(("server", "process", "host", "pid", "version", "started", "last beat"), rows, title="Processes")
         )
-    columns = ("port", "state", "reason", "waiting", "running", "held", "failed")
-    rows = [(p.port, _state(p), p.reason, p.waiting, p.running, p.held, p.failed) for p in found.ports]
-    out.print(table(columns, rows, title="Ports"))
+    rows = [(p.port, _state(p), p.reason, *_numbers(p, now)) for p in found.ports]
+    out.print(table(("port", "state", "reason", *_NUMBERS), rows, title="Ports"))
     if found.queue:
         rows = [(q.port, q.direction, q.status, q.reason, q.messages, age(q.oldest, now)) for q in found.queue]
         out.print(table(("port", "direction", "status", "reason", "messages", "oldest"), rows, title="Queue"))

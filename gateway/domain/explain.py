@@ -101,15 +101,24 @@ def _unfinished(m: MessageFacts, reason: Reason) -> _Said:
 
 def _ready(m: MessageFacts) -> _Said:
     port = m.port
-    if m.direction is Direction.IN and port.max_in_work is not None and port.in_work >= port.max_in_work:
+    if m.stage is Stage.INBOUND and port.max_in_work is not None and m.in_work >= port.max_in_work:
         return _Said(
-            f"It is ready, but {port.in_work} messages of the port {port.name} are in work, as many as "
+            f"It is ready, but {m.in_work} messages of the port {port.name} are in work, as many as "
             f"ports.{port.name}.process.max_parallel allows.",
             "It is taken by itself when some of them are done.",
         )
     first = "it is the first of its lane" if m.lane else "nothing orders it"
     older = f"{m.before} older messages of the port {port.name} are ready too" if m.before else "nothing is before it"
-    return _Said(f"It is ready: {first}, and {older}.", f"It is taken by itself by {_WORKERS[m.stage]}.")
+    return _Said(f"It is ready: {first}, and {older}.{_turn(m)}", f"It is taken by itself by {_WORKERS[m.stage]}.")
+
+
+def _turn(m: MessageFacts) -> str:
+    """Say whom it shares its stage with, and what its own port does meanwhile."""
+    most = m.port.max_in_work if m.stage is Stage.INBOUND else None
+    has = f"{m.in_work} {'message' if m.in_work == 1 else 'messages'} in work{f', of {most} at most' if most else ''}"
+    if m.sharing > 1:
+        return f" It waits for its turn: {m.sharing} ports have work, and this one has {has}."
+    return f" Its port has {has}." if m.in_work else ""
 
 
 def _behind(m: MessageFacts) -> _Said:

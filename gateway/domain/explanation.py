@@ -225,7 +225,8 @@ class MessageFacts:
 
     `lost_staging` says where its file is prepared when no gateway that runs uses that folder; `ahead` is the nearest
     unfinished message that comes first in its lane; `culprit` is the one whose failure holds it; `before` counts ready
-    messages of its port that are older; `deed` is the action by which it was held or deleted. A request that was too
+    messages of its port that are older; `in_work` are messages of its port that its stage works on now, `sharing` the
+    ports that have work for this stage; `deed` is the action by which it was held or deleted. A request that was too
     large is not `is_kept`: nothing but its file holds it.
     """
 
@@ -251,6 +252,8 @@ class MessageFacts:
     is_kept: bool = True
     culprit: Other | None = None
     before: int = 0
+    in_work: int = 0
+    sharing: int = 0
     deed: Deed | None = None
     outcome: Outcome | None = None
     finished_at: datetime | None = None

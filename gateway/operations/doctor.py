@@ -32,7 +32,7 @@ from gateway.store import doctor
 from gateway.store.doctor_answers import archived_digests
 from gateway.store.doctor_jobs import find_stuck_jobs
 from gateway.store.open import Store
-from gateway.store.reports import read_overview
+from gateway.store.reports import read_presence
 
 _HASHED_AT_ONCE = 100
 AGAIN_SECONDS = 1.0
@@ -114,8 +114,8 @@ async def _look(store: Store, settings: Settings, folders: Folders) -> list[Plac
     for name in settings.active_ports():
         if settings.port_folders(name).send is not None:
             found += await _staging_folder(store, name, folders)
-    overview = await read_overview(store, leases=0, runs=0)
-    processes = [as_node(row) for row in overview.nodes]
+    there = await read_presence(store)
+    processes = [as_node(row) for row in there.nodes]
     found += [
         Place("dead-owner", None, f"{node.leases} leases of {node.host}:{node.pid}")
         for node in processes
@@ -127,7 +127,7 @@ async def _look(store: Store, settings: Settings, folders: Folders) -> list[Plac
         for name in settings.active_ports():
             if isinstance(settings.ports[name], InboundPort):
                 found += await _inbound_folder(name, folders)
-    return found + await find_attention(store, settings, overview.ports, await service_jobs(store), running=running)
+    return found + await find_attention(store, settings, there.ports, await service_jobs(store), running=running)
 
 
 async def _inbound_folder(port: PortName, folders: Folders) -> list[Place]:

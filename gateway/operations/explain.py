@@ -49,10 +49,11 @@ from gateway.operations.references import NotFound, parse_reference
 from gateway.operations.service_jobs import service_jobs
 from gateway.store import places
 from gateway.store.lane_reports import list_lanes
+from gateway.store.leases import ports_with_work
 from gateway.store.message_reports import MessageRow, find_messages, read_message
 from gateway.store.open import Store
 from gateway.store.places import IntakeTurn, LanePlace, LeaseHolder
-from gateway.store.reports import Overview, read_overview
+from gateway.store.reports import Presence, count_ports, read_presence
 from gateway.store.staging import lost_staging
 
 
@@ -76,8 +77,8 @@ async def explain(
     store: Store, settings: Settings, who: Person | None, text: str, files: FileFinder, *, now: datetime
 ) -> Sequence[Explanation]:
     """Explain everything that *text* may mean; never empty. Jobs and runs are those that *who* may see, None: none."""
-    overview = await read_overview(store, leases=0, runs=0)
-    explainer = Explainer(store, settings, who, overview, await service_jobs(store), files, now)
+    there = await read_presence(store)
+    explainer = Explainer(store, settings, who, there, await service_jobs(store), files, now)
     return await explainer.explain(text.strip())
 
 
@@ -85,15 +86,15 @@ class Explainer:
     """Gathers the facts for one question; the state of gateway and ports is read once."""
 
     def __init__(
-        self, store: Store, settings: Settings, who: Person | None, overview: Overview,
+        self, store: Store, settings: Settings, who: Person | None, there: Presence,
         jobs: Mapping[Stage, Sequence[JobFacts]], files: FileFinder, now: datetime,
     ) -> None:  # fmt: skip
         self._store = store
         self._settings = settings
         self._who = who
-        self._overview = overview
+        self._there = there
         self._files_in = files
-        running = [f"{row.host}:{row.pid}" for row in overview.nodes if alive(row) is Alive.RUNNING]
+        running = [f"{row.host}:{row.pid}" for row in there.nodes if alive(row) is Alive.RUNNING]
         self._gateway = GatewayFacts(running=running, jobs=jobs)
         self._jobs = None if who is None else JobExplainer(store, who, now, running=bool(running))
 
@@ -136,22 +137,12 @@ class Explainer:
         return [await self._message(MessageKey(message.key)) for message in found[:_MOST_MESSAGES]]
 
     async def _port(self, text: str) -> list[Explanation]:
-        known = {*self._settings.ports, *(row.port for row in self._overview.ports)}
+        known = {*self._settings.ports, *(row.port for row in self._there.ports)}
         if text not in known:
             return []
-        counts = [count for count in self._overview.queue if count.port == text]
-
-        def number(*statuses: Status) -> int:
-            return sum(count.messages for count in counts if count.status in statuses)
-
         facts = await self._port_facts(PortName(text))
-        found = explain_port(
-            facts,
-            self._gateway,
-            waiting=number(Status.READY),
-            held=number(Status.HOLD),
-            failed=number(Status.ERROR, Status.MALFORMED),
-        )
+        (count,) = await count_ports(self._store, [text])
+        found = explain_port(facts, self._gateway, waiting=count.waiting, held=count.held, failed=count.failed)
         lane = await places.read_lane(self._store, PortName(text), WHOLE_PORT)
         if lane.first is None:
             return [found]
@@ -231,7 +222,7 @@ class Explainer:
         port = PortName(row.port)
         lane = None if row.lane is None else LaneName(row.lane)
         place = await places.place_of_message(self._store, MessageKey(row.key), port, lane)
-        return MessageFacts(
+        facts = MessageFacts(
             key=row.key,
             is_kept=row.direction == Direction.OUT or row.size_bytes > 0,
             direction=Direction(row.direction),
@@ -259,6 +250,19 @@ class Explainer:
             finished_at=row.finished_at,
             answers=place.answers,
         )
+        return await self._with_turn(facts)
+
+    async def _with_turn(self, facts: MessageFacts) -> MessageFacts:
+        """Add whom a message that waits for its turn shares it with."""
+        if facts.reason is not Reason.READY:
+            return facts
+        ports = [PortName(name) for name in self._settings.ports]
+        sharing = {
+            *await ports_with_work(self._store, facts.stage, ports),
+            *await places.ports_in_work(self._store, facts.stage),
+        }
+        in_work = await places.messages_in_work(self._store, PortName(facts.port.name), facts.stage)
+        return replace(facts, in_work=in_work, sharing=len(sharing))
 
     async def _lane_facts(self, port: PortName, name: LaneName, place: LanePlace) -> LaneFacts:
         blocked_by, decided = place.blocked_by, None
@@ -294,7 +298,7 @@ class Explainer:
         return str(folders.send.faults if row.is_fault else folders.send.outbound)
 
     async def _port_facts(self, name: PortName) -> PortFacts:
-        said = next((row for row in self._overview.ports if row.port == name), None)
+        said = next((row for row in self._there.ports if row.port == name), None)
         port = self._settings.ports.get(name)
         parallel = isinstance(port, InboundPort) and port.process.mode is Mode.PARALLEL
         return PortFacts(

@@ -14,12 +14,14 @@ from gateway.store.open import Store
 from gateway.store.reports import (
     LaneCount,
     LeaseRow,
-    Overview,
+    PortCount,
     PortStatusRow,
     QueueCount,
     RunRow,
+    count_ports,
     database_clock,
     read_overview,
+    read_presence,
 )
 
 
@@ -28,7 +30,8 @@ class PortReport:
     """A configured port: what it says of itself, where its folders are, how much is unfinished.
 
     Shape: `mode`, `on_error` and `inbound` are None for an outbound port; `state` is a `PortState`, `unknown` before
-    its first word; `running`, `waiting`, `held`, `failed` count unfinished messages of both directions.
+    its first word; `running`, `waiting`, `held`, `failed` count unfinished messages of both directions, up to
+    `MOST_COUNTED`; `oldest` is when the oldest that waits came; `per_minute` were finished in the last minute.
     """
 
     port: str
@@ -42,7 +45,9 @@ class PortReport:
     inbound: Path | None
     outbound: Path | None
     waiting: int
+    oldest: datetime | None
     running: int
+    per_minute: int
     held: int
     failed: int
     left_in_place: Sequence[object]
@@ -71,7 +76,7 @@ async def status(store: Store, settings: Settings) -> GatewayStatus:
         running=any(node.alive is Alive.RUNNING for node in nodes),
         store=settings.store_shown,
         nodes=nodes,
-        ports=_ports(overview, settings),
+        ports=await _ports(store, settings, overview.ports),
         queue=overview.queue,
         lanes=overview.lanes,
         leases=overview.leases,
@@ -89,22 +94,20 @@ async def _jobs_that_need_somebody(store: Store, settings: Settings) -> Sequence
 
 async def ports(store: Store, settings: Settings) -> Sequence[PortReport]:
     """Return every configured port with what it says of itself."""
-    return _ports(await read_overview(store, leases=0, runs=0), settings)
+    return await _ports(store, settings, (await read_presence(store)).ports)
 
 
-def _ports(overview: Overview, settings: Settings) -> Sequence[PortReport]:
-    said = {row.port: row for row in overview.ports}
-    return [_port(name, port, settings, said.get(name), overview.queue) for name, port in settings.ports.items()]
+async def _ports(store: Store, settings: Settings, rows: Sequence[PortStatusRow]) -> Sequence[PortReport]:
+    said = {row.port: row for row in rows}
+    counts = await count_ports(store, list(settings.ports))
+    return [
+        _port(name, port, settings, said.get(name), count)
+        for (name, port), count in zip(settings.ports.items(), counts, strict=True)
+    ]
 
 
-def _port(
-    name: str, port: Port, settings: Settings, said: PortStatusRow | None, counts: Sequence[QueueCount]
-) -> PortReport:
+def _port(name: str, port: Port, settings: Settings, said: PortStatusRow | None, count: PortCount) -> PortReport:
     folders = settings.port_folders(name)
-
-    def number(*statuses: str) -> int:
-        return sum(count.messages for count in counts if count.port == name and count.status in statuses)
-
     return PortReport(
         port=name,
         direction=port.direction,
@@ -116,9 +119,11 @@ def _port(
         operations=port.operations,
         inbound=folders.receive.inbound if folders.receive else None,
         outbound=folders.send.outbound if folders.send else None,
-        waiting=number("ready"),
-        running=number("in_process", "in_transport"),
-        held=number("hold"),
-        failed=number("error", "malformed"),
+        waiting=count.waiting,
+        oldest=count.oldest,
+        running=count.running,
+        per_minute=count.per_minute,
+        held=count.held,
+        failed=count.failed,
         left_in_place=said.left_in_place if said else (),
     )

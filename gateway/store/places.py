@@ -137,10 +137,16 @@ async def lane_was(store: Store, port: PortName, lane: LaneName) -> bool:
         return found
 
 
-async def messages_in_work(store: Store, port: PortName) -> int:
-    """Return how many messages of a port are claimed now, by anybody."""
+async def messages_in_work(store: Store, port: PortName, stage: Stage | None = None) -> int:
+    """Return how many messages of a port are claimed now, by anybody; by one *stage*, or by all."""
     async with store.transaction() as connection:
-        return int(await connection.fetchval(store.queries.messages_in_work, port))
+        return int(await connection.fetchval(store.queries.messages_in_work, port, stage))
+
+
+async def ports_in_work(store: Store, stage: Stage) -> set[PortName]:
+    """Return the ports that the stage works on now, in any process."""
+    async with store.transaction() as connection:
+        return {PortName(row["port"]) for row in await connection.fetch(store.queries.ports_in_work, stage)}
 
 
 async def turn_of_intake(store: Store, port: PortName) -> IntakeTurn | None:

@@ -4,9 +4,15 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
+from asyncpg import Connection
+
 from gateway.store.open import Store
+
+MOST_COUNTED: Final = 100_000
+"""Nobody counts further what waits: more than this says nothing more, and takes time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +58,23 @@ class QueueCount:
     reason: str
     messages: int
     oldest: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortCount:
+    """What is unfinished at a port, messages and send requests, and what was finished in the last minute.
+
+    Shape: the numbers are `MOST_COUNTED` at most, which then means that or more; `oldest` is when the oldest that waits
+    came, among those counted, None when nothing waits.
+    """
+
+    port: str
+    waiting: int
+    oldest: datetime | None
+    running: int
+    held: int
+    failed: int
+    per_minute: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +139,14 @@ class DeliveryRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Presence:
+    """Who is there: the nodes, and what the ports said last."""
+
+    nodes: Sequence[NodeRow]
+    ports: Sequence[PortStatusRow]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Overview:
     """Everything `gateway status` shows, read in one transaction."""
 
@@ -156,10 +187,7 @@ async def read_overview(store: Store, *, leases: int = 100, runs: int = 10) -> O
     async with store.transaction() as connection:
         return Overview(
             nodes=[NodeRow(**row) for row in await connection.fetch(sql.list_incarnations)],
-            ports=[
-                PortStatusRow(**{**row, "left_in_place": json.loads(row["left_in_place"])})
-                for row in await connection.fetch(sql.list_port_status)
-            ],
+            ports=await _port_status(store, connection),
             queue=[QueueCount(**row) for row in await connection.fetch(sql.count_queue)],
             lanes=[LaneCount(**row) for row in await connection.fetch(sql.count_lanes)],
             leases=[LeaseRow(**row) for row in await connection.fetch(sql.list_leases, leases)],
@@ -168,6 +196,30 @@ async def read_overview(store: Store, *, leases: int = 100, runs: int = 10) -> O
                 for row in await connection.fetch(sql.list_runs, runs)
             ],
         )
+
+
+async def read_presence(store: Store) -> Presence:
+    """Return the latest start of each node, and what each port said last."""
+    async with store.transaction() as connection:
+        return Presence(
+            nodes=[NodeRow(**row) for row in await connection.fetch(store.queries.list_incarnations)],
+            ports=await _port_status(store, connection),
+        )
+
+
+async def count_ports(store: Store, ports: Sequence[str]) -> Sequence[PortCount]:
+    """Return how much is unfinished at each of these ports, in their order; cheap however much that is."""
+    async with store.transaction() as connection:
+        return [
+            PortCount(**row) for row in await connection.fetch(store.queries.count_ports, list(ports), MOST_COUNTED)
+        ]
+
+
+async def _port_status(store: Store, connection: Connection) -> list[PortStatusRow]:
+    return [
+        PortStatusRow(**{**row, "left_in_place": json.loads(row["left_in_place"])})
+        for row in await connection.fetch(store.queries.list_port_status)
+    ]
 
 
 async def list_nodes(store: Store) -> Sequence[NodeRow]:

@@ -23,6 +23,71 @@ FROM (
 ) AS unfinished
 GROUP BY port, direction, status, reason ORDER BY port, direction, status, reason
 
+-- name: count_ports
+-- What is unfinished at ports, messages and send requests, each number up to $2; `oldest` of what was counted. What was
+-- finished in the last minute is told by the answers made in it; where there are none, by what came last. The orders are
+-- those of the indexes, so that nothing else is read.
+WITH latest AS (
+    SELECT port, direction, created_at, finished_at FROM message
+    WHERE created_at > statement_timestamp() - interval '1 hour' ORDER BY created_at DESC LIMIT (SELECT $2::bigint)
+), finished AS (
+    SELECT port, greatest(count(*) FILTER (WHERE direction = 'out' AND created_at > minute.start),
+                          count(*) FILTER (WHERE direction = 'in' AND finished_at > minute.start)) AS messages
+    FROM latest, (SELECT statement_timestamp() - interval '1 minute' AS start) AS minute GROUP BY port
+)
+SELECT known.port, least(waiting.messages, $2) AS waiting, coalesce(
+           (SELECT m.created_at FROM message m WHERE m.id = waiting.first),
+           (SELECT r.created_at FROM send_request r WHERE r.id = waiting.first)) AS oldest,
+       (SELECT count(*) FROM queue q WHERE q.fence IN (SELECT l.fence FROM lease l WHERE l.port = known.port))
+       + (SELECT count(*) FROM send_request r WHERE r.fence IN (SELECT l.fence FROM lease l WHERE l.port = known.port))
+           AS running,
+       held.messages AS held, least(failed.messages, $2) AS failed, coalesce(finished.messages, 0) AS per_minute
+FROM unnest($1::text[]) WITH ORDINALITY AS known (port, place)
+CROSS JOIN LATERAL (
+    SELECT count(*) AS messages, min(key) AS first FROM (
+        (SELECT q.message_id AS key FROM queue q
+         WHERE q.direction = 'in' AND q.port = known.port AND q.reason = 'ready' AND q.lane IS NULL
+         ORDER BY q.message_id NULLS FIRST LIMIT (SELECT $2::bigint))
+        UNION ALL
+        (SELECT q.message_id FROM queue q
+         WHERE q.direction = 'out' AND q.port = known.port AND q.reason = 'ready' AND q.lane IS NULL
+         ORDER BY q.message_id NULLS FIRST LIMIT (SELECT $2::bigint))
+        UNION ALL
+        (SELECT q.message_id FROM queue q
+         WHERE q.port = known.port AND q.lane IS NOT NULL AND q.reason IN ('ready', 'behind_in_lane', 'backoff')
+         ORDER BY q.lane, q.message_id NULLS FIRST LIMIT (SELECT $2::bigint))
+        UNION ALL
+        (SELECT q.message_id FROM queue q WHERE q.port = known.port AND q.not_before IS NOT NULL AND q.lane IS NULL
+         ORDER BY q.message_id LIMIT (SELECT $2::bigint))
+        UNION ALL
+        (SELECT r.id FROM send_request r WHERE r.port = known.port AND r.reason = 'ready'
+         ORDER BY r.id NULLS FIRST LIMIT (SELECT $2::bigint))
+        UNION ALL
+        (SELECT r.id FROM send_request r WHERE r.port = known.port AND r.not_before IS NOT NULL
+         ORDER BY r.id LIMIT (SELECT $2::bigint))
+    ) AS unfinished
+) AS waiting
+CROSS JOIN LATERAL (
+    SELECT count(*) AS messages FROM (
+        SELECT 1 FROM queue q WHERE q.port = known.port AND q.status = 'hold'
+        ORDER BY q.message_id LIMIT (SELECT $2::bigint)
+    ) AS stopped
+) AS held
+CROSS JOIN LATERAL (
+    SELECT count(*) AS messages FROM (
+        (SELECT 1 FROM queue q WHERE q.port = known.port AND q.status = 'error'
+         ORDER BY q.message_id LIMIT (SELECT $2::bigint))
+        UNION ALL
+        (SELECT 1 FROM queue q WHERE q.port = known.port AND q.status = 'malformed'
+         ORDER BY q.message_id LIMIT (SELECT $2::bigint))
+        UNION ALL
+        (SELECT 1 FROM send_request r WHERE r.port = known.port AND r.status = 'error'
+         ORDER BY r.id LIMIT (SELECT $2::bigint))
+    ) AS stopped
+) AS failed
+LEFT JOIN finished ON finished.port = known.port
+ORDER BY known.place
+
 -- name: count_lanes
 SELECT port, count(*) AS lanes, count(fence) AS leased, count(blocked_by) AS blocked, count(parked_by) AS parked,
        min(not_before) AS next_due

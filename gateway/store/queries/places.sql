@@ -82,7 +82,13 @@ SELECT k.since, i.host, i.pid, i.stopped_at, i.lost_at, extract(epoch FROM clock
 FROM intake k JOIN incarnation i ON i.id = k.owner WHERE k.port = $1
 
 -- name: messages_in_work
-SELECT count(*) FROM queue WHERE fence IN (SELECT fence FROM lease WHERE port = $1)
+-- Messages and send requests of a port that are claimed now: by one stage, or by any.
+WITH its AS (SELECT fence FROM lease WHERE port = $1 AND ($2::text IS NULL OR stage = $2))
+SELECT (SELECT count(*) FROM queue WHERE fence IN (SELECT fence FROM its))
+       + (SELECT count(*) FROM send_request WHERE fence IN (SELECT fence FROM its))
+
+-- name: ports_in_work
+SELECT DISTINCT port FROM lease WHERE stage = $1
 
 -- name: answers_of_message
 SELECT m.id AS key, m.is_fault, m.file_name AS file, CASE m.outcome WHEN 'sent' THEN m.finished_at END AS sent_at,

@@ -33,8 +33,13 @@ INSERT INTO lane (port, name, head, not_before)
 SELECT 'orders', 'waits ' || i, i, now() + interval '1 hour' FROM generate_series(1, $ROWS / 5) AS i;
 INSERT INTO send_request (id, message_id, port, service, operation, entity_keys, submitter)
 SELECT i, gen_random_uuid(), 'copies', 'S', 'read', '[[["a", "b"]]]', 'clerk' FROM generate_series(1, $ROWS / 5) AS i;
+INSERT INTO queue (message_id, port, direction, status, reason)
+SELECT i, 'orders', 'in', CASE i % 3 WHEN 0 THEN 'hold' WHEN 1 THEN 'error' ELSE 'malformed' END,
+       CASE i % 3 WHEN 0 THEN 'held_by_operator' WHEN 1 THEN 'failed' ELSE 'malformed' END
+FROM generate_series($ROWS + 1, $ROWS + $ROWS / 5) AS i;
 """
-"""A fifth each: behind one another in one lane, lanes of one, without lane, waiting for their time, going out."""
+"""A fifth each: behind one another in one lane, lanes of one, without lane, waiting for their time, going out; and as
+many that stand still."""
 HISTORY = """
 INSERT INTO run (job, partition_key, company, created_by, run_as, cause, planned_at, started_at, ended_at, status)
 SELECT 'nightly', 'initial', 'DAT', 'ann', 'ann', 'schedule', now(), now(), now(), 'ended'
@@ -52,6 +57,8 @@ QUESTIONS: Mapping[str, str] = {
     "claim_outbound": f"'orders', 1, {CHUNK}, 2000000, NULL",
     "claim_requests": f"'copies', 1, {CHUNK}",
     "ports_with_work": "'inbound', ARRAY['orders', 'idle']",
+    "count_ports": f"ARRAY['orders', 'idle'], {CHUNK}",
+    "messages_in_work": "'orders', 'inbound'",
     "read_claimed": "1",
     "lock_lanes": "ARRAY['orders', 'orders'], ARRAY['one', 'lane 6']",
     "lock_lanes_under": "ARRAY[1, 2]",

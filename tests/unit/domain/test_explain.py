@@ -84,7 +84,12 @@ def test_every_reason_has_words_of_its_own_and_a_way_out(reason: Reason) -> None
         (Reason.BACKOFF, {"not_before": NOON}, ["try 2", "12:00:00", "It broke"]),
         (Reason.ADDRESS_UNAVAILABLE, {"not_before": NOON}, ["12:00:00", "It broke", "orders"]),
         (Reason.ADDRESS_UNAVAILABLE, {"lost_staging": "in /srv/b on b"}, ["/srv/b on b", "queue restage 17", "twice"]),
-        (Reason.READY, {"port": replace(OPEN, in_work=8, max_in_work=8)}, ["max_parallel", "8"]),
+        (Reason.READY, {"in_work": 8, "port": replace(OPEN, max_in_work=8)}, ["max_parallel", "8"]),
+        (
+            Reason.READY, {"in_work": 2, "sharing": 3, "port": replace(OPEN, max_in_work=10)},
+            ["waits for its turn: 3 ports have work", "2 messages in work, of 10 at most"],
+        ),
+        (Reason.READY, {"in_work": 1, "sharing": 1}, ["Its port has 1 message in work."]),
         (Reason.READY, {"before": 41}, ["41 older"]),
         (Reason.FAILED, {"policy": Policy.HALT}, ["queue release 17", "with the rest of its set 5"]),
         (Reason.FAILED, {"is_kept": False}, ["a release cannot help", "smaller messages"]),
