@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import date, datetime
 from hashlib import file_digest
 from pathlib import Path
+from time import monotonic
 from uuid import UUID
 
 from adapters.file.claim import Claimer
@@ -36,6 +37,7 @@ from gateway.domain.finding import ArchivedFile, Staged, WorkFile
 from gateway.domain.ids import ClaimId
 
 _MOST_SUBFOLDERS = 100
+_DIGEST_SECONDS = 5.0
 
 
 def find_file(settings: FileReceiveSettings, clock: Clock, name: bytes, claims: Collection[str]) -> list[Trace]:
@@ -97,9 +99,19 @@ def archived_files(settings: FileReceiveSettings) -> list[ArchivedFile]:
 
 
 def archived_digests(settings: FileReceiveSettings, files: Sequence[ArchivedFile]) -> list[bytes | None]:
-    """Return the SHA-256 of files in the archive, None for one that has gone meanwhile. Raises: AdapterUnavailable."""
+    """Return the SHA-256 of the first of *files* in the archive, None for one that has gone meanwhile.
+
+    At least one; then as many as a few seconds allow: large files must not look like a folder that hangs.
+    Raises: AdapterUnavailable.
+    """
+    found: list[bytes | None] = []
+    until = monotonic() + _DIGEST_SECONDS
     with folder_errors(settings.archive_place):
-        return [_digest(settings.archive / file.day, file.name) for file in files]
+        for file in files:
+            found.append(_digest(settings.archive / file.day, file.name))
+            if monotonic() > until:
+                break
+    return found
 
 
 def _digest(day: Path, name: bytes) -> bytes | None:

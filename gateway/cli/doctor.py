@@ -12,6 +12,7 @@ from gateway.domain.explanation import at
 from gateway.domain.finding import Finding, Severity
 from gateway.operations.doctor import examine
 from gateway.runtime.look import folders_of
+from gateway.runtime.plugins import key_lengths
 from gateway.runtime.visible import visible
 
 STYLES = {Severity.WRONG: "bold red", Severity.STUCK: "yellow", Severity.ATTENTION: "yellow"}
@@ -35,7 +36,10 @@ async def _examine(config: ConfigOption) -> list[Finding]:
     async with open_site(config) as site:
         with ThreadPoolExecutor(1) as threads:
             folders = folders_of(lambda: site.settings, lambda _: threads)
-            return await examine(site.store, site.settings, folders, config_problems=site.config_problems)
+            return await examine(
+                site.store, site.settings, folders, longest_key=key_lengths(site.settings),
+                config_problems=site.config_problems,
+            )  # fmt: skip
 
 
 def record(finding: Finding) -> dict[str, object]:

@@ -18,6 +18,7 @@ GatewayError              code (stable) and context (ids) for machines, message 
     OperationRejected     the service said no
     PoisonMessage         it ended the process that worked on it, too often to be run again
   SchemaUnusable          the schema of a document does not compile: the operator's trouble, not the partner's
+  ServiceBroken           what a service made cannot be used: the operator's trouble, not the partner's
   TaskError               a task of a job came to no good end
     TaskRefused           it cannot be started as it is; trying again cannot help
     TaskFailed            what it ran says so
@@ -219,6 +220,12 @@ class SchemaUnusable(GatewayError):
     """The schema of a document cannot be used, so it cannot be judged: for the operator, never for the partner."""
 
     code = "schema.unusable"
+
+
+class ServiceBroken(GatewayError):
+    """What a service made cannot be sent or kept: for the operator; the partner hears only that the request failed."""
+
+    code = "operation.broken"
 
 
 class TaskError(GatewayError):

@@ -329,6 +329,12 @@ RULES: Mapping[str, Rule] = {
         "not taken for more than ten minutes",
         remedy=Remedy(action=Action.EXPLAIN, reason="It says what is in the way, and how to mend it."),
     ),
+    "numbers-end": Rule(
+        Severity.ATTENTION,
+        "nearly used up: a longer number does not fit into its field, and then every request fails",
+        "Give the service a number_sequence with a shorter format or another name, or let the field be longer in the "
+        "schema.",
+    ),
     "archive-changed": Rule(
         Severity.ATTENTION,
         "not what was received: the SHA-256 differs",

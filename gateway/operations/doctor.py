@@ -26,6 +26,7 @@ from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
 from gateway.operations.doctor_answers import find_attention
 from gateway.operations.doctor_jobs import find_untaken
+from gateway.operations.doctor_numbers import LongestKey, find_ending
 from gateway.operations.nodes import Alive, as_node
 from gateway.operations.service_jobs import service_jobs
 from gateway.store import doctor
@@ -45,8 +46,8 @@ class Folders:
 
     `claimed` lists the work folder of a port that receives; `staged` the staging folder of one that delivers, None
     when that folder is not the one that this gateway has staged in. `waiting` names files in the inbound folder that
-    a gateway would look at. `archived` lists the archive, `digests` are the SHA-256 of some of its files, None for one
-    that has gone.
+    a gateway would look at. `archived` lists the archive; `digests` are the SHA-256 of the first of the files given, as
+    many as can be read in a few seconds, None for one that has gone.
     """
 
     claimed: Callable[[PortName], Awaitable[Sequence[WorkFile]]]
@@ -57,9 +58,9 @@ class Folders:
 
 
 async def examine(
-    store: Store, settings: Settings, folders: Folders, *, config_problems: Sequence[str] = ()
+    store: Store, settings: Settings, folders: Folders, *, longest_key: LongestKey, config_problems: Sequence[str] = ()
 ) -> list[Finding]:
-    """Return everything that is not in order. What is found is looked at twice, but for the archive.
+    """Return everything that is not in order. What is found is looked at twice, but for archive and numbers.
 
     *config_problems* are those of the configuration on disk while a running gateway uses another.
     """
@@ -69,6 +70,7 @@ async def examine(
         again = {place.identity for place in await _look(store, settings, folders)}
         found = [place for place in found if place.identity in again]
     found += [Place("config-refused", None, problem) for problem in config_problems]
+    found += await find_ending(store, settings, longest_key)
     for name in settings.active_ports():
         if isinstance(settings.ports[name], InboundPort):
             found += await _archive(store, name, folders)
@@ -147,9 +149,12 @@ async def _archive(store: Store, port: PortName, folders: Folders) -> list[Place
             files = every[start : start + _HASHED_AT_ONCE]
             received = await archived_digests(store, [file.claim_id for file in files])
             known = [file for file in files if file.claim_id in received]
-            for file, digest in zip(known, await folders.digests(port, known), strict=True):
-                if digest not in (None, received[file.claim_id]):
-                    found.append(Place("archive-changed", port, f"{file.day}/{os.fsdecode(file.name)}"))
+            while known:
+                digests = await folders.digests(port, known)
+                for file, digest in zip(known, digests, strict=False):
+                    if digest not in (None, received[file.claim_id]):
+                        found.append(Place("archive-changed", port, f"{file.day}/{os.fsdecode(file.name)}"))
+                known = known[len(digests) :]
     except AdapterUnavailable as error:
         found.append(Place("folder-away", port, error.message))
     return found

@@ -5,12 +5,14 @@ from collections.abc import Iterable, Iterator
 from gateway.config.models import DocumentService, PythonService, Settings
 from gateway.config.suggest import did_you_mean
 from gateway.domain.errors import ConfigError
+from gateway.domain.numbers import last_number, numbers_left
 from gateway.runtime.checked import Finding, Verdict
 from gateway.xml.catalog import Catalog
 from gateway.xml.shapes import Shape, Shapes
 
 _OURS = ("DocPurpose", "SenderId")
 _MOST_NAMES = 10
+_FEW_NUMBERS = 10_000
 
 _Wrong = tuple[tuple[str, ...], Verdict, str]
 
@@ -86,6 +88,14 @@ def _numbering(service: DocumentService, shapes: Shapes, fields: Shape, key: str
     if longest is not None and len(first) > longest:
         text = f"it makes {first}, {len(first)} characters; {service.key} takes {longest} at most"
         yield ("number_sequence", "format"), Verdict.ERROR, text
+    elif longest is not None and (last := last_number(sequence.format, longest)) is not None:
+        left = numbers_left(sequence.format, longest, following=sequence.first, step=sequence.step)
+        if left is not None and left < _FEW_NUMBERS:
+            text = (
+                f"it ends with {sequence.format.format(number=last)}, after {left} numbers: a longer one does not fit "
+                f"into {service.key}, which takes {longest} characters. Then every request fails"
+            )
+            yield ("number_sequence", "format"), Verdict.WARNING, text
     if (
         not sequence.accept_sent
         and key in fields.required()

@@ -1,20 +1,32 @@
 """Make services of settings; user code is imported here, once, before anything runs."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 
 from gateway.config.models import DocumentService, NumberSequence, PythonService, Settings
 from gateway.config.models import PythonOperation as PythonEntry
 from gateway.contracts.service import ServiceOperation
 from gateway.runtime.ports import schema_folders
+from gateway.services.answers import Answers
 from gateway.services.document import Create, Read
 from gateway.services.document_kind import DocumentKind, Numbering
-from gateway.services.entity_document import Writer
+from gateway.services.entity_document import Writer, longest_key
 from gateway.services.python import CompensatedPythonOperation, Options, PythonOperation, load_handler
 from gateway.services.registry import Registry, Service
 from gateway.services.usercode import UserCode
 from gateway.store.sql import Queries
 from gateway.xml.catalog import Catalog
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What services are made with."""
+
+    sql: Queries
+    code: UserCode
+    catalog: Callable[[], Catalog]
+    answers: Answers
 
 
 def build_registry(settings: Settings, sql: Queries, code: UserCode) -> Registry:
@@ -23,7 +35,21 @@ def build_registry(settings: Settings, sql: Queries, code: UserCode) -> Registry
     Raises: HandlerNotFound when a handler cannot be imported.
     """
     catalog = cache(lambda: Catalog(schema_folders(settings)))  # read when the first document is sent
-    return Registry({name: _build(name, service, sql, code, catalog) for name, service in settings.services.items()})
+    parts = Parts(sql=sql, code=code, catalog=catalog, answers=Answers(catalog))
+    return Registry({name: _build(name, service, parts) for name, service in settings.services.items()})
+
+
+def key_lengths(settings: Settings) -> Callable[[DocumentService], int | None]:
+    """Return how to find out how long the keys of a service's documents may be; the schemas are read when asked."""
+    catalog = cache(lambda: Catalog(schema_folders(settings)))
+    return lambda service: longest_key(_kind(service), catalog())
+
+
+def _kind(service: DocumentService) -> DocumentKind:
+    return DocumentKind(
+        document=service.document, entity=service.entity, key=service.key,
+        numbering=_numbering(service.number_sequence),
+    )  # fmt: skip
 
 
 def _numbering(sequence: NumberSequence | None) -> Numbering | None:
@@ -35,38 +61,28 @@ def _numbering(sequence: NumberSequence | None) -> Numbering | None:
     )  # fmt: skip
 
 
-def _build(
-    name: str,
-    service: DocumentService | PythonService,
-    sql: Queries,
-    code: UserCode,
-    catalog: Callable[[], Catalog],
-) -> Service:
+def _build(name: str, service: DocumentService | PythonService, parts: Parts) -> Service:
     operations: dict[str, ServiceOperation]
     match service:
         case DocumentService():
-            kind = DocumentKind(
-                document=service.document,
-                entity=service.entity,
-                key=service.key,
-                numbering=_numbering(service.number_sequence),
-            )
+            kind = _kind(service)
             known: dict[str, ServiceOperation] = {
-                "create": Create(kind, sql),
-                "read": Read(kind, sql, Writer(kind, catalog)),
+                "create": Create(kind, parts.sql, lambda: longest_key(kind, parts.catalog())),
+                "read": Read(kind, parts.sql, Writer(kind, parts.catalog)),
             }
             operations = {operation: known[operation] for operation in service.operations}
         case PythonService():
-            operations = {operation: _python(entry, code) for operation, entry in service.operations.items()}
+            operations = {operation: _python(entry, parts) for operation, entry in service.operations.items()}
     return Service(name=name, namespaces=frozenset(service.namespaces), operations=operations)
 
 
-def _python(entry: PythonEntry, code: UserCode) -> ServiceOperation:
+def _python(entry: PythonEntry, parts: Parts) -> ServiceOperation:
     options = Options(
         expects=entry.expects, undoable=entry.undoable, idempotent=entry.idempotent,
         timeout_seconds=entry.timeout_seconds,
     )  # fmt: skip
     handler = load_handler(entry.handler)
     if entry.compensate is None:
-        return PythonOperation(handler, code=code, **options)
-    return CompensatedPythonOperation(handler, load_handler(entry.compensate), code=code, **options)
+        return PythonOperation(handler, code=parts.code, answers=parts.answers, **options)
+    compensation = load_handler(entry.compensate)
+    return CompensatedPythonOperation(handler, compensation, code=parts.code, answers=parts.answers, **options)

@@ -4,13 +4,13 @@ Source: AIF reference, sections 8 and 10.
 """
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from asyncpg import UniqueViolationError
 from lxml import etree
 
 from gateway.contracts.service import EntityKey, Reply, Request, ServiceContext
-from gateway.domain.errors import OperationRejected
+from gateway.domain.errors import OperationRejected, ServiceBroken
 from gateway.domain.namespaces import ENTITY_KEY_LIST
 from gateway.services.document_kind import DocumentKind, Numbering
 from gateway.services.entity_document import Writer, count_entities, root_entities
@@ -39,22 +39,25 @@ class Create:
     idempotent = True
     timeout_seconds = 0.0
 
-    def __init__(self, kind: DocumentKind, sql: Queries) -> None:
+    def __init__(self, kind: DocumentKind, sql: Queries, longest: Callable[[], int | None]) -> None:
         self._kind = kind
         self._sql = sql
+        self._longest = longest  # how long a key may be; looks into the schema, for a thread
+        self._fits = 0  # characters that are known to be allowed
         self.expects: tuple[str, ...] | None = (kind.document,)
 
     async def call(self, request: Request, context: ServiceContext) -> Reply:
         """Create the documents of one request.
 
-        Raises: OperationRejected when a key is missing, not allowed, or exists already.
+        Raises: OperationRejected when a key is missing, not allowed, or exists already; ServiceBroken when the number
+        sequence has outgrown the key.
         """
         return (await self.call_many([request], context))[0]
 
     async def call_many(self, requests: Sequence[Request], context: ServiceContext) -> Sequence[Reply]:
         """Create the documents of many requests with one statement.
 
-        Raises: OperationRejected as for one; then nothing of the set is kept.
+        Raises: as for one; then nothing of the set is kept.
         """
         found = await asyncio.to_thread(self._extract, requests)
         keys = iter(await self._new_keys(sum(not sent for _, entities in found for *_, sent in entities), context))
@@ -91,7 +94,18 @@ class Create:
         if numbering is None or not count:
             return []
         numbers = await context.numbers.take(numbering.sequence, count, first=numbering.first, step=numbering.step)
-        return [numbering.format.format(number=number) for number in numbers]
+        keys = [numbering.format.format(number=number) for number in numbers]
+        if len(keys[-1]) > self._fits:  # the schema is asked when keys have grown, which is rare
+            longest = await asyncio.to_thread(self._longest)
+            if longest is not None and len(keys[-1]) > longest:
+                raise ServiceBroken(
+                    f"The number sequence {numbering.sequence} has come to {keys[-1]}, {len(keys[-1])} characters; "
+                    f"{self._kind.key} takes {longest} at most. Give number_sequence.format fewer characters, or the "
+                    "service another sequence, then release the message.",
+                    code="operation.number-too-long",
+                )
+            self._fits = len(keys[-1])
+        return keys
 
     def _extract(self, requests: Sequence[Request]) -> list[tuple[Request, list[_Found]]]:
         """Return the root entities of all requests; takes longer than the event loop may stand still."""

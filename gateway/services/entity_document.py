@@ -11,7 +11,7 @@ from threading import Lock
 
 from lxml import etree
 
-from gateway.domain.errors import GatewayError, OperationRejected
+from gateway.domain.errors import ConfigError, GatewayError, OperationRejected
 from gateway.domain.namespaces import HTTPS, XSI, Scheme
 from gateway.services.document_kind import DocumentKind
 from gateway.store.entities import Entity
@@ -36,6 +36,24 @@ def count_entities(entity: etree._Element) -> int:
     number = _INNER(entity)
     assert isinstance(number, float)
     return 1 + int(number)
+
+
+def longest_key(kind: DocumentKind, catalog: Catalog) -> int | None:
+    """Return how many characters the key of a document may have; None when no schema that can be used says so."""
+    grammar = catalog.element(kind.document)
+    if grammar is None:
+        return None
+    try:
+        grammar.compile()  # first: only what compiles has shapes without circles
+    except ConfigError:
+        return None
+    root = grammar.shapes.root(kind.document)
+    entity = root.tag(kind.entity)
+    if entity is None:
+        return None
+    fields = grammar.shapes.declared(root, entity)
+    key = fields.tag(kind.key)
+    return None if key is None else grammar.shapes.longest(fields, key)
 
 
 class Writer:

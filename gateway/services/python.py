@@ -1,5 +1,6 @@
 """Services written in Python by the people who run the gateway."""
 
+import asyncio
 import importlib
 import inspect
 import traceback
@@ -10,8 +11,9 @@ from typing import Any, TypedDict, Unpack
 from lxml import etree
 
 from gateway.contracts.service import Reply, Request, ServiceContext
-from gateway.domain.errors import GatewayError, OperationRejected
+from gateway.domain.errors import GatewayError, ServiceBroken
 from gateway.domain.text import clean
+from gateway.services.answers import Answers
 from gateway.services.usercode import Function, UserCode
 
 Handler = Callable[[Request, ServiceContext], Reply | Awaitable[Reply]]
@@ -91,6 +93,7 @@ class PythonOperation:
         handler: Handler,
         *,
         code: UserCode,
+        answers: Answers,
         **options: Unpack[Options],
     ) -> None:
         self.expects = options["expects"]
@@ -99,28 +102,34 @@ class PythonOperation:
         self.timeout_seconds = options["timeout_seconds"]
         self._handler = handler
         self._code = code
+        self._answers = answers
 
     async def call(self, request: Request, context: ServiceContext) -> Reply:
         """Run the handler for one request.
 
-        Raises: OperationTimeout after the configured seconds; OperationRejected when the result is no Reply that can
-        be written; whatever the handler raises.
+        Raises: OperationTimeout after the configured seconds; ServiceBroken when the result is no Reply that can be
+        written, or breaks its schema; SchemaUnusable; whatever the handler raises.
         """
+        who = f"{request.service}.{request.operation}"
         result = await self._code.call(self._handler, request, context, self.timeout_seconds)
         wrong = _wrong_with(result)
         if wrong is not None:
-            raise OperationRejected(
-                f"The handler of {request.service}.{request.operation} returned {wrong}.", code="handler.result"
+            raise ServiceBroken(
+                f"The handler of {who} returned {wrong}. Mend it, then release the message.", code="handler.result"
             )
         assert isinstance(result, Reply)
+        if result.parts and not result.keys_only:
+            await asyncio.to_thread(self._answers.check, result.parts, who)
         return result
 
 
 class CompensatedPythonOperation(PythonOperation):
     """A function whose effects outside the database another function takes back."""
 
-    def __init__(self, handler: Handler, compensation: Function, *, code: UserCode, **options: Unpack[Options]) -> None:
-        super().__init__(handler, code=code, **options)
+    def __init__(
+        self, handler: Handler, compensation: Function, *, code: UserCode, answers: Answers, **options: Unpack[Options]
+    ) -> None:
+        super().__init__(handler, code=code, answers=answers, **options)
         self._compensation = compensation
 
     async def compensate(self, request: Request, context: ServiceContext) -> None:

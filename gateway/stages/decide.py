@@ -7,7 +7,7 @@
     OSError, httpx.TransportError            the same: the network, or a system behind the handler
     ReadersUnavailable                       tried again for as long as it takes, which costs no try
     PoisonMessage                            Error: it ended the process too often to be run again
-    SchemaUnusable                           Error: the operator mends it and releases the message
+    SchemaUnusable, ServiceBroken            Error: the operator mends it and releases the message
     LeaseLost, StoreUnavailable              passed on: says nothing about the message, costs no attempt
     anything else                            Error at once, with the traceback: a bug of a handler
 
@@ -26,6 +26,7 @@ from gateway.domain.errors import (
     OperationTimeout,
     PoisonMessage,
     SchemaUnusable,
+    ServiceBroken,
     StoreBusy,
     StoreUnavailable,
     TransientError,
@@ -101,7 +102,7 @@ def judge(error: Exception, *, attempts: int, store_waits: int, most_tries: int,
     Before: `pass_on` has raised what says nothing about the work.
     """
     match error:
-        case PoisonMessage() | SchemaUnusable():
+        case PoisonMessage() | SchemaUnusable() | ServiceBroken():
             return Cause(code=error.code, text=error.message, fault_text=GENERIC)
         case MessageError():
             return Cause(

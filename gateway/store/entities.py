@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from asyncpg import Connection
 
 from gateway.domain.ids import MessageKey
+from gateway.store.open import Store
 from gateway.store.sql import Queries
 from gateway.store.unit import UnitTransaction
 
@@ -44,6 +45,12 @@ class StoredNumbers:
         connection = await self.unit.open()
         start = int(await connection.fetchval(self.sql.take_numbers, name, count, first, step))
         return [start + index * step for index in range(count)]
+
+
+async def next_numbers(store: Store) -> dict[str, int]:
+    """Return the next number of each sequence that was ever used."""
+    async with store.transaction() as connection:
+        return {row["name"]: row["next"] for row in await connection.fetch(store.queries.next_numbers)}
 
 
 async def insert_entities(connection: Connection, sql: Queries, document: str, entities: Sequence[NewEntity]) -> None:

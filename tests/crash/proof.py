@@ -9,6 +9,7 @@ from gateway.config.load import load
 from gateway.domain.finding import Finding, Severity
 from gateway.operations.doctor import examine
 from gateway.runtime.look import folders_of
+from gateway.runtime.plugins import key_lengths
 from gateway.store.data_folder import Use
 from gateway.store.open import open_store
 from tests.crash.partner import NOTHING, Partner, left_behind
@@ -87,7 +88,8 @@ async def look_into(site: Site, config: Path | None = None) -> list[Finding]:
     settings = load(config or site.config, {})
     with ThreadPoolExecutor(1) as threads:
         async with open_store(settings.store, settings.data, use=Use.VISIT) as store:
-            return await examine(store, settings, folders_of(lambda: settings, lambda _: threads))
+            folders = folders_of(lambda: settings, lambda _: threads)
+            return await examine(store, settings, folders, longest_key=key_lengths(settings))
 
 
 async def effects(site: Site) -> Counter[str]:

@@ -4,6 +4,9 @@ INSERT INTO number_sequence (name, next) VALUES ($1, $3::bigint + $2::bigint * $
 ON CONFLICT (name) DO UPDATE SET next = number_sequence.next + $2::bigint * $4::bigint
 RETURNING next - $2::bigint * $4::bigint
 
+-- name: next_numbers
+SELECT name, next FROM number_sequence
+
 -- name: take_rec_ids
 SELECT array_agg(nextval('rec_id')) FROM generate_series(1, $1::int)
 

@@ -8,7 +8,7 @@ import structlog
 from lxml import etree
 
 from gateway.contracts.service import Request, ServiceContext
-from gateway.domain.errors import OperationRejected
+from gateway.domain.errors import OperationRejected, ServiceBroken
 from gateway.domain.ids import MessageKey
 from gateway.domain.namespaces import Scheme
 from gateway.services.document import Create
@@ -26,7 +26,9 @@ async def create(store: Store, *keys: str, accept_sent: bool = True, form: str =
     return await create_of(store, etree.fromstring(f'<Loan xmlns="urn:loan">{rows}</Loan>'), numbering)
 
 
-async def create_of(store: Store, document: etree._Element, numbering: Numbering | None = None) -> list[str]:
+async def create_of(
+    store: Store, document: etree._Element, numbering: Numbering | None = None, longest: int | None = None
+) -> list[str]:
     """Create the records of a document; return the keys they got."""
     kind = DocumentKind(document="{urn:loan}Loan", entity="Row", key="Id", numbering=numbering)
     request = Request(
@@ -38,7 +40,7 @@ async def create_of(store: Store, document: etree._Element, numbering: Numbering
             connection=UnitConnection(unit), numbers=StoredNumbers(unit, store.queries), now=datetime.now(UTC),
             log=structlog.get_logger(),
         )  # fmt: skip
-        reply = await Create(kind, store.queries).call(request, context)
+        reply = await Create(kind, store.queries, lambda: longest).call(request, context)
     return [value for ((_, value),) in reply.entity_keys]
 
 
@@ -48,6 +50,19 @@ async def test_a_sent_key_stands_beside_numbers_and_uses_none_up(store: Store) -
     assert await create(store, "") == ["L-009"]
     with pytest.raises(OperationRejected, match=r"exists already \(OLD-2\)"):
         await create(store, "OLD-2")
+
+
+async def test_a_number_that_has_outgrown_its_field_is_refused_for_the_operator_and_uses_none_up(store: Store) -> None:
+    numbering = Numbering(sequence="rows", format="R{number}", first=9, step=1)
+    row = etree.fromstring('<Loan xmlns="urn:loan"><Row/></Loan>')
+    assert await create_of(store, row, numbering, longest=2) == ["R9"]
+    for _ in range(2):
+        with pytest.raises(
+            ServiceBroken, match=r"rows has come to R10, 3 characters; Id takes 2 at most\. Give"
+        ) as told:
+            await create_of(store, row, numbering, longest=2)
+        assert told.value.code == "operation.number-too-long"
+    assert await create_of(store, row, numbering, longest=3) == ["R10"]
 
 
 @pytest.mark.parametrize("key", ["L-1", "L-009", "L-99999"])

@@ -7,15 +7,21 @@ from typing import Any
 
 import pytest
 from asyncpg import PostgresError
+from lxml import etree
 
+import schemas
 from gateway.contracts.service import Reply, Request, ServiceContext
+from gateway.services.answers import Answers
 from gateway.services.marks import Marks
 from gateway.services.python import PythonOperation
 from gateway.services.standstill import Standstill
 from gateway.services.usercode import UserCode
+from gateway.stages.decide import GENERIC
 from gateway.store.open import Store
+from gateway.xml.catalog import Catalog
 from tests.inbound_bench import InboundBench
 
+ANSWERS = Answers(lambda: Catalog([schemas.FOLDER]))
 Misdeed = Callable[[Any], Awaitable[object]]
 
 
@@ -57,8 +63,8 @@ async def test_misuse_of_the_transaction_fails_its_message_and_no_other(
 
     with ThreadPoolExecutor(1) as executor, Standstill() as standstill:
         operation = PythonOperation(
-            handle, code=UserCode(Marks(tmp_path), standstill), expects=None, undoable=True, idempotent=False,
-            timeout_seconds=60.0,
+            handle, code=UserCode(Marks(tmp_path), standstill), answers=ANSWERS, expects=None, undoable=True,
+            idempotent=False, timeout_seconds=60.0,
         )  # fmt: skip
         bench = InboundBench(store, executor, operation)
         await bench.put(["before", "bad", "after"])
@@ -77,10 +83,36 @@ async def test_what_is_left_open_is_closed(store: Store, tmp_path: Any) -> None:
 
     with ThreadPoolExecutor(1) as executor, Standstill() as standstill:
         operation = PythonOperation(
-            handle, code=UserCode(Marks(tmp_path), standstill), expects=None, undoable=True, idempotent=False,
-            timeout_seconds=60.0,
+            handle, code=UserCode(Marks(tmp_path), standstill), answers=ANSWERS, expects=None, undoable=True,
+            idempotent=False, timeout_seconds=60.0,
         )  # fmt: skip
         bench = InboundBench(store, executor, operation)
         await bench.put(["one", "two"])
         await bench.run()
     assert await bench.rows("SELECT count(*) FROM queue WHERE direction = 'in'") == [(0,)]
+
+
+async def test_answer_that_breaks_its_schema_fails_for_the_operator_and_says_little_to_the_partner(
+    store: Store, tmp_path: Any
+) -> None:
+    async def handle(request: Request, context: ServiceContext) -> Reply:
+        await context.connection.execute("INSERT INTO number_sequence VALUES ('x', 1) ON CONFLICT DO NOTHING")
+        (order,) = request.parts
+        order[0].append(etree.Element("Invented"))
+        return Reply(parts=[order])
+
+    with ThreadPoolExecutor(1) as executor, Standstill() as standstill:
+        operation = PythonOperation(
+            handle, code=UserCode(Marks(tmp_path), standstill), answers=ANSWERS, expects=None, undoable=True,
+            idempotent=False, timeout_seconds=60.0,
+        )  # fmt: skip
+        bench = InboundBench(store, executor, operation)
+        await bench.put(["one"])
+        await bench.run()
+    ((code, text),) = await bench.rows("SELECT code, text FROM exception WHERE severity = 'error'")
+    assert code == "handler.answer-invalid" and "does not follow its schema" in text and "Invented" in text
+    ((fault,),) = await bench.rows(
+        "SELECT convert_from(content, 'UTF8') FROM document d JOIN message m ON m.id = d.message_id WHERE is_fault"
+    )
+    assert GENERIC in fault and "Invented" not in fault
+    assert await bench.rows("SELECT 1 FROM number_sequence") == [], "what the handler did is undone"

@@ -119,6 +119,35 @@ def test_link_in_place_of_an_archived_file_is_told_and_a_removed_one_is_not(cli:
     assert cli.run("doctor").exit_code == 1
 
 
+def test_large_archive_is_read_a_few_seconds_at_a_time(
+    cli: Cli, archived: Path, monkeypatch: pytest.MonkeyPatch, database_url: str
+) -> None:
+    monkeypatch.setattr("adapters.file.inspect._DIGEST_SECONDS", -1.0)
+    later = archived.with_name(f"{CLAIM[:-1]}1~order.xml")
+    later.write_text("<Forged/>")
+    execute(
+        database_url,
+        "INSERT INTO delivery (claim_id, port, name, display, size_bytes, sha256, owner_uid, modified_at, outcome,"
+        " settlement) SELECT $1, port, name, display, size_bytes, sha256, owner_uid, modified_at, outcome, settlement"
+        " FROM delivery",
+        UUID(f"{CLAIM[:-1]}1"),
+    )  # fmt: skip
+    assert f"2031-02-03/{later.name}: not what was received" in cli.run("doctor").stdout
+
+
+def test_sequence_that_is_nearly_used_up_is_told(cli: Cli, database_url: str) -> None:
+    text = cli.config.read_text()
+    sequence = 'number_sequence: {name: orders, format: "SO-0000000000000-{number}"}'
+    cli.config.write_text(text.replace("key: SalesId}", f"key: SalesId, {sequence}}}"))
+    assert cli.run("doctor").exit_code == 0, "it was never used"
+    execute(database_url, "INSERT INTO number_sequence VALUES ('orders', 20)")
+    assert cli.run("doctor").exit_code == 0
+    execute(database_url, "UPDATE number_sequence SET next = 950")
+    result = cli.run("doctor")
+    assert result.exit_code == 1 and "numbers-end" in result.stdout
+    assert "sequence orders of service SalesOrderService (next SO-0000000000000-950, 50 numbers left)" in result.stdout
+
+
 def test_old_file_in_work_that_the_store_does_not_know_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     work = cli.config.parent / "data" / "work" / "orders"
     work.mkdir(parents=True)

@@ -39,7 +39,7 @@ def loan(folder: Path, *, branch: int = 0, key: int = 0, **service: Any) -> list
 
 def test_a_service_that_fits_its_schema_is_fine(tmp_path: Path) -> None:
     assert told({**SALES_ORDER, "number_sequence": SEQUENCE}) == []
-    assert loan(tmp_path, number_sequence={"name": "L", "format": "L-{number:04}"}) == []
+    assert loan(tmp_path, number_sequence={"name": "L", "format": "L{number:05}"}) == []
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,12 @@ def test_a_number_longer_than_its_field_is_told_with_both_lengths(tmp_path: Path
     ((path, verdict, said),) = loan(tmp_path, number_sequence={"name": "L", "format": "LOAN-{number:05}"})
     assert (path, verdict) == ("number_sequence.format", Verdict.ERROR)
     assert said == "it makes LOAN-00001, 10 characters; Id takes 6 at most"
+
+
+def test_a_sequence_that_soon_outgrows_its_field_is_told_with_its_last_number(tmp_path: Path) -> None:
+    ((path, verdict, said),) = loan(tmp_path, number_sequence={"name": "L", "format": "LO-{number}", "first": 10})
+    assert (path, verdict) == ("number_sequence.format", Verdict.WARNING)
+    assert said.startswith("it ends with LO-999, after 990 numbers: a longer one does not fit into Id, which takes 6")
 
 
 def test_a_key_that_partners_must_and_must_not_send_is_told(tmp_path: Path) -> None:

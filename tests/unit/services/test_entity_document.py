@@ -142,7 +142,7 @@ async def create(text: str) -> None:
         parts=[etree.fromstring(text)], scheme=Scheme.HTTP, company="DAT", partition="initial", user="u",
         received_at=datetime.now(UTC),
     )  # fmt: skip
-    await Create(kind, cast("Queries", None)).call(request, cast("ServiceContext", None))
+    await Create(kind, cast("Queries", None), lambda: None).call(request, cast("ServiceContext", None))
 
 
 async def test_long_namespaces_written_for_each_of_many_records_are_refused_before_they_fill_the_memory() -> None:

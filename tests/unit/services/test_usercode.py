@@ -18,11 +18,14 @@ from gateway.domain.errors import GatewayError, OperationTimeout, TransientError
 from gateway.domain.ids import MessageKey, PortName
 from gateway.domain.namespaces import Scheme
 from gateway.services import usercode
+from gateway.services.answers import Answers
 from gateway.services.marks import Marks
 from gateway.services.python import CompensatedPythonOperation
 from gateway.services.standstill import Standstill
 from gateway.services.usercode import CodeEnded, UserCode
+from gateway.xml.catalog import Catalog
 
+ANSWERS = Answers(lambda: Catalog([]))
 LONG = 30.0
 SHORT = 0.1
 KEY = MessageKey(7)
@@ -261,7 +264,7 @@ async def test_compensation_is_called_with_the_key_of_the_call(code: UserCode, c
         keys.append(request.idempotency_key)
 
     operation = CompensatedPythonOperation(
-        book, cancel, code=code, expects=None, undoable=False, idempotent=False, timeout_seconds=LONG
+        book, cancel, code=code, answers=ANSWERS, expects=None, undoable=False, idempotent=False, timeout_seconds=LONG
     )
     for handle in (operation.call, operation.compensate):
         await call(handle)
@@ -273,7 +276,7 @@ async def test_compensation_that_takes_too_long_is_told_as_such(code: UserCode, 
         await asyncio.Event().wait()
 
     operation = CompensatedPythonOperation(
-        waits, waits, code=code, expects=None, undoable=False, idempotent=False, timeout_seconds=SHORT
+        waits, waits, code=code, answers=ANSWERS, expects=None, undoable=False, idempotent=False, timeout_seconds=SHORT
     )
     with pytest.raises(OperationTimeout, match=r"the compensation of S\.o took longer"):
         await call(operation.compensate)
