@@ -32,9 +32,10 @@ Work = Callable[[P, Claimed[T], TaskContext], Awaitable[None]]
 class PortRunner(Generic[P, T]):
     """Claims and works on one chunk of each port at a time, in *places* ports at the same time.
 
-    What a port waits for, a folder, a handler or a claim, holds up nobody but itself: it holds one place. When more
-    ports have work than there are places, the one comes next that has had least time for its weight. Within a port
-    chunks are in order, whichever runs of the stage claim them.
+    What a port waits for, a folder, a handler or a claim, holds up nobody but itself: it holds one place, and where
+    *patience_seconds* are given, no longer than that. When more ports have work than there are places, the one comes
+    next that has had least time for its weight. Within a port chunks are in order, whichever runs of the stage claim
+    them.
 
     The outcome of a chunk is recorded even when the stage is cancelled meanwhile; a chunk whose outcome could not
     be recorded is given back, which does nothing when it was recorded after all.
@@ -50,6 +51,7 @@ class PortRunner(Generic[P, T]):
         work: Work[P, T],
         places: int,
         trouble: Trouble,
+        patience_seconds: float | None = None,
     ) -> None:
         self._stage = stage
         self._store = store
@@ -57,8 +59,10 @@ class PortRunner(Generic[P, T]):
         self._claim = claim
         self._work = work
         self._trouble = trouble
+        self._patience_seconds = patience_seconds
         self._places = Places(places)
         self._turns = Turns()
+        self._at_work: dict[PortName, float] = {}  # since when, by a clock that never jumps
 
     async def run(self, context: TaskContext, *, first: Sequence[PortName] = ()) -> None:
         """Work until nothing is left and nothing can come, or a stop is asked for; then wait for what runs.
@@ -99,23 +103,37 @@ class PortRunner(Generic[P, T]):
         """Let the ports whose turn it is work, as far as there are places; returns those that go on waiting."""
         left: set[PortName] = set()
         self._turns.forget(self._ports())
+        self._take_back_places()
         for name in self._turns.order(waiting):
             port = self._ports().get(name)
             if port is None:
                 continue
-            if self._places.held(name) or not self._places.room(name):
+            if name in self._at_work or not self._places.room(name):
                 left.add(name)
                 continue
+            self._at_work[name] = time.monotonic()
             self._places.take(name)
             self._turns.served(name)
             task = asyncio.create_task(self._serve(port, context), name=f"{self._stage}:{name}")
-            task.add_done_callback(partial(self._done, port, time.monotonic()))
+            task.add_done_callback(partial(self._done, port))
             running.add(task)
         return left
 
-    def _done(self, port: P, began: float, _: asyncio.Task[bool]) -> None:
+    def _take_back_places(self) -> None:
+        """Take the places of those that have stood still for so long that they use nothing but memory."""
+        now = time.monotonic()
+        for name, began in self._at_work.items():
+            if self._patience_seconds is not None and now - began >= self._patience_seconds:
+                self._free_place(name)
+
+    def _free_place(self, name: PortName) -> None:
+        if self._places.held(name):
+            self._places.back(name)
+
+    def _done(self, port: P, _: asyncio.Task[bool]) -> None:
+        began = self._at_work.pop(port.name)
         self._turns.charge(port.name, time.monotonic() - began, port.weight)
-        self._places.back(port.name)
+        self._free_place(port.name)
 
     async def _serve(self, port: P, context: TaskContext) -> bool:
         """Claim a chunk of a port and work on it; returns whether to look for more."""
@@ -134,10 +152,12 @@ class PortRunner(Generic[P, T]):
         return True
 
     async def _wait(self, running: set[asyncio.Task[bool]], context: TaskContext) -> bool:
-        """Wait for a chunk to end or for a hint; returns whether there may be more work than is known."""
+        """Wait for a chunk to end, a hint or a place; returns whether there may be more work than is known."""
         hint = asyncio.create_task(context.feed.hinted(), name=f"{self._stage}:hint")
         try:
-            done, _ = await asyncio.wait({*running, hint}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(
+                {*running, hint}, timeout=self._patience_seconds, return_when=asyncio.FIRST_COMPLETED
+            )
         finally:
             hint.cancel()
         ended = done & running

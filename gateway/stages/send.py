@@ -45,6 +45,8 @@ _QUICK_SECONDS = 3.0
 once."""
 _PLACES = 8
 """Ports that are delivered to at the same time; each has a chunk in memory."""
+_PATIENCE_SECONDS = 3.0
+"""A port whose folder takes longer gives its place to others: all folders of a server may hang at once."""
 
 
 class SendStage:
@@ -61,7 +63,7 @@ class SendStage:
         self._away: dict[PortName, bool] = {}  # ports with answers that were put off; whether a probe has failed since
         self._runner: PortRunner[OpenPort, Sending] = PortRunner(
             stage=Stage.SEND, store=store, ports=ports.all, claim=self._claim, work=self._deliver, places=_PLACES,
-            trouble=trouble,
+            trouble=trouble, patience_seconds=_PATIENCE_SECONDS,
         )  # fmt: skip
 
     def forget(self, port: PortName) -> None:

@@ -189,6 +189,26 @@ async def test_folders_that_hang_hold_up_only_their_own_answers(
         assert [one for one in bench.published if one.startswith(name)] == expected
 
 
+async def test_more_folders_that_hang_than_there_are_places_hold_up_only_their_own_answers(
+    store: Store, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(send_module, "_PLACES", 2)
+    monkeypatch.setattr(send_module, "_PATIENCE_SECONDS", 0.05)
+    bench = Bench(store, executor, ["a", "b", "c", "d", "e", "f"], chunk=2)
+    files = await bench.ask(3)
+    await bench.run(bench.outbound)
+    hanging = [folder for name, folder in bench.folders.items() if name != "f"]
+    for folder in hanging:
+        folder.hangs_in = "publish"
+    sending = asyncio.create_task(bench.run(bench.send))
+    await until(lambda: len(bench.published) == 3 and all(folder.hanging.is_set() for folder in hanging))
+    assert bench.published == files["f"]
+    for folder in hanging:
+        folder.answers.set()
+    await sending
+    assert {name: [one for one in bench.published if one.startswith(name)] for name in files} == files
+
+
 async def test_slow_service_holds_up_only_the_documents_of_its_own_port(
     store: Store, executor: ThreadPoolExecutor
 ) -> None:
