@@ -65,7 +65,8 @@ class NothingComes:
     def produced(self) -> None:
         return
 
-    def enough(self) -> bool:
+    @property
+    def closed(self) -> bool:
         return False
 
 

@@ -171,10 +171,10 @@ class Job(Section):
     category: Text | None = Field(default=None, description="A word to find it by in monitoring.")
     critical: Flag = Field(default=False, description="Marked as critical in lists, alerts and monitoring.")
     max_messages: Count = Field(
-        default=100_000, ge=1, description="mode event: messages after which an occurrence is closed."
+        default=100_000, ge=1, description="mode event: messages after which history begins a new run; work goes on."
     )
     max_seconds: Seconds = Field(
-        default=300.0, gt=0, description="mode event: seconds after which an occurrence is closed."
+        default=300.0, gt=0, description="mode event: seconds after which history begins a new run; work goes on."
     )
 
 

@@ -23,12 +23,16 @@ _NO_TASK = RunTaskId(0)
 class Feed(Protocol):
     """Tells a task whether more input may come while it runs.
 
-    Two implementations: in a timed occurrence the earlier task has already ended, so nothing more comes; in a
-    busy period the earlier tasks stream beside this one.
+    Two implementations: in a timed occurrence the earlier task has already ended, so nothing more comes; in an
+    event-driven job the earlier tasks stream beside this one.
     """
 
     async def more(self) -> bool:
-        """Wait until new input is hinted (True), or until none can come or a stop was asked for (False)."""
+        """Wait for a hint that there is new input (True).
+
+        False when none can come or none has come for a while, or a stop was asked for: the task ends. It runs again
+        at the next hint.
+        """
         ...
 
     async def hinted(self) -> None:
@@ -39,8 +43,9 @@ class Feed(Protocol):
         """Tell the tasks behind this one that there is input for them."""
         ...
 
-    def enough(self) -> bool:
-        """Tell whether the occurrence has reached its bound: a task that brings in new work ends here."""
+    @property
+    def closed(self) -> bool:
+        """Tell whether the job was put on hold: a task that brings in new work ends here."""
         ...
 
     @property
@@ -158,7 +163,7 @@ class TaskContext:
     `stopping` is set when the task should end at its next safe point: the gateway stops, or the job was cancelled.
     `attempt` counts executions from 1. `planned_at` is when the run should have started (aware UTC), None when
     nothing planned it. `mask` goes over a text before it is cut: the log and errors are masked anyway, but half a
-    secret is not known as one. `run_id` and `run_task_id` are 0 in a busy period that history does not know yet.
+    secret is not known as one. `run_id` and `run_task_id` are 0 in an event-driven job.
     """
 
     task: str

@@ -36,10 +36,10 @@ from gateway.runtime.reload import ConfigFollower
 from gateway.runtime.runnables import KnownRunnables, Parts, shipped
 from gateway.runtime.stuck import StuckWatch
 from gateway.runtime.wakeup import Followers, follow_due_times
-from gateway.scheduler.busy import Bounds
 from gateway.scheduler.clock import DatabaseClock
 from gateway.scheduler.engine import Engine
 from gateway.scheduler.event_jobs import EventJobs
+from gateway.scheduler.event_run import Bounds
 from gateway.scheduler.executor import Executor
 from gateway.services.marks import Marks
 from gateway.services.standstill import Standstill
@@ -193,8 +193,8 @@ class Gateway:
             return Bounds(messages=job.max_messages, seconds=job.max_seconds)
 
         return EventJobs(
-            store=self._store, server=server, incarnation=self._incarnation, now=self._clock.now, stages=self._stages,
-            bounds=bounds, ended=self._look.set, stopping=self._stopping,
+            store=self._store, server=server, incarnation=self._incarnation, clock=self._clock, stages=self._stages,
+            bounds=bounds, rested=self._look.set, stopping=self._stopping,
         )  # fmt: skip
 
     def _batch_engine(self, server: str) -> Engine:

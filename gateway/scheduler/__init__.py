@@ -1,1 +1,1 @@
-"""What drives tasks: busy periods of event-driven jobs."""
+"""What drives tasks: the streams of event-driven jobs, the engine of timed ones."""

@@ -22,8 +22,9 @@ class Alone:
         """Tell those who work on what comes."""
         self._told()
 
-    def enough(self) -> bool:
-        """Return False: the task has no bound."""
+    @property
+    def closed(self) -> bool:
+        """Return False: a run that has begun goes on to its end, unless it is stopped."""
         return False
 
     @property

@@ -18,13 +18,14 @@ from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ids import RunId
 from gateway.domain.job import JobStatus
 from gateway.domain.states import Stage
-from gateway.scheduler.busy import Bounds, EventJob, Occurrence
+from gateway.scheduler.clock import Clock
 from gateway.scheduler.engine import LOOK_SECONDS
+from gateway.scheduler.event_run import Bounds, EventJob, EventRun
 from gateway.store.event_jobs import (
     EventJobRow,
-    begin_busy_period,
-    close_lost_busy_periods,
-    end_busy_period,
+    begin_event_run,
+    close_lost_event_runs,
+    end_event_run,
     hint_others,
     list_event_jobs,
 )
@@ -48,7 +49,7 @@ class _Running:
 
 
 class EventJobs:
-    """Keeps one `EventJob` per event-driven job of the store. `ended` is called after each of their occurrences."""
+    """Keeps one `EventJob` per event-driven job of the store. `rested` is called when one has done something."""
 
     def __init__(
         self,
@@ -56,19 +57,19 @@ class EventJobs:
         store: Store,
         server: str,
         incarnation: int,
-        now: Callable[[], datetime],
+        clock: Clock,
         stages: Mapping[Stage, TaskHandler],
         bounds: Callable[[str], Bounds],
-        ended: Callable[[], None],
+        rested: Callable[[], None],
         stopping: asyncio.Event,
     ) -> None:
         self._store = store
         self._server = server
         self._incarnation = incarnation
-        self._now = now
+        self._clock = clock
         self._stages = stages
         self._bounds = bounds
-        self._ended = ended
+        self._rested = rested
         self._stopping = stopping
         self._running: dict[str, _Running] = {}
         self._hint = asyncio.Event()
@@ -95,7 +96,7 @@ class EventJobs:
         self._hint.set()
 
     async def run(self) -> None:
-        """Run the jobs until a stop is asked for, then let their occurrences end."""
+        """Run the jobs until a stop is asked for, then let them end."""
         async with asyncio.TaskGroup() as group:
             first = True
             telling = group.create_task(self._tell_others(), name="hints to others")
@@ -104,7 +105,7 @@ class EventJobs:
                 self._hint.clear()
                 try:
                     if first:
-                        await close_lost_busy_periods(self._store, await database_clock(self._store))
+                        await close_lost_event_runs(self._store, await database_clock(self._store))
                         first = False
                     await self._follow(group)
                     if looked_for:
@@ -143,7 +144,7 @@ class EventJobs:
         for name, running in list(self._running.items()):
             row = rows.get(name)
             if row is None or (row.id, row.tasks) != (running.row.id, running.row.tasks):
-                running.job.retire()  # its occurrence ends, then it is made anew
+                running.job.retire()  # what is queued is done, then it is made anew
                 if running.task.done():
                     del self._running[name]
         for name, row in rows.items():
@@ -160,12 +161,11 @@ class EventJobs:
             tasks=[(name, self._stages[stage]) for (name, _), stage in zip(row.tasks, stages, strict=True)],
             bounds=self._bounds(row.name),
             record=partial(self._record, row),
-            now=self._now,
+            clock=self._clock,
             begin=partial(self._begin, row),
             produced=lambda place: self.produced(stages[place], job),
+            rested=self._rested,
         )
-        for place in range(len(stages)):
-            job.wake(place)
         task = group.create_task(job.run(), name=f"job:{row.name}")
         task.add_done_callback(lambda _: self.look_again())
         return _Running(row, job, stages, task)
@@ -185,13 +185,11 @@ class EventJobs:
             log.info("job.parked", job=running.row.name, status=status)
 
     async def _begin(self, row: EventJobRow, started_at: datetime) -> int:
-        return await begin_busy_period(self._store, row.id, started_at, self._incarnation)
+        return await begin_event_run(self._store, row.id, started_at, self._incarnation)
 
-    async def _record(self, row: EventJobRow, occurrence: Occurrence) -> int | None:
-        self._ended()
-        return await end_busy_period(
-            self._store, row.id, run=None if occurrence.run_id is None else RunId(occurrence.run_id),
-            server=self._server, incarnation=self._incarnation, started_at=occurrence.started_at,
-            ended_at=occurrence.ended_at, tasks=occurrence.tasks, errors=occurrence.errors, counts=occurrence.counts,
-            canceled=occurrence.canceled,
+    async def _record(self, row: EventJobRow, run: EventRun) -> int | None:
+        return await end_event_run(
+            self._store, row.id, run=None if run.run_id is None else RunId(run.run_id),
+            server=self._server, incarnation=self._incarnation, started_at=run.started_at, ended_at=run.ended_at,
+            tasks=run.tasks, errors=run.errors, counts=run.counts, canceled=run.canceled,
         )  # fmt: skip

@@ -71,7 +71,7 @@ class ReceiveStage:
         sweeps: dict[PortName, asyncio.Task[bool]] = {}
         unseen = set(self._ports.inbound)
         try:
-            while not context.stopping.is_set() and not context.feed.enough():
+            while not context.stopping.is_set() and not context.feed.closed:
                 for name in sorted(unseen - set(sweeps)):
                     unseen.discard(name)
                     if (port := self._ports.inbound.get(name)) is not None:

@@ -1,7 +1,7 @@
-"""Jobs that work which appears starts: what of them a server runs, and their busy periods in history.
+"""Jobs that work which appears starts: what of them a server runs, and their runs in history.
 
-A busy period is a run, written when it ends; one that takes longer is begun in history while it runs. Its job stays
-waiting meanwhile: every server has busy periods of its own.
+An event run is written when it ends; one that takes longer is begun in history while it is under way. Its job stays
+waiting meanwhile: every server has event runs of its own.
 """
 
 import json
@@ -45,13 +45,13 @@ async def list_event_jobs(store: Store, groups: Collection[str]) -> Sequence[Eve
     ]  # fmt: skip
 
 
-async def begin_busy_period(store: Store, job: JobId, started_at: datetime, incarnation: int) -> RunId:
-    """Write that a busy period is under way since a moment."""
+async def begin_event_run(store: Store, job: JobId, started_at: datetime, incarnation: int) -> RunId:
+    """Write that an event run is under way since a moment."""
     async with store.transaction() as connection:
-        return RunId(await connection.fetchval(store.queries.begin_busy, job, started_at, incarnation))
+        return RunId(await connection.fetchval(store.queries.begin_event_run, job, started_at, incarnation))
 
 
-async def end_busy_period(
+async def end_event_run(
     store: Store,
     job: JobId,
     *,
@@ -65,7 +65,7 @@ async def end_busy_period(
     counts: Mapping[str, int],
     canceled: bool,
 ) -> RunId | None:
-    """Write a busy period that has ended; returns its run, None when its job keeps no history of such.
+    """Write an event run that has ended; returns its run, None when its job keeps no history of such.
 
     Rule: counters and the last outcome of the job are kept in any case.
     """
@@ -78,14 +78,14 @@ async def end_busy_period(
         if done or name in errors
     ]
     async with store.transaction() as connection:
-        run_id = run or await connection.fetchval(sql.begin_busy, job, started_at, incarnation)
+        run_id = run or await connection.fetchval(sql.begin_event_run, job, started_at, incarnation)
         if run_id is None:
             return None  # the job was removed meanwhile
-        await connection.execute(sql.end_busy, run_id, outcome, ended_at, json.dumps(counts), error)
-        known = await connection.fetchrow(sql.count_busy, job, run_id, outcome, ended_at)
+        await connection.execute(sql.end_event_run, run_id, outcome, ended_at, json.dumps(counts), error)
+        known = await connection.fetchrow(sql.count_event_run, job, run_id, outcome, ended_at)
         if known is None:
             return RunId(run_id)
-        await connection.execute(sql.insert_busy_tasks, run_id, json.dumps(rows), server)
+        await connection.execute(sql.insert_event_run_tasks, run_id, json.dumps(rows), server)
         if outcome is not JobStatus.ENDED:
             happening = Happening(
                 event=AlertEvent(outcome.value), name=known["name"], at=ended_at, job_id=job, run_id=RunId(run_id),
@@ -101,10 +101,10 @@ async def end_busy_period(
     return RunId(run_id)
 
 
-async def close_lost_busy_periods(store: Store, now: datetime) -> None:
-    """Close the busy periods that processes left which are no more."""
+async def close_lost_event_runs(store: Store, now: datetime) -> None:
+    """Close the event runs that processes left which are no more."""
     async with store.transaction() as connection:
-        await connection.execute(store.queries.close_lost_busy, now)
+        await connection.execute(store.queries.close_lost_event_runs, now)
 
 
 async def hint_others(store: Store) -> None:

@@ -86,7 +86,7 @@ async def nothing_moves(site: Site, store: Store, name: str) -> None:
     assert (site.inbound() / name).exists()
 
 
-async def test_an_operator_parks_and_arms_the_job_and_a_busy_period_is_a_run_with_its_tasks(site: Site) -> None:
+async def test_an_operator_parks_and_arms_the_job_and_what_it_did_is_a_run_with_its_tasks(site: Site) -> None:
     site.add_port()
     site.extra["jobs"] = {"other": OTHER}
     await site.start()
@@ -96,7 +96,7 @@ async def test_an_operator_parks_and_arms_the_job_and_a_busy_period_is_a_run_wit
     async def recorded() -> bool:
         return bool(await runs(site))
 
-    await until(recorded, "the busy period is in history", tell=site.tail)
+    await until(recorded, "what it did is in history", tell=site.tail)
     first = (await runs(site))[0]
     assert (first["job"], first["cause"], first["status"]) == ("gateway", "event", "ended")
     tasks = await site.query(
@@ -138,7 +138,7 @@ async def test_an_idle_gateway_writes_nothing_but_its_beats_and_uses_no_processo
         return int(row["writes"])
 
     async def has_ended() -> bool:
-        """Tell whether what a start and a file bring with them is in history: housekeeping, and the busy period."""
+        """Tell whether what a start and a file bring with them is in history: housekeeping, and a run."""
         return {"gateway", "housekeeping"} <= {row["name"] for row in await site.query(
             "SELECT name FROM job WHERE last_ended_at IS NOT NULL AND run_id IS NULL"
         )}  # fmt: skip

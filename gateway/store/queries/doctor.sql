@@ -202,7 +202,7 @@ UNION SELECT DISTINCT port FROM send_request WHERE status <> 'error'
 SELECT code, port, text FROM exception WHERE at > clock_timestamp() - interval '1 day' AND code LIKE 'stuck.%'
 
 -- name: stuck_run_not_ended
--- Nothing of it is left to do, for $2 seconds now; or a busy period of a process that is gone for as long.
+-- Nothing of it is left to do, for $2 seconds now; or an event run of a process that is gone for as long.
 SELECT NULL AS port, 'run ' || r.id || ' of the job ' || r.job AS what
 FROM run r LEFT JOIN incarnation i ON i.id = r.incarnation
 WHERE r.ended_at IS NULL AND CASE

@@ -314,7 +314,7 @@ WHERE j.mode = 'event'
 GROUP BY j.id
 ORDER BY j.id
 
--- name: begin_busy
+-- name: begin_event_run
 INSERT INTO run (job_id, job, description, partition_key, company, created_by, run_as, cause, planned_at, started_at,
                  status, history, incarnation)
 SELECT id, name, description, partition_key, company, created_by, coalesce(run_as, created_by), 'event', $2, $2,
@@ -322,12 +322,12 @@ SELECT id, name, description, partition_key, company, created_by, coalesce(run_a
 FROM job WHERE id = $1
 RETURNING id
 
--- name: end_busy
+-- name: end_event_run
 UPDATE run SET status = $2, ended_at = $3, counts = $4::text::jsonb, error = $5,
                canceled_by = CASE WHEN $2 = 'canceled' THEN 'operator' END
 WHERE id = $1
 
--- name: insert_busy_tasks
+-- name: insert_event_run_tasks
 INSERT INTO run_task (run_id, task_id, position, name, description, handler, company, batch_group, priority, location,
     is_private, owner, condition_type, ignore_failure, max_retries, retry_seconds, wait_for_children, status, attempts,
     server, started_at, ended_at, error_code, error, counts)
@@ -342,14 +342,14 @@ JOIN task t ON t.job_id = j.id AND t.name = d.name
 JOIN batch_group g ON g.name = coalesce(t.batch_group, j.batch_group, '')
 WHERE r.id = $1
 
--- name: count_busy
+-- name: count_event_run
 UPDATE job SET last_run_id = $2, last_outcome = $3, last_ended_at = $4, runs = runs + 1,
                failures = failures + CASE $3 WHEN 'error' THEN 1 ELSE 0 END
 WHERE id = $1
 RETURNING name, partition_key, company, category, is_critical, history
 
--- name: close_lost_busy
--- Busy periods of processes that are no more.
+-- name: close_lost_event_runs
+-- Event runs of processes that are no more.
 UPDATE run SET status = 'error', ended_at = $1, error = 'its server was lost'
 FROM incarnation i
 WHERE run.ended_at IS NULL AND run.incarnation = i.id AND (i.stopped_at IS NOT NULL OR i.lost_at IS NOT NULL)

@@ -41,7 +41,8 @@ class NothingComes:
     def produced(self) -> None:
         return
 
-    def enough(self) -> bool:
+    @property
+    def closed(self) -> bool:
         return False
 
     @property

@@ -90,7 +90,8 @@ class NothingComes:
     def produced(self) -> None:
         self.told += 1
 
-    def enough(self) -> bool:
+    @property
+    def closed(self) -> bool:
         return False
 
     @property

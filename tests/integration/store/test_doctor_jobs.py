@@ -74,7 +74,7 @@ async def test_a_run_that_should_have_ended_is_told(store: Store) -> None:
     assert await stuck(store) == [("run-not-ended", "run 1 of the job nightly")]
     incarnation = await start_incarnation(store, "node", "1")
     await execute(store, f"UPDATE run SET incarnation = {incarnation}")
-    assert await stuck(store) == [], "a busy period goes on as long as its process"
+    assert await stuck(store) == [], "an event run goes on as long as its process"
     await execute(store, f"UPDATE incarnation SET lost_at = {LONG_AGO}")
     assert await stuck(store) == [("run-not-ended", "run 1 of the job nightly")]
 

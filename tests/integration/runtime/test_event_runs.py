@@ -1,0 +1,57 @@
+"""The job that moves messages, started by what appears: its runs are records, and nothing waits for their end."""
+
+from collections import Counter
+from datetime import timedelta
+from json import loads
+
+import pytest
+
+from gateway.domain.transitions import JobAction
+from tests.documents import SERVICES, envelope, guid, single
+from tests.integration.runtime.test_scenario_gateway_job import gateway, hold
+from tests.site import Site, until
+
+BOUNDS = {"mode": "event", "max_messages": 1, "max_seconds": 1}
+
+
+async def test_a_slow_message_keeps_no_other_port_from_taking_files_when_a_bound_is_passed(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.services["Held"] = {"kind": "python", "operations": {"hold": f"{hold.__module__}:hold"}}
+    site.add_port("slow", operations=["Held.hold"])
+    site.add_port()
+    site.extra["jobs"] = {"gateway": BOUNDS}
+    go = site.folder / "go"
+    monkeypatch.setenv("HELD_UNTIL", str(go))
+    site.drop("slow.xml", single(envelope(message_id=guid(9), action=f"{SERVICES}/Held/hold")), "slow")
+    async with gateway(site, monkeypatch) as here:
+
+        async def working() -> bool:
+            return bool(await site.query("SELECT 1 FROM queue WHERE direction = 'in' AND status = 'in_process'"))
+
+        await until(working, "the slow message is in work")
+        for number in range(1, 4):
+            here.clock.move_to(here.clock.now() + timedelta(seconds=10))
+            site.drop(f"{number}.xml", single(envelope(message_id=guid(number))))
+            await site.wait_answers(number)
+        assert site.answers("slow") == {}
+
+        async def several() -> bool:
+            return len(await here.runs("gateway")) >= 3
+
+        await until(several, "the bounds have ended runs meanwhile")
+        await here.ask(JobAction.WITHHOLD, "gateway")  # what was begun is done, and the last run ends
+        go.touch()
+        await site.wait_answers(1, "slow")
+
+        async def counted() -> Counter[str]:
+            runs = await here.runs("gateway")
+            return sum((Counter(loads(run["counts"])) for run in runs), Counter())
+
+        async def all_counted() -> bool:
+            here.clock.move_to(here.clock.now() + timedelta(seconds=1))
+            return (await counted())["responses"] == 4
+
+        await until(all_counted, "everything is in history")
+        assert await counted() == {"files": 4, "received": 4, "messages": 4, "responses": 4}
+        assert {run["status"] for run in await here.runs("gateway")} == {"ended"}
