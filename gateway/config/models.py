@@ -125,7 +125,9 @@ class Queue(Section):
     """When intake pauses, so that neither the queue nor the disk fills up."""
 
     max_ready: Count = Field(
-        default=200_000, ge=1, description="Unfinished messages from which on no further files are taken."
+        default=200_000,
+        ge=1,
+        description="Unfinished messages of all ports; one port may have twice as many as it leaves to others.",
     )
     min_free_bytes: ByteSize = Field(
         default=512_000_000,

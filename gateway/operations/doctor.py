@@ -80,7 +80,8 @@ async def examine(
 async def find_stuck(store: Store, settings: Settings, folders: Folders, *, thorough: bool = False) -> list[Place]:
     """Return what waits too long, in the store and in the work folders; cheap enough to be asked all the time.
 
-    Rule: what waits for a timed job is not stuck. Only *thorough*: tasks that wait because somebody wanted it so.
+    Rule: what waits for a timed job, or in the work folder of a paused port, is not stuck. Only *thorough*: tasks that
+    wait because somebody wanted it so.
     """
     now = datetime.now(UTC)
     found = await doctor.find_stuck(store) + await find_stuck_jobs(store, now)
@@ -90,6 +91,9 @@ async def find_stuck(store: Store, settings: Settings, folders: Folders, *, thor
             found += await _work_folder(store, name, folders)
     if not found:
         return found
+    if any(place.code == "file-not-read" for place in found):
+        paused = {port.port for port in (await read_presence(store)).ports if port.state == "paused"}
+        found = [place for place in found if place.code != "file-not-read" or place.port not in paused]
     jobs = await service_jobs(store)
     resting = {stage for stage, its in jobs.items() if waits_by_plan(its)}
     return [place for place in found if _service_of(place) not in resting]

@@ -131,7 +131,8 @@ class ReceiveStage:
                 if not await self._is_our_turn(port, asking=held):
                     return False
                 if port.name not in self._recovered:
-                    await self._recover(port, context)
+                    if not await self._recover(port, context):
+                        return False
                     self._recovered.add(port.name)
             if await self._must_wait(port):
                 return False
@@ -150,13 +151,15 @@ class ReceiveStage:
         if claims:
             self.forget(port.name)  # until all is settled, what was claimed lies in the work folder
             try:
-                await self._take(claims, port, context)
+                took_all = await self._take(claims, port, context)
             except (AdapterUnavailable, ReadersUnavailable, SpoolFull) as error:
                 await self._trouble.degraded(port.name, error.message, "receive")
                 return False
             except (AlreadyIngested, LeaseLost) as known:
                 log.info("file.known", port=port.name, reason=known.message)  # the next look settles it
             else:
+                if not took_all:
+                    return False
                 if self._ports.inbound.get(port.name) is port:  # a changed port has other folders to look into
                     self._recovered.add(port.name)
         return bool(claims) and not context.feed.once
@@ -168,12 +171,16 @@ class ReceiveStage:
         return await self._turns.take(port.name, asking=asking)
 
     async def _must_wait(self, port: OpenInbound) -> bool:
-        """Tell whether intake waits: too many unfinished messages, or too little space."""
+        """Tell whether intake of the port waits: too many unfinished messages, or too little space."""
         queue = self._ports.settings.queue
-        waiting = await self._room.waiting(queue.max_ready)
+        share = await self._room.share(port.name, {*self._ports.inbound, port.name}, queue.max_ready)
         reason: str | None = None
-        if waiting >= queue.max_ready:
-            reason = f"{waiting} messages wait in the queue, no more files are taken until some are done."
+        if share.is_full:
+            others = f"while other ports have {share.others}" if share.others else "while no other port has any"
+            reason = (
+                f"{share.mine} messages of this port are unfinished. Its share of queue.max_ready "
+                f"({queue.max_ready}) is {share.most} {others}. No more files are taken until some are done."
+            )
         else:
             free = await asyncio.to_thread(free_bytes, self._ports.settings.data)
             if free < queue.min_free_bytes:
@@ -181,11 +188,14 @@ class ReceiveStage:
         await self._trouble.paused(port.name, reason)
         return reason is not None
 
-    async def _recover(self, port: OpenInbound, context: TaskContext) -> None:
-        """Go on with what lies claimed in the work folder: settle what the store knows, ingest the rest."""
+    async def _recover(self, port: OpenInbound, context: TaskContext) -> bool:
+        """Go on with what lies claimed in the work folder: settle what the store knows, ingest the rest.
+
+        False when some is left, because intake must wait or a stop was asked for.
+        """
         claims = await port.receive.claimed()
         if not claims:
-            return
+            return True
         known = await known_deliveries(self._store, [claim.id for claim in claims])
         await port.receive.settle([
             Settled(claim=claim, settlement=known[claim.id][0], reason=known[claim.id][1])
@@ -193,16 +203,19 @@ class ReceiveStage:
             if claim.id in known
         ])  # fmt: skip
         unknown = [claim for claim in claims if claim.id not in known]
+        if unknown and await self._must_wait(port):
+            return False
         log.info("files.recovered", port=port.name, settled=len(claims) - len(unknown), taken=len(unknown))
-        if unknown:
-            await self._take(unknown, port, context)
+        return await self._take(unknown, port, context)
 
-    async def _take(self, claims: Sequence[Claim], port: OpenInbound, context: TaskContext) -> None:
-        """Take claimed files in, in order: groups of small ones share a commit, a large one has its own."""
-        for group in groups(claims):
-            if context.stopping.is_set():
-                self._recovered.discard(port.name)
-                return
+    async def _take(self, claims: Sequence[Claim], port: OpenInbound, context: TaskContext) -> bool:
+        """Take claimed files in, in order: groups of small ones share a commit, a large one has its own.
+
+        False when some are left, because intake must wait or a stop was asked for: they lie in the work folder.
+        """
+        for number, group in enumerate(groups(claims)):
+            if context.stopping.is_set() or (number > 0 and await self._must_wait(port)):
+                return False
             with ExitStack() as keep:
                 files = await self._ingester.read(group, port, keep)
                 settled, messages = await self._write(files, port, context)
@@ -211,10 +224,11 @@ class ReceiveStage:
             context.tally.add("files", len(group))
             context.tally.add("refused", sum(one.settlement is Settlement.QUARANTINE for one in settled))
             context.tally.add("received", messages)
-            self._room.took(messages)
+            self._room.took(port.name, messages)
             context.feed.produced()
             await port.receive.settle(settled)
             reach("ingest.after_settle")
+        return True
 
     async def _write(
         self, files: Sequence[WholeFile | BadFile], port: OpenInbound, context: TaskContext

@@ -1,40 +1,69 @@
-"""How much waits in the queue, without counting it at every look into a folder."""
+"""How much ports have unfinished in the queue, without counting it at every look into a folder."""
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
 
-from gateway.store.ingest import waiting_inbound
+from gateway.domain.ids import PortName
+from gateway.messaging.rules.shares import room_of
+from gateway.store.ingest import unfinished_inbound
 from gateway.store.open import Store
 
 TRUSTED_SECONDS = 5.0
 """A count is good for so long: what other gateways took in meanwhile is not in it."""
 FULL_SECONDS = 1.0
-"""The same where the queue was full: there may be room soon."""
+"""The same where a port has used up its share: there may be room soon."""
+_NEVER_FULL = 100
+"""A port that has less than this part of the whole unfinished may take more, however much the others have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """What a port has of the messages that may be unfinished: `mine` of `most`, while all others have `others`."""
+
+    mine: int
+    most: int
+    others: int
+
+    @property
+    def is_full(self) -> bool:
+        """Tell whether the port must wait until some are done."""
+        return self.mine >= self.most
 
 
 class Room:
-    """Counts what waits, remembers it for a while, and adds what was taken in since.
+    """Counts what is unfinished, remembers it for a while, and adds what was taken in since.
 
     A count costs time in proportion to what waits, and folders are looked into at every hint.
+    Rule: a port may have twice as many unfinished as are left for others. One file may bring more than that.
     """
 
     def __init__(self, store: Store, clock: Callable[[], float]) -> None:
         """Begin without a count; *clock* tells seconds that never jump."""
         self._store = store
         self._clock = clock
-        self._waiting = self._taken = 0
+        self._counted: dict[PortName, int] = {}
+        self._taken: Counter[PortName] = Counter()
         self._good_until: float | None = None
 
-    async def waiting(self, limit: int) -> int:
-        """Return how many inbound messages can still run, up to about *limit*.
+    async def share(self, port: PortName, ports: Collection[PortName], limit: int) -> Share:
+        """Return what the port has of *limit* messages, and how much it may have beside the other *ports*.
 
         Raises: StoreUnavailable.
         """
-        over = self._good_until is None or self._clock() >= self._good_until
-        if over or (self._taken and self._waiting + self._taken >= limit):
-            self._waiting, self._taken = await waiting_inbound(self._store, limit), 0
-            self._good_until = self._clock() + (FULL_SECONDS if self._waiting >= limit else TRUSTED_SECONDS)
-        return self._waiting + self._taken
+        over = self._good_until is None or self._clock() >= self._good_until or port not in self._counted
+        if over or (self._taken[port] and self._share(port, limit).is_full):
+            self._counted, self._taken = await unfinished_inbound(self._store, [*ports], limit), Counter()
+            full = any(self._share(one, limit).is_full for one in self._counted)
+            self._good_until = self._clock() + (FULL_SECONDS if full else TRUSTED_SECONDS)
+        return self._share(port, limit)
 
-    def took(self, messages: int) -> None:
+    def took(self, port: PortName, messages: int) -> None:
         """Say that so many messages were taken in."""
-        self._taken += messages
+        self._taken[port] += messages
+
+    def _share(self, port: PortName, limit: int) -> Share:
+        held = {one: counted + self._taken[one] for one, counted in self._counted.items()}
+        mine = held.pop(port, 0)
+        most = max(room_of(limit, held, port), limit // _NEVER_FULL, 1)
+        return Share(mine=mine, most=most, others=sum(held.values()))

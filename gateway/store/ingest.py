@@ -210,10 +210,11 @@ async def earlier_batches(store: Store, port: PortName, batch_ids: Sequence[str]
     return {row["batch_id"] for row in rows}
 
 
-async def waiting_inbound(store: Store, limit: int) -> int:
-    """Count unfinished inbound messages that can still run, up to *limit*."""
+async def unfinished_inbound(store: Store, ports: Sequence[PortName], limit: int) -> dict[PortName, int]:
+    """Count the unfinished inbound messages of each port that can still run, what waits up to *limit*."""
     async with store.transaction() as connection:
-        return int(await connection.fetchval(store.queries.waiting_inbound, limit))
+        rows = await connection.fetch(store.queries.unfinished_inbound, list(ports), limit)
+    return {PortName(row["port"]): int(row["unfinished"]) for row in rows}
 
 
 def _delivery_row(

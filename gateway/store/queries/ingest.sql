@@ -35,12 +35,13 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::bigi
             $9::text[], $10::int[], $11::int[], $12::text[], $13::text[], $14::text[])
      AS new (severity, code, text, port, claim_id, set_id, message_key, message_id, file, line, col, path, details, traceback)
 
--- name: waiting_inbound
--- How much intake may still add: what waits is counted up to the limit, what is in work is summed over leases. What is
--- held, has failed, or waits for its next try without a lane is not looked at.
-SELECT least($1::bigint,
-    (SELECT coalesce(sum(messages), 0) FROM lease WHERE stage = 'inbound')
-    + (SELECT count(*) FROM (SELECT 1 FROM queue WHERE direction = 'in' AND reason = 'ready' AND lane IS NULL
-                             LIMIT $1) AS free)
-    + (SELECT count(*) FROM (SELECT 1 FROM queue WHERE lane IS NOT NULL AND reason IN ('ready', 'behind_in_lane', 'backoff')
-                             LIMIT $1) AS in_lanes))
+-- name: unfinished_inbound
+-- What ports have unfinished that can still run: what waits is counted up to the limit, what is in work is summed over
+-- leases. What is held, has failed, or waits for its next try without a lane is not looked at.
+SELECT port,
+    (SELECT coalesce(sum(messages), 0) FROM lease WHERE stage = 'inbound' AND lease.port = asked.port)
+    + (SELECT count(*) FROM (SELECT 1 FROM queue WHERE direction = 'in' AND queue.port = asked.port AND reason = 'ready'
+                             AND lane IS NULL LIMIT $2) AS free)
+    + (SELECT count(*) FROM (SELECT 1 FROM queue WHERE queue.port = asked.port AND lane IS NOT NULL
+                             AND reason IN ('ready', 'behind_in_lane', 'backoff') LIMIT $2) AS in_lanes) AS unfinished
+FROM unnest($1::text[]) AS asked (port)

@@ -24,6 +24,7 @@ from gateway.xml.pool import SMALL_BYTES, XmlPool
 from gateway.xml.process import Frame, WorkerProcess
 from tests.documents import batch, envelope
 from tests.inbound_bench import NothingComes
+from tests.integration.stages.test_room import put_many
 
 BUSY = [PortName(f"busy{n}") for n in range(7)]
 SMALL = PortName("small")
@@ -69,12 +70,18 @@ class Site:
                 },
             }
         )
-        ports = Ports(settings)
+        self._ports = ports = Ports(settings)
         for name in (*BUSY, SMALL):
             make_folders(name, settings, folder)
             ports.add(open_port(name, settings, executor=executor, pool=pool, identities=Identities()))
         trouble = Trouble(store, me)
         self._stage = ReceiveStage(store=store, incarnation=me, ports=ports, pool=pool, readers=2, trouble=trouble)
+
+    def limit(self, max_ready: int) -> None:
+        settings = self._ports.settings
+        self._ports.settings = settings.model_copy(
+            update={"queue": settings.queue.model_copy(update={"max_ready": max_ready})}
+        )
 
     def drop(self, port: PortName, content: bytes) -> None:
         aside = self._folder / "aside"
@@ -121,6 +128,21 @@ async def test_a_small_file_is_in_before_the_large_ones_that_came_before_it(site
     first, *others = await site.received()
     assert first == SMALL
     assert sorted(others) == BUSY
+
+
+async def test_a_port_with_a_long_queue_is_paused_and_another_takes_its_files(
+    site: Site, readers: SlowReaders, store: Store
+) -> None:
+    readers.go_on.set()
+    site.limit(50)
+    await put_many(store, BUSY[0], 80)
+    for port in (BUSY[0], SMALL):
+        site.drop(port, batch([envelope()]))
+    await site.look()
+    assert await site.received() == [BUSY[0], SMALL], "the first is what was there before"
+    async with store.transaction() as connection:
+        states = await connection.fetch("SELECT port, state FROM port_status WHERE state <> 'open'")
+    assert [tuple(row) for row in states] == [(BUSY[0], "paused")]
 
 
 async def test_large_files_that_take_turns_are_all_taken_whole(

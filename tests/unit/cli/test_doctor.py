@@ -158,6 +158,20 @@ def test_old_file_in_work_that_the_store_does_not_know_is_told(cli: Cli, monkeyp
     assert result.exit_code == 1 and "file-not-read" in result.stdout and "order.xml" in result.stdout
 
 
+def test_file_in_work_of_a_paused_port_is_not_stuck(
+    cli: Cli, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = cli.config.parent / "data" / "work" / "orders"
+    work.mkdir(parents=True)
+    (work / f"{CLAIM}~order.xml").write_text("<Envelope/>")
+    execute(
+        database_url,
+        "INSERT INTO port_status (port, state, reason, incarnation) VALUES ('orders', 'paused', 'full', 1)",
+    )
+    monkeypatch.setattr("gateway.domain.finding._SETTLE", timedelta(seconds=-1))
+    assert cli.run("doctor").exit_code == 0
+
+
 def test_folder_that_cannot_be_looked_into_is_told(cli: Cli) -> None:
     work = cli.config.parent / "data" / "work"
     work.mkdir(parents=True)
