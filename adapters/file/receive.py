@@ -175,6 +175,7 @@ class FileReceiveAdapter:
         settings = self._settings
         return watch_folder(
             settings.inbound,
+            executor=self._executor,
             stop=self._stop,
             renamed=self._claimer.renamed,
             force_polling=settings.force_polling,

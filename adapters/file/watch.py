@@ -6,9 +6,11 @@ change, so the folder's identity is checked from time to time and a missing fold
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from concurrent.futures import Executor
+from contextlib import ExitStack, aclosing
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 
@@ -16,6 +18,7 @@ from adapters.file import inotify
 from adapters.file.inotify import FOLDER_GONE, GONE, Event, Happened
 
 log = structlog.get_logger()
+T = TypeVar("T")
 
 _GROUP_SECONDS = 0.01  # what happens within it gives one hint
 _IDENTITY_SECONDS = 2.0
@@ -25,6 +28,7 @@ _BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 async def watch_folder(
     path: Path,
     *,
+    executor: Executor,
     stop: asyncio.Event,
     renamed: set[bytes],
     force_polling: bool = False,
@@ -34,15 +38,16 @@ async def watch_folder(
 
     Shape: our own renames out of the folder give no hint. *renamed* holds, as far as is known, the names of the
     files that came into the folder by a rename and were not written to since. *poll_seconds* counts with
-    *force_polling* only, and where there are no events.
+    *force_polling* only, and where there are no events. The folder is asked in *executor*: one that hangs keeps a
+    thread of it, and nobody else.
     """
     failures, told = 0, ""
     while not stop.is_set():
         try:
             watching = (
-                _changes(path, stop, renamed)
+                _changes(path, executor, stop, renamed)
                 if inotify.AVAILABLE and not force_polling
-                else _differences(path, stop, poll_seconds)
+                else _differences(path, executor, stop, poll_seconds)
             )
             async with aclosing(watching):
                 async for _ in watching:
@@ -62,19 +67,22 @@ async def watch_folder(
             failures += 1
 
 
-async def _changes(path: Path, stop: asyncio.Event, renamed: set[bytes]) -> AsyncGenerator[None, None]:
+async def _changes(
+    path: Path, executor: Executor, stop: asyncio.Event, renamed: set[bytes]
+) -> AsyncGenerator[None, None]:
     """Yield at the beginning and per group of changes; return when the folder is no longer the one we began with."""
     happened = asyncio.Event()
     loop = asyncio.get_running_loop()
-    before = await _identity(path)
-    with inotify.watched(path) as fd:
+    before = await _in_thread(executor, lambda: _identity(path))
+    with ExitStack() as stack:
+        fd = await _in_thread(executor, lambda: stack.enter_context(inotify.watched(path)))
         loop.add_reader(fd, happened.set)
         try:
             yield None
             while not stop.is_set():
                 await _either(happened, stop, _IDENTITY_SECONDS)
                 if not happened.is_set():
-                    if await _identity(path) != before:
+                    if await _in_thread(executor, lambda: _identity(path)) != before:
                         return
                     continue
                 await _wait(stop, _GROUP_SECONDS)
@@ -103,13 +111,15 @@ def _note(group: Iterable[Event], renamed: set[bytes]) -> bool:
     return worth_a_look
 
 
-async def _differences(path: Path, stop: asyncio.Event, poll_seconds: float) -> AsyncGenerator[None, None]:
+async def _differences(
+    path: Path, executor: Executor, stop: asyncio.Event, poll_seconds: float
+) -> AsyncGenerator[None, None]:
     """Yield at the beginning and whenever a listing shows what the one before did not; for folders without events."""
-    seen = await asyncio.to_thread(_listing, path)
+    seen = await _in_thread(executor, lambda: _listing(path))
     yield None
     while not stop.is_set():
         await _wait(stop, poll_seconds)
-        before, seen = seen, await asyncio.to_thread(_listing, path)
+        before, seen = seen, await _in_thread(executor, lambda: _listing(path))
         if not seen.items() <= before.items():
             yield None
 
@@ -126,10 +136,14 @@ def _listing(path: Path) -> Mapping[bytes, tuple[int, int, int]]:
     return found
 
 
-async def _identity(path: Path) -> tuple[int, int] | None:
+async def _in_thread(executor: Executor, work: Callable[[], T]) -> T:
+    return await asyncio.get_running_loop().run_in_executor(executor, work)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
     """Return what tells this folder from another of the same path, None when there is none."""
     try:
-        status = await asyncio.to_thread(path.stat)
+        status = path.stat()
     except OSError:
         return None
     return status.st_dev, status.st_ino

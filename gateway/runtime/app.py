@@ -31,7 +31,7 @@ from gateway.runtime.life import keep_leases
 from gateway.runtime.logs import configure_logs, secrets_of
 from gateway.runtime.look import folders_of
 from gateway.runtime.plugins import build_registry
-from gateway.runtime.ports import documents_of, make_folders, open_port
+from gateway.runtime.ports import documents_of, open_port, prepare_folders
 from gateway.runtime.reload import ConfigFollower
 from gateway.runtime.runnables import KnownRunnables, Parts, shipped
 from gateway.runtime.stuck import StuckWatch
@@ -141,8 +141,8 @@ class Gateway:
             server = await register_server(
                 self._store, server_name(self._ports.settings), self._incarnation, await database_clock(self._store)
             )
-            for name in self._ports.settings.active_ports():
-                await self._open(await self._make_port(name, self._ports.settings), followers)
+            for port in await self._make_ports(self._ports.settings.active_ports(), self._ports.settings):
+                await self._open(port, followers)
 
             async def apply(old: Settings, new: Settings) -> None:
                 await self._apply(old, new, followers)
@@ -282,8 +282,12 @@ class Gateway:
                     log.warning("reader.not_ready", error=error.message)
             await wait_or_stop(self._stopping, _WARM_SECONDS)
 
+    async def _make_ports(self, names: Sequence[PortName], settings: Settings) -> Sequence[OpenPort]:
+        """Make ports side by side: the folders of some may hang."""
+        return await asyncio.gather(*(self._make_port(name, settings) for name in names))
+
     async def _make_port(self, name: PortName, settings: Settings) -> OpenPort:
-        await asyncio.to_thread(make_folders, name, settings, self._config.parent)
+        await prepare_folders(name, settings, self._config.parent, self._files_of(name))
         return await asyncio.to_thread(
             open_port, name, settings, executor=self._files_of(name), pool=self._pool, identities=self._identities
         )
@@ -345,11 +349,8 @@ class Gateway:
         changes = compare(old, new)
         kept = new.model_copy(update={name: getattr(old, name) for name in changes.restart_needed})
         was = set(self._ports.all())
-        ports = [
-            await self._make_port(name, kept)
-            for name in kept.active_ports()
-            if name in changes.changed or name not in was
-        ]
+        renewed = [name for name in kept.active_ports() if name in changes.changed or name not in was]
+        ports = await self._make_ports(renewed, kept)
         await keep_owners(self._store, old, new)
         await self._keep_jobs(new)
         self._inbound.registry = self._outbound.registry = registry

@@ -1,8 +1,9 @@
 """Open ports: make adapters of settings. The only place that knows which adapters there are."""
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -28,6 +29,9 @@ from gateway.xml.pool import WorkerDied, XmlPool
 from gateway.xml.schema_files import find_schemas
 
 Probe = Callable[[int], Awaitable[bool]]
+
+FOLDERS_SECONDS = 3.0
+"""So long the start waits for the folders of a port; one that hangs holds up no other port."""
 
 
 class SystemClock:
@@ -88,6 +92,14 @@ def make_folders(name: PortName, settings: Settings, site: Path) -> None:
             if inside or folder.parent.is_dir():
                 refuse_foreign_link(folder)
                 folder.mkdir(mode=mode, parents=inside, exist_ok=True)
+
+
+async def prepare_folders(name: PortName, settings: Settings, site: Path, executor: Executor) -> None:
+    """Make the port's folders in its own threads; what hangs may be made later, and the port says what is wrong."""
+    making = asyncio.get_running_loop().run_in_executor(executor, make_folders, name, settings, site)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FOLDERS_SECONDS):
+            await making
 
 
 def schema_folders(settings: Settings) -> tuple[Path, ...]:

@@ -5,8 +5,10 @@ import errno
 import os
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from threading import Event as ThreadEvent
 
 import pytest
 from structlog.testing import capture_logs
@@ -173,3 +175,23 @@ async def test_a_listener_that_is_cancelled_leaves_no_thread(site: Site) -> None
     with pytest.raises(asyncio.CancelledError):
         async with asyncio.timeout(5):
             await task
+
+
+@pytest.mark.parametrize("polling", [False, True], ids=["events", "polling"])
+async def test_folder_that_hangs_takes_no_thread_from_others(
+    site: Site, monkeypatch: pytest.MonkeyPatch, polling: bool
+) -> None:
+    entered, answers = ThreadEvent(), ThreadEvent()
+
+    def hangs(_: Path) -> None:
+        entered.set()
+        answers.wait()
+        raise FileNotFoundError
+
+    monkeypatch.setattr(watch, "_listing" if polling else "_identity", hangs)
+    with ThreadPoolExecutor(1) as shared:
+        asyncio.get_running_loop().set_default_executor(shared)
+        async with listening(site, force_polling=polling):
+            async with asyncio.timeout(30):
+                await asyncio.to_thread(entered.wait)  # the shared thread is free
+            answers.set()

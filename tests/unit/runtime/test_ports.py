@@ -1,13 +1,16 @@
 """What is made and read when a port is opened."""
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 
 from gateway.config.models import InboundPort, Settings
 from gateway.domain.ids import PortName
-from gateway.runtime.ports import documents_of, make_folders, read_rules
+from gateway.runtime import ports as ports_module
+from gateway.runtime.ports import documents_of, make_folders, prepare_folders, read_rules
 
 
 @pytest.fixture
@@ -111,3 +114,18 @@ def test_schema_folder_with_a_dangling_link_or_a_strange_name_stops_no_port(tmp_
     with open(os.fsencode(tmp_path) + b"/Gr\xf6\xdfe.xsd", "wb"):
         pass
     assert version(tmp_path)
+
+
+async def test_start_does_not_wait_for_a_folder_that_hangs(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers, entered = Event(), Event()
+
+    def hangs(*_: object) -> None:
+        entered.set()
+        answers.wait()
+
+    monkeypatch.setattr(ports_module, "make_folders", hangs)
+    monkeypatch.setattr(ports_module, "FOLDERS_SECONDS", 0.05)
+    with ThreadPoolExecutor(1) as its_own:
+        await prepare_folders(PortName("p"), Settings.model_validate({"data": site / "data"}), site, its_own)
+        assert entered.is_set() and not answers.is_set()
+        answers.set()
