@@ -107,7 +107,7 @@ class Job(Section):
     """A batch job: tasks with conditions, started by time, by other jobs or by work that appears."""
 
     description: Text | None = Field(default=None, description="What it is for. Default: its name.")
-    active: Flag = Field(default=True, description="false: as if it did not stand here.")
+    active: Flag = Field(default=True, description="false: as if it were not listed.")
     mode: JobMode = Field(
         default=JobMode.TIMED,
         description="What starts it: timed, or event (work that appears; for the four services only).",
@@ -130,7 +130,7 @@ class Job(Section):
     )
     missed: Missed = Field(
         default=Missed.COALESCE,
-        description="Planned starts that nobody was there for: coalesce (one late run) | skip | all.",
+        description="What happens to missed starts: coalesce (one late run) | skip | all.",
     )
     tolerance_seconds: Seconds = Field(
         default=300.0, ge=0, description="missed: skip drops a start that is later than this."
@@ -148,7 +148,7 @@ class Job(Section):
         default=None, description="Account that owns it. Default: gateway, or who made it by `gateway jobs create`."
     )
     run_as: Text | None = Field(default=None, description="Account it runs as. Default: its owner.")
-    private: Flag = Field(default=False, description="Seen and run for its owner only.")
+    private: Flag = Field(default=False, description="Only its owner may see and run it.")
     group: Text | None = Field(default=None, description="Batch group of tasks that name none. Default: default.")
     priority: Priority | None = Field(
         default=None, description="low | normal | high | critical | reserved. Default: that of the group."
@@ -156,7 +156,10 @@ class Job(Section):
     active_period: Text | None = Field(default=None, description="Active period in which it may start. Default: any.")
     concurrency: Count = Field(default=0, ge=0, description="Tasks of it at once; 0: no limit of its own.")
     retries: Count | None = Field(
-        default=None, ge=0, le=100, description="Stands over the retries of its tasks. Default: each its own."
+        default=None,
+        ge=0,
+        le=100,
+        description="A number replaces the retries of all its tasks. Default: each task has its own.",
     )
     history: HistoryMode = Field(
         default=HistoryMode.ALWAYS, description="Which occurrences are kept: always | errors | never."

@@ -170,7 +170,9 @@ class Receive(Section):
         le=86_400,
         description="Seconds between two looks at the folder when no event comes.",
     )
-    after: After = Field(default=After.ARCHIVE, description="Fate of a file once it is in the queue: archive | delete.")
+    after: After = Field(
+        default=After.ARCHIVE, description="What happens to a file when it is in the queue: archive | delete."
+    )
     work: Location | None = Field(
         default=None,
         description="Folder for claimed files, on the inbound file system. Default: data/work/<port>.",
@@ -230,7 +232,7 @@ class Process(Section):
     )
     on_error: OnError = Field(
         default=OnError.CONTINUE,
-        description="What a failing message means for the rest of its file: continue | halt | rollback.",
+        description="What happens to the rest of a file when a message fails: continue | halt | rollback.",
     )
     max_failed: MaxFailed | None = Field(
         default=None,
@@ -239,7 +241,7 @@ class Process(Section):
     )
     on_lane_error: LaneRule = Field(
         default=LaneRule.CONTINUE,
-        description="What a failing message means for those behind it in its lane: continue | block | park.",
+        description="What happens to the rest of a lane when a message fails: continue | block | park.",
     )
     validate_documents: Flag = Field(
         default=True,
@@ -362,7 +364,7 @@ class InboundPort(Section):
     """A configured point of exchange with a partner who asks."""
 
     direction: Literal["inbound"] = Field(default="inbound", description="Requests come in: inbound.")
-    active: Flag = Field(default=True, description="An inactive port leaves its folders alone.")
+    active: Flag = Field(default=True, description="An inactive port does not touch its folders.")
     receive: Receive = Field(description="Where requests come from.")
     respond: Respond | None = Field(default=None, description="Where responses go. Without it there are none.")
     operations: tuple[Text, ...] = Field(
