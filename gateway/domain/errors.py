@@ -8,6 +8,7 @@ GatewayError              code (stable) and context (ids) for machines, message 
         StoreCrowded      all connections to it that we may open are at work
     AdapterUnavailable    a folder is missing, full or read-only
     OperationTimeout      an operation took longer than its limit
+    TwinAtWork            a message with the same MessageId or content is in work
   FileRefused             the file as a whole cannot be taken; it goes to the error folder
   MessageError            one message cannot succeed unchanged
     MalformedMessage      its envelope or header breaks the rules
@@ -123,6 +124,12 @@ class OperationTimeout(TransientError):
     """A service operation took longer than its limit."""
 
     code = "operation.timeout"
+
+
+class TwinAtWork(TransientError):
+    """What has the same MessageId or the same content is in work: whether this is a duplicate is known after it."""
+
+    code = "message.twin"
 
 
 class FileRefused(GatewayError):

@@ -103,13 +103,14 @@ class Work:
 class Retry(Generic[T]):
     """Work that waits so many seconds and is tried again, with the reason in words.
 
-    `is_free`: the trouble was none of its own, so that this was no try of it.
+    `is_free`: the trouble was none of its own, so that this was no try of it; `is_busy`: it was that of the database.
     """
 
     item: T
     delay_seconds: float
     text: str
     is_free: bool = False
+    is_busy: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

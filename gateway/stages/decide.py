@@ -6,6 +6,7 @@
     TransientError                           tried again with back-off until the port's tries are used up
     OSError, httpx.TransportError            the same: the network, or a system behind the handler
     ReadersUnavailable                       tried again for as long as it takes, which costs no try
+    TwinAtWork                               the same, a second later
     PoisonMessage                            Error: it ended the process too often to be run again
     SchemaUnusable, ServiceBroken            Error: the operator mends it and releases the message
     LeaseLost, StoreUnavailable              passed on: says nothing about the message, costs no attempt
@@ -30,6 +31,7 @@ from gateway.domain.errors import (
     StoreBusy,
     StoreUnavailable,
     TransientError,
+    TwinAtWork,
 )
 from gateway.domain.message import Failure, Work
 from gateway.domain.problem import Problem
@@ -41,6 +43,8 @@ from gateway.xml.process import ReadersUnavailable
 GENERIC = "The request failed; details are in the exception log of the gateway."
 TOO_LONG = "The request took too long and was given up. Send it again later, or ask the operator of the gateway."
 AWAY = "The request was given up: a system that it needs does not work now. Send it again later."
+
+_TWIN_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +115,9 @@ def judge(error: Exception, *, attempts: int, store_waits: int, most_tries: int,
             )  # fmt: skip
         case ReadersUnavailable():  # says nothing about the work, however often it is tried
             return Wait(delay_seconds=SERVICE.most_seconds, text=f"{error.code}: {error.message}", is_free=True)
+        case TwinAtWork():
+            text = f"{error.code}: {error.message} This counts as no attempt."
+            return Wait(delay_seconds=_TWIN_SECONDS, text=text, is_free=True)
         case StoreBusy():
             said = clean(error.message).rstrip(".") + "."
             if STORE.exhausted(store_waits + 1):

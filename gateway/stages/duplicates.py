@@ -1,17 +1,27 @@
 """Requests that were processed before: refused, or answered again with what they were answered then."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
+from asyncpg import Connection
+
 from gateway.contracts.service import Reply
-from gateway.domain.errors import DuplicateMessage
+from gateway.domain.errors import DuplicateMessage, TwinAtWork
 from gateway.domain.ids import MessageKey
+from gateway.domain.message import Work
 from gateway.domain.states import LoggingMode, OnDuplicate
 from gateway.stages.decide import Failed, decide
 from gateway.stages.port import OpenInbound
 from gateway.stages.prepare import Prepared
-from gateway.store.duplicates import Earlier, read_earlier, take_processed_contents, take_processed_ids
+from gateway.store.duplicates import (
+    Earlier,
+    Holder,
+    read_earlier,
+    take_over,
+    take_processed_contents,
+    take_processed_ids,
+)
 from gateway.store.open import Store
 from gateway.store.unit import UnitTransaction
 from gateway.xml.reread import parts_of_answer
@@ -31,7 +41,8 @@ class Duplicates:
 
     Rule: only ids that the sender gave count, only for operations that refuse repeats, and not when the port keeps no
     history. Without an id the same envelope, byte for byte, counts for `same_content_seconds`. Only what was processed
-    counts, not what failed. Source: AIF reference, section 21; rulings, "Duplicates".
+    counts, not what failed. Who is in work is waited for: only then is it known. Source: AIF reference, section 21;
+    rulings, "Duplicates".
     """
 
     def __init__(self, store: Store, unit: UnitTransaction, port: OpenInbound) -> None:
@@ -40,10 +51,12 @@ class Duplicates:
         self._port = port
 
     async def split(self, prepared: Sequence[Prepared], done: Sequence[tuple[Prepared, Reply]]) -> Seen:
-        """Split requests of one operation and mark the new ones as processed by this transaction.
+        """Split requests of one operation; the new ones have their ids and contents from now on.
 
-        Shape: *done* is what the same transaction has done already; its answers are not in the store yet.
-        Raises: DuplicateMessage when one of several is to be answered like another of them: go one by one.
+        Shape: *done* is what the same unit has done already; its answers are not in the store yet.
+        Rule: a unit of one message has them before it begins, in a transaction of its own, so that it holds none while
+        it runs. The outcome keeps them or gives them up. A unit of several has them in its own transaction.
+        Raises: DuplicateMessage when one of several is to be answered like another of them: go one by one; TwinAtWork.
         """
         checked = self._port.logging is not LoggingMode.OFF and prepared[0].found.operation.idempotent
         window = self._port.settings.process.same_content_seconds
@@ -52,7 +65,14 @@ class Duplicates:
         unnamed = [work for work in works if work.message_id_sent is None and window]
         if not named and not unnamed:
             return Seen(new=list(prepared))
-        connection = await self._unit.open()
+        async with self._unit.aside() as connection:
+            return await self._split(connection, prepared, named, unnamed, {i.work.key: r for i, r in done})
+
+    async def _split(
+        self, connection: Connection, prepared: Sequence[Prepared], named: Sequence[Work], unnamed: Sequence[Work],
+        done: Mapping[MessageKey, Reply],
+    ) -> Seen:  # fmt: skip
+        window = self._port.settings.process.same_content_seconds
         first: set[MessageKey] = set()
         if named:
             first |= await take_processed_ids(self._store, connection, named)
@@ -63,7 +83,6 @@ class Duplicates:
             return Seen(new=list(prepared))
         replay = self._port.settings.process.on_duplicate is OnDuplicate.REPLAY
         earlier = await read_earlier(self._store, connection, repeated, with_answers=replay)
-        fresh = {item.work.key: reply for item, reply in done}
         seen, keys = Seen(), {work.key for work in repeated}
         if replay and any(one.key in first for one in earlier.values()):
             raise DuplicateMessage("what repeats another one of this call is answered after it")
@@ -72,12 +91,33 @@ class Duplicates:
                 seen.new.append(item)
                 continue
             before = earlier.get(item.work.key)
-            reply = await _answer(before, fresh) if replay and before is not None else None
+            if await self._may_go_on(connection, item.work, before, {*first, *done}):
+                seen.new.append(item)
+                continue
+            reply = await _answer(before, done) if replay and before is not None else None
             if reply is None:
                 seen.refused.append(_refused(item, before, replay=replay))
             else:
                 seen.again.append((item, reply))
         return seen
+
+    async def _may_go_on(
+        self, connection: Connection, work: Work, earlier: Earlier | None, with_us: Set[MessageKey]
+    ) -> bool:
+        """Tell whether a message has its id or content nevertheless; False: it was processed.
+
+        Shape: *with_us* are messages that are processed when this one is. Raises: TwinAtWork.
+        """
+        if earlier is None:
+            raise TwinAtWork("A message with the same id or content has just failed.")
+        if earlier.key == work.key:  # from a run that came to no outcome
+            return True
+        if earlier.key in with_us or earlier.holder is Holder.PROCESSED:
+            return False
+        if earlier.holder is Holder.GIVEN_UP and await take_over(self._store, connection, work, earlier):
+            return True
+        what = "content" if work.message_id_sent is None else "MessageId"
+        raise TwinAtWork(f"The message {earlier.key} with the same {what} is in work: its outcome is waited for.")
 
 
 async def _answer(earlier: Earlier, fresh: Mapping[MessageKey, Reply]) -> Reply | None:

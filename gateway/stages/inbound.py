@@ -189,7 +189,10 @@ def _result(performed: Performed) -> InboundResult:
     return InboundResult(
         done=[(item.work, [pair for key in reply.entity_keys for pair in key]) for item, reply in performed.done],
         failed=[failed.failure for failed in performed.failed],
-        again=[Retry(again.work, again.delay_seconds, again.text, is_free=again.is_free) for again in performed.again],
+        again=[
+            Retry(a.work, a.delay_seconds, a.text, is_free=a.is_free, is_busy=a.busy is not None)
+            for a in performed.again
+        ],
         released=performed.released,
         repeated=performed.repeated,
         taken_back=performed.taken_back,

@@ -1,8 +1,13 @@
-"""MessageIds and contents that were processed before, and what was answered then."""
+"""MessageIds and contents that were processed before, and what was answered then.
+
+An entry is made before its message runs, and belongs to it: with its outcome the message keeps it or gives it up. What
+is left by a message that did not come to an outcome is its own when it runs again.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from hashlib import sha256
 
 from asyncpg import Connection
@@ -10,6 +15,15 @@ from asyncpg import Connection
 from gateway.domain.ids import MessageKey
 from gateway.domain.message import Work
 from gateway.store.open import Store
+from gateway.store.sql import Queries
+
+
+class Holder(StrEnum):
+    """What becomes of the message that has an id or a content."""
+
+    PROCESSED = "processed"  # it was processed; what comes after it is a duplicate
+    AT_WORK = "at_work"  # it runs, or runs next
+    GIVEN_UP = "given_up"  # it began once and stands still now: somebody else may have it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +31,7 @@ class Earlier:
     """The request that was first: its file, and its response when that was asked for and is kept."""
 
     key: MessageKey
+    holder: Holder
     at: datetime
     file: str | None
     entity_keys: Sequence[tuple[str, str]] = ()
@@ -24,7 +39,7 @@ class Earlier:
 
 
 async def take_processed_ids(store: Store, connection: Connection, works: Sequence[Work]) -> set[MessageKey]:
-    """Mark MessageIds as processed by this transaction; returns the keys of the messages that were first.
+    """Take MessageIds for messages that are about to run; returns the keys of the messages that were first.
 
     All works are of one port, service and operation. A concurrent transaction with the same id is waited for.
     """
@@ -50,11 +65,17 @@ async def take_processed_contents(
 async def read_earlier(
     store: Store, connection: Connection, repeated: Sequence[Work], *, with_answers: bool
 ) -> Mapping[MessageKey, Earlier]:
-    """Return the first request of each repeated one, by its key; all are of one port, service and operation."""
+    """Return the first request of each repeated one, by its key; all are of one port, service and operation.
+
+    Rule: what is said of its holder stays true until the end of the transaction, unless a holder at work ends. None
+    when that gave it up just now.
+    """
     first, queries = repeated[0], store.queries
     place = first.port, first.service, first.operation
     ids = {work.key: work.message_id for work in repeated if work.message_id_sent is not None}
     contents = {work.key: _digest(work) for work in repeated if work.message_id_sent is None}
+    if ids:
+        await connection.execute(queries.lock_processed_ids, *place, list(ids.values()))
     rows = {
         row["message_id"]: row for row in await connection.fetch(queries.first_processed, *place, list(ids.values()))
     }
@@ -71,10 +92,41 @@ async def read_earlier(
         if (row := rows.get(what)) is not None:
             entity_keys, content = answers.get(row["request_id"], (None, None))
             earlier[key] = Earlier(
-                key=MessageKey(row["request_id"]), at=row["at"], file=row["display"],
+                key=MessageKey(row["request_id"]), holder=Holder(row["holder"]), at=row["at"], file=row["display"],
                 entity_keys=[_pair(text) for text in entity_keys or ()], answer=content,
             )  # fmt: skip
     return earlier
+
+
+async def take_over(store: Store, connection: Connection, work: Work, earlier: Earlier) -> bool:
+    """Let a message have what the one that had it has given up; False when another one was quicker.
+
+    Before: `read_earlier` in the same transaction.
+    """
+    named, sql = work.message_id_sent is not None, store.queries
+    taken = await connection.fetchval(
+        sql.take_over_id if named else sql.take_over_content, work.port, work.service, work.operation,
+        work.message_id if named else _digest(work), earlier.key, work.key,
+    )  # fmt: skip
+    return taken is not None
+
+
+async def give_up_processed(connection: Connection, sql: Queries, works: Sequence[Work]) -> None:
+    """Let others have the ids and contents of messages that did not succeed."""
+    named = [work for work in works if work.message_id_sent is not None]
+    unnamed = [work for work in works if work.message_id_sent is None]
+    if named:
+        await connection.execute(
+            sql.give_up_ids, *_places(named), [w.message_id for w in named], [w.key for w in named]
+        )
+    if unnamed:
+        await connection.execute(
+            sql.give_up_contents, *_places(unnamed), [_digest(w) for w in unnamed], [w.key for w in unnamed]
+        )
+
+
+def _places(works: Sequence[Work]) -> tuple[list[str], list[str | None], list[str | None]]:
+    return [work.port for work in works], [work.service for work in works], [work.operation for work in works]
 
 
 def _digest(work: Work) -> bytes:

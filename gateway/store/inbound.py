@@ -12,6 +12,7 @@ from gateway.domain.message import Claimed, Failure, NewResponse, Retry, Work
 from gateway.domain.poison import MOST_CRASHES
 from gateway.domain.problem import Problem
 from gateway.domain.states import Direction, LaneRule, LoggingMode, Policy, Reason, Status
+from gateway.store.duplicates import give_up_processed
 from gateway.store.exceptions import Entry, insert_exceptions
 from gateway.store.ingest import problems_json
 from gateway.store.lanes import lock_lanes, park_lanes, settle_lanes
@@ -128,13 +129,15 @@ async def record_inbound(store: Store, connection: Connection, fence: Fence, res
             MOST_CRASHES,
         )
         await insert_exceptions(connection, sql, [_entry(failure) for failure in result.failed])
+    if unsuccessful := [*(failure.work for failure in result.failed), *(retry.item for retry in result.again)]:
+        await give_up_processed(connection, sql, unsuccessful)
     if result.told:
         await connection.execute(sql.note_faults, [key for key, _ in result.told], [cause for _, cause in result.told])
     if result.again:
         await connection.execute(
             sql.retry_inbound, [retry.item.key for retry in result.again],
             [retry.text[:2000] for retry in result.again], [retry.delay_seconds for retry in result.again],
-            [retry.is_free for retry in result.again],
+            [retry.is_free for retry in result.again], [retry.is_busy for retry in result.again],
         )  # fmt: skip
     if result.released:
         await connection.execute(sql.release_inbound, [work.key for work in result.released])

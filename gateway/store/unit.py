@@ -13,7 +13,7 @@ from asyncpg import Connection, InFailedSQLTransactionError
 from asyncpg.cursor import Cursor
 from asyncpg.transaction import Transaction
 
-from gateway.domain.errors import StoreCrowded, StoreUnavailable
+from gateway.domain.errors import StoreBusy, StoreCrowded, StoreUnavailable
 from gateway.domain.ids import PortName
 from gateway.store.errors import database_errors, is_lost
 from gateway.store.open import Store
@@ -66,6 +66,19 @@ class UnitTransaction:
             return await self._of.open()
         except StoreUnavailable as error:
             self._lost = not isinstance(error, StoreCrowded)
+            raise
+
+    @asynccontextmanager
+    async def aside(self) -> AsyncIterator[Connection]:
+        """Give a connection for what comes before the work: while the unit has none, in a transaction of its own."""
+        if self._of.connection is not None:
+            yield self._of.connection
+            return
+        try:
+            async with self._store.unit_places.place(self._port), self._store.transaction() as connection:
+                yield connection
+        except StoreUnavailable as error:
+            self._lost = not isinstance(error, StoreBusy)
             raise
 
     @asynccontextmanager

@@ -17,16 +17,55 @@ ON CONFLICT (port, service, operation, digest) DO UPDATE SET request_id = exclud
 WHERE processed_content.at < clock_timestamp() - make_interval(secs => $6)
 RETURNING request_id
 
+-- name: lock_processed_ids
+-- What take_processed_ids found taken. Whoever holds these locks says who goes on: nobody begins, gives up or takes over
+-- meanwhile. The holders are read after it, by a statement of its own: one that waits for a lock goes on to see the
+-- queue as it was before. take_processed_contents has locked what it did not change.
+SELECT FROM processed_id
+WHERE port = $1 AND service = $2 AND operation = $3 AND message_id = ANY($4::uuid[])
+ORDER BY message_id FOR UPDATE
+
 -- name: first_processed
--- Where a MessageId was processed first; its message may be gone from the history.
-SELECT p.message_id, p.request_id, p.at, v.display FROM processed_id p
+-- Who has a MessageId. It was processed; or it is in work, or about to be; or it stands still and may never be, or waits
+-- for others of its lane, which may be who asks. The message of one that was processed may be gone from the history.
+SELECT p.message_id, p.request_id, p.at, v.display,
+       CASE WHEN m.outcome = 'deleted' OR q.status IN ('hold', 'error') OR q.reason = 'behind_in_lane' THEN 'given_up'
+            WHEN q.message_id IS NOT NULL THEN 'at_work' ELSE 'processed' END AS holder
+FROM processed_id p
 LEFT JOIN message m ON m.id = p.request_id LEFT JOIN delivery v ON v.claim_id = m.claim_id
+LEFT JOIN queue q ON q.message_id = p.request_id
 WHERE p.port = $1 AND p.service = $2 AND p.operation = $3 AND p.message_id = ANY($4::uuid[])
 
 -- name: first_processed_content
-SELECT p.digest, p.request_id, p.at, v.display FROM processed_content p
+SELECT p.digest, p.request_id, p.at, v.display,
+       CASE WHEN m.outcome = 'deleted' OR q.status IN ('hold', 'error') OR q.reason = 'behind_in_lane' THEN 'given_up'
+            WHEN q.message_id IS NOT NULL THEN 'at_work' ELSE 'processed' END AS holder
+FROM processed_content p
 LEFT JOIN message m ON m.id = p.request_id LEFT JOIN delivery v ON v.claim_id = m.claim_id
+LEFT JOIN queue q ON q.message_id = p.request_id
 WHERE p.port = $1 AND p.service = $2 AND p.operation = $3 AND p.digest = ANY($4::bytea[])
+
+-- name: take_over_id
+UPDATE processed_id SET request_id = $6, at = clock_timestamp()
+WHERE port = $1 AND service = $2 AND operation = $3 AND message_id = $4 AND request_id = $5
+RETURNING request_id
+
+-- name: take_over_content
+UPDATE processed_content SET request_id = $6, at = clock_timestamp()
+WHERE port = $1 AND service = $2 AND operation = $3 AND digest = $4 AND request_id = $5
+RETURNING request_id
+
+-- name: give_up_ids
+DELETE FROM processed_id p
+USING unnest($1::text[], $2::text[], $3::text[], $4::uuid[], $5::bigint[]) AS mine (port, service, operation, message_id, request_id)
+WHERE (p.port, p.service, p.operation, p.message_id, p.request_id)
+    = (mine.port, mine.service, mine.operation, mine.message_id, mine.request_id)
+
+-- name: give_up_contents
+DELETE FROM processed_content p
+USING unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::bigint[]) AS mine (port, service, operation, digest, request_id)
+WHERE (p.port, p.service, p.operation, p.digest, p.request_id)
+    = (mine.port, mine.service, mine.operation, mine.digest, mine.request_id)
 
 -- name: answers_given
 -- The responses to requests, oldest first; content is null when the document is not kept.

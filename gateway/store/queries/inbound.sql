@@ -164,9 +164,9 @@ SELECT DISTINCT port, lane FROM queue WHERE set_id = ANY($1::bigint[]) AND lane 
 -- What waits for the database did not fail: no attempt is counted, but how often in a row it waits so.
 UPDATE queue SET status = 'ready', reason = 'backoff', fence = NULL, error = retry.text,
                  attempts = greatest(attempts - retry.free::int, 0),
-                 store_waits = CASE WHEN retry.free THEN store_waits + 1 ELSE 0 END,
+                 store_waits = CASE WHEN retry.busy THEN store_waits + 1 WHEN retry.free THEN store_waits ELSE 0 END,
                  not_before = clock_timestamp() + make_interval(secs => retry.delay), changed_at = clock_timestamp()
-FROM unnest($1::bigint[], $2::text[], $3::float8[], $4::bool[]) AS retry (id, text, delay, free)
+FROM unnest($1::bigint[], $2::text[], $3::float8[], $4::bool[], $5::bool[]) AS retry (id, text, delay, free, busy)
 WHERE queue.message_id = retry.id
 
 -- name: release_inbound

@@ -1,7 +1,10 @@
 """A MessageId that was processed before: refused with a fault, or answered again with the same response."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -9,8 +12,14 @@ from lxml import etree
 
 from gateway.domain.errors import OperationRejected
 from gateway.domain.states import Policy
+from gateway.store.duplicates import take_processed_contents, take_processed_ids
+from gateway.store.inbound import InboundResult, claim_inbound, record_inbound
+from gateway.store.leases import give_back
 from gateway.store.open import Store
+from gateway.store.operate import hold, release
+from gateway.store.unit import UnitTransaction
 from tests.documents import MESSAGE
+from tests.factories import ORDERS
 from tests.inbound_bench import InboundBench, Scripted
 
 ID, OTHER = UUID(int=1), UUID(int=2)
@@ -151,3 +160,70 @@ async def test_content_that_failed_may_be_sent_again(bench: InboundBench, operat
     await bench.put(["A"])
     await bench.run(**SAME)
     assert [told(answer) for answer in await bench.answers()] == ["RequestFailed", "A, call 2"]
+
+
+@pytest.mark.parametrize(("same", "what"), [(ID, "MessageId"), (None, "content")])
+async def test_what_is_in_work_is_waited_for_and_that_costs_no_try(
+    bench: InboundBench, operation: Scripted, same: UUID | None, what: str
+) -> None:
+    """Its outcome decides: here it is left alone before it has one, as by a process that dies."""
+    _, (first,) = await bench.put(["A"], ids=[same])
+    claimed = await claim_inbound(bench.store, 1, ORDERS, 1)
+    assert claimed is not None
+    async with UnitTransaction(bench.store, ORDERS, silent_seconds=0.0) as unit, unit.aside() as connection:
+        take = take_processed_ids if same else partial(take_processed_contents, seconds=3600)
+        assert await take(bench.store, connection, claimed.items) == {first}
+    _, (second,) = await bench.put(["A"], ids=[same])
+    await bench.run(retries=1, **SAME)
+    waits = await bench.rows("SELECT reason, attempts, store_waits, error FROM queue WHERE message_id = $1", second)
+    text = f"message.twin: The message {first} with the same {what} is in work: its outcome is waited for."
+    assert waits == [("backoff", 0, 0, f"{text} This counts as no attempt.")]
+    assert operation.calls == []
+    await give_back(bench.store, claimed.fence)
+    await bench.run(**SAME)
+    await bench.rows("UPDATE queue SET reason = 'ready', not_before = NULL WHERE reason = 'backoff'")
+    await bench.run(**SAME)
+    assert [told(answer) for answer in await bench.answers()] == ["A, call 1", "DuplicateMessage"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_set_that_has_the_id_in_its_transaction_is_waited_for(
+    bench: InboundBench, operation: Scripted, fails: bool
+) -> None:
+    """A unit of several and a unit of one agree, though the one has its ids in its transaction and the other before."""
+    await bench.put(["A", "B"], ids=[ID, OTHER])
+    claimed = await claim_inbound(bench.store, 1, ORDERS, 2)
+    assert claimed is not None
+    await bench.put(["A"], ids=[ID])
+    with suppress(OperationRejected):
+        async with UnitTransaction(bench.store, ORDERS, silent_seconds=0.0) as unit:
+            connection = await unit.open()
+            await take_processed_ids(bench.store, connection, claimed.items)
+            later = asyncio.create_task(bench.run())
+            async with asyncio.timeout(60):
+                while not await bench.rows("SELECT 1 FROM pg_locks WHERE NOT granted"):
+                    await asyncio.sleep(0.01)
+            assert operation.calls == []
+            if fails:
+                raise OperationRejected("It fails.")
+            result = InboundResult(done=[(work, []) for work in claimed.items])
+            await record_inbound(bench.store, connection, claimed.fence, result)
+    await later
+    assert [told(answer) for answer in await bench.answers()] == ["A, call 1" if fails else "DuplicateMessage"]
+
+
+async def test_what_stands_still_gives_its_id_up(bench: InboundBench, operation: Scripted) -> None:
+    """Its process died in the middle, and an operator put it on hold: who comes next need not wait for that."""
+    _, (first,) = await bench.put(["A"], ids=[ID])
+    claimed = await claim_inbound(bench.store, 1, ORDERS, 1)
+    assert claimed is not None
+    async with bench.store.transaction() as connection:
+        await take_processed_ids(bench.store, connection, claimed.items)
+    await give_back(bench.store, claimed.fence)
+    await hold(bench.store, [first])
+    await bench.put(["A"], ids=[ID])
+    await bench.run()
+    await release(bench.store, [first])
+    await bench.rows("UPDATE queue SET judge_anew = false")
+    await bench.run()
+    assert [told(answer) for answer in await bench.answers()] == ["A, call 1", "DuplicateMessage"]
