@@ -1,7 +1,7 @@
 """One thing wrong in a partner's document, told so that the partner can mend it."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import ParamSpec
 
@@ -64,8 +64,18 @@ class Problems:
 
     def all(self) -> tuple[Problem, ...]:
         """Return the problems in the order they were added; the last one says how many more there are."""
-        if not self._more:
-            return tuple(self._told)
-        *first, last = self._told
-        more = "is 1 more problem" if self._more == 1 else f"are {self._more} more problems"
-        return (*first, replace(last, text=f"{last.text} There {more} in this message."))
+        return _and_more(self._told, self._more)
+
+
+def first_of(problems: Sequence[Problem]) -> Sequence[Problem]:
+    """Return the first 20 of the problems of one message; the last one says how many more there are."""
+    more = len(problems) - MAX_PROBLEMS
+    return problems if more <= 0 else _and_more(problems[:MAX_PROBLEMS], more)
+
+
+def _and_more(told: Sequence[Problem], more: int) -> tuple[Problem, ...]:
+    if not more:
+        return tuple(told)
+    *first, last = told
+    said = "is 1 more problem" if more == 1 else f"are {more} more problems"
+    return (*first, replace(last, text=f"{last.text} There {said} in this message."))

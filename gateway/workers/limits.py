@@ -7,10 +7,6 @@ import sys
 from functools import cache
 from typing import Final
 
-CPU_SECONDS: Final = 60
-CPU_BYTES_PER_SECOND: Final = 200_000
-"""A file may take a minute, and a second more for each of these: one in which every message has to be explained."""
-
 _OPEN_FILES: Final = 32
 _TOO_MANY_PROCESSES: Final = (
     "no more processes or threads may be started; raise the limit of the account (ulimit -u) or of its container (pids)"
@@ -57,10 +53,10 @@ def set_limits() -> None:
         resource.setrlimit(kind, (limit, limit))
 
 
-def renew_limits(file_bytes: int, memory_bytes: int) -> None:
+def renew_limits(cpu_seconds: float, memory_bytes: int) -> None:
     """Set the limits of memory and processor time for the next file, above what is used already."""
     times = resource.getrusage(resource.RUSAGE_SELF)
-    seconds = times.ru_utime + times.ru_stime + CPU_SECONDS + file_bytes / CPU_BYTES_PER_SECOND
+    seconds = times.ru_utime + times.ru_stime + cpu_seconds
     _, most = resource.getrlimit(resource.RLIMIT_CPU)
     resource.setrlimit(resource.RLIMIT_CPU, (int(seconds) + 1, most))
     if sys.platform == "linux":

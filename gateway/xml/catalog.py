@@ -26,6 +26,7 @@ from gateway.domain.namespaces import (
     canonical,
     scheme_of,
 )
+from gateway.xml.budget import WorkClock
 from gateway.xml.grammar import Grammar
 from gateway.xml.schema_files import Local, Reference, SchemaFile, read_schema_files
 from gateway.xml.schema_links import Reach, SchemaLinks, components, meaning, problem
@@ -46,6 +47,8 @@ class Catalog:
     """
 
     def __init__(self, folders: Sequence[Path]) -> None:
+        self.clock = WorkClock()
+        """Stands still while a schema is made."""
         read = read_schema_files(folders)
         self._files = read.files
         self._refused = tuple(read.refused.values())
@@ -172,7 +175,7 @@ class Catalog:
         """Tell whether a file compiles with all that it refers to."""
         if file not in self._sound:
             try:
-                Grammar(self._links.reach((file,), lambda _: False), Scheme.HTTP).compile()
+                Grammar(self._links.reach((file,), lambda _: False), Scheme.HTTP, self.clock).compile()
             except ConfigError:
                 self._sound[file] = False
             else:
@@ -182,7 +185,7 @@ class Catalog:
     def _grammar(self, files: tuple[SchemaFile, ...], scheme: Scheme) -> Grammar:
         key = (files, scheme)
         if key not in self._grammars:
-            self._grammars[key] = Grammar(self._reach(files), scheme)
+            self._grammars[key] = Grammar(self._reach(files), scheme, self.clock)
         return self._grammars[key]
 
     def _declarations(self) -> Mapping[str, Sequence[SchemaFile]]:

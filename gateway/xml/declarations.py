@@ -14,16 +14,16 @@ MAX_IN_SCOPE = 1_000
 def too_many_declarations(envelope: etree._Element, content: bytes, parts: Sequence[etree._Element]) -> Problem | None:
     """Return the problem of an envelope that declares too much around its documents or in them, None for a good one.
 
-    *parts* are its documents, *content* its serialised form: that is asked first, because nearly all envelopes are
-    small and declare little.
+    *parts* are its documents, *content* its serialised form: nearly all are too small to declare too much.
     """
-    if len(content) > MAX_CHARACTERS:
-        for part in parts:
-            if _characters(part.nsmap.items()) > MAX_CHARACTERS:
-                return _problem(
-                    f"The namespaces that are declared around {etree.QName(part).localname}, and on it, have more than "
-                    f"{MAX_CHARACTERS} characters. Declare them where they are used."
-                )
+    if len(content) <= MAX_CHARACTERS:
+        return None
+    for part in parts:
+        if _characters(part.nsmap.items()) > MAX_CHARACTERS:
+            return _problem(
+                f"The namespaces that are declared around {etree.QName(part).localname}, and on it, have more than "
+                f"{MAX_CHARACTERS} characters. Declare them where they are used."
+            )
     if content.count(b" xmlns") > MAX_IN_SCOPE and _deepest(envelope) > MAX_IN_SCOPE:
         return _problem(f"More than {MAX_IN_SCOPE} namespace declarations are in scope at one place. Declare fewer.")
     return None

@@ -92,20 +92,22 @@ class Explainer:
             with suppress(ConfigError):
                 _ = grammar.explaining
 
-    def describe(self, part: etree._Element, grammar: Grammar | None = None) -> tuple[Problem, ...]:
+    def describe(
+        self, part: etree._Element, grammar: Grammar | None = None, *, brief: bool = False
+    ) -> tuple[Problem, ...]:
         """Return what keeps a document from being valid: up to 20 problems in document order, without places.
 
         *part* has failed the verdict of *grammar* (looked up when None); at least one problem is returned. Of one
-        cause at most five places are told, the first with its total.
+        cause at most five places are told, the first with its total. With *brief* xmlschema is not asked.
         """
         grammar = grammar or self._catalog.element(str(part.tag))
         found: list[Told] = []
         more = False
         if grammar is not None:
             if has_more_than(EXPLAINED_WHOLE, part):
-                found, more = self._large(grammar, part)
+                found, more = self._large(grammar, part, brief=brief)
             else:
-                found = self._whole(grammar, part)
+                found = self._whole(grammar, part, brief=brief)
             found = found or _by_libxml2(grammar, part)
         if not found:
             text = f"{local_name(part)} does not follow its schema; where, could not be found out."
@@ -115,17 +117,19 @@ class Explainer:
         found.sort(key=lambda each: order.get(each[0], 0))
         return _with_paths(_grouped(list(dict.fromkeys(found)), more=more), part)
 
-    def _whole(self, grammar: Grammar, part: etree._Element) -> list[Told]:
+    def _whole(self, grammar: Grammar, part: etree._Element, *, brief: bool) -> list[Told]:
         """Look at a document, or a window of one, whose mistakes may be known from others."""
         entries = _entries(grammar, part)
         known = self._remembered.recall(entries, part, grammar.explaining) if entries else None
         if known is not None:
             return list(known)
+        if brief:
+            return []
         found = _by_xmlschema(grammar, part)
         self._remembered.learn(entries, found, part, grammar.explaining)
         return found
 
-    def _large(self, grammar: Grammar, part: etree._Element) -> tuple[list[Told], bool]:
+    def _large(self, grammar: Grammar, part: etree._Element, *, brief: bool) -> tuple[list[Told], bool]:
         """Look at a large document window by window; also tells whether it was left before its end."""
         told: dict[etree._Element, Problem] = {}
         explained = 0
@@ -135,7 +139,7 @@ class Explainer:
             if len(told) >= MOST_FOUND or explained >= MOST_WINDOWS:
                 return list(told.items()), True
             explained += 1
-            for copy, problem in self._whole(grammar, window) or _by_libxml2(grammar, window):
+            for copy, problem in self._whole(grammar, window, brief=brief) or _by_libxml2(grammar, window):
                 told.setdefault(origins[copy], problem)
         return list(told.items()), False
 

@@ -15,6 +15,7 @@ from lxml import etree
 
 from gateway.domain.errors import ConfigError, ConfigProblem
 from gateway.domain.namespaces import Scheme, canonical, in_scheme
+from gateway.xml.budget import WorkClock
 from gateway.xml.normalise import is_costly, rewrite_scheme
 from gateway.xml.parse import LogEntry, document_parser, line_of
 from gateway.xml.schema_files import XML_NAMESPACE, XSD, Local, Reference, SchemaFile, declaration, names_in
@@ -65,9 +66,12 @@ class _Resolver(etree.Resolver):
 class Grammar:
     """The compiled schema that a document reaches, in one scheme, made on first use."""
 
-    def __init__(self, reach: Reach, scheme: Scheme) -> None:
+    def __init__(self, reach: Reach, scheme: Scheme, clock: WorkClock) -> None:
+        """Take what a document reaches; *clock* stands still while the schema is made."""
         self._reach = reach
         self._scheme = scheme
+        self._clock = clock
+        self._unusable: ConfigError | None = None
         self._compiled: etree.XMLSchema | None = None
         self._carried: XMLSchemaBase | None = None
 
@@ -99,6 +103,16 @@ class Grammar:
         """
         if self._compiled is not None or self._carried is not None:
             return
+        if self._unusable is not None:
+            raise ConfigError(self._unusable.problems)  # one message or ten thousand: it is tried once
+        try:
+            with self._clock.stopped():
+                self._compile()
+        except ConfigError as error:
+            self._unusable = error
+            raise
+
+    def _compile(self) -> None:
         documents = self._documents()
         main = next(iter(documents))
         root = etree.fromstring(documents[main], document_parser(resolver=_Resolver(documents)))
@@ -144,7 +158,8 @@ class Grammar:
         if self.carried_by_xmlschema:
             return self._carried
         try:
-            return self._build(keep_costly=False)
+            with self._clock.stopped():
+                return self._build(keep_costly=False)
         except ConfigError:
             return None
 

@@ -93,13 +93,13 @@ def read_frame(
 
     Shape: problems carry the path from `/Envelope` but no place in the file; at most one per element.
     """
-    problems = Problems()
     usual = None if plain is None or strict else plain.values(content)
     if usual is not None:
         only = envelope[1][0][0] if len(envelope[1][0]) == 1 else None
         if only is not None and not (_XSI_MARK in content and only.get(XSI_TYPE) is not None):
-            _check_values(usual, problems)
-            return Frame(header=Header(**usual), parts=[only], problems=problems.all())
+            wrong = _check_values(usual)
+            return Frame(header=Header(**usual), parts=[only], problems=tuple(wrong))
+    problems = Problems()
     header, body = _header_and_body(envelope, names, problems)
     values: dict[str, str] = {}
     if header is not None:
@@ -117,7 +117,8 @@ def read_frame(
         for part in parts:
             if part.get(XSI_TYPE) is not None:
                 problems.add(_typed, part, f"/Envelope/Body/MessageParts/{_local(part)}")
-    _check_values(values, problems)
+    for problem in _check_values(values):
+        problems.append(problem)
     return Frame(header=Header(**values), parts=parts, problems=problems.all())
 
 
@@ -217,8 +218,9 @@ def _read_body(
     return message_parts, parts
 
 
-def _check_values(values: dict[str, str], problems: Problems) -> None:
+def _check_values(values: dict[str, str]) -> list[Problem]:
     """Check identifiers and lengths; over-long values are cut so that everything behind can hold them."""
+    problems: list[Problem] = []
     message_id = values.get("message_id")
     if message_id is not None and not is_message_id(message_id):
         text = "MessageId is not a GUID; write it like {722B196B-4ACB-4048-8ED3-36915A7DD269}, or leave it out."
@@ -245,6 +247,7 @@ def _check_values(values: dict[str, str], problems: Problems) -> None:
                 )
             )
             values[field] = value[:MAX_TEXT]
+    return problems
 
 
 def _check_attributes(element: etree._Element, path: str, problems: Problems) -> None:

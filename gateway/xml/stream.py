@@ -6,7 +6,8 @@ Source: reliability reference, sections 3.1 to 3.4 and 4.1; architecture, sectio
 """
 
 import re
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol, cast
 
 from lxml import etree
@@ -14,7 +15,8 @@ from lxml import etree
 from gateway.domain.envelope import FileEnd, FileHead, ReadEnvelope, Root
 from gateway.domain.errors import ConfigError, FileRefused, SchemaUnusable
 from gateway.domain.namespaces import ENVELOPE_NAMESPACES, Scheme, in_scheme
-from gateway.domain.problem import MAX_PROBLEMS, Problem, Problems
+from gateway.domain.problem import MAX_PROBLEMS, Problem, first_of
+from gateway.xml.budget import Budget
 from gateway.xml.declarations import too_many_declarations
 from gateway.xml.encoding import PREFIX_BYTES, Encoding, detect
 from gateway.xml.ending import at_the_end, empty_file, incomplete
@@ -40,8 +42,8 @@ class PartChecker(Protocol):
         """Get ready for another file: nothing that is said of it depends on those before."""
         ...
 
-    def check(self, part: etree._Element) -> Sequence[Problem]:
-        """Return what is wrong with a child of MessageParts."""
+    def check(self, part: etree._Element, *, brief: bool = False) -> Sequence[Problem]:
+        """Return what is wrong with a child of MessageParts; with *brief* in words that cost little to find."""
         ...
 
 
@@ -56,19 +58,24 @@ class Explainer(Protocol):
 
 
 def read_envelopes(
-    fd: int, rules: ReadRules, checker: PartChecker | None = None, explainer: Explainer | None = None
+    fd: int,
+    rules: ReadRules,
+    checker: PartChecker | None = None,
+    explainer: Explainer | None = None,
+    clock: Callable[[], float] = time.process_time,
 ) -> Iterator[FileHead | ReadEnvelope | FileEnd]:
     """Yield the head of a file, its envelopes in document order, its end.
 
     Shape: *fd* is open for reading, its shared offset is neither used nor moved; without *checker* documents
-    are not validated, without *explainer* problems carry no place.
+    are not validated, without *explainer* problems carry no place. *clock* tells the seconds that count for what a
+    file may cost.
     Raises: FileRefused, with size and SHA-256 in its context where the file could be read.
     """
     source = Source(fd, rules.max_file_bytes)
     if checker is not None:
         checker.begin()
     try:
-        yield from _Reading(source, rules, checker, explainer).run()
+        yield from _Reading(source, rules, checker, explainer, clock).run()
     except FileRefused as refused:
         refused.context = {**refused.context, **source.facts()}
         raise
@@ -78,12 +85,18 @@ class _Reading:
     """One pass over one file."""
 
     def __init__(
-        self, source: Source, rules: ReadRules, checker: PartChecker | None, explainer: Explainer | None
+        self,
+        source: Source,
+        rules: ReadRules,
+        checker: PartChecker | None,
+        explainer: Explainer | None,
+        clock: Callable[[], float],
     ) -> None:
         self._source = source
         self._rules = rules
         self._checker = checker
         self._explainer = explainer
+        self._budget = Budget(source.size, clock)
         self._names = {names.envelope: names for names in _all_names()}
         self._crowded_tag = re.compile(rb'<[^<>"=]*(?:="[^<>"]*"[^<>"=]*){%d}' % (rules.max_attributes + 1))
         self._plain = PlainFrames(FIELDS, XML_SPACE)
@@ -122,7 +135,8 @@ class _Reading:
             yield from self._complete(parser, encoding, in_batch=in_batch)
             if failure is not None:
                 raise at_the_end(failure, parser, self._source, encoding, closing=False) from failure
-            self._check_budget()
+            self._check_memory()
+            self._check_time(self._position if self._current is None else self._position + 1)
             self._chunk_at = self._source.offset
         try:
             parser.close()
@@ -176,8 +190,11 @@ class _Reading:
             problems.append(crowded)
         judged = self._checker is not None and content and crowded is None
         body_problems = self._judge(frame.parts) if judged else ()
-        header_problems = self._placed(element, encoding, [*problems, *frame.problems][:MAX_PROBLEMS])
+        problems.extend(frame.problems)
+        header_problems = self._placed(element, encoding, problems[:MAX_PROBLEMS])
         body_problems = self._placed(element, encoding, body_problems)
+        if header_problems or body_problems or size > CHUNK_BYTES:
+            self._check_time(self._position)  # so that its time is not counted as that of the next one
         self._ended_at = self._source.offset
         self._current = None
         return ReadEnvelope(
@@ -197,6 +214,7 @@ class _Reading:
         if self._depth == 1:
             self._current = element
             self._opened_at = self._chunk_at
+            self._budget.begin_envelope()
             self._nested = self._pruned = False
         else:
             self._nested = True
@@ -204,18 +222,19 @@ class _Reading:
     def _judge(self, parts: Sequence[etree._Element]) -> Sequence[Problem]:
         """Return what is wrong with the documents of an envelope."""
         assert self._checker is not None
-        found = Problems()
+        found: list[Problem] = []
         for part in parts:
             if part.get(XSI_TYPE) is not None:
                 continue  # already a problem of the frame
             try:
-                wrong = self._checker.check(part)
+                wrong = self._checker.check(part, brief=self._budget.short)
             except ConfigError as error:  # the operator's mistake: this message waits for him, the file goes on
                 text = f"The schema of {split_name(part.tag)[1]} cannot be used: {clean(str(error.problems[0]))}"
                 wrong = [Problem(code=SchemaUnusable.code, text=text, path=f"/{split_name(part.tag)[1]}")]
-            for problem in wrong:
-                found.append(problem)
-        return found.all()
+            if wrong:  # what is good costs little
+                found.extend(wrong)
+                self._check_time(self._position)
+        return first_of(found)
 
     def _placed(self, envelope: etree._Element, encoding: Encoding, problems: Sequence[Problem]) -> Sequence[Problem]:
         """Return problems with their places in the file; of an envelope that was cut down, without."""
@@ -279,7 +298,7 @@ class _Reading:
                 line=line_of(element),
             )
 
-    def _check_budget(self) -> None:
+    def _check_memory(self) -> None:
         """Keep memory bounded whatever the envelope that is being read holds."""
         offset = self._source.offset
         if self._current is None:
@@ -299,6 +318,12 @@ class _Reading:
         if size > self._rules.max_envelope_bytes + 2 * CHUNK_BYTES:
             self._pruned = True
             _prune(self._current)
+
+    def _check_time(self, envelope: int) -> None:
+        """Keep the time bounded, too: looked at after each piece of the file and after each bad document."""
+        if self._current is None:
+            self._budget.begin_envelope()
+        self._budget.check(envelope, self._source.offset - self._opened_at, self._current)
 
     def _size(self, element: etree._Element, encoding: Encoding) -> int:
         """Return the bytes of the Envelope that ended in this chunk: an upper bound, exact near the limit.

@@ -46,11 +46,12 @@ class Checker:
         if self._explainer is not None:
             self._explainer.begin()
 
-    def check(self, part: etree._Element) -> tuple[Problem, ...]:
+    def check(self, part: etree._Element, *, brief: bool = False) -> tuple[Problem, ...]:
         """Return what is wrong with one child of MessageParts; empty when it is valid.
 
         Shape: paths start at the document's root; no places in the file (`Explainer.explain` adds them).
-        Without *explain* one terse problem stands for all violations of the schema.
+        Without *explain* one terse problem stands for all violations of the schema. With *brief* they are told in
+        words that cost little to find.
         Raises: ConfigError when the document's schema cannot be read or does not compile; `gateway check` finds it.
         """
         tag = str(part.tag)
@@ -66,7 +67,7 @@ class Checker:
         if part.get(_XSI_TYPE) is not None:
             return (_typed(part),)
         if not grammar.valid(part) and not overruled(grammar, part):
-            return self._failed(part, grammar, identities)
+            return self._failed(part, grammar, identities, brief=brief)
         found = identities.check(part)
         # dates beyond the calendar are rare: only a document that may hold one pays for the types; all text
         # in one piece is asked first, where a number right before a date looks like a far year
@@ -100,14 +101,16 @@ class Checker:
             found.setdefault(canonical(namespace), []).append(local)
         return found
 
-    def _failed(self, part: etree._Element, grammar: Grammar, identities: Identities) -> tuple[Problem, ...]:
+    def _failed(
+        self, part: etree._Element, grammar: Grammar, identities: Identities, *, brief: bool
+    ) -> tuple[Problem, ...]:
         unified = _in_one_scheme(part)
         if unified is not None:
-            return self.check(unified)
+            return self.check(unified, brief=brief)
         if self._explainer is None:
             text = f"{local_name(part)} does not follow its schema."
             return (Problem(code=SCHEMA, text=text, path=path_of(part, part)),)
-        return self._explainer.describe(part, grammar) + identities.check(part)
+        return self._explainer.describe(part, grammar, brief=brief) + identities.check(part)
 
 
 def _typed(part: etree._Element) -> Problem:

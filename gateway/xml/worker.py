@@ -20,6 +20,7 @@ from gateway.domain.errors import FileRefused
 from gateway.workers import cage
 from gateway.workers.limits import renew_limits, resident_bytes, set_limits
 from gateway.xml import frames
+from gateway.xml.budget import WorkClock, file_seconds
 from gateway.xml.catalog import Catalog
 from gateway.xml.encoding import load_codecs
 from gateway.xml.explain import Explainer
@@ -31,6 +32,11 @@ from gateway.xml.verdict import Checker
 FRAME_ENVELOPES = 200
 FRAME_BYTES = 150_000
 """How much the parent gets at once: it takes a frame apart in its event loop, which nothing may hold for long."""
+
+_CPU_FACTOR = 3
+"""How much more processor time than its budget a file gets before the kernel ends its reader."""
+_CPU_FOR_SCHEMAS = 30.0
+"""Seconds on top, because a file may be the first that needs a schema; nobody needs more than a few."""
 
 _MAX_REQUEST_BYTES = 1_000_000
 
@@ -66,20 +72,20 @@ class Worker:
                 last = frames.pack(Kind.READY, [resident_bytes(), lacking])
             else:
                 assert fd is not None
-                last = self._read(fd, rules, *judge)
+                last = self._read(fd, rules, *judge, catalog.clock)
                 os.close(fd)
             self._send(last)
             request = self._request()
 
-    def _read(self, fd: int, rules: ReadRules, checker: Checker, explainer: Explainer) -> bytes:
+    def _read(self, fd: int, rules: ReadRules, checker: Checker, explainer: Explainer, clock: WorkClock) -> bytes:
         """Send one file, frame by frame; return the last piece, which for a small file is all of it."""
-        renew_limits(os.fstat(fd).st_size, rules.max_memory_bytes)
+        renew_limits(_CPU_FACTOR * file_seconds(os.fstat(fd).st_size) + _CPU_FOR_SCHEMAS, rules.max_memory_bytes)
         head = b""
         rows: list[object] = []
         bodies: list[bytes] = []
         size = 0
         try:
-            for item in read_envelopes(fd, rules, checker if rules.validate else None, explainer):
+            for item in read_envelopes(fd, rules, checker if rules.validate else None, explainer, clock):
                 if isinstance(item, FileHead):
                     head = frames.pack(Kind.HEAD, frames.head_fields(item))
                 elif isinstance(item, FileEnd):

@@ -14,6 +14,7 @@ from rich.table import Table
 
 import schemas
 from gateway.domain.errors import FileRefused
+from gateway.xml.budget import WorkClock
 from gateway.xml.catalog import Catalog
 from gateway.xml.explain import Explainer
 from gateway.xml.limits import ReadRules
@@ -62,7 +63,7 @@ KINDS: dict[str, Callable[[int], str]] = {
 }
 
 
-def read(content: str, checker: Checker, explainer: Explainer) -> tuple[float, str]:
+def read(content: str, checker: Checker, explainer: Explainer, clock: WorkClock) -> tuple[float, str]:
     """Read one file; return the seconds of processor time it took, and what came out."""
     fd = os.memfd_create("reading")
     problems = 0
@@ -72,7 +73,7 @@ def read(content: str, checker: Checker, explainer: Explainer) -> tuple[float, s
             view = view[os.write(fd, view) :]
         began = time.process_time()
         try:
-            for item in read_envelopes(fd, ReadRules(), checker, explainer):
+            for item in read_envelopes(fd, ReadRules(), checker, explainer, clock):
                 problems += len(getattr(item, "header_problems", ())) + len(getattr(item, "body_problems", ()))
             end = f"{problems} problems"
         except FileRefused as refused:
@@ -90,8 +91,8 @@ def main() -> None:
     options = arguments.parse_args()
     sizes = [int(size) for size in options.sizes.split(",")]
     catalog = Catalog([schemas.FOLDER])
-    checker, explainer = Checker(catalog), Explainer(catalog)
-    read(KINDS["bad lines of one message"](10), checker, explainer)  # compiles the schemas
+    judges = Checker(catalog), Explainer(catalog), catalog.clock
+    read(KINDS["bad lines of one message"](10), *judges)  # compiles the schemas
     table = Table(title="processor seconds to read a file of n elements")
     for column in ("kind", *(f"n = {size:,}" for size in sizes), "worst ratio", "s/MB", "ends with"):
         table.add_column(column, justify="left" if column in ("kind", "ends with") else "right", no_wrap=True)
@@ -101,7 +102,7 @@ def main() -> None:
         times = []
         for size in sizes:
             content = make(size)
-            took, end = read(content, checker, explainer)
+            took, end = read(content, *judges)
             times.append(took)
         pairs = zip(zip(sizes, times, strict=True), zip(sizes[1:], times[1:], strict=True), strict=False)
         ratios = [

@@ -92,7 +92,7 @@ def test_broken_file_is_told_in_our_words(place: int, cut: int, piece: bytes) ->
     try:
         os.write(fd, content[:place] + piece + content[place + cut :])
         texts = []
-        for item in read_envelopes(fd, ReadRules(), CHECKER, EXPLAINER):
+        for item in read_envelopes(fd, ReadRules(), CHECKER, EXPLAINER, CATALOG.clock):
             for problem in (*getattr(item, "header_problems", ()), *getattr(item, "body_problems", ())):
                 texts.append(problem.text)
     except FileRefused as refused:

@@ -1,7 +1,8 @@
 """Helpers for the tests of the reader: bytes in, what was read out."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -38,9 +39,10 @@ def read(
     rules: ReadRules | None = None,
     checker: PartChecker | None = None,
     explainer: Explainer | None = None,
+    clock: Callable[[], float] = time.process_time,
 ) -> Read:
     """Read a whole file."""
     with file_of(content.encode() if isinstance(content, str) else content) as fd:
-        head, *envelopes, end = read_envelopes(fd, rules or ReadRules(), checker, explainer)
+        head, *envelopes, end = read_envelopes(fd, rules or ReadRules(), checker, explainer, clock)
     assert isinstance(head, FileHead) and isinstance(end, FileEnd)
     return Read(head, [each for each in envelopes if isinstance(each, ReadEnvelope)], end)

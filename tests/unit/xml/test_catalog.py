@@ -4,7 +4,9 @@ import pytest
 from lxml import etree
 
 import schemas
+from gateway.domain.errors import ConfigError
 from gateway.domain.namespaces import BATCH, ENTITY_KEY_LIST, MESSAGE_2011
+from gateway.xml.budget import WorkClock
 from gateway.xml.catalog import Catalog
 from gateway.xml.grammar import Grammar
 
@@ -175,6 +177,41 @@ def test_an_unusable_schema_is_told_with_its_file(tmp_path: Path, content: str, 
 
     assert any(said in problem.text for problem in problems)
     assert {problem.file for problem in problems} == {str(tmp_path / "a.xsd")}
+
+
+def test_a_schema_that_does_not_compile_is_tried_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "a.xsd").write_text(schema("urn:a", '<xs:element name="a" type="missing"/>'))
+    grammar = Catalog([tmp_path]).element("{urn:a}a")
+    assert grammar is not None
+    tried: list[None] = []
+    documents = grammar._documents
+
+    def counted() -> dict[str, str]:
+        tried.append(None)
+        return documents()
+
+    monkeypatch.setattr(grammar, "_documents", counted)
+    for _ in range(3):
+        with pytest.raises(ConfigError, match="does not compile"):
+            grammar.compile()
+    assert len(tried) == 1
+
+
+def test_the_making_of_a_schema_does_not_count_as_reading(tmp_path: Path) -> None:
+    (tmp_path / "a.xsd").write_text(schema("urn:a", '<xs:element name="a" type="xs:string"/>'))
+    catalog = Catalog([tmp_path])
+    grammar = catalog.element("{urn:a}a")
+    assert grammar is not None
+    looks: list[float] = []
+
+    def now() -> float:
+        looks.append(10.0 * len(looks))
+        return looks[-1]
+
+    grammar._clock = clock = WorkClock(now)
+    began = clock()
+    assert grammar.explaining is not None
+    assert clock() - began == 10 * 3  # from look to look, but for the two times that the clock was stopped
 
 
 def test_a_schema_error_names_its_line(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import schemas
 from gateway.domain.envelope import FileEnd, FileHead, ReadEnvelope
 from gateway.domain.errors import FileRefused
+from gateway.xml.budget import WorkClock
 from gateway.xml.catalog import Catalog
 from gateway.xml.explain import Explainer
 from gateway.xml.limits import ReadRules
@@ -15,11 +16,13 @@ from gateway.xml.stream import read_envelopes
 from gateway.xml.verdict import Checker
 from tests.hostile import HOSTILE, Case
 
+Judges = tuple[Checker, Explainer, WorkClock]
+
 
 @pytest.fixture(scope="module")
-def judges() -> tuple[Checker, Explainer]:
+def judges() -> Judges:
     catalog = Catalog([schemas.FOLDER])
-    return Checker(catalog), Explainer(catalog)
+    return Checker(catalog), Explainer(catalog), catalog.clock
 
 
 @pytest.fixture
@@ -29,7 +32,7 @@ def fd() -> Iterator[int]:
     os.close(number)
 
 
-def _read(case: Case, fd: int, judges: tuple[Checker, Explainer]) -> list[ReadEnvelope]:
+def _read(case: Case, fd: int, judges: Judges) -> list[ReadEnvelope]:
     for chunk in case.chunks():
         view = memoryview(chunk)
         while view:
@@ -47,7 +50,7 @@ def _read(case: Case, fd: int, judges: tuple[Checker, Explainer]) -> list[ReadEn
 
 
 @pytest.mark.parametrize("case", [case for case in HOSTILE if case.kind == "Q"], ids=lambda case: case.id)
-def test_bad_file_is_refused_with_its_code(case: Case, fd: int, judges: tuple[Checker, Explainer]) -> None:
+def test_bad_file_is_refused_with_its_code(case: Case, fd: int, judges: Judges) -> None:
     with pytest.raises(FileRefused) as caught:
         _read(case, fd, judges)
     assert caught.value.code == case.code
@@ -56,9 +59,7 @@ def test_bad_file_is_refused_with_its_code(case: Case, fd: int, judges: tuple[Ch
 
 
 @pytest.mark.parametrize("case", [case for case in HOSTILE if case.kind == "F"], ids=lambda case: case.id)
-def test_bad_message_is_told_and_its_neighbours_are_good(
-    case: Case, fd: int, judges: tuple[Checker, Explainer]
-) -> None:
+def test_bad_message_is_told_and_its_neighbours_are_good(case: Case, fd: int, judges: Judges) -> None:
     envelopes = _read(case, fd, judges)
     assert len(envelopes) == case.envelopes
     for envelope in envelopes:
@@ -71,7 +72,7 @@ def test_bad_message_is_told_and_its_neighbours_are_good(
 
 
 @pytest.mark.parametrize("case", [case for case in HOSTILE if case.kind == "A"], ids=lambda case: case.id)
-def test_odd_file_is_accepted(case: Case, fd: int, judges: tuple[Checker, Explainer]) -> None:
+def test_odd_file_is_accepted(case: Case, fd: int, judges: Judges) -> None:
     envelopes = _read(case, fd, judges)
     assert len(envelopes) == case.envelopes
     for envelope in envelopes:

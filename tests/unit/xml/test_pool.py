@@ -321,7 +321,7 @@ async def test_worker_is_confined(pool: XmlPool) -> None:
     (pid,) = pool.pids
     limits = {row[:26].strip(): row[26:].split()[0] for row in Path(f"/proc/{pid}/limits").read_text().splitlines()}
     assert (limits["Max file size"], limits["Max core file size"], limits["Max open files"]) == ("0", "1", "32")
-    assert 60 < int(limits["Max cpu time"]) < 200
+    assert 30 < int(limits["Max cpu time"]) < 100
     assert int(limits["Max address space"]) < 3_000_000_000
     status = Path(f"/proc/{pid}/status").read_text()
     assert "NoNewPrivs:\t1" in status

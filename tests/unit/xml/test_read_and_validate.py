@@ -20,7 +20,7 @@ def read(path: Path, content: bytes, *folders: Path) -> list[ReadEnvelope]:
     path.write_bytes(content)
     fd = os.open(path, os.O_RDONLY)
     try:
-        found = list(read_envelopes(fd, ReadRules(), Checker(catalog), Explainer(catalog)))
+        found = list(read_envelopes(fd, ReadRules(), Checker(catalog), Explainer(catalog), catalog.clock))
     finally:
         os.close(fd)
     assert isinstance(found[0], FileHead)

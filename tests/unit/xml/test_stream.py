@@ -29,7 +29,7 @@ class _Judge:
     def begin(self) -> None:
         pass
 
-    def check(self, part: etree._Element) -> Sequence[Problem]:
+    def check(self, part: etree._Element, *, brief: bool = False) -> Sequence[Problem]:
         wrong = [each for each in part.iter("{*}SalesQty") if each.text == "13"]
         return tuple(Problem(code="schema", text="13", path="/SalesOrder") for _ in wrong)
 
@@ -112,7 +112,7 @@ def test_problems_get_their_places_from_the_explainer() -> None:
 
 def test_unusable_schema_is_a_problem_of_its_messages_alone() -> None:
     class Broken(_Judge):
-        def check(self, part: etree._Element) -> Sequence[Problem]:
+        def check(self, part: etree._Element, *, brief: bool = False) -> Sequence[Problem]:
             raise ConfigError([ConfigProblem(file="a.xsd", line=3, path="", text="unknown type")])
 
     (only,) = read(ONE, checker=Broken()).envelopes
