@@ -144,8 +144,8 @@ class Claimer:
 
     def answer(self, question: Question, broken: bool | None) -> None:
         """Take the parser's answer: broken (or whole) as it is, cut off, or None when it could not say."""
+        self._ladder.answer(question.name, question.signature, broken=broken)
         if broken is not None:
-            self._ladder.answer(question.name, question.signature, broken=broken)
             self._again = question.name
 
     def _unavailable(self, error: OSError) -> Exception:

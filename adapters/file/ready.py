@@ -4,7 +4,8 @@
 writing, or, where the kernel cannot say (on shares, and for files of another account), it was seen to be renamed in,
 or size and times have not changed for `settle_seconds`: go on. 3. It ends like a whole document: ready. Otherwise it
 waits until `grace_seconds` after its last change and is then taken as it is, so that the reader can refuse it with
-the reason; a silent writer gets no longer than that either.
+the reason; a silent writer gets no longer than that either. Only a parser can tell cut off from broken, and it is asked
+less and less often about a file that keeps changing: reading a large one to its end costs more than writing a byte.
 
 A file with two names waits for `settle_seconds`, whatever else is known of it: SFTP servers rename by making the new
 name and then removing the old one.
@@ -22,6 +23,7 @@ from adapters.file.kernel import Writer, probe_writer
 
 _FIRST_LOOK_SECONDS = 0.05  # after a writer was seen; doubles with the age of its last change
 _LAST_LOOK_SECONDS = 2.0
+_ASK_AGAIN_SECONDS = 2.0  # so long a file must be left alone before it is asked about again; doubles each time
 
 
 class Monotonic(Protocol):
@@ -67,7 +69,8 @@ def signature_of(status: os.stat_result) -> Signature:
 class Waiting:
     """A file that was not ready: its signature, since when that stands, why it waits, when to look again.
 
-    Shape: `since` and `due` by the monotonic clock; `broken` is the answer of the parser, None when not asked.
+    Shape: `since` and `due` by the monotonic clock; `broken` is the answer of the parser, None when not asked; `asked`
+    counts how often it was, about all that this name has been.
     """
 
     signature: Signature
@@ -76,6 +79,7 @@ class Waiting:
     text: str = ""
     due: float | None = None
     broken: bool | None = None
+    asked: int = 0
 
 
 class ReadyLadder:
@@ -107,10 +111,16 @@ class ReadyLadder:
         self._before.pop(name, None)
         self._now.pop(name, None)
 
-    def answer(self, name: bytes, signature: Signature, *, broken: bool) -> None:
-        """Keep the parser's answer for a file that had *signature* when it was asked."""
+    def answer(self, name: bytes, signature: Signature, *, broken: bool | None) -> None:
+        """Keep the parser's answer for a file that had *signature* when it was asked; None: it had no time to say."""
         waiting = self._now.get(name)
-        if waiting is not None and waiting.signature == signature:
+        if waiting is None:
+            return
+        if broken is None:
+            waiting.due = self._clock.monotonic() + _ASK_AGAIN_SECONDS
+            return
+        waiting.asked += 1
+        if waiting.signature == signature:
             waiting.broken = broken
 
     def look(self, name: bytes, fd: int, status: os.stat_result, *, kernel_tells: bool, renamed: bool = False) -> Look:
@@ -119,7 +129,7 @@ class ReadyLadder:
         signature = signature_of(status)
         known = self._now.get(name) or self._before.pop(name, None)
         if known is None or known.signature != signature:
-            known = Waiting(signature, now)
+            known = Waiting(signature, now, asked=known.asked if known else 0)
         quiet = now - known.since
         writer = probe_writer(fd) if kernel_tells else Writer.UNKNOWN
         if writer is Writer.SOMEBODY and quiet < self._rules.grace_seconds:
@@ -133,7 +143,7 @@ class ReadyLadder:
             return self._wait(name, known, "file.being-written", "It changed a moment ago.", settled)
         end = Ending.COMPLETE if status.st_nlink > 1 else ending(fd, status.st_size)
         if (after := signature_of(os.fstat(fd))) != signature:
-            known = Waiting(after, now)
+            known = Waiting(after, now, asked=known.asked)
             return self._wait(name, known, "file.being-written", "It is changing.", now + _FIRST_LOOK_SECONDS)
         return self._judge(name, known, end, now)
 
@@ -142,6 +152,9 @@ class ReadyLadder:
         if end in (Ending.COMPLETE, Ending.FOREIGN) or now >= over or known.broken:
             return Look.READY
         if end is Ending.SUSPICIOUS and self._can_ask and known.broken is None:
+            may_ask = known.since + (_ASK_AGAIN_SECONDS * 2 ** min(known.asked - 1, 20) if known.asked else 0.0)
+            if now < may_ask:
+                return self._wait(name, known, "file.incomplete", self._incomplete(end), min(may_ask, over))
             self._wait(name, known, "file.incomplete", self._incomplete(end), over)
             return Look.ASK
         return self._wait(name, known, "file.incomplete", self._incomplete(end), over)

@@ -32,8 +32,9 @@ log = structlog.get_logger()
 _TIDIED_AT_ONCE = 500
 """Files removed per visit to a thread: other folders wait meanwhile."""
 
-Probe = Callable[[int], Awaitable[bool]]
-"""Reads a file to its end: True when waiting cannot help (it is whole, or broken), False when it is cut off."""
+Probe = Callable[[int], Awaitable[bool | None]]
+"""Reads a file to its end: True when waiting cannot help (it is whole, or broken), False when it is cut off or that
+takes too long, None when nobody has time for it now."""
 
 
 class FileReceiveAdapter:

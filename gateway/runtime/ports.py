@@ -2,9 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
@@ -16,7 +15,7 @@ import schemas
 from adapters.file.folder import refuse_foreign_link
 from adapters.file.identity import Identities
 from adapters.file.names import ResponseNames, response_name
-from adapters.file.receive import FileReceiveAdapter
+from adapters.file.receive import FileReceiveAdapter, Probe
 from adapters.file.send import FileSendAdapter
 from gateway.config.models import DocumentService, InboundPort, OutboundPort, PythonService, Settings
 from gateway.domain.errors import FileRefused
@@ -25,10 +24,8 @@ from gateway.domain.message import Work
 from gateway.runtime.addresses import receive_settings, send_settings
 from gateway.stages.port import NameResponse, OpenInbound, OpenOutbound, OpenPort
 from gateway.xml.limits import ReadRules
-from gateway.xml.pool import WorkerDied, XmlPool
+from gateway.xml.pool import TookTooLong, WorkerDied, XmlPool
 from gateway.xml.schema_files import find_schemas
-
-Probe = Callable[[int], Awaitable[bool]]
 
 FOLDERS_SECONDS = 3.0
 """So long the start waits for the folders of a port; one that hangs holds up no other port."""
@@ -65,7 +62,7 @@ def open_port(
     receiving, rules = receive_settings(name, settings), read_rules(port, settings)
     assert receiving is not None
     receive = FileReceiveAdapter(
-        receiving, executor=executor, clock=SystemClock(), probe=probe_with(pool, rules), identities=identities
+        receiving, executor=executor, clock=SystemClock(), probe=probe_with(pool, rules, name), identities=identities
     )
     return OpenInbound(
         name=name, settings=port, exposed=frozenset(settings.exposed(name)), rules=rules, receive=receive, send=send,
@@ -145,19 +142,24 @@ def _schema_version(folders: tuple[Path, ...]) -> str:
     return digest.hexdigest()[:16]
 
 
-def probe_with(pool: XmlPool, rules: ReadRules) -> Probe:
+def probe_with(pool: XmlPool, rules: ReadRules, port: PortName) -> Probe:
     """Make the question that the adapter asks about a file with a suspicious end."""
 
-    async def probe(descriptor: int) -> bool:
-        """Return True when the file is whole or broken for good, False when only its end is missing.
+    async def probe(descriptor: int) -> bool | None:
+        """Tell whether the file is whole or broken for good. It is asked behind everything else that is to be read.
 
         Raises: ReadersUnavailable.
         """
+        if not pool.is_idle(port):
+            return None
         try:
-            async for _ in pool.read(descriptor, rules):
-                pass
+            async with aclosing(pool.read(descriptor, rules, port=port, probe=True)) as pieces:
+                async for _ in pieces:
+                    pass
         except FileRefused as refused:
             return refused.code not in ("xml.incomplete", "file.empty")
+        except TookTooLong:
+            return False
         except WorkerDied:
             return True
         return True

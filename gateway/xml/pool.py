@@ -24,16 +24,19 @@ from gateway.xml import frames
 from gateway.xml.admission import Admission
 from gateway.xml.frames import Kind
 from gateway.xml.limits import ReadRules
-from gateway.xml.process import Frame, ReadersUnavailable, WorkerDied, WorkerProcess
+from gateway.xml.process import Frame, ReadersUnavailable, TookTooLong, WorkerDied, WorkerProcess
 
 log = structlog.get_logger()
 
-__all__ = ["SMALL_BYTES", "ReadersUnavailable", "WorkerDied", "XmlPool"]
+__all__ = ["SMALL_BYTES", "ReadersUnavailable", "TookTooLong", "WorkerDied", "XmlPool"]
 
 SMALL_BYTES = 1_000_000
 """Up to this size a file is small: it is read in no time."""
 
 Piece = FileHead | Sequence[ReadEnvelope] | FileEnd
+PROBE_SECONDS = 1.0
+"""So long a large file that may be unfinished is read; what can be said of it by then is enough."""
+
 _NOBODY = PortName("")
 _READY_SECONDS = 120.0
 """For one step of getting ready, on a machine that has much else to do."""
@@ -111,8 +114,19 @@ class XmlPool:
                 if resident > self._max_resident_bytes / 2:
                     done.update(steps)
 
+    def is_idle(self, port: PortName) -> bool:
+        """Tell whether a reader has nothing to do that a large file of the port could have now."""
+        return self._admission.is_idle(port)
+
     async def read(
-        self, fd: int, rules: ReadRules, *, port: PortName = _NOBODY, weight: int = 1, alone: bool = False
+        self,
+        fd: int,
+        rules: ReadRules,
+        *,
+        port: PortName = _NOBODY,
+        weight: int = 1,
+        alone: bool = False,
+        probe: bool = False,
     ) -> AsyncGenerator[Piece, None]:
         """Yield the head of the file behind *fd*, its envelopes in chunks, its end.
 
@@ -120,15 +134,18 @@ class XmlPool:
         moved. Nothing counts before the FileEnd. Close the iterator (`contextlib.aclosing`) when leaving early:
         the worker in the middle of the file is then replaced. *port* and *weight* say whose turn is used up; a large
         file may have to rest between two pieces. *alone*: by a new worker, which no file before it can have spoiled,
-        and while no other file is read so.
-        Raises: FileRefused; WorkerDied when the worker ended in the middle, by itself or by a limit;
+        and while no other file is read so. *probe*: it is only tried, for a short while and not in the place of a small
+        file.
+        Raises: FileRefused; TookTooLong; WorkerDied when the worker ended in the middle, by itself or by a limit;
         ReadersUnavailable when none gets as far as to begin.
         """
         size = os.fstat(fd).st_size
-        place = self._admission.place(port, weight, large=size > SMALL_BYTES)
+        place = self._admission.place(port, weight, large=probe or size > SMALL_BYTES)
         async with self._suspect if alone else nullcontext(), self._busy(), place as turn:
             worker = await self._take(rules, fresh=alone)
             budget = self._wall_seconds + size / self._wall_bytes_per_second
+            if probe and size > SMALL_BYTES:
+                budget = PROBE_SECONDS
             finished = False
             try:
                 await worker.request(Kind.READ, rules, fd)
@@ -244,7 +261,7 @@ class XmlPool:
             async with asyncio.timeout(budget):
                 frame = await worker.receive()
         except TimeoutError as error:
-            raise WorkerDied("It took longer than it may; the reader was ended.") from error
+            raise TookTooLong("It took longer than it may; the reader was ended.") from error
         return frame, budget - (clock() - started)
 
     def _tell(self, lacking: Sequence[str]) -> None:

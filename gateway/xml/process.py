@@ -30,6 +30,10 @@ class WorkerDied(TransientError):
     code = "worker.crashed"
 
 
+class TookTooLong(WorkerDied):
+    """The process was ended, because the file took longer than it may."""
+
+
 class ReadersUnavailable(TransientError):
     """No process that reads files gets ready: the trouble of the gateway's machine, never of a file. Files wait."""
 

@@ -183,14 +183,58 @@ def test_a_suspicious_end_is_asked_about_once(asking: Inbound) -> None:
     assert asking.look() is Look.READY
 
 
+def answer(inbound: Inbound, *, broken: bool | None) -> None:
+    waiting = inbound.ladder.waiting(NAME)
+    assert waiting is not None
+    inbound.ladder.answer(NAME, waiting.signature, broken=broken)
+
+
 def test_a_cut_off_file_is_not_asked_about_again_until_it_changes(asking: Inbound) -> None:
     asking.path.write_bytes(WHOLE[:30])
     assert asking.look() is Look.ASK
-    waiting = asking.ladder.waiting(NAME)
-    assert waiting is not None
-    asking.ladder.answer(NAME, waiting.signature, broken=False)
+    answer(asking, broken=False)
+    asking.clock.move(500)
     assert asking.look() is Look.WAIT
-    asking.path.write_bytes(WHOLE[:31])
+
+
+def test_a_file_that_keeps_growing_is_asked_about_less_and_less_often(asking: Inbound) -> None:
+    for size, quiet in ((30, 0), (31, 2), (32, 4), (33, 8), (34, 16)):
+        asking.path.write_bytes(WHOLE[:size])
+        if quiet:
+            assert asking.look() is Look.WAIT
+            assert asking.ladder.due_seconds() == quiet
+            asking.clock.move(quiet - 0.1)
+            assert asking.look() is Look.WAIT
+            asking.clock.move(0.1)
+        assert asking.look() is Look.ASK
+        answer(asking, broken=False)
+    for size in range(35, 45):
+        asking.path.write_bytes(WHOLE[:size])
+        asking.clock.move(5)
+        assert asking.look() is Look.WAIT, "it never was left alone for 32 seconds"
+    asking.path.write_bytes(WHOLE)
+    assert asking.look() is Look.READY, "a whole one is never waited for"
+
+
+def test_a_file_is_taken_after_the_grace_time_however_often_it_was_asked_about(asking: Inbound) -> None:
+    for size in range(30, 42):
+        asking.path.write_bytes(WHOLE[:size])
+        asking.clock.move(599)
+        asking.look()
+        answer(asking, broken=False)
+    asking.path.write_bytes(WHOLE[:43])
+    assert asking.look() is Look.WAIT
+    assert asking.ladder.due_seconds() == 600
+    asking.clock.move(600)
+    assert asking.look() is Look.READY
+
+
+def test_a_question_that_nobody_had_time_for_is_asked_again_soon(asking: Inbound) -> None:
+    asking.path.write_bytes(WHOLE[:30])
+    assert asking.look() is Look.ASK
+    answer(asking, broken=None)
+    assert asking.ladder.due_seconds() == 2
+    asking.clock.move(2)
     assert asking.look() is Look.ASK
 
 
@@ -203,6 +247,7 @@ def test_an_answer_about_a_file_that_has_changed_counts_for_nothing(asking: Inbo
     asking.path.write_bytes(WHOLE[:31])
     asking.look()
     asking.ladder.answer(NAME, old, broken=True)
+    asking.clock.move(2)
     assert asking.look() is Look.ASK
 
 

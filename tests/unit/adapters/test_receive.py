@@ -370,6 +370,22 @@ async def test_a_probe_that_cannot_say_leaves_the_file_and_is_asked_again(site: 
     assert names(await adapter.claim(10)) == [b"a.xml"]
 
 
+async def test_a_probe_that_nobody_has_time_for_is_tried_again_soon_and_is_no_trouble(site: Site) -> None:
+    site.drop("a.xml", WHOLE + b"rubbish")
+    site.drop("b.xml")
+    answers = [True, None]
+
+    async def probe(fd: int) -> bool | None:
+        return answers.pop()
+
+    adapter = site.receiver(probe=probe)
+    with capture_logs() as logs:
+        assert names(await adapter.claim(10)) == [b"b.xml"]
+    assert logs == []
+    assert adapter.next_look_seconds() == pytest.approx(2)
+    assert names(await adapter.claim(10)) == [b"a.xml"]
+
+
 async def test_claims_of_a_cancelled_call_come_with_the_next(site: Site) -> None:
     site.drop("a.xml")
     site.drop("b.xml", WHOLE + b"rubbish")

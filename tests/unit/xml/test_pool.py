@@ -15,7 +15,9 @@ import pytest
 import schemas
 from gateway.domain.envelope import FileEnd, FileHead, Header, ReadEnvelope, Root
 from gateway.domain.errors import FileRefused, TransientError
+from gateway.domain.ids import PortName
 from gateway.domain.problem import Problem
+from gateway.runtime.ports import probe_with
 from gateway.xml import frames
 from gateway.xml.frames import Kind
 from gateway.xml.limits import ReadRules
@@ -173,6 +175,26 @@ def _sleeps(pid: int) -> bool:
 
 def _io(pid: int) -> dict[str, str]:
     return dict(row.split(": ") for row in Path(f"/proc/{pid}/io").read_text().splitlines())
+
+
+async def test_probe_of_a_file_that_takes_long_is_given_up(pool: XmlPool, monkeypatch: pytest.MonkeyPatch) -> None:
+    probe = probe_with(pool, LOOSE, PortName("orders"))
+    with file_of(many_envelopes(20_000)) as fd:
+        monkeypatch.setattr("gateway.xml.pool.PROBE_SECONDS", 600.0)
+        assert await probe(fd) is True, "whole"
+        monkeypatch.setattr("gateway.xml.pool.PROBE_SECONDS", 0.0)
+        assert await probe(fd) is False
+    assert isinstance((await _read(pool, ONE))[-1], FileEnd)
+
+
+async def test_probe_is_put_off_while_the_readers_have_other_files(pool: XmlPool) -> None:
+    probe = probe_with(pool, LOOSE, PortName("orders"))
+    with file_of(many_envelopes(20_000)) as fd, file_of(ONE[:-5]) as cut_off, file_of(ONE + b"x") as broken:
+        async with aclosing(pool.read(fd, LOOSE, port=PortName("other"))) as pieces:
+            await anext(pieces)
+            assert await probe(cut_off) is None
+        assert await probe(cut_off) is False
+        assert await probe(broken) is True
 
 
 async def test_wall_limit_ends_the_reader_and_counts_its_time_alone() -> None:
