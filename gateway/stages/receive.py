@@ -28,6 +28,7 @@ from gateway.stages.trouble import Trouble
 from gateway.stages.turns import Turns
 from gateway.store.ingest import AlreadyIngested, known_deliveries
 from gateway.store.open import Store
+from gateway.store.waiting import wait_for_all
 from gateway.xml.pool import ReadersUnavailable, XmlPool
 
 log = structlog.get_logger()
@@ -71,14 +72,14 @@ class ReceiveStage:
         sweeps: dict[PortName, asyncio.Task[bool]] = {}
         unseen = set(self._ports.inbound)
         try:
-            while not context.stopping.is_set() and not context.feed.closed:
-                for name in sorted(unseen - set(sweeps)):
+            while not context.stopping.is_set():
+                for name in () if context.feed.closed else sorted(unseen - set(sweeps)):
                     unseen.discard(name)
                     if (port := self._ports.inbound.get(name)) is not None:
                         sweeps[name] = asyncio.create_task(self._sweep(port, context), name=f"receive:{name}")
-                if sweeps:
+                if sweeps:  # also when closed: what opens again meanwhile must not wait for a large file of one port
                     unseen |= await self._wait(sweeps, context)
-                elif await context.feed.more():
+                elif not context.feed.closed and await context.feed.more():
                     unseen = set(self._ports.inbound)
                 else:
                     return
@@ -87,10 +88,9 @@ class ReceiveStage:
                 sweep.cancel()
             raise
         finally:
-            if sweeps:
-                await asyncio.wait(sweeps.values())
-                for sweep in sweeps.values():
-                    _result_of(sweep)
+            await wait_for_all(sweeps.values())
+            for sweep in sweeps.values():
+                _result_of(sweep)
 
     async def _wait(self, sweeps: dict[PortName, asyncio.Task[bool]], context: TaskContext) -> set[PortName]:
         """Wait for a look to end or for a hint; returns the ports to look at again."""

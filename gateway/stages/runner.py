@@ -20,7 +20,7 @@ from gateway.stages.port import P
 from gateway.stages.trouble import Trouble
 from gateway.store.leases import give_back, ports_with_work
 from gateway.store.open import Store
-from gateway.store.waiting import uninterrupted
+from gateway.store.waiting import uninterrupted, wait_for_all
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -93,8 +93,7 @@ class PortRunner(Generic[P, T]):
                 task.cancel()
             raise
         finally:
-            if running:
-                await asyncio.wait(running)
+            await wait_for_all(running)
             for task in running:
                 if not task.cancelled():
                     task.result()
@@ -232,8 +231,7 @@ class ChunkRunner(PortRunner[P, T]):
                 task.cancel()
             raise
         finally:
-            if running:
-                await asyncio.wait(running)
+            await wait_for_all(running)
             for task in running:
                 if not task.cancelled():
                     task.result()

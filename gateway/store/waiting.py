@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from typing import Final, TypeVar
 
 Result = TypeVar("Result")
@@ -30,6 +30,19 @@ async def uninterrupted(work: Awaitable[Result], on_cancel: Callable[[], None] |
             task.exception()  # seen; being cancelled outweighs it
         raise interruption
     return task.result()
+
+
+async def wait_for_all(tasks: Collection[asyncio.Task[Result]]) -> None:
+    """Wait for all of *tasks* to end; when we are cancelled meanwhile they are, too, and that is raised afterwards."""
+    if not tasks:
+        return
+    try:
+        await asyncio.wait(tasks)
+    except asyncio.CancelledError:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        raise
 
 
 def back_off() -> Iterator[float]:

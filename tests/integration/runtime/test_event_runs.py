@@ -1,12 +1,17 @@
 """The job that moves messages, started by what appears: its runs are records, and nothing waits for their end."""
 
+import asyncio
 from collections import Counter
 from datetime import timedelta
 from json import loads
 
 import pytest
+from structlog.testing import capture_logs
 
+from gateway.contracts.task import TaskContext
 from gateway.domain.transitions import JobAction
+from gateway.stages.port import OpenInbound
+from gateway.stages.receive import ReceiveStage
 from tests.documents import SERVICES, envelope, guid, single
 from tests.integration.runtime.test_scenario_gateway_job import gateway, hold
 from tests.site import Site, until
@@ -55,3 +60,49 @@ async def test_a_slow_message_keeps_no_other_port_from_taking_files_when_a_bound
         await until(all_counted, "everything is in history")
         assert await counted() == {"files": 4, "received": 4, "messages": 4, "responses": 4}
         assert {run["status"] for run in await here.runs("gateway")} == {"ended"}
+
+
+async def test_a_job_that_is_armed_again_takes_files_although_one_is_still_being_read(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.add_port("large")
+    site.add_port()
+    site.extra["jobs"] = {"gateway": BOUNDS}
+    gates = {"large": asyncio.Event(), "orders": asyncio.Event()}
+    begun: set[str] = set()
+    ended: set[str] = set()
+    take = ReceiveStage._look
+
+    async def look(self: ReceiveStage, port: OpenInbound, context: TaskContext) -> bool:
+        begun.add(port.name)
+        await gates[port.name].wait()
+        ended.add(port.name)
+        return await take(self, port, context)
+
+    monkeypatch.setattr(ReceiveStage, "_look", look)
+    with capture_logs() as events:
+        async with gateway(site, monkeypatch) as here:
+
+            async def until_all(those: set[str], what: set[str]) -> None:
+                async def hold() -> bool:
+                    return what <= those
+
+                await until(hold, str(what))
+
+            async def until_told(event: str, times: int) -> None:
+                async def told() -> bool:
+                    return sum(one["event"] == event for one in events) >= times
+
+                await until(told, event)
+
+            await until_all(begun, {"large", "orders"})
+            await here.ask(JobAction.WITHHOLD, "gateway")
+            await until_told("job.parked", 1)
+            gates["orders"].set()
+            await until_all(ended, {"orders"})
+            await here.ask(JobAction.ARM, "gateway")
+            await until_told("job.armed", 2)
+            site.drop("a.xml", single(envelope(message_id=guid(1))))
+            await site.wait_answers(1)
+            assert ended == {"orders"}
+            gates["large"].set()

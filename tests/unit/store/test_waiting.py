@@ -5,7 +5,14 @@ from itertools import islice
 
 import pytest
 
-from gateway.store.waiting import LONGEST_WAIT_SECONDS, back_off, uninterrupted, wait_for_any, wait_or_stop
+from gateway.store.waiting import (
+    LONGEST_WAIT_SECONDS,
+    back_off,
+    uninterrupted,
+    wait_for_all,
+    wait_for_any,
+    wait_or_stop,
+)
 
 
 async def test_uninterrupted_work_ends_before_the_cancellation_is_raised() -> None:
@@ -55,3 +62,26 @@ async def test_waiting_ends_with_the_first_of_several_events() -> None:
         soon.set()
         await waiting
     await wait_for_any(0, never)
+
+
+async def test_a_cancellation_reaches_all_that_is_waited_for() -> None:
+    ended: list[str] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await asyncio.sleep(0)
+            ended.append("work")
+
+    async def wait() -> None:
+        await wait_for_all([asyncio.create_task(work()), asyncio.create_task(work())])
+
+    task = asyncio.create_task(wait())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert ended == ["work", "work"]
+    await wait_for_all([])
