@@ -1,11 +1,14 @@
 """Outbound processing: send requests become messages in the queue, in one transaction per chunk.
 
-A document is read by a service operation and wrapped like a response that answers nobody.
+A document is read by a service operation and wrapped like a response that answers nobody. Quick reads go in sets, slow
+ones one by one: a document is on its way when it is read, and whoever waits for another system holds no connection.
 Source: AIF reference, sections 3.2 and 29.
 """
 
 import asyncio
 import random
+import time
+from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from datetime import UTC, datetime
@@ -17,11 +20,13 @@ from gateway.contracts.service import Reply, Request, ServiceContext
 from gateway.contracts.task import TaskContext
 from gateway.domain.errors import MalformedMessage, StoreBusy, UnknownAction
 from gateway.domain.faultpoints import reach
+from gateway.domain.ids import PortName
 from gateway.domain.message import Claimed, Retry
 from gateway.domain.namespaces import MESSAGE_2011, Scheme
 from gateway.domain.outbound import NewSending, RequestFailure, SendRequest
 from gateway.domain.poison import poison
 from gateway.domain.states import Stage
+from gateway.messaging.rules.pace import Pace
 from gateway.services.registry import Registry
 from gateway.stages.decide import Wait, judge, pass_on
 from gateway.stages.door import Door
@@ -37,8 +42,8 @@ from gateway.xml.keys import build_keys
 
 log = structlog.get_logger()
 
-_PLACES = 3
-"""Ports at work at the same time. Each holds a connection for as long as its handlers run: most are for the others."""
+_PLACES = 4
+"""Ports at work at the same time. Each may hold a connection while its handlers run; inbound processing needs some."""
 
 
 class OutboundStage:
@@ -54,10 +59,11 @@ class OutboundStage:
         self._executor = executor
         self._door = door
         self._trouble = trouble
+        self._paces: defaultdict[PortName, Pace] = defaultdict(lambda: Pace(chunk))
         self._runner: PortRunner[OpenOutbound, SendRequest] = PortRunner(
             stage=Stage.OUTBOUND, store=store, ports=lambda: ports.outbound,
-            claim=lambda port: claim_requests(store, incarnation, port, chunk), work=self._process, places=_PLACES,
-            trouble=trouble,
+            claim=lambda port: claim_requests(store, incarnation, port, self._paces[port].next(others_wait=False)),
+            work=self._process, places=_PLACES, trouble=trouble,
         )  # fmt: skip
 
     async def run(self, context: TaskContext) -> None:
@@ -70,12 +76,13 @@ class OutboundStage:
 
     async def _perform(self, port: OpenOutbound, chunk: Claimed[SendRequest], context: TaskContext) -> None:
         """Read the documents of a chunk and record them, all in one transaction."""
-        result = RequestResult()
+        result, began = RequestResult(), time.monotonic()
         busy: StoreBusy | None = None
         found = (self.registry.operation(request.service, request.operation) for request in chunk.items)
         slowest = max((one.operation.timeout_seconds for one in found if one is not None), default=0.0)
         async with UnitTransaction(self._store, port.name, silent_seconds=slowest) as unit:
-            connection = await unit.open()
+            if len(chunk.items) > 1:
+                await unit.open()
             for request in chunk.items:
                 try:
                     async with unit.attempt():
@@ -84,9 +91,10 @@ class OutboundStage:
                     pass_on(error, unit)
                     busy = error if isinstance(error, StoreBusy) and error.everywhere else busy
                     _file(result, request, error, port.settings.process.retries)
-            await record_requests(self._store, connection, chunk.fence, result)
+            await record_requests(self._store, await unit.open(), chunk.fence, result)
             reach("outbound.before_commit")
         reach("outbound.after_commit")
+        self._paces[port.name].took(len(chunk.items), time.monotonic() - began)
         await self._trouble.stopped(port.name, None if busy is None else why_busy(busy))
         _tell(port, result, context)
 

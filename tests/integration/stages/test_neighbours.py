@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
@@ -98,6 +98,7 @@ class Reading:
     async def call(self, request: Request, context: ServiceContext) -> Reply:
         ((_, key),) = read_keys(request.parts[0])[0]
         if request.port in self.slow:
+            await context.connection.fetchval("SELECT 1")  # from here on it holds a connection
             self.inside.append(request.port)
             self.entered.set()
             await self.answers.wait()
@@ -231,14 +232,32 @@ async def test_slow_services_of_many_ports_leave_connections_for_everybody_else(
     await bench.ask()
     bench.reading.slow = set(names)
     processing = asyncio.create_task(bench.run(bench.outbound))
-    await until(lambda: len(bench.reading.inside) == 3)
-    async with asyncio.TaskGroup() as group:  # what the other stages need, all at once
-        for _ in range(5):
-            group.create_task(store.is_available())
-    assert len(bench.reading.inside) == 3
+    await until(lambda: len(bench.reading.inside) == 4)
+    async with AsyncExitStack() as units:  # of inbound processing: as many as may hold a connection
+        for number in range(3):
+            await units.enter_async_context(store.unit_places.place(PortName(f"in{number}")))
+            await units.enter_async_context(store.transaction())
+        one_more = asyncio.create_task(units.enter_async_context(store.unit_places.place(PortName("in3"))))
+        assert await store.is_available(), "for whatever is short"
+        assert not one_more.done()
+        one_more.cancel()
+    assert len(bench.reading.inside) == 4
     bench.reading.answers.set()
     await processing
     assert sorted(bench.reading.orders) == names
+
+
+async def test_documents_that_are_read_slowly_leave_one_by_one(store: Store, executor: ThreadPoolExecutor) -> None:
+    bench = Bench(store, executor, ["a"], chunk=100)
+    await bench.ask(3)
+    bench.reading.slow = {"a"}
+    processing = asyncio.create_task(bench.run(bench.outbound))
+    await bench.reading.entered.wait()
+    async with store.transaction() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM send_request WHERE reason = 'running'") == 1
+    bench.reading.answers.set()
+    await processing
+    assert bench.reading.orders["a"] == ["a-0", "a-1", "a-2"]
 
 
 async def test_port_with_one_answer_does_not_wait_for_the_end_of_a_busy_one(
