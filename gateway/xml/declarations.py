@@ -1,10 +1,18 @@
-"""How many namespace declarations may be in scope: all of them are gone through, or written out, again and again."""
+"""Namespace declarations: how many may be in scope, and what a namespace may be.
+
+All that are in scope are gone through, or written out, again and again.
+"""
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import cast
 
 from lxml import etree
 
 from gateway.domain.problem import Problem
+from gateway.xml import mistakes
+from gateway.xml.parse import LogEntry, clean, document_parser
+from gateway.xml.paths import path_of
 
 MAX_CHARACTERS = 16_384
 """Of all declarations around what is cut out of its document, which carries those that it uses."""
@@ -27,6 +35,39 @@ def too_many_declarations(envelope: etree._Element, content: bytes, parts: Seque
     if content.count(b" xmlns") > MAX_IN_SCOPE and _deepest(envelope) > MAX_IN_SCOPE:
         return _problem(f"More than {MAX_IN_SCOPE} namespace declarations are in scope at one place. Declare fewer.")
     return None
+
+
+def misnamed(envelope: etree._Element, content: bytes) -> Problem | None:
+    """Return the problem of an envelope with a namespace that is no valid URI, None for one without.
+
+    *content* is its serialised form: it is parsed once more, because the parser does not say in which envelope it is.
+    """
+    parser = document_parser()
+    with suppress(etree.XMLSyntaxError):
+        etree.fromstring(content, parser)
+    log: Iterable[LogEntry] = parser.error_log
+    namespace = next(filter(None, (mistakes.misnamed(entry.message) for entry in log)), None)
+    if namespace is None:
+        return None
+    path = path_of(_declaring(envelope, namespace), envelope).split("/")
+    return Problem(
+        code="xml.namespace",
+        text=mistakes.of_namespace(clean(namespace)),
+        path="/".join(["", "Envelope", *path[2:]]),  # its number in the file is no part of the path
+        found=clean(namespace),
+        expected="an address (URI) such as http://www.example.com/a",
+    )
+
+
+def _declaring(envelope: etree._Element, namespace: str) -> etree._Element:
+    """Return the first element that declares a namespace, the Envelope for one that is declared around it."""
+    declared = False
+    for event, item in etree.iterwalk(envelope, events=("start-ns", "start")):
+        if event == "start-ns":
+            declared = declared or cast(tuple[str, str], item)[1] == namespace
+        elif declared:
+            return cast(etree._Element, item)
+    return envelope
 
 
 def _characters(declared: Iterable[tuple[str | None, str]]) -> int:

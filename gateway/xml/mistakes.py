@@ -26,6 +26,7 @@ class Mistake(NamedTuple):
     """What is said when the parser's text is another than the one known here."""
 
 
+BAD_NAMESPACE = 99
 _KNOWN = {
     4: Mistake("It does not begin with the tag of an element", "Send the XML document itself, with nothing before it."),
     5: Mistake("Something stands behind the end of the document", f"Is it another document? {_SEVERAL}"),
@@ -59,7 +60,7 @@ _KNOWN = {
     78: Mistake("The XML declaration says standalone with a value that is neither yes nor no", "Leave standalone out."),
     80: Mistake('A comment holds two hyphens ("--")', "Put a blank between them."),
     96: Mistake("The XML declaration names no version", 'Declare version="1.0".'),
-    99: Mistake(
+    BAD_NAMESPACE: Mistake(
         "The namespace {0} is no valid address (URI)",
         "Write it in one piece: white space in it may come from a wrapped line.",
         r"'(.*)' is not a valid URI",
@@ -93,6 +94,18 @@ def say(number: int, text: str, *, root_seen: bool = False) -> str:
         found = re.search(mistake.names, text)
         what = mistake.unnamed if found is None else what.format(*found.groups())
     return f"The file is not well-formed XML: {what}. {mistake.remedy}"
+
+
+def misnamed(text: str) -> str | None:
+    """Return the namespace that is no valid URI, None when libxml2's *text* is about something else."""
+    found = re.search(_KNOWN[BAD_NAMESPACE].names or "", text, re.DOTALL)
+    return None if found is None else found[1]
+
+
+def of_namespace(namespace: str) -> str:
+    """Return two sentences about a namespace that is no valid URI."""
+    mistake = _KNOWN[BAD_NAMESPACE]
+    return f"{mistake.what.format(namespace)}. {mistake.remedy}"
 
 
 def _mistake(number: int, text: str) -> Mistake:

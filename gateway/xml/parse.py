@@ -198,6 +198,15 @@ def unfinished(log: Iterable[LogEntry]) -> bool:
     return first is not None and first.type in _UNFINISHED
 
 
+def only_misnamed(log: Iterable[LogEntry]) -> bool:
+    """Tell whether all that the parser complains of are namespaces that are no valid URI.
+
+    XML itself allows them, so libxml2 reads on to the end and refuses the document only then.
+    """
+    numbers = {entry.type for entry in log if entry.level >= etree.ErrorLevels.ERROR}
+    return numbers == {mistakes.BAD_NAMESPACE}
+
+
 def _classify(number: int, text: str, *, root_seen: bool) -> tuple[str, str]:
     """Return our code and a sentence for an error number of libxml2."""
     if number in _RESOURCE_LIMIT and "depth" in text:  # libxml2 has one number for all its limits

@@ -17,12 +17,12 @@ from gateway.domain.errors import ConfigError, FileRefused, SchemaUnusable
 from gateway.domain.namespaces import ENVELOPE_NAMESPACES, Scheme, in_scheme
 from gateway.domain.problem import MAX_PROBLEMS, Problem, first_of
 from gateway.xml.budget import Budget
-from gateway.xml.declarations import too_many_declarations
+from gateway.xml.declarations import misnamed, too_many_declarations
 from gateway.xml.encoding import PREFIX_BYTES, Encoding, detect
 from gateway.xml.ending import at_the_end, empty_file, incomplete
 from gateway.xml.header import FIELDS, XML_SPACE, XSI_TYPE, Names, read_frame, split_name
 from gateway.xml.limits import ReadRules
-from gateway.xml.parse import clean, line_of, pull_parser
+from gateway.xml.parse import clean, line_of, only_misnamed, pull_parser
 from gateway.xml.plain import PlainFrames
 from gateway.xml.root import RootElement, read_root
 from gateway.xml.sizes import measure
@@ -107,6 +107,7 @@ class _Reading:
         self._depth = 0  # of Envelopes within one another
         self._nested = False
         self._pruned = False
+        self._misnamed = False  # the parser complains of something, though it reads on
         self._chunk_at = 0
         self._opened_at = 0
         self._ended_at = 0
@@ -132,6 +133,7 @@ class _Reading:
                 parser.feed(chunk)
             except etree.XMLSyntaxError as error:
                 failure = error  # what was complete before it still comes first
+            self._misnamed = self._misnamed or bool(len(parser.feed_error_log))
             yield from self._complete(parser, encoding, in_batch=in_batch)
             if failure is not None:
                 raise at_the_end(failure, parser, self._source, encoding, closing=False) from failure
@@ -141,7 +143,8 @@ class _Reading:
         try:
             parser.close()
         except etree.XMLSyntaxError as error:
-            raise at_the_end(error, parser, self._source, encoding, closing=True) from error
+            if not only_misnamed(parser.feed_error_log):  # the envelopes with those are told of them
+                raise at_the_end(error, parser, self._source, encoding, closing=True) from error
         yield from self._complete(parser, encoding, in_batch=in_batch)
         if self._root is None or self._depth:
             raise incomplete()  # the parser says so first; nothing but a whole document may pass here
@@ -188,7 +191,9 @@ class _Reading:
         frame = read_frame(element, names, content, self._plain, strict=self._rules.strict_header)
         if (crowded := too_many_declarations(element, content, frame.parts)) is not None:
             problems.append(crowded)
-        judged = self._checker is not None and content and crowded is None
+        if self._misnamed and (unnamed := misnamed(element, content)) is not None:
+            problems.append(unnamed)
+        judged = self._checker is not None and content and not problems
         body_problems = self._judge(frame.parts) if judged else ()
         problems.extend(frame.problems)
         header_problems = self._placed(element, encoding, problems[:MAX_PROBLEMS])
