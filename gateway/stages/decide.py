@@ -45,6 +45,7 @@ TOO_LONG = "The request took too long and was given up. Send it again later, or 
 AWAY = "The request was given up: a system that it needs does not work now. Send it again later."
 
 _TWIN_SECONDS = 1.0
+_SHORT_WAITS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +124,7 @@ def judge(error: Exception, *, attempts: int, store_waits: int, most_tries: int,
             if STORE.exhausted(store_waits + 1):
                 return Cause(code=error.code, text=f"{said} It waited for a day.", fault_text=AWAY)
             text = f"{error.code}: {said} This counts as no attempt."
-            return Wait(delay_seconds=STORE.delay(store_waits + 1, chance), text=text, is_free=True, busy=error)
+            return Wait(delay_seconds=_store_delay(error, store_waits, chance), text=text, is_free=True, busy=error)
         case TransientError() | OSError() | httpx.TransportError():
             code = error.code if isinstance(error, TransientError) else "operation.unreachable"
             said = clean(error.message if isinstance(error, TransientError) else words_of(error)).rstrip(".") + "."
@@ -139,6 +140,13 @@ def judge(error: Exception, *, attempts: int, store_waits: int, most_tries: int,
             return Cause(
                 code="operation.failed", text=clean(words_of(error)), traceback=_trace(error), fault_text=GENERIC
             )
+
+
+def _store_delay(error: StoreBusy, waits: int, chance: float) -> float:
+    """Return the wait for the store in seconds; whoever only had a lock or a connection for long is soon done."""
+    if error.everywhere:
+        return STORE.delay(waits + 1, chance)
+    return 0.05 + 0.45 * chance if waits < _SHORT_WAITS else STORE.delay(waits + 1 - _SHORT_WAITS, chance)
 
 
 def words_of(error: Exception) -> str:

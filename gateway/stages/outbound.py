@@ -126,7 +126,7 @@ class OutboundStage:
     def _context(self, unit: UnitTransaction) -> ServiceContext:
         return ServiceContext(
             connection=UnitConnection(unit),
-            numbers=StoredNumbers(unit, self._store.queries),
+            numbers=StoredNumbers(unit, self._store),
             now=datetime.now(UTC),
             log=log,
         )

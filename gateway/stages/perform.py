@@ -132,6 +132,7 @@ class Performance:
             async with self._unit.attempt():
                 seen = await self._duplicates.split([item], self.result.done)
                 if seen.new:
+                    self._unit.begin_call(item.found.operation.timeout_seconds)
                     reply = await item.found.operation.call(item.request, self._context())
         except Exception as error:
             outcome = self._outcome(item.work, error)
@@ -194,7 +195,7 @@ class Performance:
     def _context(self) -> ServiceContext:
         return ServiceContext(
             connection=UnitConnection(self._unit),
-            numbers=StoredNumbers(self._unit, self._store.queries),
+            numbers=StoredNumbers(self._unit, self._store),
             now=self._now,
             log=log,
         )

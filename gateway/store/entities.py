@@ -1,5 +1,6 @@
 """Records of the document service, and running numbers; all inside the transaction of the caller."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,12 +39,13 @@ class StoredNumbers:
     """Number sequences of the store; a rollback of the unit's transaction gives numbers back."""
 
     unit: UnitTransaction
-    sql: Queries
+    store: Store
 
     async def take(self, name: str, count: int = 1, *, first: int = 1, step: int = 1) -> Sequence[int]:
         """Return the next *count* numbers, in order; a new sequence starts at *first*."""
-        connection = await self.unit.open()
-        start = int(await connection.fetchval(self.sql.take_numbers, name, count, first, step))
+        gate = self.store.number_gates.setdefault(name, asyncio.Lock())
+        async with self.unit.holding_numbers(gate) as connection:
+            start = int(await connection.fetchval(self.store.queries.take_numbers, name, count, first, step))
         return [start + index * step for index in range(count)]
 
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, cast
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import structlog
 from asyncpg import Connection, Pool
@@ -60,8 +61,8 @@ class Store:
     `url` is the address of the database (it may hold a password: never log it); `search_path` is that of every
     connection: our schema, then what the role has; `node` the identity of the
     data folder, None for a visit; `held` the leases that this process works under now: whoever claims adds to
-    it and removes from it; `unit_places` are the connections that units of work may hold; `ax_alerts` is the setting
-    of that name, which counts when an occurrence ends.
+    it and removes from it; `unit_places` are the connections that units of work may hold; `number_gates` lets one at a
+    time wait for a number sequence; `ax_alerts` is the setting of that name, which counts when an occurrence ends.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Store:
         self.ax_alerts = False
         self.held: set[Fence] = set()
         self.unit_places = UnitPlaces(pool_size)
+        self.number_gates: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._pool = pool
         self._long_pool = long_pool
         self._life_pool = life_pool

@@ -13,7 +13,7 @@ from asyncpg import Connection, InFailedSQLTransactionError
 from asyncpg.cursor import Cursor
 from asyncpg.transaction import Transaction
 
-from gateway.domain.errors import StoreBusy, StoreCrowded, StoreUnavailable
+from gateway.domain.errors import OperationTimeout, StoreBusy, StoreCrowded, StoreUnavailable
 from gateway.domain.ids import PortName
 from gateway.store.errors import database_errors, is_lost
 from gateway.store.open import Store
@@ -21,6 +21,14 @@ from gateway.store.savepoint import Spoiled, savepoint
 
 _SILENCE_SECONDS: Final = 10.0
 """Less than what every session allows anyway."""
+HELD_SECONDS: Final = 10.0
+"""So long a unit of one message may hold numbers without asking anything: a process that is frozen, and a handler that
+waits for somebody else."""
+_TICKS: Final = 10
+_LEFT_OVER_SECONDS: Final = 0.25
+"""Who waits for others says so shortly before the time-out of its operation does."""
+_PATIENCE_SECONDS: Final = 50.0
+"""Less than any statement may take."""
 
 
 class UnitTransaction:
@@ -36,7 +44,9 @@ class UnitTransaction:
         self._store = store
         self._port = port
         self._silent_seconds = silent_seconds
+        self._deadline: float | None = None
         self._lost = False
+        self._busy: StoreUnavailable | None = None
         self._of = _Transaction(self._begin)
 
     async def __aenter__(self) -> Self:
@@ -57,16 +67,51 @@ class UnitTransaction:
         """Tell whether the database is away: the last transaction could not begin, or lost its connection."""
         return self._lost or (self._of.connection is not None and is_lost(self._of.connection))
 
-    async def open(self) -> Connection:
+    def begin_call(self, seconds: float) -> None:
+        """Say that a call begins that may take so long (0: nobody knows); a unit of several does not depend on it."""
+        if not self.is_open:
+            self._deadline = asyncio.get_running_loop().time() + (seconds or _PATIENCE_SECONDS)
+
+    @property
+    def patience(self) -> float | None:
+        """Return how long a call may wait for others, in seconds; None in a unit of several."""
+        if self._deadline is None:
+            return None
+        left = self._deadline - asyncio.get_running_loop().time() - _LEFT_OVER_SECONDS
+        return min(max(left, _LEFT_OVER_SECONDS), _PATIENCE_SECONDS)
+
+    async def open(self, gate: asyncio.Lock | None = None) -> Connection:
         """Return its connection; the first time wait for one that the port may have, and begin.
 
+        *gate* is waited for before that, and held until the transaction ends. Once it has begun there is no use in it.
         Raises: StoreUnavailable; StoreCrowded says that none was to be had.
         """
         try:
-            return await self._of.open()
+            connection = await self._of.open(gate, self.patience)
         except StoreUnavailable as error:
-            self._lost = not isinstance(error, StoreCrowded)
+            self._busy, self._lost = error, not isinstance(error, StoreCrowded)
             raise
+        self._lost = False
+        return connection
+
+    @asynccontextmanager
+    async def holding_numbers(self, gate: asyncio.Lock) -> AsyncIterator[Connection]:
+        """Give the connection to take numbers with; from then on everybody who needs the sequence waits for the end.
+
+        Raises: StoreBusy when that of others did not come in time.
+        """
+        connection = await self.open(gate)
+        try:
+            with database_errors(connection):
+                if (patience := self.patience) is not None:
+                    held = f"{int(HELD_SECONDS * 1000)}ms"
+                    await connection.fetchval(self._store.queries.hurry, f"{int(patience * 1000)}ms", held)
+                yield connection
+        except StoreUnavailable as error:
+            self._busy = error
+            raise
+        if self.patience is not None:
+            self._of.watch()
 
     @asynccontextmanager
     async def aside(self) -> AsyncIterator[Connection]:
@@ -94,15 +139,30 @@ class UnitTransaction:
         try:
             with database_errors():
                 yield
-                if self._of.connection is not None:
-                    await self._of.connection.fetchval(self._store.queries.ping)  # fails where nothing works any more
+                if self._of.connection is not None:  # fails where nothing works any more
+                    await self._of.connection.execute(self._store.queries.stop_hurrying)
         except BaseException as error:
+            held, busy = self._of.held_for_long, self._busy
             await self._undo(error)
+            if not isinstance(error, Exception):
+                raise
+            if self.is_lost and held:
+                raise OperationTimeout(
+                    f"It took numbers and then asked the database nothing for {HELD_SECONDS:g} seconds, while all who "
+                    "need that sequence waited. Take numbers last.",
+                    code="operation.held-numbers",
+                ) from error
+            if isinstance(error, StoreUnavailable):
+                raise
+            if self.is_lost:
+                raise StoreUnavailable("the connection to the database was lost in the middle of a call") from error
+            if busy is not None:  # whatever the code made of it
+                raise busy from error
             if isinstance(error, InFailedSQLTransactionError):
                 raise Spoiled from error
-            if self.is_lost and isinstance(error, Exception) and not isinstance(error, StoreUnavailable):
-                raise StoreUnavailable("the connection to the database was lost in the middle of a call") from error
             raise
+        finally:
+            self._deadline = None
 
     async def _undo(self, error: BaseException) -> None:
         """Roll back; what is asked after that begins anew. Code that was left behind reaches the old one only."""
@@ -125,19 +185,49 @@ class _Transaction:
         self._opening = asyncio.Lock()
         self._stack = AsyncExitStack()
         self._over = False
+        self._ticks: int | None = None  # while numbers are held: since it was last asked something
         self.connection: Connection | None = None
 
-    async def open(self) -> Connection:
-        """Return its connection."""
+    @property
+    def held_for_long(self) -> bool:
+        """Tell whether numbers were held in silence. Turns of the loop count, not time: none while we are frozen."""
+        return self._ticks is not None and self._ticks >= _TICKS - 1
+
+    def watch(self) -> None:
+        """Count from now on how long nothing is asked."""
+        if self._ticks is None:
+            self._tick(0)
+
+    def _tick(self, ticks: int) -> None:
+        if not self._over:
+            self._ticks = ticks
+            asyncio.get_running_loop().call_later(HELD_SECONDS / _TICKS, lambda: self._tick((self._ticks or 0) + 1))
+
+    async def open(self, gate: asyncio.Lock | None = None, patience: float | None = None) -> Connection:
+        """Return its connection. Raises: StoreCrowded when it had to wait for longer than *patience*."""
         async with self._opening:
             if self.connection is None:
                 async with AsyncExitStack() as stack:
-                    connection = await stack.enter_async_context(self._begin())
+                    connection = await self._wait(stack, gate, patience)
                     if self._over:  # whoever asked was given up while it waited
                         raise asyncpg.InterfaceError("the call is over")
                     self._stack.push_async_exit(stack.pop_all())
                     self.connection = connection
+            if self._ticks is not None and not self.held_for_long:
+                self._ticks = 0
             return self.connection
+
+    async def _wait(self, stack: AsyncExitStack, gate: asyncio.Lock | None, patience: float | None) -> Connection:
+        try:
+            async with asyncio.timeout(patience):
+                if gate is not None:
+                    await stack.enter_async_context(gate)
+                connection: Connection = await stack.enter_async_context(self._begin())
+                return connection
+        except TimeoutError as error:
+            raise StoreCrowded(
+                f"others kept the sequence of numbers or the connections to the database for {patience:.0f} seconds"
+            ) from error
 
     async def end(self, error: BaseException | None) -> None:
         """Commit, or roll back for the sake of an error."""

@@ -37,7 +37,7 @@ async def create_of(
     )  # fmt: skip
     async with UnitTransaction(store, ORDERS, silent_seconds=0.0) as unit:
         context = ServiceContext(
-            connection=UnitConnection(unit), numbers=StoredNumbers(unit, store.queries), now=datetime.now(UTC),
+            connection=UnitConnection(unit), numbers=StoredNumbers(unit, store), now=datetime.now(UTC),
             log=structlog.get_logger(),
         )  # fmt: skip
         reply = await Create(kind, store.queries, lambda: longest).call(request, context)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from asyncpg import InterfaceError, PostgresError
 from gateway.contracts.service import Reply, Request, ServiceContext
 from gateway.domain.errors import OperationRejected, StoreCrowded
 from gateway.domain.states import Policy
+from gateway.store import unit as store_unit
+from gateway.store.entities import StoredNumbers
 from gateway.store.open import Store
-from gateway.store.unit import UnitTransaction
+from gateway.store.unit import UnitConnection, UnitTransaction
 from tests.factories import ORDERS
 from tests.inbound_bench import InboundBench
 
@@ -238,3 +241,109 @@ async def test_a_pool_that_is_used_up_is_nobodys_failure(
     await bench.put(["M1"])
     await bench.run(retries=1)
     assert await bench.rows(REQUESTS) == [("ready", "backoff", 0)]
+
+
+HELD = "SELECT next FROM number_sequence WHERE name = 'Order' FOR UPDATE"
+NOW = "UPDATE queue SET reason = 'ready', not_before = NULL WHERE reason = 'backoff'"
+
+
+async def test_who_waits_for_a_number_holds_no_connection(store: Store, bench: InboundBench) -> None:
+    """They get them one after another, without gaps, on one connection."""
+    got: list[int] = []
+    first = asyncio.Event()
+
+    async def take() -> None:
+        async with UnitTransaction(store, ORDERS, silent_seconds=0.0) as unit, unit.attempt():
+            unit.begin_call(60)
+            got.extend(await StoredNumbers(unit, store).take("Order", 2))
+            await first.wait()
+
+    tasks = [asyncio.create_task(take()) for _ in range(30)]
+    assert await begun(bench, 1)
+    first.set()
+    await asyncio.gather(*tasks)
+    assert got == list(range(1, 61))
+
+
+async def test_a_handler_that_takes_two_sequences_at_once_goes_on(store: Store) -> None:
+    async with UnitTransaction(store, ORDERS, silent_seconds=0.0) as unit, unit.attempt():
+        unit.begin_call(60)
+        numbers = StoredNumbers(unit, store)
+        assert [list(await numbers.take(name)) for name in ("A", "B", "A")] == [[1], [1], [2]]
+
+
+async def test_number_that_others_hold_costs_no_try(bench: InboundBench, operation: Doing) -> None:
+    """Whatever the handler makes of it: it is undone, and tried again soon."""
+
+    async def take(context: ServiceContext) -> None:
+        await context.connection.execute(WRITE, "mine")
+        try:
+            await context.numbers.take("Order")
+        except Exception as error:
+            raise OperationRejected("No number.") from error
+
+    operation.does = take
+    operation.timeout_seconds = 1.0
+    await bench.rows("INSERT INTO number_sequence VALUES ('Order', 7)")
+    await bench.put(["M1"])
+    async with bench.store.transaction() as connection:
+        await connection.execute(HELD)
+        await bench.run(retries=1)
+        assert await bench.rows(REQUESTS) == [("ready", "backoff", 0)]
+        ((soon,),) = await bench.rows("SELECT not_before < clock_timestamp() + interval '1 s' FROM queue")
+        assert soon
+    await bench.rows(NOW)
+    await bench.run(retries=1)
+    assert await bench.rows(KEPT) == [("Order",), ("mine",)]
+    assert await bench.rows("SELECT code FROM exception") == []
+
+
+async def test_handler_that_keeps_a_number_waiting_fails(
+    bench: InboundBench, operation: Doing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_unit, "HELD_SECONDS", 1.0)
+
+    async def wait_elsewhere(context: ServiceContext) -> None:
+        await context.numbers.take("Order")
+        await asyncio.wait_for(ended(context.connection), 60)
+        await context.connection.execute(WRITE, "mine")
+
+    operation.does = wait_elsewhere
+    await bench.put(["M1"])
+    await bench.run(retries=1)
+    assert await bench.rows(REQUESTS) == [("error", "failed", 1)]
+    assert await bench.rows("SELECT code, text LIKE 'It took numbers and then%' FROM exception") == [
+        ("operation.held-numbers", True)
+    ]
+    assert await bench.rows(KEPT) == []
+
+
+async def ended(connection: Any) -> None:
+    """Wait until the server has ended a connection that says nothing, and the loop has turned often enough."""
+    while not connection.is_closed():
+        await asyncio.sleep(0.1)
+
+
+async def test_after_its_number_a_message_has_its_usual_limits_again(bench: InboundBench) -> None:
+    """What is recorded after the handler is not in a hurry."""
+    limits: list[tuple[str, str]] = []
+    asked = "SELECT current_setting('lock_timeout'), current_setting('idle_in_transaction_session_timeout')"
+
+    async def take(context: ServiceContext) -> None:
+        limits.append(tuple(await context.connection.fetchrow(asked)))
+        await context.numbers.take("Order")
+        limits.append(tuple(await context.connection.fetchrow(asked)))
+
+    async with UnitTransaction(bench.store, ORDERS, silent_seconds=0.0) as unit:
+        async with unit.attempt():
+            unit.begin_call(20)
+            context = ServiceContext(
+                connection=UnitConnection(unit), numbers=StoredNumbers(unit, bench.store), now=datetime.now(UTC),
+                log=None,
+            )  # fmt: skip
+            await take(context)
+        limits.append(tuple(await (await unit.open()).fetchrow(asked)))
+    before, during, after = limits
+    assert before == after == ("5s", "30s")
+    assert during[1] == "10s"
+    assert during[0] != "5s"
