@@ -167,5 +167,5 @@ def _sequences_agree(settings: Settings, unsure: frozenset[str]) -> Iterator[Fin
             yield Finding(
                 path=("services", name, "number_sequence"),
                 text=f"differs from the sequence {sequence.name!a} of the service {other}; "
-                "format, first and step must be the same, or the name another one",
+                "format, first, step and the rest must be the same, or the name another one",
             )

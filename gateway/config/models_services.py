@@ -83,7 +83,7 @@ Namespaces = Annotated[tuple[Annotated[Text, AfterValidator(_namespace)], ...], 
 
 
 class NumberSequence(Section):
-    """Running numbers for the keys of new documents, without gaps."""
+    """Running numbers for the keys of new documents."""
 
     name: Text = Field(description="Name of the sequence; services that name the same one share its numbers.")
     format: Annotated[Text, AfterValidator(_number_format)] = Field(
@@ -91,6 +91,9 @@ class NumberSequence(Section):
     )
     first: Count = Field(default=1, ge=0, le=10**15, description="First number; counts only when the sequence is new.")
     step: Count = Field(default=1, ge=1, le=10**6, description="Distance between two numbers.")
+    continuous: Flag = Field(
+        default=True, description="No gaps, so requests wait for one another. false: gaps are allowed, nobody waits."
+    )
     accept_sent: Flag = Field(
         default=False, description="A partner may send a key of another form; then no number is taken for it."
     )

@@ -15,11 +15,15 @@ from gateway.domain.namespaces import Scheme
 class NumberSequences(Protocol):
     """Running numbers, taken inside the open transaction: a rollback gives them back, so there are no gaps."""
 
-    async def take(self, name: str, count: int = 1, *, first: int = 1, step: int = 1) -> Sequence[int]:
+    async def take(
+        self, name: str, count: int = 1, *, first: int = 1, step: int = 1, continuous: bool = True
+    ) -> Sequence[int]:
         """Return the next *count* numbers of the sequence, in order; a new sequence starts at *first*.
 
         Rule: take numbers last. From here to the end of your function everybody who needs this sequence waits. Who
         then asks the database nothing for 10 seconds has failed. To wait here costs no try, whoever makes you wait.
+        With `continuous=False` nobody waits: numbers are drawn ahead in blocks, outside of the transaction, and those
+        that are not used are gaps. Say the same wherever a sequence is used.
         """
         ...
 

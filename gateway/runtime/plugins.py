@@ -57,7 +57,7 @@ def _numbering(sequence: NumberSequence | None) -> Numbering | None:
         return None
     return Numbering(
         sequence=sequence.name, format=sequence.format, first=sequence.first, step=sequence.step,
-        accept_sent=sequence.accept_sent,
+        continuous=sequence.continuous, accept_sent=sequence.accept_sent,
     )  # fmt: skip
 
 

@@ -93,7 +93,9 @@ class Create:
         numbering = self._kind.numbering
         if numbering is None or not count:
             return []
-        numbers = await context.numbers.take(numbering.sequence, count, first=numbering.first, step=numbering.step)
+        numbers = await context.numbers.take(
+            numbering.sequence, count, first=numbering.first, step=numbering.step, continuous=numbering.continuous
+        )
         keys = [numbering.format.format(number=number) for number in numbers]
         if len(keys[-1]) > self._fits:  # the schema is asked when keys have grown, which is rare
             longest = await asyncio.to_thread(self._longest)

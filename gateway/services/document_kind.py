@@ -7,12 +7,16 @@ from string import Formatter
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Numbering:
-    """How keys of new documents are made: sequence, text form, first number, distance; whether partners may, too."""
+    """How keys of new documents are made: sequence, text form, first number, distance; whether partners may, too.
+
+    `continuous`: without gaps.
+    """
 
     sequence: str
     format: str
     first: int
     step: int
+    continuous: bool = True
     accept_sent: bool = False
 
     def can_make(self, key: str) -> bool:

@@ -1,6 +1,5 @@
 """Records of the document service, and running numbers; all inside the transaction of the caller."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -36,17 +35,28 @@ class Entity:
 
 @dataclass(frozen=True, slots=True)
 class StoredNumbers:
-    """Number sequences of the store; a rollback of the unit's transaction gives numbers back."""
+    """Number sequences of the store; a rollback of the unit's transaction gives numbers of continuous ones back."""
 
     unit: UnitTransaction
     store: Store
 
-    async def take(self, name: str, count: int = 1, *, first: int = 1, step: int = 1) -> Sequence[int]:
+    async def take(
+        self, name: str, count: int = 1, *, first: int = 1, step: int = 1, continuous: bool = True
+    ) -> Sequence[int]:
         """Return the next *count* numbers, in order; a new sequence starts at *first*."""
-        gate = self.store.number_gates.setdefault(name, asyncio.Lock())
-        async with self.unit.holding_numbers(gate) as connection:
-            start = int(await connection.fetchval(self.store.queries.take_numbers, name, count, first, step))
+
+        async def draw(number: int) -> int:
+            async with self.unit.apart() as connection:
+                return await self._draw(connection, name, number, first, step)
+
+        if not continuous:
+            return await self.store.numbers.ahead(name, count, step, draw)
+        async with self.unit.holding_numbers(self.store.numbers.gate(name)) as connection:
+            start = await self._draw(connection, name, count, first, step)
         return [start + index * step for index in range(count)]
+
+    async def _draw(self, connection: Connection, name: str, count: int, first: int, step: int) -> int:
+        return int(await connection.fetchval(self.store.queries.take_numbers, name, count, first, step))
 
 
 async def next_numbers(store: Store) -> dict[str, int]:

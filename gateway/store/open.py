@@ -8,7 +8,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final, cast
 from uuid import UUID
-from weakref import WeakValueDictionary
 
 import structlog
 from asyncpg import Connection, Pool
@@ -31,6 +30,7 @@ from gateway.store.errors import DRIVER_ERRORS, DataFolderInUse, database_errors
 from gateway.store.migrate import migrate, require_current
 from gateway.store.postmaster import running
 from gateway.store.serve import embedded_server
+from gateway.store.shared_numbers import SharedNumbers
 from gateway.store.sql import Queries
 from gateway.store.unit_places import UnitPlaces
 from gateway.store.waiting import back_off, uninterrupted, wait_or_stop
@@ -61,8 +61,8 @@ class Store:
     `url` is the address of the database (it may hold a password: never log it); `search_path` is that of every
     connection: our schema, then what the role has; `node` the identity of the
     data folder, None for a visit; `held` the leases that this process works under now: whoever claims adds to
-    it and removes from it; `unit_places` are the connections that units of work may hold; `number_gates` lets one at a
-    time wait for a number sequence; `ax_alerts` is the setting of that name, which counts when an occurrence ends.
+    it and removes from it; `unit_places` are the connections that units of work may hold; `numbers` is what they
+    share of number sequences; `ax_alerts` is the setting of that name, which counts when an occurrence ends.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Store:
         self.ax_alerts = False
         self.held: set[Fence] = set()
         self.unit_places = UnitPlaces(pool_size)
-        self.number_gates: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self.numbers = SharedNumbers()
         self._pool = pool
         self._long_pool = long_pool
         self._life_pool = life_pool

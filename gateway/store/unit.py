@@ -119,8 +119,14 @@ class UnitTransaction:
         if self._of.connection is not None:
             yield self._of.connection
             return
+        async with self._store.unit_places.place(self._port), self.apart() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def apart(self) -> AsyncIterator[Connection]:
+        """Give a connection for what is kept whatever becomes of the unit; in a transaction of its own, and short."""
         try:
-            async with self._store.unit_places.place(self._port), self._store.transaction() as connection:
+            async with self._store.transaction() as connection:
                 yield connection
         except StoreUnavailable as error:
             self._lost = not isinstance(error, StoreBusy)

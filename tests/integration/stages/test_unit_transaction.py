@@ -347,3 +347,17 @@ async def test_after_its_number_a_message_has_its_usual_limits_again(bench: Inbo
     assert before == after == ("5s", "30s")
     assert during[1] == "10s"
     assert during[0] != "5s"
+
+
+async def test_numbers_with_gaps_wait_for_nobody(store: Store) -> None:
+    """Neither for who holds the next number, nor does it come back from who fails."""
+    async with UnitTransaction(store, ORDERS, silent_seconds=0.0) as first:
+        with suppress(OperationRejected):
+            async with first.attempt():
+                assert await StoredNumbers(first, store).take("Order", continuous=False) == [1]
+                assert not first.is_open
+                async with UnitTransaction(store, ORDERS, silent_seconds=0.0) as second, second.attempt():
+                    assert await StoredNumbers(second, store).take("Order", 2, continuous=False) == [2, 3]
+                raise OperationRejected("No.")
+        assert await StoredNumbers(first, store).take("Order", continuous=False) == [4]
+        assert await StoredNumbers(first, store).take("Order") == [11]
