@@ -75,12 +75,13 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceContext:
-    """What a service may use: the open database transaction, number sequences, a log with the request's ids bound.
+    """What a service may use: a database transaction, number sequences, a log with the request's ids bound.
 
-    Rule: everything done through `connection` commits together with the request's outcome, or not at all.
+    Rule: everything done through `connection` commits together with the request's outcome, or not at all. The
+    transaction begins with what is first awaited of it.
     """
 
-    connection: Any  # asyncpg connection or pool proxy, in a transaction; Any because its stubs differ by class
+    connection: Any  # has what an asyncpg connection has, in a transaction; Any because its stubs differ by class
     numbers: NumberSequences
     now: datetime
     log: Any

@@ -1,8 +1,8 @@
 """Handlers of this site. `gateway check` imports them; a change needs a restart of the gateway.
 
-A handler gets the request (validated) and a context with the open database transaction, running numbers and a
-log. What it does through the transaction commits together with its answer, or not at all. It refuses a request
-with `raise OperationRejected("text for the partner")`.
+A handler gets the request (validated) and a context with a database connection, running numbers and a log. What
+it does through the connection commits together with its answer, or not at all; ask other systems first and take
+numbers last. It refuses a request with `raise OperationRejected("text for the partner")`.
 """
 
 from decimal import Decimal

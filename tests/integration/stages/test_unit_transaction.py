@@ -11,7 +11,7 @@ import pytest
 from asyncpg import InterfaceError, PostgresError
 
 from gateway.contracts.service import Reply, Request, ServiceContext
-from gateway.domain.errors import OperationRejected, StoreCrowded
+from gateway.domain.errors import OperationRejected, StoreCrowded, StoreUnavailable
 from gateway.domain.states import Policy
 from gateway.store import unit as store_unit
 from gateway.store.entities import StoredNumbers
@@ -361,3 +361,18 @@ async def test_numbers_with_gaps_wait_for_nobody(store: Store) -> None:
                 raise OperationRejected("No.")
         assert await StoredNumbers(first, store).take("Order", continuous=False) == [4]
         assert await StoredNumbers(first, store).take("Order") == [11]
+
+
+async def test_frozen_process_keeps_a_sequence_for_a_while_and_nobody_fails(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server ends its transaction; who waits gets the number, and the frozen one has done nothing wrong."""
+    monkeypatch.setattr(store_unit, "HELD_SECONDS", 1.0)
+    monkeypatch.setattr(store_unit, "_TICKS", 10_000)  # so often the loop does not turn
+    with pytest.raises(StoreUnavailable) as raised:
+        async with UnitTransaction(store, ORDERS, silent_seconds=0.0) as unit, unit.attempt():
+            unit.begin_call(60)
+            assert await StoredNumbers(unit, store).take("Order") == [1]
+            async with store.transaction() as connection:
+                assert await connection.fetchval(store.queries.take_numbers, "Order", 1, 1, 1) == 1
+    assert not isinstance(raised.value, StoreCrowded)
