@@ -3,8 +3,9 @@
 import asyncio
 import sys
 
-from tests.bench import claims, measure, tasks
+from tests.bench import claims, measure, reading, tasks
 
 asyncio.run(measure.main())
+reading.main([])
 asyncio.run(tasks.main([]))
 sys.exit(asyncio.run(claims.main([])))

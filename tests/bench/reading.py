@@ -6,6 +6,7 @@ about ten for ten times the bytes. A file that is refused, or over a limit, is d
 
 import argparse
 import os
+import sys
 import time
 from collections.abc import Callable
 
@@ -83,12 +84,12 @@ def read(content: str, checker: Checker, explainer: Explainer, clock: WorkClock)
         os.close(fd)
 
 
-def main() -> None:
+def main(given: list[str]) -> None:
     """Print the table."""
     arguments = argparse.ArgumentParser(prog="python -m tests.bench.reading", description=__doc__)
     arguments.add_argument("--sizes", default="1000,10000,100000", help="comma-separated numbers of elements")
     arguments.add_argument("--kind", default="", help="only kinds with this in their name")
-    options = arguments.parse_args()
+    options = arguments.parse_args(given)
     sizes = [int(size) for size in options.sizes.split(",")]
     catalog = Catalog([schemas.FOLDER])
     judges = Checker(catalog), Explainer(catalog), catalog.clock
@@ -117,4 +118,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
