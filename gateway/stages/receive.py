@@ -22,13 +22,13 @@ from gateway.domain.states import Stage
 from gateway.stages.ingest import Ingester, groups
 from gateway.stages.port import OpenInbound, Ports
 from gateway.stages.reading import BadFile, WholeFile
-from gateway.stages.room import Room
+from gateway.stages.room import FULL_SECONDS, Room, Share
 from gateway.stages.spool import SpoolFull, Spools, free_bytes
 from gateway.stages.trouble import Trouble
 from gateway.stages.turns import Turns
 from gateway.store.ingest import AlreadyIngested, known_deliveries
 from gateway.store.open import Store
-from gateway.store.waiting import wait_for_all
+from gateway.store.waiting import wait_for_all, wait_or_stop
 from gateway.xml.pool import ReadersUnavailable, XmlPool
 
 log = structlog.get_logger()
@@ -132,10 +132,10 @@ class ReceiveStage:
                     return False
                 if port.name not in self._recovered:
                     if not await self._recover(port, context):
-                        return False
+                        return await self._gets_done(port, context)
                     self._recovered.add(port.name)
             if await self._must_wait(port):
-                return False
+                return await self._gets_done(port, context)
             claims = await port.receive.claim(_ALL_FILES if context.feed.once else _WAVE_FILES) if found else ()
         except (AdapterUnavailable, ReadersUnavailable, SpoolFull) as error:
             await self._trouble.left_in_place(port.name, port.receive.left_in_place())
@@ -159,7 +159,7 @@ class ReceiveStage:
                 log.info("file.known", port=port.name, reason=known.message)  # the next look settles it
             else:
                 if not took_all:
-                    return False
+                    return await self._gets_done(port, context)
                 if self._ports.inbound.get(port.name) is port:  # a changed port has other folders to look into
                     self._recovered.add(port.name)
         return bool(claims) and not context.feed.once
@@ -173,7 +173,7 @@ class ReceiveStage:
     async def _must_wait(self, port: OpenInbound) -> bool:
         """Tell whether intake of the port waits: too many unfinished messages, or too little space."""
         queue = self._ports.settings.queue
-        share = await self._room.share(port.name, {*self._ports.inbound, port.name}, queue.max_ready)
+        share = await self._share(port)
         reason: str | None = None
         if share.is_full:
             others = f"while other ports have {share.others}" if share.others else "while no other port has any"
@@ -187,6 +187,21 @@ class ReceiveStage:
                 reason = f"Only {free / 1e6:.0f} MB are free on the disk of {self._ports.settings.data}; files wait."
         await self._trouble.paused(port.name, reason)
         return reason is not None
+
+    async def _share(self, port: OpenInbound) -> Share:
+        ports = {*self._ports.inbound, port.name}
+        return await self._room.share(port.name, ports, self._ports.settings.queue.max_ready)
+
+    async def _gets_done(self, port: OpenInbound, context: TaskContext) -> bool:
+        """Tell, after a moment, whether messages of a paused port get done: then another look may find room soon.
+
+        Where none do, because a service is slow or does not work, the next sweep is soon enough.
+        """
+        if context.feed.once or context.stopping.is_set():
+            return False
+        before = (await self._share(port)).mine
+        await wait_or_stop(context.stopping, FULL_SECONDS)
+        return (await self._share(port)).mine < before
 
     async def _recover(self, port: OpenInbound, context: TaskContext) -> bool:
         """Go on with what lies claimed in the work folder: settle what the store knows, ingest the rest.

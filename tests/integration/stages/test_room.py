@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.contracts.task import Tally, TaskContext
 from gateway.domain.ids import PortName
 from gateway.stages import ingest
 from gateway.stages.room import FULL_SECONDS, TRUSTED_SECONDS, Room
@@ -16,6 +17,7 @@ from gateway.store.open import Store
 from gateway.xml.pool import XmlPool
 from tests.documents import batch, envelope
 from tests.factories import ORDERS, a_claim, a_file, a_message
+from tests.inbound_bench import NothingComes
 from tests.integration.stages.test_dying_readers import Bench
 from tests.integration.store.test_lanes import finish_claim
 from tests.integration.store.test_way_of_a_message import put
@@ -31,6 +33,12 @@ class Clock:
 
     def __call__(self) -> float:
         return self.seconds
+
+
+class Streaming(NothingComes):
+    """The feed of a task whose input may go on."""
+
+    once = False
 
 
 async def mine(room: Room, limit: int = 100) -> int:
@@ -137,3 +145,29 @@ async def test_a_paused_port_says_what_it_has_and_goes_on_when_some_are_done(
     assert await bench.messages() == 48
     names = [name for (name,) in await bench.rows("SELECT display FROM delivery ORDER BY received_at")]
     assert names == ["a.xml", "b.xml", "c.xml", "d.xml"]
+
+
+async def test_a_paused_port_goes_on_as_soon_as_its_messages_get_done(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not wait for the next sweep; where nothing gets done it does."""
+    queue = bench.ports.settings.queue
+    bench.ports.settings = bench.ports.settings.model_copy(update={"queue": queue.model_copy(update={"max_ready": 30})})
+    monkeypatch.setattr(ingest, "_GROUP_FILES", 1)
+    monkeypatch.setattr("gateway.stages.room.FULL_SECONDS", 0.0)
+    content = batch([envelope() for _ in range(24)])
+    for name in ("a.xml", "b.xml", "c.xml"):
+        aside = bench.folder / "aside"
+        aside.write_bytes(content)
+        await asyncio.to_thread(aside.rename, bench.folder / "in" / name)
+    moments: list[int] = []
+
+    async def process_some(*_: object) -> None:
+        """Stand for the second in which other stages work; from the third on they do nothing."""
+        moments.append(await bench.messages())
+        if len(moments) < 3:
+            await bench.rows("DELETE FROM queue WHERE message_id IN (SELECT message_id FROM queue LIMIT 12)")
+
+    monkeypatch.setattr("gateway.stages.receive.wait_or_stop", process_some)
+    await bench.stage.run(TaskContext(task="receive", feed=Streaming(), stopping=asyncio.Event(), tally=Tally()))
+    assert moments == [24, 48, 48]
