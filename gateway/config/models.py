@@ -150,7 +150,7 @@ class Workers(Section):
         default=500,
         ge=1,
         le=10_000,
-        description="Messages a stage takes and records at once, fewer when they are large.",
+        description="Messages a stage takes and records at once at most, fewer when they are large or slow.",
     )
 
 

@@ -255,7 +255,7 @@ class Process(Section):
         default=1000, ge=1, le=100_000, description="Messages of a parallel port in work at the same time."
     )
     weight: Count = Field(
-        default=1, ge=1, le=100, description="Turns that the port gets for one of others, when several wait."
+        default=1, ge=1, le=100, description="Time that the port gets for that of others, when several wait."
     )
     conversations: Conversations = Field(
         default=Conversations.SET, description="How far a ConversationId orders messages: set | port."

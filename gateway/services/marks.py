@@ -14,7 +14,7 @@ from typing import Final
 from gateway.domain.ids import MessageKey
 
 MARKS_NAME: Final = "marks"
-_SIZE: Final = 4096
+_SIZE: Final = 65_536
 _PLACES: Final = _SIZE // 8
 _NUMBER: Final = struct.Struct("<q")
 

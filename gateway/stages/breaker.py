@@ -28,10 +28,12 @@ class Breaker:
 
     def __init__(self, clock: Callable[[], float] = monotonic) -> None:
         self._clock = clock
+        self._works = False  # there was a success since the last failure
         self._failures = 0
         self._next_try: float | None = None
         self._trial: Fence | None = None  # the claim of the one request that is tried
         self.busy: StoreBusy | None = None
+        self._is_news = False
 
     @property
     def paused(self) -> bool:
@@ -43,13 +45,16 @@ class Breaker:
         """True when nothing more may run now, also of what is claimed already."""
         return self.paused and self._trial is None
 
-    def take(self, limit: int) -> int:
+    def take(self, limit: int, *, most: int, in_work: int) -> int:
         """Return how many requests may be claimed now: all, none, or one to try whether it works again.
 
-        After: the caller says what came of it, with `claimed`.
+        Rule: while nothing shows that the services work, no more are in work side by side than may still fail before
+        the port pauses (*most* in a row, 0: any number). After: the caller says what came of it, with `claimed`.
         """
         if self._next_try is None:
-            return limit
+            if self._works or not most:
+                return limit
+            return max(0 if in_work else 1, min(limit, most - self._failures - in_work))
         if self._trial is not None or self._clock() < self._next_try:
             return 0
         self._trial = _CLAIMING
@@ -78,20 +83,33 @@ class Breaker:
             if outcome.failure.code == _SAID_NO:
                 self.reset()
             return
+        self._works = False
         self._failures += 1
         if self._trial is not None or (most and self._failures >= most):
             self._pause(PAUSE_SECONDS, None)
 
     def reset(self) -> None:
-        """Go on: a request went through, or the port is another one now."""
-        self._failures, self._next_try, self._trial, self.busy = 0, None, None, None
+        """Go on: a request went through."""
+        self._works, self._failures, self._next_try, self._trial, self.busy = True, 0, None, None, None
+        self._is_news = False
+
+    def renew(self) -> None:
+        """Go on, but carefully: the port is another one now."""
+        self.reset()
+        self._works = False
 
     def try_now(self) -> None:
         """Let the next request be tried at once."""
         if self._next_try is not None:
             self._next_try = self._clock()
 
+    def take_news(self) -> bool:
+        """Return True once for each pause because of services: of all that fail side by side, one tells of it."""
+        news, self._is_news = self._is_news, False
+        return news
+
     def _pause(self, seconds: float, busy: StoreBusy | None) -> None:
+        self._is_news |= busy is None and not self.paused
         self._next_try = self._clock() + seconds
         self._trial, self.busy = None, busy
 

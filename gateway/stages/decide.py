@@ -159,9 +159,15 @@ def words_of(error: Exception) -> str:
 
 
 def _trace(error: Exception) -> str:
-    """Write down where it was raised, and let go of what the code held there: that may be all the memory."""
+    """Write down where it was raised, and let go of what the code held there: that may be all the memory.
+
+    Rule: frames are not cleared. One error may be raised by several calls, and has frames that are under way.
+    """
     text = "".join(traceback.format_exception(error))
-    traceback.clear_frames(error.__traceback__)
+    one: BaseException | None = error
+    while one is not None and one.__traceback__ is not None:
+        one.__traceback__ = None
+        one = one.__cause__ or one.__context__
     return text
 
 

@@ -1,8 +1,8 @@
 """Who may run beside whom."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Final
 
 ALONE_SECONDS: Final = 10.0
@@ -19,6 +19,7 @@ class Door:
 
     def __init__(self, alone_seconds: float = ALONE_SECONDS) -> None:
         self._alone_seconds = alone_seconds
+        self._suspects = asyncio.Lock()
         self._turn = asyncio.Lock()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -26,17 +27,21 @@ class Door:
 
     @asynccontextmanager
     async def enter(self, *, alone: bool) -> AsyncIterator[None]:
-        """Be inside for the length of the block; those who come while a suspect is or wants to be alone wait."""
-        await self._turn.acquire()
-        others = _Once(self._turn.release)
-        try:
+        """Be inside for the length of the block; those who come while a suspect is or wants to be alone wait.
+
+        Rule: between two suspects everybody else who waits goes in, so that nobody waits for more than one of them.
+        """
+        with ExitStack() as mine:
+            for lock in (self._suspects, self._turn) if alone else (self._turn,):
+                await lock.acquire()
+                mine.callback(lock.release)
             if alone:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._alone_seconds):
                         await self._empty.wait()
-                asyncio.get_running_loop().call_later(self._alone_seconds, others)
+                asyncio.get_running_loop().call_later(self._alone_seconds, mine.close)
             else:
-                others()
+                mine.close()
             self._inside += 1
             self._empty.clear()
             try:
@@ -45,17 +50,3 @@ class Door:
                 self._inside -= 1
                 if self._inside == 0:
                     self._empty.set()
-        finally:
-            others()
-
-
-class _Once:
-    """Calls a function at the first call only."""
-
-    def __init__(self, function: Callable[[], None]) -> None:
-        self._function: Callable[[], None] | None = function
-
-    def __call__(self) -> None:
-        function, self._function = self._function, None
-        if function is not None:
-            function()

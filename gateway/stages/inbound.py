@@ -12,7 +12,9 @@ from gateway.contracts.task import TaskContext
 from gateway.domain.faultpoints import reach
 from gateway.domain.ids import PortName
 from gateway.domain.message import Claimed, Retry, Work
-from gateway.domain.states import Policy, Stage
+from gateway.domain.states import Policy
+from gateway.messaging.rules.pace import Alternation
+from gateway.services.meter import METER
 from gateway.services.registry import Registry
 from gateway.stages.breaker import PAUSE_SECONDS, Breaker
 from gateway.stages.decide import Failed, words_of
@@ -24,10 +26,11 @@ from gateway.stages.prepare import Item, Prepared, prepare
 from gateway.stages.rejudge import is_judged, judge_anew
 from gateway.stages.responses import Draft, build_responses, cause_of, drafts_of
 from gateway.stages.rollback import NotTakenBack
-from gateway.stages.runner import ChunkRunner
 from gateway.stages.trouble import Trouble, why_busy
+from gateway.stages.units import Shares, UnitRunner
 from gateway.store.exceptions import Entry
 from gateway.store.inbound import InboundResult, claim_inbound, record_inbound, take_response_keys
+from gateway.store.leases import give_back
 from gateway.store.open import Store
 from gateway.store.unit import UnitTransaction
 from gateway.xml.pool import XmlPool
@@ -52,32 +55,29 @@ class InboundStage:
         self._door = door
         self._trouble = trouble
         self._breakers: defaultdict[PortName, Breaker] = defaultdict(Breaker)
-        self._chunk = chunk
+        self._kinds: defaultdict[PortName, Alternation] = defaultdict(Alternation)
+        self._shares = Shares(chunk)
+        self._runner = UnitRunner(
+            store=store, ports=lambda: ports.inbound, claim=self._claim, process=self._process, trouble=trouble,
+            shares=self._shares,
+        )  # fmt: skip
 
     async def run(self, context: TaskContext) -> None:
         """Process queued requests until none is left and none can come."""
-        runner: ChunkRunner[OpenInbound, Work] = ChunkRunner(
-            stage=Stage.INBOUND,
-            store=self._store,
-            ports=lambda: self._ports.inbound,
-            claim=self._claim,
-            work=self._process,
-            side_by_side=2,
-            trouble=self._trouble,
-        )
-        await runner.run(context)
+        await self._runner.run(context)
 
-    async def _claim(self, name: PortName) -> Claimed[Work] | None:
-        """Claim the next chunk of a port, within what a parallel port may have in work at the same time."""
-        port = self._ports.inbound[name]
-        at_once = None if port.sequential else port.settings.process.max_parallel
-        breaker = self._breakers[name]
-        limit = breaker.take(self._chunk)
+    async def _claim(self, port: OpenInbound, limit: int, in_work: int) -> Claimed[Work] | None:
+        """Claim the next unit of a port, within what a parallel port may have in work at the same time."""
+        process, breaker = port.settings.process, self._breakers[port.name]
+        at_once = None if port.sequential else process.max_parallel
+        limit = breaker.take(limit, most=process.pause_after_failures, in_work=in_work)
         if not limit:
             return None
         chunk: Claimed[Work] | None = None
         try:
-            chunk = await claim_inbound(self._store, self._incarnation, name, limit, at_once=at_once)
+            chunk = await claim_inbound(
+                self._store, self._incarnation, port.name, limit, at_once=at_once, kinds=self._kinds[port.name]
+            )
         finally:
             breaker.claimed(chunk.fence if chunk else None)
         return chunk
@@ -90,26 +90,30 @@ class InboundStage:
         """Count the failures of a port anew: it was changed, and that may be what mends it."""
         if self._breakers[name].paused:
             await self._trouble.stopped(name, None)
-        self._breakers[name].reset()
+        self._breakers[name].renew()
+        self._shares.forget(name)
 
-    async def _process(self, port: OpenInbound, chunk: Claimed[Work], context: TaskContext) -> None:
+    async def _process(self, port: OpenInbound, chunk: Claimed[Work], context: TaskContext) -> int:
+        """Work on a unit and record it; returns how many of its messages ran."""
         try:
             works = await judge_anew(chunk.items, port, self._pool)
             judged = [work for work in works if isinstance(work, Work) and is_judged(work)]
             items = await self._in_thread(prepare, works, port, self.registry, self._ports.settings)
             reach("inbound.before_effects")
             async with self._door.enter(alone=any(work.crashes for work in chunk.items)):
-                await self._perform(port, chunk, items, judged, context)
+                if context.stopping.is_set():  # nothing of it has begun
+                    await give_back(self._store, chunk.fence)
+                    return 0
+                return await self._perform(port, chunk, items, judged, context)
         finally:
             self._breakers[port.name].over(chunk.fence)
 
     async def _perform(
         self, port: OpenInbound, chunk: Claimed[Work], items: Sequence[Item], judged: Sequence[Work],
         context: TaskContext,
-    ) -> None:  # fmt: skip
-        """Do the work of a chunk and record it, all in one transaction; that of one message begins when it asks."""
+    ) -> int:  # fmt: skip
+        """Do the work of a unit and record it, all in one transaction; that of one message begins when it asks."""
         breaker = self._breakers[port.name]
-        paused_before = breaker.paused
         slowest = max((i.found.operation.timeout_seconds for i in items if isinstance(i, Prepared)), default=0.0)
         async with UnitTransaction(self._store, port.name, silent_seconds=slowest) as unit:
             if len(items) > 1 or items[0].work.policy is Policy.ROLLBACK:
@@ -123,16 +127,17 @@ class InboundStage:
             result.responses, result.logging = responses, port.logging
             result.judged = judged
             result.told = [(d.work.key, cause_of(d.content)) for d in drafts if isinstance(d.content, Failed)]
-            if breaker.paused and not paused_before and breaker.busy is None:
+            if (performed.failed or performed.again) and breaker.take_news():
                 result.warnings.append(_stop(port, performed))
             await record_inbound(self._store, connection, chunk.fence, result)
             reach("inbound.before_commit")
         reach("inbound.after_commit")
         await self._trouble.stopped(port.name, _why_paused(breaker, port))
         self._tell(port, performed, drafts, context)
+        return len(items) - len(performed.released)
 
     async def _in_thread(self, compute: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, compute, *arguments)
+        return await asyncio.get_running_loop().run_in_executor(self._executor, METER.get().timed, compute, *arguments)
 
     def _tell(self, port: OpenInbound, performed: Performed, drafts: list[Draft], context: TaskContext) -> None:
         context.tally.add("messages", len(performed.done))

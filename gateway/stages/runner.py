@@ -13,7 +13,6 @@ from gateway.contracts.task import TaskContext
 from gateway.domain.errors import LeaseLost, StoreBusy, StoreUnavailable
 from gateway.domain.ids import Fence, PortName
 from gateway.domain.message import Claimed
-from gateway.domain.shares import one_round
 from gateway.domain.states import Stage
 from gateway.messaging.rules.shares import Places, Turns
 from gateway.stages.port import P
@@ -189,81 +188,3 @@ class PortRunner(Generic[P, T]):
             except StoreUnavailable:
                 continue
             return
-
-
-class ChunkRunner(PortRunner[P, T]):
-    """Claims chunks port by port, in turn, and works on *side_by_side* of them at the same time."""
-
-    def __init__(
-        self,
-        *,
-        stage: Stage,
-        store: Store,
-        ports: Callable[[], Mapping[PortName, P]],
-        claim: Claim[T],
-        work: Work[P, T],
-        side_by_side: int,
-        trouble: Trouble,
-    ) -> None:
-        super().__init__(
-            stage=stage, store=store, ports=ports, claim=claim, work=work, places=side_by_side, trouble=trouble
-        )
-        self._side_by_side = side_by_side
-        self._turn: list[PortName] = []
-
-    async def run(self, context: TaskContext, *, first: Sequence[PortName] = ()) -> None:
-        """Work until nothing is left and nothing can come, or a stop is asked for; then wait for what runs."""
-        running: set[asyncio.Task[bool]] = set()
-        try:
-            while not context.stopping.is_set():
-                try:
-                    await self._fill(running, context)
-                except StoreUnavailable as error:
-                    log.warning("store.unavailable", stage=self._stage, error=error.message)
-                    await self._store.wait_until_available(context.stopping)
-                    continue
-                if running:
-                    await self._wait(running, context)
-                elif not await context.feed.more():
-                    return
-        except asyncio.CancelledError:  # the time to drain is over
-            for task in running:
-                task.cancel()
-            raise
-        finally:
-            await wait_for_all(running)
-            for task in running:
-                if not task.cancelled():
-                    task.result()
-
-    async def _fill(self, running: set[asyncio.Task[bool]], context: TaskContext) -> None:
-        while len(running) < self._side_by_side and not context.stopping.is_set():
-            claimed = await self._claim_next()
-            if claimed is None:
-                return
-            port, chunk = claimed
-            self._store.held.add(chunk.fence)
-            running.add(asyncio.create_task(self._chunk(port, chunk, context), name=f"{self._stage}:{port.name}"))
-
-    async def _chunk(self, port: P, chunk: Claimed[T], context: TaskContext) -> bool:
-        try:
-            await self._guarded(port, chunk, context)
-        finally:
-            self._store.held.discard(chunk.fence)
-        return True
-
-    async def _claim_next(self) -> tuple[P, Claimed[T]] | None:
-        """Claim from the next port in turn that has work, so that a busy port does not starve the others.
-
-        Rule: in a round every port gets as many chunks as its weight says, and is asked anew in the next one.
-        """
-        if not self._turn:
-            found = await ports_with_work(self._store, self._stage, list(self._ports()))
-            self._turn = one_round({name: port.weight for name, port in self._ports().items() if name in found})
-        while self._turn:
-            name = self._turn.pop(0)
-            port = self._ports().get(name)
-            if port is not None and (chunk := await self._claim(name)) is not None:
-                return port, chunk
-            self._turn = [other for other in self._turn if other != name]  # nothing is left of it in this round
-        return None

@@ -12,6 +12,7 @@ from gateway.domain.message import Claimed, Failure, NewResponse, Retry, Work
 from gateway.domain.poison import MOST_CRASHES
 from gateway.domain.problem import Problem
 from gateway.domain.states import Direction, LaneRule, LoggingMode, Policy, Reason, Status
+from gateway.messaging.rules.pace import Alternation, Kind
 from gateway.store.duplicates import give_up_processed
 from gateway.store.exceptions import Entry, insert_exceptions
 from gateway.store.ingest import problems_json
@@ -48,10 +49,12 @@ class InboundResult:
 
 
 async def claim_inbound(
-    store: Store, incarnation: int, port: PortName, limit: int, *, at_once: int | None = None
-) -> Claimed[Work] | None:
-    """Lease up to *limit* messages of a port: lane heads first, then messages without a lane.
+    store: Store, incarnation: int, port: PortName, limit: int, *, at_once: int | None = None,
+    kinds: Alternation | None = None,
+) -> Claimed[Work] | None:  # fmt: skip
+    """Lease up to *limit* messages of a port: lanes or messages without a lane first, the rest of the other kind.
 
+    `kinds` remembers which kind came first in earlier claims; without it the one with the older message does.
     `at_once` is how many messages of the port may be in work at the same time, in all gateways together; when other
     nodes have that many, they hint at this stage as soon as one of their claims ends.
     Rule: of a lane a run from its head is taken, in order; nobody else gets the lane before the result is
@@ -63,10 +66,19 @@ async def claim_inbound(
             limit = min(limit, await _room(store, connection, incarnation, port, at_once))
             if limit <= 0:
                 return None
+        oldest = await connection.fetchrow(store.queries.oldest_claimable, port)
+        assert oldest is not None
+        if oldest["lane"] is None and oldest["free"] is None:
+            return None
+        kinds = kinds or Alternation()
+        first = kinds.first(oldest["lane"], oldest["free"])
+        kinds.took(first, other_waited=None not in (oldest["lane"], oldest["free"]))
         fence = await take_lease(store, connection, incarnation, "inbound", port)
-        taken = await connection.fetch(store.queries.claim_lanes, port, fence, limit, CLAIM_BYTES)
-        if len(taken) < limit:
-            taken += await connection.fetch(store.queries.claim_free, port, fence, limit - len(taken), CLAIM_BYTES)
+        taken: list[Record] = []
+        for kind in (first, *(other for other in Kind if other is not first)):
+            claim = store.queries.claim_lanes if kind is Kind.LANE else store.queries.claim_free
+            if len(taken) < limit and oldest[kind] is not None:
+                taken += await connection.fetch(claim, port, fence, limit - len(taken), CLAIM_BYTES)
         if not taken:
             await drop_lease(store, connection, fence)
             return None

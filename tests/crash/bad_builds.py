@@ -28,7 +28,7 @@ from gateway.domain.recurrence import rule
 from gateway.runtime import app, stuck, wakeup
 from gateway.scheduler import alerts, clock, engine
 from gateway.services.marks import Marks
-from gateway.stages import duplicates, ingest, reading, rollback, runner, send
+from gateway.stages import duplicates, ingest, reading, rollback, runner, send, units
 from gateway.stages.door import Door
 from gateway.stages.inbound import InboundStage
 from gateway.stages.ingest import Ingester
@@ -384,7 +384,7 @@ def open_door(_: Path) -> None:
 
 def claims_kept(_: Path) -> None:
     """End without giving back what was not finished."""
-    runner.give_back = skip_waiting  # type: ignore[assignment]
+    runner.give_back = units.give_back = skip_waiting  # type: ignore[assignment]
 
 
 BUILDS: Mapping[str, Callable[[Path], Observer | None]] = {

@@ -141,7 +141,18 @@ class Model:
                 self._hold(m, Reason.LANE_PARKED)
 
     def claimable(self, limit: int) -> list[Message]:
-        """What a claim takes now: lanes by their heads, of each twice its share, then what nothing orders."""
+        """What a claim takes now: the kind with the older message first, then the other one."""
+        heads = [h.key for lane in self.lanes if not self.leased(lane) and (h := self.head(lane)) and not h.waits]
+        free = [m for m in self.queue if m.direction is Direction.IN and m.lane is None and m.status is Status.READY
+                and not m.waits]  # fmt: skip
+        if free and (not heads or free[0].key < min(heads)):
+            taken = free[:limit]
+            return taken + (self._in_lanes(limit - len(taken)) if len(taken) < limit else [])
+        taken = self._in_lanes(limit)
+        return taken + free[: max(0, limit - len(taken))]
+
+    def _in_lanes(self, limit: int) -> list[Message]:
+        """What a claim takes of lanes: by their heads, of each twice its share."""
         heads = [head for lane in self.lanes if not self.leased(lane) and (head := self.head(lane)) is not None]
         heads = sorted((h for h in heads if not h.waits), key=lambda h: h.key)[: min(limit, LANES_PER_CLAIM)]
         share = 1 + 2 * limit // len(heads) if heads else 0
@@ -152,9 +163,7 @@ class Model:
             fitting = front[: max(0, limit - place)]
             taken += front if fitting and head.policy is Policy.ROLLBACK else fitting
             place += len(front)
-        free = [m for m in self.queue if m.direction is Direction.IN and m.lane is None and m.status is Status.READY
-                and not m.waits]  # fmt: skip
-        return taken + free[: max(0, limit - len(taken))]
+        return taken
 
     def _front(self, head: Message, share: int) -> list[Message]:
         """What of a lane may run without a break: a set that is undone as a whole comes alone."""

@@ -55,9 +55,9 @@ def test_queue_does_what_its_model_does_for_long(bench: Bench) -> None:
 
 
 def two_claims_of_one_lane(m: QueueMachine) -> None:
-    m.drop_file(["a", "a"], Policy.CONTINUE, False, None, False)
+    m.drop_file(["a", "a", "b"], Policy.CONTINUE, False, None, False)
     m.claim(1)
-    m.claim(1)
+    m.claim(2)
 
 
 def release_of_the_second(m: QueueMachine) -> None:

@@ -18,8 +18,17 @@ UPDATE lease SET awaited = true FROM others WHERE lease.fence = others.fence
 -- name: count_lease
 UPDATE lease SET messages = $2 WHERE fence = $1
 
+-- name: oldest_claimable
+-- Of lanes and of messages without one the oldest that may run: of each the first entry of the index it is claimed by.
+SELECT (SELECT l.head FROM lane l
+        WHERE l.port = $1 AND l.fence IS NULL AND l.not_before IS NULL AND l.head IS NOT NULL
+        ORDER BY l.head LIMIT 1) AS lane,
+       (SELECT q.message_id FROM queue q
+        WHERE q.direction = 'in' AND q.port = $1 AND q.reason = 'ready' AND q.lane IS NULL
+        ORDER BY q.message_id NULLS FIRST LIMIT 1) AS free
+
 -- name: claim_lanes
--- Lane heads first. A lane is locked, then leased with a run of its messages from the head; SKIP LOCKED passes lanes
+-- A lane is locked, then leased with a run of its messages from the head; SKIP LOCKED passes lanes
 -- that somebody is just filling or emptying. The oldest lanes get what the limits of messages and bytes allow, at least
 -- one message; of each twice its share is looked at, so that long lanes cost no more than short ones. A Rollback set is
 -- taken whole and alone, even beyond the limits. Where an error blocks, a run ends before the first message that is not

@@ -111,6 +111,7 @@ async def test_failed_request_may_be_sent_again(bench: InboundBench, operation: 
 
 
 SAME = {"same_content_seconds": 3600}
+IN_ORDER = {**SAME, "mode": "parallel", "max_parallel": 1}
 
 
 async def test_same_content_without_an_id_is_done_again_unless_the_port_says_otherwise(
@@ -125,7 +126,7 @@ async def test_same_content_without_an_id_is_done_again_unless_the_port_says_oth
 async def test_same_content_without_an_id_is_refused_within_its_time(bench: InboundBench, operation: Scripted) -> None:
     for marks in (["A", "B"], ["A", "C"]):
         await bench.put(marks)
-        await bench.run(**SAME)
+        await bench.run(**IN_ORDER)
     answers = await bench.answers()
     assert [told(answer) for answer in answers] == ["A, call 1", "B, call 2", "DuplicateMessage", "C, call 3"]
     text = str(answers[2].findtext(".//{*}Text"))
@@ -133,14 +134,14 @@ async def test_same_content_without_an_id_is_refused_within_its_time(bench: Inbo
     assert text.endswith("give each message a MessageId of its own.")
     await bench.rows("UPDATE processed_content SET at = at - make_interval(hours => 1)")
     await bench.put(["A"])
-    await bench.run(**SAME)
+    await bench.run(**IN_ORDER)
     assert operation.calls == ["A", "B", "C", "A"]
 
 
 @pytest.mark.parametrize("replay", [False, True])
 async def test_same_content_in_the_same_set_counts_too(bench: InboundBench, operation: Scripted, replay: bool) -> None:
     await bench.put(["A", "A", "B"])
-    await bench.run(**SAME, **(REPLAY if replay else {}))
+    await bench.run(**IN_ORDER, **(REPLAY if replay else {}))
     second = "A, call 1" if replay else "DuplicateMessage"
     assert sorted(told(answer) for answer in await bench.answers()) == sorted(["A, call 1", second, "B, call 2"])
 

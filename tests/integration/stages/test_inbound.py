@@ -14,6 +14,7 @@ from gateway.contracts.task import Tally, TaskContext
 from gateway.domain.ids import PortName
 from gateway.domain.message import NewMessage
 from gateway.domain.states import Policy
+from gateway.messaging.rules.pace import Pace
 from gateway.services.registry import Registry, Service
 from gateway.stages.door import Door
 from gateway.stages.inbound import InboundStage
@@ -51,35 +52,31 @@ class NothingComes:
 
 
 class Busy:
-    """An operation that goes on only when as many claims are under way as there can be, and notes their size."""
+    """An operation that goes on only when as many messages are in work as there can be, and notes how many."""
 
     expects: tuple[str, ...] | None = None
     undoable = True
     idempotent = False
     timeout_seconds = 60.0
 
-    def __init__(self, store: Store, claims: int) -> None:
+    def __init__(self, store: Store, most: int) -> None:
         self._store = store
-        self._claims = claims
+        self._in_work = most
         self.in_work: list[int] = []
 
     async def call(self, request: Request, context: ServiceContext) -> Reply:
         async with asyncio.timeout(DEADLINE):
             while True:
-                claims, messages = await self._look()
-                if claims >= self._claims or await self._all_claimed():
+                messages = await self._look()
+                if messages >= self._in_work or await self._all_claimed():
                     break
                 await asyncio.sleep(0.01)
         self.in_work.append(messages)
         return Reply()
 
-    async def _look(self) -> tuple[int, int]:
+    async def _look(self) -> int:
         async with self._store.transaction() as connection:
-            row = await connection.fetchrow(
-                "SELECT count(DISTINCT fence), count(*) FROM queue WHERE status = 'in_process'"
-            )
-        assert row is not None
-        return int(row[0]), int(row[1])
+            return int(await connection.fetchval("SELECT count(*) FROM queue WHERE status = 'in_process'"))
 
     async def _all_claimed(self) -> bool:
         async with self._store.transaction() as connection:
@@ -124,25 +121,31 @@ async def process(store: Store, messages: Sequence[NewMessage], busy: Busy, mode
     return tally
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every port be known to be quick, so that units are as large as they may be."""
+    monkeypatch.setattr(Pace, "next", lambda pace, **_: pace.most)
+
+
 @pytest.mark.parametrize("lanes", [False, True], ids=["no lanes", "conversations"])
 async def test_parallel_port_has_no_more_messages_in_work_than_allowed(store: Store, lanes: bool) -> None:
-    busy = Busy(store, claims=2)
+    busy = Busy(store, most=6)
     content = envelope().encode()
     messages = [a_message(n, content=content, lane=f"c{n}" if lanes else None) for n in range(1, 13)]
     tally = await process(store, messages, busy, "parallel", 6)
     assert tally.counts["messages"] == 12
-    assert max(busy.in_work) == 6, "one chunk of four, and beside it one of two"
+    assert max(busy.in_work) == 6
 
 
-async def test_limit_below_the_chunk_makes_smaller_chunks(store: Store) -> None:
-    busy = Busy(store, claims=1)
+async def test_limit_below_the_chunk_makes_smaller_units(store: Store, quick: None) -> None:
+    busy = Busy(store, most=1)
     content = envelope().encode()
     await process(store, [a_message(n, content=content) for n in range(1, 8)], busy, "parallel", 3)
     assert max(busy.in_work) == 3
 
 
-async def test_sequential_port_is_one_lane_and_not_limited_further(store: Store) -> None:
-    busy = Busy(store, claims=1)
+async def test_sequential_port_is_one_lane_and_not_limited_further(store: Store, quick: None) -> None:
+    busy = Busy(store, most=1)
     content = envelope().encode()
     await process(store, [a_message(n, content=content, lane="port") for n in range(1, 9)], busy, "sequential", 1)
     assert max(busy.in_work) == 4

@@ -7,6 +7,7 @@ import pytest
 
 from gateway.domain.ids import MessageKey
 from gateway.domain.lane import WHOLE_PORT
+from gateway.messaging.rules.pace import Pace
 from gateway.stages.prepare import Prepared, prepare
 from gateway.store.inbound import claim_inbound
 from gateway.store.leases import CLAIM_BYTES, give_back
@@ -146,7 +147,8 @@ async def test_rest_of_a_set_is_held_when_too_many_failed(store: Store, limit: i
     assert await port.states(keys) == ["processed", *[FAILED] * failures, *[SKIPPED] * rest]
 
 
-async def test_failures_in_one_chunk_stop_a_set_as_exactly(store: Store) -> None:
+async def test_failures_in_one_unit_stop_a_set_as_exactly(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pace, "next", lambda pace, **_: pace.most)
     port = Port(store, {"mode": "parallel", "max_failed": 2})
     keys = await port.put(["1", BAD, BAD, "4", "5"])
     await port.run()

@@ -69,7 +69,7 @@ async def test_message_waits_however_often_the_database_cannot(bench: InboundBen
 async def test_port_says_that_it_waits_for_the_database_and_spares_the_others(bench: InboundBench, state: str) -> None:
     await bench.put(["M1", "M2", "M3"])
     await refuse(bench, state)
-    await bench.run(pause_after_failures=0)
+    await bench.run(pause_after_failures=0, mode="parallel", max_parallel=1)
     ((said, reason),) = await bench.rows("SELECT state, reason FROM port_status")
     assert said == "stopped"
     assert "No message fails by that" in reason

@@ -59,6 +59,7 @@ QUESTIONS: Mapping[str, str] = {
     "ports_with_work": "'inbound', ARRAY['orders', 'idle']",
     "count_ports": f"ARRAY['orders', 'idle'], {CHUNK}",
     "messages_in_work": "'orders', 'inbound'",
+    "oldest_claimable": "'orders'",
     "read_claimed": "1",
     "lock_lanes": "ARRAY['orders', 'orders'], ARRAY['one', 'lane 6']",
     "lock_lanes_under": "ARRAY[1, 2]",
@@ -83,6 +84,7 @@ QUESTIONS: Mapping[str, str] = {
 AT_EVERY_CLAIM = (
     "claim_lanes", "claim_free", "claim_outbound", "claim_requests", "read_claimed", "lock_lanes", "lock_lanes_under",
     "settle_lanes", "join_lanes", "hold_in_parked_lanes", "ports_with_work", "wake_due",
+    "oldest_claimable",
 )  # fmt: skip
 CLAIMS = ("claim_lanes", "claim_free", "claim_outbound", "claim_requests", "settle_lanes")
 LARGE = {"queue", "message", "lane", "document", "send_request", "run", "run_task", "alert"}
@@ -107,6 +109,7 @@ OTHERS: Mapping[str, str] = {
     "claim_outbound": f"'returns', 1, {CHUNK}, 2000000, NULL",
     "claim_requests": f"'returns', 1, {CHUNK}",
     "ports_with_work": "'inbound', ARRAY['returns']",
+    "oldest_claimable": "'returns'",
     "settle_lanes": "ARRAY['orders', 'returns'], ARRAY['late', 'port'], ARRAY[1]",
 }
 

@@ -1,5 +1,7 @@
 """Every class of error has its outcome."""
 
+import asyncio
+
 import httpx
 import pytest
 
@@ -130,3 +132,20 @@ def test_bug_lets_go_of_what_it_held() -> None:
         kept = error
     verdict(kept)
     assert Hoard.held == 0
+
+
+async def test_error_that_several_calls_raise_ends_none_that_is_under_way() -> None:
+    error, go_on = ValueError("the same for all"), asyncio.Event()
+
+    async def call() -> str:
+        try:
+            raise error
+        except ValueError:
+            await go_on.wait()
+        return "ended by itself"
+
+    other = asyncio.create_task(call())
+    await asyncio.sleep(0)
+    verdict(error)
+    go_on.set()
+    assert await other == "ended by itself"

@@ -49,3 +49,23 @@ async def test_suspect_does_not_wait_for_ever_for_a_slow_one() -> None:
         pass
     async with asyncio.timeout(20), door.enter(alone=False):
         pass
+
+
+async def test_between_two_suspects_everybody_else_who_waits_goes_in() -> None:
+    door = Door()
+    told: list[str] = []
+    first = asyncio.Event()
+
+    async def run(name: str) -> None:
+        async with door.enter(alone=name.startswith("suspect")):
+            told.append(name)
+            if name == "suspect 1":
+                await first.wait()
+
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        for name in ("suspect 1", "suspect 2", "suspect 3", "a", "b"):
+            group.create_task(run(name))
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        first.set()
+    assert told == ["suspect 1", "a", "b", "suspect 2", "suspect 3"]

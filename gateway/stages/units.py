@@ -1,0 +1,317 @@
+"""The loop of inbound processing: units of work of all ports side by side, each under a claim of its own."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import structlog
+
+from gateway.contracts.task import TaskContext
+from gateway.domain.errors import LeaseLost, StoreBusy, StoreUnavailable
+from gateway.domain.ids import Fence, PortName
+from gateway.domain.message import Claimed, Work
+from gateway.domain.states import Stage
+from gateway.messaging.rules.pace import Pace
+from gateway.messaging.rules.shares import Places, Turns
+from gateway.services.meter import METER, Meter
+from gateway.stages.port import OpenInbound
+from gateway.stages.trouble import Trouble
+from gateway.store.leases import give_back, ports_with_work
+from gateway.store.open import Store
+from gateway.store.waiting import uninterrupted, wait_for_all
+
+log = structlog.get_logger()
+
+PLACES: Final = 2_000
+"""Messages in work in this process."""
+PLACES_BYTES: Final = 16_000_000
+"""Text of messages in work in this process; parsed it takes up to thirty times as much."""
+SET: Final = 3
+"""From so many messages on a unit is a set. Fewer run singly, so that what is slow holds no transaction open."""
+_MOST_SETS: Final = 2
+_UNTRIED: Final = 25
+"""Messages of a port in work while nothing is known of it: each might compute for seconds."""
+_AHEAD_SECONDS: Final = 0.5
+"""What all messages of a port that wait outside may take of the processor when they come back at once."""
+_GUESS_SECONDS: Final = 0.001
+
+Claim = Callable[[OpenInbound, int, int], Awaitable[Claimed[Work] | None]]
+"""Claim up to a number of messages of a port of which so many are in work here already."""
+Process = Callable[[OpenInbound, Claimed[Work], TaskContext], Coroutine[Any, Any, int]]
+"""Work on a unit and record it; returns how many of its messages ran."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """What a unit holds while it runs."""
+
+    port: PortName
+    weight: int
+    messages: int
+    size_bytes: int
+    is_set: bool  # a set under Rollback that was claimed whole at a slow pace is none
+    charged: float
+
+
+class _Share:
+    """What is known of one port."""
+
+    def __init__(self, most: int) -> None:
+        self.pace = Pace(most)
+        self.sets = 0
+        self.processor: float | None = None  # seconds of one message
+        self._size: int | None = None
+
+    def size(self, *, others_wait: bool) -> int:
+        """Return how many messages the next unit has; asked again before there is one, it does not grow."""
+        if self._size is None:
+            self._size = self.pace.next(others_wait=others_wait)
+        return self._size if self._size >= SET else 1
+
+    def began(self) -> None:
+        """Say that a unit of the size has begun."""
+        self._size = None
+
+    def took(self, messages: int, seconds: float, processor: float) -> None:
+        """Say what messages that ran took."""
+        self._size = None
+        self.pace.took(messages, seconds)
+        each = processor / messages
+        self.processor = each if self.processor is None else 0.7 * self.processor + 0.3 * each
+
+
+class Shares:
+    """How much of each port may begin now, and whose turn it is. One for the process.
+
+    Rule: a unit has as many messages as fit into a moment at the pace of its port. Quick ones run in sets, two at a
+    time; slow ones singly, and as many at once as the port may have, as the places of the process allow, and as the
+    processor can take when all come back.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._turns = Turns()
+        self._places = Places(PLACES)
+        self._bytes = Places(PLACES_BYTES)
+        self._shares: dict[PortName, _Share] = {}
+
+    def order(self, waiting: Iterable[PortName]) -> list[PortName]:
+        """Return ports that have work, the one whose turn it is first."""
+        return self._turns.order(waiting)
+
+    def held(self, port: PortName) -> int:
+        """Return how many messages of a port are in work here."""
+        return self._places.held(port)
+
+    def room(self, port: OpenInbound, *, others_wait: bool) -> int:
+        """Return how many messages the next unit of a port may have; 0: none may begin now."""
+        name, held = port.name, self._places.held(port.name)
+        share = self._shares.setdefault(name, _Share(self._most))
+        if share.sets >= _MOST_SETS or (held and self._bytes.room(name) <= 0):
+            return 0
+        room = self._places.room(name)
+        if not port.sequential:
+            room = min(room, port.settings.process.max_parallel - held)
+        size = share.size(others_wait=others_wait)
+        if size >= SET:
+            return max(0, min(size, room))
+        known = share.processor
+        most = _UNTRIED if known is None else max(1, int(_AHEAD_SECONDS / max(known, 1e-6)))
+        return 1 if min(room, most - held) > 0 else 0
+
+    def begin(self, port: OpenInbound, works: Iterable[Work], *, is_set: bool) -> Unit:
+        """Let a unit hold its places; its turn is charged with what it will probably take."""
+        sizes = [len(work.content) for work in works]
+        share = self._shares.setdefault(port.name, _Share(self._most))
+        share.began()
+        share.sets += is_set
+        unit = Unit(
+            port=port.name, weight=port.weight, messages=len(sizes), size_bytes=sum(sizes), is_set=is_set,
+            charged=len(sizes) * (_GUESS_SECONDS if share.processor is None else share.processor),
+        )  # fmt: skip
+        self._places.take(unit.port, unit.messages)
+        self._bytes.take(unit.port, unit.size_bytes)
+        self._turns.served(unit.port)
+        self._turns.charge(unit.port, unit.charged, unit.weight)
+        return unit
+
+    def end(self, unit: Unit, *, ran: int, seconds: float, processor: float) -> None:
+        """Take the places of a unit back; *ran* of its messages took so long, and so much of the processor."""
+        share = self._shares.setdefault(unit.port, _Share(self._most))
+        share.sets -= unit.is_set
+        self._places.back(unit.port, unit.messages)
+        self._bytes.back(unit.port, unit.size_bytes)
+        self._turns.charge(unit.port, processor - unit.charged, unit.weight)
+        if ran:
+            share.took(ran, seconds, processor)
+
+    def forget(self, port: PortName) -> None:
+        """Forget the pace of a port that was changed."""
+        share = self._shares.get(port)
+        if share is not None:
+            share.pace, share.processor = Pace(self._most), None
+            share.began()
+
+
+@dataclass(slots=True, eq=False)
+class _Run:
+    """One run of the stage: its units at work, and the ports that may have something to claim."""
+
+    waiting: set[PortName] = field(default_factory=set)
+    running: set[asyncio.Task[None]] = field(default_factory=set)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    ended_since_look: bool = False
+    failures: list[BaseException] = field(default_factory=list)
+
+
+class UnitRunner:
+    """Claims units of all ports, in turn, and works on as many at the same time as their shares allow.
+
+    The outcome of a unit is recorded even when the stage is cancelled meanwhile; a unit whose outcome could not be
+    recorded is given back, which does nothing when it was recorded after all. Runs side by side share what is held.
+    """
+
+    def __init__(
+        self, *, store: Store, ports: Callable[[], Mapping[PortName, OpenInbound]], claim: Claim, process: Process,
+        trouble: Trouble, shares: Shares,
+    ) -> None:  # fmt: skip
+        self._store = store
+        self._ports = ports
+        self._claim = claim
+        self._process = process
+        self._trouble = trouble
+        self._shares = shares
+        self._runs: set[_Run] = set()
+        self._returning = asyncio.Lock()
+        self._returned_at = 0.0
+
+    async def run(self, context: TaskContext) -> None:
+        """Work until nothing is left and nothing can come, or a stop is asked for; then wait for what runs."""
+        run = _Run()
+        self._runs.add(run)
+        try:
+            await self._work(run, context)
+        except asyncio.CancelledError:  # the time to drain is over
+            for task in run.running:
+                task.cancel()
+            raise
+        finally:
+            await wait_for_all(set(run.running))
+            self._runs.discard(run)
+            if run.failures:
+                raise run.failures[0]
+
+    async def _work(self, run: _Run, context: TaskContext) -> None:
+        look = True
+        while not context.stopping.is_set() and not run.failures:
+            run.changed.clear()
+            try:
+                if look:
+                    run.ended_since_look = False
+                    run.waiting.update(await ports_with_work(self._store, Stage.INBOUND, list(self._ports())))
+                await self._fill(run, context)
+            except StoreUnavailable as error:
+                log.warning("store.unavailable", stage=Stage.INBOUND, error=error.message)
+                await self._store.wait_until_available(context.stopping)
+                look = True
+                continue
+            if run.running or run.waiting:  # what waits now has no room: it comes when a unit of this process ends
+                look = await self._wait(run, context)
+            elif run.ended_since_look:
+                look = True
+            elif not (look := await context.feed.more()):
+                return
+
+    async def _fill(self, run: _Run, context: TaskContext) -> None:
+        """Begin units, each of the port whose turn it is, while there is room and something to claim."""
+        while not context.stopping.is_set():
+            for name in self._shares.order(run.waiting):
+                port = self._ports().get(name)
+                others_wait = len(run.waiting) > 1
+                room = 0 if port is None else self._shares.room(port, others_wait=others_wait)
+                if port is not None and not room:
+                    continue
+                claimed = None if port is None else await self._claim(port, room, self._shares.held(name))
+                if port is None or claimed is None:
+                    run.waiting.discard(name)
+                    continue
+                self._begin(run, port, claimed, context, is_set=room >= SET)
+                break
+            else:
+                return
+
+    def _begin(
+        self, run: _Run, port: OpenInbound, claimed: Claimed[Work], context: TaskContext, *, is_set: bool
+    ) -> None:
+        self._store.held.add(claimed.fence)
+        unit = self._shares.begin(port, claimed.items, is_set=is_set)
+        task = asyncio.create_task(self._guarded(port, claimed, unit, context), name=f"{Stage.INBOUND}:{port.name}")
+        run.running.add(task)
+
+        def over(ended: asyncio.Task[None]) -> None:
+            self._store.held.discard(claimed.fence)
+            run.running.discard(ended)
+            if not ended.cancelled() and (failure := ended.exception()) is not None:
+                run.failures.append(failure)
+            for each in self._runs:  # its place is free, and what waited behind it may be claimed
+                each.waiting.add(port.name)
+                each.ended_since_look = True
+                each.changed.set()
+
+        task.add_done_callback(over)
+
+    async def _wait(self, run: _Run, context: TaskContext) -> bool:
+        """Wait for a unit to end or for a hint; returns whether it was a hint."""
+        hint = asyncio.create_task(context.feed.hinted(), name=f"{Stage.INBOUND}:hint")
+        changed = asyncio.create_task(run.changed.wait(), name=f"{Stage.INBOUND}:changed")
+        try:
+            done, _ = await asyncio.wait({hint, changed}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            hint.cancel()
+            changed.cancel()
+        return hint in done
+
+    async def _guarded(self, port: OpenInbound, claimed: Claimed[Work], unit: Unit, context: TaskContext) -> None:
+        """Work on one unit; whatever happens, its claim ends."""
+        meter, began, ran = Meter(), asyncio.get_running_loop().time(), 0
+        METER.set(meter)
+        try:
+            ran = await meter.metered(self._process(port, claimed, context))
+            await self._trouble.waits_for_store(port.name, Stage.INBOUND, None)
+        except LeaseLost as error:
+            log.warning("lease.lost", stage=Stage.INBOUND, port=port.name, fence=claimed.fence, error=error.message)
+        except StoreUnavailable as error:
+            log.warning("store.unavailable", stage=Stage.INBOUND, port=port.name, error=error.message)
+            if isinstance(error, StoreBusy) and error.everywhere:
+                await self._trouble.waits_for_store(port.name, Stage.INBOUND, error)
+            await self._give_back(claimed.fence, context)
+        except asyncio.CancelledError:
+            with suppress(StoreUnavailable):  # then the lease ends by itself
+                await uninterrupted(self._return(claimed.fence))
+            raise
+        finally:
+            seconds = asyncio.get_running_loop().time() - began
+            self._shares.end(unit, ran=ran, seconds=seconds, processor=meter.seconds)
+
+    async def _return(self, fence: Fence) -> None:
+        async with self._returning:
+            await give_back(self._store, fence)
+
+    async def _give_back(self, fence: Fence, context: TaskContext) -> None:
+        """Return a unit whose outcome is unknown; when a stop is asked for first, its lease runs out instead.
+
+        Rule: however many units are in trouble, one waits for the database, and those behind it need not.
+        """
+        loop = asyncio.get_running_loop()
+        since = loop.time()
+        async with self._returning:
+            while self._returned_at > since or await self._store.wait_until_available(context.stopping):
+                try:
+                    await give_back(self._store, fence)
+                except StoreUnavailable:
+                    since = loop.time()
+                    continue
+                self._returned_at = loop.time()
+                return
