@@ -1,0 +1,250 @@
+"""How long an innocent port waits beside slow, large or hostile work of others: `python -m tests.bench.neighbours`.
+
+Each trouble begins on its own ports; from then on a small order a fifth of a second is dropped on another port, and
+its answer is timed from the rename of the file to the name of the answer. Names of troubles choose some of them.
+"""
+
+import argparse
+import asyncio
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from gateway.store.embedded import EmbeddedServer
+from tests.bench.measure import fresh, memory_of
+from tests.bench.orders import batch as orders
+from tests.bench.orders import envelope as bench_order
+from tests.documents import BATCH, PING, envelope, guid, order, single
+from tests.site import Site
+
+out = Console()
+PAUSE_SECONDS: Final = 0.2
+QUIET_SECONDS: Final = 60.0
+"""So long is waited at the end for answers that are still due; one that does not come counts as that long."""
+SLOW: Final = {"kind": "python", "operations": {"ping": "tests.bench.slow:waits_two_seconds"}}
+
+Begin = Callable[[Site], Coroutine[Any, Any, None]]
+
+
+def slow_batch(count: int, first: int = 0) -> bytes:
+    """Return a batch of requests that each take two seconds."""
+    members = "\n".join(envelope(message_id=guid(first + n + 1), action=PING) for n in range(count))
+    return f'<?xml version="1.0"?>\n<Batch xmlns="{BATCH}">{members}</Batch>'.encode()
+
+
+def large_file(site: Site, port: str, megabytes: int) -> None:
+    """Drop one batch of about so many megabytes."""
+    part = site.inbound(port) / ".large.part"
+    with part.open("wb") as file:
+        pieces = orders(0, megabytes * 1_000_000 // 700)
+        for piece in pieces:
+            file.write(piece)
+    part.rename(site.inbound(port) / "large.xml")
+
+
+def many_parts(number: int) -> bytes:
+    return single(envelope("<b/>" * 80_000, message_id=guid(number)))
+
+
+def namespace_bomb() -> bytes:
+    """Return one message of eight megabytes: many declarations, used at every depth."""
+    declared = " ".join(f'xmlns:n{n}="urn:x:{n}:{"y" * 60}"' for n in range(900))
+    inner = "".join(f'<n{n % 900}:a xsi:nil="false"/>' for n in range(250_000))
+    xsi = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
+    return single(envelope(f"<x {declared} {xsi}>{inner}</x>", message_id=guid(7)))
+
+
+def same_mistake(count: int) -> bytes:
+    members = "\n".join(envelope(order("ten"), message_id=guid(n + 1)) for n in range(count))
+    return f'<?xml version="1.0"?>\n<Batch xmlns="{BATCH}">{members}</Batch>'.encode()
+
+
+async def one_slow_batch(site: Site) -> None:
+    site.drop("slow.xml", slow_batch(250), "slow0")
+
+
+async def slow_backlogs(site: Site) -> None:
+    for number in range(2):
+        site.drop("slow.xml", slow_batch(4000), f"slow{number}")
+
+
+async def seven_large_files(site: Site) -> None:
+    for number in range(7):
+        await asyncio.to_thread(large_file, site, f"large{number}", 60)
+
+
+async def one_very_large_file(site: Site) -> None:
+    await asyncio.to_thread(large_file, site, "large0", 300)
+
+
+async def hostile_files(site: Site) -> None:
+    for number in range(3):
+        site.drop(f"parts{number}.xml", many_parts(number + 1), "hostile0")
+    site.drop("bomb.xml", namespace_bomb(), "hostile1")
+    site.drop("mistakes.xml", same_mistake(10_000), "hostile2")
+
+
+async def growing_files(site: Site) -> None:
+    """Leave files that are never finished and grow by a byte every two seconds, for as long as the caller runs."""
+    whole = await asyncio.to_thread(lambda: b"".join(orders(0, 300_000))[:-20])
+    paths = [site.inbound(f"growing{number}") / "growing.xml" for number in range(2)]
+    for path in paths:
+        path.write_bytes(whole)
+    while True:
+        await asyncio.sleep(2)
+        for path in paths:
+            with path.open("ab") as file:
+                file.write(b" ")
+
+
+async def nothing(_: Site) -> None:
+    """Leave the others in peace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Ports with their options, and what is dropped there."""
+
+    ports: Mapping[str, dict[str, Any]] = field(default_factory=dict)
+    begin: Begin = nothing
+
+
+def slow(mode: str) -> dict[str, Any]:
+    return {"process": {"mode": mode, "max_parallel": 500}, "operations": ["Ping.ping"]}
+
+
+def ports(name: str, count: int, options: dict[str, Any] | None = None) -> Mapping[str, dict[str, Any]]:
+    return {f"{name}{number}": deepcopy(options or {}) for number in range(count)}
+
+
+TROUBLES: Final = {
+    "none": Trouble(),
+    "one slow batch, in order": Trouble(ports("slow", 1, slow("sequential")), one_slow_batch),
+    "two slow parallel ports": Trouble(ports("slow", 2, slow("parallel")), slow_backlogs),
+    "a batch of 300 MB": Trouble(ports("large", 1), one_very_large_file),
+    "seven files of 60 MB": Trouble(ports("large", 7), seven_large_files),
+    "hostile files": Trouble(ports("hostile", 3), hostile_files),
+    "two files that grow": Trouble(ports("growing", 2, {"receive": {"grace_seconds": 600.0}}), growing_files),
+}
+
+
+async def innocent(site: Site, seconds: float) -> tuple[list[float], float]:
+    """Drop small orders for so long; returns how long each waited, and the most memory of all processes in MB."""
+    loop, dropped, took, peak = asyncio.get_running_loop(), dict[str, float](), list[float](), 0.0
+    folder = site.outbound()
+    began, number, seen = loop.time(), 0, set[str]()
+
+    def look() -> None:
+        for name in os.listdir(folder):
+            if name not in seen:
+                seen.add(name)
+                content = (folder / name).read_text()
+                took.extend(loop.time() - dropped.pop(one) for one in list(dropped) if one in content)
+
+    while loop.time() - began < seconds or (dropped and loop.time() - began < seconds + QUIET_SECONDS):
+        if loop.time() - began < seconds and loop.time() - began >= number * PAUSE_SECONDS:
+            content = bench_order(1_000_000 + number)
+            dropped[content.partition("<MessageId>")[2].partition("<")[0]] = loop.time()
+            site.drop(f"small_{number:06}.xml", content.encode())
+            number += 1
+            if number % 20 == 0:
+                peak = max(peak, memory_of(site))
+        look()
+        await asyncio.sleep(0.003)
+    return took + [QUIET_SECONDS] * len(dropped), peak
+
+
+async def one_trouble(server: EmbeddedServer, base: Path, name: str, seconds: float) -> tuple[list[float], float]:
+    trouble = TROUBLES[name]
+    tag = "".join(letter for letter in name.lower() if letter.isalnum())
+    site = Site(base / tag, await fresh(server, f"beside_{tag}"))
+    site.folder.mkdir()
+    site.services = {**site.services, "Ping": SLOW}
+    site.add_port()
+    for port, options in trouble.ports.items():
+        site.add_port(port, **options)
+    await site.start()
+    try:
+        site.drop("warm.xml", bench_order(1).encode())
+        await site.wait_answers(1)
+        beginning = asyncio.create_task(trouble.begin(site))
+        try:
+            return await innocent(site, seconds)
+        finally:
+            beginning.cancel()
+            await asyncio.wait([beginning])
+    finally:
+        await site.close()
+        shutil.rmtree(site.folder, ignore_errors=True)
+
+
+async def side_by_side(server: EmbeddedServer, base: Path, count: int, handler: str) -> float:
+    """Return the seconds until so many slow requests of one file are answered on a parallel port."""
+    site = Site(base / f"many{count}", await fresh(server, f"many_{count}"))
+    site.folder.mkdir()
+    site.services = {"Ping": {"kind": "python", "operations": {"ping": f"tests.bench.slow:{handler}"}}}
+    site.add_port(process={"mode": "parallel", "max_parallel": 1000}, operations=["Ping.ping"])
+    await site.start()
+    try:
+        began = time.perf_counter()
+        site.drop("many.xml", slow_batch(count))
+        answers = await site.wait_answers(count, seconds=600)
+        took = time.perf_counter() - began
+        assert not any(b"Fault" in answer for answer in answers.values()), next(iter(answers.values())).decode()
+        return took
+    finally:
+        await site.close()
+        shutil.rmtree(site.folder, ignore_errors=True)
+
+
+def rows(results: Mapping[str, tuple[list[float], float]]) -> Iterator[tuple[str, ...]]:
+    for name, (waited, peak) in results.items():
+        times = sorted(waited)
+        yield (
+            name, str(len(times)), *(f"{1000 * times[int(part * (len(times) - 1))]:.0f}" for part in (0.5, 0.95, 1.0)),
+            f"{peak:.0f}",
+        )  # fmt: skip
+
+
+async def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=30.0, help="how long each trouble is watched")
+    parser.add_argument("troubles", nargs="*", help=f"of: {', '.join(TROUBLES)}")
+    chosen = parser.parse_args(arguments)
+    base = Path(tempfile.mkdtemp(prefix="gateway-neighbours-"))
+    (base / "server").mkdir()
+    server = EmbeddedServer(base / "server")
+    await asyncio.to_thread(server.start)
+    results: dict[str, tuple[list[float], float]] = {}
+    try:
+        if not chosen.troubles:
+            for count, handler in ((20, "waits_two_seconds"), (500, "waits_a_second")):
+                took = await side_by_side(server, base, count, handler)
+                out.print(f"{count} requests, {handler.replace('_', ' ')}, on one parallel port: {took:.1f} s")
+        for name in chosen.troubles or TROUBLES:
+            results[name] = await one_trouble(server, base, name, chosen.seconds)
+            out.print(name, "done")
+    finally:
+        await asyncio.to_thread(server.stop)
+        shutil.rmtree(base, ignore_errors=True)
+    table = Table(title="an innocent port, ms from file to answer")
+    for column in ("beside", "files", "median", "p95", "longest", "memory MB"):
+        table.add_column(column, justify="left" if column == "beside" else "right")
+    for row in rows(results):
+        table.add_row(*row)
+    out.print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main(sys.argv[1:])))
