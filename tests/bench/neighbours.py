@@ -207,6 +207,37 @@ async def side_by_side(server: EmbeddedServer, base: Path, count: int, handler: 
         shutil.rmtree(site.folder, ignore_errors=True)
 
 
+async def cost_of_slow(server: EmbeddedServer, base: Path, count: int) -> tuple[float, float]:
+    """Return the row updates and the kB of write-ahead log (full pages apart) of one slow message, in order."""
+    site = Site(base / "cost", await fresh(server, "cost"))
+    site.folder.mkdir()
+    site.services = {"Ping": {"kind": "python", "operations": {"ping": "tests.bench.slow:waits_a_second"}}}
+    site.add_port(process={"mode": "sequential"}, operations=["Ping.ping"])
+    await site.query("ALTER SYSTEM SET full_page_writes = off")
+    await site.query("SELECT pg_reload_conf()")
+    await site.start()
+    try:
+        site.drop("first.xml", slow_batch(2))
+        await site.wait_answers(2)
+        before = await figures(site)
+        site.drop("slow.xml", slow_batch(count, first=2))
+        await site.wait_answers(count + 2, seconds=600)
+        after = await figures(site)
+        return (after[0] - before[0]) / count, (after[1] - before[1]) / 1000 / count
+    finally:
+        await site.close()
+        shutil.rmtree(site.folder, ignore_errors=True)
+
+
+async def figures(site: Site) -> tuple[int, int]:
+    """Return rows updated so far and bytes of log; sessions tell the first when they have been idle for a while."""
+    await asyncio.sleep(12)
+    (row,) = await site.query(
+        "SELECT sum(n_tup_upd)::bigint AS updates, pg_current_wal_lsn() - '0/0' AS bytes FROM pg_stat_user_tables"
+    )
+    return row["updates"], int(row["bytes"])
+
+
 def rows(results: Mapping[str, tuple[list[float], float]]) -> Iterator[tuple[str, ...]]:
     for name, (waited, peak) in results.items():
         times = sorted(waited)
@@ -231,6 +262,8 @@ async def main(arguments: list[str]) -> int:
             for count, handler in ((20, "waits_two_seconds"), (500, "waits_a_second")):
                 took = await side_by_side(server, base, count, handler)
                 out.print(f"{count} requests, {handler.replace('_', ' ')}, on one parallel port: {took:.1f} s")
+            updates, log_kb = await cost_of_slow(server, base, 30)
+            out.print(f"a message of a second, in order: {updates:.1f} row updates, {log_kb:.1f} kB of log")
         for name in chosen.troubles or TROUBLES:
             results[name] = await one_trouble(server, base, name, chosen.seconds)
             out.print(name, "done")
