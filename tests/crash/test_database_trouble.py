@@ -94,7 +94,7 @@ async def test_commit_that_fails_or_whose_reply_gets_lost_does_no_harm(
 
 @pytest.mark.parametrize(
     ("table", "build"),
-    [("processed_id", "unfenced fault_on_database_error"), ("delivery", "taken_in_again")],
+    [("entity", "unfenced fault_on_database_error"), ("delivery", "taken_in_again")],
     ids=["request", "file"],
 )
 @pytest.mark.parametrize("is_broken", [False, True], ids=["shipped", "broken"])
@@ -163,7 +163,7 @@ async def test_fault_for_trouble_of_the_database_is_seen(crash_site: CrashSite, 
     """The proofs can fail: a gateway that gives up a request when its commit fails answers with faults."""
     crash_site.add_port(process={"mode": "parallel"})
     with Partner(crash_site) as partner:
-        await refuse(crash_site, "processed_id", state)
+        await refuse(crash_site, "entity", state)
         partner.drop(10)
         await crash_site.run(build="short_leases fault_on_database_error")
 
