@@ -146,7 +146,8 @@ class UnitTransaction:
             with database_errors():
                 yield
                 if self._of.connection is not None:  # fails where nothing works any more
-                    await self._of.connection.execute(self._store.queries.stop_hurrying)
+                    sql = self._store.queries
+                    await self._of.connection.execute(f"{sql.wait_for_locks}; {sql.bear_usual_silence}")
         except BaseException as error:
             held, busy = self._of.held_for_long, self._busy
             await self._undo(error)

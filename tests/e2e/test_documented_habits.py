@@ -34,7 +34,7 @@ async def test_documents_end_as_expected(site: Site) -> None:
 
     await until(all_done, f"{len(names)} documents are done", tell=site.tail)
     wrong = [trouble for name in names if (trouble := await compare(site, name)) is not None]
-    assert wrong == []
+    assert wrong == [], "\n".join(wrong)
     assert await site.stop() == 0
 
 

@@ -2,9 +2,12 @@
 -- For this transaction only, which holds a sequence from now on: how long it waits for that, and how long it may be silent.
 SELECT set_config('lock_timeout', $1, true), set_config('idle_in_transaction_session_timeout', $2, true)
 
--- name: stop_hurrying
+-- name: wait_for_locks
 -- The handler has come back: what is left is ours. Fails where nothing works any more in the transaction.
-SET LOCAL lock_timeout TO DEFAULT; SET LOCAL idle_in_transaction_session_timeout TO DEFAULT
+SET LOCAL lock_timeout TO DEFAULT
+
+-- name: bear_usual_silence
+SET LOCAL idle_in_transaction_session_timeout TO DEFAULT
 
 -- name: take_numbers
 -- The row lock lasts to the end of the transaction: numbers are given out without gaps, one transaction after another.
