@@ -19,9 +19,9 @@ import structlog
 
 from gateway.contracts.service import Request, ServiceContext
 from gateway.domain.errors import GatewayError, OperationTimeout, TransientError
+from gateway.domain.meter import METER
 from gateway.services.lent import Lent
 from gateway.services.marks import Marks
-from gateway.services.meter import METER
 from gateway.services.own_thread import OwnThread
 from gateway.services.standstill import STANDSTILL_SECONDS, Interrupted, Standstill, guarded
 from gateway.store.waiting import uninterrupted
@@ -107,7 +107,9 @@ class UserCode:
         log.warning("handler.left_behind", operation=work.name, hanging=self._left_behind[work.name])
 
     async def _on_loop(self, work: "_Work", function: Callable[[], object]) -> object:
-        task = asyncio.create_task(guarded(METER.get().metered(_outcome(function)), work.most_seconds), name=work.name)
+        task = asyncio.create_task(
+            guarded(METER.get().metered(_outcome(function), foreign=True), work.most_seconds), name=work.name
+        )
         task.add_done_callback(lambda _: self._over(work))
         try:
             await asyncio.wait({task}, timeout=work.most_seconds)
@@ -122,7 +124,7 @@ class UserCode:
 
     async def _in_thread(self, work: "_Work", function: Callable[[], object]) -> object:
         try:
-            thread = OwnThread(partial(METER.get().timed, function), name=work.name)
+            thread = OwnThread(partial(METER.get().watched, function), name=work.name)
         except RuntimeError as error:  # not of the function: the system gives no more threads
             self._over(work)
             raise TransientError(f"{work.name} cannot be called: {error}.", code="operation.no-thread") from error
@@ -134,7 +136,7 @@ class UserCode:
                 thread.leave_behind()
                 self._leave_behind(work)
         if left:
-            METER.get().seconds += work.most_seconds  # it may compute all the time, and goes on
+            METER.get().processor += work.most_seconds  # it may compute all the time, and goes on
             raise _too_long(work)
         return _unpacked(work.name, thread.ended.result())
 

@@ -12,9 +12,9 @@ from gateway.contracts.task import TaskContext
 from gateway.domain.faultpoints import reach
 from gateway.domain.ids import PortName
 from gateway.domain.message import Claimed, Retry, Work
+from gateway.domain.meter import METER
 from gateway.domain.states import Policy
 from gateway.messaging.rules.pace import Alternation
-from gateway.services.meter import METER
 from gateway.services.registry import Registry
 from gateway.stages.breaker import PAUSE_SECONDS, Breaker
 from gateway.stages.decide import Failed, words_of

@@ -12,10 +12,10 @@ from gateway.contracts.task import TaskContext
 from gateway.domain.errors import LeaseLost, StoreBusy, StoreUnavailable
 from gateway.domain.ids import Fence, PortName
 from gateway.domain.message import Claimed, Work
+from gateway.domain.meter import METER, Meter
 from gateway.domain.states import Stage
 from gateway.messaging.rules.pace import Pace
 from gateway.messaging.rules.shares import Places, Turns
-from gateway.services.meter import METER, Meter
 from gateway.stages.port import OpenInbound
 from gateway.stages.trouble import Trouble
 from gateway.store.leases import give_back, ports_with_work
@@ -292,8 +292,10 @@ class UnitRunner:
                 await uninterrupted(self._return(claimed.fence))
             raise
         finally:
-            seconds = asyncio.get_running_loop().time() - began
-            self._shares.end(unit, ran=ran, seconds=seconds, processor=meter.seconds)
+            # of one among many that run side by side, what it waits for the others says nothing about its pace
+            alone = meter.processor + meter.outside
+            seconds = asyncio.get_running_loop().time() - began if unit.is_set else alone
+            self._shares.end(unit, ran=ran, seconds=seconds, processor=meter.processor)
 
     async def _return(self, fence: Fence) -> None:
         async with self._returning:

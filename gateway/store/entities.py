@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from asyncpg import Connection
 
 from gateway.domain.ids import MessageKey
+from gateway.domain.meter import METER
 from gateway.store.open import Store
 from gateway.store.sql import Queries
 from gateway.store.unit import UnitTransaction
@@ -49,10 +50,11 @@ class StoredNumbers:
             async with self.unit.apart() as connection:
                 return await self._draw(connection, name, number, first, step)
 
-        if not continuous:
-            return await self.store.numbers.ahead(name, count, step, draw)
-        async with self.unit.holding_numbers(self.store.numbers.gate(name)) as connection:
-            start = await self._draw(connection, name, count, first, step)
+        with METER.get().with_us():
+            if not continuous:
+                return await self.store.numbers.ahead(name, count, step, draw)
+            async with self.unit.holding_numbers(self.store.numbers.gate(name)) as connection:
+                start = await self._draw(connection, name, count, first, step)
         return [start + index * step for index in range(count)]
 
     async def _draw(self, connection: Connection, name: str, count: int, first: int, step: int) -> int:

@@ -15,6 +15,7 @@ from asyncpg.transaction import Transaction
 
 from gateway.domain.errors import OperationTimeout, StoreBusy, StoreCrowded, StoreUnavailable
 from gateway.domain.ids import PortName
+from gateway.domain.meter import METER
 from gateway.store.errors import database_errors, is_lost
 from gateway.store.open import Store
 from gateway.store.savepoint import Spoiled, savepoint
@@ -87,7 +88,8 @@ class UnitTransaction:
         Raises: StoreUnavailable; StoreCrowded says that none was to be had.
         """
         try:
-            connection = await self._of.open(gate, self.patience)
+            with METER.get().with_us():
+                connection = await self._of.open(gate, self.patience)
         except StoreUnavailable as error:
             self._busy, self._lost = error, not isinstance(error, StoreCrowded)
             raise
