@@ -34,6 +34,12 @@ async def test_what_never_comes_to_its_end_is_seen(
         if fault.endswith(":kill"):
             await crash_site.ended()
             await crash_site.run(build=f"short_leases {build}")
+        else:  # the answer that is to fail is the first one's
+
+            async def failed() -> bool:
+                return crash_site.told("port.degraded")
+
+            await until(failed, "the first answer is put off", tell=crash_site.tail)
         (later,) = partner.new_ids(1)
         crash_site.drop("later.xml", single_of(later))
 
