@@ -217,6 +217,8 @@ class UnitRunner:
                 await self._store.wait_until_available(context.stopping)
                 look = True
                 continue
+            if context.stopping.is_set() and not run.running:
+                return  # no hint comes any more
             if run.running or run.waiting:  # what waits now has no room: it comes when a unit of this process ends
                 look = await self._wait(run, context)
             elif run.ended_since_look:

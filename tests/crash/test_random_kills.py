@@ -38,7 +38,8 @@ def reached(site: CrashSite, partner: Partner, what: str) -> Callable[[], bool]:
     work, before = site.data / "work" / partner.port, len(partner.answered)
     match what:
         case "claim":
-            return lambda: work.is_dir() and any(work.iterdir())
+            # an answer says that the claim has been and gone between two looks; no other may come in this life
+            return lambda: len(partner.answered) > before or (work.is_dir() and any(work.iterdir()))
         case "answer":
             return lambda: len(partner.answered) > before
         case _:
