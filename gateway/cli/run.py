@@ -2,6 +2,8 @@
 
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, find_handlers_beside, perform
 from gateway.runtime.app import serve
+from gateway.runtime.roles import ROLES
+from gateway.workers.launcher import Launcher
 
 
 def run(config: ConfigOption = DEFAULT_CONFIG) -> None:
@@ -11,4 +13,5 @@ def run(config: ConfigOption = DEFAULT_CONFIG) -> None:
     from the queue. The configuration is read again when its file changes.
     """
     find_handlers_beside(config)
-    perform(serve(config))
+    launcher = Launcher.start(ROLES)  # now: this process has no event loop yet, no thread, no connection
+    perform(serve(config, launcher))

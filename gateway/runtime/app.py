@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, closing, suppress
 from importlib.metadata import version
 from pathlib import Path
 from signal import SIGINT, SIGTERM
@@ -63,6 +63,7 @@ from gateway.store.poison import count_crashes
 from gateway.store.reports import database_clock
 from gateway.store.servers import leave_server, register_server
 from gateway.store.waiting import wait_or_stop
+from gateway.workers.launcher import Launcher
 from gateway.xml.pool import ReadersUnavailable, XmlPool
 
 log = structlog.get_logger()
@@ -86,7 +87,9 @@ class Gateway:
     def __init__(
         self, settings: Settings, store: Store, incarnation: int, pool: XmlPool, threads: AsyncExitStack,
         computing: ThreadPoolExecutor, code: UserCode, stopping: asyncio.Event, config: Path, kept: KeptConfig,
+        launcher: Launcher,
     ) -> None:  # fmt: skip
+        self._launcher = launcher
         self._config = config
         self._kept = kept
         self._store = store
@@ -375,11 +378,17 @@ def _calm_the_collector() -> None:
     gc.set_threshold(50_000, 50, 1000)
 
 
-async def serve(config: Path, *, ready: asyncio.Event | None = None) -> None:
+async def serve(config: Path, launcher: Launcher, *, ready: asyncio.Event | None = None) -> None:
     """Run the gateway on a configuration file until SIGTERM or SIGINT; a second signal ends it at once.
 
-    Raises: ConfigError, StoreRefused and other GatewayErrors when it cannot start; each says what to do.
+    The launcher ends with it. Raises: ConfigError, StoreRefused and other GatewayErrors when it cannot start; each
+    says what to do.
     """
+    with closing(launcher):
+        await _serve(config, launcher, ready)
+
+
+async def _serve(config: Path, launcher: Launcher, ready: asyncio.Event | None) -> None:
     config = config.absolute()
     content = await asyncio.to_thread(read, config)
     settings = await asyncio.to_thread(
@@ -423,7 +432,7 @@ async def serve(config: Path, *, ready: asyncio.Event | None = None) -> None:
         computing = stack.enter_context(ThreadPoolExecutor(2, thread_name_prefix="computing"))
         code = UserCode(marks, stack.enter_context(Standstill()))
         _calm_the_collector()
-        gateway = Gateway(settings, store, incarnation, pool, stack, computing, code, stopping, config, kept)
+        gateway = Gateway(settings, store, incarnation, pool, stack, computing, code, stopping, config, kept, launcher)
         await gateway.run(ready)
         marks.clear()
         await stop_incarnation(store, incarnation)
