@@ -29,15 +29,14 @@ async def judge_anew(works: Sequence[Work], port: OpenInbound, pool: XmlPool) ->
     limit = asyncio.Semaphore(_SIDE_BY_SIDE)
 
     async def one(work: Work) -> Work | Refused:
-        if not is_judged(work):
-            return work
         try:
             async with limit:
                 return await _judge(work, port, pool)
         except ReadersUnavailable as error:
             return Refused(work, error)
 
-    return list(await asyncio.gather(*(one(work) for work in works)))
+    judged = iter(await asyncio.gather(*(one(work) for work in works if is_judged(work))))
+    return [next(judged) if is_judged(work) else work for work in works]
 
 
 def is_judged(work: Work) -> bool:
