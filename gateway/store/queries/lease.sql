@@ -5,7 +5,10 @@ INSERT INTO incarnation (node, host, pid, version) VALUES ($1, $2, $3, $4) RETUR
 UPDATE incarnation SET stopped_at = clock_timestamp() WHERE id = $1
 
 -- name: take_lease
-INSERT INTO lease (fence, owner, stage, port) VALUES (nextval('fence'), $1, $2, $3) RETURNING fence
+-- What this transaction claims next is asked all the time, and one plan serves it for any values. Left to itself, the
+-- server plans a claim anew every time, for good, when the table grew a little before the first plan for any values.
+INSERT INTO lease (fence, owner, stage, port) VALUES (nextval('fence'), $1, $2, $3)
+RETURNING fence, set_config('plan_cache_mode', 'force_generic_plan', true)
 
 -- name: drop_lease
 -- The guard of every completion: no row means that the work is somebody else's by now.
