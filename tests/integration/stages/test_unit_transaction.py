@@ -83,17 +83,19 @@ async def test_handler_that_asks_nothing_holds_no_transaction(bench: InboundBenc
     assert len(await bench.answers()) == 1
 
 
-async def test_a_unit_of_several_has_its_transaction_from_the_start(bench: InboundBench, operation: Doing) -> None:
+@pytest.mark.parametrize("marks", [["M1"], ["M1", "M2"]], ids=["one", "two"])
+async def test_a_set_under_rollback_has_its_transaction_from_the_start(
+    bench: InboundBench, operation: Doing, marks: list[str]
+) -> None:
     seen: list[bool] = []
 
     async def look(_: ServiceContext) -> None:
         seen.append(await begun(bench, 1))
 
     operation.does = look
-    await bench.put(["M1", "M2"])
-    await bench.put(["M3"], policy=Policy.ROLLBACK, lane="set")
+    await bench.put(marks, policy=Policy.ROLLBACK, lane="set")
     await bench.run()
-    assert seen == [True] * 3
+    assert seen == [True] * len(marks)
 
 
 async def by_cursor(connection: Any) -> None:
