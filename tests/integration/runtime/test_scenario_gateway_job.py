@@ -9,7 +9,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -24,6 +24,7 @@ from gateway.domain.transitions import JobAction
 from gateway.runtime import app
 from gateway.runtime.in_use import KeptConfig
 from gateway.runtime.jobs import runnables_to_check
+from gateway.runtime.roles import ROLES
 from gateway.services.marks import Marks
 from gateway.services.standstill import Standstill
 from gateway.services.usercode import UserCode
@@ -31,6 +32,7 @@ from gateway.store.jobs import JOBS_HINT, change_status, read_job
 from gateway.store.leases import start_incarnation
 from gateway.store.listen import CHANNEL
 from gateway.store.open import Store, open_store
+from gateway.workers.launcher import Launcher
 from gateway.xml.pool import XmlPool
 from tests.documents import SERVICES, envelope, guid, single
 from tests.fakes import FakeClock
@@ -113,12 +115,13 @@ async def gateway(site: Site, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         store = await stack.enter_async_context(open_store(settings.store, settings.data))
         incarnation = await start_incarnation(store, str(store.node), "0")
         pool = await stack.enter_async_context(XmlPool(size=1))
+        launcher = stack.enter_context(closing(Launcher.start(ROLES)))
         computing = stack.enter_context(ThreadPoolExecutor(2))
         code = UserCode(await asyncio.to_thread(Marks, settings.data), stack.enter_context(Standstill()))
         running = asyncio.create_task(
             app.Gateway(
                 settings, store, incarnation, pool, stack, computing, code, stopping, site.config,
-                KeptConfig(settings.data, site.config, site.config.read_bytes()),
+                KeptConfig(settings.data, site.config, site.config.read_bytes()), launcher,
             ).run(ready)
         )  # fmt: skip
         await asyncio.wait([running, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
