@@ -74,7 +74,7 @@ class Ingester:
         Raises: ReadersUnavailable when nothing can be read now; SpoolFull; LeaseLost when a file is another node's by
         now; AdapterUnavailable.
         """
-        return await read_whole(group, port, self._pool, self._spools, keep, self._readers * 2)
+        return await read_whole(group, port, self._pool, self._spools, keep, self._readers)
 
     def _open(self, port: PortName) -> AbstractAsyncContextManager[Ingestion]:
         """Open the transaction that takes files in; it fails when it is another node's turn by now."""

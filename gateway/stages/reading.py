@@ -1,23 +1,28 @@
-"""Read claimed files to their ends, a few side by side; what is read of them goes into spools."""
+"""Read claimed files to their ends, small ones many at a time; what is read of them goes into spools."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import ExitStack, aclosing
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator, Sequence
+from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 import structlog
 
 from gateway.domain.delivery import Claim
-from gateway.domain.envelope import FileEnd, FileHead, ReadEnvelope
+from gateway.domain.envelope import FileEnd, FileHead
 from gateway.domain.errors import FileRefused
 from gateway.domain.ids import ClaimId, PortName
 from gateway.stages.port import OpenInbound
 from gateway.stages.spool import Spool, Spools
-from gateway.xml.pool import WorkerDied, XmlPool
+from gateway.xml.pool import SMALL_BYTES, Piece, WorkerDied, XmlPool
 
 log = structlog.get_logger()
 T = TypeVar("T")
+
+_MOST_FILES = 50
+"""So many small files are read by one call of a reader."""
+_TRIES = (False, True, True)
+"""How often a file is read while its readers die, and whether alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,41 +44,50 @@ class BadFile:
 
 
 async def read_whole(
-    claims: Sequence[Claim], port: OpenInbound, pool: XmlPool, spools: Spools, keep: ExitStack, side_by_side: int
+    claims: Sequence[Claim], port: OpenInbound, pool: XmlPool, spools: Spools, keep: ExitStack, readers: int
 ) -> list[WholeFile | BadFile]:
-    """Read files, a few at a time; one entry each, in order. Their spools are closed with *keep*.
+    """Read a large file, or small ones by as many readers as there are; one entry each, in order.
 
+    Their spools are closed with *keep*.
     Raises: ReadersUnavailable, SpoolFull, LeaseLost, AdapterUnavailable; nothing goes on behind them.
     """
-    limit = asyncio.Semaphore(side_by_side)
-
-    async def one(claim: Claim) -> WholeFile | BadFile:
-        async with limit:
-            return await _read_whole(claim, port, pool, spools, keep)
-
-    tasks = [asyncio.create_task(one(claim), name=f"read:{claim.display}") for claim in claims]
+    if claims[0].size > SMALL_BYTES:
+        return [await _read_one(claims[0], port, pool, spools, keep, tries=_TRIES)]
+    most = min(_MOST_FILES, -(-len(claims) // readers))
+    tasks = [
+        asyncio.create_task(
+            _read_small(claims[start : start + most], port, pool, spools, keep), name=f"read:{claims[start].display}"
+        )
+        for start in range(0, len(claims), most)
+    ]
     try:
-        return [await task for task in tasks]
+        return [file for task in tasks for file in await task]
     finally:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)  # before their spools are closed
 
 
-async def until_read(read: Callable[[bool], Awaitable[T]], *, port: PortName, file: str, claim_id: ClaimId | None) -> T:
+async def until_read(
+    read: Callable[[bool], Awaitable[T]],
+    *,
+    port: PortName,
+    file: str,
+    claim_id: ClaimId | None,
+    tries: Sequence[bool] = _TRIES,
+) -> T:
     """Return what *read* returns; it is told whether it must read the file alone. A released message is of a
-    file that was settled long ago, without claim.
+    file that was settled long ago, without claim. *tries* are those that are left, the last two alone.
 
     Rule: a reader that dies proves nothing against its file, it may have been ended or spoiled by something else. A
     file whose readers die twice although it is alone with them is poison.
     Raises: FileRefused, then, or when *read* does; ReadersUnavailable.
     """
-    for alone in (False, True, True):
+    for alone in tries:
         try:
             return await read(alone)
         except WorkerDied as error:
-            log.warning("reader.died", port=port, file=file, claim_id=claim_id and str(claim_id), alone=alone,
-                        error=error.message)  # fmt: skip
+            _tell(error, port, file, claim_id, alone=alone)
             last = error
     raise FileRefused(
         f"Three readers ended while they read the file, two of them new and with nothing else to do. "
@@ -82,41 +96,89 @@ async def until_read(read: Callable[[bool], Awaitable[T]], *, port: PortName, fi
     ) from last
 
 
-async def _read_whole(
-    claim: Claim, port: OpenInbound, pool: XmlPool, spools: Spools, keep: ExitStack
+def _tell(error: WorkerDied, port: PortName, file: str, claim_id: ClaimId | None, *, alone: bool) -> None:
+    log.warning("reader.died", port=port, file=file, claim_id=claim_id and str(claim_id), alone=alone,
+                error=error.message)  # fmt: skip
+
+
+async def _read_small(
+    claims: Sequence[Claim], port: OpenInbound, pool: XmlPool, spools: Spools, keep: ExitStack
+) -> list[WholeFile | BadFile]:
+    """Read small files by one call; when its reader dies, the file in hand is read alone, those behind it by another.
+
+    So nobody is refused for a neighbour, and what was read before the death counts.
+    """
+    found: list[WholeFile | BadFile] = []
+    while left := claims[len(found) :]:
+        reading = pool.read_each(
+            [_opened(claim, port) for claim in left], port.rules, port=port.name, weight=port.weight
+        )
+        try:
+            async with aclosing(reading) as pieces:
+                await _collect(pieces, claims, found, spools, keep)
+        except WorkerDied as error:
+            in_hand = claims[len(found)]
+            _tell(error, port.name, in_hand.display, in_hand.id, alone=False)
+            found.append(await _read_one(in_hand, port, pool, spools, keep, tries=_TRIES[1:]))
+    return found
+
+
+async def _read_one(
+    claim: Claim, port: OpenInbound, pool: XmlPool, spools: Spools, keep: ExitStack, *, tries: Sequence[bool]
 ) -> WholeFile | BadFile:
-    async def read(alone: bool) -> WholeFile:
-        head: FileHead | None = None
-        end: FileEnd | None = None
+    async def read(alone: bool) -> WholeFile | BadFile:
         await asyncio.to_thread(spools.require_room, claim.size)
-        with ExitStack() as dropped:  # with a reader that dies, and with a file that is refused
-            spool = dropped.enter_context(spools.open())
-            async with aclosing(read_file(claim, port, pool, alone=alone)) as pieces:
-                async for piece in pieces:
-                    match piece:
-                        case FileHead():
-                            head = piece
-                        case FileEnd():
-                            end = piece
-                        case _:
-                            await spool.add(piece)
-            keep.enter_context(dropped.pop_all())
-        assert head is not None and end is not None
-        return WholeFile(claim, head, spool, end)
+        found: list[WholeFile | BadFile] = []
+        async with aclosing(read_file(claim, port, pool, alone=alone)) as pieces:
+            await _collect(pieces, [claim], found, spools, keep)
+        return found[0]
 
     try:
-        return await until_read(read, port=claim.port, file=claim.display, claim_id=claim.id)
+        return await until_read(read, port=claim.port, file=claim.display, claim_id=claim.id, tries=tries)
     except FileRefused as error:
         return BadFile(claim, error)
 
 
-async def read_file(
-    claim: Claim, port: OpenInbound, pool: XmlPool, *, alone: bool
-) -> AsyncGenerator[FileHead | Sequence[ReadEnvelope] | FileEnd, None]:
+async def _collect(
+    pieces: AsyncIterable[Piece | FileRefused],
+    claims: Sequence[Claim],
+    found: list[WholeFile | BadFile],
+    spools: Spools,
+    keep: ExitStack,
+) -> None:
+    """Add to *found* the files of *claims* that it lacks, as they end; of one that does not end nothing is kept."""
+    head: FileHead | None = None
+    with ExitStack() as dropped:
+        async for piece in pieces:
+            match piece:
+                case FileHead():
+                    head, spool = piece, dropped.enter_context(spools.open())
+                case FileEnd():
+                    assert head is not None
+                    found.append(WholeFile(claims[len(found)], head, spool, piece))
+                    keep.enter_context(dropped.pop_all())
+                case FileRefused():
+                    found.append(BadFile(claims[len(found)], piece))
+                    dropped.close()
+                case _:
+                    await spool.add(piece)
+
+
+async def read_file(claim: Claim, port: OpenInbound, pool: XmlPool, *, alone: bool) -> AsyncGenerator[Piece, None]:
     """Read one claimed file, once.
 
     Raises: FileRefused; WorkerDied when its reader ended, ReadersUnavailable when there is none.
     """
+    with _opened(claim, port) as descriptor:
+        reading = pool.read(descriptor, port.rules, port=port.name, weight=port.weight, alone=alone)
+        async with aclosing(reading) as pieces:
+            async for piece in pieces:
+                yield piece
+
+
+@contextmanager
+def _opened(claim: Claim, port: OpenInbound) -> Iterator[int]:
+    """Open a claimed file. Raises: FileRefused; LeaseLost, AdapterUnavailable."""
     if claim.hard_linked:
         raise FileRefused(
             "The file has a second name (hard link), so its owner need not be its sender. Copy it instead.",
@@ -124,9 +186,6 @@ async def read_file(
         )
     try:
         with port.receive.open(claim) as descriptor:
-            reading = pool.read(descriptor, port.rules, port=port.name, weight=port.weight, alone=alone)
-            async with aclosing(reading) as pieces:
-                async for piece in pieces:
-                    yield piece
+            yield descriptor
     except OSError as error:
         raise FileRefused(f"The claimed file cannot be read: {error.strerror}.", code="file.unreadable") from error

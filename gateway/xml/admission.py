@@ -13,12 +13,14 @@ from gateway.messaging.rules.shares import Turns
 
 TURN_SECONDS: Final = 2.0
 """A large file is read for so long at a time while that of another port waits."""
+SMALL_TURN_SECONDS: Final = 0.1
+"""Small files are read one after the other for so long while another port waits."""
 MOST_RESTING: Final = 4
 """So many large files may be begun and rest; each keeps a reader process of its own."""
 
 
 class Place:
-    """The right to use a reader, for one file."""
+    """The right to use a reader, for one large file or for small ones one after the other."""
 
     def __init__(self, admission: "Admission", port: PortName, weight: int, *, large: bool) -> None:
         self._admission = admission
@@ -33,6 +35,10 @@ class Place:
         """Say how long the reader worked since last time."""
         self.turn_seconds += seconds
         self._admission._turns.charge(self.port, seconds, self.weight)
+
+    def is_over(self) -> bool:
+        """Tell whether another port waits, and this one has had its reader long enough for its small files."""
+        return self.turn_seconds >= SMALL_TURN_SECONDS and self._admission._is_wanted(self)
 
     async def give_way(self) -> None:
         """Rest while it is the turn of the large file of another port."""
@@ -93,6 +99,9 @@ class Admission:
                 await self._wait_for(place)
             finally:
                 self.resting -= 1
+
+    def _is_wanted(self, place: Place) -> bool:
+        return any(other.port != place.port and self._may_begin(other) for other in self._waiting)
 
     def _release(self, place: Place) -> None:
         self._free += 1

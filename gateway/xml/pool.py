@@ -11,17 +11,19 @@ Source: architecture, section 7; reliability reference, section 4.5.
 import asyncio
 import os
 import tempfile
+from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AbstractContextManager, aclosing, asynccontextmanager, nullcontext
 from types import TracebackType
 from typing import IO
 
 import structlog
 
 from gateway.domain.envelope import FileEnd, FileHead, ReadEnvelope
+from gateway.domain.errors import FileRefused
 from gateway.domain.ids import PortName
 from gateway.xml import frames
-from gateway.xml.admission import Admission
+from gateway.xml.admission import Admission, Place
 from gateway.xml.frames import Kind
 from gateway.xml.limits import ReadRules
 from gateway.xml.process import Frame, ReadersUnavailable, TookTooLong, WorkerDied, WorkerProcess
@@ -33,7 +35,12 @@ __all__ = ["SMALL_BYTES", "ReadersUnavailable", "TookTooLong", "WorkerDied", "Xm
 SMALL_BYTES = 1_000_000
 """Up to this size a file is small: it is read in no time."""
 
+_AHEAD, _QUICK_SECONDS = 4, 0.02
+"""So many small files lie before a reader at once while each takes no longer: it need not wait for us between them. Of
+slow ones each is handed over by itself, because what lies before a reader cannot be taken back when others wait."""
+
 Piece = FileHead | Sequence[ReadEnvelope] | FileEnd
+"""What a reader tells of a file, in order."""
 PROBE_SECONDS = 1.0
 """So long a large file that may be unfinished is read; what can be said of it by then is enough."""
 
@@ -141,35 +148,96 @@ class XmlPool:
         """
         size = os.fstat(fd).st_size
         place = self._admission.place(port, weight, large=probe or size > SMALL_BYTES)
-        async with self._suspect if alone else nullcontext(), self._busy(), place as turn:
-            worker = await self._take(rules, fresh=alone)
-            budget = self._wall_seconds + size / self._wall_bytes_per_second
-            if probe and size > SMALL_BYTES:
-                budget = PROBE_SECONDS
-            finished = False
-            try:
+        async with (
+            self._suspect if alone else nullcontext(),
+            self._busy(),
+            place as turn,
+            self._reader(rules, fresh=alone) as worker,
+        ):
+            await worker.request(Kind.READ, rules, fd)
+            seconds = PROBE_SECONDS if probe and size > SMALL_BYTES else self._wall(size)
+            async with aclosing(self._pieces(worker, turn, seconds)) as pieces:
+                async for piece in pieces:
+                    yield piece
+
+    async def read_each(
+        self, files: Sequence[AbstractContextManager[int]], rules: ReadRules, *, port: PortName, weight: int
+    ) -> AsyncGenerator[Piece | FileRefused, None]:
+        """Read small files one after the other by one worker: yield the pieces of each to its end, or to its refusal.
+
+        Shape: each of *files* opens a descriptor, and may raise FileRefused instead. It is closed as soon as the worker
+        has it. The worker goes to another port that waits when this one has had it for a while.
+        Raises: WorkerDied when the worker ended in the first file whose end was not yielded; otherwise as `read`.
+        """
+        waiting = deque(files)
+        while waiting:
+            async with (
+                self._busy(),
+                self._admission.place(port, weight, large=False) as turn,
+                self._reader(rules, fresh=False) as worker,
+            ):
+                ahead = 1
+                asked: deque[FileRefused | float] = deque()
+                while asked or waiting:
+                    while waiting and len(asked) < ahead and self._goes_on(worker, turn):
+                        asked.append(await self._ask(worker, rules, waiting.popleft()))
+                    if not asked:
+                        break
+                    budget = asked.popleft()
+                    if isinstance(budget, FileRefused):
+                        yield budget
+                        continue
+                    before = turn.turn_seconds
+                    try:
+                        async with aclosing(self._pieces(worker, turn, budget)) as pieces:
+                            async for piece in pieces:
+                                yield piece
+                    except FileRefused as refused:
+                        yield refused
+                    ahead = _AHEAD if turn.turn_seconds - before < _QUICK_SECONDS else 1
+
+    def _goes_on(self, worker: WorkerProcess, turn: Place) -> bool:
+        """Tell whether a worker is to get another small file in the same place."""
+        return not turn.is_over() and worker.resident <= self._max_resident_bytes
+
+    async def _ask(
+        self, worker: WorkerProcess, rules: ReadRules, file: AbstractContextManager[int]
+    ) -> FileRefused | float:
+        """Lay a file before a worker; returns how long it may take, or why it is refused already."""
+        try:
+            with file as fd:
                 await worker.request(Kind.READ, rules, fd)
-                while not finished:
-                    before = budget
-                    frame, budget = await self._receive(worker, budget)
-                    turn.spent(before - budget)
-                    match frame.kind, frame.fields:
-                        case Kind.HEAD, list(fields):
-                            yield frames.head_from(fields)
-                        case Kind.ENVELOPES, list(rows):
-                            yield tuple(frames.envelopes_from(rows, frame.body))
-                            await turn.give_way()
-                        case Kind.END, [*fields, int(resident)]:
-                            finished = self._give_back(worker, resident)
-                            yield frames.end_from(fields)
-                        case Kind.REFUSED, [*fields, int(resident)]:
-                            finished = self._give_back(worker, resident)
-                            raise frames.refused_from(fields)
-                        case _:
-                            raise WorkerDied(f"The reader answered out of turn: {frame.kind.name}.")
-            finally:
-                if not finished:
-                    self._end(worker)
+                return self._wall(os.fstat(fd).st_size)
+        except FileRefused as refused:
+            return refused
+
+    async def _pieces(self, worker: WorkerProcess, turn: Place, budget: float) -> AsyncGenerator[Piece, None]:
+        """Yield what a worker says of the file that was first laid before it; *budget* is the time it has.
+
+        Raises: FileRefused; TookTooLong; WorkerDied.
+        """
+        end: FileEnd | None = None
+        while end is None:
+            before = budget
+            frame, budget = await self._receive(worker, budget)
+            turn.spent(before - budget)
+            match frame.kind, frame.fields:
+                case Kind.HEAD, list(fields):
+                    yield frames.head_from(fields)
+                case Kind.ENVELOPES, list(rows):
+                    yield tuple(frames.envelopes_from(rows, frame.body))
+                    await turn.give_way()
+                case Kind.END, [*fields, int(resident)]:
+                    worker.answered(resident)
+                    yield (end := frames.end_from(fields))
+                case Kind.REFUSED, [*fields, int(resident)]:
+                    worker.answered(resident)
+                    raise frames.refused_from(fields)
+                case _:
+                    raise WorkerDied(f"The reader answered out of turn: {frame.kind.name}.")
+
+    def _wall(self, size: int) -> float:
+        return self._wall_seconds + size / self._wall_bytes_per_second
 
     async def read_bytes(
         self, content: bytes, rules: ReadRules, *, port: PortName = _NOBODY, weight: int = 1, alone: bool = False
@@ -230,6 +298,18 @@ class XmlPool:
             if not ready:
                 self._end(worker)
 
+    @asynccontextmanager
+    async def _reader(self, rules: ReadRules, *, fresh: bool) -> AsyncIterator[WorkerProcess]:
+        """Have a worker that is ready for *rules*; one that is left in the middle of a file ends."""
+        worker = await self._take(rules, fresh=fresh)
+        try:
+            yield worker
+        finally:
+            if worker.owes or worker.resident > self._max_resident_bytes or len(self._workers) > self._most:
+                self._end(worker)
+            else:
+                self._idle.append(worker)
+
     async def _take(self, rules: ReadRules, *, fresh: bool) -> WorkerProcess:
         """Return a worker that has loaded the schemas of *rules*: the idle one used last, or a new one."""
         for worker in reversed(self._idle):
@@ -255,6 +335,8 @@ class XmlPool:
 
     async def _receive(self, worker: WorkerProcess, budget: float) -> tuple[Frame, float]:
         """Return the next frame and what is left of the time."""
+        if (here := worker.next_frame()) is not None:
+            return here, budget
         clock = asyncio.get_running_loop().time
         started = clock()
         try:
@@ -269,14 +351,6 @@ class XmlPool:
         if lacking and not self._told:
             self._told = True
             log.warning("reader.cage_incomplete", lacking=list(lacking))
-
-    def _give_back(self, worker: WorkerProcess, resident: int) -> bool:
-        """Keep a worker that has finished a file, unless it has grown too large or is one too many; always true."""
-        if resident > self._max_resident_bytes or len(self._workers) > self._most:
-            self._end(worker)
-        else:
-            self._idle.append(worker)
-        return True
 
     def _end(self, worker: WorkerProcess) -> None:
         """End a worker now; somebody takes its place when it is needed."""

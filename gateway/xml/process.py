@@ -9,6 +9,7 @@ import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from gateway.domain.errors import TransientError
@@ -62,12 +63,18 @@ class Frame:
 
 
 class WorkerProcess:
-    """A worker and the socket to it. One request at a time."""
+    """A worker and the socket to it. It answers requests one after the other, in order.
+
+    `owes` counts the files it was asked to read and has not ended yet, `resident` is the memory it held at the last
+    end, in bytes.
+    """
 
     def __init__(self, process: Process, connection: socket.socket) -> None:
         self._process = process
         self._connection = connection
         self._buffer = bytearray()
+        self.owes = 0
+        self.resident = 0
 
     @classmethod
     async def start(cls) -> "WorkerProcess":
@@ -118,8 +125,8 @@ class WorkerProcess:
 
         Raises: WorkerDied when nobody listens.
         """
-        text = json.dumps([rules.to_json(), document]).encode()
-        data = PREFIX.pack(kind, len(text), 0) + text
+        data = _question(kind, rules, document)
+        self.owes += kind is Kind.READ
         try:
             sent = socket.send_fds(self._connection, [data], [] if fd is None else [fd])
             if sent < len(data):
@@ -132,12 +139,20 @@ class WorkerProcess:
 
         Raises: WorkerDied when the worker ends before, or says that it will.
         """
-        await self._fill(PREFIX.size)
+        while (frame := self.next_frame()) is None:
+            await self._receive_more()
+        return frame
+
+    def next_frame(self) -> Frame | None:
+        """Return the next frame when all of it is here. Raises: WorkerDied when the worker says that it ends."""
+        if len(self._buffer) < PREFIX.size:
+            return None
         number, text_length, body_length = PREFIX.unpack_from(self._buffer)
         start, end = PREFIX.size + text_length, PREFIX.size + text_length + body_length
         if end > MAX_FRAME_BYTES:
             raise WorkerDied(f"The reader announced a frame of {end} bytes.")
-        await self._fill(end)
+        if len(self._buffer) < end:
+            return None
         kind = Kind(number)
         fields = json.loads(bytes(self._buffer[PREFIX.size : start]))
         body = bytes(self._buffer[start:end])
@@ -145,6 +160,11 @@ class WorkerProcess:
         if kind is Kind.CRASHED:
             raise WorkerDied(f"The reader of the file failed: {str(fields).strip().splitlines()[-1]}", details=fields)
         return Frame(kind, fields, body)
+
+    def answered(self, resident: int) -> None:
+        """Say that a file has ended, and what memory the worker held then."""
+        self.owes -= 1
+        self.resident = resident
 
     def kill(self) -> None:
         """End the process at once; `wait` still has to be awaited."""
@@ -158,17 +178,15 @@ class WorkerProcess:
         """Wait until the process has gone and its pipe is drained."""
         await self._process.communicate()
 
-    async def _fill(self, length: int) -> None:
-        """Read until the buffer holds *length* bytes; what nobody asks for stays in the socket."""
-        loop = asyncio.get_running_loop()
-        while len(self._buffer) < length:
-            try:
-                data = await loop.sock_recv(self._connection, _RECEIVE_BYTES)
-            except OSError as error:
-                raise await self._died() from error
-            if not data:
-                raise await self._died()
-            self._buffer += data
+    async def _receive_more(self) -> None:
+        """Wait for bytes; what nobody asks for stays in the socket."""
+        try:
+            data = await asyncio.get_running_loop().sock_recv(self._connection, _RECEIVE_BYTES)
+        except OSError as error:
+            raise await self._died() from error
+        if not data:
+            raise await self._died()
+        self._buffer += data
 
     async def _died(self) -> WorkerDied:
         """Return what is known about the death of this worker."""
@@ -178,3 +196,10 @@ class WorkerProcess:
         how = f"signal {-status}" if status is not None and status < 0 else f"exit status {status}"
         said = stderr.decode("utf-8", "replace")[-_STDERR_BYTES:].strip()
         return WorkerDied(f"The process that read the file ended unexpectedly ({how}).", status=status, details=said)
+
+
+@lru_cache(maxsize=64)
+def _question(kind: Kind, rules: ReadRules, document: str | None) -> bytes:
+    """Return a request as it travels; most files of a port come with the same."""
+    text = json.dumps([rules.to_json(), document]).encode()
+    return PREFIX.pack(kind, len(text), 0) + text

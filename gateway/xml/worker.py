@@ -11,6 +11,7 @@ import os
 import socket
 import sys
 import traceback
+from functools import lru_cache
 from pathlib import Path
 
 import xmlschema  # noqa: F401  # its cage lets nothing be imported later
@@ -113,8 +114,7 @@ class Worker:
         data += self._receive(PREFIX.size - len(data))
         number, length, _ = PREFIX.unpack(data)
         assert length <= _MAX_REQUEST_BYTES
-        rules, document = json.loads(self._receive(length))
-        return Kind(number), ReadRules.from_json(rules), document, (descriptors[0] if descriptors else None)
+        return Kind(number), *_question(self._receive(length)), (descriptors[0] if descriptors else None)
 
     def _receive(self, length: int) -> bytes:
         data = b""
@@ -130,6 +130,13 @@ class Worker:
             self._connection.sendall(data)
         except (BrokenPipeError, ConnectionResetError) as error:
             raise _ParentGone from error
+
+
+@lru_cache(maxsize=16)
+def _question(text: bytes) -> tuple[ReadRules, str | None]:
+    """Return the rules and the document of a request; most files of a port come with the same."""
+    rules, document = json.loads(text)
+    return ReadRules.from_json(rules), document
 
 
 def _envelopes(rows: list[object], bodies: list[bytes]) -> bytes:

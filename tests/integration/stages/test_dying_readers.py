@@ -83,10 +83,10 @@ class Bench:
         trouble = Trouble(store, me)
         self.stage = ReceiveStage(store=store, incarnation=me, ports=self.ports, pool=pool, readers=2, trouble=trouble)
 
-    def drop(self, content: bytes) -> None:
+    def drop(self, content: bytes, name: str = "order.xml") -> None:
         aside = self.folder / "aside"
         aside.write_bytes(content)
-        aside.rename(self.folder / "in" / "order.xml")
+        aside.rename(self.folder / "in" / name)
 
     async def look(self) -> Tally:
         tally = Tally()

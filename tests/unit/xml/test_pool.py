@@ -5,10 +5,11 @@ import json
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+from contextlib import AbstractContextManager, aclosing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from gateway.domain.errors import FileRefused, TransientError
 from gateway.domain.ids import PortName
 from gateway.domain.problem import Problem
 from gateway.runtime.ports import probe_with
-from gateway.xml import frames
+from gateway.xml import admission, frames
 from gateway.xml.frames import Kind
 from gateway.xml.limits import ReadRules
 from gateway.xml.pool import WorkerDied, XmlPool
@@ -209,6 +210,99 @@ async def test_worker_that_has_grown_is_replaced() -> None:
         await _read(pool, ONE)
         assert pool.pids == ()
         await _read(pool, ONE)
+
+
+async def _ends(
+    pool: XmlPool, files: Sequence[AbstractContextManager[int]], port: str = "a"
+) -> AsyncGenerator[str, None]:
+    """Yield how each of several small files ends."""
+    reading = pool.read_each(files, LOOSE, port=PortName(port), weight=1)
+    async with aclosing(reading) as pieces:
+        async for piece in pieces:
+            if isinstance(piece, FileRefused):
+                yield piece.code
+            elif isinstance(piece, FileEnd):
+                yield f"{piece.envelopes} envelopes"
+
+
+async def test_several_small_files_have_a_verdict_each(pool: XmlPool) -> None:
+    """They are open here one after the other, and are read by one worker."""
+    opened: list[int] = []
+
+    @contextmanager
+    def once(content: bytes) -> Iterator[int]:
+        assert not opened
+        with file_of(content) as fd:
+            opened.append(fd)
+            yield fd
+            opened.clear()
+
+    @contextmanager
+    def refused() -> Iterator[int]:
+        if not opened:
+            raise FileRefused("It has a second name.", code="entry.hardlink")
+        yield 0
+
+    two, cut = batch(envelope(), envelope()).encode(), ONE[:-20]
+    files = [once(ONE), refused(), once(cut), once(b""), once(two), once(cut), refused(), once(ONE)]
+    ends = [end async for end in _ends(pool, files)]
+    assert ends == [
+        "1 envelopes", "entry.hardlink", "xml.incomplete", "file.empty", "2 envelopes", "xml.incomplete",
+        "entry.hardlink", "1 envelopes",
+    ]  # fmt: skip
+    assert len(pool.pids) == 1
+
+
+async def test_small_files_before_the_one_whose_reader_dies_have_ended(pool: XmlPool) -> None:
+    ends: list[str] = []
+    with pytest.raises(WorkerDied, match="signal 9"):
+        async with aclosing(
+            _ends(pool, [*(file_of(ONE) for _ in range(2)), *(file_of(many_envelopes(2_000)) for _ in range(3))])
+        ) as files:
+            async for end in files:
+                ends.append(end)
+                if len(ends) == 2:
+                    os.kill(pool.pids[0], signal.SIGKILL)
+    assert ends[:2] == ["1 envelopes"] * 2
+    assert len(ends) < 5
+
+
+async def test_port_with_many_small_files_lets_that_of_another_pass(
+    pool: XmlPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(admission, "SMALL_TURN_SECONDS", 1e-9)
+    order: list[str] = []
+
+    async def read(port: str, number: int) -> None:
+        async for _ in _ends(pool, [file_of(ONE) for _ in range(number)], port):
+            order.append(port)
+            if len(order) == 2:
+                tasks.append(asyncio.create_task(read("b", 1)))
+            await asyncio.sleep(0)  # so that it waits for a place
+
+    tasks = [asyncio.create_task(read("a", 20))]
+    for task in tasks:
+        await task
+    assert sorted(order) == ["a"] * 20 + ["b"]
+    assert order.index("b") < 12
+
+
+async def test_small_files_that_take_long_are_handed_over_one_by_one(
+    pool: XmlPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lies before a reader cannot be taken back when others wait."""
+    request, most = WorkerProcess.request, [0]
+
+    async def noted(self: WorkerProcess, *arguments: Any, **others: Any) -> None:
+        await request(self, *arguments, **others)
+        most[0] = max(most[0], self.owes)
+
+    monkeypatch.setattr(WorkerProcess, "request", noted)
+    for quick, owed in ((0.0, 1), (1000.0, 4)):
+        monkeypatch.setattr("gateway.xml.pool._QUICK_SECONDS", quick)
+        most[0] = 0
+        assert len([end async for end in _ends(pool, [file_of(ONE) for _ in range(10)])]) == 10
+        assert most[0] == owed
 
 
 async def test_files_are_read_side_by_side() -> None:
