@@ -62,21 +62,14 @@ class _Share:
         self.pace = Pace(most)
         self.sets = 0
         self.processor: float | None = None  # seconds of one message
-        self._size: int | None = None
 
     def size(self, *, others_wait: bool) -> int:
-        """Return how many messages the next unit has; asked again before there is one, it does not grow."""
-        if self._size is None:
-            self._size = self.pace.next(others_wait=others_wait)
-        return self._size if self._size >= SET else 1
-
-    def began(self) -> None:
-        """Say that a unit of the size has begun."""
-        self._size = None
+        """Return how many messages the next unit has."""
+        size = self.pace.next(others_wait=others_wait)
+        return size if size >= SET else 1
 
     def took(self, messages: int, seconds: float, processor: float) -> None:
         """Say what messages that ran took."""
-        self._size = None
         self.pace.took(messages, seconds)
         each = processor / messages
         self.processor = each if self.processor is None else 0.7 * self.processor + 0.3 * each
@@ -125,7 +118,6 @@ class Shares:
         """Let a unit hold its places; its turn is charged with what it will probably take."""
         sizes = [len(work.content) for work in works]
         share = self._shares.setdefault(port.name, _Share(self._most))
-        share.began()
         share.sets += is_set
         unit = Unit(
             port=port.name, weight=port.weight, messages=len(sizes), size_bytes=sum(sizes), is_set=is_set,
@@ -152,7 +144,6 @@ class Shares:
         share = self._shares.get(port)
         if share is not None:
             share.pace, share.processor = Pace(self._most), None
-            share.began()
 
 
 @dataclass(slots=True, eq=False)

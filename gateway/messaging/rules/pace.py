@@ -7,8 +7,11 @@ TARGET_SECONDS: Final = 0.25
 """How long the work on one unit should take."""
 SHARED_SECONDS: Final = 0.1
 """The same while somebody else waits."""
-FASTEST_GROWTH: Final = 4
-"""A unit is so many times as large as the last one at most; it shrinks at once."""
+FASTEST_GROWTH: Final = 8
+"""A unit is at most so many times as large as the last one might have been; it shrinks at once."""
+_NOTHING_SECONDS: Final = 0.02
+"""What a unit of one quick message may take on a busy machine: that does not say that messages are slow."""
+_FADING: Final = 0.7
 
 
 class Pace:
@@ -19,22 +22,35 @@ class Pace:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self.seconds: float | None = None  # of one message
-        self._last = 1
+        self._seconds = 0.0  # of the last units; older ones count less and less
+        self._messages = 0.0
+        self._largest = 1  # that may be tried now
+
+    @property
+    def seconds(self) -> float | None:
+        """Return how long one message takes, None while nothing is known."""
+        return self._seconds / self._messages if self._messages else None
 
     def next(self, *, others_wait: bool) -> int:
         """Return the size of the next unit."""
-        if self.seconds is not None:
-            target = SHARED_SECONDS if others_wait else TARGET_SECONDS
-            fits = int(target / max(self.seconds, 1e-6))
-            self._last = max(1, min(fits, FASTEST_GROWTH * self._last, self.most))
-        return self._last
+        return self._fitting(SHARED_SECONDS if others_wait else TARGET_SECONDS)
 
     def took(self, messages: int, seconds: float) -> None:
-        """Say how long a unit took. Slower by half counts at once, quicker only by and by."""
-        each = seconds / messages
-        slower = self.seconds is None or each > 2 * self.seconds
-        self.seconds = each if slower or self.seconds is None else 0.7 * self.seconds + 0.3 * each
+        """Say how long a unit took. Slower by half counts at once, quicker by and by.
+
+        Rule: a unit counts by its messages. What a small one takes is the unit more than what is in it, and the first
+        ones must not hold back the larger ones for long.
+        """
+        if self.seconds is not None and seconds > max(2 * self.seconds * messages, _NOTHING_SECONDS):
+            self._seconds = self._messages = 0.0
+        self._seconds = _FADING * self._seconds + seconds
+        self._messages = _FADING * self._messages + messages
+        self._largest *= FASTEST_GROWTH
+        self._largest = self._fitting(TARGET_SECONDS)
+
+    def _fitting(self, target: float) -> int:
+        fits = self.most if self.seconds is None else int(target / max(self.seconds, 1e-6))
+        return max(1, min(fits, self._largest, self.most))
 
 
 class Kind(StrEnum):

@@ -67,7 +67,7 @@ def test_quick_messages_run_in_two_sets_that_grow_with_what_is_known() -> None:
     unit = begin(shares, port(), first)
     second = shares.room(port(), others_wait=False)
     begin(shares, port(), second)
-    assert (first, second, shares.room(port(), others_wait=False)) == (4, 16, 0)
+    assert (first, second, shares.room(port(), others_wait=False)) == (8, 8, 0)
     shares.end(unit, ran=first, seconds=0.004, processor=0.004)
     assert shares.room(port(), others_wait=False) == 64
 
