@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 from uuid import UUID
 
 from lxml import etree
@@ -34,7 +34,7 @@ class Request:
 
     Shape: `parts` are the children of MessageParts, already validated when the port validates; `scheme` is the
     form of the documented namespaces that the request used and the answer will use; `idempotency_key` stays
-    the same however often the request is tried.
+    the same however often the request is tried. A `ContentOperation` gets `content` in place of `parts`.
     """
 
     key: MessageKey
@@ -48,6 +48,7 @@ class Request:
     partition: str
     user: str
     received_at: datetime
+    content: bytes = b""
 
     @property
     def idempotency_key(self) -> str:
@@ -124,6 +125,16 @@ class CompensatedOperation(Protocol):
         Raises: TransientError when trying again may help.
         """
         ...
+
+
+@runtime_checkable
+class ContentOperation(Protocol):
+    """An operation that reads the envelope by itself, as it is kept: in UTF-8, as the reader wrote it.
+
+    Nothing is parsed for it: that takes most of the time of a message that is only kept.
+    """
+
+    takes_content: Literal[True]
 
 
 @runtime_checkable

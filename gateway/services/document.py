@@ -5,6 +5,7 @@ Source: AIF reference, sections 8 and 10.
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
+from typing import Literal
 
 from asyncpg import UniqueViolationError
 from lxml import etree
@@ -16,7 +17,9 @@ from gateway.services.document_kind import DocumentKind, Numbering
 from gateway.services.entity_document import Writer, count_entities, root_entities
 from gateway.store.entities import NewEntity, insert_entities, read_entities
 from gateway.store.sql import Queries
+from gateway.xml.cuts import Cut, Cutter
 from gateway.xml.keys import read_keys
+from gateway.xml.reread import parts_of
 from gateway.xml.standalone import standalone
 
 _FREE_BYTES = 100_000
@@ -24,8 +27,6 @@ _MOST_GROWTH = 20
 """How many times as large as the document its entities may be, each with its own namespaces; in fact two or three."""
 _MOST_GROWN_BYTES = 50_000_000
 """By how much all of them may be larger than a large document: they are in memory at once."""
-
-_Found = tuple[bytes, int, str]
 
 
 class Create:
@@ -38,11 +39,13 @@ class Create:
     undoable = True
     idempotent = True
     timeout_seconds = 0.0
+    takes_content: Literal[True] = True
 
     def __init__(self, kind: DocumentKind, sql: Queries, longest: Callable[[], int | None]) -> None:
         self._kind = kind
         self._sql = sql
         self._longest = longest  # how long a key may be; looks into the schema, for a thread
+        self._cutter = Cutter(kind.name, kind.entity, kind.key)
         self._fits = 0  # characters that are known to be allowed
         self.expects: tuple[str, ...] | None = (kind.document,)
 
@@ -60,21 +63,21 @@ class Create:
         Raises: as for one; then nothing of the set is kept.
         """
         found = await asyncio.to_thread(self._extract, requests)
-        keys = iter(await self._new_keys(sum(not sent for _, entities in found for *_, sent in entities), context))
+        keys = iter(await self._new_keys(sum(not cut.key for _, cuts in found for cut in cuts), context))
         rows: list[NewEntity] = []
         replies: list[Reply] = []
-        for request, entities in found:
+        for request, cuts in found:
             named: list[EntityKey] = []
-            for content, size, sent in entities:
-                key = sent or next(keys)
+            for cut in cuts:
+                key = cut.key or next(keys)
                 rows.append(
                     NewEntity(
                         key=key,
                         partition=request.partition,
                         company=request.company,
                         request=request.key,
-                        content=content,
-                        size=size,
+                        content=cut.content,
+                        size=cut.entities,
                     )
                 )
                 named.append(((self._kind.key, key),))
@@ -109,36 +112,28 @@ class Create:
             self._fits = len(keys[-1])
         return keys
 
-    def _extract(self, requests: Sequence[Request]) -> list[tuple[Request, list[_Found]]]:
+    def _extract(self, requests: Sequence[Request]) -> list[tuple[Request, list[Cut]]]:
         """Return the root entities of all requests; takes longer than the event loop may stand still."""
-        return [(request, list(self._entities(request))) for request in requests]
+        return [(request, list(self._entities(request.content))) for request in requests]
 
-    def _entities(self, request: Request) -> Iterator[_Found]:
-        """Yield the root entities: content, number of entities in it, key as sent ('': the sequence makes it)."""
+    def _entities(self, content: bytes) -> Iterator[Cut]:
+        """Yield the root entities of an envelope; the key is empty where the sequence makes it."""
         kind, entities, size = self._kind, 0, 0
-        document = request.parts[0]
-        around = document.nsmap
-        limit: int | None = None
-        for element in root_entities(document, kind.entity):
+        limit = min(_MOST_GROWTH * len(content), len(content) + _MOST_GROWN_BYTES)
+        for cut in self._cutter.cut(content) or _parsed(content, kind):
             entities += 1
-            sent = _field(element, kind.key)
-            if sent and kind.numbering is not None:
-                _refuse_sent(kind, kind.numbering, sent)
-            if kind.numbering is None and not sent:
+            if cut.key and kind.numbering is not None:
+                _refuse_sent(kind, kind.numbering, cut.key)
+            if kind.numbering is None and not cut.key:
                 raise OperationRejected(f"The {kind.entity} has no {kind.key}; it must be sent.", code="key.missing")
-            content = standalone(element, around)
-            size += len(content)
-            if size > _FREE_BYTES:
-                if limit is None:
-                    sent_bytes = len(etree.tostring(document))
-                    limit = min(_MOST_GROWTH * sent_bytes, sent_bytes + _MOST_GROWN_BYTES)
-                if size > limit:
-                    raise OperationRejected(
-                        f"The namespaces of {kind.name} are too long: written out for each {kind.entity}, they make "
-                        f"more than {limit} bytes of it. Use shorter namespaces, or send fewer in one message.",
-                        code="document.namespaces",
-                    )
-            yield content, count_entities(element), sent
+            size += len(cut.content)
+            if size > _FREE_BYTES and size > limit:
+                raise OperationRejected(
+                    f"The namespaces of {kind.name} are too long: written out for each {kind.entity}, they make "
+                    f"more than {limit} bytes of it. Use shorter namespaces, or send fewer in one message.",
+                    code="document.namespaces",
+                )
+            yield cut
         if not entities:
             raise OperationRejected(f"The document {kind.name} holds no {kind.entity}.", code="document.empty")
 
@@ -183,6 +178,14 @@ class Read:
                 code="key.unknown",
             )
         return key[0][1]
+
+
+def _parsed(content: bytes, kind: DocumentKind) -> Iterator[Cut]:
+    """Yield what `Cutter.cut` cannot see."""
+    (document,) = parts_of(content)
+    around = document.nsmap
+    for element in root_entities(document, kind.entity):
+        yield Cut(standalone(element, around), count_entities(element), _field(element, kind.key))
 
 
 def _refuse_sent(kind: DocumentKind, numbering: Numbering, key: str) -> None:

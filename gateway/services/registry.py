@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gateway.contracts.service import ServiceOperation
+from gateway.contracts.service import ContentOperation, ServiceOperation
 from gateway.domain.action import split_action
 from gateway.domain.errors import UnknownAction
 from gateway.domain.namespaces import SERVICES, canonical
@@ -25,6 +25,7 @@ class Found:
     service: str
     name: str
     operation: ServiceOperation
+    takes_content: bool = False
 
 
 class Registry:
@@ -37,7 +38,7 @@ class Registry:
     def __init__(self, services: Mapping[str, Service]) -> None:
         self._services = services
         self._operations = {
-            (service.name, name.lower()): Found(service.name, name, operation)
+            (service.name, name.lower()): Found(service.name, name, operation, isinstance(operation, ContentOperation))
             for service in services.values()
             for name, operation in service.operations.items()
         }

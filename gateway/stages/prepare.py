@@ -22,7 +22,8 @@ from gateway.services.registry import Found, Registry
 from gateway.stages.authorise import authorise
 from gateway.stages.port import OpenInbound
 from gateway.store.leases import CLAIM_BYTES
-from gateway.xml.parse import document_parser, parse_checked
+from gateway.xml.parse import document_parser
+from gateway.xml.reread import parts_of
 
 _TOLD_CAUSES = 3
 _MOST_NAMES = 12
@@ -88,7 +89,7 @@ async def whole_request(item: Prepared) -> Request:
     """Return the request of a message with its parts; those of a late one are parsed now, and kept by nobody else."""
     if not item.late:
         return item.request
-    return replace(item.request, parts=await asyncio.to_thread(_parts, item.work, document_parser()))
+    return replace(item.request, parts=await asyncio.to_thread(parts_of, item.work.content))
 
 
 def _prepare(
@@ -104,13 +105,14 @@ def _prepare(
         raise SchemaViolation(
             _summary("The document is not valid", work.problems), code=work.problems[0].code, problems=work.problems
         )
+    takes_content = allowed.found.takes_content
     request = Request(
         key=work.key, port=port.name, message_id=work.message_id, service=allowed.found.service,
-        operation=allowed.found.name, parts=_parts(work, parser) if parser else [],
+        operation=allowed.found.name, parts=[] if takes_content or parser is None else parts_of(work.content, parser),
         scheme=scheme_of(work.namespace), company=allowed.company, partition=allowed.partition, user=allowed.user,
-        received_at=work.received_at,
+        received_at=work.received_at, content=work.content if takes_content else b"",
     )  # fmt: skip
-    return Prepared(work, request, allowed.found, late=parser is None)
+    return Prepared(work, request, allowed.found, late=parser is None and not takes_content)
 
 
 def _check_usable(problems: Sequence[Problem]) -> None:
@@ -118,13 +120,6 @@ def _check_usable(problems: Sequence[Problem]) -> None:
     unusable = next((problem for problem in problems if problem.code == SchemaUnusable.code), None)
     if unusable is not None:
         raise SchemaUnusable(f"{unusable.text} Mend the schema, then release the message.")
-
-
-def _parts(work: Work, parser: etree.XMLParser) -> list[etree._Element]:
-    envelope = parse_checked(work.content, parser)
-    (body,) = envelope.iterchildren(f"{{{work.namespace}}}Body")
-    (parts,) = body.iterchildren(f"{{{work.namespace}}}MessageParts")
-    return list(parts.iterchildren(etree.Element))
 
 
 def _match_parts(work: Work, found: Found) -> None:

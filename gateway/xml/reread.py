@@ -1,4 +1,4 @@
-"""Reads an answer that we wrote, to write it again."""
+"""Reads envelopes that we wrote: requests as they are kept, and answers."""
 
 from lxml import etree
 
@@ -7,12 +7,27 @@ from gateway.xml.normalise import rewrite_scheme
 from gateway.xml.parse import document_parser, parse_checked
 
 
+def parts_of(content: bytes, parser: etree.XMLParser | None = None) -> list[etree._Element]:
+    """Return the children of MessageParts of an envelope; whoever reads many gives a *parser* of `document_parser`.
+
+    Raises: as `parse_checked`.
+    """
+    return list(_message_parts(content, parser).iterchildren(etree.Element))
+
+
 def parts_of_answer(content: bytes) -> list[etree._Element]:
     """Return the children of MessageParts of a response file of ours, in canonical (`http://`) namespaces."""
-    envelope = parse_checked(content)
-    namespace = etree.QName(envelope).namespace or ""
-    (parts,) = envelope.iterfind(f"{{{namespace}}}Body/{{{namespace}}}MessageParts")
-    return [_canonical(part, scheme_of(namespace)) for part in parts.iterchildren(etree.Element)]
+    parts = _message_parts(content)
+    scheme = scheme_of(etree.QName(parts).namespace or "")
+    return [_canonical(part, scheme) for part in parts.iterchildren(etree.Element)]
+
+
+def _message_parts(content: bytes, parser: etree.XMLParser | None = None) -> etree._Element:
+    envelope = parse_checked(content, parser)
+    namespace = etree.QName(envelope).namespace
+    (body,) = envelope.iterchildren(f"{{{namespace}}}Body")
+    (parts,) = body.iterchildren(f"{{{namespace}}}MessageParts")
+    return parts
 
 
 def _canonical(part: etree._Element, scheme: Scheme) -> etree._Element:

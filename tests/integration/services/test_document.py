@@ -5,7 +5,6 @@ from uuid import uuid4
 
 import pytest
 import structlog
-from lxml import etree
 
 from gateway.contracts.service import Request, ServiceContext
 from gateway.domain.errors import OperationRejected, ServiceBroken
@@ -16,6 +15,7 @@ from gateway.services.document_kind import DocumentKind, Numbering
 from gateway.store.entities import StoredNumbers
 from gateway.store.open import Store
 from gateway.store.unit import UnitConnection, UnitTransaction
+from tests.documents import envelope
 from tests.factories import ORDERS
 
 
@@ -23,17 +23,18 @@ async def create(store: Store, *keys: str, accept_sent: bool = True, form: str =
     """Create a document with one record per key ('' for none); return the keys it got."""
     numbering = Numbering(sequence="Loan", format=form, first=7, step=1, accept_sent=accept_sent)
     rows = "".join(f"<Row>{f'<Id>{key}</Id>' if key else ''}</Row>" for key in keys)
-    return await create_of(store, etree.fromstring(f'<Loan xmlns="urn:loan">{rows}</Loan>'), numbering)
+    return await create_of(store, envelope(f'<Loan xmlns="urn:loan">{rows}</Loan>'), numbering)
 
 
 async def create_of(
-    store: Store, document: etree._Element, numbering: Numbering | None = None, longest: int | None = None
+    store: Store, content: str, numbering: Numbering | None = None, longest: int | None = None
 ) -> list[str]:
-    """Create the records of a document; return the keys they got."""
+    """Create the records of the document in an envelope; return the keys they got."""
     kind = DocumentKind(document="{urn:loan}Loan", entity="Row", key="Id", numbering=numbering)
     request = Request(
-        key=MessageKey(1), port=ORDERS, message_id=uuid4(), service="S", operation="create", parts=[document],
+        key=MessageKey(1), port=ORDERS, message_id=uuid4(), service="S", operation="create", parts=[],
         scheme=Scheme.HTTP, company="DAT", partition="initial", user="u", received_at=datetime.now(UTC),
+        content=content.encode(),
     )  # fmt: skip
     async with UnitTransaction(store, ORDERS, silent_seconds=0.0) as unit:
         context = ServiceContext(
@@ -54,7 +55,7 @@ async def test_a_sent_key_stands_beside_numbers_and_uses_none_up(store: Store) -
 
 async def test_a_number_that_has_outgrown_its_field_is_refused_for_the_operator_and_uses_none_up(store: Store) -> None:
     numbering = Numbering(sequence="rows", format="R{number}", first=9, step=1)
-    row = etree.fromstring('<Loan xmlns="urn:loan"><Row/></Loan>')
+    row = envelope('<Loan xmlns="urn:loan"><Row/></Loan>')
     assert await create_of(store, row, numbering, longest=2) == ["R9"]
     for _ in range(2):
         with pytest.raises(
@@ -86,9 +87,9 @@ async def test_unless_the_sequence_accepts_them_sent_keys_are_refused(store: Sto
         await create(store, "OLD-1", accept_sent=False)
 
 
-def _declaring(around: str, rows: int, inside: str = "") -> etree._Element:
+def _declaring(around: str, rows: int, inside: str = "") -> str:
     records = "".join(f"<Row><Id>{row}</Id>{inside}</Row>" for row in range(rows))
-    return etree.fromstring(f'<E xmlns="urn:e" {around}><Loan xmlns="urn:loan">{records}</Loan></E>')[0]
+    return envelope(f'<Loan xmlns="urn:loan">{records}</Loan>').replace("<Envelope", f"<Envelope {around}")
 
 
 async def test_records_are_kept_with_the_namespaces_they_use_and_no_others(store: Store) -> None:
@@ -100,7 +101,7 @@ async def test_records_are_kept_with_the_namespaces_they_use_and_no_others(store
 
 
 async def test_records_that_namespaces_would_blow_up_are_refused_with_the_reason(store: Store) -> None:
-    document = _declaring(f'xmlns:n="urn:{"x" * 10_000}"', 100, "<n:a/>")
+    content = _declaring(f'xmlns:n="urn:{"x" * 10_000}"', 100, "<n:a/>")
     with pytest.raises(OperationRejected, match="namespaces of Loan are too long") as caught:
-        await create_of(store, document)
+        await create_of(store, content)
     assert caught.value.code == "document.namespaces"

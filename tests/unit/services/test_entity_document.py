@@ -17,6 +17,7 @@ from gateway.services.entity_document import Writer, count_entities
 from gateway.store.entities import Entity
 from gateway.store.sql import Queries
 from gateway.xml.catalog import Catalog
+from tests.documents import envelope
 
 JOURNAL = "http://schemas.microsoft.com/dynamics/2008/01/documents/ToolJournal"
 OWN = "urn:example:own"
@@ -139,8 +140,8 @@ async def create(text: str) -> None:
     kind = DocumentKind(document="{urn:a}Doc", entity="Row", key="Id", numbering=None)
     request = Request(
         key=MessageKey(1), port=PortName("p"), message_id=UUID(int=1), service="S", operation="create",
-        parts=[etree.fromstring(text)], scheme=Scheme.HTTP, company="DAT", partition="initial", user="u",
-        received_at=datetime.now(UTC),
+        parts=[], scheme=Scheme.HTTP, company="DAT", partition="initial", user="u", received_at=datetime.now(UTC),
+        content=envelope(text).encode(),
     )  # fmt: skip
     await Create(kind, cast("Queries", None), lambda: None).call(request, cast("ServiceContext", None))
 
