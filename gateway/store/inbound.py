@@ -11,13 +11,13 @@ from gateway.domain.ids import Fence, LaneName, MessageKey, PortName, SetKey
 from gateway.domain.message import Claimed, Failure, NewResponse, Retry, Work
 from gateway.domain.poison import MOST_CRASHES
 from gateway.domain.problem import Problem
-from gateway.domain.states import Direction, LaneRule, LoggingMode, Policy, Reason, Status
+from gateway.domain.states import Direction, LaneRule, LoggingMode, Policy, Reason, Stage, Status
 from gateway.messaging.rules.pace import Alternation, Kind
 from gateway.store.duplicates import give_up_processed
 from gateway.store.exceptions import Entry, insert_exceptions
 from gateway.store.ingest import problems_json
 from gateway.store.lanes import lock_lanes, park_lanes, settle_lanes
-from gateway.store.leases import CLAIM_BYTES, drop_lease, take_lease
+from gateway.store.leases import CLAIM_BYTES, draw_fence, drop_lease, take_lease
 from gateway.store.open import Store
 from gateway.store.slices import map_sliced
 from gateway.store.sql import Queries
@@ -73,16 +73,15 @@ async def claim_inbound(
         kinds = kinds or Alternation()
         first = kinds.first(oldest["lane"], oldest["free"])
         kinds.took(first, other_waited=None not in (oldest["lane"], oldest["free"]))
-        fence = await take_lease(store, connection, incarnation, "inbound", port)
+        fence = await draw_fence(store, connection)
         taken: list[Record] = []
         for kind in (first, *(other for other in Kind if other is not first)):
             claim = store.queries.claim_lanes if kind is Kind.LANE else store.queries.claim_free
             if len(taken) < limit and oldest[kind] is not None:
                 taken += await connection.fetch(claim, port, fence, limit - len(taken), CLAIM_BYTES)
         if not taken:
-            await drop_lease(store, connection, fence)
             return None
-        await connection.execute(store.queries.count_lease, fence, len(taken))
+        await take_lease(store, connection, fence, incarnation, Stage.INBOUND, port, len(taken))
         rows = await connection.fetch(store.queries.read_claimed, fence)
     return Claimed(fence=fence, items=await map_sliced(_work, rows))
 
@@ -169,8 +168,8 @@ async def _count_in_sets(connection: Connection, sql: Queries, result: InboundRe
     """Count what was processed and what failed of each set; returns the sets whose rest is to be held."""
     processed = Counter(work.set_key for work, _ in result.done if work.set_key is not None)
     failed = Counter(f.work.set_key for f in result.failed if f.work.set_key is not None)
-    if processed or failed:
-        await connection.fetch(sql.lock_sets, sorted({*processed, *failed}))
+    if len(touched := {*processed, *failed}) > 1:  # of one the count itself is the lock
+        await connection.fetch(sql.lock_sets, sorted(touched))
     if processed:
         await connection.execute(sql.count_processed_in_sets, list(processed), list(processed.values()))
     if not failed:

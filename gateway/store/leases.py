@@ -74,9 +74,16 @@ async def stop_incarnation(store: Store, incarnation: int) -> None:
         await connection.execute(store.queries.stop_incarnation, incarnation)
 
 
-async def take_lease(store: Store, connection: Connection, incarnation: int, stage: str, port: PortName) -> Fence:
+async def draw_fence(store: Store, connection: Connection) -> Fence:
     """Draw a fencing number for a claim that the same transaction is about to make."""
-    return Fence(await connection.fetchval(store.queries.take_lease, incarnation, stage, port))
+    return Fence(await connection.fetchval(store.queries.draw_fence))
+
+
+async def take_lease(
+    store: Store, connection: Connection, fence: Fence, incarnation: int, stage: Stage, port: PortName, messages: int
+) -> None:
+    """Take the lease of a claim that found something; one that found nothing leaves no trace."""
+    await connection.execute(store.queries.take_lease, fence, incarnation, stage, port, messages)
 
 
 async def drop_lease(store: Store, connection: Connection, fence: Fence) -> None:
@@ -181,8 +188,9 @@ async def ports_with_work(store: Store, stage: Stage, ports: list[PortName]) -> 
 
 
 async def _reset(store: Store, connection: Connection, fences: list[Fence]) -> None:
-    await connection.execute(store.queries.reap, fences)
-    lanes = await lock_lanes(connection, store.queries, fences=fences)
+    rows = await connection.fetch(store.queries.reap, fences)
+    named = [(row["port"], row["lane"]) for row in rows if row["lane"] is not None]
+    lanes = await lock_lanes(connection, store.queries, named)  # from here on no message leads to them any more
     await settle_lanes(connection, store.queries, lanes, fences=fences)
 
 

@@ -8,9 +8,9 @@ from asyncpg import Connection, Record
 
 from gateway.domain.ids import Fence, MessageKey, PortName
 from gateway.domain.message import Claimed, Sending
-from gateway.domain.states import LoggingMode
+from gateway.domain.states import LoggingMode, Stage
 from gateway.store.exceptions import Entry, insert_exceptions
-from gateway.store.leases import CLAIM_BYTES, drop_lease, hold_lease, take_lease
+from gateway.store.leases import CLAIM_BYTES, draw_fence, drop_lease, hold_lease, take_lease
 from gateway.store.open import Store
 from gateway.store.slices import map_sliced
 from gateway.store.sql import Queries
@@ -38,10 +38,11 @@ async def claim_outbound(
     Rule: of those that are promised only those that lie in the folder *staging*: nobody else can publish them.
     """
     async with store.transaction() as connection:
-        fence = await take_lease(store, connection, incarnation, "send", port)
-        if not await connection.fetch(store.queries.claim_outbound, port, fence, limit, CLAIM_BYTES, staging):
-            await drop_lease(store, connection, fence)
+        fence = await draw_fence(store, connection)
+        taken = await connection.fetch(store.queries.claim_outbound, port, fence, limit, CLAIM_BYTES, staging)
+        if not taken:
             return None
+        await take_lease(store, connection, fence, incarnation, Stage.SEND, port, len(taken))
         rows = await connection.fetch(store.queries.read_sending, fence)
     return Claimed(fence=fence, items=await map_sliced(_sending, rows))
 

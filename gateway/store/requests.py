@@ -12,7 +12,7 @@ from gateway.domain.outbound import NewSending, NewSendRequest, RecordKey, Reque
 from gateway.domain.poison import MOST_CRASHES
 from gateway.domain.states import Direction, Outcome, Reason, Stage, Status
 from gateway.store.exceptions import Entry, insert_exceptions
-from gateway.store.leases import drop_lease, take_lease
+from gateway.store.leases import draw_fence, drop_lease, take_lease
 from gateway.store.listen import CHANNEL
 from gateway.store.open import Store
 
@@ -58,11 +58,11 @@ async def put_send_requests(store: Store, requests: Sequence[NewSendRequest]) ->
 async def claim_requests(store: Store, incarnation: int, port: PortName, limit: int) -> Claimed[SendRequest] | None:
     """Lease up to *limit* requests of a port, oldest first; None when there is nothing to do."""
     async with store.transaction() as connection:
-        fence = await take_lease(store, connection, incarnation, Stage.OUTBOUND, port)
+        fence = await draw_fence(store, connection)
         rows = await connection.fetch(store.queries.claim_requests, port, fence, limit)
         if not rows:
-            await drop_lease(store, connection, fence)
             return None
+        await take_lease(store, connection, fence, incarnation, Stage.OUTBOUND, port, len(rows))
     return Claimed(fence=fence, items=sorted((_request(row) for row in rows), key=lambda request: request.key))
 
 

@@ -166,7 +166,8 @@ BAD_BUILDS = {
         "queued_with_bound", "(q.policy <> 'continue' OR q.reason = 'set_halted')", "true", same_failure_again,
     ),
     "a claim takes answers of its set for requests": (
-        "claim_lanes", "AND q.direction = 'in'", "", rolled_back_set_again_before_its_fault_was_sent,
+        "claim_lanes", "m.claim_id = s.claim_id WHERE", "m.set_id = s.id WHERE",
+        rolled_back_set_again_before_its_fault_was_sent,
     ),
 }  # fmt: skip
 SEEN = (AssertionError, ExceptionGroup, PostgresError)

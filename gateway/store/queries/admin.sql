@@ -46,15 +46,17 @@ FROM unnest($1::text[]) WITH ORDINALITY AS known (port, place)
 CROSS JOIN LATERAL (
     SELECT count(*) AS messages, min(key) AS first FROM (
         (SELECT q.message_id AS key FROM queue q
-         WHERE q.direction = 'in' AND q.port = known.port AND q.reason = 'ready' AND q.lane IS NULL
+         WHERE q.direction = 'in' AND q.port = known.port
+           AND q.status = 'ready' AND q.not_before IS NULL AND q.lane IS NULL
          ORDER BY q.message_id NULLS FIRST LIMIT (SELECT $2::bigint))
         UNION ALL
         (SELECT q.message_id FROM queue q
-         WHERE q.direction = 'out' AND q.port = known.port AND q.reason = 'ready' AND q.lane IS NULL
+         WHERE q.direction = 'out' AND q.port = known.port
+           AND q.status = 'ready' AND q.not_before IS NULL AND q.lane IS NULL
          ORDER BY q.message_id NULLS FIRST LIMIT (SELECT $2::bigint))
         UNION ALL
         (SELECT q.message_id FROM queue q
-         WHERE q.port = known.port AND q.lane IS NOT NULL AND q.reason IN ('ready', 'behind_in_lane', 'backoff')
+         WHERE q.port = known.port AND q.lane IS NOT NULL AND q.status = 'ready'
          ORDER BY q.lane, q.message_id NULLS FIRST LIMIT (SELECT $2::bigint))
         UNION ALL
         (SELECT q.message_id FROM queue q WHERE q.port = known.port AND q.not_before IS NOT NULL AND q.lane IS NULL

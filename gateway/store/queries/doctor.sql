@@ -28,7 +28,7 @@ LIMIT $1
 SELECT l.port, 'lane ' || l.port || '/' || l.name || ' at ' || coalesce(l.head::text, 'nothing') AS what
 FROM lane l LEFT JOIN LATERAL (
     SELECT q.message_id FROM queue q
-    WHERE q.port = l.port AND q.lane = l.name AND q.reason IN ('ready', 'behind_in_lane', 'backoff')
+    WHERE q.port = l.port AND q.lane = l.name AND q.status = 'ready'
     ORDER BY q.message_id NULLS FIRST LIMIT 1
 ) AS front ON true
 LEFT JOIN LATERAL (
@@ -93,7 +93,8 @@ LIMIT $1
 -- name: wrong_set_count
 SELECT s.port, 'set ' || s.id AS what FROM message_set s
 WHERE s.processed + s.deleted > s.members
-   OR (s.status = 'completed' AND EXISTS (SELECT 1 FROM queue q WHERE q.set_id = s.id AND q.direction = 'in'))
+   OR (s.status = 'completed' AND s.id IN (
+          SELECT q.set_id FROM queue q WHERE q.set_id IS NOT NULL AND q.direction = 'in'))
 LIMIT $1
 
 -- name: stuck_dead_owner
@@ -108,16 +109,19 @@ LIMIT $1
 -- The oldest of each port only; a port that just sends is not stuck, however long its queue is. Ports are found by
 -- jumping through the index, one step for each.
 WITH RECURSIVE ports AS (
-    (SELECT port FROM queue WHERE direction = 'out' AND reason = 'ready' AND lane IS NULL ORDER BY port LIMIT 1)
+    (SELECT port FROM queue WHERE direction = 'out' AND status = 'ready' AND not_before IS NULL AND lane IS NULL
+     ORDER BY port LIMIT 1)
     UNION ALL
-    SELECT (SELECT q.port FROM queue q WHERE q.direction = 'out' AND q.reason = 'ready' AND q.lane IS NULL
-            AND q.port > p.port ORDER BY q.port LIMIT 1)
+    SELECT (SELECT q.port FROM queue q WHERE q.direction = 'out' AND q.port > p.port
+              AND q.status = 'ready' AND q.not_before IS NULL AND q.lane IS NULL
+            ORDER BY q.port LIMIT 1)
     FROM ports p WHERE p.port IS NOT NULL
 )
 SELECT p.port, 'message ' || oldest.message_id AS what
 FROM ports p CROSS JOIN LATERAL (
     SELECT message_id, changed_at FROM queue
-    WHERE direction = 'out' AND port = p.port AND reason = 'ready' AND lane IS NULL ORDER BY message_id NULLS FIRST LIMIT 1
+    WHERE direction = 'out' AND port = p.port AND status = 'ready' AND not_before IS NULL AND lane IS NULL
+    ORDER BY message_id NULLS FIRST LIMIT 1
 ) AS oldest
 WHERE oldest.changed_at < clock_timestamp() - make_interval(secs => $2)
   AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.port = p.port AND l.stage = 'send')
@@ -134,10 +138,12 @@ LIMIT $1
 -- name: stuck_request_waits
 -- The oldest of each port that a claim could take now, as above.
 WITH RECURSIVE free AS (
-    (SELECT port FROM queue WHERE direction = 'in' AND reason = 'ready' AND lane IS NULL ORDER BY port LIMIT 1)
+    (SELECT port FROM queue WHERE direction = 'in' AND status = 'ready' AND not_before IS NULL AND lane IS NULL
+     ORDER BY port LIMIT 1)
     UNION ALL
-    SELECT (SELECT q.port FROM queue q WHERE q.direction = 'in' AND q.reason = 'ready' AND q.lane IS NULL
-            AND q.port > p.port ORDER BY q.port LIMIT 1)
+    SELECT (SELECT q.port FROM queue q WHERE q.direction = 'in' AND q.port > p.port
+              AND q.status = 'ready' AND q.not_before IS NULL AND q.lane IS NULL
+            ORDER BY q.port LIMIT 1)
     FROM free p WHERE p.port IS NOT NULL
 ), laned AS (
     (SELECT port FROM lane WHERE fence IS NULL AND not_before IS NULL AND head IS NOT NULL
@@ -156,7 +162,8 @@ SELECT port, what FROM (
     SELECT p.port, 'message ' || oldest.message_id AS what, oldest.changed_at, 'inbound' AS stage
     FROM free p CROSS JOIN LATERAL (
         SELECT message_id, changed_at FROM queue
-        WHERE direction = 'in' AND port = p.port AND reason = 'ready' AND lane IS NULL ORDER BY message_id NULLS FIRST LIMIT 1
+        WHERE direction = 'in' AND port = p.port AND status = 'ready' AND not_before IS NULL AND lane IS NULL
+        ORDER BY message_id NULLS FIRST LIMIT 1
     ) AS oldest
     UNION ALL
     SELECT p.port, 'message ' || oldest.head, q.changed_at, 'inbound'

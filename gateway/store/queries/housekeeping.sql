@@ -51,7 +51,7 @@ SELECT count(*) FROM gone
 WITH old AS (
     SELECT s.id FROM message_set s
     WHERE s.created_at < $1
-      AND NOT EXISTS (SELECT 1 FROM message m WHERE m.set_id = s.id)
+      AND NOT EXISTS (SELECT 1 FROM message m WHERE m.claim_id = s.claim_id)
     ORDER BY s.created_at LIMIT $2
 ), gone AS (
     DELETE FROM message_set s USING old WHERE s.id = old.id RETURNING s.id

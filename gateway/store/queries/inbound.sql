@@ -15,16 +15,13 @@ WITH others AS (
 )
 UPDATE lease SET awaited = true FROM others WHERE lease.fence = others.fence
 
--- name: count_lease
-UPDATE lease SET messages = $2 WHERE fence = $1
-
 -- name: oldest_claimable
 -- Of lanes and of messages without one the oldest that may run: of each the first entry of the index it is claimed by.
 SELECT (SELECT l.head FROM lane l
         WHERE l.port = $1 AND l.fence IS NULL AND l.not_before IS NULL AND l.head IS NOT NULL
         ORDER BY l.head LIMIT 1) AS lane,
        (SELECT q.message_id FROM queue q
-        WHERE q.direction = 'in' AND q.port = $1 AND q.reason = 'ready' AND q.lane IS NULL
+        WHERE q.direction = 'in' AND q.port = $1 AND q.status = 'ready' AND q.not_before IS NULL AND q.lane IS NULL
         ORDER BY q.message_id NULLS FIRST LIMIT 1) AS free
 
 -- name: claim_lanes
@@ -56,13 +53,13 @@ WITH heads AS (
         FROM (
             SELECT message_id, policy FROM queue q
             WHERE first.policy IS DISTINCT FROM 'rollback' AND q.port = $1 AND q.lane = heads.name
-              AND q.reason IN ('ready', 'behind_in_lane', 'backoff')
+              AND q.status = 'ready'
             ORDER BY message_id NULLS FIRST LIMIT 1 + 2 * $3 / (SELECT count(*) FROM heads)
         ) AS front
         UNION ALL
         SELECT message_id, 0 FROM queue q
-        WHERE first.policy = 'rollback' AND q.set_id = first.set_id AND q.direction = 'in'
-          AND q.reason IN ('ready', 'behind_in_lane', 'backoff')
+        WHERE first.policy = 'rollback' AND q.status = 'ready' AND q.message_id = ANY(ARRAY(
+            SELECT m.id FROM message_set s JOIN message m ON m.claim_id = s.claim_id WHERE s.id = first.set_id))
     ) AS picked
     WHERE picked.rollbacks = 0 AND (stopped.message_id IS NULL OR picked.message_id < stopped.message_id)
 ), placed AS (
@@ -91,7 +88,7 @@ RETURNING message_id
 WITH next AS (
     SELECT message_id FROM (
         SELECT message_id FROM queue
-        WHERE direction = 'in' AND port = $1 AND reason = 'ready' AND lane IS NULL
+        WHERE direction = 'in' AND port = $1 AND status = 'ready' AND not_before IS NULL AND lane IS NULL
         ORDER BY message_id NULLS FIRST LIMIT (SELECT $3::bigint) FOR UPDATE SKIP LOCKED
     ) AS free LIMIT 10000
 ), sized AS MATERIALIZED (
@@ -167,7 +164,11 @@ WHERE message_set.id = now_failed.id
 RETURNING message_set.id, coalesce(policy = 'continue' AND failed >= max_failed, false) AS too_many
 
 -- name: lanes_of_sets
-SELECT DISTINCT port, lane FROM queue WHERE set_id = ANY($1::bigint[]) AND lane IS NOT NULL AND status = 'ready'
+-- The messages of a set are those of its file; so they are found here and below.
+SELECT DISTINCT port, lane FROM queue
+WHERE message_id = ANY(ARRAY(
+          SELECT m.id FROM message_set s JOIN message m ON m.claim_id = s.claim_id WHERE s.id = ANY($1::bigint[])))
+  AND lane IS NOT NULL AND status = 'ready'
 
 -- name: retry_inbound
 -- What waits for the database did not fail: no attempt is counted, but how often in a row it waits so.
@@ -185,13 +186,17 @@ UPDATE queue SET status = 'ready', reason = CASE WHEN lane IS NULL THEN 'ready' 
 WHERE message_id = ANY($1::bigint[])
 
 -- name: hold_set_after
--- Halt, and Continue after too many failures: what has not been processed waits for an operator. Answers of what was
--- processed belong to the set as well, but not to its rest; what others have in work is theirs.
+-- Halt, and Continue after too many failures: what has not been processed waits for an operator. What others have in work
+-- is theirs.
 UPDATE queue SET status = 'hold', reason = 'set_halted', fence = NULL, not_before = NULL, changed_at = clock_timestamp(),
                  attempts = greatest(attempts - (fence IS NOT NULL)::int, 0)
-WHERE set_id = $1 AND message_id > $2 AND direction = 'in' AND (status = 'ready' OR fence = $3)
+WHERE message_id = ANY(ARRAY(
+          SELECT m.id FROM message_set s JOIN message m ON m.claim_id = s.claim_id WHERE s.id = $1 AND m.id > $2))
+  AND (status = 'ready' OR fence = $3)
 
 -- name: hold_rolled_back
 UPDATE queue SET status = 'hold', reason = 'set_rolled_back', fence = NULL, not_before = NULL, changed_at = clock_timestamp(),
                  attempts = greatest(attempts - (fence IS NOT NULL)::int, 0)
-WHERE set_id = $1 AND message_id <> $2 AND direction = 'in' AND (status = 'ready' OR fence = $3)
+WHERE message_id = ANY(ARRAY(
+          SELECT m.id FROM message_set s JOIN message m ON m.claim_id = s.claim_id WHERE s.id = $1 AND m.id <> $2))
+  AND (status = 'ready' OR fence = $3)

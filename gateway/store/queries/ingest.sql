@@ -40,8 +40,8 @@ FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::uuid[], $6::bigi
 -- leases. What is held, has failed, or waits for its next try without a lane is not looked at.
 SELECT port,
     (SELECT coalesce(sum(messages), 0) FROM lease WHERE stage = 'inbound' AND lease.port = asked.port)
-    + (SELECT count(*) FROM (SELECT 1 FROM queue WHERE direction = 'in' AND queue.port = asked.port AND reason = 'ready'
-                             AND lane IS NULL LIMIT $2) AS free)
+    + (SELECT count(*) FROM (SELECT 1 FROM queue WHERE direction = 'in' AND queue.port = asked.port AND status = 'ready'
+                             AND not_before IS NULL AND lane IS NULL LIMIT $2) AS free)
     + (SELECT count(*) FROM (SELECT 1 FROM queue WHERE queue.port = asked.port AND lane IS NOT NULL
-                             AND reason IN ('ready', 'behind_in_lane', 'backoff') LIMIT $2) AS in_lanes) AS unfinished
+                             AND status = 'ready' LIMIT $2) AS in_lanes) AS unfinished
 FROM unnest($1::text[]) AS asked (port)

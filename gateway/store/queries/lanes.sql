@@ -29,15 +29,22 @@ WHERE message_id = ANY(ARRAY(
     CROSS JOIN LATERAL (
         SELECT queue.message_id FROM queue
         WHERE queue.port = parked.port AND queue.lane = parked.name AND queue.message_id >= parked.first
-          AND queue.reason IN ('ready', 'behind_in_lane')
+          AND queue.status = 'ready' AND queue.not_before IS NULL
         OFFSET 0
     ) AS come))
 
 -- name: lanes_under
-SELECT port, name FROM lane WHERE fence = ANY($1::bigint[])
+-- A lane under a fence has a message under it: a claim takes both, and lets go of both.
+SELECT DISTINCT port, lane AS name FROM queue WHERE fence = ANY($1::bigint[]) AND lane IS NOT NULL
 
 -- name: lock_lanes_under
-SELECT port, name FROM lane WHERE fence = ANY($1::bigint[]) ORDER BY port, name FOR UPDATE
+SELECT l.port, l.name
+FROM (
+    SELECT DISTINCT port, lane FROM queue WHERE fence = ANY($1::bigint[]) AND lane IS NOT NULL ORDER BY port, lane
+) AS wanted
+CROSS JOIN LATERAL (
+    SELECT port, name FROM lane WHERE lane.port = wanted.port AND lane.name = wanted.lane FOR UPDATE
+) AS l
 
 -- name: lock_lanes
 -- One by one, in order: a join could read all lanes.
@@ -59,7 +66,7 @@ WITH culprit AS (
 )
 UPDATE queue SET status = 'hold', reason = 'lane_parked', not_before = NULL, changed_at = clock_timestamp()
 FROM parked
-WHERE queue.port = parked.port AND queue.lane = parked.name AND queue.reason IN ('ready', 'behind_in_lane', 'backoff')
+WHERE queue.port = parked.port AND queue.lane = parked.name AND queue.status = 'ready'
 
 -- name: settle_lanes
 -- Find the heads of locked lanes anew and let go of those under our fences; lanes that somebody else works on are left
@@ -80,7 +87,7 @@ WITH next AS (
     ) AS l
     LEFT JOIN LATERAL (
         SELECT q.message_id, q.not_before FROM queue q
-        WHERE q.port = l.port AND q.lane = l.name AND q.reason IN ('ready', 'behind_in_lane', 'backoff')
+        WHERE q.port = l.port AND q.lane = l.name AND q.status = 'ready'
         ORDER BY q.message_id NULLS FIRST LIMIT 1
     ) AS front ON true
     LEFT JOIN LATERAL (

@@ -4,11 +4,13 @@ INSERT INTO incarnation (node, host, pid, version) VALUES ($1, $2, $3, $4) RETUR
 -- name: stop_incarnation
 UPDATE incarnation SET stopped_at = clock_timestamp() WHERE id = $1
 
--- name: take_lease
+-- name: draw_fence
 -- What this transaction claims next is asked all the time, and one plan serves it for any values. Left to itself, the
 -- server plans a claim anew every time, for good, when the table grew a little before the first plan for any values.
-INSERT INTO lease (fence, owner, stage, port) VALUES (nextval('fence'), $1, $2, $3)
-RETURNING fence, set_config('plan_cache_mode', 'force_generic_plan', true)
+SELECT nextval('fence') AS fence, set_config('plan_cache_mode', 'force_generic_plan', true)
+
+-- name: take_lease
+INSERT INTO lease (fence, owner, stage, port, messages) VALUES ($1, $2, $3, $4, $5)
 
 -- name: drop_lease
 -- The guard of every completion: no row means that the work is somebody else's by now.
@@ -77,6 +79,7 @@ WITH requests AS (
 UPDATE queue SET status = 'ready', reason = CASE WHEN lane IS NULL THEN 'ready' ELSE 'behind_in_lane' END,
                  fence = NULL, attempts = greatest(attempts - 1, 0), changed_at = clock_timestamp()
 WHERE fence = ANY($1::bigint[])
+RETURNING port, lane
 
 -- name: drop_leases
 WITH ended AS (DELETE FROM lease WHERE fence = ANY($1::bigint[]) RETURNING awaited)
@@ -136,11 +139,13 @@ WHERE CASE $1::text
         (SELECT r.id FROM send_request r WHERE r.port = known.port AND r.reason = 'ready' ORDER BY r.id NULLS FIRST LIMIT 1)
     WHEN 'send' THEN
         (SELECT q.message_id FROM queue q
-         WHERE q.direction = 'out' AND q.port = known.port AND q.reason = 'ready' AND q.lane IS NULL
+         WHERE q.direction = 'out' AND q.port = known.port
+           AND q.status = 'ready' AND q.not_before IS NULL AND q.lane IS NULL
          ORDER BY q.message_id NULLS FIRST LIMIT 1)
     ELSE coalesce(
         (SELECT q.message_id FROM queue q
-         WHERE q.direction = 'in' AND q.port = known.port AND q.reason = 'ready' AND q.lane IS NULL
+         WHERE q.direction = 'in' AND q.port = known.port
+           AND q.status = 'ready' AND q.not_before IS NULL AND q.lane IS NULL
          ORDER BY q.message_id NULLS FIRST LIMIT 1),
         (SELECT l.head FROM lane l
          WHERE l.port = known.port AND l.fence IS NULL AND l.not_before IS NULL AND l.head IS NOT NULL

@@ -6,8 +6,10 @@
 SELECT q.message_id, q.port, q.direction, q.status, q.reason, q.lane, q.set_id
 FROM queue q
 WHERE q.message_id = ANY($1::bigint[])
-   OR (q.direction = 'in' AND (q.policy <> 'continue' OR q.reason = 'set_halted')
-       AND q.set_id IN (SELECT n.set_id FROM queue n WHERE n.message_id = ANY($1::bigint[]) AND n.direction = 'in'))
+   OR ((q.policy <> 'continue' OR q.reason = 'set_halted') AND q.message_id = ANY(ARRAY(
+           SELECT m.id FROM message m WHERE m.claim_id IN (
+               SELECT s.claim_id FROM queue n JOIN message_set s ON s.id = n.set_id
+               WHERE n.message_id = ANY($1::bigint[]) AND n.direction = 'in'))))
 ORDER BY q.message_id
 
 -- name: queued
@@ -56,7 +58,8 @@ SELECT id AS message_id, status FROM named ORDER BY id
 -- What was released runs as if nothing had failed yet; the set stays in error while other members of it are.
 UPDATE message_set s
 SET failed = 0,
-    status = CASE WHEN EXISTS (SELECT 1 FROM queue q WHERE q.set_id = s.id AND q.direction = 'in' AND q.status = 'error')
+    status = CASE WHEN EXISTS (SELECT 1 FROM message m JOIN queue q ON q.message_id = m.id
+                               WHERE m.claim_id = s.claim_id AND q.status = 'error')
                   THEN s.status ELSE 'ready' END
 WHERE s.id = ANY($1::bigint[])
 

@@ -4,7 +4,7 @@
 WITH next AS (
     SELECT message_id FROM (
         SELECT message_id FROM queue
-        WHERE direction = 'out' AND port = $1 AND reason = 'ready' AND lane IS NULL
+        WHERE direction = 'out' AND port = $1 AND status = 'ready' AND not_before IS NULL AND lane IS NULL
           AND (staged_in IS NULL OR staged_in = $5)
         ORDER BY message_id NULLS FIRST LIMIT (SELECT $3::bigint) FOR UPDATE SKIP LOCKED
     ) AS free LIMIT 10000

@@ -4,7 +4,8 @@
 -- Where an unfinished message stands. `before` counts older ready messages of its port, up to a thousand.
 SELECT q.set_id AS set_key, q.policy, q.staged_name, v.display AS file, q.fence,
        (SELECT count(*) FROM (SELECT 1 FROM queue o WHERE o.direction = q.direction AND o.port = q.port
-                              AND o.reason = 'ready' AND o.lane IS NULL AND o.message_id < q.message_id LIMIT 1000) AS older
+                              AND o.status = 'ready' AND o.not_before IS NULL AND o.lane IS NULL
+                              AND o.message_id < q.message_id LIMIT 1000) AS older
        ) AS before
 FROM queue q JOIN message m ON m.id = q.message_id LEFT JOIN delivery v ON v.claim_id = m.claim_id
 WHERE q.message_id = $1
@@ -57,8 +58,9 @@ ORDER BY message_id LIMIT 1
 
 -- name: culprit_of_set
 -- The message whose failure stopped a set: the latest that failed and still waits for an operator.
-SELECT message_id AS key FROM queue
-WHERE set_id = $1 AND direction = 'in' AND status = 'error' ORDER BY changed_at DESC, message_id LIMIT 1
+SELECT q.message_id AS key
+FROM message_set s JOIN message m ON m.claim_id = s.claim_id JOIN queue q ON q.message_id = m.id
+WHERE s.id = $1 AND q.status = 'error' ORDER BY q.changed_at DESC, q.message_id LIMIT 1
 
 -- name: sets_named
 -- Message sets of this number or batch id, the newest first; with how their unfinished messages stand.
@@ -68,7 +70,7 @@ SELECT s.id AS key, s.port, s.batch_id, s.policy, s.members, s.processed, s.dele
        count(q.message_id) FILTER (WHERE q.status = 'error') AS failed,
        min(q.message_id) FILTER (WHERE q.status = 'error') AS first_failed, min(q.message_id) AS first
 FROM message_set s LEFT JOIN delivery v ON v.claim_id = s.claim_id
-LEFT JOIN queue q ON q.set_id = s.id AND q.direction = 'in'
+LEFT JOIN (message m JOIN queue q ON q.message_id = m.id) ON m.claim_id = s.claim_id
 WHERE s.id = $1 OR (s.port = ANY($3::text[]) AND s.batch_id = $2)
 GROUP BY s.id, v.display ORDER BY s.id DESC LIMIT 5
 

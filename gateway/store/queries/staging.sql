@@ -49,7 +49,8 @@ SELECT promised.staged_in, known.folder, known.host
 FROM (
     SELECT DISTINCT staged_in FROM (
         SELECT staged_in FROM queue
-        WHERE direction = 'out' AND port = $1 AND reason = 'ready' AND lane IS NULL ORDER BY message_id NULLS FIRST LIMIT 1000
+        WHERE direction = 'out' AND port = $1 AND status = 'ready' AND not_before IS NULL AND lane IS NULL
+        ORDER BY message_id NULLS FIRST LIMIT 1000
     ) AS first WHERE staged_in IS NOT NULL
 ) AS promised
 LEFT JOIN LATERAL (
@@ -106,4 +107,4 @@ WHERE q.message_id = $1 AND q.staged_in IS NOT NULL AND NOT EXISTS (
 -- name: put_off_promised
 UPDATE queue SET reason = 'address_unavailable', error = $3,
                  not_before = clock_timestamp() + make_interval(secs => $4), changed_at = clock_timestamp()
-WHERE direction = 'out' AND port = $1 AND reason = 'ready' AND lane IS NULL AND staged_in = $2
+WHERE direction = 'out' AND port = $1 AND status = 'ready' AND not_before IS NULL AND lane IS NULL AND staged_in = $2

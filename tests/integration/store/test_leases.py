@@ -14,6 +14,7 @@ from gateway.store.inbound import InboundResult, claim_inbound, record_inbound
 from gateway.store.leases import (
     LostNode,
     beat,
+    draw_fence,
     drop_lease,
     lose_nodes,
     ports_with_work,
@@ -33,7 +34,9 @@ from tests.integration.store.test_way_of_a_message import a_message, claim, put,
 
 async def a_lease(store: Store, owner: int = 1) -> Fence:
     async with store.transaction() as connection:
-        return await take_lease(store, connection, owner, "inbound", ORDERS)
+        fence = await draw_fence(store, connection)
+        await take_lease(store, connection, fence, owner, Stage.INBOUND, ORDERS, 1)
+        return fence
 
 
 async def a_lost_node(store: Store) -> int:

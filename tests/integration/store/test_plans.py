@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 from asyncpg import Connection
 
-from gateway.domain.ids import PortName
-from gateway.domain.states import Stage
-from gateway.store.leases import take_lease
+from gateway.store.leases import draw_fence
 from gateway.store.open import Store
 
 WAITING = 30_000
@@ -171,7 +169,7 @@ async def test_long_queue_of_one_port_or_lane_costs_the_others_nothing(store: St
 async def test_what_is_claimed_under_a_lease_is_never_planned_for_its_values(store: Store) -> None:
     async with store.transaction(long=True) as connection:
         await connection.execute(FILL.replace("$ROWS", "10"))
-        await take_lease(store, connection, 1, Stage.INBOUND, PortName("orders"))
+        await draw_fence(store, connection)
         planned = {name: await _times_planned_for_values(store, connection, name) for name in CLAIMS}
     assert planned == dict.fromkeys(CLAIMS, 0)
 

@@ -19,7 +19,7 @@ from gateway.store.inbound import (
     take_response_keys,
 )
 from gateway.store.ingest import AlreadyIngested, ingestion, known_deliveries, same_content
-from gateway.store.leases import CLAIM_BYTES, give_back, read_beats, start_incarnation, take_back, take_lease, wake_due
+from gateway.store.leases import CLAIM_BYTES, draw_fence, give_back, read_beats, start_incarnation, take_back, wake_due
 from gateway.store.open import Store
 from gateway.store.outbound import SendResult, claim_outbound, promise_staged, record_outbound
 from tests.factories import ORDERS, a_claim, a_file, a_message
@@ -322,7 +322,7 @@ async def test_same_bytes_are_recognised_but_not_for_another_port(store: Store) 
 
 async def test_lease_numbers_only_grow(store: Store) -> None:
     async with store.transaction() as connection:
-        fences = [await take_lease(store, connection, 1, "inbound", ORDERS) for _ in range(3)]
+        fences = [await draw_fence(store, connection) for _ in range(3)]
     assert fences == sorted(set(fences))
 
 
