@@ -35,6 +35,8 @@ class Happened(IntFlag):
     IGNORED = 0x8000  # the watch has ended
 
 
+WHOLE = Happened.WRITER_CLOSED | Happened.RENAMED_IN
+"""Whoever made the file is probably done with it."""
 GONE = Happened.RENAMED_AWAY | Happened.DELETED
 FOLDER_GONE = Happened.FOLDER_DELETED | Happened.FOLDER_MOVED | Happened.UNMOUNTED | Happened.IGNORED
 _ENTRIES = GONE | Happened.MODIFIED | Happened.CHANGED | Happened.WRITER_CLOSED | Happened.RENAMED_IN | Happened.CREATED

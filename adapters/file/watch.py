@@ -15,12 +15,12 @@ from typing import TypeVar
 import structlog
 
 from adapters.file import inotify
-from adapters.file.inotify import FOLDER_GONE, GONE, Event, Happened
+from adapters.file.inotify import FOLDER_GONE, GONE, WHOLE, Event, Happened
 
 log = structlog.get_logger()
 T = TypeVar("T")
 
-_GROUP_SECONDS = 0.01  # what happens within it gives one hint
+_GROUP_SECONDS = 0.01  # what happens within it gives one hint, unless a file is there as a whole before
 _IDENTITY_SECONDS = 2.0
 _BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -71,12 +71,21 @@ async def _changes(
     path: Path, executor: Executor, stop: asyncio.Event, renamed: set[bytes]
 ) -> AsyncGenerator[None, None]:
     """Yield at the beginning and per group of changes; return when the folder is no longer the one we began with."""
-    happened = asyncio.Event()
+    happened, whole = asyncio.Event(), asyncio.Event()
+    group: list[Event] = []
     loop = asyncio.get_running_loop()
+
+    def take() -> None:  # at once: for as long as something is unread the loop turns and turns
+        new = list(inotify.events(fd))
+        group.extend(new)
+        happened.set()
+        if any(event.what & (WHOLE | FOLDER_GONE) for event in new):
+            whole.set()
+
     before = await _in_thread(executor, lambda: _identity(path))
     with ExitStack() as stack:
         fd = await _in_thread(executor, lambda: stack.enter_context(inotify.watched(path)))
-        loop.add_reader(fd, happened.set)
+        loop.add_reader(fd, take)
         try:
             yield None
             while not stop.is_set():
@@ -85,13 +94,15 @@ async def _changes(
                     if await _in_thread(executor, lambda: _identity(path)) != before:
                         return
                     continue
-                await _wait(stop, _GROUP_SECONDS)
+                await _either(whole, stop, _GROUP_SECONDS)
                 happened.clear()
-                group = list(inotify.events(fd))
+                whole.clear()
                 # a folder made anew often gets the number of the old one: the event says more than the identity
                 if any(event.what & FOLDER_GONE for event in group):
                     return
-                if _note(group, renamed):
+                worth_a_look = _note(group, renamed)
+                group.clear()
+                if worth_a_look:
                     yield None
         finally:
             loop.remove_reader(fd)

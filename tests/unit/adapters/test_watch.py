@@ -4,7 +4,7 @@ import asyncio
 import errno
 import os
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -60,6 +60,41 @@ async def test_a_file_renamed_in_gives_a_hint(site: Site, polling: bool) -> None
             before = hints.count
             site.drop(f"{number}.xml")
             await hints.after(before)
+
+
+async def test_a_whole_file_gives_its_hint_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "_GROUP_SECONDS", 3600.0)
+    async with listening(site) as hints:
+        await hints.after(0)
+        (site.inbound / "begun.part").touch()
+        site.drop("renamed.xml")
+        await hints.after(1)
+        (site.inbound / "written.xml").write_bytes(WHOLE)
+        await hints.after(2)
+
+
+async def test_the_loop_does_not_turn_for_nothing_while_more_may_happen(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, turns = asyncio.get_running_loop(), 0
+    add_reader = loop.add_reader
+
+    def counted(fd: int, callback: Callable[[], None]) -> None:
+        def count() -> None:
+            nonlocal turns
+            turns += 1
+            callback()
+
+        add_reader(fd, count)
+
+    monkeypatch.setattr(loop, "add_reader", counted)
+    async with listening(site) as hints:
+        await hints.after(0)
+        with (site.inbound / "begun.xml").open("wb") as file:
+            file.write(WHOLE)
+            file.flush()
+            await hints.after(1)
+    assert turns < 10
 
 
 async def test_a_name_that_is_not_utf8_gives_a_hint_and_so_does_the_next(site: Site) -> None:
