@@ -90,7 +90,7 @@ def refuse_foreign_link(path: Path) -> None:
 def _open_step_by_step(path: Path) -> int:
     """Open each folder by the descriptor of the one before, so that nobody can exchange one behind our back."""
     parts = list(reversed(path.parts[1:]))
-    way, links = Path("/"), 0
+    way, links = "/", 0
     fd = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         while parts:
@@ -104,20 +104,20 @@ def _open_step_by_step(path: Path) -> int:
                 links += 1
                 if not parts or error.errno not in (errno.ENOTDIR, errno.ELOOP) or links > _MOST_LINKS:
                     raise
-                to = Path(_followed(fd, part, way / part))
+                to = Path(_followed(fd, part, os.path.join(way, part)))
                 parts += reversed(to.parts[1:] if to.is_absolute() else to.parts)
                 if not to.is_absolute():
                     continue
                 below, part = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC), "/"
             os.close(fd)
-            fd, way = below, way / part
+            fd, way = below, os.path.join(way, part)  # a Path costs more than the opening
     except BaseException:
         os.close(fd)
         raise
     return fd
 
 
-def _followed(parent: int, name: str, shown: Path) -> str:
+def _followed(parent: int, name: str, shown: str) -> str:
     """Return where a link leads that we may follow. Raises: ForeignLink; NotADirectoryError when it is no link."""
     fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
     try:
@@ -125,7 +125,7 @@ def _followed(parent: int, name: str, shown: Path) -> str:
         if not stat.S_ISLNK(status.st_mode):
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         if status.st_uid not in (0, os.geteuid()):
-            raise ForeignLink(str(shown), status.st_uid)
+            raise ForeignLink(shown, status.st_uid)
         return os.readlink("", dir_fd=fd)
     finally:
         os.close(fd)

@@ -4,8 +4,9 @@ No transaction is open while a file is read, and what has been read is not read 
 """
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack, aclosing
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import ExitStack, aclosing
+from functools import partial
 from uuid import uuid4
 
 import structlog
@@ -14,7 +15,7 @@ from gateway.domain.delivery import Claim, Settled, Settlement
 from gateway.domain.envelope import FileEnd, FileHead, Root
 from gateway.domain.errors import FileRefused
 from gateway.domain.faultpoints import reach
-from gateway.domain.ids import PortName, SetKey
+from gateway.domain.ids import SetKey
 from gateway.domain.message import NewFile, RefusedFile
 from gateway.domain.message_set import most_failures
 from gateway.stages.intake import Ignored, new_messages, submitter_of
@@ -24,6 +25,7 @@ from gateway.stages.spool import Spools
 from gateway.stages.turns import Turns
 from gateway.store.ingest import Ingestion, earlier_batches, ingestion, same_content
 from gateway.store.open import Store
+from gateway.store.waiting import uninterrupted
 from gateway.xml.pool import SMALL_BYTES, XmlPool
 
 log = structlog.get_logger()
@@ -54,6 +56,30 @@ def groups(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
         yield group
 
 
+class Reading:
+    """A group of files that is read by a task of its own; what was read is there until `close`."""
+
+    def __init__(self, read: Callable[[ExitStack], Coroutine[None, None, Sequence[WholeFile | BadFile]]]) -> None:
+        self._keep = ExitStack()
+        self._task = asyncio.create_task(read(self._keep), name="read a group of files")
+
+    async def files(self) -> Sequence[WholeFile | BadFile]:
+        """Return the files of the group, in order, when all are read to their ends.
+
+        Raises: ReadersUnavailable when nothing can be read now; SpoolFull; LeaseLost when a file is another node's by
+        now; AdapterUnavailable.
+        """
+        return await self._task
+
+    async def close(self) -> None:
+        """Drop what was read, and do not read on."""
+        self._task.cancel()
+        try:
+            await uninterrupted(asyncio.gather(self._task, return_exceptions=True))
+        finally:
+            self._keep.close()
+
+
 class Ingester:
     """Reads files in worker processes and puts what they hold into the queue."""
 
@@ -68,17 +94,9 @@ class Ingester:
         self._spools = spools
         self._short, self._long = asyncio.Semaphore(_SHORT_WRITES), asyncio.Semaphore(_LONG_WRITES)
 
-    async def read(self, group: Sequence[Claim], port: OpenInbound, keep: ExitStack) -> list[WholeFile | BadFile]:
-        """Read a group to its end; what was found is there until *keep* is closed.
-
-        Raises: ReadersUnavailable when nothing can be read now; SpoolFull; LeaseLost when a file is another node's by
-        now; AdapterUnavailable.
-        """
-        return await read_whole(group, port, self._pool, self._spools, keep, self._readers)
-
-    def _open(self, port: PortName) -> AbstractAsyncContextManager[Ingestion]:
-        """Open the transaction that takes files in; it fails when it is another node's turn by now."""
-        return ingestion(self._store, lambda connection: self._turns.hold(connection, port))
+    def read(self, group: Sequence[Claim], port: OpenInbound) -> "Reading":
+        """Begin to read a group; the caller closes it."""
+        return Reading(lambda keep: read_whole(group, port, self._pool, self._spools, keep, self._readers))
 
     async def write(self, files: Sequence[WholeFile | BadFile], port: OpenInbound) -> tuple[list[Settled], int]:
         """Put what was read of a group into the queue, by one commit; may be tried again.
@@ -91,7 +109,9 @@ class Ingester:
             twins = await same_content(self._store, port.name, [f.end.sha256 for f in good], [f.claim.id for f in good])
             batch_ids = [file.head.batch_id for file in good if file.head.batch_id]
             seen = await earlier_batches(self._store, port.name, batch_ids) if batch_ids else set()
-            async with self._open(port.name) as ingesting:
+            numbers = sum(1 if isinstance(f, BadFile) else f.end.envelopes + (f.head.root is Root.BATCH) for f in files)
+            guard = partial(self._turns.hold, port=port.name)
+            async with ingestion(self._store, guard, numbers=numbers) as ingesting:
                 settled = [await self._write(ingesting, file, port, seen, twins) for file in files]
                 reach("ingest.before_commit")
         taken = {one.claim.id for one in settled if one.settlement is not Settlement.QUARANTINE}

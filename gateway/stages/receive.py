@@ -6,9 +6,8 @@ store knows of it.
 """
 
 import asyncio
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Sequence
-from contextlib import ExitStack
 from time import monotonic
 
 import structlog
@@ -19,7 +18,7 @@ from gateway.domain.errors import AdapterUnavailable, LeaseLost, StoreBusy, Stor
 from gateway.domain.faultpoints import reach
 from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
-from gateway.stages.ingest import Ingester, groups
+from gateway.stages.ingest import Ingester, Reading, groups
 from gateway.stages.port import OpenInbound, Ports
 from gateway.stages.reading import BadFile, WholeFile
 from gateway.stages.room import FULL_SECONDS, Room, Share
@@ -33,7 +32,7 @@ from gateway.xml.pool import ReadersUnavailable, XmlPool
 
 log = structlog.get_logger()
 
-_WAVE_FILES = 200
+_WAVE_FILES = 500
 _ALL_FILES = 1_000_000
 """An occurrence that takes only what is there at its start takes it in one look."""
 
@@ -226,24 +225,44 @@ class ReceiveStage:
     async def _take(self, claims: Sequence[Claim], port: OpenInbound, context: TaskContext) -> bool:
         """Take claimed files in, in order: groups of small ones share a commit, a large one has its own.
 
-        False when some are left, because intake must wait or a stop was asked for: they lie in the work folder.
+        While a group is written the next one is read. False when some are left, because intake must wait or a stop was
+        asked for: they lie in the work folder.
         """
-        for number, group in enumerate(groups(claims)):
-            if context.stopping.is_set() or (number > 0 and await self._must_wait(port)):
-                return False
-            with ExitStack() as keep:
-                files = await self._ingester.read(group, port, keep)
-                settled, messages = await self._write(files, port, context)
-            await self._trouble.waits_for_store(port.name, Stage.RECEIVE, None)
-            reach("ingest.after_commit")
-            context.tally.add("files", len(group))
-            context.tally.add("refused", sum(one.settlement is Settlement.QUARANTINE for one in settled))
-            context.tally.add("received", messages)
-            self._room.took(port.name, messages)
-            context.feed.produced()
-            await port.receive.settle(settled)
-            reach("ingest.after_settle")
+        left = deque(groups(claims))
+        begun = False
+        ahead: Reading | None = None
+        try:
+            while left:
+                if context.stopping.is_set() or (begun and await self._must_wait(port)):
+                    return False
+                begun = True
+                reading, ahead = ahead or self._ingester.read(left[0], port), None
+                left.popleft()
+                try:
+                    files = await reading.files()
+                    if left and not context.stopping.is_set() and self._is_room_after(files, port):
+                        ahead = self._ingester.read(left[0], port)
+                    settled, messages = await self._write(files, port, context)
+                finally:
+                    await reading.close()
+                await self._trouble.waits_for_store(port.name, Stage.RECEIVE, None)
+                reach("ingest.after_commit")
+                context.tally.add("files", len(files))
+                context.tally.add("refused", sum(one.settlement is Settlement.QUARANTINE for one in settled))
+                context.tally.add("received", messages)
+                self._room.took(port.name, messages)
+                context.feed.produced()
+                await port.receive.settle(settled)
+                reach("ingest.after_settle")
+        finally:
+            if ahead is not None:
+                await ahead.close()
         return True
+
+    def _is_room_after(self, files: Sequence[WholeFile | BadFile], port: OpenInbound) -> bool:
+        """Tell whether more may be taken when these are in; what is read and must wait then is read again later."""
+        messages = sum(file.end.envelopes for file in files if isinstance(file, WholeFile))
+        return self._room.fits(port.name, messages, self._ports.settings.queue.max_ready)
 
     async def _write(
         self, files: Sequence[WholeFile | BadFile], port: OpenInbound, context: TaskContext

@@ -58,6 +58,11 @@ class Room:
             self._good_until = self._clock() + (FULL_SECONDS if full else TRUSTED_SECONDS)
         return self._share(port, limit)
 
+    def fits(self, port: PortName, messages: int, limit: int) -> bool:
+        """Tell, by the last count, whether the port may take more after so many *messages*."""
+        share = self._share(port, limit)
+        return share.mine + messages < share.most
+
     def took(self, port: PortName, messages: int) -> None:
         """Say that so many messages were taken in."""
         self._taken[port] += messages

@@ -35,6 +35,7 @@ _MESSAGE_COLUMNS = (
     "checked", "problems", "size_bytes",
 )  # fmt: skip
 _DOCUMENT_COLUMNS = ("message_id", "version", "step", "content")
+_SET_COLUMNS = ("id", "claim_id", "port", "batch_id", "conversation_id", "policy", "members", "max_failed")
 _QUEUE_COLUMNS = ("message_id", "port", "direction", "status", "reason", "lane", "set_id", "policy", "error")
 
 
@@ -51,14 +52,16 @@ class Ingestion:
     copied into the tables whenever five hundred, or four megabytes, have come together.
     """
 
-    def __init__(self, store: Store, connection: Connection) -> None:
+    def __init__(self, store: Store, connection: Connection, numbers: int) -> None:
         self._sql = store.queries
         self._connection = connection
+        self._numbers = numbers
         self._keys: deque[int] = deque()
         self._messages: list[tuple[object, ...]] = []
         self._documents: list[tuple[object, ...]] = []
         self._queue: list[tuple[object, ...]] = []
         self._bytes = 0
+        self._sets: list[tuple[object, ...]] = []
         self._deliveries: list[tuple[object, ...]] = []
         self._exceptions: list[Entry] = []
         self._lanes: dict[tuple[str, str], int] = {}
@@ -66,8 +69,11 @@ class Ingestion:
         """Files with a message that was too large to be stored: nothing else holds it, so they are never deleted."""
 
     async def _take_keys(self, count: int) -> list[int]:
-        while len(self._keys) < count:
-            self._keys.extend(await self._connection.fetchval(self._sql.take_keys, count - len(self._keys)))
+        """Take numbers, as many at a time as the files will need."""
+        if (lacking := count - len(self._keys)) > 0:
+            taken = await self._connection.fetchval(self._sql.take_keys, max(lacking, min(self._numbers, _FLUSH_ROWS)))
+            self._keys.extend(taken)
+            self._numbers -= len(taken)
         return [self._keys.popleft() for _ in range(count)]
 
     async def new_set(self) -> SetKey:
@@ -114,10 +120,10 @@ class Ingestion:
     async def end_file(self, file: NewFile, set_key: SetKey | None, warnings: Sequence[tuple[str, str]]) -> None:
         """Record a good file; *warnings* are pairs of code and text for the exception log."""
         if file.batch_id is not None and set_key is not None:
-            await self._connection.execute(
-                self._sql.insert_set, set_key, file.claim.id, file.claim.port, file.batch_id,
-                file.head.conversation_id, file.policy, file.end.envelopes, file.max_failed,
-            )  # fmt: skip
+            self._sets.append((
+                set_key, file.claim.id, file.claim.port, file.batch_id, file.head.conversation_id, file.policy,
+                file.end.envelopes, file.max_failed,
+            ))  # fmt: skip
         self._deliveries.append(_delivery_row(file.claim, file.head, file.end, file.submitter, file.settlement))
         self._exceptions += [
             Entry(severity="warning", code=code, text=text, port=file.claim.port, claim_id=file.claim.id,
@@ -155,6 +161,8 @@ class Ingestion:
     async def finish(self) -> None:
         """Write what is left; called once, before the commit."""
         await self._copy()
+        if self._sets:
+            await self._connection.copy_records_to_table("message_set", records=self._sets, columns=_SET_COLUMNS)
         if self._deliveries:
             columns: list[list[object]] = [list(column) for column in zip(*self._deliveries, strict=True)]
             await self._connection.execute(self._sql.insert_deliveries, *columns)
@@ -169,13 +177,14 @@ class AlreadyIngested(GatewayError):
 
 
 @asynccontextmanager
-async def ingestion(store: Store, guard: Guard | None = None) -> AsyncIterator[Ingestion]:
+async def ingestion(store: Store, guard: Guard | None = None, *, numbers: int = 0) -> AsyncIterator[Ingestion]:
     """Open the transaction that takes in one large file or a group of small ones; *guard* is asked before its commit.
 
+    *numbers* says how many messages and sets will come, so that their numbers are not asked for file by file.
     Raises: AlreadyIngested when a claim id is known, nothing is written then; StoreUnavailable.
     """
     async with store.transaction(long=True) as connection:
-        ingesting = Ingestion(store, connection)
+        ingesting = Ingestion(store, connection, numbers)
         yield ingesting
         try:
             await ingesting.finish()

@@ -2,10 +2,6 @@
 -- Numbers for messages and sets, in order; never reused, gaps do not matter.
 SELECT array_agg(k) FROM (SELECT nextval('message_key') AS k FROM generate_series(1, $1::int)) AS taken
 
--- name: insert_set
-INSERT INTO message_set (id, claim_id, port, batch_id, conversation_id, policy, members, max_failed)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-
 -- name: insert_deliveries
 -- The claim id is the primary key: a second ingestion of the same claimed file fails here.
 INSERT INTO delivery (claim_id, port, name, display, size_bytes, sha256, owner_uid, owner, submitter, modified_at,
