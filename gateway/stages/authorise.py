@@ -9,7 +9,7 @@ from gateway.config.models import Settings
 from gateway.domain.errors import NotAuthorized, UnknownAction
 from gateway.domain.message import Work
 from gateway.services.registry import Found, Registry
-from gateway.stages.port import OpenInbound
+from gateway.stages.port import ServedInbound
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Allowed:
     found: Found
 
 
-def authorise(work: Work, port: OpenInbound, registry: Registry, settings: Settings) -> Allowed:
+def authorise(work: Work, port: ServedInbound, registry: Registry, settings: Settings) -> Allowed:
     """Return what the message may do.
 
     Raises: NotAuthorized, UnknownAction, each naming what was refused and what is allowed.
@@ -62,7 +62,7 @@ def authorise(work: Work, port: OpenInbound, registry: Registry, settings: Setti
     return Allowed(user, company, partition, found)
 
 
-def _check_user(user: str, port: OpenInbound) -> None:
+def _check_user(user: str, port: ServedInbound) -> None:
     users = port.settings.security.users
     if users is not None and user not in users:
         raise NotAuthorized(

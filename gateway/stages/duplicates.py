@@ -12,7 +12,7 @@ from gateway.domain.ids import MessageKey
 from gateway.domain.message import Work
 from gateway.domain.states import LoggingMode, OnDuplicate
 from gateway.stages.decide import Failed, decide
-from gateway.stages.port import OpenInbound
+from gateway.stages.port import ServedInbound
 from gateway.stages.prepare import Prepared
 from gateway.store.duplicates import (
     Earlier,
@@ -45,7 +45,7 @@ class Duplicates:
     rulings, "Duplicates".
     """
 
-    def __init__(self, store: Store, unit: UnitTransaction, port: OpenInbound) -> None:
+    def __init__(self, store: Store, unit: UnitTransaction, port: ServedInbound) -> None:
         self._store = store
         self._unit = unit
         self._port = port

@@ -21,7 +21,7 @@ from gateway.stages.decide import Failed, words_of
 from gateway.stages.door import Door
 from gateway.stages.perform import Performance
 from gateway.stages.performed import Performed
-from gateway.stages.port import OpenInbound, Ports
+from gateway.stages.port import Served, ServedInbound
 from gateway.stages.prepare import Item, Prepared, prepare
 from gateway.stages.rejudge import is_judged, judge_anew
 from gateway.stages.responses import Draft, build_responses, cause_of, drafts_of
@@ -43,7 +43,7 @@ class InboundStage:
     """The task that runs service operations for queued requests."""
 
     def __init__(
-        self, *, store: Store, incarnation: int, ports: Ports, registry: Registry, pool: XmlPool, executor: Executor,
+        self, *, store: Store, incarnation: int, ports: Served, registry: Registry, pool: XmlPool, executor: Executor,
         door: Door, trouble: Trouble, chunk: int,
     ) -> None:  # fmt: skip
         self._store = store
@@ -66,7 +66,7 @@ class InboundStage:
         """Process queued requests until none is left and none can come."""
         await self._runner.run(context)
 
-    async def _claim(self, port: OpenInbound, limit: int, in_work: int) -> Claimed[Work] | None:
+    async def _claim(self, port: ServedInbound, limit: int, in_work: int) -> Claimed[Work] | None:
         """Claim the next unit of a port, within what a parallel port may have in work at the same time."""
         process, breaker = port.settings.process, self._breakers[port.name]
         at_once = None if port.sequential else process.max_parallel
@@ -93,7 +93,7 @@ class InboundStage:
         self._breakers[name].renew()
         self._shares.forget(name)
 
-    async def _process(self, port: OpenInbound, chunk: Claimed[Work], context: TaskContext) -> int:
+    async def _process(self, port: ServedInbound, chunk: Claimed[Work], context: TaskContext) -> int:
         """Work on a unit and record it; returns how many of its messages ran."""
         try:
             works = await judge_anew(chunk.items, port, self._pool)
@@ -109,7 +109,7 @@ class InboundStage:
             self._breakers[port.name].over(chunk.fence)
 
     async def _perform(
-        self, port: OpenInbound, chunk: Claimed[Work], items: Sequence[Item], judged: Sequence[Work],
+        self, port: ServedInbound, chunk: Claimed[Work], items: Sequence[Item], judged: Sequence[Work],
         context: TaskContext,
     ) -> int:  # fmt: skip
         """Do the work of a unit and record it, all in one transaction; that of one message begins when it asks."""
@@ -139,7 +139,7 @@ class InboundStage:
     async def _in_thread(self, compute: Callable[..., T], *arguments: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._executor, METER.get().timed, compute, *arguments)
 
-    def _tell(self, port: OpenInbound, performed: Performed, drafts: list[Draft], context: TaskContext) -> None:
+    def _tell(self, port: ServedInbound, performed: Performed, drafts: list[Draft], context: TaskContext) -> None:
         context.tally.add("messages", len(performed.done))
         context.tally.add("failed", len(performed.failed))
         context.tally.add("retries", len(performed.again))
@@ -158,13 +158,13 @@ class InboundStage:
             )  # fmt: skip
 
 
-def _why_paused(breaker: Breaker, port: OpenInbound) -> str | None:
+def _why_paused(breaker: Breaker, port: ServedInbound) -> str | None:
     if breaker.busy is not None:
         return why_busy(breaker.busy)
     return _why_stopped(port) if breaker.paused else None
 
 
-def _why_stopped(port: OpenInbound) -> str:
+def _why_stopped(port: ServedInbound) -> str:
     return (
         f"{port.settings.process.pause_after_failures} requests in a row failed because their services do not work. "
         f"One request is tried every {PAUSE_SECONDS:g} seconds; the port goes on by itself when one succeeds. "
@@ -172,7 +172,7 @@ def _why_stopped(port: OpenInbound) -> str:
     )
 
 
-def _stop(port: OpenInbound, performed: Performed) -> Entry:
+def _stop(port: ServedInbound, performed: Performed) -> Entry:
     """Return what the exception log says when a port stops."""
     last = [failed.failure.text for failed in performed.failed] + [again.text for again in performed.again]
     return Entry(code="port.stopped", text=f"{_why_stopped(port)} The last failure: {last[-1]}", port=port.name)

@@ -30,7 +30,7 @@ from gateway.messaging.rules.pace import Pace
 from gateway.services.registry import Registry
 from gateway.stages.decide import Wait, judge, pass_on
 from gateway.stages.door import Door
-from gateway.stages.port import OpenOutbound, Ports
+from gateway.stages.port import Served, ServedOutbound
 from gateway.stages.runner import PortRunner
 from gateway.stages.trouble import Trouble, why_busy
 from gateway.store.entities import StoredNumbers
@@ -50,7 +50,7 @@ class OutboundStage:
     """The task that reads the documents which were asked to be sent."""
 
     def __init__(
-        self, *, store: Store, incarnation: int, ports: Ports, registry: Registry, executor: Executor, door: Door,
+        self, *, store: Store, incarnation: int, ports: Served, registry: Registry, executor: Executor, door: Door,
         trouble: Trouble, chunk: int,
     ) -> None:  # fmt: skip
         self._store = store
@@ -60,7 +60,7 @@ class OutboundStage:
         self._door = door
         self._trouble = trouble
         self._paces: defaultdict[PortName, Pace] = defaultdict(lambda: Pace(chunk))
-        self._runner: PortRunner[OpenOutbound, SendRequest] = PortRunner(
+        self._runner: PortRunner[ServedOutbound, SendRequest] = PortRunner(
             stage=Stage.OUTBOUND, store=store, ports=lambda: ports.outbound,
             claim=lambda port: claim_requests(store, incarnation, port, self._paces[port].next(others_wait=False)),
             work=self._process, places=_PLACES, trouble=trouble,
@@ -70,11 +70,11 @@ class OutboundStage:
         """Process send requests until none is left and none can come."""
         await self._runner.run(context)
 
-    async def _process(self, port: OpenOutbound, chunk: Claimed[SendRequest], context: TaskContext) -> None:
+    async def _process(self, port: ServedOutbound, chunk: Claimed[SendRequest], context: TaskContext) -> None:
         async with self._door.enter(alone=any(request.crashes for request in chunk.items)):
             await self._perform(port, chunk, context)
 
-    async def _perform(self, port: OpenOutbound, chunk: Claimed[SendRequest], context: TaskContext) -> None:
+    async def _perform(self, port: ServedOutbound, chunk: Claimed[SendRequest], context: TaskContext) -> None:
         """Read the documents of a chunk and record them, all in one transaction."""
         result, began = RequestResult(), time.monotonic()
         busy: StoreBusy | None = None
@@ -98,7 +98,7 @@ class OutboundStage:
         await self._trouble.stopped(port.name, None if busy is None else why_busy(busy))
         _tell(port, result, context)
 
-    async def _message(self, port: OpenOutbound, request: SendRequest, unit: UnitTransaction) -> NewSending:
+    async def _message(self, port: ServedOutbound, request: SendRequest, unit: UnitTransaction) -> NewSending:
         """Read the documents of one request and make their message."""
         refused = poison(request.crashes, request.key, f"{request.service}.{request.operation}")
         if refused is not None:
@@ -139,7 +139,7 @@ def _key_list(request: SendRequest) -> etree._Element:
         raise MalformedMessage(f"The keys cannot be written as XML: {error}.", code="key.malformed") from error
 
 
-def _envelope(reply: Reply, port: OpenOutbound, request: SendRequest, action: str) -> bytes:
+def _envelope(reply: Reply, port: ServedOutbound, request: SendRequest, action: str) -> bytes:
     """Write the envelope around what the service returned; runs in a thread."""
     parts: Sequence[etree._Element] = [build_keys(reply.entity_keys)] if reply.keys_only else reply.parts
     header = AnswerHeader(
@@ -169,7 +169,7 @@ def _file(result: RequestResult, request: SendRequest, error: Exception, most_tr
     )
 
 
-def _tell(port: OpenOutbound, result: RequestResult, context: TaskContext) -> None:
+def _tell(port: ServedOutbound, result: RequestResult, context: TaskContext) -> None:
     context.tally.add("requests", len(result.done))
     context.tally.add("failed", len(result.failed))
     context.tally.add("retries", len(result.again))

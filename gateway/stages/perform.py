@@ -22,7 +22,7 @@ from gateway.stages.decide import Failed, TryAgain, decide, pass_on
 from gateway.stages.duplicates import Duplicates
 from gateway.stages.grouping import free_groups, lane_groups, lanes
 from gateway.stages.performed import Performed
-from gateway.stages.port import OpenInbound
+from gateway.stages.port import ServedInbound
 from gateway.stages.prepare import Item, Prepared, Refused
 from gateway.stages.rollback import NotTakenBack, RollbackSet
 from gateway.store.entities import StoredNumbers
@@ -38,7 +38,7 @@ _CHUNK_SECONDS = 5.0
 class Performance:
     """Goes through the items of one chunk."""
 
-    def __init__(self, store: Store, unit: UnitTransaction, port: OpenInbound, breaker: Breaker) -> None:
+    def __init__(self, store: Store, unit: UnitTransaction, port: ServedInbound, breaker: Breaker) -> None:
         self._store = store
         self._breaker = breaker
         self._unit = unit

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from gateway.config.models import InboundPort, Mode, OutboundPort, Settings
@@ -19,15 +19,13 @@ NameSent = Callable[[UUID], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenInbound:
-    """An inbound port with its adapters. `send` is None when the port does not respond."""
+class ServedInbound:
+    """An inbound port as processing knows it: it touches no folder."""
 
     name: PortName
     settings: InboundPort
     exposed: frozenset[tuple[str, str]]
     rules: ReadRules
-    receive: ReceiveAdapter
-    send: SendAdapter | None
     name_response: NameResponse
 
     @property
@@ -57,13 +55,23 @@ class OpenInbound:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OpenOutbound:
-    """An outbound port with its adapter. `actions` are the Actions of what may be sent, by service and operation."""
+class OpenInbound(ServedInbound):
+    """An inbound port with its adapters. `send` is None when the port does not respond."""
+
+    receive: ReceiveAdapter
+    send: SendAdapter | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedOutbound:
+    """An outbound port as processing knows it: it touches no folder.
+
+    `actions` are the Actions of what may be sent, by service and operation.
+    """
 
     name: PortName
     settings: OutboundPort
     actions: Mapping[tuple[str, str], str]
-    send: SendAdapter
     name_sent: NameSent
 
     @property
@@ -77,8 +85,34 @@ class OpenOutbound:
         return LoggingMode.ORIGINAL
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenOutbound(ServedOutbound):
+    """An outbound port with its adapter."""
+
+    send: SendAdapter
+
+
 OpenPort = OpenInbound | OpenOutbound
-P = TypeVar("P", bound=OpenPort)
+P = TypeVar("P", bound=ServedInbound | ServedOutbound)
+
+
+class Served(Protocol):
+    """The ports that are processed now; work in progress keeps what it started with."""
+
+    @property
+    def settings(self) -> Settings:
+        """Return what all of them have in common."""
+        ...
+
+    @property
+    def inbound(self) -> Mapping[PortName, ServedInbound]:
+        """Return those whose requests are processed."""
+        ...
+
+    @property
+    def outbound(self) -> Mapping[PortName, ServedOutbound]:
+        """Return those whose documents are read."""
+        ...
 
 
 @dataclass(slots=True)

@@ -20,7 +20,7 @@ from gateway.domain.states import Policy
 from gateway.domain.text import clean
 from gateway.services.registry import Found, Registry
 from gateway.stages.authorise import authorise
-from gateway.stages.port import OpenInbound
+from gateway.stages.port import ServedInbound
 from gateway.store.leases import CLAIM_BYTES
 from gateway.xml.parse import document_parser
 from gateway.xml.reread import parts_of
@@ -56,7 +56,7 @@ class Refused:
 Item = Prepared | Refused
 
 
-def prepare(works: Sequence[Work | Refused], port: OpenInbound, registry: Registry, settings: Settings) -> list[Item]:
+def prepare(works: Sequence[Work | Refused], port: ServedInbound, registry: Registry, settings: Settings) -> list[Item]:
     """Check and parse messages of one port, in order; one entry each. Any exception of one is its own.
 
     What is refused already stays so.
@@ -93,7 +93,7 @@ async def whole_request(item: Prepared) -> Request:
 
 
 def _prepare(
-    work: Work, port: OpenInbound, registry: Registry, settings: Settings, parser: etree.XMLParser | None
+    work: Work, port: ServedInbound, registry: Registry, settings: Settings, parser: etree.XMLParser | None
 ) -> Prepared:
     header = tuple(p for p in work.problems if not p.code.startswith(_DOCUMENT_CODES))
     if header:

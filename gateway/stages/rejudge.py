@@ -12,7 +12,7 @@ from gateway.domain.envelope import ReadEnvelope
 from gateway.domain.errors import FileRefused
 from gateway.domain.message import Work
 from gateway.domain.problem import Problem
-from gateway.stages.port import OpenInbound
+from gateway.stages.port import ServedInbound
 from gateway.stages.prepare import Refused
 from gateway.stages.reading import until_read
 from gateway.xml.pool import ReadersUnavailable, XmlPool
@@ -20,7 +20,7 @@ from gateway.xml.pool import ReadersUnavailable, XmlPool
 _SIDE_BY_SIDE = 4
 
 
-async def judge_anew(works: Sequence[Work], port: OpenInbound, pool: XmlPool) -> list[Work | Refused]:
+async def judge_anew(works: Sequence[Work], port: ServedInbound, pool: XmlPool) -> list[Work | Refused]:
     """Return claimed messages, in order; those that an operator let go with the verdict of now.
 
     Rule: a message that was too large to be kept has no content to judge; its verdict stays. One that no reader can be
@@ -44,7 +44,7 @@ def is_judged(work: Work) -> bool:
     return work.judge_anew and bool(work.content)
 
 
-async def _judge(work: Work, port: OpenInbound, pool: XmlPool) -> Work:
+async def _judge(work: Work, port: ServedInbound, pool: XmlPool) -> Work:
     """Read the envelope again; places are those of the partner's file where they are known, never of our copy."""
     try:
         envelope = await _read(work, port, pool)
@@ -57,7 +57,7 @@ async def _judge(work: Work, port: OpenInbound, pool: XmlPool) -> Work:
     return replace(work, checked=checked, problems=tuple([known.get(problem, problem) for problem in bare]))
 
 
-async def _read(work: Work, port: OpenInbound, pool: XmlPool) -> ReadEnvelope:
+async def _read(work: Work, port: ServedInbound, pool: XmlPool) -> ReadEnvelope:
     """Read one envelope. The limits on sizes are for bytes as received, which may have been fewer.
 
     Raises: FileRefused, ReadersUnavailable.

@@ -11,7 +11,7 @@ from gateway.domain.message import NewResponse, Work
 from gateway.domain.namespaces import MESSAGE_2011
 from gateway.stages.decide import Failed
 from gateway.stages.performed import Performed
-from gateway.stages.port import OpenInbound
+from gateway.stages.port import ServedInbound
 from gateway.xml.answer import AnswerHeader, fault, key_answer, response
 
 
@@ -23,13 +23,13 @@ class Draft:
     content: Reply | Failed
 
 
-def drafts_of(performed: Performed, port: OpenInbound) -> list[Draft]:
+def drafts_of(performed: Performed, port: ServedInbound) -> list[Draft]:
     """Return what a chunk answers: a response per success, a fault per failure if the port answers errors.
 
     Rule: a request has one fault for one cause: what fails again as it failed before is not answered again. Source:
     rulings, "Answers to errors"; decision 0014. Under Rollback the failing message alone is answered.
     """
-    if port.send is None:
+    if port.settings.respond is None:
         return []
     drafts = [Draft(item.work, reply) for item, reply in performed.done]
     if port.answers_errors:
@@ -47,12 +47,12 @@ def cause_of(failed: Failed) -> bytes:
     return sha256(f"{failed.fault_code}\n{failed.fault_text}".encode(errors="surrogatepass")).digest()
 
 
-def build_responses(drafts: Sequence[Draft], keys: Sequence[MessageKey], port: OpenInbound) -> list[NewResponse]:
+def build_responses(drafts: Sequence[Draft], keys: Sequence[MessageKey], port: ServedInbound) -> list[NewResponse]:
     """Write the answers; runs in a thread."""
     return [_build(draft, key, port) for draft, key in zip(drafts, keys, strict=True)]
 
 
-def _build(draft: Draft, key: MessageKey, port: OpenInbound) -> NewResponse:
+def _build(draft: Draft, key: MessageKey, port: ServedInbound) -> NewResponse:
     respond = port.settings.respond
     assert respond is not None
     work, message_id, is_fault = draft.work, uuid4(), isinstance(draft.content, Failed)

@@ -16,7 +16,7 @@ from gateway.domain.meter import METER, Meter
 from gateway.domain.states import Stage
 from gateway.messaging.rules.pace import Pace
 from gateway.messaging.rules.shares import Places, Turns
-from gateway.stages.port import OpenInbound
+from gateway.stages.port import ServedInbound
 from gateway.stages.trouble import Trouble
 from gateway.store.leases import give_back, ports_with_work
 from gateway.store.open import Store
@@ -37,9 +37,9 @@ _AHEAD_SECONDS: Final = 0.5
 """What all messages of a port that wait outside may take of the processor when they come back at once."""
 _GUESS_SECONDS: Final = 0.001
 
-Claim = Callable[[OpenInbound, int, int], Awaitable[Claimed[Work] | None]]
+Claim = Callable[[ServedInbound, int, int], Awaitable[Claimed[Work] | None]]
 """Claim up to a number of messages of a port of which so many are in work here already."""
-Process = Callable[[OpenInbound, Claimed[Work], TaskContext], Coroutine[Any, Any, int]]
+Process = Callable[[ServedInbound, Claimed[Work], TaskContext], Coroutine[Any, Any, int]]
 """Work on a unit and record it; returns how many of its messages ran."""
 
 
@@ -98,7 +98,7 @@ class Shares:
         """Return how many messages of a port are in work here."""
         return self._places.held(port)
 
-    def room(self, port: OpenInbound, *, others_wait: bool) -> int:
+    def room(self, port: ServedInbound, *, others_wait: bool) -> int:
         """Return how many messages the next unit of a port may have; 0: none may begin now."""
         name, held = port.name, self._places.held(port.name)
         share = self._shares.setdefault(name, _Share(self._most))
@@ -114,7 +114,7 @@ class Shares:
         most = _UNTRIED if known is None else max(1, int(_AHEAD_SECONDS / max(known, 1e-6)))
         return 1 if min(room, most - held) > 0 else 0
 
-    def begin(self, port: OpenInbound, works: Iterable[Work], *, is_set: bool) -> Unit:
+    def begin(self, port: ServedInbound, works: Iterable[Work], *, is_set: bool) -> Unit:
         """Let a unit hold its places; its turn is charged with what it will probably take."""
         sizes = [len(work.content) for work in works]
         share = self._shares.setdefault(port.name, _Share(self._most))
@@ -165,7 +165,7 @@ class UnitRunner:
     """
 
     def __init__(
-        self, *, store: Store, ports: Callable[[], Mapping[PortName, OpenInbound]], claim: Claim, process: Process,
+        self, *, store: Store, ports: Callable[[], Mapping[PortName, ServedInbound]], claim: Claim, process: Process,
         trouble: Trouble, shares: Shares,
     ) -> None:  # fmt: skip
         self._store = store
@@ -236,7 +236,7 @@ class UnitRunner:
                 return
 
     def _begin(
-        self, run: _Run, port: OpenInbound, claimed: Claimed[Work], context: TaskContext, *, is_set: bool
+        self, run: _Run, port: ServedInbound, claimed: Claimed[Work], context: TaskContext, *, is_set: bool
     ) -> None:
         self._store.held.add(claimed.fence)
         unit = self._shares.begin(port, claimed.items, is_set=is_set)
@@ -266,7 +266,7 @@ class UnitRunner:
             changed.cancel()
         return hint in done
 
-    async def _guarded(self, port: OpenInbound, claimed: Claimed[Work], unit: Unit, context: TaskContext) -> None:
+    async def _guarded(self, port: ServedInbound, claimed: Claimed[Work], unit: Unit, context: TaskContext) -> None:
         """Work on one unit; whatever happens, its claim ends."""
         meter, began, ran = Meter(), asyncio.get_running_loop().time(), 0
         METER.set(meter)

@@ -68,6 +68,24 @@ async def start_incarnation(store: Store, node: str, version: str, reapers: Sequ
     return incarnation
 
 
+async def start_worker(store: Store, parent: int, pid: int) -> int:
+    """Record the start of a process that works for another one, and return the number that its claims are under.
+
+    Nobody watches it but its parent; others see only that what it works on stands still.
+    """
+    async with store.transaction() as connection:
+        return int(await connection.fetchval(store.queries.start_worker, parent, pid))
+
+
+async def end_worker(store: Store, worker: int) -> int:
+    """Record that a worker has ended, and take back at once what it had claimed; returns how many claims that were."""
+    async with store.transaction(life=True) as connection:
+        rows = await connection.fetch(store.queries.leases_of_worker, worker)
+        await _reap(store, connection, [row["fence"] for row in rows], ())
+        await connection.execute(store.queries.stop_incarnation, worker)
+    return len(rows)
+
+
 async def stop_incarnation(store: Store, incarnation: int) -> None:
     """Record an orderly end."""
     async with store.transaction() as connection:

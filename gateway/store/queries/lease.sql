@@ -1,6 +1,14 @@
 -- name: start_incarnation
 INSERT INTO incarnation (node, host, pid, version) VALUES ($1, $2, $3, $4) RETURNING id
 
+-- name: start_worker
+INSERT INTO incarnation (node, host, pid, version, parent)
+SELECT node, host, $2, version, id FROM incarnation WHERE id = $1 RETURNING id
+
+-- name: leases_of_worker
+-- Waits for a completion that is just committing: the worker may have died after it said so.
+SELECT fence FROM lease WHERE owner = $1 ORDER BY fence FOR UPDATE
+
 -- name: stop_incarnation
 UPDATE incarnation SET stopped_at = clock_timestamp() WHERE id = $1
 
@@ -35,7 +43,8 @@ FROM before WHERE incarnation.id = before.id
 RETURNING before.lost_at IS NOT NULL
 
 -- name: beats_of_others
-SELECT id, beats FROM incarnation WHERE stopped_at IS NULL AND lost_at IS NULL AND id <> $1
+-- Workers do not beat while they hold nothing: their leases tell of them.
+SELECT id, beats FROM incarnation WHERE stopped_at IS NULL AND lost_at IS NULL AND id <> $1 AND parent IS NULL
 
 -- name: beats_of_leases
 SELECT fence, beats FROM lease
