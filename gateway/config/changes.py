@@ -14,6 +14,7 @@ AT_ONCE = (
     "accounts", "mail", "alerts", "site",
 )  # fmt: skip
 """Options that are read when they are needed; no port has to stop for them."""
+_KNOWN = frozenset({"logging", "accounts"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +22,7 @@ class Changes:
     """What differs between two configurations.
 
     Shape: ports in the order of the new file (`removed`: of the old one); `at_once` and `restart_needed` are
-    names of top-level options.
+    names of top-level options; `services` tells whether any service differs.
     """
 
     added: tuple[PortName, ...] = ()
@@ -29,10 +30,16 @@ class Changes:
     changed: tuple[PortName, ...] = ()
     at_once: tuple[str, ...] = ()
     restart_needed: tuple[str, ...] = ()
+    services: bool = False
+
+    @property
+    def concern_services(self) -> bool:
+        """Return whether anything differs that those know who run services."""
+        return bool(self.services or self.added or self.removed or self.changed or _KNOWN.intersection(self.at_once))
 
     def __bool__(self) -> bool:
         """Return whether anything differs."""
-        return any((self.added, self.removed, self.changed, self.at_once, self.restart_needed))
+        return any((self.added, self.removed, self.changed, self.at_once, self.restart_needed, self.services))
 
 
 def compare(old: Settings, new: Settings) -> Changes:
@@ -50,6 +57,7 @@ def compare(old: Settings, new: Settings) -> Changes:
         ),
         at_once=tuple(name for name in AT_ONCE if _differs(old, new, name)),
         restart_needed=tuple(name for name in RESTART if _differs(old, new, name)),
+        services=old.services != new.services,
     )
 
 

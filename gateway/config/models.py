@@ -3,6 +3,7 @@
 Paths in it are absolute once loaded; sizes are bytes, times are seconds.
 """
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -144,6 +145,17 @@ class Workers(Section):
         ge=1,
         le=64,
         description="Processes that read and check XML; of two or more, one is kept for files up to 1 MB.",
+    )
+    processing: Count = Field(
+        default_factory=lambda: max(1, (os.cpu_count() or 1) // 2),
+        ge=1,
+        le=64,
+        description="Processes that run services, the only place where handlers run. Default: one per two processors.",
+    )
+    memory_bytes: ByteSize = Field(
+        default=1_000_000_000,
+        ge=100_000_000,
+        description="Memory that such a process may hold; one that holds more is ended, and another takes its place.",
     )
     threads: Count = Field(default=4, ge=1, le=256, description="Threads for the folders of each port.")
     chunk: Count = Field(

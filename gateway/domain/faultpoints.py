@@ -4,7 +4,9 @@ Code says `reach("claim.renamed")` between two steps. The environment variable G
 there, e.g. `claim.renamed:1:kill` or `stage.fsync:3+:eio,publish.renamed:1:kill`: the name, which time counts
 (`3` the third only, `3+` from the third on), and the action:
 
-    kill    the process ends at once with status 137, as after SIGKILL: no cleaning up, no buffers written
+    kill    the gateway ends at once, as after SIGKILL: no cleaning up, no buffers written. Its status is 137, or that
+            of the signal where a process it has launched reaches the point
+    die     so does this process alone
     enospc  OSError, the disk is full
     eio     OSError, the disk failed
     raise   InjectedFault, a defect in the code
@@ -14,6 +16,7 @@ Each package lists the names it reaches in a tuple FAULT_POINTS.
 
 import errno
 import os
+import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -29,6 +32,7 @@ class FaultAction(StrEnum):
     """What happens at a point that is switched on."""
 
     KILL = "kill"
+    DIE = "die"
     ENOSPC = "enospc"
     EIO = "eio"
     RAISE = "raise"
@@ -91,6 +95,10 @@ class _Plan:
 def _act(fault: Fault) -> None:
     match fault.action:
         case FaultAction.KILL:
+            if _switch.gateway:
+                os.kill(_switch.gateway, signal.SIGKILL)
+            os._exit(KILLED_STATUS)
+        case FaultAction.DIE:
             os._exit(KILLED_STATUS)
         case FaultAction.ENOSPC:
             raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)} (injected at {fault.name})")
@@ -103,14 +111,20 @@ def _act(fault: Fault) -> None:
 class _Switch:
     """Holds the plan of this process: shared state, because a fault has no owner that could pass it on."""
 
-    __slots__ = ("plan",)
+    __slots__ = ("gateway", "plan")
 
     def __init__(self, text: str) -> None:
         faults = parse_faults(text)
         self.plan: _Plan | None = _Plan(faults) if faults else None
+        self.gateway = 0
 
 
 _switch = _Switch(os.environ.get(VARIABLE, ""))
+
+
+def belongs_to(gateway: int) -> None:
+    """Say which process launched this one: to kill a gateway is to kill both."""
+    _switch.gateway = gateway
 
 
 def reach(name: str) -> None:

@@ -30,8 +30,8 @@ from gateway.runtime.jobs import keep_jobs, keep_owners, runnables_to_check, ser
 from gateway.runtime.life import keep_leases
 from gateway.runtime.logs import configure_logs, secrets_of
 from gateway.runtime.look import folders_of
-from gateway.runtime.plugins import build_registry
 from gateway.runtime.ports import documents_of, open_port, prepare_folders
+from gateway.runtime.processing.workers import Workers
 from gateway.runtime.reload import ConfigFollower
 from gateway.runtime.runnables import KnownRunnables, Parts, shipped
 from gateway.runtime.stuck import StuckWatch
@@ -41,12 +41,7 @@ from gateway.scheduler.engine import Engine
 from gateway.scheduler.event_jobs import EventJobs
 from gateway.scheduler.event_run import Bounds
 from gateway.scheduler.executor import Executor
-from gateway.services.marks import Marks
 from gateway.services.standstill import Standstill
-from gateway.services.usercode import UserCode
-from gateway.stages.door import Door
-from gateway.stages.inbound import InboundStage
-from gateway.stages.outbound import OutboundStage
 from gateway.stages.port import OpenInbound, OpenPort, Ports
 from gateway.stages.receive import ReceiveStage
 from gateway.stages.send import SendStage
@@ -59,7 +54,6 @@ from gateway.store.lanes import set_port_rule
 from gateway.store.leases import start_incarnation, stop_incarnation
 from gateway.store.listen import RETRY_HINT, Listener
 from gateway.store.open import Store, open_store
-from gateway.store.poison import count_crashes
 from gateway.store.reports import database_clock
 from gateway.store.servers import leave_server, register_server
 from gateway.store.waiting import wait_or_stop
@@ -86,10 +80,9 @@ class Gateway:
 
     def __init__(
         self, settings: Settings, store: Store, incarnation: int, pool: XmlPool, threads: AsyncExitStack,
-        computing: ThreadPoolExecutor, code: UserCode, stopping: asyncio.Event, config: Path, kept: KeptConfig,
+        standstill: Standstill, stopping: asyncio.Event, config: Path, kept: KeptConfig,
         launcher: Launcher,
     ) -> None:  # fmt: skip
-        self._launcher = launcher
         self._config = config
         self._kept = kept
         self._store = store
@@ -110,25 +103,17 @@ class Gateway:
             readers=settings.workers.xml,
             trouble=self._trouble,
         )
-        chunk = settings.workers.chunk
-        self._code = code
-        registry = build_registry(settings, store.queries, code)
-        door = Door()
-        self._inbound = InboundStage(
-            store=store, incarnation=incarnation, ports=self._ports, registry=registry, pool=pool, executor=computing,
-            door=door, trouble=self._trouble, chunk=chunk,
-        )  # fmt: skip
-        self._outbound = OutboundStage(
-            store=store, incarnation=incarnation, ports=self._ports, registry=registry, executor=computing, door=door,
-            trouble=self._trouble, chunk=chunk,
-        )  # fmt: skip
+        self._standstill = standstill
+        self._workers = Workers(
+            launcher=launcher, store=store, incarnation=incarnation, trouble=self._trouble, wake=self._wake
+        )
         self._send = SendStage(
-            store=store, incarnation=incarnation, ports=self._ports, chunk=chunk, trouble=self._trouble
+            store=store, incarnation=incarnation, ports=self._ports, chunk=settings.workers.chunk, trouble=self._trouble
         )
         self._stages: Mapping[Stage, TaskHandler] = {
             Stage.RECEIVE: self._receive,
-            Stage.INBOUND: self._inbound,
-            Stage.OUTBOUND: self._outbound,
+            Stage.INBOUND: self._workers.stage(Stage.INBOUND),
+            Stage.OUTBOUND: self._workers.stage(Stage.OUTBOUND),
             Stage.SEND: self._send,
         }
         self._alerting = Alerting(store, lambda: self._ports.settings, config.parent)
@@ -144,6 +129,7 @@ class Gateway:
             server = await register_server(
                 self._store, server_name(self._ports.settings), self._incarnation, await database_clock(self._store)
             )
+            self._workers.use(await self._workers.prepare(self._ports.settings))
             for port in await self._make_ports(self._ports.settings.active_ports(), self._ports.settings):
                 await self._open(port, followers)
 
@@ -155,6 +141,7 @@ class Gateway:
                 group.create_task(self._keep_leases(), name="leases"),
                 group.create_task(self._listen(), name="hints"),
                 group.create_task(self._warm_readers(), name="warming"),
+                group.create_task(self._workers.run(), name="workers"),
                 group.create_task(
                     self._send.follow_addresses(lambda: self._wake(Stage.SEND), self._stopping), name="addresses"
                 ),
@@ -185,7 +172,11 @@ class Gateway:
                 log.warning("gateway.drain_over", drain_seconds=drain_seconds)
                 if self._engine is not None:
                     await self._engine.interrupt()
-            for task in (*unfinished, *beside):
+            for task in unfinished:
+                task.cancel()
+            await asyncio.wait(working)
+            await self._workers.close()
+            for task in beside:
                 task.cancel()
             with suppress(StoreUnavailable):
                 await leave_server(self._store, server, self._incarnation)
@@ -212,7 +203,7 @@ class Gateway:
             self._store,
             self._clock,
             KnownRunnables(
-                shipped(base, lambda: parts), environ=os.environ, base=base, standstill=self._code.standstill
+                shipped(base, lambda: parts), environ=os.environ, base=base, standstill=self._standstill
             ),
             identity=lambda task: refused_identity(self._ports.settings, task),
             produced=self._produced,
@@ -243,7 +234,7 @@ class Gateway:
     def _heard(self, hint: str | None) -> None:
         """Wake whom a hint is for; None is for everybody."""
         if hint is not None and hint.startswith(RETRY_HINT):
-            self._inbound.try_now(PortName(hint.removeprefix(RETRY_HINT)))
+            self._workers.retry(PortName(hint.removeprefix(RETRY_HINT)))
             self._look.set()
         if hint is None or hint == JOBS_HINT:
             self._wake_jobs()
@@ -305,7 +296,6 @@ class Gateway:
         self._receive.forget(name)
         self._send.forget(name)
         if isinstance(port, OpenInbound):
-            await self._inbound.renew(name)
             followers.follow(port)
         else:
             self._wake(Stage.OUTBOUND)
@@ -348,15 +338,19 @@ class Gateway:
 
         Rule: everything that may fail comes first, so that a configuration is in use whole or not at all.
         """
-        registry = await asyncio.to_thread(build_registry, new, self._store.queries, self._code)
         changes = compare(old, new)
         kept = new.model_copy(update={name: getattr(old, name) for name in changes.restart_needed})
         was = set(self._ports.all())
         renewed = [name for name in kept.active_ports() if name in changes.changed or name not in was]
         ports = await self._make_ports(renewed, kept)
-        await keep_owners(self._store, old, new)
-        await self._keep_jobs(new)
-        self._inbound.registry = self._outbound.registry = registry
+        workers = await self._workers.prepare(kept) if changes.concern_services else None
+        try:
+            await keep_owners(self._store, old, new)
+            await self._keep_jobs(new)
+        except BaseException:
+            if workers is not None:
+                self._workers.discard(workers)
+            raise
         self._ports.settings = kept
         for name in was - set(kept.active_ports()):
             followers.leave(name)
@@ -365,6 +359,8 @@ class Gateway:
             log.info("port.closed", port=name)
         for port in ports:
             await self._open(port, followers)
+        if workers is not None:
+            self._workers.use(workers)
         configure_logs(kept.logging, secrets_of(kept))
 
     async def _report_refusal(self, problems: Sequence[str]) -> None:
@@ -401,13 +397,9 @@ async def _serve(config: Path, launcher: Launcher, ready: asyncio.Event | None) 
     loop = asyncio.get_running_loop()
     sys.setswitchinterval(_SWITCH_SECONDS)
 
-    marks: Marks | None = None
-
     def ask_to_stop() -> None:
         if stopping.is_set():
             log.warning("gateway.aborted")
-            if marks is not None:
-                marks.clear()  # no message is to blame
             os._exit(130)  # every step is safe to be cut off: the next start goes on from the store
         stopping.set()
 
@@ -416,24 +408,15 @@ async def _serve(config: Path, launcher: Launcher, ready: asyncio.Event | None) 
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.store, settings.data, pool_size=10))
         kept = await asyncio.to_thread(KeptConfig, settings.data, config, content)
-        marks = await asyncio.to_thread(Marks, settings.data)
-        for crash in await count_crashes(store, marks.left()):
-            log.warning(
-                "message.crashed", port=crash.port, message_key=crash.key, operation=crash.operation,
-                crashes=crash.crashes,
-            )  # fmt: skip
-        marks.clear()
         clock = DatabaseClock(store)
         await clock.look()
         incarnation = await start_incarnation(
             store, str(store.node), version(DISTRIBUTION), reapers=[task_reaper(clock.now)]
         )
         pool = await stack.enter_async_context(XmlPool(size=settings.workers.xml))
-        computing = stack.enter_context(ThreadPoolExecutor(2, thread_name_prefix="computing"))
-        code = UserCode(marks, stack.enter_context(Standstill()))
+        standstill = stack.enter_context(Standstill())
         _calm_the_collector()
-        gateway = Gateway(settings, store, incarnation, pool, stack, computing, code, stopping, config, kept, launcher)
+        gateway = Gateway(settings, store, incarnation, pool, stack, standstill, stopping, config, kept, launcher)
         await gateway.run(ready)
-        marks.clear()
         await stop_incarnation(store, incarnation)
         log.info("gateway.stopped")

@@ -4,11 +4,13 @@ import asyncio
 import os
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import aclosing, suppress
+from dataclasses import fields
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from time import monotonic
+from typing import Any
 from uuid import UUID
 
 import schemas
@@ -22,7 +24,7 @@ from gateway.domain.errors import FileRefused
 from gateway.domain.ids import PortName, format_message_id
 from gateway.domain.message import Work
 from gateway.runtime.addresses import receive_settings, send_settings
-from gateway.stages.port import NameResponse, OpenInbound, OpenOutbound, OpenPort
+from gateway.stages.port import NameResponse, OpenInbound, OpenOutbound, OpenPort, ServedInbound, ServedOutbound
 from gateway.xml.limits import ReadRules
 from gateway.xml.pool import TookTooLong, WorkerDied, XmlPool
 from gateway.xml.schema_files import find_schemas
@@ -52,22 +54,42 @@ def open_port(
     send = None if sending is None else FileSendAdapter(sending, executor=executor, identities=identities)
     if isinstance(port, OutboundPort):
         assert send is not None
-        actions = {
-            (service, operation): f"{settings.services[service].namespaces[0]}/{service}/{operation}"
-            for service, operation in settings.exposed(name)
-        }
-        return OpenOutbound(
-            name=name, settings=port, actions=actions, send=send, name_sent=partial(_name_sent, name, port.send.name)
-        )
-    receiving, rules = receive_settings(name, settings), read_rules(port, settings)
+        return OpenOutbound(**_fields(serve_outbound(name, settings)), send=send)
+    receiving, served = receive_settings(name, settings), serve_inbound(name, settings)
     assert receiving is not None
+    probe = probe_with(pool, served.rules, name)
     receive = FileReceiveAdapter(
-        receiving, executor=executor, clock=SystemClock(), probe=probe_with(pool, rules, name), identities=identities
+        receiving, executor=executor, clock=SystemClock(), probe=probe, identities=identities
     )
-    return OpenInbound(
-        name=name, settings=port, exposed=frozenset(settings.exposed(name)), rules=rules, receive=receive, send=send,
+    return OpenInbound(**_fields(served), receive=receive, send=send)
+
+
+
+def serve_inbound(name: PortName, settings: Settings) -> ServedInbound:
+    """Return the port as processing knows it."""
+    port = settings.ports[name]
+    assert isinstance(port, InboundPort)
+    return ServedInbound(
+        name=name, settings=port, exposed=frozenset(settings.exposed(name)), rules=read_rules(port, settings),
         name_response=_naming(name, port),
     )  # fmt: skip
+
+
+def serve_outbound(name: PortName, settings: Settings) -> ServedOutbound:
+    """Return the port as processing knows it."""
+    port = settings.ports[name]
+    assert isinstance(port, OutboundPort)
+    actions = {
+        (service, operation): f"{settings.services[service].namespaces[0]}/{service}/{operation}"
+        for service, operation in settings.exposed(name)
+    }
+    return ServedOutbound(
+        name=name, settings=port, actions=actions, name_sent=partial(_name_sent, name, port.send.name)
+    )
+
+
+def _fields(served: ServedInbound | ServedOutbound) -> dict[str, Any]:
+    return {field.name: getattr(served, field.name) for field in fields(served)}
 
 
 def make_folders(name: PortName, settings: Settings, site: Path) -> None:

@@ -6,14 +6,14 @@ is just what such code may hold. Two steps:
 1. After *standstill* seconds without a turn of the loop its main thread is interrupted, again and again, when it is
    inside a guarded call. A loop in Python, a sleep and a regular expression end by that.
 2. After *last* seconds the process ends itself, with the stacks of its threads on standard error: it does nothing
-   for anybody any more, and whoever starts it again finds the message that was at work marked (see `marks`).
+   for anybody any more, and the gateway knows which message held the loop (see `in_flight`).
 """
 
 import asyncio
 import faulthandler
 import signal
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import Any, Self, TypeVar
 
@@ -37,9 +37,17 @@ async def guarded(call: Coroutine[Any, Any, T], most_seconds: float) -> T:
 
 
 class Standstill:
-    """Watches over the event loop of the main thread while anything is at work; costs nothing otherwise."""
+    """Watches over the event loop of the main thread while anything is at work; costs nothing otherwise.
 
-    def __init__(self, *, standstill: float = STANDSTILL_SECONDS, last: float = LAST_SECONDS) -> None:
+    `turned` is called at every turn that is watched, `rests` when nothing is at work any more.
+    """
+
+    def __init__(
+        self, *, standstill: float = STANDSTILL_SECONDS, last: float = LAST_SECONDS,
+        turned: Callable[[], None] = lambda: None, rests: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
+        self._tell_turned = turned
+        self._tell_rests = rests
         self._standstill = standstill
         self._last = last
         self._limits: dict[object, float] = {}
@@ -71,6 +79,7 @@ class Standstill:
         return max(_SHORTEST_SECONDS, min(most_seconds, self._standstill))
 
     def _arm(self) -> None:
+        self._tell_turned()
         self._alarms = 0
         self._turned_at = time.monotonic()
         signal.setitimer(signal.ITIMER_REAL, min(self._limits.values()), _SHORTEST_SECONDS / 2)
@@ -82,6 +91,7 @@ class Standstill:
             self._arm()
         else:
             self._turn = None
+            self._tell_rests()
             self._disarm()
 
     def _disarm(self) -> None:

@@ -4,7 +4,7 @@ it raises                 the message fails, or is tried again for a passing rea
 it calls `sys.exit`       it ends nothing but its own call
 it takes too long         it is stopped; when it does not stop, it is left behind
 it holds the event loop   it is interrupted (see `standstill`)
-it ends the process       its message is marked, and the next start counts that (see `marks`)
+it ends the process       only this worker ends, and the gateway knows by whom (see `in_flight`)
 """
 
 import asyncio
@@ -20,8 +20,8 @@ import structlog
 from gateway.contracts.service import Request, ServiceContext
 from gateway.domain.errors import GatewayError, OperationTimeout, TransientError
 from gateway.domain.meter import METER
+from gateway.services.in_flight import CALLED_FOR, Held, InFlightJournal
 from gateway.services.lent import Lent
-from gateway.services.marks import Marks
 from gateway.services.own_thread import OwnThread
 from gateway.services.standstill import STANDSTILL_SECONDS, Interrupted, Standstill, guarded
 from gateway.store.waiting import uninterrupted
@@ -48,8 +48,8 @@ class UserCode:
     `standstill` watches over the event loop meanwhile.
     """
 
-    def __init__(self, marks: Marks, standstill: Standstill) -> None:
-        self._marks = marks
+    def __init__(self, journal: InFlightJournal, standstill: Standstill) -> None:
+        self._journal = journal
         self.standstill = standstill
         self._left_behind: Counter[str] = Counter()
 
@@ -71,9 +71,10 @@ class UserCode:
             )
         lent = [Lent(context.connection), Lent(context.numbers)]
         own = replace(context, connection=lent[0], numbers=cast("Any", lent[1]))
-        run = self._on_loop if is_async(function) else self._in_thread
+        run, held = (self._on_loop, Held.LOOP) if is_async(function) else (self._in_thread, Held.THREAD)
+        called_for = CALLED_FOR.set(request.key)
         try:
-            return await run(self._begin(name, request, most_seconds), partial(function, request, own))
+            return await run(self._begin(name, request, most_seconds, held), partial(function, request, own))
         except Interrupted as error:
             raise OperationTimeout(
                 f"{name} held the event loop for {min(most_seconds, STANDSTILL_SECONDS):g} seconds without awaiting "
@@ -85,24 +86,25 @@ class UserCode:
             text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             raise CodeEnded(f"{name} tried to end the gateway ({text}); only its own call was ended.") from error
         finally:
+            CALLED_FOR.reset(called_for)
             for thing in lent:
                 thing.take_back()
 
-    def _begin(self, name: str, request: Request, most_seconds: float) -> "_Work":
-        """Mark the message and watch over the event loop, until the work is over."""
-        work = _Work(name, self._marks.set(request.key), most_seconds)
+    def _begin(self, name: str, request: Request, most_seconds: float, held: Held) -> "_Work":
+        """Write the message down and watch over the event loop, until the work is over."""
+        work = _Work(name, self._journal.set(request.key, held), most_seconds)
         self.standstill.begin(work, most_seconds)
         return work
 
     def _over(self, work: "_Work") -> None:
         self.standstill.end(work)
-        self._marks.unset(work.place)
+        self._journal.unset(work.place)
         if work.left_behind:
             self._left_behind[work.name] -= 1
 
     def _leave_behind(self, work: "_Work") -> None:
         work.left_behind = True
-        self._marks.give_up(work.place)
+        self._journal.abandon(work.place)
         self._left_behind[work.name] += 1
         log.warning("handler.left_behind", operation=work.name, hanging=self._left_behind[work.name])
 

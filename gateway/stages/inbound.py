@@ -26,7 +26,7 @@ from gateway.stages.prepare import Item, Prepared, prepare
 from gateway.stages.rejudge import is_judged, judge_anew
 from gateway.stages.responses import Draft, build_responses, cause_of, drafts_of
 from gateway.stages.rollback import NotTakenBack
-from gateway.stages.trouble import Trouble, why_busy
+from gateway.stages.trouble import Health, why_busy
 from gateway.stages.units import Shares, UnitRunner
 from gateway.store.exceptions import Entry
 from gateway.store.inbound import InboundResult, claim_inbound, record_inbound, take_response_keys
@@ -44,7 +44,7 @@ class InboundStage:
 
     def __init__(
         self, *, store: Store, incarnation: int, ports: Served, registry: Registry, pool: XmlPool, executor: Executor,
-        door: Door, trouble: Trouble, chunk: int,
+        door: Door, trouble: Health, chunk: int,
     ) -> None:  # fmt: skip
         self._store = store
         self._incarnation = incarnation

@@ -32,7 +32,7 @@ from gateway.stages.decide import Wait, judge, pass_on
 from gateway.stages.door import Door
 from gateway.stages.port import Served, ServedOutbound
 from gateway.stages.runner import PortRunner
-from gateway.stages.trouble import Trouble, why_busy
+from gateway.stages.trouble import Health, why_busy
 from gateway.store.entities import StoredNumbers
 from gateway.store.open import Store
 from gateway.store.requests import RequestResult, claim_requests, record_requests
@@ -51,7 +51,7 @@ class OutboundStage:
 
     def __init__(
         self, *, store: Store, incarnation: int, ports: Served, registry: Registry, executor: Executor, door: Door,
-        trouble: Trouble, chunk: int,
+        trouble: Health, chunk: int,
     ) -> None:  # fmt: skip
         self._store = store
         self._ports = ports

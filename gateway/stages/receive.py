@@ -23,7 +23,7 @@ from gateway.stages.port import OpenInbound, Ports
 from gateway.stages.reading import BadFile, WholeFile
 from gateway.stages.room import FULL_SECONDS, Room, Share
 from gateway.stages.spool import SpoolFull, Spools, free_bytes
-from gateway.stages.trouble import Trouble
+from gateway.stages.trouble import Trouble, why_busy
 from gateway.stages.turns import Turns
 from gateway.store.ingest import AlreadyIngested, known_deliveries
 from gateway.store.open import Store
@@ -111,7 +111,7 @@ class ReceiveStage:
         """Say why the port waits, and wait for the database; False when a stop was asked for before it answered."""
         log.warning("store.unavailable", stage="receive", port=name, error=error.message)
         if isinstance(error, StoreBusy) and error.everywhere:
-            await self._trouble.waits_for_store(name, Stage.RECEIVE, error)
+            await self._trouble.waits_for_store(name, Stage.RECEIVE, why_busy(error))
         return await self._store.wait_until_available(context.stopping)
 
     async def _sweep(self, port: OpenInbound, context: TaskContext) -> bool:

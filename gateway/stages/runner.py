@@ -16,7 +16,7 @@ from gateway.domain.message import Claimed
 from gateway.domain.states import Stage
 from gateway.messaging.rules.shares import Places, Turns
 from gateway.stages.port import P
-from gateway.stages.trouble import Trouble
+from gateway.stages.trouble import Health, why_busy
 from gateway.store.leases import give_back, ports_with_work
 from gateway.store.open import Store
 from gateway.store.waiting import uninterrupted, wait_for_all
@@ -49,7 +49,7 @@ class PortRunner(Generic[P, T]):
         claim: Claim[T],
         work: Work[P, T],
         places: int,
-        trouble: Trouble,
+        trouble: Health,
         patience_seconds: float | None = None,
     ) -> None:
         self._stage = stage
@@ -173,7 +173,7 @@ class PortRunner(Generic[P, T]):
         except StoreUnavailable as error:
             log.warning("store.unavailable", stage=self._stage, port=port.name, error=error.message)
             if isinstance(error, StoreBusy) and error.everywhere:
-                await self._trouble.waits_for_store(port.name, self._stage, error)
+                await self._trouble.waits_for_store(port.name, self._stage, why_busy(error))
             await self._give_back(chunk.fence, context)
         except asyncio.CancelledError:
             with suppress(StoreUnavailable):  # then the lease ends by itself

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final, Protocol, TypeVar
 
 import structlog
 
@@ -14,7 +15,10 @@ from gateway.store.open import Store
 from gateway.store.ports import write_port_status
 
 log = structlog.get_logger()
+K = TypeVar("K")
 
+
+OURSELVES: Final = 0
 
 _NOT_WORKING = (PortState.STOPPED, PortState.DEGRADED)
 """States that somebody wants to hear of."""
@@ -24,11 +28,23 @@ _NOT_WORKING = (PortState.STOPPED, PortState.DEGRADED)
 class _Said:
     receiving: str | None = None  # why nothing is taken now
     paused: str | None = None  # why intake waits
-    stopped: str | None = None  # why nothing is processed now
-    busy: dict[Stage, str] = field(default_factory=dict)  # what of the database keeps these stages from working
+    stopped: dict[int, str] = field(default_factory=dict)  # why processes that work for us process nothing now
+    busy: dict[tuple[int, Stage], str] = field(default_factory=dict)  # what of the database keeps stages from working
     responding: str | None = None  # why nothing is delivered now
     left: list[dict[str, str]] = field(default_factory=list)
     written: tuple[object, ...] = ()
+
+
+class Health(Protocol):
+    """Hears what processing says of its ports."""
+
+    async def stopped(self, port: PortName, reason: str | None) -> None:
+        """Hear that requests of the port are not processed for now (None: they are)."""
+        ...
+
+    async def waits_for_store(self, port: PortName, stage: Stage, reason: str | None) -> None:
+        """Hear that a stage can do nothing for the port until the database can (None: it does)."""
+        ...
 
 
 class Trouble:
@@ -61,27 +77,35 @@ class Trouble:
         said.paused = reason
         await self._write(port, said)
 
-    async def stopped(self, port: PortName, reason: str | None) -> None:
-        """Say that requests of the port are not processed for now (None: they are)."""
+    async def stopped(self, port: PortName, reason: str | None, *, by: int = OURSELVES) -> None:
+        """Say that requests of the port are not processed for now (None: they are), as the process *by* knows."""
         said = self._said.setdefault(port, _Said())
-        if reason is not None and said.stopped is None:
-            log.error("port.stopped", port=port, reason=reason)
-        elif reason is None and said.stopped is not None:
-            log.info("port.resumed", port=port)
-        said.stopped = reason
+        was = bool(said.stopped)
+        _keep(said.stopped, by, reason)
+        self._tell_stop(port, was=was, now=bool(said.stopped), reason=reason)
         await self._write(port, said)
 
-    async def waits_for_store(self, port: PortName, stage: Stage, error: StoreBusy | None) -> None:
+    async def waits_for_store(self, port: PortName, stage: Stage, reason: str | None, *, by: int = OURSELVES) -> None:
         """Say that a stage can do nothing for the port until the database can (None: it does)."""
         said = self._said.setdefault(port, _Said())
-        was = said.busy.pop(stage, None)
-        if error is not None:
-            said.busy[stage] = why_busy(error)
-            if was is None:
-                log.error("port.stopped", port=port, reason=said.busy[stage])
-        elif was is not None:
-            log.info("port.resumed", port=port)
+        was = bool(said.busy)
+        _keep(said.busy, (by, stage), reason)
+        self._tell_stop(port, was=was, now=bool(said.busy), reason=reason)
         await self._write(port, said)
+
+    async def forget(self, by: int) -> None:
+        """Take back what a process has said that is no more."""
+        for port, said in self._said.items():
+            for stage in [stage for process, stage in said.busy if process == by]:
+                await self.waits_for_store(port, stage, None, by=by)
+            if by in said.stopped:
+                await self.stopped(port, None, by=by)
+
+    def _tell_stop(self, port: PortName, *, was: bool, now: bool, reason: str | None) -> None:
+        if now and not was:
+            log.error("port.stopped", port=port, reason=reason)
+        elif was and not now:
+            log.info("port.resumed", port=port)
 
     async def working(self, port: PortName, part: str) -> None:
         """Say that an address works; a port that was degraded is open again when all of it works."""
@@ -101,9 +125,8 @@ class Trouble:
         await self._write(port, said)
 
     async def _write(self, port: PortName, said: _Said) -> None:
-        reasons = dict.fromkeys(
-            reason for reason in (said.stopped, *said.busy.values(), said.receiving, said.responding) if reason
-        )
+        known = (*said.stopped.values(), *said.busy.values(), said.receiving, said.responding)
+        reasons = dict.fromkeys(reason for reason in known if reason)
         state = _state(said)
         reason = " ".join(reasons) or said.paused
         now = (state, reason, json.dumps(said.left))
@@ -115,6 +138,13 @@ class Trouble:
         except StoreUnavailable:
             return  # written with the next change or look
         said.written = now
+
+
+def _keep(reasons: dict[K, str], who: K, reason: str | None) -> None:
+    if reason is None:
+        reasons.pop(who, None)
+    else:
+        reasons[who] = reason
 
 
 def why_busy(error: StoreBusy) -> str:

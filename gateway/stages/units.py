@@ -17,7 +17,7 @@ from gateway.domain.states import Stage
 from gateway.messaging.rules.pace import Pace
 from gateway.messaging.rules.shares import Places, Turns
 from gateway.stages.port import ServedInbound
-from gateway.stages.trouble import Trouble
+from gateway.stages.trouble import Health, why_busy
 from gateway.store.leases import give_back, ports_with_work
 from gateway.store.open import Store
 from gateway.store.waiting import uninterrupted, wait_for_all
@@ -166,7 +166,7 @@ class UnitRunner:
 
     def __init__(
         self, *, store: Store, ports: Callable[[], Mapping[PortName, ServedInbound]], claim: Claim, process: Process,
-        trouble: Trouble, shares: Shares,
+        trouble: Health, shares: Shares,
     ) -> None:  # fmt: skip
         self._store = store
         self._ports = ports
@@ -278,7 +278,7 @@ class UnitRunner:
         except StoreUnavailable as error:
             log.warning("store.unavailable", stage=Stage.INBOUND, port=port.name, error=error.message)
             if isinstance(error, StoreBusy) and error.everywhere:
-                await self._trouble.waits_for_store(port.name, Stage.INBOUND, error)
+                await self._trouble.waits_for_store(port.name, Stage.INBOUND, why_busy(error))
             await self._give_back(claimed.fence, context)
         except asyncio.CancelledError:
             with suppress(StoreUnavailable):  # then the lease ends by itself

@@ -8,8 +8,8 @@ from gateway.store.exceptions import Entry, insert_exceptions
 from gateway.store.open import Store
 
 WARNING = (
-    "The gateway process ended while {operation} worked on this message, or somebody killed it just then. The message "
-    "runs once more, alone; if the process ends again, the message goes to Error as poison."
+    "The process that runs services ended while {operation} worked on this message. The message runs once more, alone; "
+    "if the process ends again, the message goes to Error as poison."
 )
 
 
@@ -23,10 +23,17 @@ class Crash:
     crashes: int
 
 
+async def ports_of(store: Store, keys: Collection[MessageKey]) -> Sequence[PortName]:
+    """Return the ports of unfinished messages and send requests, each once."""
+    async with store.transaction() as connection:
+        rows = await connection.fetch(store.queries.ports_of, sorted(keys))
+    return [PortName(row["port"]) for row in rows]
+
+
 async def count_crashes(store: Store, keys: Collection[MessageKey]) -> Sequence[Crash]:
     """Count an end of the process for messages whose code was running; those that are finished meanwhile are not told.
 
-    Before: nothing of this node is taken back yet; that gives attempts back, and this one stays counted.
+    Before: nothing of that process is taken back yet; that gives attempts back, and this one stays counted.
     """
     if not keys:
         return []

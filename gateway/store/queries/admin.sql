@@ -4,9 +4,10 @@
 -- The latest start of each node; processes that did one task by hand only while they live.
 SELECT DISTINCT ON (node) id, node, host, pid, version, started_at, stopped_at, lost_at, beats, beat_at,
        extract(epoch FROM clock_timestamp() - beat_at)::float8 AS silent_seconds,
-       (SELECT count(*) FROM lease l WHERE l.owner = incarnation.id) AS leases,
+       (SELECT count(*) FROM lease l JOIN incarnation o ON o.id = l.owner
+        WHERE incarnation.id IN (o.id, o.parent)) AS leases,
        (SELECT min(name) FROM server s WHERE s.incarnation = incarnation.id) AS server
-FROM incarnation WHERE node NOT LIKE 'by-hand-%' OR stopped_at IS NULL ORDER BY node, id DESC
+FROM incarnation WHERE parent IS NULL AND (node NOT LIKE 'by-hand-%' OR stopped_at IS NULL) ORDER BY node, id DESC
 
 -- name: list_port_status
 -- Of what several nodes say the worst counts; what ended processes said only when nobody lives.

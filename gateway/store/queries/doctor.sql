@@ -98,11 +98,12 @@ WHERE s.processed + s.deleted > s.members
 LIMIT $1
 
 -- name: stuck_dead_owner
--- Claims of a process that said it ended, was given up, or has been silent for $2 seconds.
+-- Claims of a process that said it ended, was given up, or has been silent for $2 seconds; a worker that just began to
+-- work has not beaten for long, but the process that started it has.
 SELECT l.port, l.stage || ' lease ' || l.fence || ' of ' || coalesce(i.host || ':' || i.pid, 'nobody') AS what
-FROM lease l LEFT JOIN incarnation i ON i.id = l.owner
+FROM lease l LEFT JOIN incarnation i ON i.id = l.owner LEFT JOIN incarnation parent ON parent.id = i.parent
 WHERE i.id IS NULL OR i.stopped_at IS NOT NULL OR i.lost_at IS NOT NULL
-   OR i.beat_at < clock_timestamp() - make_interval(secs => $2)
+   OR greatest(i.beat_at, parent.beat_at) < clock_timestamp() - make_interval(secs => $2)
 LIMIT $1
 
 -- name: stuck_response_waits

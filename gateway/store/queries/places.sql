@@ -76,8 +76,10 @@ GROUP BY s.id, v.display ORDER BY s.id DESC LIMIT 5
 
 -- name: holder_of_lease
 SELECT l.fence, l.stage, l.port, l.taken_at, coalesce(i.host, '?') AS host, coalesce(i.pid, 0) AS pid, i.stopped_at,
-       i.lost_at, coalesce(extract(epoch FROM clock_timestamp() - i.beat_at)::float8, 'infinity') AS silent_seconds
-FROM lease l LEFT JOIN incarnation i ON i.id = l.owner WHERE l.fence = $1
+       i.lost_at, coalesce(extract(epoch FROM clock_timestamp() - greatest(i.beat_at, parent.beat_at))::float8, 'infinity')
+           AS silent_seconds
+FROM lease l LEFT JOIN incarnation i ON i.id = l.owner LEFT JOIN incarnation parent ON parent.id = i.parent
+WHERE l.fence = $1
 
 -- name: turn_of_intake
 SELECT k.since, i.host, i.pid, i.stopped_at, i.lost_at, extract(epoch FROM clock_timestamp() - i.beat_at)::float8 AS silent_seconds

@@ -11,3 +11,6 @@ WITH messages AS (
 )
 SELECT key, port, coalesce(service || '.' || operation, 'its operation') AS operation, crashes FROM messages
 UNION ALL SELECT key, port, service || '.' || operation, crashes FROM requests ORDER BY key
+
+-- name: ports_of
+SELECT port FROM queue WHERE message_id = ANY($1::bigint[]) UNION SELECT port FROM send_request WHERE id = ANY($1::bigint[])

@@ -1,0 +1,6 @@
+"""Processing in processes of its own: code of other people never runs in the process that takes and sends files.
+
+`worker` is what such a process does: it claims, performs and records by itself, with connections of its own. `workers`
+is the gateway's side: how many there are, for which ports, and what follows when one ends or stands still. `stages`
+makes of them what the scheduler runs. Read `workers` first.
+"""

@@ -1,0 +1,471 @@
+"""The processes that run services: so many for all ports, and one each for ports whose code has done harm.
+
+they begin         by fork, with one page of memory that tells what they have in hand; ports wait until one is ready
+one dies           what it had claimed is ready again at once; who is to blame is counted, nobody else
+its loop stands    another one takes its place; the port whose code holds it gets a worker of its own
+it grows           it is ended when it holds more than `workers.memory_bytes`, or when it is idle above half of that
+a configuration    is tried by new workers; when all are ready the earlier ones end what they have begun
+the gateway ends   so do they
+"""
+
+import asyncio
+import os
+import pickle
+import resource
+import signal
+import socket
+from collections import Counter
+from collections.abc import Callable, Collection, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from gateway.config.models import Settings
+from gateway.contracts.task import TaskContext, TaskHandler
+from gateway.domain.errors import GatewayError, StoreUnavailable
+from gateway.domain.ids import MessageKey, PortName
+from gateway.domain.states import Stage
+from gateway.runtime.processing.stages import Runs
+from gateway.runtime.processing.worker import Beginning
+from gateway.services.in_flight import InFlightJournal
+from gateway.services.python import HandlerNotFound
+from gateway.stages.trouble import Trouble
+from gateway.store.leases import end_worker
+from gateway.store.open import Store
+from gateway.store.poison import Crash, count_crashes, ports_of
+from gateway.store.waiting import wait_or_stop
+from gateway.workers.launcher import Child, Launcher
+from gateway.workers.link import Link, Message
+
+log = structlog.get_logger()
+
+ROLE: Final = "processing"
+LOOK_SECONDS: Final = 0.25
+STANDS_LOOKS: Final = 4
+"""So many looks without a turn of its loop, and a worker stands still. Looks count, not time: none while we stand."""
+FROZEN_LOOKS: Final = 120
+"""A worker that has stood for so long does not come back: what could interrupt it has not."""
+MOST_CONFINED: Final = 4
+"""Ports that have a worker of their own at the same time."""
+READY_SECONDS: Final = 60.0
+QUIT_SECONDS: Final = 5.0
+_KILLS: Final = 3
+"""So often somebody else may kill the worker of a message before the message is suspected."""
+_SHORT_LIFE_SECONDS: Final = 10.0
+_LONGEST_PAUSE_SECONDS: Final = 60.0
+_NOT_READY: Final = -1
+
+
+class WorkerNotReady(GatewayError):
+    """A worker ended, or said nothing, while it loaded services and handlers."""
+
+    code = "worker.not-ready"
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class Generation:
+    """Workers with the same configuration."""
+
+    settings: Settings
+    confined: set[PortName] = field(default_factory=set)
+    workers: list["_Worker"] = field(default_factory=list)
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class _Worker:
+    """A worker as the gateway knows it. `only`: the port it was made for, None when it serves all others."""
+
+    child: Child
+    link: Link
+    journal: InFlightJournal
+    generation: Generation
+    only: PortName | None
+    began: float
+    ready: asyncio.Future[None]
+    incarnation: int | None = None
+    leaves: bool = False
+    killed_for: str | None = None  # why we ended it
+    turns: int = 0
+    still: int = 0
+
+    def tell(self, kind: str, *fields: object) -> None:
+        """Say something to it."""
+        self.link.tell(kind, *fields)
+
+    def kill(self, why: str) -> None:
+        """End it now."""
+        self.killed_for = why
+        self.child.send_signal(signal.SIGKILL)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stage:
+    """A stage that workers carry out (`gateway.contracts.task.TaskHandler`)."""
+
+    workers: "Workers"
+    stage: Stage
+
+    async def run(self, context: TaskContext) -> None:
+        """Carry it out until nothing is left and nothing comes, or a stop is asked for. Raises: StageFailed."""
+        await self.workers.carry_out(self.stage, context)
+
+
+class Workers:
+    """The processing workers of one gateway. `wake` is called when what a dead one had in hand is ready again."""
+
+    def __init__(
+        self, *, launcher: Launcher, store: Store, incarnation: int, trouble: Trouble, wake: Callable[[Stage], None]
+    ) -> None:
+        self._launcher = launcher
+        self._store = store
+        self._incarnation = incarnation
+        self._trouble = trouble
+        self._wake = wake
+        self._runs = Runs()
+        self._all: set[_Worker] = set()
+        self._current: Generation | None = None
+        self._kills: Counter[MessageKey] = Counter()
+        self._pause = 0.0
+        self._stopping = asyncio.Event()
+        self._beside: set[asyncio.Task[None]] = set()
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def stage(self, stage: Stage) -> TaskHandler:
+        """Return a stage for the scheduler."""
+        return _Stage(self, stage)
+
+    async def carry_out(self, stage: Stage, context: TaskContext) -> None:
+        """Carry a stage out with all workers there are meanwhile. Raises: StageFailed."""
+        await self._runs.run(stage, context, self._serving())
+
+    def retry(self, port: PortName) -> None:
+        """Let a stopped port try its next request at once: an operator says that the cause is mended."""
+        for worker in self._serving():
+            worker.tell("retry", port)
+
+    async def prepare(self, settings: Settings) -> Generation:
+        """Start workers with a configuration, which do nothing until `use`.
+
+        Raises: HandlerNotFound; WorkerNotReady; NotLaunched; StoreUnavailable. Nothing is left then.
+        """
+        generation = Generation(settings=settings)
+        try:
+            for _ in range(settings.workers.processing):
+                generation.workers.append(await self._launch(generation))
+            for worker in generation.workers:
+                await self._until_ready(worker)
+        except BaseException:
+            self.discard(generation)
+            raise
+        return generation
+
+    def discard(self, generation: Generation) -> None:
+        """End workers whose configuration is not going to be used."""
+        for worker in generation.workers:
+            worker.leaves = True
+            worker.kill("its configuration is not used")
+
+    def use(self, generation: Generation) -> None:
+        """Let these workers serve from now on; earlier ones end what they have begun."""
+        earlier = [worker for worker in self._all if worker.generation is not generation]
+        self._current = generation
+        for worker in generation.workers:
+            self._runs.open(worker)
+        for worker in earlier:
+            self._retire(worker)
+
+    async def run(self) -> None:
+        """Watch over them until `close`.
+
+        Raises: GatewayError when no process can be started any more; what is a bug of ours.
+        """
+        while not self._stopping.is_set():
+            await wait_or_stop(self._stopping, LOOK_SECONDS)
+            if self._failed.done():
+                self._failed.result()
+            if self._launcher.died is not None and self._launcher.died.done():
+                raise GatewayError(
+                    "The process that starts the workers has ended, and all of them with it: somebody killed it, or "
+                    "memory ran out. Start the gateway again; nothing is lost."
+                )
+            for worker in list(self._all):
+                self._look_at(worker)
+
+    async def close(self) -> None:
+        """End them all; what they have not recorded is ready again. Before: no stage runs any more."""
+        self._stopping.set()
+        self._current = None
+        for worker in list(self._all):
+            worker.leaves = True
+            worker.tell("quit")
+        ends = [asyncio.ensure_future(worker.child.end(seconds=QUIT_SECONDS)) for worker in self._all]
+        await asyncio.gather(*ends)
+        await asyncio.gather(*self._beside, return_exceptions=True)
+
+    # --- the life of a worker
+
+    async def _launch(self, generation: Generation, only: PortName | None = None) -> _Worker:
+        page = InFlightJournal.make()
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                child = await self._launcher.launch(ROLE, theirs.fileno(), page)
+            journal = InFlightJournal(page)
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            os.close(page)
+        loop = asyncio.get_running_loop()
+        worker = _Worker(
+            child=child, link=await Link.over(ours), journal=journal, generation=generation, only=only,
+            began=loop.time(), ready=loop.create_future(),
+        )  # fmt: skip
+        self._all.add(worker)
+        beginning = Beginning(
+            settings=generation.settings, store=self._store.url, parent=self._incarnation, gateway=os.getpid(),
+            only=None if only is None else frozenset({only}), but=frozenset(generation.confined),
+        )  # fmt: skip
+        worker.link.tell("begin", body=pickle.dumps(beginning))
+        self._spawn(self._attend(worker), f"worker {child.pid}")
+        return worker
+
+    async def _until_ready(self, worker: _Worker) -> None:
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await asyncio.shield(worker.ready)
+        except TimeoutError as error:
+            worker.leaves = True
+            worker.kill("it did not get ready")
+            raise WorkerNotReady(
+                f"A process that runs services was not ready after {READY_SECONDS:g} seconds: loading one of the "
+                "handlers takes that long, or hangs."
+            ) from error
+
+    async def _attend(self, worker: _Worker) -> None:
+        """Listen to a worker to its end, and put in order what it leaves."""
+        async for message in worker.link.messages():
+            await self._hear(worker, message)
+        status = await worker.child.end(seconds=QUIT_SECONDS)
+        worker.link.close()
+        self._all.discard(worker)
+        if not worker.ready.done():
+            worker.ready.set_exception(
+                WorkerNotReady(f"A process that runs services ended while it loaded them ({_how(status)}).")
+            )
+            worker.ready.exception()  # somebody may not have waited for it
+        self._runs.left(worker)
+        await self._trouble.forget(worker.child.pid)
+        try:
+            if worker.incarnation is not None:
+                await self._put_in_order(worker, worker.incarnation, status)
+        finally:
+            worker.journal.close()
+
+    async def _hear(self, worker: _Worker, message: Message) -> None:
+        match message.kind, message.fields:
+            case "ready", (int(incarnation),):
+                worker.incarnation = incarnation
+                worker.ready.set_result(None)
+                log.info("worker.ready", pid=worker.child.pid, port=worker.only)
+            case "refused", (str(reason),):
+                worker.leaves = True
+                worker.ready.set_exception(HandlerNotFound(reason))
+            case "waits", (str(reason),):
+                worker.leaves = True
+                worker.ready.set_exception(StoreUnavailable(reason))
+            case "stopped", (str(port), reason):
+                await self._trouble.stopped(PortName(port), reason, by=worker.child.pid)
+            case "waits_for_store", (str(port), str(stage), reason):
+                await self._trouble.waits_for_store(PortName(port), Stage(stage), reason, by=worker.child.pid)
+            case kind, (int(number), *rest) if (run := self._runs.find(number)) is not None:
+                match kind, rest:
+                    case "rests", []:
+                        run.rests(worker)
+                    case "counted", [str(what), int(much)]:
+                        run.counted(what, much)
+                    case "produced", []:
+                        run.produced()
+                    case "ended", [error]:
+                        run.left(worker, error)
+                        self._quit_when_done(worker)
+
+    def _retire(self, worker: _Worker) -> None:
+        """Let a worker end what it has begun, and then itself."""
+        worker.leaves = True
+        if worker in worker.generation.workers:
+            worker.generation.workers.remove(worker)
+        self._runs.close(worker)
+        self._quit_when_done(worker)
+
+    def _quit_when_done(self, worker: _Worker) -> None:
+        if worker.leaves and not any(run.has(worker) for run in self._runs.all()):
+            worker.tell("quit")
+            self._spawn(self._end(worker), f"end of worker {worker.child.pid}")
+
+    async def _end(self, worker: _Worker) -> None:
+        await worker.child.end(seconds=QUIT_SECONDS)
+
+    async def _put_in_order(self, worker: _Worker, incarnation: int, status: int) -> None:
+        """Give back what a worker had claimed, count who ended it, and let another one take its place."""
+        unexpected = not worker.leaves
+        suspects = [] if status == 0 and not unexpected else self._suspects(worker, status)
+        crashes, claims = await self._take_back(incarnation, suspects)
+        if unexpected or claims:
+            log.warning(
+                "worker.ended", pid=worker.child.pid, how=worker.killed_for or _how(status), claims=claims,
+                port=worker.only,
+            )  # fmt: skip
+        for crash in crashes:
+            log.warning(
+                "message.crashed", port=crash.port, message_key=crash.key, operation=crash.operation,
+                crashes=crash.crashes,
+            )  # fmt: skip
+        generation = worker.generation
+        if worker in generation.workers:
+            generation.workers.remove(worker)
+        for port in {crash.port for crash in crashes}:
+            self._confine(generation, port)
+        if unexpected and generation is self._current:
+            long_life = asyncio.get_running_loop().time() - worker.began >= _SHORT_LIFE_SECONDS
+            self._pause = 0.0 if long_life else min(max(2 * self._pause, 0.1), _LONGEST_PAUSE_SECONDS)
+            await self._replace(generation, worker.only, self._pause)
+        for stage in (Stage.INBOUND, Stage.OUTBOUND):
+            self._wake(stage)
+
+    async def _take_back(self, incarnation: int, suspects: Collection[MessageKey]) -> tuple[list[Crash], int]:
+        """Count first: what takes claims back gives their attempts back."""
+        crashes: list[Crash] | None = None
+        while True:
+            try:
+                if crashes is None:
+                    crashes = list(await count_crashes(self._store, suspects))
+                return crashes, await end_worker(self._store, incarnation)
+            except StoreUnavailable as error:
+                log.warning("store.unavailable", part="workers", error=error.message)
+                if not await self._store.wait_until_available(self._stopping):
+                    return crashes or [], 0  # the next start does it
+
+    def _suspects(self, worker: _Worker, status: int) -> Collection[MessageKey]:
+        """Return which messages to count the end of a worker for."""
+        in_flight = worker.journal.read()
+        suspects = in_flight.suspects()
+        if worker.killed_for == _MEMORY:
+            return suspects or {key for key, _ in in_flight.held}
+        if worker.killed_for is not None:
+            return ()
+        if status != -signal.SIGKILL:
+            return suspects
+        # somebody killed it, or the system did because memory ran out: not by itself the fault of a message
+        suspects = suspects or {key for key, _ in in_flight.held}
+        self._kills.update(suspects)
+        blamed = [key for key in suspects if self._kills[key] >= _KILLS]
+        for key in blamed:
+            del self._kills[key]
+        return blamed
+
+    async def _replace(self, generation: Generation, only: PortName | None, pause: float) -> None:
+        """Start a worker in place of another, again and again until one is ready, and let it serve."""
+        while True:
+            await wait_or_stop(self._stopping, pause)
+            if self._stopping.is_set() or generation is not self._current:
+                return
+            try:
+                worker = await self._launch(generation, only)
+                await self._until_ready(worker)
+            except GatewayError as error:
+                pause = min(max(2 * pause, 1.0), _LONGEST_PAUSE_SECONDS)
+                await self._cannot_start(generation, error, pause)
+                continue
+            await self._trouble.forget(_NOT_READY)
+            if generation is not self._current:
+                self._retire(worker)
+                return
+            generation.workers.append(worker)
+            for port in generation.confined - {only}:  # those that were confined while it started
+                worker.tell("leave", port)
+            self._runs.open(worker)
+            return
+
+    async def _cannot_start(self, generation: Generation, error: GatewayError, pause: float) -> None:
+        log.error("worker.not_ready", error=error.message, again_in_seconds=pause)
+        if isinstance(error, StoreUnavailable) or generation.workers:
+            return
+        for name in generation.settings.active_ports():
+            why = f"No process that runs services gets ready: {error.message} It is tried again."
+            await self._trouble.stopped(name, why, by=_NOT_READY)
+
+    def _confine(self, generation: Generation, port: PortName) -> None:
+        """Give a port whose code has done harm a worker of its own, until the configuration changes."""
+        if port in generation.confined or len(generation.confined) >= MOST_CONFINED or generation is not self._current:
+            return
+        generation.confined.add(port)
+        log.warning("port.confined", port=port)
+        for worker in generation.workers:
+            if worker.only is None:
+                worker.tell("leave", port)
+        self._spawn(self._replace(generation, port, 0.0), f"worker of {port}")
+
+    # --- the look at each of them
+
+    def _look_at(self, worker: _Worker) -> None:
+        turns = worker.journal.turns
+        worker.still = worker.still + 1 if turns and turns == worker.turns else 0
+        worker.turns = turns
+        if worker.still == STANDS_LOOKS and not worker.leaves:
+            self._spawn(self._stands(worker), f"worker {worker.child.pid} stands")
+        elif worker.still >= FROZEN_LOOKS and worker.killed_for is None:
+            worker.kill("its event loop stood still, and nothing could interrupt it")
+        most = worker.generation.settings.workers.memory_bytes
+        held = _resident_bytes(worker.child.pid)
+        if held > most and worker.killed_for is None:
+            worker.kill(_MEMORY)
+        elif held > most // 2 and not (turns or worker.leaves) and worker in worker.generation.workers:
+            log.info("worker.large", pid=worker.child.pid, bytes=held)
+            self._retire(worker)
+            self._spawn(self._replace(worker.generation, worker.only, 0.0), "worker in place of a large one")
+
+    async def _stands(self, worker: _Worker) -> None:
+        """Let another worker take the place of one whose loop stands; its claims stay its own."""
+        key = worker.journal.read().on_loop
+        log.warning("worker.stands", pid=worker.child.pid, message_key=key or None, port=worker.only)
+        generation = worker.generation
+        if worker.only is not None or generation is not self._current:
+            return  # nobody else waits for it
+        if key:
+            with suppress(StoreUnavailable):
+                for port in await ports_of(self._store, [key]):
+                    self._confine(generation, port)
+        self._retire(worker)
+        await self._replace(generation, None, 0.0)
+
+    def _serving(self) -> list[_Worker]:
+        return [] if self._current is None else list(self._current.workers)
+
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._beside.add(task)
+        task.add_done_callback(self._spawned_ended)
+
+    def _spawned_ended(self, task: asyncio.Task[None]) -> None:
+        self._beside.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
+            self._failed.set_exception(error)
+
+
+_MEMORY: Final = "it held more memory than workers.memory_bytes allows"
+
+
+def _how(status: int) -> str:
+    return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+
+
+def _resident_bytes(pid: int) -> int:
+    """Return the memory a process holds; 0 when it has gone, or the system does not tell."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+    except (OSError, IndexError):
+        return 0
