@@ -22,7 +22,7 @@ class Changes:
     """What differs between two configurations.
 
     Shape: ports in the order of the new file (`removed`: of the old one); `at_once` and `restart_needed` are
-    names of top-level options; `services` tells whether any service differs.
+    names of top-level options.
     """
 
     added: tuple[PortName, ...] = ()
@@ -30,16 +30,15 @@ class Changes:
     changed: tuple[PortName, ...] = ()
     at_once: tuple[str, ...] = ()
     restart_needed: tuple[str, ...] = ()
-    services: bool = False
 
     @property
     def concern_services(self) -> bool:
         """Return whether anything differs that those know who run services."""
-        return bool(self.services or self.added or self.removed or self.changed or _KNOWN.intersection(self.at_once))
+        return bool(self.added or self.removed or self.changed or _KNOWN.intersection(self.at_once))
 
     def __bool__(self) -> bool:
         """Return whether anything differs."""
-        return any((self.added, self.removed, self.changed, self.at_once, self.restart_needed, self.services))
+        return any((self.added, self.removed, self.changed, self.at_once, self.restart_needed))
 
 
 def compare(old: Settings, new: Settings) -> Changes:
@@ -57,7 +56,6 @@ def compare(old: Settings, new: Settings) -> Changes:
         ),
         at_once=tuple(name for name in AT_ONCE if _differs(old, new, name)),
         restart_needed=tuple(name for name in RESTART if _differs(old, new, name)),
-        services=old.services != new.services,
     )
 
 

@@ -146,11 +146,11 @@ class Workers(Section):
         le=64,
         description="Processes that read and check XML; of two or more, one is kept for files up to 1 MB.",
     )
-    processing: Count = Field(
-        default_factory=lambda: max(1, (os.cpu_count() or 1) // 2),
+    processing: Count | None = Field(
+        default=None,
         ge=1,
         le=64,
-        description="Processes that run services, the only place where handlers run. Default: one per two processors.",
+        description="Processes that run services, and in them handlers. null: one per two processors.",
     )
     memory_bytes: ByteSize = Field(
         default=1_000_000_000,
@@ -164,6 +164,11 @@ class Workers(Section):
         le=10_000,
         description="Messages a stage takes and records at once at most, fewer when they are large or slow.",
     )
+
+    @property
+    def processes(self) -> int:
+        """Return how many processes run services here."""
+        return self.processing or max(1, (os.cpu_count() or 1) // 2)
 
 
 class Logging(Section):

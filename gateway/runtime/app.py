@@ -202,9 +202,7 @@ class Gateway:
         executor = Executor(
             self._store,
             self._clock,
-            KnownRunnables(
-                shipped(base, lambda: parts), environ=os.environ, base=base, standstill=self._standstill
-            ),
+            KnownRunnables(shipped(base, lambda: parts), environ=os.environ, base=base, standstill=self._standstill),
             identity=lambda task: refused_identity(self._ports.settings, task),
             produced=self._produced,
         )

@@ -58,11 +58,8 @@ def open_port(
     receiving, served = receive_settings(name, settings), serve_inbound(name, settings)
     assert receiving is not None
     probe = probe_with(pool, served.rules, name)
-    receive = FileReceiveAdapter(
-        receiving, executor=executor, clock=SystemClock(), probe=probe, identities=identities
-    )
+    receive = FileReceiveAdapter(receiving, executor=executor, clock=SystemClock(), probe=probe, identities=identities)
     return OpenInbound(**_fields(served), receive=receive, send=send)
-
 
 
 def serve_inbound(name: PortName, settings: Settings) -> ServedInbound:

@@ -27,7 +27,7 @@ from gateway.domain.ids import SetKey
 from gateway.domain.recurrence import rule
 from gateway.runtime import app, stuck, wakeup
 from gateway.scheduler import alerts, clock, engine
-from gateway.services.marks import Marks
+from gateway.services.in_flight import InFlightJournal
 from gateway.stages import duplicates, ingest, reading, rollback, runner, send, units
 from gateway.stages.door import Door
 from gateway.stages.inbound import InboundStage
@@ -281,13 +281,8 @@ def no_watch(_: Path) -> None:
 
 def unmarked(_: Path) -> None:
     """Tell of a message only after its code has run: what does not come back leaves no trace."""
-    Marks.set = lambda *_: 0  # type: ignore[method-assign,assignment]
-    Marks.unset = skip  # type: ignore[method-assign]
-
-
-def blame_kept(_: Path) -> None:
-    """Leave the marks of messages that were at work at an end in good order."""
-    Marks.clear = skip  # type: ignore[method-assign]
+    InFlightJournal.set = lambda *_: 0  # type: ignore[method-assign,assignment]
+    InFlightJournal.unset = skip  # type: ignore[method-assign]
 
 
 def folders_without_identity(_: Path) -> None:
@@ -394,7 +389,6 @@ BUILDS: Mapping[str, Callable[[Path], Observer | None]] = {
         *WORLDS, *OF_FILES, clock_of_the_node, restless, naive_local_time,
         rename_then_mark, archive_before_commit, processed_while_parsing, record_then_tell, no_recovery, no_sweep,
         whole_tree, no_planning_anew, bare_migrations, unfenced, fault_on_database_error, check_then_insert, no_lanes,
-        rollback_without_savepoint, halt_goes_on, no_patience, no_taking_back, no_watch, unmarked, blame_kept,
         folders_without_identity, no_waking, no_all_clear, counted_twice, taken_in_again, no_room_kept,
         key_of_the_attempt, nothing_taken_back_elsewhere, beginnings_forgotten, open_door, claims_kept,
         forgets_promises, migrates_anyway,

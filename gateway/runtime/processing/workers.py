@@ -153,7 +153,7 @@ class Workers:
         """
         generation = Generation(settings=settings)
         try:
-            for _ in range(settings.workers.processing):
+            for _ in range(settings.workers.processes):
                 generation.workers.append(await self._launch(generation))
             for worker in generation.workers:
                 await self._until_ready(worker)

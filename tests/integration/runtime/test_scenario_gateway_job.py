@@ -8,7 +8,6 @@ Source: batch reference, sections 21 and 27.
 import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -25,9 +24,7 @@ from gateway.runtime import app
 from gateway.runtime.in_use import KeptConfig
 from gateway.runtime.jobs import runnables_to_check
 from gateway.runtime.roles import ROLES
-from gateway.services.marks import Marks
 from gateway.services.standstill import Standstill
-from gateway.services.usercode import UserCode
 from gateway.store.jobs import JOBS_HINT, change_status, read_job
 from gateway.store.leases import start_incarnation
 from gateway.store.listen import CHANNEL
@@ -115,12 +112,11 @@ async def gateway(site: Site, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         store = await stack.enter_async_context(open_store(settings.store, settings.data))
         incarnation = await start_incarnation(store, str(store.node), "0")
         pool = await stack.enter_async_context(XmlPool(size=1))
+        standstill = stack.enter_context(Standstill())
         launcher = stack.enter_context(closing(Launcher.start(ROLES)))
-        computing = stack.enter_context(ThreadPoolExecutor(2))
-        code = UserCode(await asyncio.to_thread(Marks, settings.data), stack.enter_context(Standstill()))
         running = asyncio.create_task(
             app.Gateway(
-                settings, store, incarnation, pool, stack, computing, code, stopping, site.config,
+                settings, store, incarnation, pool, stack, standstill, stopping, site.config,
                 KeptConfig(settings.data, site.config, site.config.read_bytes()), launcher,
             ).run(ready)
         )  # fmt: skip

@@ -1,6 +1,7 @@
 """What a handler does to the transaction it is lent stays its own affair."""
 
-from collections.abc import Awaitable, Callable
+import os
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -12,7 +13,7 @@ from lxml import etree
 import schemas
 from gateway.contracts.service import Reply, Request, ServiceContext
 from gateway.services.answers import Answers
-from gateway.services.marks import Marks
+from gateway.services.in_flight import InFlightJournal
 from gateway.services.python import PythonOperation
 from gateway.services.standstill import Standstill
 from gateway.services.usercode import UserCode
@@ -46,13 +47,20 @@ async def closes(connection: Any) -> None:
     await connection.close()
 
 
+@pytest.fixture
+def journal() -> Iterator[InFlightJournal]:
+    page = InFlightJournal.make()
+    yield InFlightJournal(page)
+    os.close(page)
+
+
 @pytest.mark.parametrize(
     "misdeed",
     [goes_on_after_an_error, commits, rolls_back_in_passing, begins_anew, closes],
     ids=lambda misdeed: misdeed.__name__,
 )
 async def test_misuse_of_the_transaction_fails_its_message_and_no_other(
-    store: Store, misdeed: Misdeed, tmp_path: Any
+    store: Store, misdeed: Misdeed, journal: InFlightJournal
 ) -> None:
     async def handle(request: Request, context: ServiceContext) -> Reply:
         mark = str(request.parts[0].findtext(".//{*}PurchOrderFormNum"))
@@ -63,7 +71,7 @@ async def test_misuse_of_the_transaction_fails_its_message_and_no_other(
 
     with ThreadPoolExecutor(1) as executor, Standstill() as standstill:
         operation = PythonOperation(
-            handle, code=UserCode(Marks(tmp_path), standstill), answers=ANSWERS, expects=None, undoable=True,
+            handle, code=UserCode(journal, standstill), answers=ANSWERS, expects=None, undoable=True,
             idempotent=False, timeout_seconds=60.0,
         )  # fmt: skip
         bench = InboundBench(store, executor, operation)
@@ -73,7 +81,7 @@ async def test_misuse_of_the_transaction_fails_its_message_and_no_other(
     assert await bench.rows("SELECT name FROM number_sequence ORDER BY name") == [("after",), ("before",)]
 
 
-async def test_what_is_left_open_is_closed(store: Store, tmp_path: Any) -> None:
+async def test_what_is_left_open_is_closed(store: Store, journal: InFlightJournal) -> None:
     async def handle(_: Request, context: ServiceContext) -> Reply:
         await context.connection.transaction().start()
         with suppress(PostgresError):
@@ -83,7 +91,7 @@ async def test_what_is_left_open_is_closed(store: Store, tmp_path: Any) -> None:
 
     with ThreadPoolExecutor(1) as executor, Standstill() as standstill:
         operation = PythonOperation(
-            handle, code=UserCode(Marks(tmp_path), standstill), answers=ANSWERS, expects=None, undoable=True,
+            handle, code=UserCode(journal, standstill), answers=ANSWERS, expects=None, undoable=True,
             idempotent=False, timeout_seconds=60.0,
         )  # fmt: skip
         bench = InboundBench(store, executor, operation)
@@ -93,7 +101,7 @@ async def test_what_is_left_open_is_closed(store: Store, tmp_path: Any) -> None:
 
 
 async def test_answer_that_breaks_its_schema_fails_for_the_operator_and_says_little_to_the_partner(
-    store: Store, tmp_path: Any
+    store: Store, journal: InFlightJournal
 ) -> None:
     async def handle(request: Request, context: ServiceContext) -> Reply:
         await context.connection.execute("INSERT INTO number_sequence VALUES ('x', 1) ON CONFLICT DO NOTHING")
@@ -103,7 +111,7 @@ async def test_answer_that_breaks_its_schema_fails_for_the_operator_and_says_lit
 
     with ThreadPoolExecutor(1) as executor, Standstill() as standstill:
         operation = PythonOperation(
-            handle, code=UserCode(Marks(tmp_path), standstill), answers=ANSWERS, expects=None, undoable=True,
+            handle, code=UserCode(journal, standstill), answers=ANSWERS, expects=None, undoable=True,
             idempotent=False, timeout_seconds=60.0,
         )  # fmt: skip
         bench = InboundBench(store, executor, operation)

@@ -1,13 +1,13 @@
 """Whatever code of other people does, its call comes back and the gateway goes on."""
 
 import asyncio
+import os
 import re
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -19,7 +19,7 @@ from gateway.domain.ids import MessageKey, PortName
 from gateway.domain.namespaces import Scheme
 from gateway.services import usercode
 from gateway.services.answers import Answers
-from gateway.services.marks import Marks
+from gateway.services.in_flight import Held, InFlightJournal
 from gateway.services.python import CompensatedPythonOperation
 from gateway.services.standstill import Standstill
 from gateway.services.usercode import CodeEnded, UserCode
@@ -46,14 +46,16 @@ class Connection:
 
 
 @pytest.fixture
-def marks(tmp_path: Path) -> Marks:
-    return Marks(tmp_path)
+def journal() -> Iterator[InFlightJournal]:
+    page = InFlightJournal.make()
+    yield InFlightJournal(page)
+    os.close(page)
 
 
 @pytest.fixture
-async def code(marks: Marks) -> AsyncIterator[UserCode]:
+async def code(journal: InFlightJournal) -> AsyncIterator[UserCode]:
     with Standstill(standstill=1.0) as standstill:
-        yield UserCode(marks, standstill)
+        yield UserCode(journal, standstill)
 
 
 @pytest.fixture
@@ -122,7 +124,7 @@ async def test_plain_function_may_raise_what_a_future_cannot_hold(call: Callable
         await call(lambda *_: next(iter(())))
 
 
-async def test_endless_wait_is_cut_and_really_ends(call: Callable[..., Any], marks: Marks) -> None:
+async def test_endless_wait_is_cut_and_really_ends(call: Callable[..., Any], journal: InFlightJournal) -> None:
     ended = asyncio.Event()
 
     async def handle(*_: object) -> None:
@@ -134,11 +136,11 @@ async def test_endless_wait_is_cut_and_really_ends(call: Callable[..., Any], mar
     with pytest.raises(OperationTimeout, match=r"S\.o took longer than 0\.1 seconds"):
         await call(handle, SHORT)
     assert ended.is_set()
-    assert not marks.left()
+    assert not journal.read().held
 
 
 async def test_code_that_refuses_to_be_cancelled_is_left_behind_without_its_connection(
-    call: Callable[..., Any], connection: Connection, marks: Marks, monkeypatch: pytest.MonkeyPatch
+    call: Callable[..., Any], connection: Connection, journal: InFlightJournal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(usercode, "_INSIST_SECONDS", 0.01)
     over = asyncio.Event()
@@ -155,16 +157,18 @@ async def test_code_that_refuses_to_be_cancelled_is_left_behind_without_its_conn
 
     with pytest.raises(OperationTimeout):
         await call(handle, SHORT)
-    assert set(marks.left()) == {KEY}, "it may still end the process"
+    assert set(journal.read().suspects()) == {KEY}, "it may still end the process"
     assert all(task.get_name() != "S.o" for task in asyncio.all_tasks()), "the end of the program waits for it"
     over.set()
-    while marks.left():
+    while journal.read().held:
         await asyncio.sleep(0)
     assert said == ["the call is over: its 'fetchval' cannot be used any more"]
     assert connection.asked == []
 
 
-async def test_endless_loop_in_a_thread_is_left_behind_and_ends(call: Callable[..., Any], marks: Marks) -> None:
+async def test_endless_loop_in_a_thread_is_left_behind_and_ends(
+    call: Callable[..., Any], journal: InFlightJournal
+) -> None:
     def handle(*_: object) -> None:
         while True:
             pass
@@ -172,7 +176,7 @@ async def test_endless_loop_in_a_thread_is_left_behind_and_ends(call: Callable[.
     with pytest.raises(OperationTimeout):
         await call(handle, SHORT)
     async with asyncio.timeout(LONG):
-        while marks.left():
+        while journal.read().held:
             await asyncio.sleep(0.01)
     assert all(thread.name != "S.o" for thread in threading.enumerate())
 
@@ -247,10 +251,10 @@ async def test_an_operation_whose_calls_hang_is_not_called_any_more(
                 return
 
 
-async def test_message_is_marked_while_its_code_runs(call: Callable[..., Any], marks: Marks, tmp_path: Path) -> None:
-    seen = await call(lambda *_: set(Marks(tmp_path).left()))
-    assert seen == {KEY}
-    assert not marks.left()
+async def test_message_is_in_flight_while_its_code_runs(call: Callable[..., Any], journal: InFlightJournal) -> None:
+    seen = await call(lambda *_: dict(journal.read().held))
+    assert seen == {KEY: Held.THREAD}
+    assert not journal.read().held
 
 
 async def test_compensation_is_called_with_the_key_of_the_call(code: UserCode, call: Callable[..., Any]) -> None:
