@@ -69,6 +69,10 @@ class NothingComes:
     def closed(self) -> bool:
         return False
 
+    @property
+    def once(self) -> bool:
+        return True
+
 
 class InboundBench:
     """The stage with a port that answers; `put` brings a file, `run` processes what is ready."""

@@ -35,6 +35,7 @@ EMPTY_TOO = "DELETE FROM processed_id; DELETE FROM processed_content; DELETE FRO
 UNFINISHED = "SELECT message_id FROM queue WHERE direction = 'in' AND status <> 'error'"
 MOST_ROUNDS = 20
 SECONDS = 10.0
+DEADLINE_SECONDS = 60.0
 
 
 class Ending(StrEnum):
@@ -60,7 +61,8 @@ class Run:
     """A unit at work: `ends` says how its handler ends; `frozen`: its lease was taken back, and it does not know."""
 
     claimed: Claimed[Work]
-    task: asyncio.Task[None]
+    task: asyncio.Task[int]
+    ends: asyncio.Future[Ending]
     frozen: bool = False
 
 
@@ -148,13 +150,14 @@ class World:
         if task.done():
             task.result()
             return
-        self.runs.append(Run(claimed, task))
+        # of its own: while it is frozen the same message may be at work once more
+        self.runs.append(Run(claimed, task, self.operation.inside.pop(claimed.items[0].key)))
         alive = [self.marks[run.claimed.items[0].key] for run in self.runs if not run.frozen]
         assert len(alive) == len(set(alive)), "two of the same at work"
 
     async def end(self, run: Run, ending: Ending) -> None:
         self.runs.remove(run)
-        self.operation.inside[run.claimed.items[0].key].set_result(ending)
+        run.ends.set_result(ending)
         with suppress(*[LeaseLost] if run.frozen else []):
             await run.task
 
@@ -237,7 +240,8 @@ def play(
                     run.task.cancel()
                 await asyncio.gather(*(run.task for run in world.runs), return_exceptions=True)
 
-        yield lambda steps, by_id: runner.run(history(steps, by_id))
+        # a deadline of its own: the run's would end this history, and not its replay
+        yield lambda steps, by_id: runner.run(asyncio.wait_for(history(steps, by_id), DEADLINE_SECONDS))
         runner.run(stack.aclose())
 
 
