@@ -54,7 +54,7 @@ def configure_logs(
             else structlog.dev.ConsoleRenderer(colors=on_terminal, exception_formatter=structlog.dev.plain_traceback),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[settings.level]),
-        logger_factory=structlog.PrintLoggerFactory(target),
+        logger_factory=structlog.WriteLoggerFactory(target),  # a line at once: workers write to the same stream
         cache_logger_on_first_use=False,  # a reload may change the level
     )
     root = logging.getLogger()

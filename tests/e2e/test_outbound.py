@@ -153,7 +153,7 @@ async def test_killed_gateway_sends_a_document_exactly_once(site: Site, point: s
     await site.stop()
     await gateway(site, "send", "SalesOrderService.read", "--key", "SalesId=SO-100021")
     await site.start(faults=f"{point}:1:kill")
-    assert await site.ended() == 137
+    assert await site.ended() in (137, -9)  # the point lies in a process that the gateway launched
     await site.start()
     await site.wait_answers(1, "copies")
 
