@@ -1,6 +1,8 @@
 -- name: claim_in_turn
 -- Where the number of messages in work is bounded, claims of a port are made one after another, in all gateways.
-SELECT pg_advisory_xact_lock(hashtextextended('claim:' || $1, 0))
+-- A process that is frozen in the middle of one loses its turn before those who wait for it give up.
+SELECT pg_advisory_xact_lock(hashtextextended('claim:' || $1, 0)),
+       set_config('idle_in_transaction_session_timeout', '3s', true)
 
 -- name: claimed_of_port
 -- A statement of its own after claim_in_turn: it must see what was claimed while we waited.

@@ -1,6 +1,8 @@
 -- name: lock_task_claims
 -- One claim at a time in the whole cluster, for its few milliseconds: limits are kept exactly, and nobody picks in vain.
-SELECT pg_advisory_xact_lock(hashtextextended('gateway: claim of tasks', 0))
+-- A process that is frozen in the middle of one loses its turn before those who wait for it give up.
+SELECT pg_advisory_xact_lock(hashtextextended('gateway: claim of tasks', 0)),
+       set_config('idle_in_transaction_session_timeout', '3s', true)
 
 -- name: claimable_tasks
 SELECT EXISTS (SELECT 1 FROM run_task WHERE status = 'ready' AND batch_group = ANY($1::text[]) AND ready_at <= $2

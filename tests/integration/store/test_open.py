@@ -59,6 +59,20 @@ async def test_sessions_keep_what_they_commit_and_give_up_in_time(store: Store) 
     assert idle == "30s"
 
 
+@pytest.mark.parametrize(("turn", "of"), [("claim_in_turn", ["orders"]), ("lock_task_claims", [])])
+async def test_process_frozen_in_a_claim_loses_its_turn_before_others_give_up(
+    store: Store, turn: str, of: list[str]
+) -> None:
+    async with store.transaction() as connection:
+        await connection.execute(getattr(store.queries, turn), *of)
+        shown = await connection.fetch(
+            "SELECT name, setting::int FROM pg_settings"
+            " WHERE name IN ('idle_in_transaction_session_timeout', 'lock_timeout')"
+        )
+    milliseconds = dict(shown)
+    assert 0 < milliseconds["idle_in_transaction_session_timeout"] < milliseconds["lock_timeout"]
+
+
 async def test_sessions_choose_plans_by_the_same_rules_on_every_server(store: Store) -> None:
     async with store.transaction() as connection:
         rows = await connection.fetch(
