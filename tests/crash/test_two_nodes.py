@@ -21,12 +21,16 @@ FEW = ("freeze", "kill", "cut", "restart", "freeze", "kill")
 
 
 async def overtaken(cluster: Cluster, partner: Partner, point: str, build: str = "") -> None:
-    """Freeze the first node at a point for longer than its lease, until the second one has done the work."""
+    """Freeze the first node at a point for longer than its lease, until the second one has done the work.
+
+    What it freezes with is one request: it holds no locks for which the other one has to wait.
+    """
     slow, quick = cluster.nodes
-    partner.drop(6)
+    partner.drop(1, most=1)
     signs = slow.folder
     slow.launch(build=f"short_leases {build}", pauses={point: str(signs)})
     await moment((signs / f"{point}.here").exists)
+    partner.drop(5)
     await quick.run(build=f"short_leases {build}")
 
     async def taken_over() -> bool:
