@@ -14,7 +14,7 @@ import structlog
 
 from adapters.file.claim import Claimer, Question
 from adapters.file.errors import folder_errors
-from adapters.file.folder import NotRegular, open_checked, opened
+from adapters.file.folder import Folder, NotRegular, open_checked, opened
 from adapters.file.fsops import FileOps
 from adapters.file.identity import Identities
 from adapters.file.names import reason_name
@@ -101,19 +101,23 @@ class FileReceiveAdapter:
         """Return what lies claimed in the work folder, in claim order, made durable."""
         return await self._looking.run(self._claimer.recover)
 
-    def open(self, claim: Claim) -> AbstractContextManager[int]:
-        """Open a claimed file read-only; blocks for as long as the disk does.
+    @contextmanager
+    def opener(self) -> Iterator[Callable[[Claim], AbstractContextManager[int]]]:
+        """Open the work folder for the opening of claimed files; all of it blocks for as long as the disk does.
 
-        Raises: LeaseLost when it is gone (another node settled it), FileRefused when it is no regular file,
+        Raises: LeaseLost when a file is gone (another node settled it), FileRefused when it is no regular file,
         AdapterUnavailable when the work folder cannot be used.
         """
-        return self._opened(claim)
+        with ExitStack() as stack:
+            with folder_errors(self._settings.work_place):
+                folder = stack.enter_context(opened(self._settings.work))
+            yield partial(self._opened, folder)
 
     @contextmanager
-    def _opened(self, claim: Claim) -> Iterator[int]:
+    def _opened(self, folder: Folder, claim: Claim) -> Iterator[int]:
         settings = self._settings
         with ExitStack() as stack:
-            with folder_errors(settings.work_place), opened(settings.work) as folder:
+            with folder_errors(settings.work_place):
                 try:
                     fd, _ = stack.enter_context(open_checked(folder, claim.work_name))
                 except FileNotFoundError as error:

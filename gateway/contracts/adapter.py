@@ -1,6 +1,6 @@
 """What moves bytes between a port's address and us. An adapter knows transport, never content."""
 
-from collections.abc import AsyncIterator, Sequence, Set
+from collections.abc import AsyncIterator, Callable, Sequence, Set
 from contextlib import AbstractContextManager
 from datetime import date
 from typing import Protocol
@@ -8,6 +8,9 @@ from typing import Protocol
 from gateway.domain.delivery import Claim, LeftInPlace, Outgoing, Promise, Settled, StagingPlace
 from gateway.domain.errors import GatewayError
 from gateway.domain.ids import ClaimId
+
+Opener = Callable[[Claim], AbstractContextManager[int]]
+"""Opens a claimed file read-only, as a descriptor that was checked to be a regular file."""
 
 
 class ReceiveAdapter(Protocol):
@@ -28,8 +31,8 @@ class ReceiveAdapter(Protocol):
         """Return the files that lie claimed in the work folder, in claim order: what a crash left behind."""
         ...
 
-    def open(self, claim: Claim) -> AbstractContextManager[int]:
-        """Open a claimed file read-only, as a descriptor that was checked to be a regular file."""
+    def opener(self) -> AbstractContextManager[Opener]:
+        """Open the work folder, once for all claimed files that are opened until the end of the block."""
         ...
 
     async def settle(self, settled: Sequence[Settled]) -> None:

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 import structlog
 
+from gateway.contracts.adapter import Opener
 from gateway.domain.delivery import Claim
 from gateway.domain.envelope import FileEnd, FileHead
 from gateway.domain.errors import FileRefused
@@ -110,12 +111,12 @@ async def _read_small(
     """
     found: list[WholeFile | BadFile] = []
     while left := claims[len(found) :]:
-        reading = pool.read_each(
-            [_opened(claim, port) for claim in left], port.rules, port=port.name, weight=port.weight
-        )
         try:
-            async with aclosing(reading) as pieces:
-                await _collect(pieces, claims, found, spools, keep)
+            with port.receive.opener() as opener:
+                files = [_opened(claim, opener) for claim in left]
+                reading = pool.read_each(files, port.rules, port=port.name, weight=port.weight)
+                async with aclosing(reading) as pieces:
+                    await _collect(pieces, claims, found, spools, keep)
         except WorkerDied as error:
             in_hand = claims[len(found)]
             _tell(error, port.name, in_hand.display, in_hand.id, alone=False)
@@ -169,7 +170,7 @@ async def read_file(claim: Claim, port: OpenInbound, pool: XmlPool, *, alone: bo
 
     Raises: FileRefused; WorkerDied when its reader ended, ReadersUnavailable when there is none.
     """
-    with _opened(claim, port) as descriptor:
+    with port.receive.opener() as opener, _opened(claim, opener) as descriptor:
         reading = pool.read(descriptor, port.rules, port=port.name, weight=port.weight, alone=alone)
         async with aclosing(reading) as pieces:
             async for piece in pieces:
@@ -177,7 +178,7 @@ async def read_file(claim: Claim, port: OpenInbound, pool: XmlPool, *, alone: bo
 
 
 @contextmanager
-def _opened(claim: Claim, port: OpenInbound) -> Iterator[int]:
+def _opened(claim: Claim, opener: Opener) -> Iterator[int]:
     """Open a claimed file. Raises: FileRefused; LeaseLost, AdapterUnavailable."""
     if claim.hard_linked:
         raise FileRefused(
@@ -185,7 +186,7 @@ def _opened(claim: Claim, port: OpenInbound) -> Iterator[int]:
             code="entry.hardlink",
         )
     try:
-        with port.receive.open(claim) as descriptor:
+        with opener(claim) as descriptor:
             yield descriptor
     except OSError as error:
         raise FileRefused(f"The claimed file cannot be read: {error.strerror}.", code="file.unreadable") from error

@@ -154,7 +154,7 @@ class WorkerProcess:
         if len(self._buffer) < end:
             return None
         kind = Kind(number)
-        fields = json.loads(bytes(self._buffer[PREFIX.size : start]))
+        fields = json.loads(self._buffer[PREFIX.size : start].decode())
         body = bytes(self._buffer[start:end])
         del self._buffer[:end]
         if kind is Kind.CRASHED:

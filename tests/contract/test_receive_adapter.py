@@ -131,7 +131,7 @@ async def test_a_taken_file_can_be_read_by_descriptor(address: Address) -> None:
     adapter = address.adapter()
     (claim,) = await adapter.claim(1)
     assert claim.size == len(BODY)
-    with adapter.open(claim) as fd:
+    with adapter.opener() as opener, opener(claim) as fd:
         assert os.read(fd, 100) == BODY
     with pytest.raises(OSError, match="descriptor"):
         os.fstat(fd)

@@ -120,7 +120,7 @@ def whole_tree(_: Path) -> None:
     read_file = reading.read_file
 
     async def read_tree(claim, port, pool, *, alone):  # type: ignore[no-untyped-def]
-        with port.receive.open(claim) as descriptor:
+        with port.receive.opener() as opener, opener(claim) as descriptor:
             tree = await asyncio.to_thread(etree.parse, f"/proc/self/fd/{descriptor}")
         async for piece in read_file(claim, port, pool, alone=alone):
             yield piece

@@ -73,7 +73,7 @@ async def ingest(receive: FileReceiveAdapter, claims: Sequence[Claim], ingested:
     known = {line.split()[0] for line in ingested.lines}
     for claim in claims:
         if str(claim.id) not in known:
-            with receive.open(claim) as fd:
+            with receive.opener() as opener, opener(claim) as fd:
                 ingested.add(f"{claim.id} {os.read(fd, 100).decode()}")
     kinds = list(Settlement)
     await receive.settle(

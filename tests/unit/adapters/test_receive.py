@@ -277,18 +277,18 @@ async def test_a_claimed_file_is_opened_by_descriptor_and_a_missing_one_belongs_
     site.drop("order.xml")
     adapter = site.receiver()
     (claim,) = await adapter.claim(1)
-    with adapter.open(claim) as fd:
+    with adapter.opener() as opener, opener(claim) as fd:
         assert os.read(fd, 1000) == WHOLE
     path = site.work / os.fsdecode(claim.work_name)
     path.unlink()
-    with pytest.raises(LeaseLost, match="somebody else"), adapter.open(claim):
+    with pytest.raises(LeaseLost, match="somebody else"), adapter.opener() as opener, opener(claim):
         pass
     path.symlink_to("/etc/passwd")
-    with pytest.raises((FileRefused, AdapterUnavailable)), adapter.open(claim):
+    with pytest.raises((FileRefused, AdapterUnavailable)), adapter.opener() as opener, opener(claim):
         pass
     path.unlink()
     path.mkdir()
-    with pytest.raises(FileRefused, match="folder, not a regular file"), adapter.open(claim):
+    with pytest.raises(FileRefused, match="folder, not a regular file"), adapter.opener() as opener, opener(claim):
         pass
 
 

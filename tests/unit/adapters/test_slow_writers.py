@@ -100,7 +100,7 @@ async def take_all(site: Site, seed: int) -> list[bytes]:
         async with asyncio.timeout(60):
             while len(taken) < FILES:
                 for claim in await adapter.claim(100):
-                    with adapter.open(claim) as fd:
+                    with adapter.opener() as opener, opener(claim) as fd:
                         taken.append(os.read(fd, 2 * len(DOCUMENT)))
                 wait = adapter.next_look_seconds()
                 await asyncio.sleep(0.002 if wait is None else min(wait, 0.01))
