@@ -121,8 +121,8 @@ class InboundBench:
         await stage.run(TaskContext(task="inbound", feed=NothingComes(), stopping=asyncio.Event(), tally=tally))
         return tally
 
-    def stage(self, **process: Any) -> InboundStage:
-        """Return the stage with these settings of the port."""
+    def stage(self, *, incarnation: int = 1, **process: Any) -> InboundStage:
+        """Return the stage with these settings of the port, in a process of this number."""
         settings = Settings.model_validate(
             {
                 "services": {"SalesOrderService": {"kind": "python", "operations": {"create": "m:create"}}},
@@ -151,8 +151,8 @@ class InboundBench:
             name="SalesOrderService", namespaces=frozenset({SERVICES}), operations={"create": self._operation}
         )
         return InboundStage(
-            store=self.store, incarnation=1, ports=ports, registry=Registry({service.name: service}),
-            pool=XmlPool(1), executor=self._executor, door=Door(), trouble=Trouble(self.store, 1), chunk=100,
+            store=self.store, incarnation=incarnation, ports=ports, registry=Registry({service.name: service}),
+            pool=XmlPool(1), executor=self._executor, door=Door(), trouble=Trouble(self.store, incarnation), chunk=100,
         )  # fmt: skip
 
     async def answers(self) -> list[etree._Element]:

@@ -54,6 +54,7 @@ from gateway.store.lanes import set_port_rule
 from gateway.store.leases import start_incarnation, stop_incarnation
 from gateway.store.listen import RETRY_HINT, Listener
 from gateway.store.open import Store, open_store
+from gateway.store.port_health import doubt_ports, forget_health
 from gateway.store.reports import database_clock
 from gateway.store.servers import leave_server, register_server
 from gateway.store.waiting import wait_or_stop
@@ -129,6 +130,7 @@ class Gateway:
             server = await register_server(
                 self._store, server_name(self._ports.settings), self._incarnation, await database_clock(self._store)
             )
+            await doubt_ports(self._store, self._ports.settings.active_ports())
             self._workers.use(await self._workers.prepare(self._ports.settings))
             for port in await self._make_ports(self._ports.settings.active_ports(), self._ports.settings):
                 await self._open(port, followers)
@@ -359,6 +361,9 @@ class Gateway:
             await self._open(port, followers)
         if workers is not None:
             self._workers.use(workers)
+        with suppress(StoreUnavailable):  # then the next try of a port decides
+            for name in await forget_health(self._store, renewed):
+                log.info("port.resumed", port=name)
         configure_logs(kept.logging, secrets_of(kept))
 
     async def _report_refusal(self, problems: Sequence[str]) -> None:

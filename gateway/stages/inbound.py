@@ -13,10 +13,10 @@ from gateway.domain.faultpoints import reach
 from gateway.domain.ids import PortName
 from gateway.domain.message import Claimed, Retry, Work
 from gateway.domain.meter import METER
-from gateway.domain.states import Policy
+from gateway.domain.states import Policy, PortState
 from gateway.messaging.rules.pace import Alternation
 from gateway.services.registry import Registry
-from gateway.stages.breaker import PAUSE_SECONDS, Breaker
+from gateway.stages.breaker import Breaker, DatabasePause
 from gateway.stages.decide import Failed, words_of
 from gateway.stages.door import Door
 from gateway.stages.perform import Performance
@@ -32,6 +32,7 @@ from gateway.store.exceptions import Entry
 from gateway.store.inbound import InboundResult, claim_inbound, record_inbound, take_response_keys
 from gateway.store.leases import give_back
 from gateway.store.open import Store
+from gateway.store.port_health import why_stopped
 from gateway.store.unit import UnitTransaction
 from gateway.xml.pool import XmlPool
 
@@ -54,7 +55,7 @@ class InboundStage:
         self._executor = executor
         self._door = door
         self._trouble = trouble
-        self._breakers: defaultdict[PortName, Breaker] = defaultdict(Breaker)
+        self._pauses: defaultdict[PortName, DatabasePause] = defaultdict(DatabasePause)
         self._kinds: defaultdict[PortName, Alternation] = defaultdict(Alternation)
         self._shares = Shares(chunk)
         self._runner = UnitRunner(
@@ -66,73 +67,64 @@ class InboundStage:
         """Process queued requests until none is left and none can come."""
         await self._runner.run(context)
 
-    async def _claim(self, port: ServedInbound, limit: int, in_work: int) -> Claimed[Work] | None:
+    async def _claim(self, port: ServedInbound, limit: int) -> Claimed[Work] | None:
         """Claim the next unit of a port, within what a parallel port may have in work at the same time."""
-        process, breaker = port.settings.process, self._breakers[port.name]
-        at_once = None if port.sequential else process.max_parallel
-        limit = breaker.take(limit, most=process.pause_after_failures, in_work=in_work)
+        process, pause = port.settings.process, self._pauses[port.name]
+        limit = pause.take(limit)
         if not limit:
             return None
-        chunk: Claimed[Work] | None = None
-        try:
-            chunk = await claim_inbound(
-                self._store, self._incarnation, port.name, limit, at_once=at_once, kinds=self._kinds[port.name]
-            )
-        finally:
-            breaker.claimed(chunk.fence if chunk else None)
+        chunk = await claim_inbound(
+            self._store, self._incarnation, port.name, limit, at_once=None if port.sequential else process.max_parallel,
+            most_failures=process.pause_after_failures, kinds=self._kinds[port.name],
+        )  # fmt: skip
+        if chunk is not None:
+            pause.claimed()
         return chunk
 
     def try_now(self, name: PortName) -> None:
-        """Let a stopped port try its next request at once: an operator says that the cause is mended."""
-        self._breakers[name].try_now()
-
-    async def renew(self, name: PortName) -> None:
-        """Count the failures of a port anew: it was changed, and that may be what mends it."""
-        if self._breakers[name].paused:
-            await self._trouble.stopped(name, None)
-        self._breakers[name].renew()
-        self._shares.forget(name)
+        """Ask the database at once, when the port leaves it alone: an operator says that the cause is mended."""
+        self._pauses[name].try_now()
 
     async def _process(self, port: ServedInbound, chunk: Claimed[Work], context: TaskContext) -> int:
         """Work on a unit and record it; returns how many of its messages ran."""
-        try:
-            works = await judge_anew(chunk.items, port, self._pool)
-            judged = [work for work in works if isinstance(work, Work) and is_judged(work)]
-            items = await self._in_thread(prepare, works, port, self.registry, self._ports.settings)
-            reach("inbound.before_effects")
-            async with self._door.enter(alone=any(work.crashes for work in chunk.items)):
-                if context.stopping.is_set():  # nothing of it has begun
-                    await give_back(self._store, chunk.fence)
-                    return 0
-                return await self._perform(port, chunk, items, judged, context)
-        finally:
-            self._breakers[port.name].over(chunk.fence)
+        works = await judge_anew(chunk.items, port, self._pool)
+        judged = [work for work in works if isinstance(work, Work) and is_judged(work)]
+        items = await self._in_thread(prepare, works, port, self.registry, self._ports.settings)
+        reach("inbound.before_effects")
+        async with self._door.enter(alone=any(work.crashes for work in chunk.items)):
+            if context.stopping.is_set():  # nothing of it has begun
+                await give_back(self._store, chunk.fence)
+                return 0
+            return await self._perform(port, chunk, items, judged, context)
 
     async def _perform(
         self, port: ServedInbound, chunk: Claimed[Work], items: Sequence[Item], judged: Sequence[Work],
         context: TaskContext,
     ) -> int:  # fmt: skip
         """Do the work of a unit and record it, all in one transaction; that of one message begins when it asks."""
-        breaker = self._breakers[port.name]
+        breaker, pause = Breaker(port.name, port.settings.process.pause_after_failures), self._pauses[port.name]
         slowest = max((i.found.operation.timeout_seconds for i in items if isinstance(i, Prepared)), default=0.0)
         async with UnitTransaction(self._store, port.name, silent_seconds=slowest) as unit:
             if len(items) > 1 or items[0].work.policy is Policy.ROLLBACK:
                 await unit.open()
             performed = await Performance(self._store, unit, port, breaker).run(items)
+            pause.met(breaker)
             drafts = drafts_of(performed, port)
             connection = await unit.open()
             keys = await take_response_keys(self._store, connection, len(drafts))
             responses = await self._in_thread(build_responses, drafts, keys, port)
             result = _result(performed)
             result.responses, result.logging = responses, port.logging
-            result.judged = judged
+            result.judged, result.services = judged, breaker.found
             result.told = [(d.work.key, cause_of(d.content)) for d in drafts if isinstance(d.content, Failed)]
-            if (performed.failed or performed.again) and breaker.take_news():
-                result.warnings.append(_stop(port, performed))
-            await record_inbound(self._store, connection, chunk.fence, result)
+            turn = await record_inbound(self._store, connection, chunk.fence, result)
             reach("inbound.before_commit")
         reach("inbound.after_commit")
-        await self._trouble.stopped(port.name, _why_paused(breaker, port))
+        await self._trouble.stopped(port.name, None if pause.busy is None else why_busy(pause.busy))
+        if turn is PortState.STOPPED:
+            log.error("port.stopped", port=port.name, reason=why_stopped(breaker.found))
+        elif turn is PortState.OPEN:
+            log.info("port.resumed", port=port.name)
         self._tell(port, performed, drafts, context)
         return len(items) - len(performed.released)
 
@@ -156,26 +148,6 @@ class InboundStage:
                 message_id=str(failure.work.message_id), file=failure.work.file_display, code=failure.code,
                 error=failure.text[:500],
             )  # fmt: skip
-
-
-def _why_paused(breaker: Breaker, port: ServedInbound) -> str | None:
-    if breaker.busy is not None:
-        return why_busy(breaker.busy)
-    return _why_stopped(port) if breaker.paused else None
-
-
-def _why_stopped(port: ServedInbound) -> str:
-    return (
-        f"{port.settings.process.pause_after_failures} requests in a row failed because their services do not work. "
-        f"One request is tried every {PAUSE_SECONDS:g} seconds; the port goes on by itself when one succeeds. "
-        f"`gateway ports retry {port.name}` tries at once."
-    )
-
-
-def _stop(port: ServedInbound, performed: Performed) -> Entry:
-    """Return what the exception log says when a port stops."""
-    last = [failed.failure.text for failed in performed.failed] + [again.text for again in performed.again]
-    return Entry(code="port.stopped", text=f"{_why_stopped(port)} The last failure: {last[-1]}", port=port.name)
 
 
 def _lasting_effect(left: NotTakenBack) -> Entry:

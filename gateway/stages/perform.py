@@ -119,7 +119,7 @@ class Performance:
             pass_on(error, self._unit)
             return False
         if seen.new:
-            self._breaker.reset()
+            self._breaker.succeeded()
         self.result.done += zip(seen.new, replies, strict=True)
         self.result.file_repeated(seen)
         return True
@@ -136,21 +136,18 @@ class Performance:
                     reply = await item.found.operation.call(item.request, self._context())
         except Exception as error:
             outcome = self._outcome(item.work, error)
-            self._count(outcome)
+            self._breaker.failed(outcome)
             self.result.file(outcome)
             return outcome
         self.result.file_repeated(seen)
         if seen.new:
-            self._breaker.reset()
+            self._breaker.succeeded()
             self.result.done.append((item, reply))
         return seen.refused[0] if seen.refused else None
 
     def _outcome(self, work: Work, error: Exception) -> Failed | TryAgain:
         pass_on(error, self._unit)
         return decide(work, error, most_tries=self._port.settings.process.retries, chance=random.random())  # noqa: S311 jitter
-
-    def _count(self, outcome: Failed | TryAgain) -> None:
-        self._breaker.failed(outcome, self._port.settings.process.pause_after_failures)
 
     async def _rollback_set(self, set_key: SetKey, members: Sequence[Item]) -> None:
         """Perform a whole set: all of it, or nothing and the first failure. It waits as a whole, too."""
@@ -160,7 +157,7 @@ class Performance:
         run = RollbackSet(members, self._store, self._unit, self._context)
         attempt = await run.run(set_key, self._duplicates, self.result.done)
         if attempt.error is None or attempt.failing is None:
-            self._breaker.reset()
+            self._breaker.succeeded()
             self.result.done += attempt.done
             self.result.repeated += attempt.repeated
             return
@@ -168,7 +165,7 @@ class Performance:
         outcome = self._outcome(failing, attempt.error)
         left = await run.take_back() if isinstance(outcome, Failed) else []
         outcome = self._in_view_of(outcome, left)
-        self._count(outcome)
+        self._breaker.failed(outcome)
         if isinstance(outcome, TryAgain):
             why = f"It waits with message {failing.key} of its set: {outcome.text}"
             others = [replace(outcome, work=item.work, text=why) for item in members if item is not attempt.failing]

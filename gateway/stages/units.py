@@ -37,8 +37,8 @@ _AHEAD_SECONDS: Final = 0.5
 """What all messages of a port that wait outside may take of the processor when they come back at once."""
 _GUESS_SECONDS: Final = 0.001
 
-Claim = Callable[[ServedInbound, int, int], Awaitable[Claimed[Work] | None]]
-"""Claim up to a number of messages of a port of which so many are in work here already."""
+Claim = Callable[[ServedInbound, int], Awaitable[Claimed[Work] | None]]
+"""Claim up to a number of messages of a port."""
 Process = Callable[[ServedInbound, Claimed[Work], TaskContext], Coroutine[Any, Any, int]]
 """Work on a unit and record it; returns how many of its messages ran."""
 
@@ -94,10 +94,6 @@ class Shares:
         """Return ports that have work, the one whose turn it is first."""
         return self._turns.order(waiting)
 
-    def held(self, port: PortName) -> int:
-        """Return how many messages of a port are in work here."""
-        return self._places.held(port)
-
     def room(self, port: ServedInbound, *, others_wait: bool) -> int:
         """Return how many messages the next unit of a port may have; 0: none may begin now."""
         name, held = port.name, self._places.held(port.name)
@@ -138,12 +134,6 @@ class Shares:
         self._turns.charge(unit.port, processor - unit.charged, unit.weight)
         if ran:
             share.took(ran, seconds, processor)
-
-    def forget(self, port: PortName) -> None:
-        """Forget the pace of a port that was changed."""
-        share = self._shares.get(port)
-        if share is not None:
-            share.pace, share.processor = Pace(self._most), None
 
 
 @dataclass(slots=True, eq=False)
@@ -226,7 +216,7 @@ class UnitRunner:
                 room = 0 if port is None else self._shares.room(port, others_wait=others_wait)
                 if port is not None and not room:
                     continue
-                claimed = None if port is None else await self._claim(port, room, self._shares.held(name))
+                claimed = None if port is None else await self._claim(port, room)
                 if port is None or claimed is None:
                     run.waiting.discard(name)
                     continue

@@ -11,7 +11,8 @@ from gateway.domain.ids import Fence, LaneName, MessageKey, PortName, SetKey
 from gateway.domain.message import Claimed, Failure, NewResponse, Retry, Work
 from gateway.domain.poison import MOST_CRASHES
 from gateway.domain.problem import Problem
-from gateway.domain.states import Direction, LaneRule, LoggingMode, Policy, Reason, Stage, Status
+from gateway.domain.states import Direction, LaneRule, LoggingMode, Policy, PortState, Reason, Stage, Status
+from gateway.messaging.rules.health import PAUSE_SECONDS, Findings, ServiceHealth
 from gateway.messaging.rules.pace import Alternation, Kind
 from gateway.store.duplicates import give_up_processed
 from gateway.store.exceptions import Entry, insert_exceptions
@@ -19,6 +20,7 @@ from gateway.store.ingest import problems_json
 from gateway.store.lanes import lock_lanes, park_lanes, settle_lanes
 from gateway.store.leases import CLAIM_BYTES, draw_fence, drop_lease, take_lease
 from gateway.store.open import Store
+from gateway.store.port_health import begin_try, record_health
 from gateway.store.slices import map_sliced
 from gateway.store.sql import Queries
 
@@ -30,7 +32,8 @@ class InboundResult:
     `halted` maps a set to the message that failed in it (those after it are held; 0: all that are not done),
     `rolled_back` likewise (all others are held). `logging` says what is kept of those that are done; `repeated` are
     those of them that were processed before. `taken_back` are rolled back sets that left nothing outside the database.
-    `judged` were judged anew; `told` are the failed whose sender is told of a cause, with that cause.
+    `judged` were judged anew; `told` are the failed whose sender is told of a cause, with that cause. `services` is
+    what was found out about those of the port.
     """
 
     done: list[tuple[Work, Sequence[tuple[str, str]]]] = field(default_factory=list)
@@ -46,35 +49,34 @@ class InboundResult:
     judged: Sequence[Work] = ()
     told: list[tuple[MessageKey, bytes]] = field(default_factory=list)
     logging: LoggingMode = LoggingMode.ORIGINAL
+    services: Findings | None = None
 
 
 async def claim_inbound(
-    store: Store, incarnation: int, port: PortName, limit: int, *, at_once: int | None = None,
+    store: Store, incarnation: int, port: PortName, limit: int, *, at_once: int | None = None, most_failures: int = 0,
     kinds: Alternation | None = None,
 ) -> Claimed[Work] | None:  # fmt: skip
     """Lease up to *limit* messages of a port: lanes or messages without a lane first, the rest of the other kind.
 
     `kinds` remembers which kind came first in earlier claims; without it the one with the older message does.
     `at_once` is how many messages of the port may be in work at the same time, in all gateways together; when other
-    nodes have that many, they hint at this stage as soon as one of their claims ends.
+    nodes have that many, they hint at this stage as soon as one of their claims ends. `most_failures` of services in a
+    row pause the port (0: none do): then nothing is claimed, or one message to try whether they work again.
     Rule: of a lane a run from its head is taken, in order; nobody else gets the lane before the result is
     recorded. Fewer are taken when they are large. A Rollback set is taken whole, however long it is. None when there
     is nothing to do.
     """
     async with store.transaction() as connection:
-        if at_once is not None:
-            limit = min(limit, await _room(store, connection, incarnation, port, at_once))
-            if limit <= 0:
-                return None
-        oldest = await connection.fetchrow(store.queries.oldest_claimable, port)
-        assert oldest is not None
-        if oldest["lane"] is None and oldest["free"] is None:
+        oldest, health, limit = await _look(store, connection, incarnation, port, most_failures, limit, at_once)
+        if not limit or (oldest["lane"] is None and oldest["free"] is None):
             return None
         kinds = kinds or Alternation()
         first = kinds.first(oldest["lane"], oldest["free"])
         kinds.took(first, other_waited=None not in (oldest["lane"], oldest["free"]))
         fence = await draw_fence(store, connection)
         taken: list[Record] = []
+        if health.is_trying and not await begin_try(store, connection, port, fence, oldest["trying"]):
+            limit = 0
         for kind in (first, *(other for other in Kind if other is not first)):
             claim = store.queries.claim_lanes if kind is Kind.LANE else store.queries.claim_free
             if len(taken) < limit and oldest[kind] is not None:
@@ -86,18 +88,35 @@ async def claim_inbound(
     return Claimed(fence=fence, items=await map_sliced(_work, rows))
 
 
-async def _room(store: Store, connection: Connection, incarnation: int, port: PortName, at_once: int) -> int:
-    """Return how many messages of a port may be claimed; when none, the nodes that work on it tell when some may.
+async def _look(
+    store: Store, connection: Connection, incarnation: int, port: PortName, most_failures: int, limit: int,
+    at_once: int | None,
+) -> tuple[Record, ServiceHealth, int]:  # fmt: skip
+    """Return what is the oldest of a port, what is known of its services, and how many of *limit* may be claimed.
 
-    Rule: only other nodes are asked to tell; what this one has in work itself it sees end.
+    When there is no room, the nodes that work on the port tell when there is some. Only other nodes are asked to tell;
+    what this one has in work itself it sees end.
     """
     sql = store.queries
-    await connection.execute(sql.claim_in_turn, port)
-    room = at_once - int(await connection.fetchval(sql.claimed_of_port, port))
-    if room <= 0:
+    if at_once is not None:
+        await connection.execute(sql.claim_in_turn, port)
+    row, health = await _ask(connection, sql, port, most_failures)
+    if not health.room(limit, at_once) and not health.is_waiting:
         await connection.execute(sql.await_room, port, incarnation)
-        room = at_once - int(await connection.fetchval(sql.claimed_of_port, port))
-    return room
+        row, health = await _ask(connection, sql, port, most_failures)
+    return row, health, health.room(limit, at_once)
+
+
+async def _ask(
+    connection: Connection, sql: Queries, port: PortName, most_failures: int
+) -> tuple[Record, ServiceHealth]:
+    row = await connection.fetchrow(sql.oldest_claimable, port, PAUSE_SECONDS)
+    assert row is not None
+    health = ServiceHealth(
+        most=most_failures, failures=row["failures"], is_paused=row["is_paused"], is_due=bool(row["is_due"]),
+        in_work=row["in_work"],
+    )  # fmt: skip
+    return row, health
 
 
 async def take_response_keys(store: Store, connection: Connection, count: int) -> list[MessageKey]:
@@ -105,13 +124,14 @@ async def take_response_keys(store: Store, connection: Connection, count: int) -
     return list(await connection.fetchval(store.queries.take_keys, count)) if count else []
 
 
-async def record_inbound(store: Store, connection: Connection, fence: Fence, result: InboundResult) -> None:
+async def record_inbound(store: Store, connection: Connection, fence: Fence, result: InboundResult) -> PortState | None:
     """Record a chunk inside the transaction that also holds the handlers' effects.
 
+    Returns STOPPED when it made the port pause, OPEN when it ended a pause.
     Raises: LeaseLost when the claim was taken back meanwhile; the caller's transaction rolls everything back.
     """
     sql = store.queries
-    await drop_lease(store, connection, fence)
+    failures = await drop_lease(store, connection, fence)
     too_many = await _count_in_sets(connection, sql, result)
     halted = {**result.halted, **dict.fromkeys(too_many, MessageKey(0))}
     loose = [key for key, after in halted.items() if after == 0]  # sets whose members need not stand in our lanes
@@ -162,6 +182,7 @@ async def record_inbound(store: Store, connection: Connection, fence: Fence, res
     if failed_in_lanes:
         await park_lanes(connection, sql, fence, failed_in_lanes)
     await settle_lanes(connection, sql, lanes, fences=[fence])
+    return None if result.services is None else await record_health(store, connection, result.services, failures)
 
 
 async def _count_in_sets(connection: Connection, sql: Queries, result: InboundResult) -> list[SetKey]:

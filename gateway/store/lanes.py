@@ -1,7 +1,8 @@
 """Lanes: which message of an ordering key may run next, and what an error does to those behind it.
 
 Whoever changes what stands in a lane locks the lane first and settles it last, in the same transaction: settling finds
-the head anew. Locks are taken in one order everywhere: lease, message sets, lanes (by port and name), queue rows.
+the head anew. Locks are taken in one order everywhere: lease, message sets, lanes (by port and name), queue rows, the
+health of the port.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -104,17 +104,20 @@ async def take_lease(
     await connection.execute(store.queries.take_lease, fence, incarnation, stage, port, messages)
 
 
-async def drop_lease(store: Store, connection: Connection, fence: Fence) -> None:
+async def drop_lease(store: Store, connection: Connection, fence: Fence) -> int | None:
     """Guard a completion: end the lease inside the completing transaction.
 
+    Returns how often in a row services of the port have failed; None: nothing is known of them.
     Rule: a node that waits for room in the port hears of it with the commit.
     Raises: LeaseLost when it was taken back; the transaction must be rolled back.
     """
-    awaited = await connection.fetchval(store.queries.drop_lease, fence)
-    if awaited is None:
+    row = await connection.fetchrow(store.queries.drop_lease, fence)
+    if row is None:
         raise LeaseLost(f"the lease {fence} ended before its work was recorded", fence=fence)
+    awaited, failures = row.values()
     if awaited:
         await _tell_of_room(store, connection)
+    return None if failures is None else int(failures)
 
 
 async def hold_lease(store: Store, connection: Connection, fence: Fence) -> None:

@@ -36,5 +36,6 @@ async def retry_port(store: Store, port: PortName) -> Retried:
     sql = store.queries
     async with store.transaction() as connection:
         (row,) = await connection.fetch(sql.retry_port, port)
+        await connection.execute(sql.try_port_now, port)
         await connection.execute(sql.hint, CHANNEL, f"{RETRY_HINT}{port}")
     return Retried(port=port, messages=row["messages"], lanes=row["lanes"], requests=row["requests"])

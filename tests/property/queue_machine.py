@@ -122,7 +122,7 @@ class Bench:
             if len(claimed.items) > 1 or claimed.items[0].policy is Policy.ROLLBACK:
                 await unit.open()
             prepared = [Prepared(work, _request(work), found) for work in claimed.items]
-            performed = await Performance(self.store, unit, self.port, Breaker()).run(prepared)
+            performed = await Performance(self.store, unit, self.port, Breaker(self.port.name, 0)).run(prepared)
             connection = await unit.open()
             drafts = drafts_of(performed, self.port)
             keys = await take_response_keys(self.store, connection, len(drafts))

@@ -151,7 +151,8 @@ BAD_BUILDS = {
     ),
     "a release loses the place": ("release", "'behind_in_lane'", "'ready'", release_of_the_second),
     "a late result is taken": (
-        "drop_lease", "DELETE FROM lease WHERE fence = $1 RETURNING awaited", "SELECT $1 < 0", frozen_worker,
+        "drop_lease", "DELETE FROM lease WHERE fence = $1\nRETURNING awaited",
+        "SELECT $1 < 0, NULL::int --", frozen_worker,
     ),
     "taking back counts as a try": ("reap", "greatest(attempts - 1, 0)", "attempts", frozen_worker),
     "halt lets others go on": ("hold_set_after", "(status = 'ready' OR fence = $3)", "fence = $3", failure_under_halt),

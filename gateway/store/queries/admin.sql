@@ -10,10 +10,19 @@ SELECT DISTINCT ON (node) id, node, host, pid, version, started_at, stopped_at, 
 FROM incarnation WHERE parent IS NULL AND (node NOT LIKE 'by-hand-%' OR stopped_at IS NULL) ORDER BY node, id DESC
 
 -- name: list_port_status
--- Of what several nodes say the worst counts; what ended processes said only when nobody lives.
-SELECT DISTINCT ON (s.port) s.port, s.state, s.reason, s.left_in_place::text AS left_in_place, s.changed_at
-FROM port_status s LEFT JOIN incarnation i ON i.id = s.incarnation AND i.stopped_at IS NULL AND i.lost_at IS NULL
-ORDER BY s.port, i.id IS NULL, array_position('{stopped,degraded,paused,open}', s.state), s.changed_at DESC
+-- Of what several nodes say the worst counts; what ended processes said only when nobody lives. That services do not work
+-- is known of the port, whoever found it out.
+WITH said AS (
+    SELECT DISTINCT ON (s.port) s.port, s.state, s.reason, s.left_in_place::text AS left_in_place, s.changed_at
+    FROM port_status s LEFT JOIN incarnation i ON i.id = s.incarnation AND i.stopped_at IS NULL AND i.lost_at IS NULL
+    ORDER BY s.port, i.id IS NULL, array_position('{stopped,degraded,paused,open}', s.state), s.changed_at DESC
+)
+SELECT port, CASE WHEN h.port IS NULL THEN said.state ELSE 'stopped' END AS state,
+       CASE WHEN h.port IS NULL THEN said.reason
+            WHEN said.state IN ('stopped', 'degraded') THEN concat_ws(' ', h.text, said.reason) ELSE h.text END AS reason,
+       coalesce(said.left_in_place, '[]') AS left_in_place, coalesce(h.paused_at, said.changed_at) AS changed_at
+FROM said FULL JOIN (SELECT * FROM port_health WHERE paused_at IS NOT NULL) AS h USING (port)
+ORDER BY port
 
 -- name: count_queue
 -- Messages, and send requests that are to become messages.

@@ -4,10 +4,6 @@
 SELECT pg_advisory_xact_lock(hashtextextended('claim:' || $1, 0)),
        set_config('idle_in_transaction_session_timeout', '3s', true)
 
--- name: claimed_of_port
--- A statement of its own after claim_in_turn: it must see what was claimed while we waited.
-SELECT coalesce(sum(messages), 0)::int FROM lease WHERE port = $1 AND stage = 'inbound'
-
 -- name: await_room
 -- The port is full: claims of others that are just ending are waited for, the rest will tell that they end. Their rows
 -- decide: whoever ends one sees our mark, or we see that it is gone.
@@ -19,12 +15,19 @@ UPDATE lease SET awaited = true FROM others WHERE lease.fence = others.fence
 
 -- name: oldest_claimable
 -- Of lanes and of messages without one the oldest that may run: of each the first entry of the index it is claimed by.
+-- And what decides how many may be claimed: a statement of its own after claim_in_turn, because it must see what was
+-- claimed while we waited. A try whose time is further ahead than one can be was put off before the clock was set back.
 SELECT (SELECT l.head FROM lane l
         WHERE l.port = $1 AND l.fence IS NULL AND l.not_before IS NULL AND l.head IS NOT NULL
         ORDER BY l.head LIMIT 1) AS lane,
        (SELECT q.message_id FROM queue q
         WHERE q.direction = 'in' AND q.port = $1 AND q.status = 'ready' AND q.not_before IS NULL AND q.lane IS NULL
-        ORDER BY q.message_id NULLS FIRST LIMIT 1) AS free
+        ORDER BY q.message_id NULLS FIRST LIMIT 1) AS free,
+       (SELECT coalesce(sum(messages), 0)::int FROM lease WHERE port = $1 AND stage = 'inbound') AS in_work,
+       h.failures, h.paused_until IS NOT NULL AS is_paused, h.trying,
+       h.paused_until NOT BETWEEN clock_timestamp() AND clock_timestamp() + make_interval(secs => $2)
+           AND NOT EXISTS (SELECT FROM lease l WHERE l.fence = h.trying) AS is_due
+FROM (SELECT $1::text AS port) AS asked LEFT JOIN port_health h ON h.port = asked.port
 
 -- name: claim_lanes
 -- A lane is locked, then leased with a run of its messages from the head; SKIP LOCKED passes lanes

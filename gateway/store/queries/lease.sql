@@ -21,8 +21,10 @@ SELECT nextval('fence') AS fence, set_config('plan_cache_mode', 'force_generic_p
 INSERT INTO lease (fence, owner, stage, port, messages) VALUES ($1, $2, $3, $4, $5)
 
 -- name: drop_lease
--- The guard of every completion: no row means that the work is somebody else's by now.
-DELETE FROM lease WHERE fence = $1 RETURNING awaited
+-- The guard of every completion: no row means that the work is somebody else's by now. With it comes what is known of the
+-- services of the port, so that of those that work nothing more need be asked.
+DELETE FROM lease WHERE fence = $1
+RETURNING awaited, (SELECT h.failures FROM port_health h WHERE h.port = lease.port) AS failures
 
 -- name: hold_lease
 -- The same guard where the work goes on after this transaction.

@@ -10,6 +10,7 @@ from gateway.domain.states import Policy
 from gateway.store.leases import wake_due
 from gateway.store.open import Store
 from gateway.store.ports import Retried, retry_port
+from gateway.store.reports import read_presence
 from tests.factories import ORDERS
 from tests.inbound_bench import InboundBench, Scripted
 
@@ -42,7 +43,8 @@ async def test_rest_waits_when_services_do_not_work(
     ((text,),) = await bench.rows("SELECT text FROM exception WHERE code = 'port.stopped'")
     assert "3 requests in a row failed" in text
     assert str(error) in text
-    assert await bench.rows("SELECT state FROM port_status") == [("stopped",)]
+    (status,) = (await read_presence(store)).ports
+    assert (status.state, status.reason) == ("stopped", text)
 
 
 async def test_sets_under_rollback_wait_as_well(store: Store) -> None:

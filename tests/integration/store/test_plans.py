@@ -60,7 +60,7 @@ QUESTIONS: Mapping[str, str] = {
     "ports_with_work": "'inbound', ARRAY['orders', 'idle']",
     "count_ports": f"ARRAY['orders', 'idle'], {CHUNK}",
     "messages_in_work": "'orders', 'inbound'",
-    "oldest_claimable": "'orders'",
+    "oldest_claimable": "'orders', 60",
     "read_claimed": "1",
     "read_sending": "1",
     "lock_lanes": "ARRAY['orders', 'orders'], ARRAY['one', 'lane 6']",
@@ -111,7 +111,7 @@ OTHERS: Mapping[str, str] = {
     "claim_outbound": f"'returns', 1, {CHUNK}, 2000000, NULL",
     "claim_requests": f"'returns', 1, {CHUNK}",
     "ports_with_work": "'inbound', ARRAY['returns']",
-    "oldest_claimable": "'returns'",
+    "oldest_claimable": "'returns', 60",
     "settle_lanes": "ARRAY['orders', 'returns'], ARRAY['late', 'port'], ARRAY[1]",
 }
 

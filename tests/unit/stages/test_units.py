@@ -80,13 +80,6 @@ def test_port_that_turns_slow_goes_singly_at_once() -> None:
     assert shares.room(port(), others_wait=False) == 1
 
 
-def test_changed_port_is_unknown() -> None:
-    shares = Shares(MOST)
-    learn(shares, port(), seconds=0.001, processor=0.001)
-    shares.forget(port().name)
-    assert shares.room(port(), others_wait=False) == 1
-
-
 def test_large_messages_of_a_port_wait_for_one_another_and_nobody_else_for_them() -> None:
     shares = Shares(MOST)
     begin(shares, port(), 1, PLACES_BYTES)
