@@ -15,11 +15,13 @@ from typing import Any, TypeVar
 import pytest
 from asyncpg import Connection
 
+from gateway.runtime.roles import ROLES
 from gateway.store.connect import connect
 from gateway.store.embedded import DATABASE, EmbeddedServer
 from gateway.store.migrate import migrate
 from gateway.store.open import Store, open_store
 from gateway.store.sql import Queries
+from gateway.workers.launcher import Launcher
 from tests.site import Site
 
 Result = TypeVar("Result")
@@ -160,6 +162,14 @@ async def store(database_url: str, tmp_path: Path) -> AsyncIterator[Store]:
     """An open store on a fresh database; its data folder is `tmp_path / "data"`."""
     async with open_store(database_url, tmp_path / "data") as store:
         yield store
+
+
+@pytest.fixture
+async def launcher() -> AsyncIterator[Launcher]:
+    """Launches processes in every role that a gateway has."""
+    launcher = Launcher.start(ROLES)
+    yield launcher
+    launcher.close()
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """Fakes: a clock that a test moves, and a small world of servers on it."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -131,9 +132,13 @@ class World:
             raise TaskRefused(f"nothing is called {name}", code="task.unknown")
         return runnables[name]
 
-    def prepare(self, name: str, parameters: Mapping[str, object], version: int) -> Prepared:
+    @asynccontextmanager
+    async def prepare(self, name: str, parameters: Mapping[str, object], version: int) -> AsyncIterator[Prepared]:
         runnable = self.find(name)
-        return Prepared(runnable.make(runnable.check(parameters, version)))
+        yield Prepared(runnable, runnable.make(runnable.check(parameters, version)))
+
+    async def version_of(self, name: str) -> int:
+        return self.find(name).version
 
     def known(self) -> Sequence[Runnable]:
         return [self.find(name) for name in ("work", "stubborn", "idempotent")]

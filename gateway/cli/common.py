@@ -47,6 +47,7 @@ PortOption = Annotated[str | None, typer.Option("--port", "-p", help="Only this 
 LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="Most rows to show.")]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 DEFAULT_CONFIG: Final = Path("config.yaml")
+COMMAND_LOGS: Final = Logging(level=Level.WARNING, format=LogFormat.CONSOLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +129,7 @@ def load_settings(config: Path, runnables: Callable[[Path], Runnables] | None = 
     """
     find_handlers_beside(config)
     settings = load(config, os.environ, runnables=None if runnables is None else runnables(config))
-    configure_logs(Logging(level=Level.WARNING, format=LogFormat.CONSOLE), secrets_of(settings))
+    configure_logs(COMMAND_LOGS, secrets_of(settings))
     return settings
 
 
@@ -139,7 +140,7 @@ def load_site(config: Path) -> SiteConfig:
     """
     find_handlers_beside(config)
     found = read_site_config(config)
-    configure_logs(Logging(level=Level.WARNING, format=LogFormat.CONSOLE), secrets_of(found.settings))
+    configure_logs(COMMAND_LOGS, secrets_of(found.settings))
     if count := len(found.problems):
         text = (
             f"Warning: {visible(found.problems[0])}{f', and {count - 1} more' if count > 1 else ''}. The running "

@@ -1,13 +1,25 @@
 """Commands on the tasks of jobs, and those that a person runs."""
 
 import asyncio
+import os
+from contextlib import closing
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, load_site, perform
+from gateway.cli.common import (
+    COMMAND_LOGS,
+    DEFAULT_CONFIG,
+    KNOWN_ERROR,
+    ConfigOption,
+    JsonOption,
+    find_handlers_beside,
+    load_site,
+    perform,
+)
 from gateway.cli.desk import JobArgument, MineOption, PartitionOption, ReasonOption, open_desk
 from gateway.cli.render import age, job_status, plain, print_fields, print_json, print_rows
 from gateway.config.definitions import group_name
@@ -18,9 +30,12 @@ from gateway.operations.audit import recorded
 from gateway.operations.tasks import TaskReport, TaskRow
 from gateway.runtime.by_hand import run_by_hand
 from gateway.runtime.identity import refused_identity
-from gateway.runtime.jobs import runnables_by_hand, runnables_to_check
+from gateway.runtime.jobs import runnables_to_check, shipped_by_hand
+from gateway.runtime.roles import ROLES
+from gateway.runtime.runnables import PreparedRunnables
 from gateway.store.runs import OperatorTask, RunTask, read_run
 from gateway.store.tasks import ClaimedTask
+from gateway.workers.launcher import Launcher
 
 app = typer.Typer(no_args_is_help=True, help="Tasks of jobs, and those that wait for a person.")
 _OF_PARAMETERS = ("name", "type", "default", "description")
@@ -106,7 +121,14 @@ def run_tasks(
 
     Exit code 1 when one of them has failed.
     """
-    ran = perform(_run(config, partition, job, task, group, private=private, reason=reason))
+    find_handlers_beside(config)
+    launcher = Launcher.start(ROLES)  # now: this process has no event loop yet, no thread, no connection
+
+    async def work() -> list[tuple[ClaimedTask, RunTask]]:
+        with closing(launcher):
+            return await _run(launcher, config, partition, job, task, group, private=private, reason=reason)
+
+    ran = perform(work())
     if as_json:
         print_json({"tasks": [_plain(one) for one in ran]})
     else:
@@ -209,7 +231,8 @@ def _list_waiting(config: ConfigOption, partition: str | None, *, as_json: bool)
 
 
 async def _run(
-    config: ConfigOption,
+    launcher: Launcher,
+    config: Path,
     partition: str | None,
     job: str | None,
     task: str | None,
@@ -222,7 +245,11 @@ async def _run(
         waiting = await operations.waiting_tasks(desk.store, desk.who, job=job, task=task, group=group, private=private)
         if not waiting:
             return []
-        runnables = runnables_by_hand(config, desk.store, desk.settings)
+        base = config.absolute().parent
+        runnables = PreparedRunnables(
+            shipped_by_hand(base, desk.store, desk.settings), environ=os.environ, base=base, launcher=launcher,
+            logging=lambda: COMMAND_LOGS,
+        )  # fmt: skip
         identity = partial(refused_identity, desk.settings)
         ran = []
         named = ", ".join(f"{one.job}/{one.name}" for one in waiting)

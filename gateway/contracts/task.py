@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -279,27 +280,46 @@ def _problems(error: ValidationError) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A handler for one execution, and what must be taken out of everything that it says."""
+    """A handler for one execution, of which kind it is, and what must be taken out of everything that it says."""
 
+    runnable: Runnable
     handler: TaskHandler
     mask: Mask = unmasked
 
 
+class CodeRaised(Exception):
+    """What code raised in a process of its own: the text and the traceback, as they were there."""
+
+    def __init__(self, text: str, traceback: str) -> None:
+        super().__init__(text)
+        self.traceback = traceback
+
+
 class Runnables(Protocol):
-    """Everything that can be run, by name."""
+    """Everything that can be run, by name, for those who check what is written."""
 
     def find(self, name: str) -> Runnable:
-        """Return the runnable that *name* stands for: a built-in name, or `module:object`.
+        """Return the runnable that *name* stands for: a built-in name, or `module:object`, which is imported.
 
         Raises: TaskRefused with the code `task.unknown` saying what exists.
         """
         ...
 
-    def prepare(self, name: str, parameters: Mapping[str, object], version: int) -> Prepared:
-        """Return a handler for one execution: references in the parameters filled, everything checked.
+
+class Preparing(Protocol):
+    """Everything that can be run, for those who run it: no code of the users gets into their process."""
+
+    def prepare(
+        self, name: str, parameters: Mapping[str, object], version: int
+    ) -> AbstractAsyncContextManager[Prepared]:
+        """Return a handler for one execution, in the block: references filled, everything checked that can be here.
 
         Raises: TaskRefused with the code `task.unknown` or `task.unpack`.
         """
+        ...
+
+    async def version_of(self, name: str) -> int:
+        """Return the version of the parameters that the runnable of this name takes. Raises: TaskRefused."""
         ...
 
     def known(self) -> Sequence[Runnable]:

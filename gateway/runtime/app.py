@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, closing, suppress
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from signal import SIGINT, SIGTERM
@@ -16,7 +17,7 @@ import structlog
 from adapters.file.identity import Identities
 from gateway.config.changes import compare
 from gateway.config.definitions import throttle
-from gateway.config.load import parse, read
+from gateway.config.load import read
 from gateway.config.models import Settings
 from gateway.config.models_jobs import Job
 from gateway.contracts.task import TaskHandler
@@ -24,16 +25,17 @@ from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
 from gateway.runtime.alerts import Alerting
+from gateway.runtime.checking import parse_checked
 from gateway.runtime.identity import refused_identity
 from gateway.runtime.in_use import KeptConfig
-from gateway.runtime.jobs import keep_jobs, keep_owners, runnables_to_check, server_name
+from gateway.runtime.jobs import keep_jobs, keep_owners, server_name
 from gateway.runtime.life import keep_leases
 from gateway.runtime.logs import configure_logs, secrets_of
 from gateway.runtime.look import folders_of
 from gateway.runtime.ports import documents_of, open_port, prepare_folders
 from gateway.runtime.processing.workers import Workers
 from gateway.runtime.reload import ConfigFollower
-from gateway.runtime.runnables import KnownRunnables, Parts, shipped
+from gateway.runtime.runnables import Parts, PreparedRunnables, shipped
 from gateway.runtime.stuck import StuckWatch
 from gateway.runtime.wakeup import Followers, follow_due_times
 from gateway.scheduler.clock import DatabaseClock
@@ -41,7 +43,6 @@ from gateway.scheduler.engine import Engine
 from gateway.scheduler.event_jobs import EventJobs
 from gateway.scheduler.event_run import Bounds
 from gateway.scheduler.executor import Executor
-from gateway.services.standstill import Standstill
 from gateway.stages.port import OpenInbound, OpenPort, Ports
 from gateway.stages.receive import ReceiveStage
 from gateway.stages.send import SendStage
@@ -81,8 +82,7 @@ class Gateway:
 
     def __init__(
         self, settings: Settings, store: Store, incarnation: int, pool: XmlPool, threads: AsyncExitStack,
-        standstill: Standstill, stopping: asyncio.Event, config: Path, kept: KeptConfig,
-        launcher: Launcher,
+        stopping: asyncio.Event, config: Path, kept: KeptConfig, launcher: Launcher,
     ) -> None:  # fmt: skip
         self._config = config
         self._kept = kept
@@ -104,7 +104,7 @@ class Gateway:
             readers=settings.workers.xml,
             trouble=self._trouble,
         )
-        self._standstill = standstill
+        self._launcher = launcher
         self._workers = Workers(
             launcher=launcher, store=store, incarnation=incarnation, trouble=self._trouble, wake=self._wake
         )
@@ -150,7 +150,12 @@ class Gateway:
                 group.create_task(self._watch_stuck(), name="stuck"),
                 group.create_task(
                     ConfigFollower(
-                        self._config, self._ports.settings, apply=apply, report=self._report_refusal, kept=self._kept
+                        self._config,
+                        self._ports.settings,
+                        parse=partial(parse_checked, self._launcher, self._config),
+                        apply=apply,
+                        report=self._report_refusal,
+                        kept=self._kept,
                     ).run(self._stopping),
                     name="configuration",
                 ),
@@ -204,7 +209,13 @@ class Gateway:
         executor = Executor(
             self._store,
             self._clock,
-            KnownRunnables(shipped(base, lambda: parts), environ=os.environ, base=base, standstill=self._standstill),
+            PreparedRunnables(
+                shipped(base, lambda: parts),
+                environ=os.environ,
+                base=base,
+                launcher=self._launcher,
+                logging=lambda: self._ports.settings.logging,
+            ),
             identity=lambda task: refused_identity(self._ports.settings, task),
             produced=self._produced,
         )
@@ -390,9 +401,7 @@ async def serve(config: Path, launcher: Launcher, *, ready: asyncio.Event | None
 async def _serve(config: Path, launcher: Launcher, ready: asyncio.Event | None) -> None:
     config = config.absolute()
     content = await asyncio.to_thread(read, config)
-    settings = await asyncio.to_thread(
-        parse, content, file=str(config), base=config.parent, environ=os.environ, runnables=runnables_to_check(config)
-    )
+    settings = await parse_checked(launcher, config, content)
     configure_logs(settings.logging, secrets_of(settings))
     if os.geteuid() == 0:
         log.warning("gateway.runs_as_root", why=_WHY_NOT_ROOT)
@@ -417,9 +426,8 @@ async def _serve(config: Path, launcher: Launcher, ready: asyncio.Event | None) 
             store, str(store.node), version(DISTRIBUTION), reapers=[task_reaper(clock.now)]
         )
         pool = await stack.enter_async_context(XmlPool(size=settings.workers.xml))
-        standstill = stack.enter_context(Standstill())
         _calm_the_collector()
-        gateway = Gateway(settings, store, incarnation, pool, stack, standstill, stopping, config, kept, launcher)
+        gateway = Gateway(settings, store, incarnation, pool, stack, stopping, config, kept, launcher)
         await gateway.run(ready)
         await stop_incarnation(store, incarnation)
         log.info("gateway.stopped")

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import Final
 from uuid import uuid4
 
-from gateway.contracts.task import Runnables
+from gateway.contracts.task import Preparing
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ids import RunTaskId
 from gateway.scheduler.clock import DatabaseClock
@@ -26,7 +26,7 @@ CANCEL_SECONDS: Final = 1.0
 
 
 async def run_by_hand(
-    store: Store, runnables: Runnables, user: str, tasks: Sequence[OperatorTask], *, identity: Identity = everybody
+    store: Store, runnables: Preparing, user: str, tasks: Sequence[OperatorTask], *, identity: Identity = everybody
 ) -> AsyncIterator[ClaimedTask]:
     """Carry out these tasks one after another; yields each when it has ended.
 

@@ -4,6 +4,7 @@ A thing that is away now may be there when it is needed, and a task may run on a
 """
 
 import asyncio
+import os
 import pwd
 from collections.abc import Awaitable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from gateway.channels.outside import unreachable_address, unreachable_host, unus
 from gateway.config.models import InboundPort, Settings, Task
 from gateway.domain.errors import GatewayError
 from gateway.runtime.checked import Finding, Verdict
-from gateway.runtime.jobs import runnables_by_hand, runnables_to_check
+from gateway.runtime.jobs import runnables_to_check, shipped_by_hand
 from gateway.runtime.runnables import KnownRunnables
 from gateway.store.open import Store
 from gateway.workers.account import has_name
@@ -34,7 +35,8 @@ async def check_outside(settings: Settings, site: Path) -> list[Finding]:
 
 async def check_statements(settings: Settings, store: Store, site: Path) -> list[Finding]:
     """Return the statements of tasks that the database does not understand; *store* is the gateway's own."""
-    looks = _tasks(settings, runnables_by_hand(site / "config.yaml", store, settings), sql=True)
+    runnables = KnownRunnables(shipped_by_hand(site, store, settings), environ=os.environ, base=site)
+    looks = _tasks(settings, runnables, sql=True)
     return _findings([(subject, path, await look) for subject, path, look in looks])
 
 

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import structlog
@@ -10,6 +10,7 @@ import structlog
 from gateway.config.definitions import group_definitions, job_definitions, period_definitions, server_definitions
 from gateway.config.models import Settings
 from gateway.config.models_jobs import GATEWAY_JOB
+from gateway.contracts.task import Runnable
 from gateway.domain.errors import JobRefused
 from gateway.runtime.runnables import KnownRunnables, Parts, shipped, without_gateway
 from gateway.runtime.system_jobs import system_jobs
@@ -32,16 +33,13 @@ def runnables_to_check(config: Path, environ: Mapping[str, str] = os.environ) ->
     return KnownRunnables(shipped(base, without_gateway), environ=environ, base=base)
 
 
-def runnables_by_hand(
-    config: Path, store: Store, settings: Settings, environ: Mapping[str, str] = os.environ
-) -> KnownRunnables:
+def shipped_by_hand(base: Path, store: Store, settings: Settings) -> Sequence[Runnable]:
     """Return what a person may run beside a gateway: everything but the services that move messages."""
-    base = config.absolute().parent
 
     def parts() -> Parts:
         return Parts(store=store, stages={}, retention=lambda: settings.retention, archives=dict)
 
-    return KnownRunnables(shipped(base, parts), environ=environ, base=base)
+    return shipped(base, parts)
 
 
 async def keep_jobs(store: Store, settings: Settings) -> None:

@@ -4,7 +4,6 @@ Rule: following the file is a convenience. Whatever happens to it or to its fold
 """
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
@@ -13,11 +12,10 @@ import structlog
 from watchfiles import awatch
 
 from gateway.config.changes import compare
-from gateway.config.load import parse, read
+from gateway.config.load import read
 from gateway.config.models import Settings
 from gateway.domain.errors import ConfigError, GatewayError, StoreUnavailable
 from gateway.runtime.in_use import KeptConfig
-from gateway.runtime.jobs import runnables_to_check
 from gateway.store.waiting import wait_for_any, wait_or_stop
 
 log = structlog.get_logger()
@@ -27,6 +25,8 @@ _SETTLE_SECONDS: Final = 0.1
 """After a hint: what two polls see the same is taken up."""
 _WATCH_AGAIN_SECONDS: Final = 30.0
 
+Parse = Callable[[bytes], Awaitable[Settings]]
+"""Return the settings that the content of the file describes. Raises: ConfigError."""
 Apply = Callable[[Settings, Settings], Awaitable[None]]
 """Take the second configuration into use in place of the first; when it cannot, raise and change nothing."""
 Report = Callable[[Sequence[str]], Awaitable[None]]
@@ -40,8 +40,11 @@ class ConfigFollower:
     whatever becomes of the watch.
     """
 
-    def __init__(self, path: Path, settings: Settings, *, apply: Apply, report: Report, kept: KeptConfig) -> None:
+    def __init__(
+        self, path: Path, settings: Settings, *, parse: Parse, apply: Apply, report: Report, kept: KeptConfig
+    ) -> None:
         self._path = path
+        self._parse = parse
         self._current = settings
         self._apply = apply
         self._report = report
@@ -100,10 +103,7 @@ class ConfigFollower:
 
     async def _use(self) -> None:
         content = await asyncio.to_thread(read, self._path)
-        changed = await asyncio.to_thread(
-            parse, content, file=str(self._path), base=self._path.parent, environ=os.environ,
-            runnables=runnables_to_check(self._path),
-        )  # fmt: skip
+        changed = await self._parse(content)
         changes = compare(self._current, changed)
         if changes:
             await self._apply(self._current, changed)

@@ -1,10 +1,19 @@
 """What the processes do that a gateway launches: each role by its name."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Final
 
+from gateway.runtime.checking import CHECK, check_config
+from gateway.runtime.logs import configure_logs
 from gateway.runtime.processing.worker import work
 from gateway.runtime.processing.workers import ROLE as PROCESSING
+from gateway.scheduler.tasks.inside import run_task
+from gateway.scheduler.tasks.process import TASK
 from gateway.workers.launcher import Role
 
-ROLES: Final[Mapping[str, Role]] = {PROCESSING: work}
+ROLES: Final[Mapping[str, Role]] = {
+    PROCESSING: work,
+    CHECK: check_config,
+    TASK: partial(run_task, set_up=configure_logs),
+}

@@ -1,29 +1,30 @@
 """Everything a job can run: what comes with the gateway, and what its people bring, written `module:object`."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gateway.config.environment import Filled, fill
 from gateway.config.masks import masking, passwords_in
-from gateway.config.models import Retention
+from gateway.config.models import Logging, Retention
 from gateway.config.suggest import did_you_mean
 from gateway.contracts.adapter import ReceiveAdapter
-from gateway.contracts.task import UNPACK, Mask, Prepared, Runnable, TaskHandler
+from gateway.contracts.task import UNPACK, Prepared, Runnable, TaskHandler
 from gateway.domain.errors import GatewayError, TaskRefused
 from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
 from gateway.scheduler.tasks.command import command_runnable
 from gateway.scheduler.tasks.housekeeping import housekeeping_runnable
 from gateway.scheduler.tasks.http import http_runnable
+from gateway.scheduler.tasks.own import make_handler, own_runnable
+from gateway.scheduler.tasks.process import TaskProcess, Work
 from gateway.scheduler.tasks.python import PYTHON, python_runnable
 from gateway.scheduler.tasks.report import report_runnable
 from gateway.scheduler.tasks.services import service_runnable
 from gateway.scheduler.tasks.sql import sql_runnable
-from gateway.scheduler.tasks.watched import Watched
-from gateway.services.python import HandlerNotFound, load_object
-from gateway.services.standstill import Standstill
 from gateway.store.open import Store
+from gateway.workers.launcher import Launcher
 
 
 class NotRunning(GatewayError):
@@ -68,19 +69,15 @@ def without_gateway() -> Parts:
 
 
 class KnownRunnables:
-    """The runnables of one gateway (`gateway.contracts.task.Runnables`). *base*: the folder of the configuration.
+    """The runnables of one gateway, for those who check (`gateway.contracts.task.Runnables`).
 
-    *standstill* watches over the event loop while code of the users runs on it; None where nothing else would suffer.
+    *base*: the folder of the configuration.
     """
 
-    def __init__(
-        self, runnables: Iterable[Runnable], *, environ: Mapping[str, str], base: Path,
-        standstill: Standstill | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, runnables: Iterable[Runnable], *, environ: Mapping[str, str], base: Path) -> None:
         self._runnables = {runnable.name: runnable for runnable in runnables}
         self._environ = environ
         self._base = base
-        self._standstill = standstill
 
     def known(self) -> Sequence[Runnable]:
         """Return those that have a name of their own, sorted by it."""
@@ -91,24 +88,7 @@ class KnownRunnables:
 
         Raises: TaskRefused with the code `task.unknown`.
         """
-        found = self._runnables.get(name)
-        if found is not None:
-            return found
-        if ":" not in name:
-            known = ", ".join(sorted(self._runnables))
-            hint = did_you_mean(name, self._runnables) or f"; known are {known}, and module:object of your own."
-            raise TaskRefused(f"There is nothing named {name!a} to run{hint}", code="task.unknown")
-        try:
-            thing = load_object(name)
-        except HandlerNotFound as error:
-            raise TaskRefused(error.message, code="task.unknown") from error
-        if not isinstance(thing, Runnable):
-            raise TaskRefused(
-                f"'{name}' is no Runnable of gateway.contracts.task; to call a function write "
-                f"`run: python, with: {{call: {name}}}`.",
-                code="task.unknown",
-            )
-        return thing
+        return own_runnable(name) if self._is_own(name) else self._runnables[name]
 
     def check(self, name: str, parameters: Mapping[str, object], version: int | None = None) -> None:
         """Make sure that a task could be prepared. Raises: TaskRefused."""
@@ -120,36 +100,65 @@ class KnownRunnables:
         if runnable.examine is None:
             return ()
         filled = self._filled(name, parameters)
-        mask = masking((*filled.secrets, *passwords_in(filled.value)))
+        mask = masking(filled.secrets)
         return [mask(text) for text in await runnable.examine(runnable.check(filled.value, base=self._base))]
 
-    def prepare(self, name: str, parameters: Mapping[str, object], version: int) -> Prepared:
-        """Return a handler for one execution, with references filled; its mask knows what they brought in.
-
-        Raises: TaskRefused with the code `task.unknown` or `task.unpack`; NotRunning.
-        """
-        runnable = self.find(name)
-        filled = self._filled(name, parameters)
-        mask = masking((*filled.secrets, *passwords_in(filled.value)))
-        handler = self._made(runnable, filled.value, version, mask)
-        if self._standstill is not None and (name == PYTHON or ":" in name):
-            handler = Watched(handler, str(parameters["call"]) if name == PYTHON else name, self._standstill)
-        return Prepared(handler, mask)
-
-    def _made(self, runnable: Runnable, parameters: Mapping[str, object], version: int, mask: Mask) -> TaskHandler:
-        """Check the parameters and make the handler; what the code of the users says of it is masked."""
-        try:
-            return runnable.make(runnable.check(parameters, version, base=self._base))
-        except TaskRefused as error:
-            raise TaskRefused(mask(error.message), code=error.code) from None
-        except GatewayError:
-            raise
-        except Exception as error:  # of the code of the users: neither its text nor its traceback may be shown as it is
-            text = f"{runnable.name} cannot be made of its parameters: {type(error).__name__}: {error}"
-            raise TaskRefused(mask(text), code=UNPACK) from None
+    def _is_own(self, name: str) -> bool:
+        """Tell whether *name* stands for a runnable of the users. Raises: TaskRefused when it stands for nothing."""
+        if name in self._runnables or ":" in name:
+            return name not in self._runnables
+        known = ", ".join(sorted(self._runnables))
+        hint = did_you_mean(name, self._runnables) or f"; known are {known}, and module:object of your own."
+        raise TaskRefused(f"There is nothing named {name!a} to run{hint}", code="task.unknown")
 
     def _filled(self, name: str, parameters: Mapping[str, object]) -> Filled:
+        """Fill references; what they brought in, and passwords in addresses, are the secrets."""
         try:
-            return fill(parameters, self._environ, self._base)
+            filled = fill(parameters, self._environ, self._base)
         except ValueError as error:
             raise TaskRefused(f"The parameters of {name} cannot be filled: {error}.", code=UNPACK) from None
+        return replace(filled, secrets=(*filled.secrets, *passwords_in(filled.value)))
+
+
+class PreparedRunnables(KnownRunnables):
+    """The runnables of one gateway, for the one who runs them (`gateway.contracts.task.Preparing`).
+
+    Code of the users runs, and is imported, in processes that *launcher* starts. *logging* is asked at each start.
+    """
+
+    def __init__(
+        self, runnables: Iterable[Runnable], *, environ: Mapping[str, str], base: Path, launcher: Launcher,
+        logging: Callable[[], Logging],
+    ) -> None:  # fmt: skip
+        super().__init__(runnables, environ=environ, base=base)
+        self._launcher = launcher
+        self._logging = logging
+
+    async def version_of(self, name: str) -> int:
+        """Return the version of the parameters that a runnable takes. Raises: TaskRefused."""
+        if not self._is_own(name):
+            return self._runnables[name].version
+        async with TaskProcess.launch(self._launcher) as process:
+            return (await process.load(name)).version
+
+    @asynccontextmanager
+    async def prepare(self, name: str, parameters: Mapping[str, object], version: int) -> AsyncIterator[Prepared]:
+        """Return a handler for one execution, in the block; its mask knows what references brought in.
+
+        Raises: TaskRefused with the code `task.unknown` or `task.unpack`; NotRunning; NotLaunched.
+        """
+        is_own = self._is_own(name)
+        filled = self._filled(name, parameters)
+        mask = masking(filled.secrets)
+        if not is_own and name != PYTHON:
+            runnable = self._runnables[name]
+            handler = make_handler(runnable, filled.value, version, mask=mask, base=self._base)
+            yield Prepared(runnable, handler, mask)
+            return
+        async with TaskProcess.launch(self._launcher) as process:
+            runnable = await process.load(name) if is_own else self._runnables[name]
+            work = Work(
+                name=name, parameters=filled.value, version=version, base=self._base, secrets=filled.secrets,
+                logging=self._logging(),
+            )  # fmt: skip
+            yield Prepared(runnable, process.handler(work), mask)

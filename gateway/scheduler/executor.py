@@ -13,7 +13,18 @@ from typing import Final
 
 import structlog
 
-from gateway.contracts.task import Mask, Runnable, Runnables, SpawnedTask, Tally, TaskContext, TaskHandler, unmasked
+from gateway.contracts.task import (
+    CodeRaised,
+    Mask,
+    Prepared,
+    Preparing,
+    Runnable,
+    SpawnedTask,
+    Tally,
+    TaskContext,
+    TaskHandler,
+    unmasked,
+)
 from gateway.domain.errors import GatewayError, TaskRefused, TransientError
 from gateway.domain.ids import RunTaskId
 from gateway.domain.transitions import Attempt
@@ -30,6 +41,7 @@ from gateway.store.waiting import uninterrupted
 
 log = structlog.get_logger()
 
+LONGEST_ERROR: Final = 4_000
 GRACE_SECONDS: Final = 10.0
 """How long code that was asked to stop, and then code that was interrupted, may take to come back."""
 TIMEOUT: Final = "task.timeout"
@@ -67,7 +79,7 @@ class Executor:
         self,
         store: Store,
         clock: Clock,
-        runnables: Runnables,
+        runnables: Preparing,
         *,
         identity: Identity = everybody,
         grace_seconds: float = GRACE_SECONDS,
@@ -119,9 +131,10 @@ class Executor:
         try:
             if reason := self._identity(task):
                 raise TaskRefused(reason, code=IDENTITY)
-            runnable = self._runnables.find(task.handler)
-            prepared = self._runnables.prepare(task.handler, task.parameters, task.parameters_version)
-            async with flushed_often(lines):
+            async with (
+                self._runnables.prepare(task.handler, task.parameters, task.parameters_version) as prepared,
+                flushed_often(lines),
+            ):
                 context = TaskContext(
                     task=task.name, feed=Alone(partial(self._produced, task.handler)), stopping=execution.stopping,
                     tally=tally, job=task.job, run_id=task.run_id, run_task_id=task.id, attempt=task.attempt,
@@ -129,19 +142,17 @@ class Executor:
                     log=MaskedLog(lines, prepared.mask), mask=prepared.mask, spawn=partial(self._spawn, task),
                     keep_file=partial(keep_file, self._store, task.run_id, task.id),
                 )  # fmt: skip
-                return await self._supervise(execution, runnable, prepared.handler, context)
+                return await self._supervise(execution, prepared, context)
         except TaskRefused as error:
             return Result(attempt=Attempt.ERROR, code=error.code, error=error.message, can_help=False)
         except Exception as error:  # of the code's making, or of ours: the task has failed, the server goes on
             return _failed(error, tally, unmasked)
 
-    async def _supervise(
-        self, execution: Execution, runnable: Runnable, handler: TaskHandler, context: TaskContext
-    ) -> Result:
+    async def _supervise(self, execution: Execution, prepared: Prepared, context: TaskContext) -> Result:
         """Wait for the code, its time-out, or a wish that it ends; take it back gently, then less so."""
-        task, clock = execution.task, self._clock
+        task, clock, runnable = execution.task, self._clock, prepared.runnable
         done = asyncio.Event()
-        work = asyncio.create_task(_run(handler, context), name=f"task:{task.job}:{task.name}")
+        work = asyncio.create_task(_run(prepared.handler, context), name=f"task:{task.job}:{task.name}")
         work.add_done_callback(lambda _: done.set())
         seconds = task.timeout_seconds if task.timeout_seconds is not None else runnable.timeout_seconds
         began = clock.elapsed()
@@ -193,9 +204,7 @@ class Executor:
             work.exception()  # seen: nobody waits for it
 
     async def _spawn(self, task: ClaimedTask, tasks: Sequence[SpawnedTask]) -> Sequence[RunTaskId]:
-        versions: dict[str, int] = {}
-        for spawned in tasks:
-            versions[spawned.run] = self._runnables.find(spawned.run).version
+        versions = {name: await self._runnables.version_of(name) for name in {spawned.run for spawned in tasks}}
         return await spawn_tasks(self._store, task, tasks, versions=versions, now=self._clock.now())
 
 
@@ -217,13 +226,19 @@ def _failed(
     error: BaseException, tally: Tally, mask: Mask, runnable: Runnable | None = None, task: ClaimedTask | None = None
 ) -> Result:
     """Return how the attempt failed; texts are masked whole, before they are cut."""
-    known = isinstance(error, GatewayError)
-    text = error.message if isinstance(error, GatewayError) else f"{type(error).__name__}: {error}"
+    code, stack = "task.error", None
+    match error:
+        case GatewayError():
+            code, text = error.code, error.message
+        case CodeRaised():
+            text, stack = str(error), error.traceback
+        case _:
+            text, stack = f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
     return Result(
         attempt=Attempt.ERROR,
-        code=error.code if isinstance(error, GatewayError) else "task.error",
-        error=mask(text)[:4_000],
-        traceback=None if known else mask("".join(traceback.format_exception(error)))[-LONGEST_TRACEBACK:],
+        code=code,
+        error=mask(text)[:LONGEST_ERROR],
+        traceback=None if stack is None else mask(stack)[-LONGEST_TRACEBACK:],
         counts=tally.counts,
         can_help=not isinstance(error, TaskRefused),
         free_after_seconds=_free_after(error, runnable, task),

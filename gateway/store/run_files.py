@@ -34,9 +34,7 @@ async def keep_file(store: Store, run_id: RunId, run_task_id: RunTaskId, name: s
 
     Raises: FileNotKept when the name is not one plain file name, or the limits are passed.
     """
-    _check_name(name)
-    if len(content) > MOST_FILE_BYTES:
-        raise FileNotKept(f"The file {name} has {len(content):,} bytes; a run keeps files up to {MOST_FILE_BYTES:,}.")
+    check_file(name, content)
     sql = store.queries
     async with store.transaction(long=True) as connection:
         others = await connection.fetchval(sql.bytes_of_run_files, run_id, run_task_id, name)
@@ -51,12 +49,15 @@ async def keep_file(store: Store, run_id: RunId, run_task_id: RunTaskId, name: s
         await connection.execute(sql.put_run_file, run_id, run_task_id, name, len(content), digest, content)
 
 
-def _check_name(name: str) -> None:
+def check_file(name: str, content: bytes) -> None:
+    """Make sure that a run could keep a file, whatever it has already. Raises: FileNotKept."""
     if not name or len(name) > LONGEST_NAME or name in {".", ".."} or "/" in name or not name.isprintable():
         raise FileNotKept(
             f"{name[:LONGEST_NAME]!a} cannot be the name of a file of a run: use up to {LONGEST_NAME} printable "
             "characters without '/'."
         )
+    if len(content) > MOST_FILE_BYTES:
+        raise FileNotKept(f"The file {name} has {len(content):,} bytes; a run keeps files up to {MOST_FILE_BYTES:,}.")
 
 
 async def list_run_files(store: Store, run_id: RunId) -> list[RunFile]:

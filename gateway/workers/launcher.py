@@ -201,6 +201,8 @@ class _Serving:
             data, descriptors, _, _ = socket.recv_fds(self._connection, _LONGEST, _MOST_DESCRIPTORS)
             if not data:
                 return 0
+            for descriptor in descriptors:
+                os.set_inheritable(descriptor, False)  # programs that a process starts must not hold its link open
             match json.loads(data):
                 case ["launch", str(role)]:
                     if (status := self._launch(role, descriptors)) is not None:
@@ -240,10 +242,14 @@ class _Serving:
                 Path("/proc/self/oom_score_adj").write_text(str(_OUT_OF_MEMORY_FIRST), encoding="ascii")
 
     def _bury(self) -> None:
+        """Take note of those that have ended, and end what they have started and left behind in their groups."""
         while self._children:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if pid == 0:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None:
                 return
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(ended.si_pid, signal.SIGKILL)  # before it is buried: its number is still its own
+            pid, status = os.waitpid(ended.si_pid, 0)
             self._children.discard(pid)
             self._tell("ended", pid, os.waitstatus_to_exitcode(status))
 

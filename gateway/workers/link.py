@@ -1,4 +1,4 @@
-"""Messages between two processes of one gateway, each end in its own event loop."""
+"""Messages between two processes of one gateway: one end in an event loop, the other there or in plain threads."""
 
 import asyncio
 import json
@@ -6,7 +6,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Any, BinaryIO, Final, Self
 
 _LENGTHS: Final = struct.Struct("<II")
 
@@ -18,6 +18,22 @@ class Message:
     kind: str
     fields: tuple[Any, ...] = ()
     body: bytes = b""
+
+
+def packed(kind: str, *fields: object, body: bytes = b"") -> bytes:
+    """Return a message as it travels."""
+    text = json.dumps([kind, *fields]).encode()
+    return _LENGTHS.pack(len(text), len(body)) + text + body
+
+
+def read_message(stream: BinaryIO) -> Message | None:
+    """Wait for the next message, in a process or a thread that has nothing else to do; None when nobody talks."""
+    head = stream.read(_LENGTHS.size)
+    if len(head) < _LENGTHS.size:
+        return None
+    text, body = _LENGTHS.unpack(head)
+    kind, *fields = json.loads(stream.read(text))
+    return Message(kind, tuple(fields), stream.read(body))
 
 
 class Link:
@@ -37,8 +53,7 @@ class Link:
         """Say something and go on at once; when nobody listens any more, nothing happens. Fields are JSON."""
         if self._writer.is_closing():
             return
-        text = json.dumps([kind, *fields]).encode()
-        self._writer.write(_LENGTHS.pack(len(text), len(body)) + text + body)
+        self._writer.write(packed(kind, *fields, body=body))
 
     async def drain(self) -> None:
         """Wait until what was told has left this process, when there is much of it."""

@@ -1,19 +1,17 @@
-"""The runnable `python`: a function of one's own, `async` or plain."""
+"""The runnable `python`: a function of one's own, `async` or plain. It runs in a process of its own, see `inside`."""
 
-import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from pydantic import Field
 
 from gateway.config.models_base import Options, Text
 from gateway.contracts.task import RunLog, Runnable, SpawnedTask, TaskContext
-from gateway.domain.errors import TaskFailed, TaskRefused
+from gateway.domain.errors import TaskRefused
 from gateway.domain.ids import RunTaskId
-from gateway.services.own_thread import OwnThread
 from gateway.services.python import HandlerNotFound, load_object
 
 PYTHON = "python"
@@ -27,12 +25,24 @@ class PythonParameters(Options):
     arguments: Mapping[Text, object] = Field(default_factory=dict, description="Its keyword arguments.")
 
 
+class Asking(Protocol):
+    """Asks the gateway for what only it can do. The answer comes later; it is awaited, or waited for."""
+
+    def keep_file(self, name: str, content: bytes) -> Future[None]:
+        """Keep a file with the run. Raises: FileNotKept."""
+        ...
+
+    def spawn(self, tasks: Sequence[SpawnedTask]) -> Future[Sequence[RunTaskId]]:
+        """Add tasks to the run. Raises, with the answer: TaskRefused."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
-class ThreadContext:
-    """What a plain function gets as its `context`: a task's context for use from its own thread."""
+class PlainContext:
+    """What a plain function gets as its `context`: a task's context that nobody has to await."""
 
     of: TaskContext
-    loop: asyncio.AbstractEventLoop
+    asking: Asking
 
     @property
     def log(self) -> RunLog:
@@ -46,65 +56,48 @@ class ThreadContext:
 
     def count(self, what: str, number: int = 1) -> None:
         """Count something that was done."""
-        self.loop.call_soon_threadsafe(self.of.tally.add, what, number)
+        self.of.tally.add(what, number)
 
     def keep_file(self, name: str, content: bytes) -> None:
         """Keep a file with the run. Raises: FileNotKept."""
-        self._wait(self.of.keep_file(name, content))
+        self.asking.keep_file(name, content).result()
 
     def spawn(self, tasks: Sequence[SpawnedTask]) -> Sequence[RunTaskId]:
         """Add tasks to the run. Raises: TaskRefused."""
-        return cast("Sequence[RunTaskId]", self._wait(self.of.spawn(tasks)))
+        return self.asking.spawn(tasks).result()
 
     def idempotency_key(self, step: str = "") -> str:
         """Name one step of this task for systems outside."""
         return self.of.idempotency_key(step)
 
-    def _wait(self, work: Awaitable[Any]) -> Any:
-        future: Future[Any] = asyncio.run_coroutine_threadsafe(_as_coroutine(work), self.loop)
-        return future.result()
-
-
-async def _as_coroutine(work: Awaitable[Any]) -> Any:
-    return await work
-
 
 class PythonTask:
-    """One call of a function (`gateway.contracts.task.TaskHandler`).
+    """One call of a function: by `run` when it is `async` (`gateway.contracts.task.TaskHandler`), else by `call`.
 
-    An `async` function runs on the event loop and must not block it (see `watched`); a plain one has a thread of its
-    own. A parameter named `context` gets the task's context, a `ThreadContext` in the thread. A mapping of names to
-    whole numbers that comes back is counted; anything else but None is told in the log. An interrupted plain function
-    gets an exception and is left behind when it does not end by that.
+    A parameter named `context` gets the task's context, a plain function a `PlainContext`. A mapping of names to whole
+    numbers that comes back is counted; anything else but None is told in the log. Raises: TaskRefused when there is no
+    such function.
     """
 
     def __init__(self, parameters: PythonParameters) -> None:
         self._parameters = parameters
+        self._function = _load(parameters.call)
+
+    @property
+    def is_async(self) -> bool:
+        """Tell whether the function wants an event loop."""
+        return inspect.iscoroutinefunction(self._function)
 
     async def run(self, context: TaskContext) -> None:
-        """Call the function to its end.
+        """Call an `async` function to its end. Raises: TaskRefused when it cannot be called so; whatever it raises."""
+        _tell(await self._function(**self._arguments(context)), context)
 
-        Raises: TaskRefused when it cannot be imported or called so; whatever it raises.
-        """
-        function = self._load()
-        if inspect.iscoroutinefunction(function):
-            result = await function(**self._arguments(function, context))
-        else:
-            held = ThreadContext(context, asyncio.get_running_loop())
-            result = await _in_thread(lambda: function(**self._arguments(function, held)), self._parameters.call)
-        _tell(result, context)
+    def call(self, context: TaskContext, asking: Asking) -> None:
+        """Call a plain function to its end. Raises: TaskRefused when it cannot be called so; whatever it raises."""
+        _tell(self._function(**self._arguments(PlainContext(context, asking))), context)
 
-    def _load(self) -> Callable[..., Any]:
-        try:
-            function = load_object(self._parameters.call)
-        except HandlerNotFound as error:
-            raise TaskRefused(error.message, code="python.call") from error
-        if not callable(function):
-            raise TaskRefused(f"'{self._parameters.call}' is not a function.", code="python.call")
-        return cast("Callable[..., Any]", function)
-
-    def _arguments(self, function: Callable[..., Any], context: object) -> Mapping[str, object]:
-        signature = inspect.signature(function)
+    def _arguments(self, context: object) -> Mapping[str, object]:
+        signature = inspect.signature(self._function)
         arguments = dict(self._parameters.arguments)
         if "context" in signature.parameters:
             arguments["context"] = context
@@ -115,19 +108,14 @@ class PythonTask:
         return arguments
 
 
-async def _in_thread(function: Callable[[], object], name: str) -> object:
-    thread = OwnThread(function, name=name)
+def _load(call: str) -> Callable[..., Any]:
     try:
-        await asyncio.wait({thread.ended})
-    finally:
-        if not thread.ended.done():
-            thread.leave_behind()
-    result, error = thread.ended.result()
-    if isinstance(error, SystemExit | KeyboardInterrupt):
-        raise TaskFailed(f"'{name}' tried to end the whole gateway ({type(error).__name__}).", code="python.exit")
-    if error is not None:
-        raise error
-    return result
+        function = load_object(call)
+    except HandlerNotFound as error:
+        raise TaskRefused(error.message, code="python.call") from error
+    if not callable(function):
+        raise TaskRefused(f"'{call}' is not a function.", code="python.call")
+    return cast("Callable[..., Any]", function)
 
 
 def _tell(result: object, context: TaskContext) -> None:

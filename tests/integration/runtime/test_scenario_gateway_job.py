@@ -24,7 +24,6 @@ from gateway.runtime import app
 from gateway.runtime.in_use import KeptConfig
 from gateway.runtime.jobs import runnables_to_check
 from gateway.runtime.roles import ROLES
-from gateway.services.standstill import Standstill
 from gateway.store.jobs import JOBS_HINT, change_status, read_job
 from gateway.store.leases import start_incarnation
 from gateway.store.listen import CHANNEL
@@ -112,11 +111,10 @@ async def gateway(site: Site, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         store = await stack.enter_async_context(open_store(settings.store, settings.data))
         incarnation = await start_incarnation(store, str(store.node), "0")
         pool = await stack.enter_async_context(XmlPool(size=1))
-        standstill = stack.enter_context(Standstill())
         launcher = stack.enter_context(closing(Launcher.start(ROLES)))
         running = asyncio.create_task(
             app.Gateway(
-                settings, store, incarnation, pool, stack, standstill, stopping, site.config,
+                settings, store, incarnation, pool, stack, stopping, site.config,
                 KeptConfig(settings.data, site.config, site.config.read_bytes()), launcher,
             ).run(ready)
         )  # fmt: skip

@@ -11,13 +11,13 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from gateway.config.models import Retention
+from gateway.config.models import Logging, Retention
 from gateway.contracts.task import TaskContext
 from gateway.domain.alert import AlertEvent, Channel
 from gateway.domain.definition import AlertDefinition, JobDefinition, TaskDefinition
 from gateway.operations.person import Person
 from gateway.operations.runs import show_run
-from gateway.runtime.runnables import KnownRunnables, Parts, shipped
+from gateway.runtime.runnables import Parts, PreparedRunnables, shipped
 from gateway.scheduler.clock import DatabaseClock
 from gateway.scheduler.executor import Execution, Executor
 from gateway.store.jobs import create_job
@@ -25,6 +25,7 @@ from gateway.store.leases import start_incarnation
 from gateway.store.open import Store
 from gateway.store.starting import start_now
 from gateway.store.tasks import claim_tasks
+from gateway.workers.launcher import Launcher
 
 SECRET = "hunter2-in-the-house"
 NOW = datetime.now(UTC)
@@ -99,10 +100,14 @@ def tasks(address: str) -> tuple[TaskDefinition, ...]:
     )
 
 
-async def test_no_secret_is_written_whatever_a_task_does_with_it(store: Store, tmp_path: Path) -> None:
+async def test_no_secret_is_written_whatever_a_task_does_with_it(
+    store: Store, tmp_path: Path, launcher: Launcher
+) -> None:
     environ = {"TOKEN": SECRET, "DATABASE": f"postgresql://a:{SECRET}@127.0.0.1:1/x"}
     parts = Parts(store=store, stages={}, retention=Retention, archives=dict)
-    runnables = KnownRunnables(shipped(tmp_path, lambda: parts), environ=environ, base=tmp_path)
+    runnables = PreparedRunnables(
+        shipped(tmp_path, lambda: parts), environ=environ, base=tmp_path, launcher=launcher, logging=Logging
+    )
     rule = AlertDefinition(user="ann", events=(AlertEvent.ERROR,), channels=(Channel.POPUP, Channel.EMAIL))
     async with echo() as address:
         job = JobDefinition(name="nightly", tasks=tasks(address), alerts=(rule,))

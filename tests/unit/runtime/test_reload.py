@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.config.load import load
+from gateway.config.load import load, parse
 from gateway.config.models import Settings
 from gateway.domain.errors import StoreUnavailable
 from gateway.runtime import reload
@@ -35,9 +35,12 @@ class Follower:
         self.reported: list[Sequence[str]] = []
         self.trouble: list[Exception] = []
         self._follower = ConfigFollower(
-            config, load(config, os.environ), apply=self._apply, report=self._report,
+            config, load(config, os.environ), parse=self._parse, apply=self._apply, report=self._report,
             kept=KeptConfig(data, config, BEFORE.encode()),
         )  # fmt: skip
+
+    async def _parse(self, content: bytes) -> Settings:
+        return parse(content, file=str(self.config), base=self.config.parent, environ=os.environ)
 
     async def _apply(self, _: Settings, new: Settings) -> None:
         if self.trouble:
