@@ -226,7 +226,7 @@ def check_then_insert(_: Path) -> None:
             "SELECT message_id FROM processed_id WHERE message_id = ANY($1)", [work.message_id for work in works]
         )
         known = {row["message_id"] for row in rows}
-        await asyncio.sleep(2.0)
+        await asyncio.sleep(0.5)
         new = [work for work in works if work.message_id not in known]
         await connection.executemany(
             "INSERT INTO processed_id (port, service, operation, message_id, request_id) VALUES ($1, $2, $3, $4, $5)"
