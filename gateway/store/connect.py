@@ -103,9 +103,16 @@ async def check_server(connection: Connection, queries: Queries) -> dict[str, st
     return settings
 
 
+async def _leave(_: Connection) -> None:
+    """Leave a session as it is: our own statements set nothing beyond their transaction."""
+
+
 @asynccontextmanager
 async def open_pool(url: str, settings: Mapping[str, str], size: int, *, long: bool) -> AsyncIterator[Pool]:
-    """Open a pool of up to *size* connections; at the end those still borrowed are cut off after a while."""
+    """Open a pool of up to *size* connections; at the end those still borrowed are cut off after a while.
+
+    Rule: a connection comes back as it was left. Whoever lends it to code of others cleans it first.
+    """
     with database_errors():
         pool = await asyncpg.create_pool(
             url,
@@ -113,6 +120,7 @@ async def open_pool(url: str, settings: Mapping[str, str], size: int, *, long: b
             max_size=size,
             timeout=CONNECT_SECONDS,
             command_timeout=None if long else ANSWER_SECONDS,
+            reset=_leave,
             server_settings={**settings, **(LONG_SETTINGS if long else {})},
         )
     try:

@@ -93,11 +93,14 @@ class Store:
         self._doubtful = False  # something went wrong with a connection: others may hang without a sign
 
     @asynccontextmanager
-    async def transaction(self, *, long: bool = False, life: bool = False) -> AsyncIterator[Connection]:
+    async def transaction(
+        self, *, long: bool = False, life: bool = False, lent: bool = False
+    ) -> AsyncIterator[Connection]:
         """Open a transaction: committed at the end of the block, undone when it raises.
 
         `long` takes off the limits on the time of a statement, for copying big files in. `life` takes the one
-        connection that is kept for signs of life: a pool that is used up must not look like a death.
+        connection that is kept for signs of life: a pool that is used up must not look like a death. `lent` says that
+        code of others gets the connection: whatever it leaves in the session is cleaned away.
         Rule: once begun, a commit is waited for even when we are cancelled.
         Raises: StoreUnavailable; with `outcome_unknown` when the commit may have taken effect.
         """
@@ -118,7 +121,7 @@ class Store:
                 with database_errors(connection, committing=True):
                     await uninterrupted(_commit(transaction))
             finally:
-                await uninterrupted(_give_back(pool, borrowed))
+                await uninterrupted(_give_back(pool, borrowed, lent=lent))
 
     async def connect(self) -> Connection:
         """Open a connection of one's own, outside the pool; the caller closes it.
@@ -284,9 +287,14 @@ async def _undo(connection: Connection, transaction: Transaction) -> None:
             connection.terminate()
 
 
-async def _give_back(pool: Pool, borrowed: PoolConnectionProxy) -> None:
-    """Return a connection to its pool; the pool replaces one that cannot be cleaned."""
+async def _give_back(pool: Pool, borrowed: PoolConnectionProxy, *, lent: bool) -> None:
+    """Return a connection to its pool, a lent one cleaned; the pool replaces one that cannot be."""
     try:
+        if lent and not borrowed.is_closed():
+            try:
+                await borrowed.reset(timeout=CLOSE_SECONDS)
+            except DRIVER_ERRORS:
+                borrowed.terminate()
         await pool.release(borrowed, timeout=CLOSE_SECONDS)
     except DRIVER_ERRORS as error:
         log.debug("store.connection_dropped", error=type(error).__name__)

@@ -181,7 +181,7 @@ class UnitTransaction:
 
     @asynccontextmanager
     async def _begin(self) -> AsyncIterator[Connection]:
-        async with self._store.unit_places.place(self._port), self._store.transaction() as connection:
+        async with self._store.unit_places.place(self._port), self._store.transaction(lent=True) as connection:
             await bear_silence(self._store, connection, self._silent_seconds)
             yield connection
 

@@ -207,6 +207,17 @@ async def test_lost_connection_says_nothing_about_the_message(
     assert await bench.rows("SELECT code FROM exception") == []
 
 
+async def test_what_a_handler_leaves_in_the_session_is_gone_with_it(store: Store) -> None:
+    async with UnitTransaction(store, ORDERS, silent_seconds=0.0) as unit:
+        connection = await unit.open()
+        session = await connection.fetchval("SELECT pg_backend_pid()")
+        await connection.execute("SET work_mem = '77kB'; SELECT pg_advisory_lock(77)")
+    async with store.transaction() as connection:
+        assert await connection.fetchval("SELECT pg_backend_pid()") == session
+        assert await connection.fetchval("SHOW work_mem") != "77kB"
+        assert await connection.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
+
+
 async def test_code_that_was_left_behind_begins_nothing(store: Store) -> None:
     """It waits for a connection when its message is given up: what it gets then is no transaction of anybody."""
     async with UnitTransaction(store, ORDERS, silent_seconds=0.0) as unit:

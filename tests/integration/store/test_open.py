@@ -25,6 +25,16 @@ async def test_transaction_commits_at_the_end_of_its_block(store: Store) -> None
         assert await connection.fetchval("SELECT count(*) FROM number_sequence") == 1
 
 
+async def test_our_own_transactions_need_no_cleaning(store: Store) -> None:
+    asked: list[str] = []
+    async with store.transaction() as connection:
+        connection.add_query_logger(lambda query: asked.append(query.query))
+        await connection.fetchval("SELECT 1")
+    async with store.transaction() as connection:
+        await connection.fetchval("SELECT 2")
+    assert [query.rstrip(";") for query in asked] == ["SELECT 1", "COMMIT", "BEGIN", "SELECT 2", "COMMIT"]
+
+
 async def test_raising_undoes_the_transaction_and_passes_unchanged(store: Store) -> None:
     with pytest.raises(FileNotFoundError):
         async with store.transaction() as connection:
