@@ -16,6 +16,7 @@ Source: reliability reference, sections 4.1 and 4.2.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from inspect import signature
 from typing import Literal, Protocol, TypedDict, cast
 
 from lxml import etree
@@ -108,6 +109,10 @@ class _RootTarget:
 
     def close(self) -> None:
         """End of the file before any root."""
+
+
+# lxml asks every parser anew which arguments its target takes, and working that out takes as long as reading a root
+_RootTarget.start.__signature__ = signature(_RootTarget.start)  # type: ignore[attr-defined]  # where inspect looks first
 
 
 def root_parser() -> etree.XMLParser:

@@ -97,7 +97,7 @@ class _Reading:
         self._checker = checker
         self._explainer = explainer
         self._budget = Budget(source.size, clock)
-        self._names = {names.envelope: names for names in _all_names()}
+        self._names = _NAMES
         self._crowded_tag = re.compile(rb'<[^<>"=]*(?:="[^<>"]*"[^<>"=]*){%d}' % (rules.max_attributes + 1))
         self._plain = PlainFrames(FIELDS, XML_SPACE)
         self._position = 0
@@ -407,8 +407,10 @@ def _nested_envelope() -> Problem:
     )
 
 
-def _all_names() -> Iterator[Names]:
-    """Return the names of every envelope namespace in both its forms."""
-    for namespace in ENVELOPE_NAMESPACES:
-        for scheme in Scheme:
-            yield Names.of(in_scheme(namespace, scheme))
+_NAMES = {
+    names.envelope: names
+    for namespace in ENVELOPE_NAMESPACES
+    for scheme in Scheme
+    for names in (Names.of(in_scheme(namespace, scheme)),)
+}
+"""The names of every envelope namespace in both its forms."""
