@@ -2,14 +2,13 @@
 
 it raises                 the message fails, or is tried again for a passing reason
 it calls `sys.exit`       it ends nothing but its own call
-it takes too long         it is stopped; when it does not stop, it is left behind
+it takes too long         it is stopped; when it does not stop, it is abandoned, and its process is replaced
 it holds the event loop   it is interrupted (see `standstill`)
 it ends the process       only this worker ends, and the gateway knows by whom (see `in_flight`)
 """
 
 import asyncio
 import inspect
-from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,8 +29,8 @@ log = structlog.get_logger()
 
 Function = Callable[[Request, ServiceContext], object]
 
-MOST_LEFT_BEHIND = 20
-"""So many calls of one operation may hang at the same time before no more are begun."""
+ABANDONED_SECONDS = 5.0
+"""Abandoned code that has not come back by then costs its process: another one takes its place."""
 _INSIST_SECONDS = 1.0
 _INSIST_TIMES = 3
 
@@ -45,13 +44,15 @@ class CodeEnded(GatewayError):
 class UserCode:
     """Calls functions of other people. One for the process; calls may run side by side.
 
-    `standstill` watches over the event loop meanwhile.
+    `standstill` watches over the event loop meanwhile; `abandoned` is called when code does not come back.
     """
 
-    def __init__(self, journal: InFlightJournal, standstill: Standstill) -> None:
+    def __init__(
+        self, journal: InFlightJournal, standstill: Standstill, abandoned: Callable[[], None] = lambda: None
+    ) -> None:
         self._journal = journal
+        self._tell_abandoned = abandoned
         self.standstill = standstill
-        self._left_behind: Counter[str] = Counter()
 
     async def call(
         self, function: Function, request: Request, context: ServiceContext, most_seconds: float, *, what: str = ""
@@ -64,11 +65,6 @@ class UserCode:
         Raises: OperationTimeout; whatever the function raises, as an `Exception`.
         """
         name = f"{what}{request.service}.{request.operation}"
-        if self._left_behind[name] >= MOST_LEFT_BEHIND:
-            raise TransientError(
-                f"{name} is not called: {MOST_LEFT_BEHIND} earlier calls of it still hang. Mend it, then restart.",
-                code="operation.hangs",
-            )
         lent = [Lent(context.connection), Lent(context.numbers)]
         own = replace(context, connection=lent[0], numbers=cast("Any", lent[1]))
         run, held = (self._on_loop, Held.LOOP) if is_async(function) else (self._in_thread, Held.THREAD)
@@ -99,14 +95,16 @@ class UserCode:
     def _over(self, work: "_Work") -> None:
         self.standstill.end(work)
         self._journal.unset(work.place)
-        if work.left_behind:
-            self._left_behind[work.name] -= 1
+        work.is_over = True
 
-    def _leave_behind(self, work: "_Work") -> None:
-        work.left_behind = True
+    def _abandon(self, work: "_Work") -> None:
         self._journal.abandon(work.place)
-        self._left_behind[work.name] += 1
-        log.warning("handler.left_behind", operation=work.name, hanging=self._left_behind[work.name])
+        log.warning("handler.abandoned", operation=work.name)
+        asyncio.get_running_loop().call_later(ABANDONED_SECONDS, self._miss, work)
+
+    def _miss(self, work: "_Work") -> None:
+        if not work.is_over:
+            self._tell_abandoned()
 
     async def _on_loop(self, work: "_Work", function: Callable[[], object]) -> object:
         task = asyncio.create_task(
@@ -119,7 +117,7 @@ class UserCode:
             if stopped := not task.done():
                 await uninterrupted(_stop(task))
             if not task.done():
-                self._leave_behind(work)
+                self._abandon(work)
         if stopped:
             raise _too_long(work)
         return _unpacked(work.name, (None, asyncio.CancelledError()) if task.cancelled() else task.result())
@@ -136,7 +134,7 @@ class UserCode:
         finally:
             if left := not thread.ended.done():
                 thread.leave_behind()
-                self._leave_behind(work)
+                self._abandon(work)
         if left:
             METER.get().processor += work.most_seconds  # it may compute all the time, and goes on
             raise _too_long(work)
@@ -150,7 +148,7 @@ class _Work:
     name: str
     place: int
     most_seconds: float
-    left_behind: bool = False
+    is_over: bool = False
 
 
 def is_async(function: Function) -> bool:
@@ -180,13 +178,12 @@ def _unpacked(name: str, outcome: tuple[object, BaseException | None]) -> object
 
 
 async def _stop(task: asyncio.Task[Any]) -> None:
-    """Cancel a task that may not want to end; in the end nobody waits for it any more, not even at the end of all."""
+    """Cancel a task that may not want to end."""
     for _ in range(_INSIST_TIMES):
         task.cancel()
         await asyncio.wait({task}, timeout=_INSIST_SECONDS)
         if task.done():
             return
-    asyncio.tasks._unregister_task(task)
 
 
 def _too_long(work: _Work) -> OperationTimeout:

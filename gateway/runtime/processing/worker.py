@@ -1,6 +1,7 @@
 """What a processing worker does from its beginning to its end: the inbound and the outbound stage."""
 
 import asyncio
+import faulthandler
 import gc
 import os
 import pickle
@@ -61,8 +62,12 @@ class Beginning:
 
 def work(connection: socket.socket, descriptors: Sequence[int]) -> None:
     """Be a worker until the gateway hangs up (`gateway.workers.launcher.Role`); the descriptor is of its page."""
-    asyncio.run(_work(connection, InFlightJournal(descriptors[0])))
-    os._exit(0)  # threads that do not come back are not waited for
+
+    async def to_the_end() -> None:
+        await _work(connection, InFlightJournal(descriptors[0]))
+        os._exit(0)  # code that does not come back, on the loop or in a thread, is not waited for
+
+    asyncio.run(to_the_end())
 
 
 async def _work(connection: socket.socket, journal: InFlightJournal) -> None:
@@ -75,6 +80,7 @@ async def _work(connection: socket.socket, journal: InFlightJournal) -> None:
     configure_logs(settings.logging, secrets_of(settings))
     belongs_to(beginning.gateway)
     sys.setswitchinterval(_SWITCH_SECONDS)
+    faulthandler.enable()  # the stacks of a worker that has to be ended tell why
     journal.watch_loop()
     async with AsyncExitStack() as stack:
         try:
@@ -94,7 +100,7 @@ async def _make(beginning: Beginning, link: Link, journal: InFlightJournal, stac
         open_store(beginning.store, settings.data, pool_size=CONNECTIONS, use=Use.VISIT, schema=Schema.IGNORE)
     )
     standstill = stack.enter_context(Standstill(turned=journal.turn, rests=journal.rest))
-    registry = build_registry(settings, store.queries, UserCode(journal, standstill))
+    registry = build_registry(settings, store.queries, UserCode(journal, standstill, lambda: link.tell("abandoned")))
     ports = ServedPorts(settings, only=beginning.only, but=beginning.but)
     executor = stack.enter_context(ThreadPoolExecutor(2, thread_name_prefix="computing"))
     pool = await stack.enter_async_context(XmlPool(size=1))

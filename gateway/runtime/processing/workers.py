@@ -3,6 +3,7 @@
 they begin         by fork, with one page of memory that tells what they have in hand; ports wait until one is ready
 one dies           what it had claimed is ready again at once; who is to blame is counted, nobody else
 its loop stands    another one takes its place; the port whose code holds it gets a worker of its own
+code in it hangs   another one takes its place when it is ready; this one ends what else it has begun, then itself
 it grows           it is ended when it holds more than `workers.memory_bytes`, or when it is idle above half of that
 a configuration    is tried by new workers; when all are ready the earlier ones end what they have begun
 the gateway ends   so do they
@@ -47,7 +48,7 @@ LOOK_SECONDS: Final = 0.25
 STANDS_LOOKS: Final = 4
 """So many looks without a turn of its loop, and a worker stands still. Looks count, not time: none while we stand."""
 FROZEN_LOOKS: Final = 120
-"""A worker that has stood for so long does not come back: what could interrupt it has not."""
+"""A worker that has stood for so long does not come back: what interrupts code in Python has not helped."""
 MOST_CONFINED: Final = 4
 """Ports that have a worker of their own at the same time."""
 READY_SECONDS: Final = 60.0
@@ -56,6 +57,9 @@ _KILLS: Final = 3
 """So often somebody else may kill the worker of a message before the message is suspected."""
 _SHORT_LIFE_SECONDS: Final = 10.0
 _LONGEST_PAUSE_SECONDS: Final = 60.0
+_MOST_HANGS: Final = 6
+_HANGS_SECONDS: Final = 60.0
+"""So often in such a time a worker is replaced because code in it does not come back."""
 _NOT_READY: Final = -1
 
 
@@ -87,6 +91,7 @@ class _Worker:
     ready: asyncio.Future[None]
     incarnation: int | None = None
     leaves: bool = False
+    superseded: bool = False  # another one is about to take its place
     killed_for: str | None = None  # why we ended it
     turns: int = 0
     still: int = 0
@@ -129,6 +134,7 @@ class Workers:
         self._current: Generation | None = None
         self._kills: Counter[MessageKey] = Counter()
         self._pause = 0.0
+        self._hangs: list[float] = []
         self._stopping = asyncio.Event()
         self._beside: set[asyncio.Task[None]] = set()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -277,6 +283,8 @@ class Workers:
             case "waits", (str(reason),):
                 worker.leaves = True
                 worker.ready.set_exception(StoreUnavailable(reason))
+            case "abandoned", ():
+                self._code_hangs(worker)
             case "stopped", (str(port), reason):
                 await self._trouble.stopped(PortName(port), reason, by=worker.child.pid)
             case "waits_for_store", (str(port), str(stage), reason):
@@ -329,7 +337,7 @@ class Workers:
             generation.workers.remove(worker)
         for port in {crash.port for crash in crashes}:
             self._confine(generation, port)
-        if unexpected and generation is self._current:
+        if unexpected and generation is self._current and not worker.superseded:
             long_life = asyncio.get_running_loop().time() - worker.began >= _SHORT_LIFE_SECONDS
             self._pause = 0.0 if long_life else min(max(2 * self._pause, 0.1), _LONGEST_PAUSE_SECONDS)
             await self._replace(generation, worker.only, self._pause)
@@ -367,8 +375,13 @@ class Workers:
             del self._kills[key]
         return blamed
 
-    async def _replace(self, generation: Generation, only: PortName | None, pause: float) -> None:
-        """Start a worker in place of another, again and again until one is ready, and let it serve."""
+    async def _replace(
+        self, generation: Generation, only: PortName | None, pause: float, earlier: _Worker | None = None
+    ) -> None:
+        """Start a worker in place of another, again and again until one is ready, and let it serve.
+
+        *earlier* is one that goes on until then.
+        """
         while True:
             await wait_or_stop(self._stopping, pause)
             if self._stopping.is_set() or generation is not self._current:
@@ -388,6 +401,8 @@ class Workers:
             for port in generation.confined - {only}:  # those that were confined while it started
                 worker.tell("leave", port)
             self._runs.open(worker)
+            if earlier is not None and not earlier.leaves:
+                self._retire(earlier)
             return
 
     async def _cannot_start(self, generation: Generation, error: GatewayError, pause: float) -> None:
@@ -417,16 +432,17 @@ class Workers:
         worker.turns = turns
         if worker.still == STANDS_LOOKS and not worker.leaves:
             self._spawn(self._stands(worker), f"worker {worker.child.pid} stands")
-        elif worker.still >= FROZEN_LOOKS and worker.killed_for is None:
-            worker.kill("its event loop stood still, and nothing could interrupt it")
+        elif worker.still == FROZEN_LOOKS and not _is_frozen(worker.child.pid):
+            worker.child.send_signal(signal.SIGABRT)  # it writes its stacks, and ends by the message on its loop
+        elif worker.still == FROZEN_LOOKS:
+            worker.kill("it was frozen")
         most = worker.generation.settings.workers.memory_bytes
         held = _resident_bytes(worker.child.pid)
         if held > most and worker.killed_for is None:
             worker.kill(_MEMORY)
         elif held > most // 2 and not (turns or worker.leaves) and worker in worker.generation.workers:
             log.info("worker.large", pid=worker.child.pid, bytes=held)
-            self._retire(worker)
-            self._spawn(self._replace(worker.generation, worker.only, 0.0), "worker in place of a large one")
+            self._supersede(worker)
 
     async def _stands(self, worker: _Worker) -> None:
         """Let another worker take the place of one whose loop stands; its claims stay its own."""
@@ -439,8 +455,24 @@ class Workers:
             with suppress(StoreUnavailable):
                 for port in await ports_of(self._store, [key]):
                     self._confine(generation, port)
-        self._retire(worker)
-        await self._replace(generation, None, 0.0)
+        self._supersede(worker)
+
+    def _code_hangs(self, worker: _Worker) -> None:
+        """Let another worker take the place of one in which code goes on that nobody waits for any more.
+
+        Rule: not too often: code that always hangs must not keep the machine busy with starting workers.
+        """
+        now = asyncio.get_running_loop().time()
+        self._hangs = [at for at in self._hangs if now - at < _HANGS_SECONDS]
+        if len(self._hangs) < _MOST_HANGS:
+            self._hangs.append(now)
+            self._supersede(worker)
+
+    def _supersede(self, worker: _Worker) -> None:
+        """Start another worker in place of one, which goes on until that is ready."""
+        if worker in worker.generation.workers and worker.generation is self._current and not worker.superseded:
+            worker.superseded = True
+            self._spawn(self._replace(worker.generation, worker.only, 0.0, worker), f"after worker {worker.child.pid}")
 
     def _serving(self) -> list[_Worker]:
         return [] if self._current is None else list(self._current.workers)
@@ -461,6 +493,14 @@ _MEMORY: Final = "it held more memory than workers.memory_bytes allows"
 
 def _how(status: int) -> str:
     return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+
+
+def _is_frozen(pid: int) -> bool:
+    """Tell whether somebody has stopped a process, so that its code can do nothing for it."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0] in "tT"
+    except (OSError, IndexError):
+        return False
 
 
 def _resident_bytes(pid: int) -> int:

@@ -14,7 +14,7 @@ from uuid import uuid4
 import pytest
 
 from gateway.contracts.service import Reply, Request, ServiceContext
-from gateway.domain.errors import GatewayError, OperationTimeout, TransientError
+from gateway.domain.errors import GatewayError, OperationTimeout
 from gateway.domain.ids import MessageKey, PortName
 from gateway.domain.namespaces import Scheme
 from gateway.services import usercode
@@ -53,9 +53,14 @@ def journal() -> Iterator[InFlightJournal]:
 
 
 @pytest.fixture
-async def code(journal: InFlightJournal) -> AsyncIterator[UserCode]:
+def missed() -> asyncio.Event:
+    return asyncio.Event()
+
+
+@pytest.fixture
+async def code(journal: InFlightJournal, missed: asyncio.Event) -> AsyncIterator[UserCode]:
     with Standstill(standstill=1.0) as standstill:
-        yield UserCode(journal, standstill)
+        yield UserCode(journal, standstill, missed.set)
 
 
 @pytest.fixture
@@ -158,7 +163,6 @@ async def test_code_that_refuses_to_be_cancelled_is_left_behind_without_its_conn
     with pytest.raises(OperationTimeout):
         await call(handle, SHORT)
     assert set(journal.read().suspects()) == {KEY}, "it may still end the process"
-    assert all(task.get_name() != "S.o" for task in asyncio.all_tasks()), "the end of the program waits for it"
     over.set()
     while journal.read().held:
         await asyncio.sleep(0)
@@ -227,28 +231,20 @@ async def test_handler_cannot_take_the_connection_away(call: Callable[..., Any])
         await call(handle)
 
 
-async def test_an_operation_whose_calls_hang_is_not_called_any_more(
-    call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+async def test_code_that_does_not_come_back_is_missed(
+    call: Callable[..., Any], journal: InFlightJournal, missed: asyncio.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(usercode, "MOST_LEFT_BEHIND", 1)
+    monkeypatch.setattr(usercode, "ABANDONED_SECONDS", 0.01)
     wake = threading.Event()
-
-    def hangs(*_: object) -> None:
-        wake.wait()
-
     with pytest.raises(OperationTimeout):
-        await call(hangs, SHORT)
-    with pytest.raises(TransientError, match="earlier calls of it still hang"):
-        await call(hangs, SHORT)
+        await call(lambda *_: wake.wait(), SHORT)
+    async with asyncio.timeout(LONG):
+        await missed.wait()
+    assert dict(journal.read().held) == {KEY: Held.ABANDONED}
     wake.set()
     async with asyncio.timeout(LONG):
-        while True:
-            try:
-                await call(lambda *_: None, LONG)
-            except TransientError:
-                await asyncio.sleep(0.01)
-            else:
-                return
+        while journal.read().held:
+            await asyncio.sleep(0.01)
 
 
 async def test_message_is_in_flight_while_its_code_runs(call: Callable[..., Any], journal: InFlightJournal) -> None:
