@@ -49,14 +49,14 @@ class Beginning:
     """What a worker has to know. It travels over the link alone: there are secrets in it.
 
     `store` is the address of the database, `parent` the number of the gateway's start, `gateway` its process; `only`
-    are the ports it serves (None: all of them, `but` some).
+    is the port it serves; None: all of them, `but` some.
     """
 
     settings: Settings
     store: str
     parent: int
     gateway: int
-    only: frozenset[PortName] | None = None
+    only: PortName | None = None
     but: frozenset[PortName] = frozenset()
 
 
@@ -123,12 +123,12 @@ async def _make(beginning: Beginning, link: Link, journal: InFlightJournal, stac
 class ServedPorts:
     """The ports that this worker serves (`gateway.stages.port.Served`): all of them but some, or only some."""
 
-    def __init__(self, settings: Settings, *, only: frozenset[PortName] | None, but: frozenset[PortName]) -> None:
+    def __init__(self, settings: Settings, *, only: PortName | None, but: frozenset[PortName]) -> None:
         self.settings = settings
         self.inbound: dict[PortName, ServedInbound] = {}
         self.outbound: dict[PortName, ServedOutbound] = {}
         for name in settings.active_ports():
-            if name in but or (only is not None and name not in only):
+            if name in but if only is None else name != only:
                 continue
             match settings.ports[name]:
                 case InboundPort():

@@ -233,7 +233,7 @@ class Workers:
         self._all.add(worker)
         beginning = Beginning(
             settings=generation.settings, store=self._store.url, parent=self._incarnation, gateway=os.getpid(),
-            only=None if only is None else frozenset({only}), but=frozenset(generation.confined),
+            only=only, but=frozenset(generation.confined),
         )  # fmt: skip
         worker.link.tell("begin", body=pickle.dumps(beginning))
         self._spawn(self._attend(worker), f"worker {child.pid}")
