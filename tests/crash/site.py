@@ -4,8 +4,12 @@ from collections.abc import Mapping
 from signal import SIGKILL
 from typing import Any
 
+from gateway.domain.faultpoints import KILLED_STATUS
 from tests.crash.nursery import Birth, Child, Nursery
 from tests.site import Site, until
+
+KILLED = (KILLED_STATUS, -SIGKILL)
+"""How a gateway ends at a point where it is killed: by itself, or by a worker of its own that got there."""
 
 
 class CrashSite(Site):

@@ -30,7 +30,7 @@ from tests.crash.released import (
     stopped,
     times_answered,
 )
-from tests.crash.site import CrashSite
+from tests.crash.site import KILLED, CrashSite
 from tests.documents import envelope, single
 from tests.site import until
 
@@ -132,7 +132,7 @@ class Upgrade:
             return await life.wait()
 
     async def _kill(self, life: Child) -> None:
-        self.kills += life.returncode in (None, KILLED_STATUS)
+        self.kills += life.returncode in (None, *KILLED)
         await self.site.kill()
 
 
