@@ -16,9 +16,12 @@ import pytest
 
 import adapters
 import gateway
+from tests.crash import bad_builds, bad_files, worlds
 from tests.crash.bad_builds import BUILDS
 
 MISSING = object()
+NAMELESS = (["_"], ["folder"])
+"""The parameters of a build."""
 
 
 class Place(NamedTuple):
@@ -120,6 +123,16 @@ def test_build_changes_what_is_there_and_used_into_something_that_can_be_called_
     changes = changes_of(name, tmp_path, owners)
     assert changes or limited, "it changes nothing"
     assert [wrong for change in changes for wrong in wrongs(change, named)] == []
+
+
+def test_every_build_is_in_the_list() -> None:
+    made = {
+        name
+        for module in (bad_builds, bad_files, worlds)
+        for name, one in vars(module).items()
+        if isfunction(one) and one.__module__ == module.__name__ and list(inspect.signature(one).parameters) in NAMELESS
+    }
+    assert made == set(BUILDS)
 
 
 def ready(_: int, *, soon: bool) -> None:

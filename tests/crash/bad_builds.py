@@ -389,6 +389,7 @@ BUILDS: Mapping[str, Callable[[Path], Observer | None]] = {
         *WORLDS, *OF_FILES, clock_of_the_node, restless, naive_local_time,
         rename_then_mark, archive_before_commit, processed_while_parsing, record_then_tell, no_recovery, no_sweep,
         whole_tree, no_planning_anew, bare_migrations, unfenced, fault_on_database_error, check_then_insert, no_lanes,
+        rollback_without_savepoint, halt_goes_on, no_patience, no_taking_back, no_watch, unmarked,
         folders_without_identity, no_waking, no_all_clear, counted_twice, taken_in_again, no_room_kept,
         key_of_the_attempt, nothing_taken_back_elsewhere, beginnings_forgotten, open_door, claims_kept,
         forgets_promises, migrates_anyway,
