@@ -13,9 +13,9 @@ from gateway.workers.link import Link
 _LAST_SECONDS: Final = 1.0
 """For a process that is not needed any more, to end by itself."""
 _REASONS: Final[Mapping[int, str]] = {
-    signal.SIGKILL: ": perhaps the machine had no memory left",
-    signal.SIGSEGV: ": a library that it uses is broken; where it stood is on standard error",
-    signal.SIGABRT: ": a library that it uses gave up; where it stood is on standard error",
+    signal.SIGKILL: "perhaps the machine had no memory left",
+    signal.SIGSEGV: "a library that it uses is broken; standard error has the place",
+    signal.SIGABRT: "a library that it uses gave up; standard error has the place",
 }
 
 
@@ -49,4 +49,5 @@ def ending(status: int) -> str:
         name = signal.Signals(-status).name
     except ValueError:
         name = f"signal {-status}"
-    return f"was ended by {name}{_REASONS.get(-status, '')}"
+    reason = _REASONS.get(-status)
+    return f"was ended by {name}" if reason is None else f"was ended by {name} ({reason})"

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import logging
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -122,3 +124,43 @@ async def test_nothing_moves_before_the_job_that_moves_messages_is_waiting(site:
     found = await run_of(site, "gateway", statuses=DONE)
     assert {"receive", "inbound", "send"} <= {task["name"] for task in found["tasks"]}
     assert await site.stop() == 0
+
+
+SLEEPS = """
+import os, sys, time
+from pathlib import Path
+
+def sleeps(context, folder):
+    context.log.info("sleeping")
+    Path(folder, "writing").write_text(str(os.getpid()))
+    Path(folder, "writing").rename(Path(folder, "pid"))
+    time.sleep(100_000)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_a_function_that_does_not_end_ends_with_the_gateway(site: Site, number: signal.Signals) -> None:
+    (site.folder / "nights.py").write_text(SLEEPS)
+    call = {"call": "nights:sleeps", "arguments": {"folder": str(site.folder)}}
+    site.extra["shutdown"] = {"drain_seconds": 0.5}
+    site.extra["jobs"] = {"nightly": {"tasks": {"sleeps": {"run": "python", "with": call}}}}
+    await site.start()
+    file = site.folder / "pid"
+
+    async def runs() -> bool:
+        return file.exists()
+
+    await until(runs, "the function runs", tell=site.tail)
+    process = Path("/proc", file.read_text())
+    assert process.exists()
+    assert await site.stop(number) == (0 if number is signal.SIGTERM else -number)
+
+    async def gone() -> bool:
+        return not process.exists()
+
+    await until(gone, "its process has ended", tell=site.tail)
+    attempts = await site.query(
+        "SELECT outcome, error_code FROM attempt JOIN run_task ON run_task.id = run_task_id WHERE name = 'sleeps'"
+    )
+    ended = ("lost", "task.interrupted") if number is signal.SIGTERM else (None, None)  # the next start knows that
+    assert [tuple(row) for row in attempts] == [ended]

@@ -125,7 +125,7 @@ class _Running:
             if interrupted:
                 raise asyncio.CancelledError
             status = -signal.SIGTERM if said == STOPPED else await self.child.end(seconds=_LAST_WORDS_SECONDS)
-            raise TaskFailed(f"Its process {ending(status)}, and there is no result.", code=EXIT)
+            raise TaskFailed(f"Its process {ending(status)} and gave no result.", code=EXIT)
         finally:
             hearing.cancel()
             stopping.cancel()

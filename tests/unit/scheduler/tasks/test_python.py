@@ -198,9 +198,9 @@ async def ends_beside(how: str) -> None:
     ("how", "text"),
     [
         ("sys.exit", r"called sys\.exit\(3\) instead of returning"),
-        ("_exit", "ended with exit status 7, and there is no result"),
+        ("_exit", "ended with exit status 7 and gave no result"),
         ("abort", "ended by SIGABRT"),
-        ("kill", "ended by SIGKILL: perhaps the machine had no memory left"),
+        ("kill", r"ended by SIGKILL \(perhaps the machine had no memory left\)"),
         ("terminate", "ended by SIGTERM"),
     ],
 )
