@@ -9,6 +9,7 @@ whatever ends the launcher ends all of them, by the kernel.
 import asyncio
 import contextlib
 import ctypes
+import gc
 import json
 import os
 import select
@@ -82,6 +83,8 @@ class Launcher:
         """Fork the launcher. Before: this process has one thread, and no event loop that runs."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         parent = os.getpid()
+        gc.collect()
+        gc.freeze()  # a collector that walks over what is shared would make copies of it
         sys.stdout.flush()
         sys.stderr.flush()
         pid = os.fork()
