@@ -392,6 +392,7 @@ BUILDS: Mapping[str, Callable[[Path], Observer | None]] = {
         rollback_without_savepoint, halt_goes_on, no_patience, no_taking_back, no_watch, unmarked,
         folders_without_identity, no_waking, no_all_clear, counted_twice, taken_in_again, no_room_kept,
         key_of_the_attempt, nothing_taken_back_elsewhere, beginnings_forgotten, open_door, claims_kept,
-        forgets_promises, migrates_anyway,
+        forgets_promises, migrates_anyway, rollback_without_savepoint, halt_goes_on, no_patience, no_taking_back,
+        no_watch, unmarked,
     )
 }  # fmt: skip
