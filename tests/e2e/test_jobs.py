@@ -160,7 +160,7 @@ async def test_a_function_that_does_not_end_ends_with_the_gateway(site: Site, nu
 
     await until(gone, "its process has ended", tell=site.tail)
     attempts = await site.query(
-        "SELECT outcome, error_code FROM attempt JOIN run_task ON run_task.id = run_task_id WHERE name = 'sleeps'"
+        "SELECT outcome, a.error_code FROM attempt a JOIN run_task t ON t.id = a.run_task_id WHERE t.name = 'sleeps'"
     )
     ended = ("lost", "task.interrupted") if number is signal.SIGTERM else (None, None)  # the next start knows that
     assert [tuple(row) for row in attempts] == [ended]
