@@ -198,7 +198,7 @@ async def ingestion(store: Store, guard: Guard | None = None, *, numbers: int = 
 
 async def known_deliveries(store: Store, claims: Sequence[ClaimId]) -> dict[UUID, tuple[Settlement, str | None]]:
     """Return what was already decided about claimed files: their settlement and, when refused, the reason."""
-    async with store.transaction() as connection:
+    async with store.reading() as connection:
         rows = await connection.fetch(store.queries.known_deliveries, list(claims))
     return {row["claim_id"]: (Settlement(row["settlement"]), row["reason"]) for row in rows}
 
@@ -207,21 +207,21 @@ async def same_content(
     store: Store, port: PortName, digests: Sequence[bytes], claims: Sequence[ClaimId]
 ) -> dict[bytes, str]:
     """Return for each digest that the port received before the earlier file's display name."""
-    async with store.transaction() as connection:
+    async with store.reading() as connection:
         rows = await connection.fetch(store.queries.same_content, port, list(digests), list(claims))
     return {row["sha256"]: row["display"] for row in rows}
 
 
 async def earlier_batches(store: Store, port: PortName, batch_ids: Sequence[str]) -> set[str]:
     """Return which of the batch ids the port has seen before."""
-    async with store.transaction() as connection:
+    async with store.reading() as connection:
         rows = await connection.fetch(store.queries.earlier_batches, port, list(batch_ids))
     return {row["batch_id"] for row in rows}
 
 
 async def unfinished_inbound(store: Store, ports: Sequence[PortName], limit: int) -> dict[PortName, int]:
     """Count the unfinished inbound messages of each port that can still run, what waits up to *limit*."""
-    async with store.transaction() as connection:
+    async with store.reading() as connection:
         rows = await connection.fetch(store.queries.unfinished_inbound, list(ports), limit)
     return {PortName(row["port"]): int(row["unfinished"]) for row in rows}
 

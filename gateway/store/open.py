@@ -105,21 +105,35 @@ class Store:
         Raises: StoreUnavailable; with `outcome_unknown` when the commit may have taken effect.
         """
         pool = self._life_pool if life else self._long_pool if long else self._pool
+        async with self._borrowed(pool, lent=lent) as connection:
+            transaction = connection.transaction()
+            with database_errors(connection):
+                await transaction.start()
+            try:
+                with database_errors(connection):
+                    yield connection
+            except BaseException:
+                await uninterrupted(_undo(connection, transaction))
+                raise
+            with database_errors(connection, committing=True):
+                await uninterrupted(_commit(transaction))
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Connection]:
+        """Give a connection for a question that changes nothing: one statement, without the way to begin and to end.
+
+        Raises: StoreUnavailable.
+        """
+        async with self._borrowed(self._pool) as connection:
+            with database_errors(connection):
+                yield connection
+
+    @asynccontextmanager
+    async def _borrowed(self, pool: Pool, *, lent: bool = False) -> AsyncIterator[Connection]:
         with self._noticing():
             borrowed = await _borrow(pool)
-            connection = cast("Connection", borrowed)  # the pool's proxy offers the same operations
             try:
-                transaction = connection.transaction()
-                with database_errors(connection):
-                    await transaction.start()
-                try:
-                    with database_errors(connection):
-                        yield connection
-                except BaseException:
-                    await uninterrupted(_undo(connection, transaction))
-                    raise
-                with database_errors(connection, committing=True):
-                    await uninterrupted(_commit(transaction))
+                yield cast("Connection", borrowed)  # the pool's proxy offers the same operations
             finally:
                 await uninterrupted(_give_back(pool, borrowed, lent=lent))
 

@@ -35,6 +35,23 @@ async def test_our_own_transactions_need_no_cleaning(store: Store) -> None:
     assert [query.rstrip(";") for query in asked] == ["SELECT 1", "COMMIT", "BEGIN", "SELECT 2", "COMMIT"]
 
 
+async def test_a_question_is_one_statement(store: Store) -> None:
+    asked: list[str] = []
+    async with store.transaction() as connection:
+        connection.add_query_logger(lambda query: asked.append(query.query))
+    asked.clear()
+    async with store.reading() as connection:
+        assert await connection.fetchval("SELECT 1") == 1
+    assert asked == ["SELECT 1"]
+
+
+async def test_a_question_tells_when_the_database_is_away(store: Store) -> None:
+    with pytest.raises(StoreUnavailable):
+        async with store.reading() as connection:
+            await connection.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+    assert await store.is_available()
+
+
 async def test_raising_undoes_the_transaction_and_passes_unchanged(store: Store) -> None:
     with pytest.raises(FileNotFoundError):
         async with store.transaction() as connection:
