@@ -203,6 +203,8 @@ async def wake_due(store: Store) -> tuple[set[Stage], float | None]:
 
 async def ports_with_work(store: Store, stage: Stage, ports: list[PortName]) -> list[PortName]:
     """Return which of the ports have something that the stage can claim now."""
+    if not ports:  # of most sites the stage that sends of its own accord
+        return []
     async with store.reading() as connection:
         rows = await connection.fetch(store.queries.ports_with_work, stage, ports)
     return [PortName(row["port"]) for row in rows]
