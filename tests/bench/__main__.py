@@ -3,9 +3,10 @@
 import asyncio
 import sys
 
-from tests.bench import claims, measure, reading, tasks
+from tests.bench import claims, files, measure, reading, tasks
 
 asyncio.run(measure.main())
+asyncio.run(files.main([]))
 reading.main([])
 asyncio.run(tasks.main([]))
 sys.exit(asyncio.run(claims.main([])))
