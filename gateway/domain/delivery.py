@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from gateway.domain.ids import ClaimId, Fence, PortName
+from gateway.domain.ids import ClaimId, Fence, MessageKey, PortName
 
 
 class Settlement(StrEnum):
@@ -95,9 +95,9 @@ def prepared_where(folder: str | None, host: str | None) -> str:
     return f"in {folder} on {host}"
 
 
-def staged_name(final_name: str, fence: Fence) -> str:
-    """Name a file to be staged under a claim."""
-    return f"{final_name}.{fence}.tmp"
+def staged_name(key: MessageKey, fence: Fence) -> str:
+    """Name the file of a message to be staged under a claim."""
+    return f"{key}.{fence}.tmp"
 
 
 def fence_of(staged: str) -> Fence | None:

@@ -188,7 +188,7 @@ class SendStage:
         except AdapterUnavailable as error:
             _sort_out(chunk.items, [error] * len(chunk.items), result)
             return
-        names = {item.key: staged_name(item.file_name, chunk.fence) for item in fresh}
+        names = {item.key: staged_name(item.key, chunk.fence) for item in fresh}
         errors = await adapter.stage(
             [Outgoing(staged_name=names[i.key], final_name=i.file_name, content=i.content) for i in fresh]
         )

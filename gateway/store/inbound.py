@@ -205,13 +205,12 @@ async def _put_responses(connection: Connection, responses: Sequence[NewResponse
         return
     await connection.copy_records_to_table(
         "message",
-        columns=("id", "direction", "port", "set_id", "position", "request_id", "message_id", "namespace", "action",
-                 "service", "operation", "company", "partition_key", "conversation_id", "size_bytes", "is_fault",
-                 "file_name"),
+        columns=("id", "direction", "port", "set_id", "position", "request_id", "message_id", "namespace", "service",
+                 "operation", "company", "partition_key", "conversation_id", "size_bytes", "is_fault", "file_name"),
         records=[
             (r.key, Direction.OUT, r.port, r.request.set_key, r.request.position, r.request.key, r.message_id,
-             r.request.namespace, r.request.action, r.request.service, r.request.operation, r.request.company,
-             r.request.partition_key, r.request.conversation_id, len(r.content), r.is_fault, r.file_name)
+             r.request.namespace, r.request.service, r.request.operation, r.request.company, r.request.partition_key,
+             r.request.conversation_id, len(r.content), r.is_fault, r.file_name)
             for r in responses
         ],
     )  # fmt: skip

@@ -91,7 +91,7 @@ class Ingestion:
     ) -> None:
         """Add messages of one file, in document order.
 
-        Rule: a message in a lane starts behind it; the lanes' heads are made ready when the transaction ends.
+        Rule: a message in a lane starts behind it; which one is the head, the lane says when the transaction ends.
         """
         keys = await self._take_keys(len(messages))
         set_policy = None if set_key is None else policy

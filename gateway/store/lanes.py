@@ -39,20 +39,11 @@ async def join_lanes(connection: Connection, sql: Queries, firsts: Mapping[Lane,
     if not firsts:
         return
     rows = await enter_lanes(connection, sql, firsts)
-    made, known, parked = list[int](), list[Lane](), list[Lane]()
-    for row in rows:
-        lane = (row["port"], row["name"])
-        if row["head"] == firsts[lane]:
-            made.append(row["head"])
-            continue
-        known.append(lane)
-        if row["parked_by"] is not None:
-            parked.append(lane)
-    if made:
-        await connection.execute(sql.ready_heads, made)
+    known = [row for row in rows if row["head"] != firsts[row["port"], row["name"]]]
+    parked = _lanes([row for row in known if row["parked_by"] is not None])
     if parked:
         await connection.execute(sql.hold_in_parked_lanes, *_columns(parked), [firsts[lane] for lane in parked])
-    await settle_lanes(connection, sql, known)
+    await settle_lanes(connection, sql, _lanes(known))
 
 
 async def lock_lanes(

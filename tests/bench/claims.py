@@ -44,7 +44,6 @@ SELECT i, 'orders', $DIRECTION, 'ready', CASE WHEN $LANE IS NULL THEN 'ready' EL
 FROM generate_series(1, $ROWS) AS i;
 INSERT INTO lane (port, name, head)
 SELECT port, lane, min(message_id) FROM queue WHERE lane IS NOT NULL GROUP BY port, lane;
-UPDATE queue SET reason = 'ready' FROM lane WHERE message_id = lane.head;
 """
 out = Console()
 

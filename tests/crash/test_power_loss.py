@@ -49,6 +49,8 @@ def harm(site: CrashSite, steps: list[Step]) -> Iterator[str]:
     operations: list[Operation] = []
     taken: set[str] = set()
     promised: dict[str, str] = {}
+    renamed = (step.operation for step in steps if step.operation is not None and step.operation.op == "rename")
+    published = {one.path: str(one.target) for one in renamed if one.path.startswith(f"{staging}/")}
     for step in steps:
         if step.operation is None:
             points.append(step.point)
@@ -60,7 +62,7 @@ def harm(site: CrashSite, steps: list[Step]) -> Iterator[str]:
         taken |= {one.path for one in operations if one.op == "rename" and one.path.startswith(f"{inbound}/")}
         if step.point == "send.before_promise":
             names = [one.path for one in operations if one.op == "create" and is_staged(one.path)]
-            promised |= {name: final_of(name, staging, outbound) for name in names}
+            promised |= {name: published[name] for name in names}
         for state in after_power_loss(operations):
             requests = [path for path in state if path.endswith(".xml") and not path.startswith((staging, outbound))]
             if len(requests) != len(taken):
@@ -78,12 +80,6 @@ def harm(site: CrashSite, steps: list[Step]) -> Iterator[str]:
 
 def is_staged(path: str) -> bool:
     return path.endswith(".tmp") and not path.endswith(".mark.tmp")
-
-
-def final_of(staged: str, staging: str, outbound: str) -> str:
-    """Return the path under which a staged file is published: its name without fence and ending."""
-    name = staged.removeprefix(f"{staging}/").removesuffix(".tmp").rpartition(".")[0]
-    return f"{outbound}/{name}"
 
 
 async def test_whenever_the_power_fails_nothing_acknowledged_is_lost_or_damaged(crash_site: CrashSite) -> None:

@@ -374,8 +374,10 @@ class QueueMachine(RuleBasedStateMachine):
         model = self.model
         async with self.bench.store.transaction() as connection:
             rows = await connection.fetch(
-                "SELECT message_id, direction, status, reason, attempts, lane, judge_anew FROM queue"
-                " ORDER BY message_id"
+                """SELECT q.message_id, q.direction, q.status, CASE WHEN h.head IS NULL THEN q.reason ELSE 'ready' END,
+                          q.attempts, q.lane, q.judge_anew
+                   FROM queue q LEFT JOIN ready_head h ON h.port = q.port AND h.head = q.message_id
+                   ORDER BY q.message_id"""
             )
             outcomes = await connection.fetch("SELECT id, outcome FROM message")
             sets = await connection.fetch("SELECT id, processed, failed, deleted, status FROM message_set ORDER BY id")

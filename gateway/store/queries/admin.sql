@@ -28,7 +28,8 @@ ORDER BY port
 -- Messages, and send requests that are to become messages.
 SELECT port, direction, status, reason, count(*) AS messages, min(changed_at) AS oldest
 FROM (
-    SELECT port, direction, status, reason, changed_at FROM queue
+    SELECT q.port, direction, status, CASE WHEN h.head IS NULL THEN q.reason ELSE 'ready' END AS reason, changed_at
+    FROM queue q LEFT JOIN ready_head h ON h.port = q.port AND h.head = q.message_id
     UNION ALL SELECT port, 'out', status, reason, changed_at FROM send_request
 ) AS unfinished
 GROUP BY port, direction, status, reason ORDER BY port, direction, status, reason
@@ -163,13 +164,16 @@ ORDER BY key DESC LIMIT 50
 SELECT DISTINCT message_id FROM message WHERE message_id = ANY($1::uuid[])
 
 -- name: read_message
--- Of a send request only what it will pass on to its message is known.
-SELECT m.id AS key, m.direction, m.port, m.position, m.message_id, m.message_id_sent, m.namespace, m.action, m.service,
+-- Of a send request only what it will pass on to its message is known. The action of an answer is that of its request.
+SELECT m.id AS key, m.direction, m.port, m.position, m.message_id, m.message_id_sent, m.namespace,
+       coalesce(m.action, (SELECT asked.action FROM message asked WHERE asked.id = m.request_id)) AS action, m.service,
        m.operation, m.company, m.partition_key, m.conversation_id, m.logon_as_user, m.submitter, m.parts,
        m.problems::text AS problems, m.size_bytes, m.is_fault, coalesce(v.display, m.file_name) AS file, m.entity_keys,
        m.created_at, m.outcome, m.finished_at, m.request_id AS request_key, m.claim_id, m.set_id AS set_key,
-       q.status, q.reason, q.lane, q.attempts, q.crashes, q.not_before, q.error, q.changed_at AS since
+       q.status, CASE WHEN h.head IS NULL THEN q.reason ELSE 'ready' END AS reason, q.lane, q.attempts, q.crashes,
+       q.not_before, q.error, q.changed_at AS since
 FROM message m LEFT JOIN queue q ON q.message_id = m.id LEFT JOIN delivery v ON v.claim_id = m.claim_id
+LEFT JOIN ready_head h ON h.port = q.port AND h.head = q.message_id
 WHERE m.id = $1
 UNION ALL
 SELECT id, 'out', port, 1, message_id, NULL, '', NULL, service, operation, company, partition_key, conversation_id, NULL,
@@ -187,8 +191,10 @@ FROM message_set WHERE id = $1
 
 -- name: read_answers
 -- Responses and faults of a request, and the request of a response.
-SELECT m.id AS key, m.direction, m.message_id, m.is_fault, m.outcome, m.file_name, q.status, q.reason
+SELECT m.id AS key, m.direction, m.message_id, m.is_fault, m.outcome, m.file_name, q.status,
+       CASE WHEN h.head IS NULL THEN q.reason ELSE 'ready' END AS reason
 FROM message m LEFT JOIN queue q ON q.message_id = m.id
+LEFT JOIN ready_head h ON h.port = q.port AND h.head = q.message_id
 WHERE m.request_id = $1 OR m.id = $2 ORDER BY m.id
 
 -- name: list_versions

@@ -52,14 +52,10 @@ WHERE q.lane IS NOT NULL AND NOT EXISTS (SELECT 1 FROM lane l WHERE l.port = q.p
 LIMIT $1
 
 -- name: wrong_lane_order
--- Of a free lane only the head is ready; of one that is in work nothing is.
+-- What was put aside with a lane that is not put aside any more.
 SELECT q.port, 'message ' || q.message_id || ' (' || q.reason || ') in ' || q.port || '/' || q.lane AS what
 FROM queue q JOIN lane l ON l.port = q.port AND l.name = q.lane
-WHERE q.lane IS NOT NULL AND (
-    (q.reason = 'ready' AND NOT coalesce(l.fence IS NULL AND q.message_id = l.head, false))
-    OR (q.reason = 'behind_in_lane' AND coalesce(l.fence IS NULL AND q.message_id = l.head, false))
-    OR (q.reason = 'lane_parked' AND l.parked_by IS NULL)
-)
+WHERE q.reason = 'lane_parked' AND l.parked_by IS NULL
 LIMIT $1
 
 -- name: wrong_message_lost

@@ -29,20 +29,24 @@ ORDER BY message_id FOR UPDATE
 -- Who has a MessageId. It was processed; or it is in work, or about to be; or it stands still and may never be, or waits
 -- for others of its lane, which may be who asks. The message of one that was processed may be gone from the history.
 SELECT p.message_id, p.request_id, p.at, v.display,
-       CASE WHEN m.outcome = 'deleted' OR q.status IN ('hold', 'error') OR q.reason = 'behind_in_lane' THEN 'given_up'
+       CASE WHEN m.outcome = 'deleted' OR q.status IN ('hold', 'error') THEN 'given_up'
+            WHEN q.reason = 'behind_in_lane' AND h.head IS NULL THEN 'given_up'
             WHEN q.message_id IS NOT NULL THEN 'at_work' ELSE 'processed' END AS holder
 FROM processed_id p
 LEFT JOIN message m ON m.id = p.request_id LEFT JOIN delivery v ON v.claim_id = m.claim_id
 LEFT JOIN queue q ON q.message_id = p.request_id
+LEFT JOIN ready_head h ON h.port = q.port AND h.head = q.message_id
 WHERE p.port = $1 AND p.service = $2 AND p.operation = $3 AND p.message_id = ANY($4::uuid[])
 
 -- name: first_processed_content
 SELECT p.digest, p.request_id, p.at, v.display,
-       CASE WHEN m.outcome = 'deleted' OR q.status IN ('hold', 'error') OR q.reason = 'behind_in_lane' THEN 'given_up'
+       CASE WHEN m.outcome = 'deleted' OR q.status IN ('hold', 'error') THEN 'given_up'
+            WHEN q.reason = 'behind_in_lane' AND h.head IS NULL THEN 'given_up'
             WHEN q.message_id IS NOT NULL THEN 'at_work' ELSE 'processed' END AS holder
 FROM processed_content p
 LEFT JOIN message m ON m.id = p.request_id LEFT JOIN delivery v ON v.claim_id = m.claim_id
 LEFT JOIN queue q ON q.message_id = p.request_id
+LEFT JOIN ready_head h ON h.port = q.port AND h.head = q.message_id
 WHERE p.port = $1 AND p.service = $2 AND p.operation = $3 AND p.digest = ANY($4::bytea[])
 
 -- name: take_over_id

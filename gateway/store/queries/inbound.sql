@@ -138,7 +138,7 @@ FROM unnest($1::bigint[], $2::bytea[]) AS told (id, cause) WHERE queue.message_i
 
 -- name: finish_inbound
 WITH gone AS (DELETE FROM queue WHERE message_id = ANY($1::bigint[]))
-UPDATE message SET outcome = 'processed', finished_at = clock_timestamp(), entity_keys = done.keys::text[]
+UPDATE message SET outcome = 'processed', finished_at = clock_timestamp(), entity_keys = nullif(done.keys, '{}')::text[]
 FROM unnest($1::bigint[], $2::text[]) AS done (id, keys)
 WHERE message.id = done.id
 

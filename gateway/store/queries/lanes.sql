@@ -1,4 +1,5 @@
--- Lanes: what may run next of each ordering key, and what is in its way.
+-- Lanes: what may run next of each ordering key, and what is in its way. What waits in a lane is `behind_in_lane`; which
+-- one is ready its lane says, and is asked of `ready_head` where somebody wants to know.
 -- Locks are taken in this order everywhere: lease, message sets, lanes (by port and name), queue rows.
 
 -- name: share_port_rules
@@ -16,10 +17,6 @@ LEFT JOIN port_rule ON port_rule.port = new.port
 ORDER BY new.port, new.name
 ON CONFLICT (port, name) DO UPDATE SET head = lane.head
 RETURNING port, name, head, parked_by
-
--- name: ready_heads
--- The first messages of lanes that were just made.
-UPDATE queue SET reason = 'ready' WHERE message_id = ANY($1::bigint[]) AND reason = 'behind_in_lane'
 
 -- name: hold_in_parked_lanes
 -- What comes into a lane that was put aside waits with the others.
@@ -73,9 +70,9 @@ WHERE queue.port = parked.port AND queue.lane = parked.name AND queue.status = '
 -- alone. The head is the first workable message; where an error blocks, it is none as long as an unfinished one stands
 -- before. A lane without head goes, unless it is blocked or parked.
 -- A statement of its own after the lock: its snapshot must see what was put while we waited. Lanes are looked up one by
--- one, changed where they lie, and heads asked for as an array: a plan that joins could read all lanes, the whole queue.
+-- one and changed where they lie: a plan that joins could read all lanes.
 WITH next AS (
-    SELECT l.ctid AS place, l.head AS was, l.parked_by,
+    SELECT l.ctid AS place, l.parked_by,
            CASE WHEN stopped.message_id IS NULL OR front.message_id < stopped.message_id THEN front.message_id END AS head,
            CASE WHEN stopped.message_id IS NULL OR front.message_id < stopped.message_id THEN front.not_before
            END AS not_before,
@@ -100,17 +97,12 @@ WITH next AS (
     DELETE FROM lane USING next
     WHERE lane.ctid = next.place
       AND next.head IS NULL AND next.blocked_by IS NULL AND next.parked_by IS NULL
-), moved AS (
-    UPDATE lane SET head = next.head, not_before = next.not_before, blocked_by = next.blocked_by, fence = NULL FROM next
-    WHERE lane.ctid = next.place
-      AND (next.head IS NOT NULL OR next.blocked_by IS NOT NULL OR next.parked_by IS NOT NULL)
-), told AS (
-    SELECT head AS message_id, 'ready' AS reason FROM next WHERE head IS NOT NULL
-    UNION ALL SELECT was, 'behind_in_lane' FROM next WHERE was IS DISTINCT FROM head AND was IS NOT NULL
 )
-UPDATE queue SET reason = told.reason FROM told
-WHERE queue.message_id = ANY(ARRAY(SELECT message_id FROM told)) AND queue.message_id = told.message_id
-  AND queue.reason IN ('ready', 'behind_in_lane') AND queue.reason <> told.reason
+UPDATE lane SET head = next.head, not_before = next.not_before, blocked_by = next.blocked_by, fence = NULL FROM next
+WHERE lane.ctid = next.place
+  AND (next.head IS NOT NULL OR next.blocked_by IS NOT NULL OR next.parked_by IS NOT NULL)
+  AND (lane.head, lane.not_before, lane.blocked_by, lane.fence)
+      IS DISTINCT FROM (next.head, next.not_before, next.blocked_by, NULL::bigint)
 
 -- name: write_port_rule
 INSERT INTO port_rule (port, on_error) VALUES ($1, $2) ON CONFLICT (port) DO UPDATE SET on_error = excluded.on_error
@@ -193,7 +185,8 @@ SELECT port, name, on_error, changed_at FROM lane_rule WHERE $1::text IS NULL OR
 
 -- name: list_in_lane
 -- The unfinished messages of a lane, in its order.
-SELECT q.message_id AS key, m.message_id, q.status, q.reason, coalesce(v.display, m.file_name) AS file, m.position,
-       q.error, q.changed_at AS since
+SELECT q.message_id AS key, m.message_id, q.status, CASE WHEN h.head IS NULL THEN q.reason ELSE 'ready' END AS reason,
+       coalesce(v.display, m.file_name) AS file, m.position, q.error, q.changed_at AS since
 FROM queue q JOIN message m ON m.id = q.message_id LEFT JOIN delivery v ON v.claim_id = m.claim_id
+LEFT JOIN ready_head h ON h.port = q.port AND h.head = q.message_id
 WHERE q.port = $1 AND q.lane = $2 ORDER BY q.message_id LIMIT $3

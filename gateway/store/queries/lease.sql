@@ -122,7 +122,7 @@ WITH messages AS (
           ORDER BY not_before LIMIT $1 FOR UPDATE SKIP LOCKED) AS due
     WHERE lane.port = due.port AND lane.name = due.name RETURNING head
 ), heads AS (
-    UPDATE queue SET reason = 'ready', not_before = NULL FROM lanes
+    UPDATE queue SET reason = 'behind_in_lane', not_before = NULL FROM lanes
     WHERE queue.message_id = lanes.head AND queue.reason = 'backoff'
 ), requests AS (
     UPDATE send_request SET reason = 'ready', not_before = NULL

@@ -3,8 +3,10 @@
 -- name: queued_with_bound
 -- The messages named, and the requests that their set binds to them: under Halt and Rollback all of it, under Continue
 -- what waits because too many have failed. In order, not locked.
-SELECT q.message_id, q.port, q.direction, q.status, q.reason, q.lane, q.set_id
+SELECT q.message_id, q.port, q.direction, q.status,
+       CASE WHEN h.head IS NULL THEN q.reason ELSE 'ready' END AS reason, q.lane, q.set_id
 FROM queue q
+LEFT JOIN ready_head h ON h.port = q.port AND h.head = q.message_id
 WHERE q.message_id = ANY($1::bigint[])
    OR ((q.policy <> 'continue' OR q.reason = 'set_halted') AND q.message_id = ANY(ARRAY(
            SELECT m.id FROM message m WHERE m.claim_id IN (

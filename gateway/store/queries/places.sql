@@ -45,9 +45,10 @@ SELECT EXISTS (SELECT 1 FROM message_set WHERE port = $1 AND id = $3)
               AND starts_with($2, left(conversation_id, 100) || '~')))
 
 -- name: other_message
-SELECT q.message_id AS key, q.status, q.reason, q.changed_at AS since, q.set_id AS set_key, q.error, v.display AS file,
-       q.not_before
+SELECT q.message_id AS key, q.status, CASE WHEN h.head IS NULL THEN q.reason ELSE 'ready' END AS reason,
+       q.changed_at AS since, q.set_id AS set_key, q.error, v.display AS file, q.not_before
 FROM queue q JOIN message m ON m.id = q.message_id LEFT JOIN delivery v ON v.claim_id = m.claim_id
+LEFT JOIN ready_head h ON h.port = q.port AND h.head = q.message_id
 WHERE q.message_id = $1
 
 -- name: nearest_ahead

@@ -60,8 +60,7 @@ async def test_busy_queue_has_no_findings(store: Store) -> None:
         ("lease-empty", "INSERT INTO lease (fence, owner, stage, port) VALUES (999, 1, 'send', 'orders')"),
         ("lane-head", "UPDATE lane SET head = head + 1 WHERE fence IS NULL"),
         ("lane-missing", "DELETE FROM lane WHERE fence IS NULL"),
-        ("lane-order", "UPDATE queue SET reason = 'ready' WHERE reason = 'behind_in_lane'"),
-        ("lane-order", "UPDATE queue SET reason = 'behind_in_lane' WHERE reason = 'ready' AND lane IS NOT NULL"),
+        ("lane-order", "UPDATE queue SET status = 'hold', reason = 'lane_parked' WHERE reason = 'behind_in_lane'"),
         ("message-lost", "DELETE FROM queue WHERE lane IS NULL AND direction = 'in'"),
         ("message-twice", "UPDATE message SET outcome = 'sent', finished_at = now() WHERE direction = 'out'"),
         ("message-twice", "DELETE FROM document WHERE message_id IN (SELECT message_id FROM queue)"),
@@ -97,7 +96,8 @@ async def test_broken_rule_is_found(store: Store, code: str, harm: str) -> None:
 async def test_what_waits_too_long_is_found(store: Store, code: str, harm: str) -> None:
     await live(store)
     if code != "dead-owner":  # a port that works is not stuck
-        await run(store, "UPDATE queue SET status = 'ready', reason = 'ready', fence = NULL WHERE fence IS NOT NULL")
+        freed = "status = 'ready', reason = CASE WHEN lane IS NULL THEN 'ready' ELSE 'behind_in_lane' END, fence = NULL"
+        await run(store, f"UPDATE queue SET {freed} WHERE fence IS NOT NULL")
         await run(store, "UPDATE lane SET fence = NULL; DELETE FROM lease")
     await run(store, harm)
     assert code in {place.code for place in await find_stuck(store)}

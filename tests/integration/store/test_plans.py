@@ -25,7 +25,7 @@ FROM generate_series(1, $ROWS) AS i;
 INSERT INTO document (message_id, version, step, content) SELECT id, 0, 'received', 'x' FROM message;
 INSERT INTO queue (message_id, port, direction, status, reason, lane, not_before)
 SELECT i, 'orders', CASE i % 5 WHEN 3 THEN 'out' ELSE 'in' END, 'ready',
-       CASE WHEN i % 5 = 4 THEN 'backoff' WHEN i % 5 = 0 AND i > 5 THEN 'behind_in_lane' ELSE 'ready' END,
+       CASE WHEN i % 5 = 4 THEN 'backoff' WHEN i % 5 < 2 THEN 'behind_in_lane' ELSE 'ready' END,
        CASE i % 5 WHEN 0 THEN 'one' WHEN 1 THEN 'lane ' || i END, CASE i % 5 WHEN 4 THEN now() + interval '1 hour' END
 FROM generate_series(1, $ROWS) AS i;
 INSERT INTO lane (port, name, head)
@@ -97,7 +97,7 @@ EMPTY = "".join(
 ONE_AND_ANOTHER = """
 INSERT INTO queue (message_id, port, direction, status, reason, lane)
 SELECT i, $PORT, CASE WHEN i % 2 = 0 AND $LANE IS NULL THEN 'out' ELSE 'in' END, 'ready',
-       CASE WHEN $LANE IS NULL OR i = $FROM THEN 'ready' ELSE 'behind_in_lane' END, $LANE
+       CASE WHEN $LANE IS NULL THEN 'ready' ELSE 'behind_in_lane' END, $LANE
 FROM generate_series($FROM, $FROM + $ROWS - 1) AS i;
 INSERT INTO lane (port, name, head) SELECT $PORT, $LANE, $FROM WHERE $LANE IS NOT NULL;
 INSERT INTO send_request (id, message_id, port, service, operation, entity_keys, submitter)

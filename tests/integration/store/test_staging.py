@@ -50,7 +50,7 @@ async def promised_and_given_back(store: Store, place: StagingPlace, count: int 
     """Let the first responses be promised in *place* and their process end before the publication."""
     sending = await claim_in(store, place, count)
     assert sending is not None and len(sending.items) == count
-    staged = [(item.key, staged_name(item.file_name, sending.fence)) for item in sending.items]
+    staged = [(item.key, staged_name(item.key, sending.fence)) for item in sending.items]
     await promise_staged(store, sending.fence, staged, place.id)
     await give_back(store, sending.fence)
 
@@ -196,8 +196,8 @@ async def test_staged_file_is_needed_while_its_claim_lives_or_it_is_promised(sto
     under_way = await claim_in(store, None, 1)
     assert under_way is not None
     ((promised,),) = await rows(store, "SELECT staged_name FROM queue WHERE staged_name IS NOT NULL")
-    living = staged_name("1.xml", under_way.fence)
-    names = [str(promised), living, staged_name("1.xml", Fence(10**15)), "strange.tmp", f"{UUID(int=1)}.mark.tmp"]
+    living = staged_name(MessageKey(1), under_way.fence)
+    names = [str(promised), living, staged_name(MessageKey(1), Fence(10**15)), "strange.tmp", f"{UUID(int=1)}.mark.tmp"]
     assert await needed_staged(store, ORDERS, {name: fence_of(name) for name in names}) == {promised, living}
     await give_back(store, under_way.fence)
     assert await needed_staged(store, ORDERS, {name: fence_of(name) for name in names}) == {promised}

@@ -38,7 +38,7 @@ async def _lose(url: str, data: Path) -> list[int]:
         await _answer(store, gone)
         sending = await claim_outbound(store, gone, ORDERS, 10)
         assert sending is not None
-        staged = [(item.key, staged_name(item.file_name, sending.fence)) for item in sending.items]
+        staged = [(item.key, staged_name(item.key, sending.fence)) for item in sending.items]
         await promise_staged(store, sending.fence, staged, place.id)
         await give_back(store, sending.fence)
         await lose_nodes(store, {gone: 0})
