@@ -38,11 +38,9 @@ async def record_health(store: Store, connection: Connection, found: Findings, k
     if not found.most:
         return None
     turn: PortState | None = None
-    if found.works and known != 0:
-        changed = await connection.fetchval(sql.services_work, port)
-        if changed and known is not None and known >= found.most:
-            await connection.execute(sql.hint, CHANNEL, Stage.INBOUND)
-            turn = PortState.OPEN
+    if found.works and known != 0 and await connection.fetchval(sql.services_work, port):
+        await connection.execute(sql.hint, CHANNEL, Stage.INBOUND)
+        turn = PortState.OPEN
     if found.failures:
         text = why_stopped(found)
         row = await connection.fetchrow(sql.count_failures, port, found.failures, found.most, PAUSE_SECONDS, text)

@@ -16,10 +16,14 @@ ON CONFLICT (port) DO UPDATE SET
 RETURNING failures, paused_at
 
 -- name: services_work
-INSERT INTO port_health AS known (port) VALUES ($1)
+-- Whether this ends a pause is asked of the locked row: it may have begun after the transaction did.
+WITH before AS MATERIALIZED (
+    SELECT paused_until IS NOT NULL AS was_paused FROM port_health WHERE port = $1 FOR UPDATE
+)
+INSERT INTO port_health AS known (port) SELECT $1 FROM (SELECT) AS one LEFT JOIN before ON true
 ON CONFLICT (port) DO UPDATE SET failures = 0, paused_at = NULL, paused_until = NULL, trying = NULL, text = NULL
 WHERE known.failures > 0
-RETURNING 1
+RETURNING (SELECT was_paused FROM before)
 
 -- name: try_port_now
 UPDATE port_health SET paused_until = clock_timestamp() WHERE port = $1 AND paused_until > clock_timestamp()

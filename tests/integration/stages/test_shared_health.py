@@ -9,12 +9,13 @@ import pytest
 from gateway.contracts.service import Reply, Request, ServiceContext
 from gateway.domain.alert import AlertEvent, Channel
 from gateway.domain.states import Stage
+from gateway.messaging.rules.health import Findings
 from gateway.stages.inbound import InboundStage
 from gateway.store.alerts import AlertRule, set_alert_rule
 from gateway.store.inbound import claim_inbound
 from gateway.store.leases import give_back, read_beats, take_back
 from gateway.store.open import Store
-from gateway.store.port_health import doubt_ports, forget_health
+from gateway.store.port_health import doubt_ports, forget_health, record_health
 from gateway.store.ports import retry_port
 from gateway.store.reports import read_presence
 from tests.factories import ORDERS
@@ -226,6 +227,14 @@ async def test_of_many_that_want_to_try_one_does(two: Two, store: Store) -> None
     await two.bench.rows(f"{DUE} RETURNING 1")
     claims = await asyncio.gather(*(claim_inbound(store, n, ORDERS, 1, most_failures=MOST) for n in range(11, 16)))
     assert [len(claim.items) for claim in claims if claim is not None] == [1]
+
+
+async def test_pause_that_began_while_a_success_was_recorded_is_seen_to_end(two: Two, store: Store) -> None:
+    await two.pause()
+    async with store.transaction() as connection:
+        before = MOST - 1  # of the failures, when it looked
+        assert await record_health(store, connection, Findings(port=ORDERS, most=MOST, works=True), before) == "open"
+    assert await two.health() == [(0, False)]
 
 
 async def test_operator_need_not_wait_for_the_next_try(two: Two, store: Store) -> None:
