@@ -6,6 +6,7 @@ more threads talk with the gateway, so that code which blocks still learns nothi
 
 import asyncio
 import faulthandler
+import os
 import pickle
 import signal
 import socket
@@ -53,6 +54,7 @@ def run_task(connection: socket.socket, _: Sequence[int], *, set_up: Callable[[L
     """Be the process of a task: import what it names where the gateway asks for that, then run it once."""
     limit_memory(MOST_BYTES)
     faulthandler.enable()
+    os.dup2(2, 1)  # what the code prints stands beside the log; standard output belongs to the command that runs
     gateway = _Gateway(connection)
     while (message := gateway.receive()) is not None:
         if message.kind == "load":

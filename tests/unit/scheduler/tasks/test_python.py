@@ -258,6 +258,15 @@ async def test_a_file_that_is_not_kept_is_told_to_the_code(run: Run) -> None:
     assert occasion.log.texts[-1] == "The run is full."
 
 
+def where_prints_go() -> dict[str, int]:
+    return {"to standard error": int(os.path.sameopenfile(1, 2))}
+
+
+async def test_what_code_prints_stays_out_of_what_a_command_prints(run: Run) -> None:
+    assert not os.path.sameopenfile(1, 2)
+    assert (await run("where_prints_go")).tally.counts == {"to standard error": 1}
+
+
 def started(context: PlainContext | TaskContext) -> None:
     context.log.info(str(os.getpid()))
 
