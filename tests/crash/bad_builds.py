@@ -26,8 +26,9 @@ from gateway.domain.faultpoints import reach
 from gateway.domain.ids import SetKey
 from gateway.domain.recurrence import rule
 from gateway.runtime import app, stuck, wakeup
+from gateway.runtime.processing import workers
 from gateway.scheduler import alerts, clock, engine
-from gateway.services.in_flight import InFlightJournal
+from gateway.services.in_flight import NOBODY, InFlightJournal
 from gateway.stages import duplicates, ingest, reading, rollback, runner, send, units
 from gateway.stages.door import Door
 from gateway.stages.inbound import InboundStage
@@ -283,6 +284,14 @@ def unmarked(_: Path) -> None:
     """Tell of a message only after its code has run: what does not come back leaves no trace."""
     InFlightJournal.set = lambda *_: 0  # type: ignore[method-assign,assignment]
     InFlightJournal.unset = skip  # type: ignore[method-assign]
+    InFlightJournal.put_on_loop = lambda *_: NOBODY  # type: ignore[method-assign,assignment]
+
+
+def always_blamed(_: Path) -> None:
+    """Blame whoever was at work, however a process ended."""
+    workers.Workers._suspects = lambda _, worker, __: {  # type: ignore[method-assign,assignment]
+        key for key, _ in worker.journal.read().held
+    }
 
 
 def folders_without_identity(_: Path) -> None:
@@ -389,8 +398,8 @@ BUILDS: Mapping[str, Callable[[Path], Observer | None]] = {
         *WORLDS, *OF_FILES, clock_of_the_node, restless, naive_local_time,
         rename_then_mark, archive_before_commit, processed_while_parsing, record_then_tell, no_recovery, no_sweep,
         whole_tree, no_planning_anew, bare_migrations, unfenced, fault_on_database_error, check_then_insert, no_lanes,
-        rollback_without_savepoint, halt_goes_on, no_patience, no_taking_back, no_watch, unmarked,
         folders_without_identity, no_waking, no_all_clear, counted_twice, taken_in_again, no_room_kept,
+        rollback_without_savepoint, halt_goes_on, no_patience, no_taking_back, no_watch, unmarked, always_blamed,
         key_of_the_attempt, nothing_taken_back_elsewhere, beginnings_forgotten, open_door, claims_kept,
         forgets_promises, migrates_anyway, rollback_without_savepoint, halt_goes_on, no_patience, no_taking_back,
         no_watch, unmarked,

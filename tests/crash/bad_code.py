@@ -1,8 +1,10 @@
 """Services as people write them on a bad day; each misbehaves in one way, always."""
 
 import asyncio
+import ctypes
 import os
 import re
+import signal
 import sys
 import time
 
@@ -39,6 +41,7 @@ async def loops(_: Request, __: ServiceContext) -> Reply:
 
 
 def loops_in_a_thread(_: Request, __: ServiceContext) -> Reply:
+    print(loops_in_a_thread.__name__, file=sys.stderr, flush=True)
     while True:
         pass
 
@@ -58,12 +61,70 @@ def aborts(_: Request, __: ServiceContext) -> Reply:
     os.abort()
 
 
-def sleeps(_: Request, __: ServiceContext) -> Reply:
+async def segfaults(_: Request, __: ServiceContext) -> Reply:
+    ctypes.string_at(0)
+    return Reply()
+
+
+def leaves(_: Request, __: ServiceContext) -> Reply:
+    os._exit(0)
+
+
+async def leaves_a_child_behind(_: Request, __: ServiceContext) -> Reply:
+    """End the process, but not all that has its descriptors."""
+    if os.fork() == 0:
+        time.sleep(60)
+    os._exit(3)
+
+
+def is_killed(_: Request, __: ServiceContext) -> Reply:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return Reply()
+
+
+def hoards(_: Request, __: ServiceContext) -> Reply:
+    """Take memory, and use it."""
+    hoard = []
+    while True:
+        hoard.append(b"x" * 10_000_000)
+        time.sleep(0.02)
+
+
+async def holds_everything(_request: Request, _context: ServiceContext) -> Reply:
+    """Hold the interpreter itself, as a library in C may: nothing within the process can interrupt that."""
+    mutex = ctypes.create_string_buffer(64)
+    for _ in ("taken", "waited for"):
+        ctypes.PyDLL(None).pthread_mutex_lock(mutex)
+    return Reply()
+
+
+async def blocks(_: Request, __: ServiceContext) -> Reply:
+    """Hold the event loop for as long as it is let."""
+    print(blocks.__name__, file=sys.stderr, flush=True)
     while True:
         time.sleep(1000)
 
 
+def sleeps(_: Request, __: ServiceContext) -> Reply:
+    print(sleeps.__name__, file=sys.stderr, flush=True)
+    while True:
+        time.sleep(1000)
+
+
+def sleeps_a_while(_: Request, __: ServiceContext) -> Reply:
+    print(sleeps_a_while.__name__, file=sys.stderr, flush=True)
+    time.sleep(8.0)
+    return Reply()
+
+
+def naps(_: Request, __: ServiceContext) -> Reply:
+    """Take a while, as any call of another system may."""
+    time.sleep(2.0)
+    return Reply()
+
+
 async def waits(_: Request, __: ServiceContext) -> Reply:
+    print(waits.__name__, file=sys.stderr, flush=True)
     await asyncio.Event().wait()
     return Reply()
 

@@ -12,11 +12,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from signal import SIGQUIT
+from signal import SIGCONT, SIGKILL, SIGQUIT, SIGSEGV, SIGSTOP
 
+import psutil
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -76,6 +78,10 @@ class Campaign:
             "killed at any moment": self._kill,
             "killed at a named point": self._kill_at_point,
             "frozen": self._freeze,
+            "only its main process frozen": self._freeze_main,
+            "worker killed": self._kill_worker,
+            "worker stopped": self._stop_worker,
+            "worker crashed": self._crash_worker,
             "disk full": self._fill_disk,
             "connections cut": self._cut,
             "database crashed": self._crash_database,
@@ -156,6 +162,33 @@ class Campaign:
         await self._something_happens()
         await freeze(node, self._chance.uniform(0.5, 2.5) * LEASE_SECONDS)
 
+    async def _freeze_main(self, node: CrashSite) -> None:
+        await self._something_happens()
+        assert node.process is not None
+        node.process.send_signal(SIGSTOP)
+        await asyncio.sleep(self._chance.uniform(0.5, 2.5) * LEASE_SECONDS)
+        node.process.send_signal(SIGCONT)
+
+    async def _kill_worker(self, node: CrashSite) -> None:
+        await self._signal_worker(node, SIGKILL)
+
+    async def _crash_worker(self, node: CrashSite) -> None:
+        await self._signal_worker(node, SIGSEGV)
+
+    async def _stop_worker(self, node: CrashSite) -> None:
+        stopped = await self._signal_worker(node, SIGSTOP)
+        await asyncio.sleep(self._chance.uniform(0.5, 3.5) * LEASE_SECONDS)
+        with suppress(psutil.NoSuchProcess):
+            stopped.send_signal(SIGCONT)
+
+    async def _signal_worker(self, node: CrashSite, number: int) -> psutil.Process:
+        """Send a signal to one of those that run services, when there is one again."""
+        await self._something_happens()
+        await moment(lambda: bool(node.workers()), 10.0)
+        worker = self._chance.choice(node.workers())
+        worker.send_signal(number)
+        return worker
+
     async def _fill_disk(self, node: CrashSite) -> None:
         await node.kill()
         node.launch(build=self._build, faults=FULL_DISK)
@@ -179,6 +212,10 @@ def plan(kills: int) -> dict[str, int]:
         "killed at any moment": kills - kills // 2,
         "killed at a named point": kills // 2,
         "frozen": some,
+        "only its main process frozen": few,
+        "worker killed": 2 * some,
+        "worker stopped": some,
+        "worker crashed": some,
         "disk full": few,
         "connections cut": some,
         "database crashed": few,

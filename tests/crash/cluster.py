@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from signal import SIGCONT, SIGSTOP
 from typing import Any
 
+import psutil
 from asyncpg import connect
 
 from tests.crash.nursery import Nursery
@@ -87,12 +89,21 @@ class Cluster(Site):
         return "\n".join(f"{node.folder.name}:\n{node.tail()}" for node in self.nodes)
 
 
-async def freeze(node: CrashSite, seconds: float) -> None:
-    """Stop the process as a debugger or a hypervisor does, and let it go on."""
+def signal_all(node: CrashSite, number: int) -> None:
+    """Send a signal to the gateway and to all processes that it has started."""
     assert node.process is not None
-    node.process.send_signal(SIGSTOP)
+    with suppress(psutil.NoSuchProcess):
+        gateway = psutil.Process(node.process.pid)
+        for one in (gateway, *gateway.children(recursive=True)):
+            with suppress(psutil.NoSuchProcess):
+                one.send_signal(number)
+
+
+async def freeze(node: CrashSite, seconds: float) -> None:
+    """Stop a node as a hypervisor does, and let it go on."""
+    signal_all(node, SIGSTOP)
     await asyncio.sleep(seconds)
-    node.process.send_signal(SIGCONT)
+    signal_all(node, SIGCONT)
 
 
 async def cut_connections(site: Site, chance: Random, share: float = 0.5) -> int:

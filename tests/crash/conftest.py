@@ -52,6 +52,14 @@ async def server(server_folder: Path) -> AsyncIterator[OwnServer]:
 
 
 @pytest.fixture
+async def away_site(server: OwnServer, tmp_path: Path, nursery: Nursery) -> AsyncIterator[CrashSite]:
+    """A gateway on the server of this test."""
+    site = CrashSite(Site(tmp_path, await server.start_with_schema()), nursery)
+    yield site
+    await site.close()
+
+
+@pytest.fixture
 def chance() -> Random:
     """Randomness of a test; its seed is printed, GATEWAY_TEST_SEED repeats it."""
     seed = os.environ.get("GATEWAY_TEST_SEED") or str(int.from_bytes(os.urandom(4)))

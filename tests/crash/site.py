@@ -1,8 +1,11 @@
 """A site whose gateway is born in the nursery: quick to start, easy to break."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from signal import SIGKILL
 from typing import Any
+
+import psutil
 
 from gateway.domain.faultpoints import KILLED_STATUS
 from tests.crash.nursery import Birth, Child, Nursery
@@ -10,6 +13,8 @@ from tests.site import Site, until
 
 KILLED = (KILLED_STATUS, -SIGKILL)
 """How a gateway ends at a point where it is killed: by itself, or by a worker of its own that got there."""
+WORKER = "gateway-process"
+"""The name of processing workers in a list of processes, which holds fifteen letters."""
 
 
 class CrashSite(Site):
@@ -62,6 +67,20 @@ class CrashSite(Site):
         """Return what the present or last process said as text, in one line."""
         return " ".join(" ".join(event["text"] for event in self.happened("text")).split())
 
+    def workers(self) -> Sequence[psutil.Process]:
+        """Return the processes that run services now."""
+        assert self.process is not None
+        with suppress(psutil.NoSuchProcess):
+            return [one for one in psutil.Process(self.process.pid).children(recursive=True) if is_worker(one)]
+        return []
+
     async def kill(self) -> None:
         """End the process at once, as a crash does."""
         await self.stop(SIGKILL)
+
+
+def is_worker(process: psutil.Process) -> bool:
+    """Tell whether a process is a processing worker and runs, or could."""
+    with suppress(psutil.NoSuchProcess):
+        return process.name().startswith(WORKER) and process.status() != psutil.STATUS_ZOMBIE
+    return False

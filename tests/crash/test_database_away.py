@@ -2,31 +2,20 @@
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
-from pathlib import Path
 from random import Random
 
 import psutil
 import pytest
 
-from tests.crash.nursery import Nursery
 from tests.crash.partner import Partner
 from tests.crash.proof import drained, everything_happened_once
 from tests.crash.server import OwnServer
 from tests.crash.site import CrashSite
 from tests.crash.test_random_kills import moment
 from tests.crash.test_writers import exists
-from tests.site import Site, until
+from tests.site import until
 
 CLAIM_WAVE = 200
-
-
-@pytest.fixture
-async def away_site(server: OwnServer, tmp_path: Path, nursery: Nursery) -> AsyncIterator[CrashSite]:
-    """A gateway on the server of this test."""
-    site = CrashSite(Site(tmp_path, await server.start_with_schema()), nursery)
-    yield site
-    await site.close()
 
 
 async def says_so(site: CrashSite) -> None:

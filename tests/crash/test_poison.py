@@ -1,14 +1,16 @@
-"""P20: poison never stops the line: whatever the code of a message does, the message ends in Error with a fault."""
+"""P20: poison never stops the line: whatever the code of a message does, the message ends in Error with a fault.
 
+The gateway itself goes on all the time: what ends is a process that runs services, and another takes its place.
+"""
+
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from signal import SIGABRT
 
 import pytest
 from lxml import etree
 
 from gateway.domain.poison import MOST_CRASHES
-from gateway.services.marks import MARKS_NAME
 from tests.crash.bad_code import __name__ as BAD_CODE
 from tests.crash.proof import calm
 from tests.crash.site import CrashSite
@@ -17,62 +19,68 @@ from tests.site import until
 
 FAILS_AT_ONCE = ("raises", "raises_the_unspeakable", "exits", "answers_nonsense", "allocates")
 TIMES_OUT = ("loops", "loops_in_a_thread", "matches_for_ever", "sleeps", "waits")
+ENDS = ("aborts", "segfaults", "leaves", "leaves_a_child_behind")
 TRIES = 2
 CODES = {
     **dict.fromkeys(FAILS_AT_ONCE, "operation.failed"), "answers_nonsense": "handler.result",
-    **dict.fromkeys(TIMES_OUT, "operation.timeout"), "aborts": "poison",
+    **dict.fromkeys(TIMES_OUT, "operation.timeout"), **dict.fromkeys(ENDS, "poison"),
 }  # fmt: skip
+OTHERS = ("good", "naps", "is_killed", "hoards", "holds_everything", "blocks")
 FAULTS = {**dict.fromkeys(CODES, "RequestFailed"), **dict.fromkeys(TIMES_OUT, "Timeout")}
 
 
 @dataclass
 class Line:
-    """A port in parallel mode with a bad service, what was dropped, and how often the gateway died of it."""
+    """Ports in parallel mode with bad services, and what was dropped."""
 
     site: CrashSite
     dropped: dict[str, str] = field(default_factory=dict)
     """What each request does, by its MessageId."""
-    deaths: int = 0
     build: str = "little_memory"
 
     def __post_init__(self) -> None:
-        operations = {name: {"handler": f"{BAD_CODE}:{name}", "timeout_seconds": 0.5} for name in ("good", *CODES)}
+        operations = {name: {"handler": f"{BAD_CODE}:{name}", "timeout_seconds": 0.5} for name in (*OTHERS, *CODES)}
         operations["allocates"]["timeout_seconds"] = 60.0
         self.site.services["Bad"] = {"kind": "python", "operations": operations}
-        self.site.add_port(
-            operations=["Bad.*"], process={"mode": "parallel", "retries": TRIES, "conversations": "port"}
-        )
+        self.add_port()
 
-    def drop(self, operations: Iterable[str], conversation: str = "") -> None:
+    def add_port(self, name: str = "orders", retries: int = TRIES) -> None:
+        process = {"mode": "parallel", "retries": retries, "conversations": "port"}
+        self.site.add_port(name, operations=["Bad.*"], process=process)
+
+    def allow(self, operation: str, seconds: float) -> None:
+        self.site.services["Bad"]["operations"][operation]["timeout_seconds"] = seconds
+
+    def drop(self, operations: Iterable[str], conversation: str = "", port: str = "orders") -> None:
         header = f"<ConversationId>{conversation}</ConversationId>" if conversation else ""
         for operation in operations:
             message_id = guid(len(self.dropped) + 1)
             action = f"{SERVICES}/Bad/{operation}"
             content = single(envelope(message_id=message_id, action=action, header=header))
-            self.site.drop(f"{len(self.dropped):06}.xml", content)
+            self.site.drop(f"{len(self.dropped):06}.xml", content, port)
             self.dropped[message_id] = operation
 
-    async def run(self, most_deaths: int, seconds: float = 110) -> None:
-        """Start the gateway again whenever it dies, until everything is answered or it died too often."""
+    async def run(self, seconds: float = 110) -> None:
+        """Start the gateway and wait until everything is answered."""
         if self.site.process is None:
             self.site.launch(build=self.build)
 
         async def over() -> bool:
-            process = self.site.process
-            assert process is not None
-            if process.returncode is not None:
-                assert process.returncode == -SIGABRT, self.site.tail()
-                self.deaths += 1
-                if self.deaths > most_deaths:
-                    return True
-                self.site.launch(build=self.build)
-            return len(list(self.site.outbound().iterdir())) >= len(self.dropped)
+            assert self.site.process is not None and self.site.process.returncode is None, self.site.tail()
+            answers = sum(len(list(self.site.outbound(port).iterdir())) for port in self.site.ports)
+            return answers >= len(self.dropped)
 
         await until(over, "everything is answered", seconds=seconds, tell=self.site.tail)
 
+    @property
+    def deaths(self) -> list[str]:
+        """How the processes that ended did, one by one."""
+        return [str(event["how"]) for event in self.site.happened("worker.ended")]
+
     def answers(self) -> dict[str, str]:
         """Return what each request was answered with: the code of its fault, or nothing."""
-        roots = [etree.fromstring(content) for content in self.site.answers().values()]
+        contents = [content for port in self.site.ports for content in self.site.answers(port).values()]
+        roots = [etree.fromstring(content) for content in contents]
         return {
             str(root.findtext("{*}Header/{*}RequestMessageId")): root.findtext(".//{*}Code") or "" for root in roots
         }
@@ -90,9 +98,9 @@ class Line:
         for row in rows:
             what = expected[row["message_id_sent"]]
             assert row["status"] == "error"
-            assert row["reason"] == ("poison" if what == "aborts" else "failed")
+            assert row["reason"] == ("poison" if what in ENDS else "failed")
             tries = TRIES if what in TIMES_OUT else 1
-            if what == "aborts":
+            if what in ENDS:
                 assert (row["attempts"], row["crashes"]) == (MOST_CRASHES + 1, MOST_CRASHES)
             else:  # it may have been at work when another one ended the process, once
                 assert row["crashes"] <= 1
@@ -119,8 +127,8 @@ def among_good_ones(bad: Sequence[str], good_ones: int) -> list[str]:
 async def test_bad_code_ends_in_error_and_good_code_goes_on(crash_site: CrashSite, each: int, good_ones: int) -> None:
     line = Line(crash_site)
     line.drop(among_good_ones([*CODES] * each, good_ones))
-    await line.run(most_deaths=MOST_CRASHES * each, seconds=100 + 100 * each)
-    assert MOST_CRASHES <= line.deaths <= MOST_CRASHES * each
+    await line.run(seconds=100 + 100 * each)
+    assert MOST_CRASHES * each <= len(line.deaths) <= len(crash_site.happened("message.crashed")), "each is of somebody"
     await line.check()
 
 
@@ -129,88 +137,139 @@ async def test_poison_holds_only_its_conversation(crash_site: CrashSite) -> None
     line.drop(["good", "aborts", "good"], conversation="of poison")
     line.drop(["good"] * 5, conversation="another")
     line.drop(["good"] * 5)
-    await line.run(most_deaths=2)
-    assert line.deaths == 2
+    await line.run()
+    assert line.deaths == ["signal SIGABRT"] * MOST_CRASHES
     await line.check()
 
 
 async def test_nobody_is_blamed_who_only_stood_beside_poison(crash_site: CrashSite) -> None:
-    """Two ports, two workers: while one dies the other is at work, twice, and still nobody else becomes poison."""
+    """Another port waits in the same process when that ends: it begins again, is not blamed, and times out."""
     line = Line(crash_site)
-    crash_site.services["Bad"]["operations"]["waits"]["timeout_seconds"] = 5.0
-    crash_site.add_port("slow", operations=["Bad.*"], process={"retries": 1})
-    crash_site.drop("slow.xml", single(envelope(action=f"{SERVICES}/Bad/waits")), "slow")
+    line.allow("waits", 5.0)
+    line.add_port("slow", retries=1)
+    line.drop(["waits"], port="slow")
     await crash_site.run(build=line.build)
-
-    async def at_work() -> bool:
-        return bool(await crash_site.query("SELECT 1 FROM queue WHERE port = 'slow' AND status = 'in_process'"))
-
-    await until(at_work, "the slow one is at work", tell=crash_site.tail)
+    await says(crash_site, "waits")
     line.drop(["aborts"] * 2)
-    await line.run(most_deaths=4)
-    assert line.deaths >= 3, "the first time both may have been at work"
-    (answer,) = (await crash_site.wait_answers(1, "slow")).values()
-    assert etree.fromstring(answer).findtext(".//{*}Code") == "Timeout"
+    await line.run()
+    assert len(line.deaths) >= MOST_CRASHES
+    rows = await crash_site.query("SELECT port, reason, crashes FROM queue WHERE status = 'error'")
+    assert sorted(tuple(row.values()) for row in rows) == [("orders", "poison", 2)] * 2 + [("slow", "failed", 0)]
+    assert {event["port"] for event in crash_site.happened("message.crashed")} == {"orders"}
+    assert [event["port"] for event in crash_site.happened("port.confined")] == ["orders"]
+    assert crash_site.said().split().count("waits") == 2, "it began again once, after the first of the deaths"
     await calm(crash_site, resting=("error",), taken=False)
-    rows = await crash_site.query("SELECT port, reason FROM queue WHERE status = 'error' ORDER BY message_id")
-    assert sorted(tuple(row.values()) for row in rows) == [("orders", "poison")] * 2 + [("slow", "failed")]
 
 
-async def test_suspects_that_do_not_run_alone_get_others_blamed(crash_site: CrashSite) -> None:
-    """The proof can fail: who only waits beside one that ends the process becomes poison as well."""
-    line = Line(crash_site, build="open_door")
-    crash_site.services["Bad"]["operations"]["waits"]["timeout_seconds"] = 3600.0
-    crash_site.add_port("slow", operations=["Bad.*"])
-    crash_site.drop("slow.xml", single(envelope(action=f"{SERVICES}/Bad/waits")), "slow")
-
-    async def blamed() -> bool:
-        return bool(await crash_site.query("SELECT 1 FROM queue WHERE port = 'slow' AND reason = 'poison'"))
-
+@pytest.mark.parametrize("build", ["", "open_door"], ids=["shipped", "open-door"])
+async def test_suspects_run_alone_so_that_the_innocent_among_them_is_found(crash_site: CrashSite, build: str) -> None:
+    """The proof can fail: one that works in a thread whenever another ends the process becomes poison as well."""
+    line = Line(crash_site, build=build)
+    line.allow("naps", 60.0)
+    blamed = 0
     for _ in range(5):
-        line.drop(["aborts"])
-        await line.run(most_deaths=20)
-        if await blamed():
+        line.drop(["naps", "aborts"])
+        await line.run()
+        rows = await crash_site.query("SELECT reason, count(*) AS n FROM queue WHERE status = 'error' GROUP BY reason")
+        blamed = sum(row["n"] for row in rows) - list(line.dropped.values()).count("aborts")
+        if blamed or not build:
             break
-    assert await blamed()
+    assert bool(blamed) == bool(build)
 
 
-@pytest.mark.parametrize("operation", ["sleeps", "loops_in_a_thread", "waits"])
+async def test_code_that_ends_its_process_in_any_way_harms_nobody_else(crash_site: CrashSite) -> None:
+    """One is killed (nobody is blamed before the third time), one takes all memory, one holds its event loop."""
+    line = Line(crash_site, build="")
+    crash_site.extra["workers"] = {"xml": 1, "memory_bytes": "300 MB"}
+    line.allow("hoards", 60.0)
+    line.allow("is_killed", 60.0)
+    line.allow("blocks", 20.0)
+    for port in ("blocks", "hoards", "is_killed"):
+        line.add_port(port, retries=1)
+    await crash_site.run()
+
+    async def confined() -> bool:
+        return crash_site.told("port.confined")
+
+    line.drop(["blocks", "good"], port="blocks")
+    await until(confined, "its port gets a process of its own", tell=crash_site.tail)
+    line.drop(["good"] * 5)
+    await crash_site.wait_answers(5, seconds=30)
+    for port in ("hoards", "is_killed"):
+        line.drop([port, "good"], port=port)
+        await crash_site.wait_answers(2, port)
+    await line.run()
+    expected = {**dict.fromkeys(("hoards", "is_killed"), "RequestFailed"), "blocks": "Timeout", "good": ""}
+    assert line.answers() == {message_id: expected[what] for message_id, what in line.dropped.items()}
+    rows = await crash_site.query(
+        "SELECT q.port, q.crashes, e.code FROM queue q JOIN exception e ON e.message_key = q.message_id"
+        " WHERE q.status = 'error' AND e.severity = 'error'"
+    )
+    found = {row["port"]: (row["code"], row["crashes"]) for row in rows}
+    assert found == {"hoards": ("poison", 2), "is_killed": ("poison", 2), "blocks": ("operation.timeout", 0)}
+    assert line.deaths.count("signal SIGKILL") == 6
+    assert sum("memory" in how for how in line.deaths) == MOST_CRASHES
+    assert Counter(event["port"] for event in crash_site.happened("message.crashed")) == {"hoards": 2, "is_killed": 2}
+    await calm(crash_site, resting=("error",), taken=False)
+    assert await crash_site.stop() == 0
+
+
+async def test_code_that_cannot_be_interrupted_is_ended_and_becomes_poison(crash_site: CrashSite) -> None:
+    line = Line(crash_site, build="short_standstills")
+    line.add_port("held")
+    line.drop(["holds_everything"], port="held")
+    line.drop(["good"] * 3)
+    await line.run()
+    rows = await crash_site.query("SELECT port, reason, crashes FROM queue WHERE status = 'error'")
+    assert [tuple(row.values()) for row in rows] == [("held", "poison", 2)]
+    await calm(crash_site, resting=("error",), taken=False)
+
+
+@pytest.mark.parametrize("operation", ["sleeps", "loops_in_a_thread", "waits", "blocks"])
 async def test_code_in_the_middle_does_not_hold_up_the_end_and_is_not_blamed_for_it(
     crash_site: CrashSite, operation: str
 ) -> None:
-    assert await marks_left_by_an_end(crash_site, operation) == set()
+    await stopped_in_the_middle(crash_site, operation)
     rows = await crash_site.query("SELECT status, attempts, crashes FROM queue")
     assert [tuple(row.values()) for row in rows] == [("ready", 0, 0)]
 
 
 async def test_blame_for_an_end_in_good_order_is_seen(crash_site: CrashSite) -> None:
-    """The proof can fail: the next start takes the end for a crash of the message that was at work."""
-    assert await marks_left_by_an_end(crash_site, "sleeps", "blame_kept") != set()
-    await crash_site.run(build="blame_kept")
+    """The proof can fail: the end is taken for a crash of the message that was at work."""
+    await stopped_in_the_middle(crash_site, "blocks", "always_blamed")
     rows = await crash_site.query("SELECT crashes FROM queue")
     assert [row["crashes"] for row in rows] == [1]
 
 
-async def marks_left_by_an_end(site: CrashSite, operation: str, build: str = "") -> set[int]:
-    """Stop a gateway while the code of a message is in the middle; return what its page of marks says then."""
+async def stopped_in_the_middle(site: CrashSite, operation: str, build: str = "") -> None:
+    """Stop a gateway while the code of a message is in the middle."""
     line = Line(site)
-    site.services["Bad"]["operations"][operation]["timeout_seconds"] = 3600.0
+    line.allow(operation, 3600.0)
     site.extra["shutdown"] = {"drain_seconds": 0.2}
     line.drop([operation])
     site.launch(build=build)
-    page = site.data / MARKS_NAME
+    await says(site, operation)
+    assert await site.stop(seconds=25) == 0
+
+
+async def says(site: CrashSite, operation: str) -> None:
+    """Wait until the code of an operation runs."""
 
     async def at_work() -> bool:
-        return page.exists() and any(page.read_bytes())
+        return site.log_file.exists() and operation in site.said().split()
 
-    await until(at_work, "the code runs", tell=site.tail)
-    assert await site.stop(seconds=25) == 0
-    return set(page.read_bytes()) - {0}
+    await until(at_work, f"{operation} is at work", tell=site.tail)
 
 
-async def test_without_marks_poison_stops_the_line(crash_site: CrashSite) -> None:
+async def test_without_the_journal_poison_stops_the_line(crash_site: CrashSite) -> None:
+    """The proof can fail: nobody knows who ends the processes, so it goes on for ever."""
     line = Line(crash_site, build="unmarked")
     line.drop(["aborts", "good"])
-    await line.run(most_deaths=4)
-    assert line.deaths > 4
-    assert not line.answers()
+    crash_site.launch(build=line.build)
+
+    async def again_and_again() -> bool:
+        return len(line.deaths) > MOST_CRASHES + 1
+
+    await until(again_and_again, "its processes end again and again", tell=crash_site.tail)
+    rows = await crash_site.query("SELECT max(crashes) AS crashes FROM queue")
+    assert rows[0]["crashes"] == 0

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
-from signal import SIGQUIT
+from signal import SIGCONT, SIGQUIT, SIGSTOP
 
 import pytest
 
-from tests.crash.cluster import LEASE_SECONDS, Cluster, cut_connections, freeze
+from tests.crash.cluster import LEASE_SECONDS, Cluster, cut_connections, freeze, signal_all
 from tests.crash.nursery import Nursery
 from tests.crash.partner import Partner
 from tests.crash.proof import drained, everything_happened_once
@@ -30,6 +30,7 @@ async def overtaken(cluster: Cluster, partner: Partner, point: str, build: str =
     signs = slow.folder
     slow.launch(build=f"short_leases {build}", pauses={point: str(signs)})
     await moment((signs / f"{point}.here").exists)
+    signal_all(slow, SIGSTOP)
     partner.drop(5)
     await quick.run(build=f"short_leases {build}")
 
@@ -41,6 +42,7 @@ async def overtaken(cluster: Cluster, partner: Partner, point: str, build: str =
 
     await until(taken_over, "the other node takes over", tell=cluster.tail)
     (signs / f"{point}.go").touch()
+    signal_all(slow, SIGCONT)
 
 
 @pytest.mark.parametrize(

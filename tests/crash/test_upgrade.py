@@ -10,7 +10,6 @@ from signal import SIGKILL
 
 import pytest
 
-from gateway.domain.faultpoints import KILLED_STATUS
 from gateway.domain.finding import Finding, Severity
 from gateway.store.migrate import FAULT_POINTS as MIGRATION_POINTS
 from gateway.store.migrate import load_migrations, migrate
@@ -83,15 +82,12 @@ class Upgrade:
                 life.send_signal(SIGKILL)
                 self.kills += await self._ended(life) == -SIGKILL
             life = self.site.command("db migrate", faults=f"{death}:kill")
-            self.kills += await self._ended(life) == KILLED_STATUS
+            self.kills += await self._ended(life) in KILLED
 
     async def kill_at_work(self, points: Sequence[str], kills: int) -> None:
-        """Die at each of the points that is still reached, and at random moments until there were so many kills.
-
-        No message is blamed: it is not about those that end the process themselves.
-        """
+        """Die at each of the points that is still reached, and at random moments until there were so many kills."""
         for point in points:
-            life = self.site.launch(faults=f"{point}:1:kill", build="unmarked")
+            life = self.site.launch(faults=f"{point}:1:kill")
 
             async def done(life: Child = life) -> bool:
                 return life.returncode is not None or (self.site.told("gateway.started") and await self.all_done())
@@ -99,7 +95,7 @@ class Upgrade:
             await until(done, f"dead at {point}, or nothing is left that leads there", tell=self.tell)
             await self._kill(life)
         while self.kills < kills:
-            life = self.site.launch(build="unmarked")
+            life = self.site.launch()
             await asyncio.sleep(self._chance.uniform(0.0, 1.5))
             await self._kill(life)
 

@@ -19,6 +19,7 @@ from adapters.file.fsops import FileOps, Operation
 from gateway.domain import finding
 from gateway.domain.errors import StoreUnavailable
 from gateway.runtime import app, life, stuck
+from gateway.runtime.processing import worker, workers
 from gateway.scheduler import clock, engine
 from gateway.stages import inbound, send
 from gateway.store import doctor, migrate
@@ -110,7 +111,7 @@ def _unanswered(operation: Callable[..., Awaitable[Any]]) -> Callable[..., Await
 def short_leases(_: Path) -> None:
     """World: leases of a second, so that a test need not wait for one to run out."""
     life.LEASE_SECONDS = 1.0  # type: ignore[misc]
-    life.EXTEND_SECONDS = 0.3  # type: ignore[misc]
+    life.EXTEND_SECONDS = worker.EXTEND_SECONDS = 0.3  # type: ignore[misc]
 
 
 def short_looks(_: Path) -> None:
@@ -139,10 +140,15 @@ def counted_looks(folder: Path) -> None:
 def impatient(_: Path) -> None:
     """World: somebody who looks all the time and waits for nothing."""
     stuck.LOOK_SECONDS = 0.2  # type: ignore[misc]
-    life.EXTEND_SECONDS = 0.3  # type: ignore[misc]
+    life.EXTEND_SECONDS = worker.EXTEND_SECONDS = 0.3  # type: ignore[misc]
     for module, names in IMPATIENT.items():
         for name, value in names.items():
             setattr(module, name, value)
+
+
+def short_standstills(_: Path) -> None:
+    """World: a process whose loop has stood for three seconds does not come back."""
+    workers.FROZEN_LOOKS = 12  # type: ignore[misc]
 
 
 def outbound_trouble(folder: Path) -> None:
@@ -161,7 +167,9 @@ def outbound_trouble(folder: Path) -> None:
 def tiny_pool(_: Path) -> None:
     """World: one connection for everything but large files."""
     open_store = app.open_store
-    app.open_store = lambda *arguments, **options: open_store(*arguments, **{**options, "pool_size": 1})
+    app.open_store = worker.open_store = lambda *arguments, **options: open_store(
+        *arguments, **{**options, "pool_size": 1}
+    )
 
 
 def little_memory(_: Path) -> None:
@@ -198,5 +206,5 @@ def next_version(_: Path) -> None:
 
 WORLDS: tuple[Callable[[Path], Observer | None], ...] = (
     deaf, forgetful_disk, lost_replies, lost_promises, short_leases, short_looks, moved_clock, counted_looks,
-    impatient, outbound_trouble, tiny_pool, little_memory, recorded, next_version,
+    impatient, short_standstills, outbound_trouble, tiny_pool, little_memory, recorded, next_version,
 )  # fmt: skip
