@@ -53,10 +53,14 @@ MOST_CONFINED: Final = 4
 """Ports that have a worker of their own at the same time."""
 READY_SECONDS: Final = 60.0
 QUIT_SECONDS: Final = 5.0
+_LAST_WORDS_SECONDS: Final = 1.0
 _KILLS: Final = 3
 """So often somebody else may kill the worker of a message before the message is suspected."""
 _SHORT_LIFE_SECONDS: Final = 10.0
-_LONGEST_PAUSE_SECONDS: Final = 60.0
+_LONGEST_PAUSE_SECONDS: Final = 2.0
+"""Between the ends of workers that were ready and lived for a moment only; they may have done something in it."""
+_LONGEST_WAIT_SECONDS: Final = 60.0
+"""Until it is tried again to start one that does not get ready."""
 _MOST_HANGS: Final = 6
 _HANGS_SECONDS: Final = 60.0
 """So often in such a time a worker is replaced because code in it does not come back."""
@@ -253,10 +257,15 @@ class Workers:
 
     async def _attend(self, worker: _Worker) -> None:
         """Listen to a worker to its end, and put in order what it leaves."""
-        async for message in worker.link.messages():
-            await self._hear(worker, message)
+        listening = asyncio.ensure_future(self._listen(worker))
+        ends: set[asyncio.Future[Any]] = {listening, worker.child.ended}
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         status = await worker.child.end(seconds=QUIT_SECONDS)
+        # the link has no end where the code of a service has forked, and its child holds the other side
+        await asyncio.wait({listening}, timeout=_LAST_WORDS_SECONDS)
         worker.link.close()
+        if not listening.cancel():
+            listening.result()
         self._all.discard(worker)
         if not worker.ready.done():
             worker.ready.set_exception(
@@ -270,6 +279,10 @@ class Workers:
                 await self._put_in_order(worker, worker.incarnation, status)
         finally:
             worker.journal.close()
+
+    async def _listen(self, worker: _Worker) -> None:
+        async for message in worker.link.messages():
+            await self._hear(worker, message)
 
     async def _hear(self, worker: _Worker, message: Message) -> None:
         match message.kind, message.fields:
@@ -337,12 +350,13 @@ class Workers:
             generation.workers.remove(worker)
         for port in {crash.port for crash in crashes}:
             self._confine(generation, port)
-        if unexpected and generation is self._current and not worker.superseded:
-            long_life = asyncio.get_running_loop().time() - worker.began >= _SHORT_LIFE_SECONDS
-            self._pause = 0.0 if long_life else min(max(2 * self._pause, 0.1), _LONGEST_PAUSE_SECONDS)
-            await self._replace(generation, worker.only, self._pause)
         for stage in (Stage.INBOUND, Stage.OUTBOUND):
             self._wake(stage)
+        if unexpected and generation is self._current and not worker.superseded:
+            # where somebody is to blame it goes on: it ends after two ends of each message
+            goes_on = crashes or asyncio.get_running_loop().time() - worker.began >= _SHORT_LIFE_SECONDS
+            self._pause = 0.0 if goes_on else min(max(2 * self._pause, 0.1), _LONGEST_PAUSE_SECONDS)
+            await self._replace(generation, worker.only, self._pause)
 
     async def _take_back(self, incarnation: int, suspects: Collection[MessageKey]) -> tuple[list[Crash], int]:
         """Count first: what takes claims back gives their attempts back."""
@@ -390,7 +404,7 @@ class Workers:
                 worker = await self._launch(generation, only)
                 await self._until_ready(worker)
             except GatewayError as error:
-                pause = min(max(2 * pause, 1.0), _LONGEST_PAUSE_SECONDS)
+                pause = min(max(2 * pause, 1.0), _LONGEST_WAIT_SECONDS)
                 await self._cannot_start(generation, error, pause)
                 continue
             await self._trouble.forget(_NOT_READY)
@@ -427,12 +441,12 @@ class Workers:
     # --- the look at each of them
 
     def _look_at(self, worker: _Worker) -> None:
-        turns = worker.journal.turns
-        worker.still = worker.still + 1 if turns and turns == worker.turns else 0
+        turns, is_frozen = worker.journal.turns, _is_frozen(worker.child.pid)
+        worker.still = worker.still + 1 if is_frozen or (turns and turns == worker.turns) else 0
         worker.turns = turns
         if worker.still == STANDS_LOOKS and not worker.leaves:
             self._spawn(self._stands(worker), f"worker {worker.child.pid} stands")
-        elif worker.still == FROZEN_LOOKS and not _is_frozen(worker.child.pid):
+        elif worker.still == FROZEN_LOOKS and not is_frozen:
             worker.child.send_signal(signal.SIGABRT)  # it writes its stacks, and ends by the message on its loop
         elif worker.still == FROZEN_LOOKS:
             worker.kill("it was frozen")
