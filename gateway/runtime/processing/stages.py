@@ -38,6 +38,7 @@ class Run:
         self._rests: dict[Hand, bool] = {}
         self._changed = asyncio.Event()
         self._error: str | None = None
+        self._moved = False
 
     def open(self, worker: Hand) -> None:
         """Let a worker take part from now on."""
@@ -61,13 +62,20 @@ class Run:
         return worker in self._rests
 
     def rests(self, worker: Hand) -> None:
-        """Hear that a worker has nothing left to do."""
+        """Hear that a worker has nothing left to do; after something was done, all look once more.
+
+        What it did may have made room for others, in a port that it serves no more.
+        """
         if worker in self._rests:
             self._rests[worker] = True
+            if self._moved and len(self._rests) > 1:
+                self._moved = False
+                self.hint()
             self._changed.set()
 
     def counted(self, what: str, number: int) -> None:
         """Count what was done."""
+        self._moved = True
         self._context.tally.add(what, number)
 
     def produced(self) -> None:
