@@ -95,7 +95,7 @@ class Trouble:
 
     async def forget(self, by: int) -> None:
         """Take back what a process has said that is no more."""
-        for port, said in self._said.items():
+        for port, said in list(self._said.items()):  # others add to it meanwhile
             for stage in [stage for process, stage in said.busy if process == by]:
                 await self.waits_for_store(port, stage, None, by=by)
             if by in said.stopped:
