@@ -5,6 +5,7 @@ import faulthandler
 import gc
 import os
 import pickle
+import signal
 import socket
 import sys
 from collections.abc import Mapping, Sequence
@@ -62,6 +63,8 @@ class Beginning:
 
 def work(connection: socket.socket, descriptors: Sequence[int]) -> None:
     """Be a worker until the gateway hangs up (`gateway.workers.launcher.Role`); the descriptor is of its page."""
+    for number in (signal.SIGTERM, signal.SIGINT):  # told to a whole group of processes: the gateway says when to end
+        signal.signal(number, lambda *_: None)
 
     async def to_the_end() -> None:
         await _work(connection, InFlightJournal(descriptors[0]))
