@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 
@@ -79,3 +80,25 @@ async def test_every_point_on_the_list_is_reached_and_no_other(site: Site) -> No
         await sender.stage(files[3:])
         await sender.publish([promise(file) for file in files[:2]])
     assert reached == set(FAULT_POINTS)
+
+
+@pytest.mark.parametrize(
+    ("action", "ended"), [("kill", (-signal.SIGKILL, b"")), ("die", (0, b"137\n"))], ids=["both", "alone"]
+)
+def test_a_process_that_was_launched_takes_its_gateway_along_or_dies_alone(
+    action: str, ended: tuple[int, bytes]
+) -> None:
+    script = """if True:
+        import os
+        from gateway.domain.faultpoints import belongs_to, reach
+        gateway = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            belongs_to(gateway)
+            reach("x")
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", script], env={**os.environ, VARIABLE: f"x:1:{action}"}, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout) == ended
