@@ -57,11 +57,13 @@ class CrashSite(Site):
 
     def happened(self, name: str) -> list[dict[str, Any]]:
         """Return the events of that name that the present or last process told."""
+        if not self.log_file.exists():
+            return []
         return [event for event in self.events(self._log_start) if event.get("event") == name]
 
     def told(self, name: str) -> bool:
         """Tell whether the present or last process told of an event of that name."""
-        return bool(self.log_file.exists() and self.happened(name))
+        return bool(self.happened(name))
 
     def said(self) -> str:
         """Return what the present or last process said as text, in one line."""
