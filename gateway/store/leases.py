@@ -121,7 +121,7 @@ async def drop_lease(store: Store, connection: Connection, fence: Fence) -> int 
 
 
 async def hold_lease(store: Store, connection: Connection, fence: Fence) -> None:
-    """Guard a step in the middle: the lease is still ours; the step counts as a beat.
+    """Guard a step in the middle: the lease is still ours, and nobody takes it back before the step is committed.
 
     Raises: LeaseLost.
     """

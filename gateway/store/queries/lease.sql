@@ -28,7 +28,7 @@ RETURNING awaited, (SELECT h.failures FROM port_health h WHERE h.port = lease.po
 
 -- name: hold_lease
 -- The same guard where the work goes on after this transaction.
-UPDATE lease SET beats = beats + 1 WHERE fence = $1 RETURNING fence
+SELECT fence FROM lease WHERE fence = $1 FOR UPDATE
 
 -- name: beat
 -- Only what is really being worked on: a claim whose commit took effect while its reply got lost must stand still.

@@ -341,7 +341,7 @@ async def test_message_of_a_lane_and_set_changes_few_rows_and_fewer_indexes(stor
     after = await changes(store)
     changed = {name: (after[name][0] - before[name][0], after[name][1] - before[name][1]) for name in after}
     assert {name: counts for name, counts in changed.items() if counts[0]} == {
-        "queue": (3, 1), "lane": (2, 0), "lease": (1, 1), "message": (2, 2), "message_set": (1, 1),
+        "queue": (3, 1), "lane": (2, 0), "message": (2, 2), "message_set": (1, 1),
     }  # fmt: skip
 
 
