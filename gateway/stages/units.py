@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, Final
 
 import structlog
@@ -33,6 +34,9 @@ SET: Final = 3
 _MOST_SETS: Final = 2
 _UNTRIED: Final = 25
 """Messages of a port in work while nothing is known of it: each might compute for seconds."""
+_TRY_SECONDS: Final = 0.01
+"""While nothing is known one message begins, and another one each time this has passed: of quick messages the first is
+done before many wait for one another."""
 _AHEAD_SECONDS: Final = 0.5
 """What all messages of a port that wait outside may take of the processor when they come back at once."""
 _GUESS_SECONDS: Final = 0.001
@@ -62,6 +66,7 @@ class _Share:
         self.pace = Pace(most)
         self.sets = 0
         self.processor: float | None = None  # seconds of one message
+        self.trying_since = 0.0
 
     def size(self, *, others_wait: bool) -> int:
         """Return how many messages the next unit has."""
@@ -83,8 +88,10 @@ class Shares:
     processor can take when all come back.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, clock: Callable[[], float] = monotonic) -> None:
+        """Begin without knowing a port; *clock* tells seconds that never jump."""
         self._most = most
+        self._clock = clock
         self._turns = Turns()
         self._places = Places(PLACES)
         self._bytes = Places(PLACES_BYTES)
@@ -107,14 +114,24 @@ class Shares:
         if size >= SET:
             return max(0, min(size, room))
         known = share.processor
-        most = _UNTRIED if known is None else max(1, int(_AHEAD_SECONDS / max(known, 1e-6)))
+        most = self._tried(share) if known is None else max(1, int(_AHEAD_SECONDS / max(known, 1e-6)))
         return 1 if min(room, most - held) > 0 else 0
+
+    def tries(self, port: PortName) -> bool:
+        """Tell whether more messages of a port may begin after a moment, although nothing happens."""
+        share = self._shares.get(port)
+        return share is not None and share.processor is None and self._tried(share) < _UNTRIED
+
+    def _tried(self, share: _Share) -> int:
+        return min(_UNTRIED, 1 + int((self._clock() - share.trying_since) / _TRY_SECONDS))
 
     def begin(self, port: ServedInbound, works: Iterable[Work], *, is_set: bool) -> Unit:
         """Let a unit hold its places; its turn is charged with what it will probably take."""
         sizes = [len(work.content) for work in works]
         share = self._shares.setdefault(port.name, _Share(self._most))
         share.sets += is_set
+        if not self._places.held(port.name):
+            share.trying_since = self._clock()
         unit = Unit(
             port=port.name, weight=port.weight, messages=len(sizes), size_bytes=sum(sizes), is_set=is_set,
             charged=len(sizes) * (_GUESS_SECONDS if share.processor is None else share.processor),
@@ -246,11 +263,12 @@ class UnitRunner:
         task.add_done_callback(over)
 
     async def _wait(self, run: _Run, context: TaskContext) -> bool:
-        """Wait for a unit to end or for a hint; returns whether it was a hint."""
+        """Wait for a unit to end, a hint, or a moment after which more may begin; returns whether it was a hint."""
         hint = asyncio.create_task(context.feed.hinted(), name=f"{Stage.INBOUND}:hint")
         changed = asyncio.create_task(run.changed.wait(), name=f"{Stage.INBOUND}:changed")
+        moment = _TRY_SECONDS if any(map(self._shares.tries, run.waiting)) else None
         try:
-            done, _ = await asyncio.wait({hint, changed}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({hint, changed}, timeout=moment, return_when=asyncio.FIRST_COMPLETED)
         finally:
             hint.cancel()
             changed.cancel()

@@ -1,5 +1,6 @@
 """How much of a port may begin, and whose turn it is."""
 
+import itertools
 from collections import Counter
 from typing import Any, cast
 
@@ -41,9 +42,22 @@ def singles(shares: Shares, of: OpenInbound) -> int:
     return number
 
 
-def test_while_nothing_is_known_messages_run_singly_and_not_too_many() -> None:
-    shares = Shares(MOST)
-    assert singles(shares, port()) == 25
+def test_while_nothing_is_known_messages_begin_one_after_another_and_not_too_many() -> None:
+    now = 5.0
+    shares = Shares(MOST, lambda: now)
+    assert singles(shares, port()) == 1
+    now += 0.021
+    assert singles(shares, port()) == 2
+    assert shares.tries(port().name), "the next one begins although nothing happens"
+    now += 60.0
+    assert singles(shares, port()) == 22
+    assert not shares.tries(port().name)
+
+
+def test_a_port_of_which_something_is_known_is_not_tried_any_more() -> None:
+    shares = Shares(MOST, lambda: 5.0)
+    learn(shares, port(), seconds=0.001, processor=0.001)
+    assert not shares.tries(port().name)
 
 
 def test_so_many_that_wait_outside_run_as_the_processor_can_take_back_at_once() -> None:
@@ -55,7 +69,7 @@ def test_so_many_that_wait_outside_run_as_the_processor_can_take_back_at_once() 
 
 
 def test_limit_of_a_parallel_port_holds() -> None:
-    shares = Shares(MOST)
+    shares = Shares(MOST, itertools.count(0.0).__next__)
     assert singles(shares, port(max_parallel=7)) == 7
     assert shares.room(port(max_parallel=5), others_wait=False) == 0, "it was lowered"
 
