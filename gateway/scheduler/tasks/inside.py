@@ -17,9 +17,10 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
+from operator import index
 from queue import Queue
 from types import FrameType
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import structlog
 
@@ -143,9 +144,9 @@ class _ToldTally(Tally):
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     def add(self, what: str, number: int = 1) -> None:
-        """Count *number* more of *what*."""
+        """Count *number* more of *what*. Raises: TypeError for what is no number that can be told."""
         with self.lock:
-            Tally.add(self, what, number)
+            Tally.add(self, what, number if isinstance(number, float) else index(number))
             if time.monotonic() >= self.told_at + _COUNT_SECONDS:
                 self.tell()
 
@@ -210,9 +211,9 @@ def _run(gateway: _Gateway, work: Work, known: Mapping[str, Any]) -> None:
         spawn=lambda tasks: asyncio.wrap_future(gateway.spawn(tasks)),
     )  # fmt: skip
 
-    def tell(*ended: object) -> None:
+    def tell(ended: str, *said: str) -> None:
         tally.tell()
-        gateway.tell(*cast("tuple[str]", ended))
+        gateway.tell(ended, *said)
         gateway.close()  # what the code has left running is none of the task's business any more
 
     try:
@@ -230,11 +231,11 @@ def _run(gateway: _Gateway, work: Work, known: Mapping[str, Any]) -> None:
         tell(*_failure(error, mask))
 
 
-def _called(handler: PythonTask, context: TaskContext, gateway: _Gateway) -> tuple[object, ...]:
+def _called(handler: PythonTask, context: TaskContext, gateway: _Gateway) -> tuple[str, ...]:
     """Call a plain function; returns how it has ended."""
-    signal.signal(signal.SIGTERM, _interrupt)
     gateway.listen(context.stopping.set)
     try:
+        signal.signal(signal.SIGTERM, _interrupt)
         handler.call(context, gateway)
     except _Interrupted:
         return (STOPPED,)
@@ -262,7 +263,7 @@ async def _on_loop(handler: TaskHandler, context: TaskContext, gateway: _Gateway
 
     loop.add_signal_handler(signal.SIGTERM, interrupt)
     gateway.listen(lambda: loop.call_soon_threadsafe(context.stopping.set))
-    ended: tuple[object, ...] = (ENDED,)
+    ended: tuple[str, ...] = (ENDED,)
     try:
         await handler.run(context)
     except asyncio.CancelledError:

@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,23 @@ async def test_secrets_are_masked_before_texts_are_cut(run: Run) -> None:
         await run("says_too_much", occasion, token=SECRET)
     assert "hunter" not in f"{occasion.log.texts} {raised.value} {raised.value.traceback}"
     assert occasion.log.texts[1] == "it is ***" and str(raised.value) == "ValueError: ***"
+
+
+class Three:
+    def __index__(self) -> int:
+        return 3
+
+
+def counts_oddly(context: PlainContext) -> None:
+    context.count("rows", Three())  # type: ignore[arg-type]  # numbers of a library for numbers are such
+    context.count("prices", Decimal(1))  # type: ignore[arg-type]
+
+
+async def test_what_cannot_be_counted_is_told_where_it_is_counted(run: Run) -> None:
+    occasion = Occasion()
+    with pytest.raises(CodeRaised, match=r"TypeError: 'decimal\.Decimal'") as raised:
+        await run("counts_oddly", occasion)
+    assert "in counts_oddly" in raised.value.traceback and occasion.tally.counts == {"rows": 3}
 
 
 def ends(how: str) -> None:
