@@ -34,7 +34,7 @@ async def test_stopped_at_random_instants_it_ends_in_good_order(
     crash_site.add_port(process={"mode": "parallel"})
     with Partner(crash_site, seed=chance.random()) as partner:
         for _ in range(stops):
-            partner.drop(chance.randint(2, 20))
+            partner.drop(chance.randint(2, 8))
             life = crash_site.launch()
             await moment(reached(crash_site, partner, chance.choice(("start", "claim", "answer"))))
             await asyncio.sleep(chance.uniform(0, 0.3))
