@@ -13,7 +13,7 @@ from gateway.messaging.rules.shares import Turns
 
 TURN_SECONDS: Final = 2.0
 """A large file is read for so long at a time while that of another port waits."""
-SMALL_TURN_SECONDS: Final = 0.02
+SMALL_TURN_SECONDS: Final = 0.005
 """Small files are read one after the other for so long while another port waits."""
 MOST_RESTING: Final = 4
 """So many large files may be begun and rest; each keeps a reader process of its own."""

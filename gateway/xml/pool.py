@@ -35,7 +35,7 @@ __all__ = ["SMALL_BYTES", "ReadersUnavailable", "TookTooLong", "WorkerDied", "Xm
 SMALL_BYTES = 1_000_000
 """Up to this size a file is small: it is read in no time."""
 
-_AHEAD, _QUICK_SECONDS = 4, 0.02
+_AHEAD, _QUICK_SECONDS = 2, 0.02
 """So many small files lie before a reader at once while each takes no longer: it need not wait for us between them. Of
 slow ones each is handed over by itself, because what lies before a reader cannot be taken back when others wait."""
 

@@ -298,7 +298,7 @@ async def test_small_files_that_take_long_are_handed_over_one_by_one(
         most[0] = max(most[0], self.owes)
 
     monkeypatch.setattr(WorkerProcess, "request", noted)
-    for quick, owed in ((0.0, 1), (1000.0, 4)):
+    for quick, owed in ((0.0, 1), (1000.0, 2)):
         monkeypatch.setattr("gateway.xml.pool._QUICK_SECONDS", quick)
         most[0] = 0
         assert len([end async for end in _ends(pool, [file_of(ONE) for _ in range(10)])]) == 10
