@@ -20,7 +20,7 @@ from gateway.store.connect import connect
 from gateway.store.embedded import DATABASE, EmbeddedServer
 from gateway.store.migrate import migrate
 from gateway.store.open import Store, open_store
-from gateway.store.sql import Queries
+from gateway.store.sql import FOLDER, Queries
 from gateway.workers.launcher import Launcher
 from tests.site import Site
 
@@ -97,6 +97,15 @@ class Databases:
     async def _drop_in_turn(self, name: str) -> None:
         async with self._turn:
             await self._dropper.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _statements_read_once() -> Iterator[None]:
+    """Every store that is opened reads all statements; here thousands are, and nobody changes the files."""
+    load, shipped = Queries.load, Queries.load()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Queries, "load", lambda folder=FOLDER: shipped if folder == FOLDER else load(folder))
+        yield
 
 
 @pytest.fixture(scope="session")
