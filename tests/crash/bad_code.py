@@ -113,7 +113,7 @@ def sleeps(_: Request, __: ServiceContext) -> Reply:
 
 def sleeps_a_while(_: Request, __: ServiceContext) -> Reply:
     print(sleeps_a_while.__name__, file=sys.stderr, flush=True)
-    time.sleep(8.0)
+    time.sleep(4.0)
     return Reply()
 
 

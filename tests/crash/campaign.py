@@ -232,6 +232,8 @@ async def campaign(
         if nodes > 1:
             cluster.share()  # the order of files over several nodes needs it
         cluster.add_port(process={"mode": "parallel"})
+        for node in cluster.nodes:
+            node.extra["workers"] = {"xml": 1, "processing": 2}
         await watch_effects(cluster)
         try:
             with Partner(cluster, seed=chance.random(), conversations=20) as partner:
