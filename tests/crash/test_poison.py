@@ -207,7 +207,7 @@ async def test_code_that_ends_its_process_in_any_way_harms_nobody_else(crash_sit
     )
     found = {row["port"]: (row["code"], row["crashes"]) for row in rows}
     assert found == {"hoards": ("poison", 2), "is_killed": ("poison", 2), "blocks": ("operation.timeout", 0)}
-    assert line.deaths.count("signal SIGKILL") == 6
+    assert line.deaths.count("signal SIGKILL") >= 3 * MOST_CRASHES
     assert sum("memory" in how for how in line.deaths) == MOST_CRASHES
     assert Counter(event["port"] for event in crash_site.happened("message.crashed")) == {"hoards": 2, "is_killed": 2}
     await calm(crash_site, resting=("error",), taken=False)

@@ -18,6 +18,10 @@ from tests.crash.witness import out_of_order, watch_effects
 from tests.documents import READ, SERVICES, batch, envelope, guid, order, single
 from tests.site import until
 
+_OF_THE_DEAD = """
+SELECT 1 FROM queue JOIN lease USING (fence) JOIN incarnation i ON i.id = lease.owner WHERE i.stopped_at IS NOT NULL
+"""
+
 
 def ends(site: CrashSite) -> Sequence[str]:
     """Return how the processes that ended did, one by one."""
@@ -48,6 +52,19 @@ async def test_every_process_dies_at_a_point_and_the_gateway_goes_on(crash_site:
     assert set(ends(crash_site)) == {"exit status 137"}
     assert not crash_site.told("message.crashed"), "no code of a service ran: nobody is to blame"
     assert await crash_site.stop() == 0
+
+
+async def test_claims_of_a_dead_process_that_nobody_takes_back_are_seen(crash_site: CrashSite) -> None:
+    """The proof can fail: what a process had claimed when it died waits for ever."""
+    crash_site.add_port()
+    with Partner(crash_site) as partner:
+        partner.drop(3)
+        await crash_site.run(build="no_taking_back", faults="inbound.before_commit:1:die")
+
+        async def left() -> bool:
+            return bool(await crash_site.query(_OF_THE_DEAD))
+
+        await until(left, "requests are left under a claim of the dead", tell=crash_site.tail)
 
 
 @pytest.mark.parametrize(("point", "deaths"), [("outbound.before_commit", 2), ("outbound.after_commit", 1)])
