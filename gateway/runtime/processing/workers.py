@@ -123,7 +123,8 @@ class _Stage:
 
 
 class Workers:
-    """The processing workers of one gateway. `wake` is called when what a dead one had in hand is ready again."""
+    """The processing workers of one gateway. `wake` is called when others serve from now on, and when what a dead one
+    had in hand is ready again."""
 
     def __init__(
         self, *, launcher: Launcher, store: Store, incarnation: int, trouble: Trouble, wake: Callable[[Stage], None]
@@ -186,6 +187,7 @@ class Workers:
             self._runs.open(worker)
         for worker in earlier:
             self._retire(worker)
+        self._wake_all()  # what came for a new port was nobody's until now
 
     async def run(self) -> None:
         """Watch over them until `close`.
@@ -267,6 +269,10 @@ class Workers:
         if not listening.cancel():
             listening.result()
         self._all.discard(worker)
+        if (
+            worker in worker.generation.workers
+        ):  # before anything is waited for: a run that begins now must not count on it
+            worker.generation.workers.remove(worker)
         if not worker.ready.done():
             worker.ready.set_exception(
                 WorkerNotReady(f"A process that runs services ended while it loaded them ({_how(status)}).")
@@ -346,12 +352,9 @@ class Workers:
                 crashes=crash.crashes,
             )  # fmt: skip
         generation = worker.generation
-        if worker in generation.workers:
-            generation.workers.remove(worker)
         for port in {crash.port for crash in crashes}:
             self._confine(generation, port)
-        for stage in (Stage.INBOUND, Stage.OUTBOUND):
-            self._wake(stage)
+        self._wake_all()
         if unexpected and generation is self._current and not worker.superseded:
             # where somebody is to blame it goes on: it ends after two ends of each message
             goes_on = crashes or asyncio.get_running_loop().time() - worker.began >= _SHORT_LIFE_SECONDS
@@ -415,6 +418,7 @@ class Workers:
             for port in generation.confined - {only}:  # those that were confined while it started
                 worker.tell("leave", port)
             self._runs.open(worker)
+            self._wake_all()
             if earlier is not None and not earlier.leaves:
                 self._retire(earlier)
             return
@@ -487,6 +491,10 @@ class Workers:
         if worker in worker.generation.workers and worker.generation is self._current and not worker.superseded:
             worker.superseded = True
             self._spawn(self._replace(worker.generation, worker.only, 0.0, worker), f"after worker {worker.child.pid}")
+
+    def _wake_all(self) -> None:
+        for stage in (Stage.INBOUND, Stage.OUTBOUND):
+            self._wake(stage)
 
     def _serving(self) -> list[_Worker]:
         return [] if self._current is None else list(self._current.workers)
