@@ -144,6 +144,7 @@ async def test_a_process_dies_while_the_database_is_away(away_site: CrashSite, s
         assert life.returncode is None
         await everything_happened_once(away_site, partner)
         assert await away_site.stop() == 0
+        assert not away_site.told("gateway.drain_over"), "no run waits for a dead one"
 
 
 @pytest.mark.parametrize("whom", ["gateway", "launcher"])

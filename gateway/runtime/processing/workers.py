@@ -163,10 +163,12 @@ class Workers:
         Raises: HandlerNotFound; WorkerNotReady; NotLaunched; StoreUnavailable. Nothing is left then.
         """
         generation = Generation(settings=settings)
+        begun: list[_Worker] = []
         try:
             for _ in range(settings.workers.processes):
-                generation.workers.append(await self._launch(generation))
-            for worker in generation.workers:
+                begun.append(await self._launch(generation))
+                generation.workers.append(begun[-1])
+            for worker in begun:  # also one that has ended by now
                 await self._until_ready(worker)
         except BaseException:
             self.discard(generation)
@@ -269,9 +271,7 @@ class Workers:
         if not listening.cancel():
             listening.result()
         self._all.discard(worker)
-        if (
-            worker in worker.generation.workers
-        ):  # before anything is waited for: a run that begins now must not count on it
+        if worker in worker.generation.workers:  # before anything waits: no run may begin in a dead one
             worker.generation.workers.remove(worker)
         if not worker.ready.done():
             worker.ready.set_exception(
