@@ -239,6 +239,7 @@ async def campaign(
             with Partner(cluster, seed=chance.random(), conversations=20) as partner:
                 tallies = await Campaign(cluster, partner, server, chance, build).run(plan(kills))
                 assert await cluster.stop_all() == [0] * nodes
+                assert not cluster.count("gateway.drain_over"), "it ends at once when nothing is left to do"
         finally:
             await cluster.close()
     finally:
