@@ -363,11 +363,12 @@ async def test_135_change_after_the_claim_is_told(entries: Entries, change: str)
         file.write(content)
         file.flush()
         os.rename(file.name, site.inbound("held") / name)
-        inbound = str(site.inbound("held"))
+        inbound, work = site.inbound("held"), site.data / "work" / "held"
 
         async def being_read() -> bool:
-            names = open_names(site)  # while it claims, it holds the folder open, too
-            return any(each.endswith(f"~{name}") for each in names) and inbound not in names
+            names = open_names(site)  # of the folders: while it claims both, while files are read that of claimed ones
+            claimed = any(each.name.endswith(f"~{name}") for each in work.iterdir())
+            return claimed and str(work) in names and str(inbound) not in names
 
         await until(being_read, f"{name} is claimed and waits for its reader", tell=site.tail)
         if change == "cut":

@@ -71,6 +71,8 @@ async def stand(*hands: Hand) -> AsyncIterator[Stand]:
         yield made
     finally:
         made.ends.cancel()
+        for hand in hands:  # otherwise they are waited for
+            made.runs.left(hand)
         await asyncio.gather(made.ends, return_exceptions=True)
 
 
