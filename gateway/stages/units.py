@@ -41,6 +41,9 @@ _AHEAD_SECONDS: Final = 0.5
 """What all messages of a port that wait outside may take of the processor when they come back at once."""
 _GUESS_SECONDS: Final = 0.001
 
+_FILL_SECONDS: Final = 0.05
+"""So long units are begun without a look at what else has come."""
+
 Claim = Callable[[ServedInbound, int], Awaitable[Claimed[Work] | None]]
 """Claim up to a number of messages of a port."""
 Process = Callable[[ServedInbound, Claimed[Work], TaskContext], Coroutine[Any, Any, int]]
@@ -209,7 +212,7 @@ class UnitRunner:
                 if look:
                     run.ended_since_look = False
                     run.waiting.update(await ports_with_work(self._store, Stage.INBOUND, list(self._ports())))
-                await self._fill(run, context)
+                look = await self._fill(run, context)
             except StoreUnavailable as error:
                 log.warning("store.unavailable", stage=Stage.INBOUND, error=error.message)
                 await self._store.wait_until_available(context.stopping)
@@ -217,6 +220,8 @@ class UnitRunner:
                 continue
             if context.stopping.is_set() and not run.running:
                 return  # no hint comes any more
+            if look:
+                continue
             if run.running or run.waiting:  # what waits now has no room: it comes when a unit of this process ends
                 look = await self._wait(run, context)
             elif run.ended_since_look:
@@ -224,9 +229,17 @@ class UnitRunner:
             elif not (look := await context.feed.more()):
                 return
 
-    async def _fill(self, run: _Run, context: TaskContext) -> None:
-        """Begin units, each of the port whose turn it is, while there is room and something to claim."""
+    async def _fill(self, run: _Run, context: TaskContext) -> bool:
+        """Begin units, each of the port whose turn it is, while there is room and something to claim.
+
+        Returns whether to look for more first: there may be room for thousands of slow messages, and what has come for
+        another port meanwhile must not wait until all of them have begun.
+        """
+        clock = asyncio.get_running_loop().time
+        until = clock() + _FILL_SECONDS
         while not context.stopping.is_set():
+            if clock() >= until:
+                return True
             for name in self._shares.order(run.waiting):
                 port = self._ports().get(name)
                 others_wait = len(run.waiting) > 1
@@ -240,7 +253,8 @@ class UnitRunner:
                 self._begin(run, port, claimed, context, is_set=room >= SET)
                 break
             else:
-                return
+                return False
+        return False
 
     def _begin(
         self, run: _Run, port: ServedInbound, claimed: Claimed[Work], context: TaskContext, *, is_set: bool
