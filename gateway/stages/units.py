@@ -238,8 +238,6 @@ class UnitRunner:
         clock = asyncio.get_running_loop().time
         until = clock() + _FILL_SECONDS
         while not context.stopping.is_set():
-            if clock() >= until:
-                return True
             for name in self._shares.order(run.waiting):
                 port = self._ports().get(name)
                 others_wait = len(run.waiting) > 1
@@ -254,6 +252,8 @@ class UnitRunner:
                 break
             else:
                 return False
+            if clock() >= until:
+                return True
         return False
 
     def _begin(

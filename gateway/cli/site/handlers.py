@@ -1,4 +1,4 @@
-"""Handlers of this site. `gateway check` imports them; a change needs a restart of the gateway.
+"""Handlers of this site. `gateway check` imports them. Restart the gateway after a change.
 
 A handler gets the request (validated) and a context with a database connection, running numbers and a log. What
 it does through the connection commits together with its answer, or not at all; ask other systems first and take

@@ -1,0 +1,82 @@
+"""The loop of inbound processing: what comes while thousands of slow messages begin does not wait for all of them."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from itertools import count
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from gateway.contracts.task import Tally, TaskContext
+from gateway.domain.ids import Fence, PortName
+from gateway.domain.message import Claimed
+from gateway.stages import units
+from gateway.stages.units import UnitRunner
+from tests.inbound_bench import NothingComes
+
+SLOW, QUICK = PortName("slow"), PortName("quick")
+ROOM = 200
+
+
+@dataclass
+class Shares:
+    """Room for many slow messages; whoever has had least comes first."""
+
+    begun: list[PortName] = field(default_factory=list)
+
+    def order(self, waiting: Iterable[PortName]) -> list[PortName]:
+        return sorted(waiting)
+
+    def room(self, port: Any, *, others_wait: bool) -> int:
+        return int(port.name == QUICK or self.begun.count(SLOW) < ROOM)
+
+    def tries(self, _: PortName) -> bool:
+        return False
+
+    def begin(self, port: Any, _: object, *, is_set: bool) -> Any:
+        self.begun.append(port.name)
+        return SimpleNamespace(is_set=is_set)
+
+    def end(self, _: object, **__: object) -> None:
+        return
+
+
+async def test_ports_are_looked_for_while_units_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(units, "_FILL_SECONDS", 0.0)
+    fences, shares, over = count(1), Shares(), asyncio.Event()
+
+    async def ports_with_work(*_: object) -> list[PortName]:
+        return [SLOW, QUICK] if len(shares.begun) >= 20 and QUICK not in shares.begun else [SLOW]
+
+    async def claim(port: Any, limit: int) -> Claimed[Any]:
+        await asyncio.sleep(0)
+        if port.name == QUICK:
+            over.set()
+            context.stopping.set()
+        return Claimed(fence=Fence(next(fences)), items=[SimpleNamespace(content=b"")])
+
+    async def process(port: Any, *_: object) -> int:
+        await over.wait()
+        return 1
+
+    class Calm:
+        async def waits_for_store(self, *_: object) -> None:
+            return
+
+    monkeypatch.setattr(units, "ports_with_work", ports_with_work)
+    ports = {name: SimpleNamespace(name=name, weight=1, sequential=False) for name in (SLOW, QUICK)}
+    runner = UnitRunner(
+        store=cast("Any", SimpleNamespace(held=set())), ports=lambda: cast("Any", ports), claim=cast("Any", claim),
+        process=cast("Any", process), trouble=cast("Any", Calm()), shares=cast("Any", shares),
+    )  # fmt: skip
+    context = TaskContext(task="inbound", feed=NothingComes(), stopping=asyncio.Event(), tally=Tally())
+    running = asyncio.create_task(runner.run(context))
+    async with asyncio.timeout(60):
+        while not over.is_set() and shares.begun.count(SLOW) < ROOM:
+            await asyncio.sleep(0)
+    over.set()
+    context.stopping.set()
+    await running
+    assert shares.begun.count(SLOW) < ROOM / 2, "it came while there was room for many more"
