@@ -37,11 +37,14 @@ class Run:
         self._context = context
         self._rests: dict[Hand, bool] = {}
         self._changed = asyncio.Event()
+        self._ends = False
         self._error: str | None = None
         self._moved = False
 
     def open(self, worker: Hand) -> None:
-        """Let a worker take part from now on."""
+        """Let a worker take part from now on; a run that ends already waits for nobody else."""
+        if self._ends:
+            return
         self._rests[worker] = False
         worker.tell("run", self.number, self.stage, self._context.task, self._context.job)
         self._changed.set()
@@ -143,6 +146,7 @@ class Run:
             changed.cancel()
 
     async def _end(self, how: str) -> None:
+        self._ends = True
         for worker in list(self._rests):
             worker.tell(how, self.number)
         while self._rests:

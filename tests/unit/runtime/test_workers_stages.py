@@ -119,6 +119,17 @@ async def test_one_that_dies_is_not_waited_for_and_one_that_comes_takes_part() -
         await it.ends
 
 
+async def test_one_that_comes_while_the_run_ends_is_not_waited_for() -> None:
+    first, second = Hand(), Hand()
+    async with stand(first) as it:
+        it.stopping.set()
+        await it.comes(first, "stop")
+        it.runs.open(second)
+        assert second.told == []
+        it.run.left(first)
+        await it.ends
+
+
 async def test_one_that_ends_with_a_defect_ends_the_run_for_all() -> None:
     first, second = Hand(), Hand()
     async with stand(first, second) as it:
