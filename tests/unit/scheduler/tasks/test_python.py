@@ -302,8 +302,8 @@ async def waits_to_stop_on_a_loop(context: TaskContext) -> None:
 
 
 def computes_for_ever(context: PlainContext) -> None:
-    started(context)
     try:
+        started(context)  # inside: from this line on the exception may come
         while True:
             time.sleep(1000)
     finally:
@@ -312,8 +312,8 @@ def computes_for_ever(context: PlainContext) -> None:
 
 
 async def waits_for_ever(context: TaskContext) -> None:
-    started(context)
     try:
+        started(context)
         await asyncio.Event().wait()
     finally:
         await context.keep_file("left.txt", b"")
@@ -338,8 +338,8 @@ async def blocks_its_loop(context: TaskContext) -> None:
 
 
 def returns_after_all(context: PlainContext) -> dict[str, int]:
-    started(context)
     try:
+        started(context)
         time.sleep(1000)
     except SystemExit:
         return {"rows": 1}
