@@ -20,7 +20,7 @@ from gateway.store.connect import connect
 from gateway.store.embedded import DATABASE, EmbeddedServer
 from gateway.store.migrate import migrate
 from gateway.store.open import Store, open_store
-from gateway.store.sql import FOLDER, Queries
+from gateway.store.sql import Queries
 from gateway.workers.launcher import Launcher
 from tests.site import Site
 
@@ -104,7 +104,7 @@ def _statements_read_once() -> Iterator[None]:
     """Every store that is opened reads all statements; here thousands are, and nobody changes the files."""
     load, shipped = Queries.load, Queries.load()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Queries, "load", lambda folder=FOLDER: shipped if folder == FOLDER else load(folder))
+        patch.setattr(Queries, "load", lambda *folders: load(*folders) if folders else shipped)
         yield
 
 

@@ -1,4 +1,4 @@
-"""Named SQL statements, read once from `queries/*.sql`.
+"""Named SQL statements, read once from `queries/*.sql` of the store and `statements/*.sql` of each room.
 
 A statement starts at `-- name: claim_messages` and ends at the next name or the end of the file. Comments
 say why, for the reader of the file; they do not travel to the server.
@@ -13,7 +13,8 @@ from typing import LiteralString, Self
 
 from gateway.domain.errors import GatewayError
 
-FOLDER = Path(__file__).parent / "queries"
+_STORE = Path(__file__).parent
+FOLDERS = (_STORE / "queries", *sorted(_STORE.parent.glob("*/statements")))
 
 _NAME = re.compile(r"^--[ \t]*name:[ \t]*(.*?)[ \t]*$", re.MULTILINE)
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")
@@ -43,14 +44,14 @@ class Queries:
         object.__setattr__(self, "_statements", MappingProxyType(dict(statements)))
 
     @classmethod
-    def load(cls, folder: Path = FOLDER) -> Self:
-        """Read every `.sql` file of *folder*; a name may be used once in all of them.
+    def load(cls, *folders: Path) -> Self:
+        """Read every `.sql` file of *folders*, or else of the program; a name may be used once in all of them.
 
         Raises: BadStatements when a name is missing, malformed or used twice, or a statement is empty.
         """
         statements: dict[str, LiteralString] = {}
         places: dict[str, str] = {}
-        for path in sorted(folder.glob("*.sql")):
+        for path in (path for folder in folders or FOLDERS for path in sorted(folder.glob("*.sql"))):
             for name, statement in _statements(path):
                 if name in places:
                     raise BadStatements(f"{path.name}: the statement {name} is already in {places[name]}")

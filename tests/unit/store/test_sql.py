@@ -59,6 +59,16 @@ def test_name_used_in_two_files_is_refused(tmp_path: Path) -> None:
         load(tmp_path, "-- name: it\nSELECT 1", "b.sql")
 
 
+def test_name_used_in_two_folders_is_refused(tmp_path: Path) -> None:
+    store, room = tmp_path / "queries", tmp_path / "statements"
+    for folder, name in ((store, "a.sql"), (room, "b.sql")):
+        folder.mkdir()
+        (folder / name).write_text("-- name: it\nSELECT 1", encoding="utf-8")
+    assert Queries.load(room).it == "SELECT 1"
+    with pytest.raises(BadStatements, match=r"b\.sql: the statement it is already in a\.sql"):
+        Queries.load(store, room)
+
+
 def test_unknown_name_is_an_error_with_the_nearest_one(tmp_path: Path) -> None:
     queries = load(tmp_path, "-- name: claim_messages\nSELECT 1")
     with pytest.raises(AttributeError, match="did you mean claim_messages"):
