@@ -48,7 +48,7 @@ bench: $(STAMP) ## measure speed, memory and latency
 
 crash: $(STAMP) ## the full-size proofs of docs/reliability.md: hours, not minutes
 	$(BIN)/python -m tests.crash.campaign --kills 500
-	$(BIN)/pytest -m full --timeout 0
+	$(BIN)/pytest -m full --timeout 0 --hypothesis-profile explore
 
 clean: ## remove the environment and caches; data/ and demo/ are kept
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage dist

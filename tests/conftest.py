@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import pytest
 from asyncpg import Connection
+from hypothesis import HealthCheck, settings
 
 from gateway.runtime.roles import ROLES
 from gateway.store.connect import connect
@@ -26,6 +27,13 @@ from tests.site import Site
 
 Result = TypeVar("Result")
 STRANGER = "owner_of_one"
+
+# No example is judged by the time that it takes, and each run has the same ones: a run that fails names what was
+# changed. `make crash` looks for new ones. See docs/decisions/0036-the-same-examples-each-time.md.
+_ALWAYS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", _ALWAYS, derandomize=True)
+settings.register_profile("explore", _ALWAYS)
+settings.load_profile("same")
 
 
 class Databases:

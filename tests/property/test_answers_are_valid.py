@@ -164,7 +164,7 @@ def answered(catalog: Catalog, kind: DocumentKind, document: etree._Element) -> 
     return Writer(kind, lambda: catalog).write(kept, "DAT")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(data=st.data())
 def test_the_answer_follows_any_schema(data: st.DataObject) -> None:
     draw = data.draw

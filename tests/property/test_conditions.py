@@ -76,7 +76,7 @@ class Executor:
             self.tasks[task.id] = replace(task, status=end)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(seed=st.integers(0, 2**32), size=st.integers(0, 40))
 def test_every_task_of_every_graph_comes_to_an_end_and_none_ends_twice(seed: int, size: int) -> None:
     executor = Executor(random.Random(seed), size)

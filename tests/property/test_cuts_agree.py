@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import schemas
@@ -121,7 +121,6 @@ def is_cut(content: bytes) -> bool:
     return cuts is not None
 
 
-@settings(deadline=None)
 @given(seed=st.integers(0, 2**48))
 def test_whatever_is_cut_is_what_parsing_yields(seed: int) -> None:
     for odd in (0.0, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5):

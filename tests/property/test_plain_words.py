@@ -75,7 +75,7 @@ def broken_documents(draw: st.DrawFn) -> etree._Element:
     return root
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(root=broken_documents())
 def test_broken_document_is_told_in_our_words(root: etree._Element) -> None:
     part = in_envelope(etree.tostring(root, encoding="unicode"))[1][0][0]
@@ -83,7 +83,7 @@ def test_broken_document_is_told_in_our_words(root: etree._Element) -> None:
     assert _say(CHECKER.check(part)) == []
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
 @given(place=st.integers(0, 2_000), cut=st.integers(0, 3), piece=PIECES)
 def test_broken_file_is_told_in_our_words(place: int, cut: int, piece: bytes) -> None:
     content = ("<?xml version='1.0'?>\n" + batch(envelope(order()), envelope(order()))).encode()

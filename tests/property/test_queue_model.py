@@ -29,7 +29,7 @@ def explore(bench: Bench, examples: int, steps: int, *, shrink: bool = True) -> 
     """Try so many histories of so many steps."""
     phases = [Phase.generate, Phase.shrink] if shrink else [Phase.generate]
     chosen = settings(
-        max_examples=examples, stateful_step_count=steps, deadline=None, database=None, phases=phases,
+        max_examples=examples, stateful_step_count=steps, database=None, phases=phases,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     run_state_machine_as_test(machine_on(bench), settings=chosen)  # type: ignore[no-untyped-call]

@@ -210,7 +210,7 @@ def test_hours_and_minutes_of_an_rrule_are_elapsed_time(text: str, step: timedel
     assert five_by_the_clock - step < found[-1] <= five_by_the_clock
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     zone=st.sampled_from(ZONES),
     number=st.integers(0, len(PATTERNS) - 1),
@@ -247,7 +247,7 @@ def rrules() -> st.SearchStrategy[str]:
     return st.builds("FREQ={};INTERVAL={}{}{}".format, frequencies, st.integers(1, 13), part, starts)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @example(text="FREQ=HOURLY;INTERVAL=2;BYHOUR=3,15", start=datetime(2019, 1, 1, 1), days_later=0)
 @example(text="FREQ=HOURLY;INTERVAL=2;BYHOUR=3,15", start=datetime(2019, 1, 1), days_later=0)
 @example(text="FREQ=MINUTELY;INTERVAL=2;BYMINUTE=0,30", start=datetime(2019, 1, 1, 0, 1), days_later=0)

@@ -256,7 +256,7 @@ STEPS = st.lists(
 
 def explore(play: Callable[..., None], examples: int) -> None:
     @settings(
-        max_examples=examples, deadline=None, database=None, phases=[Phase.generate],
+        max_examples=examples, database=None, phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(steps=STEPS, by_id=st.booleans())

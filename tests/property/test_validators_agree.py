@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
@@ -74,7 +74,6 @@ def mutated(content: bytes, seed: int, changes: int, values: list[str]) -> etree
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLES))
-@settings(deadline=None)
 @given(seed=st.integers(0, 2**32), values=st.lists(VALUES, min_size=3, max_size=3), changes=st.integers(0, 3))
 def test_both_validators_accept_the_same_documents(name: str, seed: int, values: list[str], changes: int) -> None:
     root = mutated(SAMPLES[name], seed, changes, values)
@@ -86,7 +85,6 @@ def test_both_validators_accept_the_same_documents(name: str, seed: int, values:
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLES))
-@settings(deadline=None)
 @given(seed=st.integers(0, 2**32), values=st.lists(VALUES, min_size=3, max_size=3), changes=st.integers(1, 3))
 def test_every_refusal_names_an_element_that_is_there(name: str, seed: int, values: list[str], changes: int) -> None:
     root = mutated(SAMPLES[name], seed, changes, values)
@@ -101,7 +99,6 @@ def test_every_refusal_names_an_element_that_is_there(name: str, seed: int, valu
 
 
 @pytest.mark.parametrize("name", sorted(SAMPLES))
-@settings(deadline=None)
 @given(seed=st.integers(0, 2**32), values=st.lists(VALUES, min_size=3, max_size=3), changes=st.integers(1, 3))
 def test_what_is_remembered_of_a_mistake_is_what_would_be_said_anew(
     name: str, seed: int, values: list[str], changes: int

@@ -64,7 +64,7 @@ def test_what_is_no_document_is_not_waited_for(tmp_path: Path, content: bytes) -
     assert judged(tmp_path, content) is Ending.FOREIGN
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(cut=st.integers(0, len(WHOLE.rstrip()) - 1))
 def test_a_document_cut_anywhere_is_never_complete(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
     assert judged(tmp_path_factory.mktemp("cut"), WHOLE[:cut]) is not Ending.COMPLETE

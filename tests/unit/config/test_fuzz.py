@@ -12,7 +12,7 @@ from gateway.domain.errors import ConfigError
 EXAMPLE = (Path(__file__).parents[3] / "config.yaml").read_bytes()
 LINES = [line for line in EXAMPLE.split(b"\n") if line.strip() and not line.lstrip().startswith(b"#")]
 # No deadline: how long one example takes says nothing on a busy machine.
-fuzz = settings(deadline=None, max_examples=60)
+fuzz = settings(max_examples=60)
 
 TOKENS = [
     b"\t", b"\n", b" ", b":", b"- ", b"&a ", b"*a", b"<<: ", b"!!int ", b"!x ", b"[", b"]", b"{", b"}", b"${", b"${X}",

@@ -1,12 +1,11 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
 from gateway.domain.text import clean
 
 
-@settings(deadline=None)
 @given(st.text(), st.integers(1, 50))
 def test_cleaned_text_fits_xml_and_the_limit(text: str, limit: int) -> None:
     cleaned = clean(text, limit)
@@ -15,7 +14,6 @@ def test_cleaned_text_fits_xml_and_the_limit(text: str, limit: int) -> None:
     assert len(cleaned) <= limit
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=("Cc", "Cs", "Cn"))))
 def test_text_that_xml_allows_is_left_alone(text: str) -> None:
     assert clean(text) == text[:4096]

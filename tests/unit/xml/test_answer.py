@@ -2,7 +2,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
@@ -86,7 +86,6 @@ texts = st.text(
 )
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.tuples(texts, texts), min_size=1, max_size=2), max_size=3))
 def test_the_written_answer_equals_the_one_built_as_a_tree(keys: list[list[tuple[str, str]]]) -> None:
     header = AnswerHeader(MESSAGE_2011, ID, ACTION, REQUEST_ID)
@@ -203,7 +202,6 @@ def test_a_fault_tells_code_text_and_details(catalog: Catalog) -> None:
     assert part.find("{*}Reason/{*}Text").get("{http://www.w3.org/XML/1998/namespace}lang") == "en-us"  # type: ignore[union-attr]
 
 
-@settings(deadline=None)
 @given(st.text(), st.text(), st.text(), st.text(max_size=50))
 def test_no_text_can_break_a_fault(code: str, text: str, found: str, header: str) -> None:
     detail = Problem(code="x", text=text, found=found, path=code)
