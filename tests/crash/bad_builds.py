@@ -26,7 +26,7 @@ from gateway.domain.faultpoints import reach
 from gateway.domain.ids import SetKey
 from gateway.domain.recurrence import rule
 from gateway.runtime import app, stuck, wakeup
-from gateway.runtime.processing import workers
+from gateway.runtime.processing.watch import Watch
 from gateway.scheduler import alerts, clock, engine
 from gateway.services.in_flight import NOBODY, InFlightJournal
 from gateway.stages import duplicates, ingest, reading, rollback, runner, send, units
@@ -289,7 +289,7 @@ def unmarked(_: Path) -> None:
 
 def always_blamed(_: Path) -> None:
     """Blame whoever was at work, however a process ended."""
-    workers.Workers._suspects = lambda _, worker, __: {  # type: ignore[method-assign,assignment]
+    Watch.suspects = lambda _, worker, __: {  # type: ignore[method-assign,assignment]
         key for key, _ in worker.journal.read().held
     }
 

@@ -6,11 +6,13 @@ The gateway itself goes on all the time: what ends is a process that runs servic
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from signal import SIGABRT, SIGKILL
 
 import pytest
 from lxml import etree
 
 from gateway.domain.poison import MOST_CRASHES
+from gateway.workers.launched import ending
 from tests.crash.bad_code import __name__ as BAD_CODE
 from tests.crash.proof import calm
 from tests.crash.site import CrashSite
@@ -138,7 +140,7 @@ async def test_poison_holds_only_its_conversation(crash_site: CrashSite) -> None
     line.drop(["good"] * 5, conversation="another")
     line.drop(["good"] * 5)
     await line.run()
-    assert line.deaths == ["signal SIGABRT"] * MOST_CRASHES
+    assert line.deaths == [ending(-SIGABRT)] * MOST_CRASHES
     await line.check()
 
 
@@ -207,7 +209,7 @@ async def test_code_that_ends_its_process_in_any_way_harms_nobody_else(crash_sit
     )
     found = {row["port"]: (row["code"], row["crashes"]) for row in rows}
     assert found == {"hoards": ("poison", 2), "is_killed": ("poison", 2), "blocks": ("operation.timeout", 0)}
-    assert line.deaths.count("signal SIGKILL") >= 3 * MOST_CRASHES
+    assert line.deaths.count(ending(-SIGKILL)) >= 3 * MOST_CRASHES
     assert sum("memory" in how for how in line.deaths) == MOST_CRASHES
     assert Counter(event["port"] for event in crash_site.happened("message.crashed")) == {"hoards": 2, "is_killed": 2}
     await calm(crash_site, resting=("error",), taken=False)

@@ -7,6 +7,7 @@ import psutil
 import pytest
 from lxml import etree
 
+from gateway.workers.launched import ending
 from tests.crash.bad_code import __name__ as BAD_CODE
 from tests.crash.partner import Partner
 from tests.crash.proof import drained, everything_happened_once
@@ -49,7 +50,7 @@ async def test_every_process_dies_at_a_point_and_the_gateway_goes_on(crash_site:
         assert await out_of_order(crash_site) == []
         assert life.returncode is None
     await everything_happened_once(crash_site, partner)
-    assert set(ends(crash_site)) == {"exit status 137"}
+    assert set(ends(crash_site)) == {ending(137)}
     assert not crash_site.told("message.crashed"), "no code of a service ran: nobody is to blame"
     assert await crash_site.stop() == 0
 
@@ -82,7 +83,7 @@ async def test_a_process_dies_at_its_second_document_to_send(crash_site: CrashSi
     for number in (1, 2, 3):
         command = f"send SalesOrderService.read --key SalesId=SO-10002{number} --wait"
         assert await crash_site.command(command).wait() == 0, crash_site.tail()
-    assert ends(crash_site) == ["exit status 137"] * deaths
+    assert ends(crash_site) == [ending(137)] * deaths
     sent = [etree.fromstring(content) for content in (await crash_site.wait_answers(3, "copies")).values()]
     assert [one.findtext("{*}Header/{*}Action") for one in sent] == [READ] * 3
     assert sorted(str(one.findtext(".//{*}SalesId")) for one in sent) == ["SO-100021", "SO-100022", "SO-100023"]
@@ -140,7 +141,7 @@ async def test_a_process_dies_while_the_database_is_away(away_site: CrashSite, s
         await says_so(away_site)
         await server.start()
         await drained(away_site, partner)
-        assert ends(away_site)[0] == "signal SIGSEGV"
+        assert ends(away_site)[0] == ending(-SIGSEGV)
         assert life.returncode is None
         await everything_happened_once(away_site, partner)
         assert await away_site.stop() == 0

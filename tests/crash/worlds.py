@@ -19,7 +19,7 @@ from adapters.file.fsops import FileOps, Operation
 from gateway.domain import finding
 from gateway.domain.errors import StoreUnavailable
 from gateway.runtime import app, life, stuck
-from gateway.runtime.processing import worker, workers
+from gateway.runtime.processing import watch, worker
 from gateway.scheduler import clock, engine
 from gateway.stages import inbound, send
 from gateway.store import doctor, migrate
@@ -148,7 +148,7 @@ def impatient(_: Path) -> None:
 
 def short_standstills(_: Path) -> None:
     """World: a process whose loop has stood for three seconds does not come back."""
-    workers.FROZEN_LOOKS = 12  # type: ignore[misc]
+    watch.FROZEN_LOOKS = 12  # type: ignore[misc]
 
 
 def outbound_trouble(folder: Path) -> None:

@@ -12,14 +12,10 @@ the gateway ends   so do they
 import asyncio
 import os
 import pickle
-import resource
-import signal
 import socket
-from collections import Counter
 from collections.abc import Callable, Collection, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
@@ -29,7 +25,9 @@ from gateway.contracts.task import TaskContext, TaskHandler
 from gateway.domain.errors import GatewayError, StoreUnavailable
 from gateway.domain.ids import MessageKey, PortName
 from gateway.domain.states import Stage
+from gateway.runtime.processing.handle import Generation, WorkerHandle
 from gateway.runtime.processing.stages import Runs
+from gateway.runtime.processing.watch import LOOK_SECONDS, Finding, Watch
 from gateway.runtime.processing.worker import Beginning
 from gateway.services.in_flight import InFlightJournal
 from gateway.services.python import HandlerNotFound
@@ -38,32 +36,23 @@ from gateway.store.leases import end_worker
 from gateway.store.open import Store
 from gateway.store.poison import Crash, count_crashes, ports_of
 from gateway.store.waiting import wait_or_stop
-from gateway.workers.launcher import Child, Launcher
+from gateway.workers.launched import ending
+from gateway.workers.launcher import Launcher
 from gateway.workers.link import Link, Message
 
 log = structlog.get_logger()
 
 ROLE: Final = "processing"
-LOOK_SECONDS: Final = 0.25
-STANDS_LOOKS: Final = 4
-"""So many looks without a turn of its loop, and a worker stands still. Looks count, not time: none while we stand."""
-FROZEN_LOOKS: Final = 120
-"""A worker that has stood for so long does not come back: what interrupts code in Python has not helped."""
 MOST_CONFINED: Final = 4
 """Ports that have a worker of their own at the same time."""
 READY_SECONDS: Final = 60.0
 QUIT_SECONDS: Final = 5.0
 _LAST_WORDS_SECONDS: Final = 1.0
-_KILLS: Final = 3
-"""So often somebody else may kill the worker of a message before the message is suspected."""
 _SHORT_LIFE_SECONDS: Final = 10.0
 _LONGEST_PAUSE_SECONDS: Final = 2.0
 """Between the ends of workers that were ready and lived for a moment only; they may have done something in it."""
 _LONGEST_WAIT_SECONDS: Final = 60.0
 """Until it is tried again to start one that does not get ready."""
-_MOST_HANGS: Final = 6
-_HANGS_SECONDS: Final = 60.0
-"""So often in such a time a worker is replaced because code in it does not come back."""
 _NOT_READY: Final = -1
 
 
@@ -71,43 +60,6 @@ class WorkerNotReady(GatewayError):
     """A worker ended, or said nothing, while it loaded services and handlers."""
 
     code = "worker.not-ready"
-
-
-@dataclass(eq=False, slots=True, kw_only=True)
-class Generation:
-    """Workers with the same configuration."""
-
-    settings: Settings
-    confined: set[PortName] = field(default_factory=set)
-    workers: list["_Worker"] = field(default_factory=list)
-
-
-@dataclass(eq=False, slots=True, kw_only=True)
-class _Worker:
-    """A worker as the gateway knows it. `only`: the port it was made for, None when it serves all others."""
-
-    child: Child
-    link: Link
-    journal: InFlightJournal
-    generation: Generation
-    only: PortName | None
-    began: float
-    ready: asyncio.Future[None]
-    incarnation: int | None = None
-    leaves: bool = False
-    superseded: bool = False  # another one is about to take its place
-    killed_for: str | None = None  # why we ended it
-    turns: int = 0
-    still: int = 0
-
-    def tell(self, kind: str, *fields: object) -> None:
-        """Say something to it."""
-        self.link.tell(kind, *fields)
-
-    def kill(self, why: str) -> None:
-        """End it now."""
-        self.killed_for = why
-        self.child.send_signal(signal.SIGKILL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +87,10 @@ class Workers:
         self._trouble = trouble
         self._wake = wake
         self._runs = Runs()
-        self._all: set[_Worker] = set()
+        self._all: set[WorkerHandle] = set()
         self._current: Generation | None = None
-        self._kills: Counter[MessageKey] = Counter()
+        self._watch = Watch()
         self._pause = 0.0
-        self._hangs: list[float] = []
         self._stopping = asyncio.Event()
         self._beside: set[asyncio.Task[None]] = set()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -163,7 +114,7 @@ class Workers:
         Raises: HandlerNotFound; WorkerNotReady; NotLaunched; StoreUnavailable. Nothing is left then.
         """
         generation = Generation(settings=settings)
-        begun: list[_Worker] = []
+        begun: list[WorkerHandle] = []
         try:
             for _ in range(settings.workers.processes):
                 begun.append(await self._launch(generation))
@@ -206,7 +157,11 @@ class Workers:
                     "memory ran out. Start the gateway again; nothing is lost."
                 )
             for worker in list(self._all):
-                self._look_at(worker)
+                match self._watch.look_at(worker):
+                    case Finding.STANDS:
+                        self._spawn(self._stands(worker), f"worker {worker.child.pid} stands")
+                    case Finding.LARGE:
+                        self._supersede(worker)
 
     async def close(self) -> None:
         """End them all; what they have not recorded is ready again. Before: no stage runs any more."""
@@ -221,7 +176,7 @@ class Workers:
 
     # --- the life of a worker
 
-    async def _launch(self, generation: Generation, only: PortName | None = None) -> _Worker:
+    async def _launch(self, generation: Generation, only: PortName | None = None) -> WorkerHandle:
         page = InFlightJournal.make()
         ours, theirs = socket.socketpair()
         try:
@@ -234,7 +189,7 @@ class Workers:
         finally:
             os.close(page)
         loop = asyncio.get_running_loop()
-        worker = _Worker(
+        worker = WorkerHandle(
             child=child, link=await Link.over(ours), journal=journal, generation=generation, only=only,
             began=loop.time(), ready=loop.create_future(),
         )  # fmt: skip
@@ -247,7 +202,7 @@ class Workers:
         self._spawn(self._attend(worker), f"worker {child.pid}")
         return worker
 
-    async def _until_ready(self, worker: _Worker) -> None:
+    async def _until_ready(self, worker: WorkerHandle) -> None:
         try:
             async with asyncio.timeout(READY_SECONDS):
                 await asyncio.shield(worker.ready)
@@ -259,7 +214,7 @@ class Workers:
                 "handlers takes that long, or hangs."
             ) from error
 
-    async def _attend(self, worker: _Worker) -> None:
+    async def _attend(self, worker: WorkerHandle) -> None:
         """Listen to a worker to its end, and put in order what it leaves."""
         listening = asyncio.ensure_future(self._listen(worker))
         ends: set[asyncio.Future[Any]] = {listening, worker.child.ended}
@@ -275,7 +230,7 @@ class Workers:
             worker.generation.workers.remove(worker)
         if not worker.ready.done():
             worker.ready.set_exception(
-                WorkerNotReady(f"A process that runs services ended while it loaded them ({_how(status)}).")
+                WorkerNotReady(f"A process that runs services {ending(status)} while it loaded them.")
             )
             worker.ready.exception()  # somebody may not have waited for it
         self._runs.left(worker)
@@ -286,11 +241,11 @@ class Workers:
         finally:
             worker.journal.close()
 
-    async def _listen(self, worker: _Worker) -> None:
+    async def _listen(self, worker: WorkerHandle) -> None:
         async for message in worker.link.messages():
             await self._hear(worker, message)
 
-    async def _hear(self, worker: _Worker, message: Message) -> None:
+    async def _hear(self, worker: WorkerHandle, message: Message) -> None:
         match message.kind, message.fields:
             case "ready", (int(incarnation),):
                 worker.incarnation = incarnation
@@ -303,7 +258,8 @@ class Workers:
                 worker.leaves = True
                 worker.ready.set_exception(StoreUnavailable(reason))
             case "abandoned", ():
-                self._code_hangs(worker)
+                if self._watch.may_replace_hanging():
+                    self._supersede(worker)
             case "stopped", (str(port), reason):
                 await self._trouble.stopped(PortName(port), reason, by=worker.child.pid)
             case "waits_for_store", (str(port), str(stage), reason):
@@ -320,7 +276,7 @@ class Workers:
                         run.left(worker, error)
                         self._quit_when_done(worker)
 
-    def _retire(self, worker: _Worker) -> None:
+    def _retire(self, worker: WorkerHandle) -> None:
         """Let a worker end what it has begun, and then itself."""
         worker.leaves = True
         if worker in worker.generation.workers:
@@ -328,22 +284,21 @@ class Workers:
         self._runs.close(worker)
         self._quit_when_done(worker)
 
-    def _quit_when_done(self, worker: _Worker) -> None:
+    def _quit_when_done(self, worker: WorkerHandle) -> None:
         if worker.leaves and not any(run.has(worker) for run in self._runs.all()):
             worker.tell("quit")
             self._spawn(self._end(worker), f"end of worker {worker.child.pid}")
 
-    async def _end(self, worker: _Worker) -> None:
+    async def _end(self, worker: WorkerHandle) -> None:
         await worker.child.end(seconds=QUIT_SECONDS)
 
-    async def _put_in_order(self, worker: _Worker, incarnation: int, status: int) -> None:
+    async def _put_in_order(self, worker: WorkerHandle, incarnation: int, status: int) -> None:
         """Give back what a worker had claimed, count who ended it, and let another one take its place."""
         unexpected = not worker.leaves
-        suspects = [] if status == 0 and not unexpected else self._suspects(worker, status)
-        crashes, claims = await self._take_back(incarnation, suspects)
+        crashes, claims = await self._take_back(incarnation, self._watch.suspects(worker, status))
         if unexpected or claims:
             log.warning(
-                "worker.ended", pid=worker.child.pid, how=worker.killed_for or _how(status), claims=claims,
+                "worker.ended", pid=worker.child.pid, how=worker.killed_for or ending(status), claims=claims,
                 port=worker.only,
             )  # fmt: skip
         for crash in crashes:
@@ -374,26 +329,8 @@ class Workers:
                 if not await self._store.wait_until_available(self._stopping):
                     return crashes or [], 0  # the next start does it
 
-    def _suspects(self, worker: _Worker, status: int) -> Collection[MessageKey]:
-        """Return which messages to count the end of a worker for."""
-        in_flight = worker.journal.read()
-        suspects = in_flight.suspects()
-        if worker.killed_for == _MEMORY:
-            return suspects or {key for key, _ in in_flight.held}
-        if worker.killed_for is not None:
-            return ()
-        if status != -signal.SIGKILL:
-            return suspects
-        # somebody killed it, or the system did because memory ran out: not by itself the fault of a message
-        suspects = suspects or {key for key, _ in in_flight.held}
-        self._kills.update(suspects)
-        blamed = [key for key in suspects if self._kills[key] >= _KILLS]
-        for key in blamed:
-            del self._kills[key]
-        return blamed
-
     async def _replace(
-        self, generation: Generation, only: PortName | None, pause: float, earlier: _Worker | None = None
+        self, generation: Generation, only: PortName | None, pause: float, earlier: WorkerHandle | None = None
     ) -> None:
         """Start a worker in place of another, again and again until one is ready, and let it serve.
 
@@ -442,27 +379,7 @@ class Workers:
                 worker.tell("leave", port)
         self._spawn(self._replace(generation, port, 0.0), f"worker of {port}")
 
-    # --- the look at each of them
-
-    def _look_at(self, worker: _Worker) -> None:
-        turns, is_frozen = worker.journal.turns, _is_frozen(worker.child.pid)
-        worker.still = worker.still + 1 if is_frozen or (turns and turns == worker.turns) else 0
-        worker.turns = turns
-        if worker.still == STANDS_LOOKS and not worker.leaves:
-            self._spawn(self._stands(worker), f"worker {worker.child.pid} stands")
-        elif worker.still == FROZEN_LOOKS and not is_frozen:
-            worker.child.send_signal(signal.SIGABRT)  # it writes its stacks, and ends by the message on its loop
-        elif worker.still == FROZEN_LOOKS:
-            worker.kill("it was frozen")
-        most = worker.generation.settings.workers.memory_bytes
-        held = _resident_bytes(worker.child.pid)
-        if held > most and worker.killed_for is None:
-            worker.kill(_MEMORY)
-        elif held > most // 2 and not (turns or worker.leaves) and worker in worker.generation.workers:
-            log.info("worker.large", pid=worker.child.pid, bytes=held)
-            self._supersede(worker)
-
-    async def _stands(self, worker: _Worker) -> None:
+    async def _stands(self, worker: WorkerHandle) -> None:
         """Let another worker take the place of one whose loop stands; its claims stay its own."""
         key = worker.journal.read().on_loop
         log.warning("worker.stands", pid=worker.child.pid, message_key=key or None, port=worker.only)
@@ -475,18 +392,7 @@ class Workers:
                     self._confine(generation, port)
         self._supersede(worker)
 
-    def _code_hangs(self, worker: _Worker) -> None:
-        """Let another worker take the place of one in which code goes on that nobody waits for any more.
-
-        Rule: not too often: code that always hangs must not keep the machine busy with starting workers.
-        """
-        now = asyncio.get_running_loop().time()
-        self._hangs = [at for at in self._hangs if now - at < _HANGS_SECONDS]
-        if len(self._hangs) < _MOST_HANGS:
-            self._hangs.append(now)
-            self._supersede(worker)
-
-    def _supersede(self, worker: _Worker) -> None:
+    def _supersede(self, worker: WorkerHandle) -> None:
         """Start another worker in place of one, which goes on until that is ready."""
         if worker in worker.generation.workers and worker.generation is self._current and not worker.superseded:
             worker.superseded = True
@@ -496,7 +402,7 @@ class Workers:
         for stage in (Stage.INBOUND, Stage.OUTBOUND):
             self._wake(stage)
 
-    def _serving(self) -> list[_Worker]:
+    def _serving(self) -> list[WorkerHandle]:
         return [] if self._current is None else list(self._current.workers)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -508,26 +414,3 @@ class Workers:
         self._beside.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None and not self._failed.done():
             self._failed.set_exception(error)
-
-
-_MEMORY: Final = "it held more memory than workers.memory_bytes allows"
-
-
-def _how(status: int) -> str:
-    return f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-
-
-def _is_frozen(pid: int) -> bool:
-    """Tell whether somebody has stopped a process, so that its code can do nothing for it."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0] in "tT"
-    except (OSError, IndexError):
-        return False
-
-
-def _resident_bytes(pid: int) -> int:
-    """Return the memory a process holds; 0 when it has gone, or the system does not tell."""
-    try:
-        return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
-    except (OSError, IndexError):
-        return 0
