@@ -314,6 +314,40 @@ async def test_files_are_read_side_by_side() -> None:
                 assert len(pool.pids) == 2
 
 
+async def test_a_large_file_that_begins_while_another_rests_takes_no_reader_from_small_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It waits itself for the reader that must be started."""
+    monkeypatch.setattr(admission, "TURN_SECONDS", 0.0)
+    start, may_start = WorkerProcess.start, asyncio.Event()
+
+    async def held() -> WorkerProcess:
+        await may_start.wait()
+        return await start()
+
+    async def whole(reading: AsyncGenerator[object, None]) -> object:
+        return [piece async for piece in reading][-1]
+
+    async with XmlPool(size=2) as pool:
+        await pool.warm(LOOSE)
+        monkeypatch.setattr(WorkerProcess, "start", held)
+        with file_of(many_envelopes(5_000)) as one, file_of(many_envelopes(5_000)) as other:
+            first = pool.read(one, LOOSE, port=PortName("a"))
+            await anext(first)
+            second = asyncio.create_task(whole(pool.read(other, LOOSE, port=PortName("b"))))
+            while not pool._admission._waiting:
+                await asyncio.sleep(0)
+            going_on = asyncio.create_task(whole(first))
+            while not pool._admission.resting:
+                await asyncio.sleep(0.01)
+            async with asyncio.timeout(60):
+                assert isinstance((await _read(pool, ONE, LOOSE))[-1], FileEnd)
+            assert not second.done()
+            may_start.set()
+            assert isinstance(await second, FileEnd)
+            assert isinstance(await going_on, FileEnd)
+
+
 async def test_warm_workers_have_loaded_the_schemas() -> None:
     async with XmlPool(size=2) as pool:
         await pool.warm(RULES)
