@@ -148,6 +148,19 @@ async def test_a_process_dies_while_the_database_is_away(away_site: CrashSite, s
         assert not away_site.told("gateway.drain_over"), "no run waits for a dead one"
 
 
+async def test_a_process_that_dies_before_it_serves_is_replaced_and_no_run_waits_for_it(crash_site: CrashSite) -> None:
+    """The first one dies before the gateway has started, the one in its place before it takes part in a run."""
+    crash_site.add_port()
+    with Partner(crash_site) as partner:
+        life = await crash_site.run(build="dead_when_ready")
+        partner.drop(3)
+        await drained(crash_site, partner)
+        assert life.returncode is None and len(ends(crash_site)) == 2
+    await everything_happened_once(crash_site, partner)
+    assert await crash_site.stop() == 0
+    assert not crash_site.told("gateway.drain_over")
+
+
 @pytest.mark.parametrize("whom", ["gateway", "launcher"])
 async def test_no_process_is_left_behind(crash_site: CrashSite, whom: str) -> None:
     """Whatever ends the gateway ends them all; without what starts them the gateway ends, and says so."""

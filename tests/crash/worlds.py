@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
+from signal import SIGKILL
 from types import ModuleType
 from typing import Any
 
@@ -19,7 +20,7 @@ from adapters.file.fsops import FileOps, Operation
 from gateway.domain import finding
 from gateway.domain.errors import StoreUnavailable
 from gateway.runtime import app, life, stuck
-from gateway.runtime.processing import watch, worker
+from gateway.runtime.processing import watch, worker, workers
 from gateway.scheduler import clock, engine
 from gateway.stages import inbound, send
 from gateway.store import doctor, migrate
@@ -146,6 +147,21 @@ def impatient(_: Path) -> None:
             setattr(module, name, value)
 
 
+def dead_when_ready(_: Path) -> None:
+    """World: the first two processes that run services are killed as soon as they are ready."""
+    until_ready = workers.Workers._until_ready
+    lives = count(1)
+
+    async def ready_and_dead(self: workers.Workers, worker: Any) -> None:
+        await until_ready(self, worker)
+        if next(lives) <= 2:
+            worker.child.send_signal(SIGKILL)
+            while worker in self._all:
+                await asyncio.sleep(0.01)
+
+    workers.Workers._until_ready = ready_and_dead  # type: ignore[method-assign]
+
+
 def short_standstills(_: Path) -> None:
     """World: a process whose loop has stood for three seconds does not come back."""
     watch.FROZEN_LOOKS = 12  # type: ignore[misc]
@@ -206,5 +222,5 @@ def next_version(_: Path) -> None:
 
 WORLDS: tuple[Callable[[Path], Observer | None], ...] = (
     deaf, forgetful_disk, lost_replies, lost_promises, short_leases, short_looks, moved_clock, counted_looks,
-    impatient, short_standstills, outbound_trouble, tiny_pool, little_memory, recorded, next_version,
+    impatient, dead_when_ready, short_standstills, outbound_trouble, tiny_pool, little_memory, recorded, next_version,
 )  # fmt: skip

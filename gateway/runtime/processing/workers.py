@@ -138,6 +138,8 @@ class Workers:
         self._current = generation
         for worker in generation.workers:
             self._runs.open(worker)
+        for _ in range(generation.settings.workers.processes - len(generation.workers)):  # died since they were ready
+            self._spawn(self._replace(generation, None, 0.0), "worker in place of one that did not come to serve")
         for worker in earlier:
             self._retire(worker)
         self._wake_all()  # what came for a new port was nobody's until now
@@ -226,6 +228,7 @@ class Workers:
         if not listening.cancel():
             listening.result()
         self._all.discard(worker)
+        served = worker in worker.generation.workers and worker.generation is self._current
         if worker in worker.generation.workers:  # before anything waits: no run may begin in a dead one
             worker.generation.workers.remove(worker)
         if not worker.ready.done():
@@ -237,7 +240,7 @@ class Workers:
         await self._trouble.forget(worker.child.pid)
         try:
             if worker.incarnation is not None:
-                await self._put_in_order(worker, worker.incarnation, status)
+                await self._put_in_order(worker, worker.incarnation, status, served=served)
         finally:
             worker.journal.close()
 
@@ -292,8 +295,11 @@ class Workers:
     async def _end(self, worker: WorkerHandle) -> None:
         await worker.child.end(seconds=QUIT_SECONDS)
 
-    async def _put_in_order(self, worker: WorkerHandle, incarnation: int, status: int) -> None:
-        """Give back what a worker had claimed, count who ended it, and let another one take its place."""
+    async def _put_in_order(self, worker: WorkerHandle, incarnation: int, status: int, *, served: bool) -> None:
+        """Give back what a worker had claimed, count who ended it, and let another one take its place if it *served*.
+
+        One that died before it served is replaced by whoever started it: `_replace`, or `use`.
+        """
         unexpected = not worker.leaves
         crashes, claims = await self._take_back(incarnation, self._watch.suspects(worker, status))
         if unexpected or claims:
@@ -310,7 +316,7 @@ class Workers:
         for port in {crash.port for crash in crashes}:
             self._confine(generation, port)
         self._wake_all()
-        if unexpected and generation is self._current and not worker.superseded:
+        if unexpected and served and generation is self._current and not worker.superseded:
             # where somebody is to blame it goes on: it ends after two ends of each message
             goes_on = crashes or asyncio.get_running_loop().time() - worker.began >= _SHORT_LIFE_SECONDS
             self._pause = 0.0 if goes_on else min(max(2 * self._pause, 0.1), _LONGEST_PAUSE_SECONDS)
@@ -348,6 +354,9 @@ class Workers:
                 await self._cannot_start(generation, error, pause)
                 continue
             await self._trouble.forget(_NOT_READY)
+            if worker not in self._all:  # a run must not wait for a dead one
+                pause = min(max(2 * pause, 0.1), _LONGEST_PAUSE_SECONDS)
+                continue
             if generation is not self._current:
                 self._retire(worker)
                 return
