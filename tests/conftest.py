@@ -16,6 +16,7 @@ import pytest
 from asyncpg import Connection
 from hypothesis import HealthCheck, settings
 
+from gateway.queues import follow_runs
 from gateway.runtime.roles import ROLES
 from gateway.store.connect import connect
 from gateway.store.embedded import DATABASE, EmbeddedServer
@@ -178,6 +179,7 @@ def module_database_url(databases: Databases) -> Iterator[str]:
 async def store(database_url: str, tmp_path: Path) -> AsyncIterator[Store]:
     """An open store on a fresh database; its data folder is `tmp_path / "data"`."""
     async with open_store(database_url, tmp_path / "data") as store:
+        follow_runs(store)
         yield store
 
 

@@ -229,7 +229,8 @@ class World:
             """SELECT (SELECT count(*) FROM run) runs, (SELECT count(ended_at) FROM run) ended,
                       (SELECT count(*) FROM attempt) attempts, (SELECT count(ended_at) FROM attempt) attempts_ended,
                       (SELECT sum(hashtext(status)) FROM run_task) tasks,
-                      (SELECT sum(hashtext(status || next_start::text)) FROM job) jobs"""
+                      (SELECT sum(hashtext(status || next_start::text)) FROM job) jobs,
+                      (SELECT sum(hashtext(id || status || earliest::text)) FROM queue_entry) entries"""
         )
         return tuple(rows[0].values())
 

@@ -22,6 +22,7 @@ from gateway.config.models import Level, LogFormat, Logging, Settings
 from gateway.contracts.task import Runnables
 from gateway.domain.errors import ConfigError, GatewayError, StoreBusy, StoreUnavailable
 from gateway.domain.wall import zone_named
+from gateway.queues import follow_runs
 from gateway.runtime.in_use import SiteConfig, read_site_config
 from gateway.runtime.logs import configure_logs, secrets_of
 from gateway.runtime.visible import visible, visible_lines
@@ -167,6 +168,7 @@ async def open_site(config: Path) -> AsyncIterator[Site]:
     settings = found.settings
     SHOWN_ZONE.set(zone_of(settings, await asyncio.to_thread(account_of, settings)))
     async with open_store(settings.store, settings.data, pool_size=3, use=Use.VISIT) as store:
+        follow_runs(store)
         yield Site(settings, store, found.problems)
 
 

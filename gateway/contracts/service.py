@@ -8,7 +8,8 @@ from uuid import UUID
 
 from lxml import etree
 
-from gateway.domain.ids import MessageKey, PortName
+from gateway.domain.definition import EntryDefinition
+from gateway.domain.ids import EntryId, MessageKey, PortName
 from gateway.domain.namespaces import Scheme
 
 
@@ -24,6 +25,18 @@ class NumberSequences(Protocol):
         then asks the database nothing for 10 seconds has failed. To wait here costs no try, whoever makes you wait.
         With `continuous=False` nobody waits: numbers are drawn ahead in blocks, outside of the transaction, and those
         that are not used are gaps. Say the same wherever a sequence is used.
+        """
+        ...
+
+
+class JobQueue(Protocol):
+    """The job queue, inside the open transaction: an entry is there exactly when that is committed."""
+
+    async def enqueue(self, entry: EntryDefinition, *, user: str) -> EntryId:
+        """Add an entry that runs as *user*, as soon as it may; returns its number.
+
+        Rule: what it runs, and its parameters, are looked at when it starts.
+        Raises: EntryRefused when its category is not there, or there is an entry about the same record already.
         """
         ...
 
@@ -76,7 +89,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceContext:
-    """What a service may use: a database transaction, number sequences, a log with the request's ids bound.
+    """What a service may use: a database transaction, number sequences, the job queue, a log with the request's ids.
 
     Rule: everything done through `connection` commits together with the request's outcome, or not at all. The
     transaction begins with what is first awaited of it.
@@ -84,6 +97,7 @@ class ServiceContext:
 
     connection: Any  # has what an asyncpg connection has, in a transaction; Any because its stubs differ by class
     numbers: NumberSequences
+    job_queue: JobQueue
     now: datetime
     log: Any
 

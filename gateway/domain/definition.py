@@ -117,7 +117,74 @@ class JobDefinition:
 
     def digest(self) -> str:
         """Return a digest of everything it says: equal definitions have equal ones."""
-        return sha256(json.dumps(asdict(self), sort_keys=True, default=str).encode()).hexdigest()
+        return _digest(self)
+
+
+NORMAL_PRIORITY = 1000
+"""Of entries that name none; the lower number goes first. Source: batch reference, section 19.1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryDefinition:
+    """A job queue entry: what runs, and when. `run` names a runnable, `parameters` are its own.
+
+    `record` is what it is about, such as one document: there is one entry about it at a time. `weekdays` (Monday 0) on
+    which it repeats; without any and without a date `formula` it runs once. `starting` and `ending` bound the day in
+    `zone`. `wakes_on` are documents, `{namespace}local`, whose change wakes one that found nothing to do.
+    `max_attempts` are those after the first. None stands for: `earliest` the moment of saving, `expires` never,
+    `timeout_seconds` that of what it runs. Source: batch reference, section 19.1.
+    """
+
+    run: str
+    parameters: Mapping[str, object] = field(default_factory=dict)
+    parameters_version: int = 1
+    name: str | None = None
+    description: str = ""
+    record: str | None = None
+    partition: str = INITIAL_PARTITION
+    company: str = DEFAULT_COMPANY
+    category: str | None = None
+    priority: int = NORMAL_PRIORITY
+    earliest: datetime | None = None
+    expires: datetime | None = None
+    weekdays: tuple[int, ...] = ()
+    minutes: int = 0
+    formula: str | None = None
+    starting: time | None = None
+    ending: time | None = None
+    zone: str = "UTC"
+    max_attempts: int = 0
+    rerun_delay_seconds: float = 0.0
+    inactivity_minutes: int = 0
+    wakes_on: tuple[str, ...] = ()
+    timeout_seconds: float | None = None
+    retries_timeout: bool = True
+    location: Location = Location.SERVER
+    notify_on_success: bool = False
+
+    def digest(self) -> str:
+        """Return a digest of everything it says: equal definitions have equal ones."""
+        return _digest(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryDefinition:
+    """Entries that exclude one another: at most `width` of them are in process."""
+
+    name: str
+    description: str = ""
+    width: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueDefinition:
+    """A container of the entries whose category it takes (None: all), started and stopped as a whole."""
+
+    name: str
+    description: str = ""
+    categories: tuple[str, ...] | None = None
+    batch_group: str = DEFAULT_GROUP
+    starts_automatically: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,3 +231,7 @@ class PeriodDefinition:
     end: time
     weekdays: tuple[int, ...] = (0, 1, 2, 3, 4, 5, 6)
     zone: str = "UTC"
+
+
+def _digest(definition: JobDefinition | EntryDefinition) -> str:
+    return sha256(json.dumps(asdict(definition), sort_keys=True, default=str).encode()).hexdigest()

@@ -29,6 +29,7 @@ GatewayError              code (stable) and context (ids) for machines, message 
   IllegalTransition       a bug or an operator race; state unchanged
   JobRefused              a definition of a job, group or server that cannot be used; nothing was changed
   NoSuchJob               nothing has this number or name
+  EntryRefused            a job queue entry that cannot be used, or does not exist; nothing was changed
 """
 
 from collections.abc import Mapping, Sequence
@@ -297,3 +298,9 @@ class NoSuchJob(GatewayError):
     """No job, run or task has this number or name."""
 
     code = "job.unknown"
+
+
+class EntryRefused(GatewayError):
+    """A job queue entry that cannot be used as it is, or does not exist; nothing was changed."""
+
+    code = "entry.refused"

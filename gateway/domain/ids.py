@@ -18,6 +18,8 @@ RunId = NewType("RunId", int)
 """Our number of one execution of a job."""
 RunTaskId = NewType("RunTaskId", int)
 """Our number of a task in one run."""
+EntryId = NewType("EntryId", int)
+"""Our number of a job queue entry."""
 
 _GUID = re.compile(r"\{?([0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12})\}?")
 

@@ -109,3 +109,4 @@ class Cause(StrEnum):
     OPERATOR = "operator"
     DEPENDENCY = "dependency"
     EVENT = "event"
+    QUEUE = "queue"  # a job queue entry that came due

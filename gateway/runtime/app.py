@@ -24,6 +24,7 @@ from gateway.contracts.task import TaskHandler
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
+from gateway.queues import follow_runs
 from gateway.runtime.alerts import Alerting
 from gateway.runtime.checking import parse_checked
 from gateway.runtime.identity import refused_identity
@@ -419,6 +420,7 @@ async def _serve(config: Path, launcher: Launcher, ready: asyncio.Event | None) 
         loop.add_signal_handler(number, ask_to_stop)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.store, settings.data, pool_size=10))
+        follow_runs(store)
         kept = await asyncio.to_thread(KeptConfig, settings.data, config, content)
         clock = DatabaseClock(store)
         await clock.look()

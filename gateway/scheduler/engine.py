@@ -17,6 +17,7 @@ from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ids import Fence
 from gateway.domain.job import Priority
 from gateway.domain.throttle import Throttle
+from gateway.queues import next_entry_moment, start_entries
 from gateway.scheduler.clock import Clock
 from gateway.scheduler.executor import GRACE_SECONDS, Execution, Executor
 from gateway.scheduler.late import tell_lateness
@@ -141,11 +142,17 @@ class Engine:
                 "run.started", job=started.job, run_id=started.run_id, planned_at=started.planned_at.isoformat(),
                 late_seconds=(now - started.planned_at).total_seconds(),
             )  # fmt: skip
+        entries = await start_entries(self._store, now)
+        for entry in entries.started:
+            log.info(
+                "run.started", job=entry.name, run_id=entry.run_id, planned_at=entry.planned_at.isoformat(),
+                late_seconds=(now - entry.planned_at).total_seconds(),
+            )  # fmt: skip
         await self._pass_on_cancels()
         found = await list_servers(self._store, self._server)
         self._facts = found[0] if found else None
         await self._claim(group, now)
-        if due.more:
+        if due.more or entries.more:
             self._look_at = None
             return True
         if self._hint.is_set() and began < self._told_at + BUSY_LOOK_SECONDS:
@@ -213,7 +220,7 @@ class Engine:
     async def _pause(self) -> float:
         """Return how long nothing has to be done. Units: seconds."""
         now = self._clock.now()
-        moments = [await next_moment(self._store, now)]
+        moments = [await next_moment(self._store, now), await next_entry_moment(self._store)]
         if self._facts is not None:
             moments.append(next_change(self._facts.definition, now))
         known = [(moment - now).total_seconds() for moment in moments if moment is not None]

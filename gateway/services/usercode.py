@@ -65,8 +65,10 @@ class UserCode:
         Raises: OperationTimeout; whatever the function raises, as an `Exception`.
         """
         name = f"{what}{request.service}.{request.operation}"
-        lent = [Lent(context.connection), Lent(context.numbers)]
-        own = replace(context, connection=lent[0], numbers=cast("Any", lent[1]))
+        lent = [Lent(context.connection), Lent(context.numbers), Lent(context.job_queue)]
+        own = replace(
+            context, connection=lent[0], numbers=cast("Any", lent[1]), job_queue=cast("Any", lent[2])
+        )  # fmt: skip
         run, held = (self._on_loop, Held.LOOP) if is_async(function) else (self._in_thread, Held.THREAD)
         called_for = CALLED_FOR.set(request.key)
         try:

@@ -27,6 +27,7 @@ from gateway.domain.outbound import NewSending, RequestFailure, SendRequest
 from gateway.domain.poison import poison
 from gateway.domain.states import Stage
 from gateway.messaging.rules.pace import Pace
+from gateway.queues import UnitQueue
 from gateway.services.registry import Registry
 from gateway.stages.decide import Wait, judge, pass_on
 from gateway.stages.door import Door
@@ -127,6 +128,7 @@ class OutboundStage:
         return ServiceContext(
             connection=UnitConnection(unit),
             numbers=StoredNumbers(unit, self._store),
+            job_queue=UnitQueue(UnitConnection(unit), self._store.queries),
             now=datetime.now(UTC),
             log=log,
         )

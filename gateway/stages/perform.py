@@ -17,6 +17,7 @@ from gateway.domain.errors import DuplicateMessage
 from gateway.domain.ids import MessageKey, SetKey
 from gateway.domain.message import Work
 from gateway.domain.states import LaneRule, Policy
+from gateway.queues import UnitQueue
 from gateway.stages.breaker import Breaker
 from gateway.stages.decide import Failed, TryAgain, decide, pass_on
 from gateway.stages.duplicates import Duplicates
@@ -193,6 +194,7 @@ class Performance:
         return ServiceContext(
             connection=UnitConnection(self._unit),
             numbers=StoredNumbers(self._unit, self._store),
+            job_queue=UnitQueue(UnitConnection(self._unit), self._store.queries),
             now=self._now,
             log=log,
         )

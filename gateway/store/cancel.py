@@ -9,7 +9,7 @@ from datetime import datetime
 from asyncpg import Connection, Record
 
 from gateway.domain.errors import IllegalTransition, NoSuchJob
-from gateway.domain.ids import JobId
+from gateway.domain.ids import JobId, RunId
 from gateway.domain.job import JobStatus
 from gateway.domain.transitions import JobAction, act_on_job
 from gateway.store.jobs import JOBS_HINT
@@ -84,11 +84,15 @@ async def requeue_job(store: Store, job: JobId, *, by: str, now: datetime) -> Jo
 async def _cancel(
     store: Store, connection: Connection, job: Record, run: Record, *, by: str, now: datetime, comes_back: bool
 ) -> None:
+    await connection.execute(store.queries.job_cancelling, job["id"], now)
+    await _stop(store, connection, run["id"], by=by, now=now, comes_back=comes_back)
+
+
+async def _stop(store: Store, connection: Connection, run: RunId, *, by: str, now: datetime, comes_back: bool) -> None:
     sql = store.queries
-    await connection.execute(sql.begin_cancelling, run["id"], by, comes_back)
-    await connection.execute(sql.job_cancelling, job["id"], now)
-    await connection.fetch(sql.lock_open_tasks, run["id"])
-    changed = await connection.fetchrow(sql.lock_run, run["id"])
+    await connection.execute(sql.begin_cancelling, run, by, comes_back)
+    await connection.fetch(sql.lock_open_tasks, run)
+    changed = await connection.fetchrow(sql.lock_run, run)
     assert changed is not None
     await settle_runs(store, connection, [changed], now)
 
@@ -109,3 +113,17 @@ async def _lock(store: Store, connection: Connection, job: JobId) -> tuple[Recor
 async def _status(store: Store, connection: Connection, job: JobId) -> JobStatus:
     row = await connection.fetchrow(store.queries.lock_job, job)
     return JobStatus.CANCELED if row is None else JobStatus(row["status"])  # gone: its section was removed
+
+
+async def cancel_run(store: Store, run: RunId, *, by: str, now: datetime) -> None:
+    """Let nothing more of the run of a job queue entry start; what runs may finish.
+
+    Raises: IllegalTransition when it has ended, or is being cancelled.
+    """
+    async with store.transaction() as connection:
+        row = await connection.fetchrow(store.queries.lock_run, run)
+        if row is None or row["status"] != JobStatus.EXECUTING:
+            text = "is not there" if row is None else f"is {row['status']}"
+            raise IllegalTransition(f"The run {run} {text}: it cannot be cancelled.", run=run, by=by)
+        await _stop(store, connection, run, by=by, now=now, comes_back=False)
+        await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)

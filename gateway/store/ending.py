@@ -197,5 +197,5 @@ def _changed(step: _Step) -> tuple[object, ...]:
     failed = step.status is not TaskStatus.ENDED and not step.waits
     return (
         step.row["id"], step.status, step.retries, step.waits, step.ready_at, result.code if failed else None,
-        _error(result) if failed else None, json.dumps(result.counts),
+        _error(result) if failed else None, json.dumps(result.counts), failed and not result.can_help,
     )  # fmt: skip

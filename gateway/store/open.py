@@ -2,8 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, cast
@@ -15,7 +16,7 @@ from asyncpg.pool import PoolConnectionProxy
 from asyncpg.transaction import Transaction
 
 from gateway.domain.errors import StoreCrowded, StoreUnavailable
-from gateway.domain.ids import Fence
+from gateway.domain.ids import Fence, RunId
 from gateway.store.connect import (
     ANSWER_SECONDS,
     CLOSE_SECONDS,
@@ -47,6 +48,14 @@ CALM_SECONDS: Final = 30.0
 _POLL_SECONDS: Final = 0.1
 
 
+EntryRunsEnded = Callable[[Connection, Sequence[RunId], datetime], Awaitable[None]]
+"""Move the job queue entries whose runs have just ended, in the same transaction."""
+
+
+async def _nobody_follows(connection: Connection, runs: Sequence[RunId], now: datetime) -> None:
+    raise AssertionError("whoever ends runs of job queue entries lets gateway.queues follow them")
+
+
 class Schema(StrEnum):
     """What to do about a schema that is not current."""
 
@@ -62,7 +71,8 @@ class Store:
     connection: our schema, then what the role has; `node` the identity of the
     data folder, None for a visit; `held` the leases that this process works under now: whoever claims adds to
     it and removes from it; `unit_places` are the connections that units of work may hold; `numbers` is what they
-    share of number sequences; `ax_alerts` is the setting of that name, which counts when an occurrence ends.
+    share of number sequences; `ax_alerts` is the setting of that name, which counts when an occurrence ends;
+    `entry_runs_ended` is told of runs of job queue entries that end.
     """
 
     def __init__(
@@ -82,6 +92,7 @@ class Store:
         self.node = node
         self.queries = queries
         self.ax_alerts = False
+        self.entry_runs_ended: EntryRunsEnded = _nobody_follows
         self.held: set[Fence] = set()
         self.unit_places = UnitPlaces(pool_size)
         self.numbers = SharedNumbers()

@@ -8,7 +8,7 @@ from datetime import datetime
 from asyncpg import Connection
 
 from gateway.domain.errors import NoSuchJob
-from gateway.domain.ids import JobId, RunId, RunTaskId
+from gateway.domain.ids import EntryId, JobId, RunId, RunTaskId
 from gateway.store.open import Store
 from gateway.store.sql import Queries
 
@@ -18,6 +18,7 @@ class Run:
     """One execution of a job. Times are aware UTC; `tasks_left_out` were not kept because there were very many.
 
     `rerun_of` is the run that it repeats; tasks that ended there and have no attempt here stand as they were.
+    `entry_id` is the job queue entry that it is a run of.
     """
 
     id: RunId
@@ -39,6 +40,7 @@ class Run:
     tasks_left_out: int
     error: str | None
     rerun_of: RunId | None
+    entry_id: EntryId | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

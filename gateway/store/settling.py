@@ -102,6 +102,8 @@ async def _end_runs(store: Store, connection: Connection, ended: Mapping[int, Jo
     )  # fmt: skip
     if unkept := [end.run["id"] for end in ends if not end.kept]:
         await connection.execute(sql.delete_unkept_runs, unkept)
+    if entries := [RunId(end.run["id"]) for end in ends if end.run["entry_id"] is not None]:
+        await store.entry_runs_ended(connection, entries, now)
     for end in ends:
         if end.kept and end.left_out:
             await connection.execute(sql.thin_tasks, end.run["id"], KEPT_TASKS)

@@ -174,7 +174,7 @@ FROM unnest($1::bigint[], $2::text[]) AS s (id, status)
 WHERE run_task.id = s.id
 
 -- name: sum_runs
-SELECT r.id, r.job_id, r.job, r.partition_key, r.company, r.cause, r.planned_at, r.started_at, r.history,
+SELECT r.id, r.job_id, r.job, r.entry_id, r.partition_key, r.company, r.cause, r.planned_at, r.started_at, r.history,
        r.canceled_by, r.comes_back,
        (SELECT count(*) FROM run_task t WHERE t.run_id = r.id) AS tasks,
        coalesce((SELECT jsonb_object_agg(c.key, c.total) FROM (
@@ -276,7 +276,7 @@ SELECT fence FROM run_task WHERE fence = ANY($1::bigint[]) AND status = 'cancell
 
 -- name: find_runs
 SELECT r.id, r.job_id, r.job, r.description, r.partition_key, r.company, r.created_by, r.run_as, r.cause, r.planned_at,
-       r.started_at, r.ended_at, r.status, r.canceled_by, r.overran, r.counts, r.tasks_left_out, r.error, r.rerun_of
+       r.started_at, r.ended_at, r.status, r.canceled_by, r.overran, r.counts, r.tasks_left_out, r.error, r.rerun_of, r.entry_id
 FROM run r
 WHERE r.id = ANY($1::bigint[])
 ORDER BY r.started_at DESC, r.id DESC

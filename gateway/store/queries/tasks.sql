@@ -35,7 +35,7 @@ WITH running AS (
     SELECT *, row_number() OVER (PARTITION BY priority, batch_group, handler ORDER BY planned_at, id) AS rank
     FROM waiting WHERE room IS NULL OR place <= room
 )
-SELECT id, run_id, job_id, batch_group, priority, handler, planned_at, concurrency FROM ranked WHERE rank <= $3
+SELECT id, run_id, coalesce(job_id, -run_id) AS job_id, batch_group, priority, handler, planned_at, concurrency FROM ranked WHERE rank <= $3
 
 -- name: limits_and_running
 -- How many tasks of each single job a group lets run at once (no job), and how many of each job and group run.
@@ -117,9 +117,10 @@ WHERE attempt.run_task_id = s.id AND attempt.number = s.number
 UPDATE run_task SET status = s.status, fence = NULL, retries = s.retries, waits_for_children = s.waits,
     ready_at = coalesce(s.ready_at, run_task.ready_at),
     ended_at = CASE WHEN s.status IN ('ended', 'error', 'canceled') THEN $1::timestamptz END,
-    error_code = s.error_code, error = s.error, counts = s.counts::jsonb
-FROM unnest($2::bigint[], $3::text[], $4::integer[], $5::boolean[], $6::timestamptz[], $7::text[], $8::text[], $9::text[])
-     AS s (id, status, retries, waits, ready_at, error_code, error, counts)
+    error_code = s.error_code, error = s.error, counts = s.counts::jsonb, is_hopeless = s.is_hopeless
+FROM unnest($2::bigint[], $3::text[], $4::integer[], $5::boolean[], $6::timestamptz[], $7::text[], $8::text[], $9::text[],
+            $10::boolean[])
+     AS s (id, status, retries, waits, ready_at, error_code, error, counts, is_hopeless)
 WHERE run_task.id = s.id
 
 -- name: tasks_named

@@ -10,6 +10,7 @@ from gateway.contracts.service import Request, ServiceContext
 from gateway.domain.errors import OperationRejected, ServiceBroken
 from gateway.domain.ids import MessageKey
 from gateway.domain.namespaces import Scheme
+from gateway.queues import UnitQueue
 from gateway.services.document import Create
 from gateway.services.document_kind import DocumentKind, Numbering
 from gateway.store.entities import StoredNumbers
@@ -39,6 +40,7 @@ async def create_of(
     async with UnitTransaction(store, ORDERS, silent_seconds=0.0) as unit:
         context = ServiceContext(
             connection=UnitConnection(unit), numbers=StoredNumbers(unit, store), now=datetime.now(UTC),
+            job_queue=UnitQueue(UnitConnection(unit), store.queries),
             log=structlog.get_logger(),
         )  # fmt: skip
         reply = await Create(kind, store.queries, lambda: longest).call(request, context)

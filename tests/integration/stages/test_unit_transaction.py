@@ -13,6 +13,7 @@ from asyncpg import InterfaceError, PostgresError
 from gateway.contracts.service import Reply, Request, ServiceContext
 from gateway.domain.errors import OperationRejected, StoreCrowded, StoreUnavailable
 from gateway.domain.states import Policy
+from gateway.queues import UnitQueue
 from gateway.store import unit as store_unit
 from gateway.store.entities import StoredNumbers
 from gateway.store.open import Store
@@ -352,7 +353,7 @@ async def test_after_its_number_a_message_has_its_usual_limits_again(bench: Inbo
             unit.begin_call(20)
             context = ServiceContext(
                 connection=UnitConnection(unit), numbers=StoredNumbers(unit, bench.store), now=datetime.now(UTC),
-                log=None,
+                job_queue=UnitQueue(UnitConnection(unit), bench.store.queries), log=None,
             )  # fmt: skip
             await take(context)
         limits.append(tuple(await (await unit.open()).fetchrow(asked)))

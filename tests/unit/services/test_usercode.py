@@ -74,7 +74,7 @@ def call(code: UserCode, connection: Connection) -> Callable[..., Any]:
         key=KEY, port=PortName("p"), message_id=uuid4(), service="S", operation="o", parts=(), scheme=Scheme.HTTP,
         company="c", partition="p", user="u", received_at=datetime.now(UTC),
     )  # fmt: skip
-    context = ServiceContext(connection=connection, numbers=Any, now=datetime.now(UTC), log=None)
+    context = ServiceContext(connection=connection, numbers=Any, job_queue=Any, now=datetime.now(UTC), log=None)
 
     async def call(function: Callable[..., object], seconds: float = LONG) -> object:
         async with asyncio.timeout(LONG):

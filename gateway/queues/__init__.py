@@ -1,0 +1,35 @@
+"""Job queues: entries that run once or again and again, one of a category at a time, as the user who let them.
+
+An entry says what runs and when, as a task of a job does. When it comes due and may start, it becomes a run of the
+batch framework, which claims, carries out, times out, cancels and logs it as any other; the end of the run moves the
+entry in the same transaction. Promised: never more of a category in process than its width, the best priority first,
+then the lower number; an entry that is added in a transaction is there exactly when that is committed; a kill at any
+point loses nothing. Read first: `rules.entry` (the life of an entry), `starting`, `ending`, `adding`.
+"""
+
+from gateway.queues.adding import UnitQueue, enqueue
+from gateway.queues.changes import Became, EntryChange
+from gateway.queues.ending import follow_runs
+from gateway.queues.entries import Entry, add_entry, change_entry, edit_entry, list_entries, read_entry, run_once
+from gateway.queues.rules.entry import EntryAction, EntryStatus, standing
+from gateway.queues.starting import next_entry_moment, start_entries
+
+__all__ = [
+    "Became",
+    "Entry",
+    "EntryAction",
+    "EntryChange",
+    "EntryStatus",
+    "UnitQueue",
+    "add_entry",
+    "change_entry",
+    "edit_entry",
+    "enqueue",
+    "follow_runs",
+    "list_entries",
+    "next_entry_moment",
+    "read_entry",
+    "run_once",
+    "standing",
+    "start_entries",
+]

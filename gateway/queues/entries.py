@@ -1,0 +1,227 @@
+"""Job queue entries as they stand, and what people may do to them.
+
+Source: batch reference, sections 19.1, 19.2 (Q1, Q3, Q4), 19.7.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from asyncpg import Connection, Record
+
+from gateway.domain.definition import EntryDefinition
+from gateway.domain.errors import EntryRefused, IllegalTransition
+from gateway.domain.ids import EntryId, RunId
+from gateway.domain.job import Cause, Location
+from gateway.queues.adding import check_entry, enqueue, entry_row
+from gateway.queues.changes import Became, EntryChange, tell
+from gateway.queues.rules.entry import EntryAction, EntryStatus, act
+from gateway.queues.starting import begin_runs
+from gateway.store.jobs import JOBS_HINT
+from gateway.store.listen import CHANNEL
+from gateway.store.open import Store
+
+_PLAIN = (
+    "name", "description", "record", "company", "category", "priority", "earliest", "expires", "minutes", "formula",
+    "starting", "ending", "zone", "max_attempts", "rerun_delay_seconds", "inactivity_minutes", "timeout_seconds",
+    "retries_timeout", "notify_on_success", "parameters_version",
+)  # fmt: skip
+_STANDING = (
+    "created_by", "user_name", "attempts", "interruptions", "run_id", "started_at", "last_run_id", "hold_after",
+    "error_code", "error", "source", "queue", "may_start", "held_by", "created_at", "changed_at",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """An entry as it stands: its definition and what has become of it. Times are aware UTC.
+
+    `definition.earliest` is when it starts next, or wakes. `queue` is the one that takes it, None: it runs by itself;
+    `may_start`: that is started. `held_by` is one that has a place of its category. `error` is that of the last
+    failure.
+    """
+
+    id: EntryId
+    definition: EntryDefinition
+    status: EntryStatus
+    created_by: str
+    user_name: str
+    attempts: int
+    interruptions: int
+    run_id: RunId | None
+    started_at: datetime | None
+    last_run_id: RunId | None
+    hold_after: bool
+    error_code: str | None
+    error: str | None
+    source: str
+    queue: str | None
+    may_start: bool
+    held_by: EntryId | None
+    created_at: datetime
+    changed_at: datetime
+
+    @property
+    def shown(self) -> str:
+        """Return what people call it."""
+        return self.definition.name or f"entry {self.id}"
+
+
+async def list_entries(
+    store: Store,
+    *,
+    partition: str | None = None,
+    name: str | None = None,
+    statuses: Sequence[EntryStatus] | None = None,
+    user: str | None = None,
+    category: str | None = None,
+    queue: str | None = None,
+    record: str | None = None,
+) -> Sequence[Entry]:
+    """Return entries by category, best first. None does not narrow."""
+    async with store.reading() as connection:
+        rows = await connection.fetch(
+            store.queries.find_entries, None, partition, name, statuses, user, category, queue, record
+        )
+    return [_entry(row) for row in rows]
+
+
+async def read_entry(store: Store, entry: EntryId) -> Entry:
+    """Return an entry by its number. Raises: EntryRefused when there is none."""
+    async with store.reading() as connection:
+        return await _read(store, connection, entry)
+
+
+async def add_entry(
+    store: Store, definition: EntryDefinition, *, by: str, now: datetime, status: EntryStatus = EntryStatus.ON_HOLD
+) -> EntryId:
+    """Add an entry by hand; it is on hold unless told otherwise. Raises: EntryRefused."""
+    async with store.transaction() as connection:
+        (entry,) = await enqueue(
+            connection, store.queries, [definition], user=by, now=now, status=status, source="operator"
+        )
+    return entry
+
+
+async def change_entry(store: Store, entry: EntryId, action: EntryAction, *, by: str, now: datetime) -> None:
+    """Set an entry to ready, put it on hold, or remove it.
+
+    Rule: one that is set to ready runs as *by*, with all its attempts; one that had failed or was parked at once. One
+    in process that is put on hold is held when its run has ended.
+    Raises: EntryRefused when there is none; IllegalTransition with what is possible.
+    """
+    sql = store.queries
+    async with store.transaction() as connection:
+        await connection.execute(sql.take_entry_turn)
+        row = await _lock(store, connection, entry)
+        after = act(action, EntryStatus(row["status"]), name=_shown(row))
+        match action:
+            case EntryAction.READY:
+                await connection.execute(sql.ready_entry, entry, by, now)
+            case EntryAction.HOLD:
+                await connection.execute(sql.hold_entry, entry, now)
+            case EntryAction.DELETE:
+                assert after is None
+                await connection.execute(sql.delete_entries, [entry])
+                gone = EntryChange(entry=entry, became=Became.REMOVED, record=row["record"], name=_shown(row))
+                await tell(store, connection, [gone], now)
+            case _:
+                raise ValueError(f"{action} has an operation of its own")
+        if row["category"] and action is not EntryAction.READY:  # it may have been woken for a place it leaves now
+            await connection.execute(sql.wake_waiting, [row["category"]], now)
+        await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
+
+
+async def edit_entry(store: Store, entry: EntryId, definition: EntryDefinition, *, now: datetime) -> None:
+    """Replace what an entry says; it must be on hold.
+
+    Rule: when what it runs, its parameters or its earliest start change, its attempts begin anew.
+    Raises: EntryRefused, IllegalTransition.
+    """
+    check_entry(definition)
+    sql = store.queries
+    async with store.transaction() as connection:
+        await connection.execute(sql.take_entry_turn)
+        row = await _lock(store, connection, entry)
+        act(EntryAction.EDIT, EntryStatus(row["status"]), name=_shown(row))
+        before = (await _read(store, connection, entry)).definition
+        changed = entry_row(definition, status=EntryStatus.ON_HOLD, source=row["source"], user="")
+        await connection.execute(sql.update_entry, entry, json.dumps(changed), now, is_anew(before, definition))
+
+
+async def run_once(store: Store, entry: EntryId, *, by: str, now: datetime) -> RunId:
+    """Start a run of an entry now, for a try, whatever its time; the entry stands as before when it has ended.
+
+    Rule: it takes a place of its category as every run. A success of one that does not recur is its end.
+    Raises: EntryRefused when its category has no place; IllegalTransition.
+    """
+    sql = store.queries
+    async with store.transaction() as connection:
+        await connection.execute(sql.take_entry_turn)
+        row = await _lock(store, connection, entry)
+        status = EntryStatus(row["status"])
+        act(EntryAction.RUN_ONCE, status, name=_shown(row))
+        if row["category"]:
+            free = await connection.fetchrow(sql.free_slots, [row["category"]])
+            if free is None:
+                held = (await _read(store, connection, entry)).held_by
+                raise IllegalTransition(
+                    f"Entry {_shown(row)} cannot be tried now: entry {held} of its category {row['category']} is in "
+                    "process. Wait until it has ended.",
+                    entry=entry,
+                )
+            await connection.execute(sql.take_slots, [row["category"]], [free["slots"][0]], [entry])
+        (started,) = await begin_runs(store, connection, [entry], now, cause=Cause.OPERATOR, once_from=status)
+        change = EntryChange(
+            entry=entry, became=Became.STARTED, record=row["record"], name=_shown(row), run=started.run_id
+        )
+        await tell(store, connection, [change], now)
+        await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
+    return started.run_id
+
+
+def is_anew(before: EntryDefinition, after: EntryDefinition) -> bool:
+    """Tell whether a change makes another work of an entry, or moves its start."""
+    return (before.run, before.parameters) != (after.run, after.parameters) or after.earliest not in {
+        None, before.earliest
+    }  # fmt: skip
+
+
+async def _read(store: Store, connection: Connection, entry: EntryId) -> Entry:
+    row = await connection.fetchrow(
+        store.queries.find_entries, entry, None, None, None, None, None, None, None
+    )  # fmt: skip
+    if row is None:
+        raise _unknown(entry)
+    return _entry(row)
+
+
+async def _lock(store: Store, connection: Connection, entry: EntryId) -> Record:
+    row = await connection.fetchrow(store.queries.lock_entry, entry)
+    if row is None:
+        raise _unknown(entry)
+    return row
+
+
+def _unknown(entry: EntryId) -> EntryRefused:
+    return EntryRefused(
+        f"There is no entry {entry}: it may have run, or been removed. `gateway entries log` shows what ran.",
+        code="entry.unknown",
+    )
+
+
+def _shown(row: Record) -> str:
+    return row["name"] or str(row["id"])
+
+
+def _entry(row: Record) -> Entry:
+    definition = EntryDefinition(
+        run=row["handler"], parameters=json.loads(row["parameters"]), partition=row["partition_key"],
+        weekdays=tuple(row["weekdays"]), wakes_on=tuple(row["wakes_on"]), location=Location(row["location"]),
+        **{column: row[column] for column in _PLAIN},
+    )  # fmt: skip
+    return Entry(
+        id=EntryId(row["id"]), definition=definition, status=EntryStatus(row["status"]),
+        **{column: row[column] for column in _STANDING},
+    )  # fmt: skip

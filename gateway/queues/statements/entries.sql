@@ -1,0 +1,166 @@
+-- Job queue entries. Locks are taken in this order: lease, run, task of a run, the turn, entry. Whoever changes entries
+-- that others may see has the turn, for a few milliseconds; to add one needs no turn.
+
+-- name: take_entry_turn
+-- One at a time in the whole cluster, so that no two starts see the same slot free, and no end misses who waits for it.
+-- A process that is frozen in the middle loses its turn before those who wait for it give up.
+SELECT pg_advisory_xact_lock(hashtextextended('gateway: job queue entries', 0)),
+       set_config('idle_in_transaction_session_timeout', '3s', true)
+
+-- name: insert_entries
+-- What cannot be inserted is missing in the answer: its name or its record is there already.
+INSERT INTO queue_entry (name, description, status, handler, parameters, parameters_version, record, partition_key, company,
+    created_by, user_name, category, priority, earliest, expires, weekdays, minutes, formula, starting, ending, zone,
+    max_attempts, rerun_delay_seconds, inactivity_minutes, wakes_on, timeout_seconds, retries_timeout, location,
+    notify_on_success, source, config_digest, changed_at)
+SELECT name, description, status, handler, parameters, parameters_version, record, partition_key, company,
+    created_by, user_name, category, priority, coalesce(earliest, $2, clock_timestamp()), expires, weekdays, minutes, formula, starting, ending, zone,
+    max_attempts, rerun_delay_seconds, inactivity_minutes, wakes_on, timeout_seconds, retries_timeout, location,
+    notify_on_success, source, config_digest, coalesce($2, clock_timestamp())
+FROM jsonb_populate_recordset(NULL::queue_entry, $1::text::jsonb)
+ON CONFLICT DO NOTHING
+RETURNING id, name, record
+
+-- name: update_entry
+-- What was used up counts for what it was before. With $4 its start is planned anew.
+UPDATE queue_entry SET
+    (name, description, handler, parameters, parameters_version, record, partition_key, company, category, priority, expires,
+     weekdays, minutes, formula, starting, ending, zone, max_attempts, rerun_delay_seconds, inactivity_minutes, wakes_on,
+     timeout_seconds, retries_timeout, location, notify_on_success, config_digest)
+  = (new.name, new.description, new.handler, new.parameters, new.parameters_version, new.record, new.partition_key,
+     new.company, new.category, new.priority, new.expires, new.weekdays, new.minutes, new.formula, new.starting, new.ending,
+     new.zone, new.max_attempts, new.rerun_delay_seconds, new.inactivity_minutes, new.wakes_on, new.timeout_seconds,
+     new.retries_timeout, new.location, new.notify_on_success, new.config_digest),
+    earliest = CASE WHEN $4 THEN coalesce(new.earliest, $3) ELSE queue_entry.earliest END,
+    attempts = CASE WHEN $4 THEN 0 ELSE queue_entry.attempts END,
+    interruptions = CASE WHEN $4 THEN 0 ELSE queue_entry.interruptions END,
+    retired = false, changed_at = $3
+FROM jsonb_populate_record(NULL::queue_entry, $2::text::jsonb) AS new
+WHERE queue_entry.id = $1
+
+-- name: unknown_categories
+SELECT c.name FROM unnest($1::text[]) AS c (name)
+WHERE NOT EXISTS (SELECT 1 FROM entry_category k WHERE k.name = c.name AND NOT k.retired)
+
+-- name: find_entries
+-- One by its number or name, or many; nulls do not narrow.
+SELECT e.*, p.queue, p.may_start,
+       (SELECT s.entry_id FROM entry_slot s WHERE s.category = e.category ORDER BY s.slot LIMIT 1) AS held_by
+FROM queue_entry e JOIN entry_place p ON p.id = e.id
+WHERE ($1::bigint IS NULL OR e.id = $1)
+  AND ($2::text IS NULL OR e.partition_key = $2)
+  AND ($3::text IS NULL OR e.name = $3)
+  AND ($4::text[] IS NULL OR e.status = ANY($4))
+  AND ($5::text IS NULL OR e.user_name = $5)
+  AND ($6::text IS NULL OR e.category = $6)
+  AND ($7::text IS NULL OR p.queue = $7)
+  AND ($8::text IS NULL OR e.record = $8)
+ORDER BY e.category NULLS LAST, e.priority, e.id
+
+-- name: lock_entry
+SELECT id, name, status, category, source, run_id, record, hold_after FROM queue_entry WHERE id = $1 FOR UPDATE
+
+-- name: change_entries
+-- Null: as it was. An entry that is ready again by a person's will has nothing behind it.
+UPDATE queue_entry e SET status = s.status, earliest = coalesce(s.earliest, e.earliest), attempts = s.attempts,
+    interruptions = s.interruptions, run_id = NULL, started_at = NULL, once_from = NULL, hold_after = false, changed_at = $1,
+    error_code = s.error_code, error = s.error
+FROM unnest($2::bigint[], $3::text[], $4::timestamptz[], $5::integer[], $6::integer[], $7::text[], $8::text[])
+     AS s (id, status, earliest, attempts, interruptions, error_code, error)
+WHERE e.id = s.id
+
+-- name: ready_entry
+UPDATE queue_entry SET status = 'ready', user_name = $2, attempts = 0, interruptions = 0, error = NULL, error_code = NULL,
+    earliest = CASE WHEN status IN ('error', 'inactive') THEN $3 ELSE earliest END, changed_at = $3
+WHERE id = $1
+
+-- name: hold_entry
+UPDATE queue_entry SET status = CASE status WHEN 'in_process' THEN status ELSE 'on_hold' END,
+    hold_after = status = 'in_process', changed_at = $2
+WHERE id = $1
+
+-- name: delete_entries
+DELETE FROM queue_entry WHERE id = ANY($1::bigint[])
+
+-- name: due_entries_exist
+SELECT EXISTS (SELECT 1 FROM queue_entry e JOIN entry_place p ON p.id = e.id
+               WHERE e.status IN ('ready', 'inactive') AND e.earliest <= $1 AND p.may_start)
+
+-- name: due_entries
+-- Those whose time has come, the best first. Entries that wait for their category are woken by whoever frees it.
+SELECT e.id, e.status, e.category, e.priority, e.record, e.earliest, e.expires, e.weekdays, e.minutes, e.formula, e.starting,
+       e.ending, e.zone, e.attempts, e.interruptions, e.error_code, e.error
+FROM queue_entry e JOIN entry_place p ON p.id = e.id
+WHERE e.status IN ('ready', 'inactive') AND e.earliest <= $1 AND p.may_start
+ORDER BY e.priority, e.id
+LIMIT $2
+FOR UPDATE OF e
+
+-- name: next_entry_moment
+SELECT min(e.earliest) FROM queue_entry e JOIN entry_place p ON p.id = e.id
+WHERE e.status IN ('ready', 'inactive') AND p.may_start
+
+-- name: free_slots
+SELECT c.name, array_agg(s.slot ORDER BY s.slot) AS slots
+FROM entry_category c CROSS JOIN generate_series(1, c.width) AS s (slot)
+WHERE c.name = ANY($1::text[])
+  AND NOT EXISTS (SELECT 1 FROM entry_slot t WHERE t.category = c.name AND t.slot = s.slot)
+GROUP BY c.name
+
+-- name: take_slots
+INSERT INTO entry_slot (category, slot, entry_id) SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[])
+
+-- name: release_slots
+DELETE FROM entry_slot WHERE entry_id = ANY($1::bigint[])
+
+-- name: wake_waiting
+-- Of each category as many as there are places now, the best first. Who is woken for nothing waits again.
+WITH free AS (
+    SELECT c.name, c.width - (SELECT count(*) FROM entry_slot t WHERE t.category = c.name) AS places
+    FROM entry_category c WHERE c.name = ANY($1::text[])
+), ranked AS (
+    SELECT e.id, free.places, row_number() OVER (PARTITION BY e.category ORDER BY e.priority, e.id) AS place
+    FROM queue_entry e JOIN free ON free.name = e.category WHERE e.status = 'waiting'
+)
+UPDATE queue_entry e SET status = 'ready', changed_at = $2 FROM ranked WHERE ranked.id = e.id AND ranked.place <= ranked.places
+
+-- name: insert_entry_runs
+INSERT INTO run (job, description, partition_key, company, created_by, run_as, cause, planned_at, started_at, status, entry_id,
+                 category)
+SELECT coalesce(e.name, 'entry ' || e.id), e.description, e.partition_key, e.company, e.created_by, e.user_name, $3,
+       e.earliest, $2, 'executing', e.id, e.category
+FROM queue_entry e WHERE e.id = ANY($1::bigint[]) ORDER BY e.priority, e.id
+RETURNING id, entry_id, job, planned_at
+
+-- name: insert_entry_tasks
+-- Tried once in its run: attempts are runs.
+INSERT INTO run_task (run_id, position, name, description, handler, parameters, parameters_version, company, batch_group,
+    priority, location, is_private, owner, condition_type, ignore_failure, max_retries, retry_seconds, timeout_seconds,
+    wait_for_children, status, ready_at)
+SELECT r.id, 1, e.handler, e.description, e.handler, e.parameters, e.parameters_version, e.company, p.batch_group, g.priority,
+       e.location, e.location = 'operator', e.user_name, 'all', false, 0, 0, e.timeout_seconds, true, 'ready', $2
+FROM run r JOIN queue_entry e ON e.id = r.entry_id JOIN entry_place p ON p.id = e.id JOIN batch_group g ON g.name = p.batch_group
+WHERE r.id = ANY($1::bigint[])
+ORDER BY r.id
+
+-- name: begin_entries
+UPDATE queue_entry e SET status = 'in_process', run_id = s.run_id, last_run_id = s.run_id, started_at = $3, once_from = $4,
+    changes_seen = (SELECT coalesce(max(rec_id), 0) FROM entity), changed_at = $3
+FROM unnest($1::bigint[], $2::bigint[]) AS s (id, run_id)
+WHERE e.id = s.id
+
+-- name: ended_entry_runs
+-- How runs of entries ended, each with its entry.
+SELECT e.id, e.name, e.record, e.category, e.status, e.expires, e.weekdays, e.minutes, e.formula, e.starting, e.ending, e.zone,
+       e.attempts, e.max_attempts, e.rerun_delay_seconds, e.interruptions, e.inactivity_minutes, e.retries_timeout,
+       e.once_from, e.hold_after, e.retired, e.source, e.earliest, e.user_name, e.partition_key, e.company,
+       e.notify_on_success, r.id AS run_id, r.status AS outcome, r.started_at, r.planned_at, r.canceled_by,
+       r.counts = '{}' AS idle, f.error_code, f.error, f.is_hopeless, f.is_lost
+FROM run r JOIN queue_entry e ON e.run_id = r.id
+LEFT JOIN LATERAL (
+    SELECT t.error_code, t.error, t.is_hopeless,
+           (SELECT a.outcome = 'lost' FROM attempt a WHERE a.run_task_id = t.id AND a.number = t.attempts) AS is_lost
+    FROM run_task t WHERE t.run_id = r.id AND t.status = 'error' ORDER BY t.ended_at, t.id LIMIT 1
+) f ON true
+WHERE r.id = ANY($1::bigint[])
+ORDER BY e.id FOR UPDATE OF e
