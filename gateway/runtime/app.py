@@ -419,6 +419,9 @@ async def _serve(config: Path, launcher: Launcher, ready: asyncio.Event | None) 
     for number in (SIGTERM, SIGINT):
         loop.add_signal_handler(number, ask_to_stop)
     async with AsyncExitStack() as stack:
+        pool = await stack.enter_async_context(XmlPool(size=settings.workers.xml))
+        with suppress(ReadersUnavailable):  # whoever needs a reader tries again, and says so
+            await pool.begin()
         store = await stack.enter_async_context(open_store(settings.store, settings.data, pool_size=10))
         follow_runs(store)
         kept = await asyncio.to_thread(KeptConfig, settings.data, config, content)
@@ -427,7 +430,6 @@ async def _serve(config: Path, launcher: Launcher, ready: asyncio.Event | None) 
         incarnation = await start_incarnation(
             store, str(store.node), version(DISTRIBUTION), reapers=[task_reaper(clock.now)]
         )
-        pool = await stack.enter_async_context(XmlPool(size=settings.workers.xml))
         _calm_the_collector()
         gateway = Gateway(settings, store, incarnation, pool, stack, stopping, config, kept, launcher)
         await gateway.run(ready)

@@ -10,7 +10,7 @@ from gateway.runtime.processing.worker import work
 from gateway.runtime.processing.workers import ROLE as PROCESSING
 from gateway.scheduler.tasks.inside import run_task
 from gateway.scheduler.tasks.process import TASK
-from gateway.workers.launcher import Role
+from gateway.workers.forking import Role
 
 ROLES: Final[Mapping[str, Role]] = {
     PROCESSING: work,

@@ -31,7 +31,7 @@ def close(parent: int) -> tuple[str, ...]:
     Shape: names for people: `account`, `Landlock`, `seccomp`; empty when the cage is whole.
     Before: all this process will ever need is imported and in memory.
     """
-    limits.resident_bytes()
+    limits.keep_memory_report()
     lacking = []
     root = os.geteuid() == 0
     if sys.platform == "linux":

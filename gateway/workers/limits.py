@@ -4,7 +4,6 @@ import errno
 import os
 import resource
 import sys
-from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -71,8 +70,7 @@ def limit_memory(most_bytes: int) -> None:
     Memory that is only reserved, and files that are mapped, do not count.
     """
     if sys.platform == "linux":
-        held = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[5]) * resource.getpagesize()
-        limit = held + most_bytes
+        limit = _pages(5) + most_bytes
         _, most = resource.getrlimit(resource.RLIMIT_DATA)
         if most != resource.RLIM_INFINITY:
             limit = min(limit, most)
@@ -80,15 +78,20 @@ def limit_memory(most_bytes: int) -> None:
 
 
 def resident_bytes() -> int:
-    """Return the memory this process holds. A process that will be caged asks once before: then it can ask again."""
+    """Return the memory this process holds."""
     return _pages(1) if sys.platform == "linux" else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
+def keep_memory_report() -> None:
+    """Let this process ask for its memory also when it can open nothing more. A fork of it has to do the same."""
+    if sys.platform == "linux":
+        _report.append(os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC))
+
+
 def _pages(column: int) -> int:
-    return int(os.pread(_memory_report(), 200, 0).split()[column]) * resource.getpagesize()
+    text = os.pread(_report[-1], 200, 0) if _report else Path("/proc/self/statm").read_bytes()
+    return int(text.split()[column]) * resource.getpagesize()
 
 
-@cache
-def _memory_report() -> int:
-    """Return a descriptor that is read anew each time: a cage lets nothing be opened."""
-    return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
+_report: Final[list[int]] = []
+"""The descriptor of the report of the system on this process, when it is kept open; it is read anew each time."""

@@ -17,19 +17,20 @@ from gateway.domain.problem import Problem
 
 PREFIX = struct.Struct("!BII")
 MAX_FRAME_BYTES = 512_000_000
+READER = "reader"
+"""The role of workers in the eyes of their launcher."""
 
 
 class Kind(IntEnum):
     """What a frame says."""
 
-    READ = 1  # parent: read the file whose descriptor comes along; JSON is the rules and null
-    WARM = 2  # parent: load the schemas of these rules, or get ready to explain faults of one document (not null)
+    READY = 1  # the first frame of a worker; JSON is what its cage lacks on this system
+    READ = 2  # parent: read the file whose descriptor comes along; JSON is the rules
     HEAD = 3
     ENVELOPES = 4
     END = 5  # the last frame of a good file
     REFUSED = 6  # the last frame of a refused file
-    READY = 7  # the last frame of a warming; JSON is the memory held, and what the cage lacks on this system
-    CRASHED = 8  # the last frame of a worker: a traceback
+    CRASHED = 7  # the last frame of a worker: a traceback
 
 
 def pack(kind: Kind, fields: object, body: bytes = b"") -> bytes:

@@ -4,6 +4,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+SchemaSet = tuple[tuple[str, ...], str]
+"""What names the schemas of a site: their folders, and a text that changes with their content."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadRules:
@@ -28,7 +31,7 @@ class ReadRules:
     schema_version: str = ""
 
     @property
-    def schemas(self) -> tuple[tuple[str, ...], str]:
+    def schemas(self) -> SchemaSet:
         """Return what names the schemas: a worker knows those it was started for, and no others."""
         return self.schema_folders, self.schema_version
 

@@ -1,10 +1,10 @@
 """A few long-lived worker processes that read files for this one.
 
 Workers start when they are first needed, serve one file at a time, and are replaced when they die, grow too
-large, are left in the middle of a file, or have loaded other schemas than a file needs: their cage lets them load no
-more. The parent never parses a partner's bytes.
-A worker gets a file only after it has said that it is ready for the schemas of the file's port: one that dies before
-is no fault of the file.
+large, are left in the middle of a file, or have other schemas than a file needs: their cage lets them load no more.
+They are forked from a launcher that has loaded the schemas once for all of them, which takes a moment. The gateway
+never parses a partner's bytes.
+A worker gets a file only after it has said that it is ready: one that dies before is no fault of the file.
 Source: architecture, section 7; reliability reference, section 4.5.
 """
 
@@ -12,10 +12,10 @@ import asyncio
 import os
 import tempfile
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Sequence
 from contextlib import AbstractContextManager, aclosing, asynccontextmanager, nullcontext
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 import structlog
 
@@ -25,8 +25,16 @@ from gateway.domain.ids import PortName
 from gateway.xml import frames
 from gateway.xml.admission import Admission, Place
 from gateway.xml.frames import Kind
-from gateway.xml.limits import ReadRules
-from gateway.xml.process import Frame, ReadersUnavailable, TookTooLong, WorkerDied, WorkerProcess
+from gateway.xml.limits import ReadRules, SchemaSet
+from gateway.xml.process import (
+    READY_SECONDS,
+    Frame,
+    ReaderLauncher,
+    ReadersUnavailable,
+    TookTooLong,
+    WorkerDied,
+    WorkerProcess,
+)
 
 log = structlog.get_logger()
 
@@ -45,11 +53,6 @@ PROBE_SECONDS = 1.0
 """So long a large file that may be unfinished is read; what can be said of it by then is enough."""
 
 _NOBODY = PortName("")
-_READY_SECONDS = 120.0
-"""For one step of getting ready, on a machine that has much else to do."""
-
-_Step = tuple[tuple[str, ...], str, str | None]
-"""Something a worker has made ready: the schemas of a port, and the document whose faults it can explain (or None)."""
 
 
 class XmlPool:
@@ -75,12 +78,15 @@ class XmlPool:
         self._admission = Admission(size)
         self._idle: list[WorkerProcess] = []
         self._workers: set[WorkerProcess] = set()
-        self._steps: dict[WorkerProcess, set[_Step]] = {}
+        self._launcher: ReaderLauncher | None = None  # the newest; others live for as long as they have workers
+        self._launchers: set[ReaderLauncher] = set()
+        self._launching = asyncio.Lock()
+        self._unexplained: set[tuple[SchemaSet, str]] = set()  # documents that no launcher gets ready for
         self._suspect = asyncio.Lock()  # one file at a time that ended a reader: it must not take all of them
         self._reading = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
-        self._ending: set[asyncio.Task[None]] = set()
+        self._ending: set[asyncio.Task[object]] = set()
         self._told = False
 
     async def __aenter__(self) -> "XmlPool":
@@ -92,7 +98,18 @@ class XmlPool:
         for worker in list(self._workers):
             self._end(worker)
         self._idle.clear()
+        self._launcher = None
+        self._end_unused_launchers()
         await asyncio.gather(*self._ending)
+
+    async def begin(self) -> None:
+        """Start the process that workers are forked from; it imports what they need while others have their time.
+
+        Raises: ReadersUnavailable.
+        """
+        async with self._launching:
+            if self._launcher is None:
+                await self._start_launcher()
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -100,26 +117,18 @@ class XmlPool:
         return tuple(worker.pid for worker in self._workers)
 
     async def warm(self, rules: ReadRules, documents: Sequence[str] = ()) -> None:
-        """Start every worker, let it load the schemas of *rules* and get ready to explain faults of *documents*.
+        """Start every worker with the schemas of *rules*, get ready to explain faults of *documents*.
 
         So neither the first file nor the first fault has to wait for that. Shape: documents as `{namespace}local`.
-        Rule: one worker after another, one step at a time, and only while no file is being read: a file waits for
-        one step at most. A worker that has grown large is left as it is. Returns at once when all is done already.
+        Rule: one step at a time, and only while no file is being read: a file waits for one step at most. A launcher
+        that has grown large gets ready for no more documents. Returns at once when all is done already.
         Raises: ReadersUnavailable.
         """
-        steps = [_step(rules, document) for document in (None, *documents)]
         while True:
             await self._quiet.wait()
             async with self._admission.place(_NOBODY, large=False):
-                worker = await self._take_cold(steps)
-                if worker is None:
+                if not await self._warm_one(rules.schemas, documents):
                     return
-                done = self._steps[worker]
-                step = next(each for each in steps if each not in done)
-                resident = await self._prepare(worker, rules, step[-1])
-                self._idle.append(worker)
-                if resident > self._max_resident_bytes / 2:
-                    done.update(steps)
 
     def is_idle(self, port: PortName) -> bool:
         """Tell whether a reader has nothing to do that a large file of the port could have now."""
@@ -154,7 +163,7 @@ class XmlPool:
             place as turn,
             self._reader(rules, turn, fresh=alone) as worker,
         ):
-            await worker.request(Kind.READ, rules, fd)
+            await worker.request(rules, fd)
             seconds = PROBE_SECONDS if probe and size > SMALL_BYTES else self._wall(size)
             async with aclosing(self._pieces(worker, turn, seconds)) as pieces:
                 async for piece in pieces:
@@ -206,7 +215,7 @@ class XmlPool:
         """Lay a file before a worker; returns how long it may take, or why it is refused already."""
         try:
             with file as fd:
-                await worker.request(Kind.READ, rules, fd)
+                await worker.request(rules, fd)
                 return self._wall(os.fstat(fd).st_size)
         except FileRefused as refused:
             return refused
@@ -265,38 +274,39 @@ class XmlPool:
             if not self._reading:
                 self._quiet.set()
 
-    async def _take_cold(self, steps: Sequence[_Step]) -> WorkerProcess | None:
-        """Return an idle worker that has a step to do, a new one when there may be more, or None.
-
-        When no worker has the schemas, an idle one with others makes room.
-        """
-        for worker in self._idle:
-            if worker.alive and steps[0] in self._steps[worker] and not self._steps[worker].issuperset(steps):
+    async def _warm_one(self, schemas: SchemaSet, documents: Sequence[str]) -> bool:
+        """Do one step of warming; returns False when there is none. First every worker, then document by document."""
+        for dead in [worker for worker in self._idle if not worker.alive]:
+            self._idle.remove(dead)
+            self._end(dead)
+        if all(worker.launcher.schemas != schemas for worker in self._workers):
+            self._make_room()
+        if len(self._workers) < self._most:
+            self._idle.append(await self._start(schemas))
+            return True
+        warm = [worker for worker in self._idle if worker.launcher.schemas == schemas]
+        for document in documents:
+            if warm and document not in warm[0].launcher.documents and (schemas, document) not in self._unexplained:
+                await self._get_ready_for(document, warm[0].launcher, schemas, documents)
+                return True
+        for worker in warm:
+            if worker.explains != worker.launcher.documents:
                 self._idle.remove(worker)
-                return worker
-        outdated = all(steps[0] not in done for done in self._steps.values())
-        if outdated and self._idle and len(self._workers) >= self._most:
-            self._end(self._idle.pop(0))
-        return await self._start() if len(self._workers) < self._most else None
-
-    async def _prepare(self, worker: WorkerProcess, rules: ReadRules, document: str | None = None) -> int:
-        """Let a worker do one step; returns the memory it holds then. Raises: ReadersUnavailable."""
-        ready = False
-        try:
-            await worker.request(Kind.WARM, rules, document=document)
-            frame, _ = await self._receive(worker, _READY_SECONDS)
-            match frame.kind, frame.fields:
-                case Kind.READY, [int(resident), list(lacking)]:
-                    ready = True
-                    self._tell(lacking)
-                    self._steps[worker].add(_step(rules, document))
-                    return resident
-            raise WorkerDied(f"The reader answered out of turn: {frame.kind.name}.")
-        except WorkerDied as error:
-            raise ReadersUnavailable.because(error) from error
-        finally:
-            if not ready:
                 self._end(worker)
+                self._idle.append(await self._start(schemas))
+                return True
+        return False
+
+    async def _get_ready_for(
+        self, document: str, launcher: ReaderLauncher, schemas: SchemaSet, documents: Sequence[str]
+    ) -> None:
+        try:
+            held = await launcher.prepare(document)
+        except ReadersUnavailable:
+            self._unexplained.add((schemas, document))  # what went wrong now would go wrong again
+            raise
+        if held > self._max_resident_bytes / 2:
+            self._unexplained.update((schemas, each) for each in documents)
 
     @asynccontextmanager
     async def _reader(self, rules: ReadRules, turn: Place, *, fresh: bool) -> AsyncIterator[WorkerProcess]:
@@ -314,24 +324,64 @@ class XmlPool:
         """Return a worker that has loaded the schemas of *rules*: the idle one used last, or a new one.
 
         Rule: a large file leaves one that is ready to small ones where there may be more, and waits itself until a new
-        one is: that takes a hundred times as long as a small file.
+        one is: that takes longer than a small file.
         """
-        ready = [each for each in self._idle if each.alive and _step(rules, None) in self._steps[each]]
+        ready = [each for each in self._idle if each.alive and each.launcher.schemas == rules.schemas]
         kept = large and self._size > 1 and len(self._workers) < self._most
         if not fresh and len(ready) > kept:
             self._idle.remove(ready[-1])
             return ready[-1]
+        self._make_room()
+        return await self._start(rules.schemas)
+
+    def _make_room(self) -> None:
+        """End idle workers until there may be one more, or none is left."""
         while self._idle and len(self._workers) >= self._most:
             self._end(self._idle.pop(0))
-        worker = await self._start()
-        await self._prepare(worker, rules)
-        return worker
 
-    async def _start(self) -> WorkerProcess:
-        worker = await WorkerProcess.start()
-        self._workers.add(worker)
-        self._steps[worker] = set()
-        return worker
+    async def _start(self, schemas: SchemaSet) -> WorkerProcess:
+        """Return a new worker that is ready. Raises: ReadersUnavailable."""
+        async with self._launching:
+            launcher = await self._launcher_with(schemas)
+            worker = await launcher.bear()
+            self._workers.add(worker)
+        ready = False
+        try:
+            frame, _ = await self._receive(worker, READY_SECONDS)
+            match frame.kind, frame.fields:
+                case Kind.READY, list(lacking):
+                    ready = True
+                    self._tell(lacking)
+                    return worker
+            raise WorkerDied(f"The reader answered out of turn: {frame.kind.name}.")
+        except WorkerDied as error:
+            raise ReadersUnavailable.because(error) from error
+        finally:
+            if not ready:
+                self._end(worker)
+
+    async def _launcher_with(self, schemas: SchemaSet) -> ReaderLauncher:
+        """Return a launcher that has loaded schemas, a new one when there is none. Raises: ReadersUnavailable."""
+        for launcher in self._launchers:
+            if launcher.alive and launcher.schemas == schemas:
+                return launcher
+        newest = self._launcher
+        if newest is None or not newest.alive or newest.schemas is not None:
+            newest = await self._start_launcher()
+        await newest.load(schemas)
+        return newest
+
+    async def _start_launcher(self) -> ReaderLauncher:
+        launcher = self._launcher = await ReaderLauncher.start()
+        self._launchers.add(launcher)
+        self._end_unused_launchers()
+        return launcher
+
+    def _end_unused_launchers(self) -> None:
+        for launcher in self._launchers.difference({self._launcher}, {worker.launcher for worker in self._workers}):
+            self._launchers.discard(launcher)
+            launcher.kill()
+            self._await_end(launcher.wait())
 
     @property
     def _most(self) -> int:
@@ -362,15 +412,14 @@ class XmlPool:
         if worker not in self._workers:
             return
         self._workers.discard(worker)
-        self._steps.pop(worker, None)
         worker.kill()
-        task = asyncio.get_running_loop().create_task(worker.wait(), name=f"xml worker {worker.pid} ends")
+        self._await_end(worker.wait())
+        self._end_unused_launchers()
+
+    def _await_end(self, gone: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.get_running_loop().create_task(gone, name="a reader ends")
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
-
-
-def _step(rules: ReadRules, document: str | None) -> _Step:
-    return *rules.schemas, document
 
 
 def _anonymous_file() -> IO[bytes]:

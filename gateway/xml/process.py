@@ -1,4 +1,4 @@
-"""One worker process as its parent sees it: started, asked, listened to, ended."""
+"""One worker process as the gateway sees it, forked, asked, listened to, ended; and the launcher it is forked from."""
 
 import asyncio
 import contextlib
@@ -8,16 +8,24 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
 
 from gateway.domain.errors import TransientError
-from gateway.xml.frames import MAX_FRAME_BYTES, PREFIX, Kind
-from gateway.xml.limits import ReadRules
+from gateway.workers.launched import ending
+from gateway.workers.launcher import Child, Launcher, NotLaunched
+from gateway.xml.frames import MAX_FRAME_BYTES, PREFIX, READER, Kind
+from gateway.xml.limits import ReadRules, SchemaSet
 
+T = TypeVar("T")
+
+READY_SECONDS = 120.0
+"""For one step of getting ready, on a machine that has much else to do."""
 _RECEIVE_BYTES = 262_144
-_STDERR_BYTES = 2000
+_STDERR_CHARACTERS = 2000
 _PROGRAM = ("-m", "gateway.xml.worker")
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
@@ -62,27 +70,23 @@ class Frame:
     body: bytes
 
 
-class WorkerProcess:
-    """A worker and the socket to it. It answers requests one after the other, in order.
+class ReaderLauncher:
+    """The process that workers are forked from (`gateway.xml.worker`), with what it has made ready for them.
 
-    `owes` counts the files it was asked to read and has not ended yet, `resident` is the memory it held at the last
-    end, in bytes.
+    `schemas` are those that it has loaded, `documents` those whose faults it can explain. A fork has both at once.
     """
 
-    def __init__(self, process: Process, connection: socket.socket) -> None:
+    def __init__(self, process: Process, launcher: Launcher) -> None:
         self._process = process
-        self._connection = connection
-        self._buffer = bytearray()
-        self.owes = 0
-        self.resident = 0
+        self._launcher = launcher
+        self._gone = asyncio.create_task(process.communicate(), name="launcher of readers ends")
+        self.schemas: SchemaSet | None = None
+        self.documents: set[str] = set()
 
     @classmethod
-    async def start(cls) -> "WorkerProcess":
-        """Start a worker with an empty environment; it is ready when it answers its first request.
-
-        Raises: ReadersUnavailable when there can be none.
-        """
-        ours, theirs = socket.socketpair()
+    async def start(cls) -> "ReaderLauncher":
+        """Start one with an empty environment. Raises: ReadersUnavailable when there can be none."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
                 process = await asyncio.create_subprocess_exec(
@@ -105,8 +109,7 @@ class WorkerProcess:
             except BaseException:
                 ours.close()
                 raise
-        ours.setblocking(False)
-        return cls(process, ours)
+        return cls(process, Launcher(ours, process.pid))
 
     @property
     def pid(self) -> int:
@@ -116,19 +119,112 @@ class WorkerProcess:
     @property
     def alive(self) -> bool:
         """Tell whether the process has not ended, as far as is known."""
-        return self._process.returncode is None
+        lost = self._launcher.died is not None and self._launcher.died.done()
+        return self._process.returncode is None and not lost
 
-    async def request(
-        self, kind: Kind, rules: ReadRules, fd: int | None = None, *, document: str | None = None
-    ) -> None:
-        """Ask the worker; a descriptor travels with the question. *document* is what to prepare for.
+    async def load(self, schemas: SchemaSet) -> None:
+        """Load the schemas of its workers, before it gets any. Raises: ReadersUnavailable."""
+        await self._prepare("load", list(schemas[0]))
+        self.schemas = schemas
 
-        Raises: WorkerDied when nobody listens.
-        """
-        data = _question(kind, rules, document)
-        self.owes += kind is Kind.READ
+    async def prepare(self, document: str) -> int:
+        """Get ready to explain faults of a document; returns the memory it holds then. Raises: ReadersUnavailable."""
+        held: int = await self._prepare("prepare", document)
+        self.documents.add(document)
+        return held
+
+    async def bear(self) -> "WorkerProcess":
+        """Fork a worker; it is ready when it says so. Raises: ReadersUnavailable."""
+        ours, theirs = socket.socketpair()
+        words, mouth = os.pipe()  # its standard error: read when it has ended
         try:
-            sent = socket.send_fds(self._connection, [data], [] if fd is None else [fd])
+            with theirs:
+                child = await self._in_time(self._launcher.launch(READER, theirs.fileno(), mouth))
+        except BaseException:
+            ours.close()  # a process that is born meanwhile ends with it
+            os.close(words)
+            raise
+        finally:
+            os.close(mouth)
+        ours.setblocking(False)
+        os.set_blocking(words, False)
+        return WorkerProcess(child, ours, os.fdopen(words, "rb"), self)
+
+    def kill(self) -> None:
+        """End the process at once, and with it its workers; `wait` still has to be awaited."""
+        if self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                # not Process.kill: it polls first, and so takes the exit status away from those who wait for it
+                os.kill(self._process.pid, signal.SIGKILL)
+
+    async def wait(self) -> str:
+        """Wait until the process has gone, and its workers; returns what it said on standard error."""
+        _, said = await asyncio.shield(self._gone)
+        if self._launcher.died is not None:
+            await asyncio.wait({self._launcher.died})
+        self._launcher.hang_up()
+        return _end_of(said)
+
+    async def unavailable(self) -> ReadersUnavailable:
+        """Say how the process has ended, when it has."""
+        said = await self.wait()
+        status = self._process.returncode
+        assert status is not None
+        return ReadersUnavailable.because(WorkerDied(f"The process that starts them {ending(status)}.", details=said))
+
+    async def _prepare(self, what: str, *fields: object) -> Any:
+        return await self._in_time(self._launcher.prepare(what, *fields))
+
+    async def _in_time(self, asked: Awaitable[T]) -> T:
+        """Return what the launcher answers. Raises: ReadersUnavailable; it is ended when there is no answer."""
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                return await asked
+        except NotLaunched as error:
+            if self.alive:
+                raise ReadersUnavailable.because(error) from error
+            raise await self.unavailable() from error
+        except TimeoutError as error:
+            self.kill()
+            raise ReadersUnavailable.because(TookTooLong("It took longer than it may; it was ended.")) from error
+
+
+class WorkerProcess:
+    """A worker and the socket to it. It answers requests one after the other, in order.
+
+    `owes` counts the files it was asked to read and has not ended yet, `resident` is the memory it held at the last
+    end, in bytes.
+    """
+
+    def __init__(self, process: Child, connection: socket.socket, words: BinaryIO, launcher: ReaderLauncher) -> None:
+        self._process = process
+        self._connection = connection
+        self._words: BinaryIO | None = words
+        self.launcher = launcher
+        self._buffer = bytearray()
+        self.owes = 0
+        self.resident = 0
+        self.explains = frozenset(launcher.documents)
+
+    @property
+    def pid(self) -> int:
+        """Return the process id."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Tell whether the process has not ended, as far as is known."""
+        return not self._process.ended.done()
+
+    async def request(self, rules: ReadRules, fd: int) -> None:
+        """Ask the worker to read the file behind a descriptor, which travels with the question.
+
+        Raises: WorkerDied when nobody listens; ReadersUnavailable.
+        """
+        data = _question(rules)
+        self.owes += 1
+        try:
+            sent = socket.send_fds(self._connection, [data], [fd])
             if sent < len(data):
                 await asyncio.get_running_loop().sock_sendall(self._connection, data[sent:])
         except OSError as error:
@@ -137,7 +233,8 @@ class WorkerProcess:
     async def receive(self) -> Frame:
         """Return the next frame.
 
-        Raises: WorkerDied when the worker ends before, or says that it will.
+        Raises: WorkerDied when the worker ends before, or says that it will; ReadersUnavailable when its launcher has
+        ended, and the worker with it.
         """
         while (frame := self.next_frame()) is None:
             await self._receive_more()
@@ -169,14 +266,12 @@ class WorkerProcess:
     def kill(self) -> None:
         """End the process at once; `wait` still has to be awaited."""
         self._connection.close()
-        if self.alive:
-            with contextlib.suppress(ProcessLookupError):
-                # not Process.kill: it polls first, and so takes the exit status away from those who wait for it
-                os.kill(self._process.pid, signal.SIGKILL)
+        self._process.send_signal(signal.SIGKILL)
 
     async def wait(self) -> None:
-        """Wait until the process has gone and its pipe is drained."""
-        await self._process.communicate()
+        """Wait until the process has gone."""
+        await asyncio.shield(self._process.ended)
+        self._last_words()
 
     async def _receive_more(self) -> None:
         """Wait for bytes; what nobody asks for stays in the socket."""
@@ -188,18 +283,31 @@ class WorkerProcess:
             raise await self._died()
         self._buffer += data
 
-    async def _died(self) -> WorkerDied:
+    async def _died(self) -> WorkerDied | ReadersUnavailable:
         """Return what is known about the death of this worker."""
         self.kill()
-        _, stderr = await self._process.communicate()
-        status = self._process.returncode
-        how = f"signal {-status}" if status is not None and status < 0 else f"exit status {status}"
-        said = stderr.decode("utf-8", "replace")[-_STDERR_BYTES:].strip()
+        status = await asyncio.shield(self._process.ended)
+        if not self.launcher.alive:
+            return await self.launcher.unavailable()
+        how = f"signal {-status}" if status < 0 else f"exit status {status}"
+        said = self._last_words()
         return WorkerDied(f"The process that read the file ended unexpectedly ({how}).", status=status, details=said)
+
+    def _last_words(self) -> str:
+        """Return what the worker, which has ended, said on standard error, when this is asked for the first time."""
+        words, self._words = self._words, None
+        if words is None:
+            return ""
+        with words:
+            return _end_of(words.read() or b"")
 
 
 @lru_cache(maxsize=64)
-def _question(kind: Kind, rules: ReadRules, document: str | None) -> bytes:
+def _question(rules: ReadRules) -> bytes:
     """Return a request as it travels; most files of a port come with the same."""
-    text = json.dumps([rules.to_json(), document]).encode()
-    return PREFIX.pack(kind, len(text), 0) + text
+    text = rules.to_json().encode()
+    return PREFIX.pack(Kind.READ, len(text), 0) + text
+
+
+def _end_of(said: bytes) -> str:
+    return said.decode("utf-8", "replace")[-_STDERR_CHARACTERS:].strip()

@@ -1,31 +1,35 @@
-"""The process that touches bytes of strangers: `python -m gateway.xml.worker SOCKET PARENT`.
+"""The processes that touch bytes of strangers, and the one they are forked from.
 
-It loads the schemas that its first request names, closes its cage, and serves files with these schemas until it ends:
-it gets one open descriptor at a time, with the rules for it, and answers with frames. It can open nothing itself; it
-knows no database, no secret. It ends when its parent does.
+That one, `python -m gateway.xml.worker SOCKET PARENT`, is a launcher (`gateway.workers.forking`). It has no
+environment, and knows no database, no secret and no byte of a stranger. It imports what readers need, loads the schemas
+of a site when it is told to, and gets ready to explain faults. A reader that is forked from it closes its cage, says
+that it is ready and serves files until it ends: it gets one open descriptor at a time, with the rules for it, and
+answers with frames. It can open nothing itself. Readers end with their launcher, and that with its parent.
 """
 
 import gc
-import json
 import os
 import socket
 import sys
 import traceback
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import NoReturn
 
 import xmlschema  # noqa: F401  # its cage lets nothing be imported later
 
 from gateway.domain.envelope import FileEnd, FileHead
 from gateway.domain.errors import FileRefused
 from gateway.workers import cage
+from gateway.workers.forking import serve_to_the_end
 from gateway.workers.limits import renew_limits, resident_bytes, set_limits
 from gateway.xml import frames
-from gateway.xml.budget import WorkClock, file_seconds
+from gateway.xml.budget import file_seconds
 from gateway.xml.catalog import Catalog
 from gateway.xml.encoding import load_codecs
 from gateway.xml.explain import Explainer
-from gateway.xml.frames import PREFIX, Kind
+from gateway.xml.frames import PREFIX, READER, Kind
 from gateway.xml.limits import ReadRules
 from gateway.xml.stream import read_envelopes
 from gateway.xml.verdict import Checker
@@ -46,40 +50,74 @@ class _ParentGone(Exception):
     """The other end of the socket is closed."""
 
 
-class Worker:
-    """Answers requests until its parent hangs up."""
+class Schemas:
+    """The schemas that a launcher has loaded and its readers judge by, with what it knows of explaining faults."""
 
-    def __init__(self, connection: socket.socket, parent: int) -> None:
-        self._connection = connection
-        self._parent = parent
+    def __init__(self, folders: Sequence[str]) -> None:
+        self.catalog = Catalog([Path(folder) for folder in folders])
+        self.checker = Checker(self.catalog)
+        self.explainer = Explainer(self.catalog)
 
-    def serve(self) -> None:
-        """Read files until the parent closes the socket; all of them with the schemas of the first request."""
-        request = self._request()
-        if request is None:
-            return
-        schemas = request[1].schemas
-        catalog = Catalog([Path(folder) for folder in schemas[0]])
-        judge = Checker(catalog), Explainer(catalog)
+
+class ReaderLauncher:
+    """What the launcher does for its readers, and what each of them is."""
+
+    def __init__(self) -> None:
+        self._schemas: Schemas | None = None
         load_codecs()
-        lacking = cage.close(self._parent)
-        while request is not None:
-            kind, rules, document, fd = request
-            assert rules.schemas == schemas, "a reader knows the schemas it has loaded before its cage was closed"
-            if kind is Kind.WARM:
-                if document is not None:
-                    judge[1].prepare(document)
-                gc.freeze()  # schemas live as long as the process
-                last = frames.pack(Kind.READY, [resident_bytes(), lacking])
-            else:
-                assert fd is not None
-                last = self._read(fd, rules, *judge, catalog.clock)
-                os.close(fd)
-            self._send(last)
-            request = self._request()
+        gc.freeze()  # what lives as long as the process: a collector that walks over it would unshare it
 
-    def _read(self, fd: int, rules: ReadRules, checker: Checker, explainer: Explainer, clock: WorkClock) -> bytes:
+    def load(self, folders: Sequence[str]) -> None:
+        """Load the schemas of all readers, once; none can be forked before."""
+        self._schemas = Schemas(folders)
+        gc.freeze()
+
+    def prepare(self, document: str) -> int:
+        """Get ready to explain faults of a document (`{namespace}local`); returns the memory this process holds."""
+        assert self._schemas is not None
+        self._schemas.explainer.prepare(document)
+        gc.freeze()
+        return resident_bytes()
+
+    def read(self, connection: socket.socket, descriptors: Sequence[int]) -> None:
+        """Be a reader (`gateway.workers.forking.Role`); the descriptor is for its last words."""
+        assert self._schemas is not None
+        os.dup2(descriptors[0], 2)
+        os.close(descriptors[0])
+        reader = Worker(connection, self._schemas)
+        try:
+            reader.serve(cage.close(os.getppid()))
+        except _ParentGone:
+            return
+        except MemoryError:
+            reader.crash("The file needs more memory than one file may take.")
+        except Exception:  # the parent cannot see it otherwise; it treats us as dead
+            reader.crash(traceback.format_exc(limit=-8))
+
+
+class Worker:
+    """A reader: answers requests until its parent hangs up."""
+
+    def __init__(self, connection: socket.socket, schemas: Schemas) -> None:
+        self._connection = connection
+        self._schemas = schemas
+
+    def serve(self, lacking: Sequence[str]) -> None:
+        """Say that it is ready, and what its cage lacks; then read files until the parent closes the socket."""
+        self._send(frames.pack(Kind.READY, lacking))
+        while (request := self._request()) is not None:
+            rules, fd = request
+            last = self._read(fd, rules)
+            os.close(fd)
+            self._send(last)
+
+    def crash(self, text: str) -> None:
+        """Say why this worker ends."""
+        self._connection.sendall(frames.pack(Kind.CRASHED, text))
+
+    def _read(self, fd: int, rules: ReadRules) -> bytes:
         """Send one file, frame by frame; return the last piece, which for a small file is all of it."""
+        checker, explainer, clock = self._schemas.checker, self._schemas.explainer, self._schemas.catalog.clock
         renew_limits(_CPU_FACTOR * file_seconds(os.fstat(fd).st_size) + _CPU_FOR_SCHEMAS, rules.max_memory_bytes)
         head = b""
         rows: list[object] = []
@@ -106,15 +144,15 @@ class Worker:
             return head + _envelopes(rows, bodies) + end
         raise AssertionError("a file without end and without refusal")
 
-    def _request(self) -> tuple[Kind, ReadRules, str | None, int | None] | None:
-        """Return the next request with its document and its descriptor, None when the parent has closed the socket."""
+    def _request(self) -> tuple[ReadRules, int] | None:
+        """Return the rules and the descriptor of the next file, None when the parent has closed the socket."""
         data, descriptors, _, _ = socket.recv_fds(self._connection, PREFIX.size, 1)
         if not data:
             return None
         data += self._receive(PREFIX.size - len(data))
-        number, length, _ = PREFIX.unpack(data)
+        _, length, _ = PREFIX.unpack(data)
         assert length <= _MAX_REQUEST_BYTES
-        return Kind(number), *_question(self._receive(length)), (descriptors[0] if descriptors else None)
+        return _rules(self._receive(length)), descriptors[0]
 
     def _receive(self, length: int) -> bytes:
         data = b""
@@ -133,39 +171,23 @@ class Worker:
 
 
 @lru_cache(maxsize=16)
-def _question(text: bytes) -> tuple[ReadRules, str | None]:
-    """Return the rules and the document of a request; most files of a port come with the same."""
-    rules, document = json.loads(text)
-    return ReadRules.from_json(rules), document
+def _rules(text: bytes) -> ReadRules:
+    """Return the rules of a request; most files of a port come with the same."""
+    return ReadRules.from_json(text.decode())
 
 
 def _envelopes(rows: list[object], bodies: list[bytes]) -> bytes:
     return frames.pack(Kind.ENVELOPES, rows, b"".join(bodies)) if rows else b""
 
 
-def main() -> int:
-    """Limit this process, then serve."""
+def main() -> NoReturn:
+    """Limit this process and with it all readers, then launch them."""
     number, parent = int(sys.argv[1]), int(sys.argv[2])
-    cage.end_with(parent)
     set_limits()
-    gc.freeze()  # what was imported lives as long as the process
-    with socket.socket(fileno=number) as connection:
-        try:
-            Worker(connection, parent).serve()
-        except _ParentGone:
-            return 0
-        except MemoryError:
-            return _crash(connection, "The file needs more memory than one file may take.")
-        except Exception:  # the parent cannot see it otherwise; it treats us as dead
-            return _crash(connection, traceback.format_exc(limit=-8))
-    return 0
-
-
-def _crash(connection: socket.socket, text: str) -> int:
-    """Say why this worker ends."""
-    connection.sendall(frames.pack(Kind.CRASHED, text))
-    return 70
+    launcher = ReaderLauncher()
+    preparations = {"load": launcher.load, "prepare": launcher.prepare}
+    serve_to_the_end(socket.socket(fileno=number), parent, {READER: launcher.read}, preparations, name="readers")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -13,6 +13,7 @@ import os
 import socket
 import stat
 import struct
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -452,14 +453,16 @@ def open_names(site: Site) -> set[str]:
 def readers_stopped(site: Site) -> Iterator[None]:
     """Stop the processes that read files for as long as the context lasts."""
     assert site.process is not None
-    readers = [
-        process for process in psutil.Process(site.process.pid).children() if "gateway.xml.worker" in process.cmdline()
-    ]
-    assert readers
+    children = psutil.Process(site.process.pid).children()
+    (launcher,) = [process for process in children if "gateway.xml.worker" in process.cmdline()]
+    launcher.suspend()
+    while launcher.status() != psutil.STATUS_STOPPED:  # then there are no more of them than those we see
+        time.sleep(0.001)
+    readers = launcher.children()
     for reader in readers:
         reader.suspend()
     try:
         yield
     finally:
-        for reader in readers:
-            reader.resume()
+        for process in (*readers, launcher):
+            process.resume()

@@ -62,7 +62,7 @@ class Beginning:
 
 
 def work(connection: socket.socket, descriptors: Sequence[int]) -> None:
-    """Be a worker until the gateway hangs up (`gateway.workers.launcher.Role`); the descriptor is of its page."""
+    """Be a worker until the gateway hangs up (`gateway.workers.forking.Role`); the descriptor is of its page."""
     for number in (signal.SIGTERM, signal.SIGINT):  # told to a whole group of processes: the gateway says when to end
         signal.signal(number, lambda *_: None)
 

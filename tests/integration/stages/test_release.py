@@ -13,7 +13,7 @@ from gateway.store.leases import wake_due
 from gateway.store.message_reports import read_message
 from gateway.store.open import Store
 from gateway.xml.limits import ReadRules
-from gateway.xml.process import ReadersUnavailable, WorkerProcess
+from gateway.xml.process import ReaderLauncher, ReadersUnavailable
 from tests.integration.stages.sets import BAD, Port
 from tests.integration.stages.test_policy_table import FAILED
 
@@ -158,7 +158,7 @@ async def test_message_waits_while_no_reader_gets_ready(store: Store, monkeypatc
     await port.run()
     await port.release(key)
     with monkeypatch.context() as broken:
-        broken.setattr(WorkerProcess, "start", _none_starts)
+        broken.setattr(ReaderLauncher, "start", _none_starts)
         await port.run()
     assert await port.states([key]) == ["ready/backoff/ready"]
     async with store.transaction() as connection:
@@ -171,5 +171,5 @@ async def test_message_waits_while_no_reader_gets_ready(store: Store, monkeypatc
     assert await port.states([key]) == ["processed"]
 
 
-async def _none_starts() -> WorkerProcess:
+async def _none_starts() -> ReaderLauncher:
     raise ReadersUnavailable("No process that reads files gets ready: out of processes.")

@@ -56,14 +56,17 @@ def _files(folder: Path) -> tuple[str, ...]:
         "open('/proc/self/environ')",
         "open(f'/proc/{os.getppid()}/environ')",
         "open(f'/proc/{os.getppid()}/mem')",
+        f"open('/proc/{os.getpid()}/environ')",
+        f"open('/proc/{os.getpid()}/mem')",
         "import colorsys",
     )
 
 
 PROGRAMS = ("subprocess.run(['/bin/true'])", "os.execv('/bin/true', ['true'])")
-TRACING = ("call('ptrace', 16, os.getppid(), None, None)",)
+TRACING = tuple(f"call('ptrace', 16, {whom}, None, None)" for whom in ("os.getppid()", os.getpid()))
 CALLS = (
     "call('kill', os.getppid(), 0)",
+    f"call('kill', {os.getpid()}, 0)",
     "os.fork()",
     "socket.socket(socket.AF_UNIX)",
     "socket.socket(socket.AF_INET)",

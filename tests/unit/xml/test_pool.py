@@ -1,16 +1,22 @@
 """Worker processes: what comes out, what happens when one dies, and what none of them may do."""
 
 import asyncio
+import contextlib
 import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, aclosing, contextmanager
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 import schemas
@@ -19,11 +25,11 @@ from gateway.domain.errors import FileRefused, TransientError
 from gateway.domain.ids import PortName
 from gateway.domain.problem import Problem
 from gateway.runtime.ports import probe_with
-from gateway.xml import admission, frames
+from gateway.xml import admission, frames, process
 from gateway.xml.frames import Kind
 from gateway.xml.limits import ReadRules
-from gateway.xml.pool import WorkerDied, XmlPool
-from gateway.xml.process import WorkerProcess
+from gateway.xml.pool import ReadersUnavailable, WorkerDied, XmlPool
+from gateway.xml.process import ReaderLauncher, WorkerProcess
 from tests.hostile import batch, endless_envelope, envelope, many_envelopes, order
 from tests.unit.xml.reading import file_of
 
@@ -31,6 +37,7 @@ RULES = ReadRules(schema_folders=(str(schemas.FOLDER),))
 LOOSE = ReadRules(schema_folders=(str(schemas.FOLDER),), validate=False)
 ONE = batch(envelope()).encode()
 ORDER = "{http://schemas.microsoft.com/dynamics/2008/01/documents/SalesOrder}SalesOrder"
+DEADLY = "explain.Explainer.prepare = lambda self, name: worker.os._exit(7) if name == {!r} else None"
 CUSTOMER = "{http://schemas.microsoft.com/dynamics/2008/01/documents/Customer}Customer"
 
 
@@ -319,18 +326,18 @@ async def test_a_large_file_that_begins_while_another_rests_takes_no_reader_from
 ) -> None:
     """It waits itself for the reader that must be started."""
     monkeypatch.setattr(admission, "TURN_SECONDS", 0.0)
-    start, may_start = WorkerProcess.start, asyncio.Event()
+    bear, may_bear = ReaderLauncher.bear, asyncio.Event()
 
-    async def held() -> WorkerProcess:
-        await may_start.wait()
-        return await start()
+    async def held(self: ReaderLauncher) -> WorkerProcess:
+        await may_bear.wait()
+        return await bear(self)
 
     async def whole(reading: AsyncGenerator[object, None]) -> object:
         return [piece async for piece in reading][-1]
 
     async with XmlPool(size=2) as pool:
         await pool.warm(LOOSE)
-        monkeypatch.setattr(WorkerProcess, "start", held)
+        monkeypatch.setattr(ReaderLauncher, "bear", held)
         with file_of(many_envelopes(5_000)) as one, file_of(many_envelopes(5_000)) as other:
             first = pool.read(one, LOOSE, port=PortName("a"))
             await anext(first)
@@ -343,7 +350,7 @@ async def test_a_large_file_that_begins_while_another_rests_takes_no_reader_from
             async with asyncio.timeout(60):
                 assert isinstance((await _read(pool, ONE, LOOSE))[-1], FileEnd)
             assert not second.done()
-            may_start.set()
+            may_bear.set()
             assert isinstance(await second, FileEnd)
             assert isinstance(await going_on, FileEnd)
 
@@ -355,40 +362,59 @@ async def test_warm_workers_have_loaded_the_schemas() -> None:
         assert isinstance((await _read(pool, ONE))[-1], FileEnd)
 
 
-async def test_what_is_warm_is_not_warmed_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    steps: list[tuple[int, str | None]] = []
-    prepare = XmlPool._prepare
+@pytest.fixture
+def prepared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The documents that launchers got ready for, or tried to."""
+    documents: list[str] = []
+    prepare = ReaderLauncher.prepare
 
-    async def noted(self: XmlPool, worker: WorkerProcess, rules: ReadRules, document: str | None) -> int:
-        steps.append((worker.pid, document))
-        return await prepare(self, worker, rules, document)
+    async def noted(self: ReaderLauncher, document: str) -> int:
+        documents.append(document)
+        return await prepare(self, document)
 
-    monkeypatch.setattr(XmlPool, "_prepare", noted)
+    monkeypatch.setattr(ReaderLauncher, "prepare", noted)
+    return documents
+
+
+async def test_what_is_warm_is_not_warmed_again(prepared: list[str]) -> None:
     async with XmlPool(size=2) as pool:
         await pool.warm(RULES, [ORDER, "{urn:nobody}Knows"])
-        first, second = pool.pids
-        assert sorted(steps, key=str) == sorted(
-            [(pid, step) for pid in (first, second) for step in (None, ORDER, "{urn:nobody}Knows")], key=str
-        )
+        before = pool.pids
+        assert len(before) == 2 and prepared == [ORDER, "{urn:nobody}Knows"]
         await pool.warm(RULES, [ORDER])
-        assert len(steps) == 6
+        assert pool.pids == before and len(prepared) == 2
         await pool.warm(RULES, [ORDER, CUSTOMER])
-        assert [step for _, step in steps[6:]] == [CUSTOMER, CUSTOMER]
+        assert prepared[2:] == [CUSTOMER]
+        assert len(pool.pids) == 2 and not set(pool.pids) & set(before)
+        assert all(worker.explains == {*prepared} for worker in pool._workers)
         _, envelopes, _ = await _read(pool, envelope(order(date="2011-02-30")).encode())
         assert isinstance(envelopes, tuple)
         assert envelopes[0].body_problems[0].found == "2011-02-30"
-        assert set(pool.pids) == {first, second}
 
 
-async def test_worker_that_has_grown_is_left_as_it_is() -> None:
+async def test_launcher_that_has_grown_gets_ready_for_no_more_documents(prepared: list[str]) -> None:
     async with XmlPool(size=1, max_resident_bytes=1) as pool:
         await pool.warm(RULES, [ORDER, CUSTOMER])
-        (worker,) = pool._workers
-        assert {document for _, _, document in pool._steps[worker]} == {None, ORDER, CUSTOMER}
+        assert prepared == [ORDER]
         assert len(pool.pids) == 1
 
 
-async def test_warming_waits_while_a_file_is_read() -> None:
+async def test_document_that_ends_the_launcher_does_so_once(
+    monkeypatch: pytest.MonkeyPatch, prepared: list[str]
+) -> None:
+    """Files are read all the same, and the next time the other documents have their turn."""
+    start = f"from gateway.xml import explain, worker; {DEADLY.format(ORDER)}; worker.main()"
+    monkeypatch.setattr(process, "_PROGRAM", ("-c", start))
+    async with XmlPool(size=2) as pool:
+        with pytest.raises(ReadersUnavailable, match="The process that starts them ended with exit status 7"):
+            await pool.warm(RULES, [ORDER, CUSTOMER])
+        assert isinstance((await _read(pool, ONE))[-1], FileEnd)
+        await pool.warm(RULES, [ORDER, CUSTOMER])
+        assert prepared == [ORDER, CUSTOMER]
+        assert len(pool.pids) == 2
+
+
+async def test_warming_waits_while_a_file_is_read(prepared: list[str]) -> None:
     async with XmlPool(size=2) as pool:
         with file_of(many_envelopes(20_000)) as fd:
             async with aclosing(pool.read(fd, LOOSE)) as pieces:
@@ -396,9 +422,10 @@ async def test_warming_waits_while_a_file_is_read() -> None:
                 warming = asyncio.create_task(pool.warm(RULES, [ORDER]))
                 assert isinstance((await _read(pool, ONE))[-1], FileEnd)
                 assert len(pool.pids) == 2
-                assert {document for steps in pool._steps.values() for _, _, document in steps} == {None}
+                assert prepared == []
             await warming
-            assert all({each for _, _, each in steps} == {None, ORDER} for steps in pool._steps.values())
+            assert prepared == [ORDER]
+            assert [worker.explains for worker in pool._workers] == [{ORDER}, {ORDER}]
 
 
 async def test_readers_of_changed_schemas_are_warm_too() -> None:
@@ -409,7 +436,39 @@ async def test_readers_of_changed_schemas_are_warm_too() -> None:
         await pool.warm(changed)
         assert pool.pids != before
         (worker,) = pool._workers
-        assert {step[1] for step in pool._steps[worker]} == {"2"}
+        assert worker.launcher.schemas == changed.schemas
+        assert pool._launchers == {worker.launcher}
+
+
+async def test_launcher_that_was_ended_costs_no_file_its_good_name(pool: XmlPool) -> None:
+    """Its readers end with it in the middle of a file; that is the trouble of the machine, and the next read works."""
+    with file_of(many_envelopes(20_000)) as fd:
+        with pytest.raises(ReadersUnavailable, match="The process that starts them was ended by SIGKILL"):
+            async with aclosing(pool.read(fd, LOOSE)) as pieces:
+                await anext(pieces)
+                os.kill(_launcher(pool), signal.SIGKILL)
+                async for _ in pieces:
+                    pass
+        assert isinstance([piece async for piece in pool.read(fd, LOOSE)][-1], FileEnd)
+        assert len(pool._launchers) == len(pool.pids) == 1
+
+
+async def test_readers_are_forked_from_one_that_runs_already() -> None:
+    """So no file of the program that was replaced meanwhile is needed."""
+    async with XmlPool(size=1) as pool:
+        await pool.begin()
+        (launcher,) = pool._launchers
+        with pytest.MonkeyPatch.context() as upgrade:
+            upgrade.setattr(process, "_PACKAGE_ROOT", Path("/nowhere"))
+            assert isinstance((await _read(pool, ONE))[-1], FileEnd)
+            async for _ in pool.read_bytes(ONE, RULES, alone=True):
+                pass
+        assert pool._launchers == {launcher}
+
+
+def _launcher(pool: XmlPool) -> int:
+    (launcher,) = pool._launchers
+    return launcher.pid
 
 
 async def test_ports_with_different_schemas_keep_a_reader_each() -> None:
@@ -480,16 +539,36 @@ async def test_worker_is_confined(pool: XmlPool) -> None:
     assert names <= {"PYTHONPATH", "LANG", "PYTHONDONTWRITEBYTECODE"}
     open_files = {os.readlink(each) for each in Path(f"/proc/{pid}/fd").iterdir()}
     assert not [name for name in open_files if name.startswith("/") and name not in ("/dev/null", f"/proc/{pid}/statm")]
+    assert len(open_files) == 4, "the nothing, its last words, its socket, the report on its memory"
+    assert os.getpriority(os.PRIO_PROCESS, pid) == os.getpriority(os.PRIO_PROCESS, 0) + 5
 
 
-async def test_worker_ends_when_its_parent_hangs_up() -> None:
-    worker = await WorkerProcess.start()
-    await worker.request(Kind.WARM, RULES)
-    await worker.receive()
+async def test_worker_ends_when_the_gateway_hangs_up(pool: XmlPool) -> None:
+    await _read(pool, ONE)
+    (worker,) = pool._workers
     worker._connection.close()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await worker.wait()
     assert not worker.alive
+
+
+def test_readers_end_with_the_gateway_however_that_ends() -> None:
+    program = """
+import asyncio, os, signal, tests.unit.xml.test_pool as it
+async def main():
+    async with it.XmlPool(size=1) as pool:
+        await it._read(pool, it.ONE)
+        print(it._launcher(pool), *pool.pids, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == -signal.SIGKILL
+    pids = [int(pid) for pid in done.stdout.split()]
+    assert len(pids) == 2
+    for pid in pids:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(pid).wait(60)
 
 
 async def test_memory_limit_ends_the_worker_and_not_the_pool(pool: XmlPool) -> None:
@@ -533,12 +612,9 @@ def test_rules_survive_the_journey() -> None:
 async def test_frame_of_impossible_size_is_not_waited_for() -> None:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
-
-    class _Process:
-        returncode = None
-
+    launcher = SimpleNamespace(documents=())
     with ours, theirs:
         theirs.sendall(frames.PREFIX.pack(Kind.HEAD, 0xFFFFFFFF, 0xFFFFFFFF))
-        worker = WorkerProcess(_Process(), ours)  # type: ignore[arg-type]
+        worker = WorkerProcess(SimpleNamespace(), ours, BytesIO(), launcher)  # type: ignore[arg-type]
         with pytest.raises(WorkerDied, match="announced a frame"):
             await worker.receive()
