@@ -76,6 +76,7 @@ class Work:
     position: int
     attempts: int
     crashes: int = 0
+    held_loop: bool = False  # the code held the event loop in its last try, which is not judged yet
     store_waits: int = 0  # how often in a row it waits for the database
     version: int
     message_id: UUID

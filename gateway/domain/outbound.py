@@ -37,6 +37,7 @@ class SendRequest(NewSendRequest):
     key: MessageKey
     attempts: int
     crashes: int = 0
+    held_loop: bool = False  # the code held the event loop in its last try, which is not judged yet
     store_waits: int = 0  # how often in a row it waits for the database
     requested_at: datetime
 

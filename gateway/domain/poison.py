@@ -1,12 +1,31 @@
-"""Messages that end the process that works on them."""
+"""Messages that end the process that works on them, or whose code had it ended."""
 
 from typing import Final
 
-from gateway.domain.errors import PoisonMessage
+from gateway.domain.errors import OperationTimeout, PoisonMessage
 from gateway.domain.ids import MessageKey
 
 MOST_CRASHES: Final = 2
 """So many ends of the process are enough. Source: rulings, "Nodes, time, recovery"."""
+
+
+HELD_SECONDS: Final = 10.0
+"""Longest time that one step of an `async` function may hold its event loop; a lease lasts three times as long."""
+
+
+def why_not(
+    key: MessageKey, operation: str, *, crashes: int, held_loop: bool
+) -> PoisonMessage | OperationTimeout | None:
+    """Return why the code for a message must not run now, in words for an operator.
+
+    `held_loop`: it has had its try; that the process was ended for it is the outcome.
+    """
+    if (error := poison(crashes, key, operation)) is not None or not held_loop:
+        return error
+    return OperationTimeout(
+        f"{operation} held the event loop for {HELD_SECONDS:g} seconds without awaiting anything, and its process was "
+        "ended. Make a function that computes or blocks a plain `def`: it then runs in a thread."
+    )
 
 
 def poison(crashes: int, key: MessageKey, operation: str) -> PoisonMessage | None:

@@ -23,6 +23,7 @@ _PLACE: Final = struct.Struct("<qq")
 _TURNS_AT: Final = 0
 _ON_LOOP_AT: Final = 8
 _PLACES: Final = (_SIZE - _HEAD) // _PLACE.size
+_TURN_SECONDS: Final = 0.25
 
 NOBODY: Final = MessageKey(0)
 CALLED_FOR: Final[ContextVar[MessageKey]] = ContextVar("called_for", default=NOBODY)
@@ -39,7 +40,7 @@ class Held(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InFlight:
-    """What the page of a worker says. `turns` counts while code is watched, and is 0 while there is none."""
+    """What the page of a worker says. `turns` counts while code is at work, and is 0 while none is."""
 
     turns: int
     on_loop: MessageKey
@@ -65,6 +66,7 @@ class InFlightJournal:
         """Map what the descriptor is open for; it may be closed afterwards."""
         self._page = mmap.mmap(descriptor, _SIZE)
         self._free = list(range(_PLACES))
+        self._turning: asyncio.TimerHandle | None = None
 
     @staticmethod
     def make() -> int:
@@ -81,28 +83,41 @@ class InFlightJournal:
         """Return what it says now."""
         places = ((key, held) for key, held in _PLACE.iter_unpack(self._page[_HEAD:]) if key)
         return InFlight(
-            turns=self.turns, on_loop=MessageKey(self._number(_ON_LOOP_AT)),
+            turns=self.turns, on_loop=self.on_loop,
             held=tuple((MessageKey(key), Held(held)) for key, held in places),
         )  # fmt: skip
 
     @property
     def turns(self) -> int:
-        """Return how often the loop has turned while code is watched; 0 while there is none."""
+        """Return how often the loop has turned while code is at work; 0 while none is."""
         return self._number(_TURNS_AT)
 
-    def turn(self) -> None:
-        """Count one more turn of the loop."""
-        self._write(_TURNS_AT, self.turns + 1)
-
-    def rest(self) -> None:
-        """Say that nothing is watched now."""
-        self._write(_TURNS_AT, 0)
+    @property
+    def on_loop(self) -> MessageKey:
+        """Return whose code is on the loop now."""
+        return MessageKey(self._number(_ON_LOOP_AT))
 
     def set(self, key: MessageKey, held: Held) -> int:
-        """Write that code works on a message; returns the place, for `unset`."""
+        """Write that code works on a message; turns of the loop count meanwhile. Returns the place, for `unset`."""
         place = self._free.pop()
         _PLACE.pack_into(self._page, _HEAD + place * _PLACE.size, key, held)
+        self._turn_if_still()
         return place
+
+    def _turn_if_still(self) -> None:
+        if self._turning is None:
+            self._turn()
+
+    def _turn(self) -> None:
+        self._write(_TURNS_AT, self.turns + 1)
+        self._turning = asyncio.get_running_loop().call_later(_TURN_SECONDS, self._turned)
+
+    def _turned(self) -> None:
+        if len(self._free) < _PLACES:
+            self._turn()
+        else:
+            self._turning = None
+            self._write(_TURNS_AT, 0)
 
     def abandon(self, place: int) -> None:
         """Write that nobody waits for that code any more, though it still runs."""
@@ -125,9 +140,10 @@ class InFlightJournal:
         asyncio.get_running_loop().set_task_factory(factory)
 
     def put_on_loop(self, key: MessageKey) -> MessageKey:
-        """Write whose code runs on the loop now; returns whose did before."""
-        before = MessageKey(self._number(_ON_LOOP_AT))
+        """Write whose code runs on the loop now; returns whose did before. It may be a task that outlived its call."""
+        before = self.on_loop
         self._write(_ON_LOOP_AT, key)
+        self._turn_if_still()
         return before
 
     def _number(self, at: int) -> int:

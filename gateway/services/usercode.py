@@ -3,7 +3,7 @@
 it raises                 the message fails, or is tried again for a passing reason
 it calls `sys.exit`       it ends nothing but its own call
 it takes too long         it is stopped; when it does not stop, it is abandoned, and its process is replaced
-it holds the event loop   it is interrupted (see `standstill`)
+it holds the event loop   its process is ended, which counts as a try that took too long (see `in_flight`)
 it ends the process       only this worker ends, and the gateway knows by whom (see `in_flight`)
 """
 
@@ -22,7 +22,6 @@ from gateway.domain.meter import METER
 from gateway.services.in_flight import CALLED_FOR, Held, InFlightJournal
 from gateway.services.lent import Lent
 from gateway.services.own_thread import OwnThread
-from gateway.services.standstill import STANDSTILL_SECONDS, Interrupted, Standstill, guarded
 from gateway.store.waiting import uninterrupted
 
 log = structlog.get_logger()
@@ -44,15 +43,12 @@ class CodeEnded(GatewayError):
 class UserCode:
     """Calls functions of other people. One for the process; calls may run side by side.
 
-    `standstill` watches over the event loop meanwhile; `abandoned` is called when code does not come back.
+    `abandoned` is called when code does not come back.
     """
 
-    def __init__(
-        self, journal: InFlightJournal, standstill: Standstill, abandoned: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, journal: InFlightJournal, abandoned: Callable[[], None] = lambda: None) -> None:
         self._journal = journal
         self._tell_abandoned = abandoned
-        self.standstill = standstill
 
     async def call(
         self, function: Function, request: Request, context: ServiceContext, most_seconds: float, *, what: str = ""
@@ -61,7 +57,8 @@ class UserCode:
 
         *what* stands before the name of the operation in texts, when it is not the operation itself.
 
-        Rule: takes hardly longer than *most_seconds*; what the function does with its context later has no effect.
+        Rule: takes hardly longer than *most_seconds*, unless an `async` function holds the event loop; what the
+        function does with its context later has no effect.
         Raises: OperationTimeout; whatever the function raises, as an `Exception`.
         """
         name = f"{what}{request.service}.{request.operation}"
@@ -73,11 +70,6 @@ class UserCode:
         called_for = CALLED_FOR.set(request.key)
         try:
             return await run(self._begin(name, request, most_seconds, held), partial(function, request, own))
-        except Interrupted as error:
-            raise OperationTimeout(
-                f"{name} held the event loop for {min(most_seconds, STANDSTILL_SECONDS):g} seconds without awaiting "
-                "anything. Make a function that computes or blocks a plain `def`: it then runs in a thread."
-            ) from error
         except (Exception, asyncio.CancelledError):
             raise
         except BaseException as error:
@@ -89,13 +81,10 @@ class UserCode:
                 thing.take_back()
 
     def _begin(self, name: str, request: Request, most_seconds: float, held: Held) -> "_Work":
-        """Write the message down and watch over the event loop, until the work is over."""
-        work = _Work(name, self._journal.set(request.key, held), most_seconds)
-        self.standstill.begin(work, most_seconds)
-        return work
+        """Write the message down, until the work is over."""
+        return _Work(name, self._journal.set(request.key, held), most_seconds)
 
     def _over(self, work: "_Work") -> None:
-        self.standstill.end(work)
         self._journal.unset(work.place)
         work.is_over = True
 
@@ -109,9 +98,7 @@ class UserCode:
             self._tell_abandoned()
 
     async def _on_loop(self, work: "_Work", function: Callable[[], object]) -> object:
-        task = asyncio.create_task(
-            guarded(METER.get().metered(_outcome(function), foreign=True), work.most_seconds), name=work.name
-        )
+        task = asyncio.create_task(METER.get().metered(_outcome(function), foreign=True), name=work.name)
         task.add_done_callback(lambda _: self._over(work))
         try:
             await asyncio.wait({task}, timeout=work.most_seconds)

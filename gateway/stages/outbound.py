@@ -24,7 +24,7 @@ from gateway.domain.ids import PortName
 from gateway.domain.message import Claimed, Retry
 from gateway.domain.namespaces import MESSAGE_2011, Scheme
 from gateway.domain.outbound import NewSending, RequestFailure, SendRequest
-from gateway.domain.poison import poison
+from gateway.domain.poison import why_not
 from gateway.domain.states import Stage
 from gateway.messaging.rules.pace import Pace
 from gateway.queues import UnitQueue
@@ -101,7 +101,8 @@ class OutboundStage:
 
     async def _message(self, port: ServedOutbound, request: SendRequest, unit: UnitTransaction) -> NewSending:
         """Read the documents of one request and make their message."""
-        refused = poison(request.crashes, request.key, f"{request.service}.{request.operation}")
+        operation = f"{request.service}.{request.operation}"
+        refused = why_not(request.key, operation, crashes=request.crashes, held_loop=request.held_loop)
         if refused is not None:
             raise refused
         action = port.actions.get((request.service, request.operation))

@@ -14,7 +14,7 @@ from gateway.contracts.service import Request
 from gateway.domain.errors import MalformedMessage, SchemaUnusable, SchemaViolation
 from gateway.domain.message import Work
 from gateway.domain.namespaces import canonical, scheme_of
-from gateway.domain.poison import poison
+from gateway.domain.poison import why_not
 from gateway.domain.problem import MAX_PROBLEMS, Problem
 from gateway.domain.states import Policy
 from gateway.domain.text import clean
@@ -46,7 +46,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A message that must not run, and why. `prepared` is what would run if it had not ended the process."""
+    """A message that must not run, and why. `prepared` is what would run if its code had not ended the process."""
 
     work: Work
     error: Exception
@@ -74,14 +74,15 @@ def prepare(works: Sequence[Work | Refused], port: ServedInbound, registry: Regi
         held += len(work.content)
         late = work.policy is Policy.ROLLBACK and held > CLAIM_BYTES
         try:
-            prepared.append(_unless_poison(_prepare(work, port, registry, settings, None if late else parser)))
+            prepared.append(_unless_it_ran(_prepare(work, port, registry, settings, None if late else parser)))
         except Exception as error:  # a message's trouble stays its own; decide.py judges it
             prepared.append(Refused(work, error))
     return prepared
 
 
-def _unless_poison(item: Prepared) -> Item:
-    error = poison(item.work.crashes, item.work.key, f"{item.found.service}.{item.found.name}")
+def _unless_it_ran(item: Prepared) -> Item:
+    work, operation = item.work, f"{item.found.service}.{item.found.name}"
+    error = why_not(work.key, operation, crashes=work.crashes, held_loop=work.held_loop)
     return item if error is None else Refused(item.work, error, item)
 
 

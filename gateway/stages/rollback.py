@@ -12,6 +12,7 @@ from gateway.contracts.service import CompensatedOperation, Reply, ServiceContex
 from gateway.domain.errors import DuplicateMessage
 from gateway.domain.ids import SetKey
 from gateway.domain.message import Work
+from gateway.domain.poison import MOST_CRASHES
 from gateway.stages.decide import pass_on
 from gateway.stages.duplicates import Duplicates
 from gateway.stages.prepare import Item, Prepared, Refused, whole_request
@@ -89,9 +90,9 @@ class RollbackSet:
         calls = self._members if self._began_before else self._called
         failed: list[NotTakenBack] = []
         for item in reversed(calls):
-            prepared = _compensated(item)
+            prepared = None if item.work.crashes > MOST_CRASHES else _compensated(item)
             if prepared is None:
-                if isinstance(item, Refused):  # an earlier run may have called it, and now it cannot be asked
+                if isinstance(item, Refused):  # it may have been called before, and cannot be asked, or not again
                     failed.append(NotTakenBack(item.work, item.error))
                 continue
             operation = prepared.found.operation

@@ -253,18 +253,19 @@ def _keys_literal(keys: Sequence[tuple[str, str]]) -> str:
 
 
 def _work(row: Record) -> Work:
-    (key, port, set_key, policy, lane, position, attempts, crashes, store_waits, version, message_id, message_id_sent,
-     namespace, action, service, operation, company, partition_key, conversation_id, logon_as_user, submitter, parts,
-     checked, problems, content, display, created_at, lane_rule, failures_left, judge_anew,
+    (key, port, set_key, policy, lane, position, attempts, crashes, held_loop, store_waits, version, message_id,
+     message_id_sent, namespace, action, service, operation, company, partition_key, conversation_id, logon_as_user,
+     submitter, parts, checked, problems, content, display, created_at, lane_rule, failures_left, judge_anew,
      faults) = row.values()  # fmt: skip
     return Work(
         key=MessageKey(key), port=PortName(port), set_key=None if set_key is None else SetKey(set_key),
         policy=None if policy is None else Policy(policy), lane=None if lane is None else LaneName(lane),
         lane_rule=LaneRule.CONTINUE if lane_rule is None else LaneRule(lane_rule), failures_left=failures_left,
-        position=position, attempts=attempts, crashes=crashes, store_waits=store_waits, version=version,
-        message_id=message_id, message_id_sent=message_id_sent, namespace=namespace, action=action, service=service,
-        operation=operation, company=company, partition_key=partition_key, conversation_id=conversation_id,
-        logon_as_user=logon_as_user, submitter=submitter, parts=tuple(parts), checked=checked,
+        position=position, attempts=attempts, crashes=crashes, held_loop=held_loop, store_waits=store_waits,
+        version=version, message_id=message_id, message_id_sent=message_id_sent, namespace=namespace, action=action,
+        service=service, operation=operation, company=company, partition_key=partition_key,
+        conversation_id=conversation_id, logon_as_user=logon_as_user, submitter=submitter, parts=tuple(parts),
+        checked=checked,
         problems=() if problems is None else tuple(Problem(**problem) for problem in json.loads(problems)),
         content=content, file_display=display, received_at=created_at, judge_anew=judge_anew,
         faults=tuple(faults or ()),

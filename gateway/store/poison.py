@@ -1,4 +1,4 @@
-"""Count what ended the process that worked on it."""
+"""Count what ended the process that worked on it, or had it ended."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -28,6 +28,15 @@ async def ports_of(store: Store, keys: Collection[MessageKey]) -> Sequence[PortN
     async with store.transaction() as connection:
         rows = await connection.fetch(store.queries.ports_of, sorted(keys))
     return [PortName(row["port"]) for row in rows]
+
+
+async def count_held_loop(store: Store, key: MessageKey) -> None:
+    """Count a try for a message whose code held the event loop until its process was ended; the next claim judges it.
+
+    Before: as `count_crashes`.
+    """
+    async with store.transaction() as connection:
+        await connection.execute(store.queries.count_held_loop, key)
 
 
 async def count_crashes(store: Store, keys: Collection[MessageKey]) -> Sequence[Crash]:

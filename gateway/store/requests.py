@@ -144,11 +144,10 @@ def _entry(failure: RequestFailure) -> Entry:
 
 def _request(row: Record) -> SendRequest:
     (key, message_id, port, service, operation, keys, company, partition_key, conversation_id, submitter, attempts,
-     crashes, store_waits, requested_at) = row.values()  # fmt: skip
+     crashes, held_loop, store_waits, requested_at) = row.values()  # fmt: skip
     return SendRequest(
         key=MessageKey(key), message_id=message_id, port=PortName(port), service=service, operation=operation,
         keys=[[(name, value) for name, value in entity] for entity in json.loads(keys)], company=company,
         partition_key=partition_key, conversation_id=conversation_id, submitter=submitter, attempts=attempts,
-        crashes=crashes, store_waits=store_waits,
-        requested_at=requested_at,
+        crashes=crashes, held_loop=held_loop, store_waits=store_waits, requested_at=requested_at,
     )  # fmt: skip

@@ -90,8 +90,8 @@ def hoards(_: Request, __: ServiceContext) -> Reply:
         time.sleep(0.02)
 
 
-async def holds_everything(_request: Request, _context: ServiceContext) -> Reply:
-    """Hold the interpreter itself, as a library in C may: nothing within the process can interrupt that."""
+def holds_everything(_request: Request, _context: ServiceContext) -> Reply:
+    """Hold the interpreter itself, as a library in C may: the loop stands, though not for code that is on it."""
     mutex = ctypes.create_string_buffer(64)
     for _ in ("taken", "waited for"):
         ctypes.PyDLL(None).pthread_mutex_lock(mutex)

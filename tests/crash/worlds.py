@@ -163,8 +163,8 @@ def dead_when_ready(_: Path) -> None:
 
 
 def short_standstills(_: Path) -> None:
-    """World: a process whose loop has stood for three seconds does not come back."""
-    watch.FROZEN_LOOKS = 12  # type: ignore[misc]
+    """World: a process whose loop has stood for some seconds does not come back."""
+    watch.HELD_LOOKS, watch.FROZEN_LOOKS = 12, 20  # type: ignore[misc]
 
 
 def outbound_trouble(folder: Path) -> None:

@@ -12,20 +12,27 @@ from typing import Final
 import structlog
 
 from gateway.domain.ids import MessageKey
-from gateway.runtime.processing.handle import WorkerHandle
+from gateway.domain.poison import HELD_SECONDS
+from gateway.runtime.processing.handle import Seen, WorkerHandle
+from gateway.services.in_flight import NOBODY
 
 log = structlog.get_logger()
 
 LOOK_SECONDS: Final = 0.25
 STANDS_LOOKS: Final = 4
 """So many looks without a turn of its loop, and a worker stands still. Looks count, not time: none while we stand."""
+HELD_LOOKS: Final = int(HELD_SECONDS / LOOK_SECONDS)
+"""So many of them with the code of the same message on its loop, and it is ended."""
 FROZEN_LOOKS: Final = 120
-"""A worker that has stood for so long does not come back: what interrupts code in Python has not helped."""
+"""A worker that has stood for so long does not come back, whatever holds it."""
+_LAST_LOOKS: Final = 20
+"""For a worker to write its stacks and end."""
 _KILLS: Final = 3
 """So often somebody else may kill the worker of a message before the message is suspected."""
 _MOST_HANGS: Final = 6
 _HANGS_SECONDS: Final = 60.0
 """So often in such a time a worker is replaced because code in it does not come back."""
+_HELD: Final = f"the code of a message held its event loop for {HELD_SECONDS:g} seconds"
 _MEMORY: Final = "it held more memory than workers.memory_bytes allows"
 
 
@@ -46,20 +53,25 @@ class Watch:
     def look_at(self, worker: WorkerHandle) -> Finding | None:
         """Look whether the loop of a worker turns, and what it holds; one that is past help is ended."""
         found: Finding | None = None
-        turns, is_frozen = worker.journal.turns, _is_frozen(worker.child.pid)
-        worker.still = worker.still + 1 if is_frozen or (turns and turns == worker.turns) else 0
-        worker.turns = turns
-        if worker.still == STANDS_LOOKS and not worker.leaves:
+        seen = _see(worker)
+        if (seen.frozen or seen.still) == STANDS_LOOKS and not worker.leaves:
             found = Finding.STANDS
-        elif worker.still == FROZEN_LOOKS and not is_frozen:
-            worker.child.send_signal(signal.SIGABRT)  # it writes its stacks, and ends by the message on its loop
-        elif worker.still == FROZEN_LOOKS:
+        if seen.frozen == FROZEN_LOOKS:
             worker.kill("it was frozen")
+        elif seen.frozen:
+            return found
+        elif seen.held == HELD_LOOKS:
+            worker.kill(_HELD, signal.SIGABRT)
+            worker.held_by = seen.on_loop
+        elif seen.held == HELD_LOOKS + _LAST_LOOKS:  # its code may catch even that
+            worker.kill(_HELD)
+        elif seen.still == FROZEN_LOOKS:  # a thread holds the interpreter
+            worker.child.send_signal(signal.SIGABRT)
         most = worker.generation.settings.workers.memory_bytes
         held = _resident_bytes(worker.child.pid)
         if held > most and worker.killed_for is None:
             worker.kill(_MEMORY)
-        elif held > most // 2 and not (turns or worker.leaves) and worker in worker.generation.workers:
+        elif held > most // 2 and not (seen.turns or worker.leaves) and worker in worker.generation.workers:
             log.info("worker.large", pid=worker.child.pid, bytes=held)
             found = found or Finding.LARGE
         return found
@@ -75,6 +87,10 @@ class Watch:
             return False
         self._hangs.append(now)
         return True
+
+    def held_by(self, worker: WorkerHandle) -> MessageKey:
+        """Return the message whose code held the loop of a worker until that was ended; NOBODY: it ended otherwise."""
+        return worker.held_by if worker.journal.on_loop == worker.held_by else NOBODY
 
     def suspects(self, worker: WorkerHandle, status: int) -> Collection[MessageKey]:
         """Return which messages to count the end of a worker for; it ended with *status* (`Child.end`)."""
@@ -95,6 +111,19 @@ class Watch:
         for key in blamed:
             del self._kills[key]
         return blamed
+
+
+def _see(worker: WorkerHandle) -> Seen:
+    """Look at the loop of a worker. What is frozen says nothing about the code in it."""
+    before = worker.seen
+    now = Seen(turns=worker.journal.turns, on_loop=worker.journal.on_loop)
+    if _is_frozen(worker.child.pid):
+        now.still, now.held, now.frozen = before.still, before.held, before.frozen + 1
+    elif now.turns and now.turns == before.turns:
+        now.still = before.still + 1
+        now.held = before.held + 1 if now.on_loop and now.on_loop == before.on_loop else 0
+    worker.seen = now
+    return now
 
 
 def _is_frozen(pid: int) -> bool:

@@ -26,7 +26,6 @@ from gateway.runtime.logs import configure_logs, secrets_of
 from gateway.runtime.plugins import build_registry
 from gateway.runtime.ports import serve_inbound, serve_outbound
 from gateway.services.in_flight import InFlightJournal
-from gateway.services.standstill import Standstill
 from gateway.services.usercode import UserCode
 from gateway.stages.door import Door
 from gateway.stages.inbound import InboundStage
@@ -102,8 +101,7 @@ async def _make(beginning: Beginning, link: Link, journal: InFlightJournal, stac
     store = await stack.enter_async_context(
         open_store(beginning.store, settings.data, pool_size=CONNECTIONS, use=Use.VISIT, schema=Schema.IGNORE)
     )
-    standstill = stack.enter_context(Standstill(turned=journal.turn, rests=journal.rest))
-    registry = build_registry(settings, store.queries, UserCode(journal, standstill, lambda: link.tell("abandoned")))
+    registry = build_registry(settings, store.queries, UserCode(journal, lambda: link.tell("abandoned")))
     ports = ServedPorts(settings, only=beginning.only, but=beginning.but)
     executor = stack.enter_context(ThreadPoolExecutor(2, thread_name_prefix="computing"))
     pool = await stack.enter_async_context(XmlPool(size=1))

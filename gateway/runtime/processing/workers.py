@@ -2,7 +2,8 @@
 
 they begin         by fork, with one page of memory that tells what they have in hand; ports wait until one is ready
 one dies           what it had claimed is ready again at once; who is to blame is counted, nobody else
-its loop stands    another one takes its place; the port whose code holds it gets a worker of its own
+its loop stands    another one takes its place; the port whose code holds it gets a worker of its own; after ten seconds
+                   it is ended, and that was a try of the message whose code held it
 code in it hangs   another one takes its place when it is ready; this one ends what else it has begun, then itself
 it grows           it is ended when it holds more than `workers.memory_bytes`, or when it is idle above half of that
 a configuration    is tried by new workers; when all are ready the earlier ones end what they have begun
@@ -29,12 +30,12 @@ from gateway.runtime.processing.handle import Generation, WorkerHandle
 from gateway.runtime.processing.stages import Runs
 from gateway.runtime.processing.watch import LOOK_SECONDS, Finding, Watch
 from gateway.runtime.processing.worker import Beginning
-from gateway.services.in_flight import InFlightJournal
+from gateway.services.in_flight import NOBODY, InFlightJournal
 from gateway.services.python import HandlerNotFound
 from gateway.stages.trouble import Trouble
 from gateway.store.leases import end_worker
 from gateway.store.open import Store
-from gateway.store.poison import Crash, count_crashes, ports_of
+from gateway.store.poison import Crash, count_crashes, count_held_loop, ports_of
 from gateway.store.waiting import wait_or_stop
 from gateway.workers.launched import ending
 from gateway.workers.launcher import Launcher
@@ -301,7 +302,8 @@ class Workers:
         One that died before it served is replaced by whoever started it: `_replace`, or `use`.
         """
         unexpected = not worker.leaves
-        crashes, claims = await self._take_back(incarnation, self._watch.suspects(worker, status))
+        suspects, held_by = self._watch.suspects(worker, status), self._watch.held_by(worker)
+        crashes, claims = await self._take_back(incarnation, suspects, held_by)
         if unexpected or claims:
             log.warning(
                 "worker.ended", pid=worker.child.pid, how=worker.killed_for or ending(status), claims=claims,
@@ -322,11 +324,16 @@ class Workers:
             self._pause = 0.0 if goes_on else min(max(2 * self._pause, 0.1), _LONGEST_PAUSE_SECONDS)
             await self._replace(generation, worker.only, self._pause)
 
-    async def _take_back(self, incarnation: int, suspects: Collection[MessageKey]) -> tuple[list[Crash], int]:
+    async def _take_back(
+        self, incarnation: int, suspects: Collection[MessageKey], held_by: MessageKey
+    ) -> tuple[list[Crash], int]:
         """Count first: what takes claims back gives their attempts back."""
         crashes: list[Crash] | None = None
         while True:
             try:
+                if held_by:
+                    await count_held_loop(self._store, held_by)
+                    held_by = NOBODY
                 if crashes is None:
                     crashes = list(await count_crashes(self._store, suspects))
                 return crashes, await end_worker(self._store, incarnation)

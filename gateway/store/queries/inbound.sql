@@ -109,7 +109,7 @@ WHERE message_id = ANY(ARRAY(SELECT message_id FROM chosen))
 RETURNING message_id
 
 -- name: read_claimed
-SELECT m.id, q.port, q.set_id, q.policy, q.lane, m.position, q.attempts, q.crashes, q.store_waits, q.version, m.message_id, m.message_id_sent,
+SELECT m.id, q.port, q.set_id, q.policy, q.lane, m.position, q.attempts, q.crashes, q.held_loop, q.store_waits, q.version, m.message_id, m.message_id_sent,
        m.namespace, m.action, m.service, m.operation, m.company, m.partition_key, m.conversation_id, m.logon_as_user,
        m.submitter, m.parts, m.checked, m.problems, d.content, v.display, m.created_at, l.on_error,
        s.max_failed - s.failed, q.judge_anew, q.faults
@@ -177,7 +177,7 @@ WHERE message_id = ANY(ARRAY(
 
 -- name: retry_inbound
 -- What waits for the database did not fail: no attempt is counted, but how often in a row it waits so.
-UPDATE queue SET status = 'ready', reason = 'backoff', fence = NULL, error = retry.text,
+UPDATE queue SET status = 'ready', reason = 'backoff', fence = NULL, error = retry.text, held_loop = false,
                  attempts = greatest(attempts - retry.free::int, 0),
                  store_waits = CASE WHEN retry.busy THEN store_waits + 1 WHEN retry.free THEN store_waits ELSE 0 END,
                  not_before = clock_timestamp() + make_interval(secs => retry.delay), changed_at = clock_timestamp()

@@ -40,7 +40,7 @@ WITH chosen AS (
     ORDER BY message_id FOR UPDATE
 )
 UPDATE queue SET status = 'ready', reason = CASE WHEN lane IS NULL THEN 'ready' ELSE 'behind_in_lane' END,
-                 error = NULL, attempts = 0, crashes = 0, store_waits = 0, not_before = NULL,
+                 error = NULL, attempts = 0, crashes = 0, held_loop = false, store_waits = 0, not_before = NULL,
                  judge_anew = direction = 'in', changed_at = clock_timestamp()
 FROM chosen WHERE queue.message_id = chosen.message_id
 RETURNING queue.message_id
@@ -50,8 +50,8 @@ RETURNING queue.message_id
 WITH named AS (
     SELECT id, status FROM send_request WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE
 ), released AS (
-    UPDATE send_request r SET status = 'ready', reason = 'ready', error = NULL, attempts = 0, crashes = 0, store_waits = 0,
-                              changed_at = clock_timestamp()
+    UPDATE send_request r SET status = 'ready', reason = 'ready', error = NULL, attempts = 0, crashes = 0, held_loop = false,
+                              store_waits = 0, changed_at = clock_timestamp()
     FROM named WHERE r.id = named.id AND named.status = 'error'
 )
 SELECT id AS message_id, status FROM named ORDER BY id

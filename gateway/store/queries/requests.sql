@@ -22,7 +22,7 @@ UPDATE send_request SET status = 'in_process', reason = 'running', fence = $2, a
                         changed_at = clock_timestamp()
 WHERE id = ANY(ARRAY(SELECT id FROM chosen))
 RETURNING id, message_id, port, service, operation, entity_keys::text, company, partition_key, conversation_id, submitter,
-          attempts, crashes, store_waits, created_at
+          attempts, crashes, held_loop, store_waits, created_at
 
 -- name: finish_requests
 DELETE FROM send_request WHERE id = ANY($1::bigint[])
@@ -34,7 +34,7 @@ FROM unnest($1::bigint[], $2::text[]) AS failed (id, text) WHERE send_request.id
 
 -- name: retry_requests
 -- As retry_inbound.
-UPDATE send_request SET status = 'ready', reason = 'backoff', fence = NULL, error = retry.text,
+UPDATE send_request SET status = 'ready', reason = 'backoff', fence = NULL, error = retry.text, held_loop = false,
                         attempts = greatest(attempts - retry.free::int, 0),
                         store_waits = CASE WHEN retry.free THEN store_waits + 1 ELSE 0 END,
                         not_before = clock_timestamp() + make_interval(secs => retry.delay),

@@ -15,12 +15,12 @@ from gateway.contracts.service import Reply, Request, ServiceContext
 from gateway.services.answers import Answers
 from gateway.services.in_flight import InFlightJournal
 from gateway.services.python import PythonOperation
-from gateway.services.standstill import Standstill
 from gateway.services.usercode import UserCode
 from gateway.stages.decide import GENERIC
 from gateway.store.open import Store
 from gateway.xml.catalog import Catalog
-from tests.inbound_bench import InboundBench
+from tests.inbound_bench import InboundBench, Scripted
+from tests.integration.stages.test_compensation import time_passes
 
 ANSWERS = Answers(lambda: Catalog([schemas.FOLDER]))
 Misdeed = Callable[[Any], Awaitable[object]]
@@ -69,9 +69,9 @@ async def test_misuse_of_the_transaction_fails_its_message_and_no_other(
             await misdeed(context.connection)
         return Reply()
 
-    with ThreadPoolExecutor(1) as executor, Standstill() as standstill:
+    with ThreadPoolExecutor(1) as executor:
         operation = PythonOperation(
-            handle, code=UserCode(journal, standstill), answers=ANSWERS, expects=None, undoable=True,
+            handle, code=UserCode(journal), answers=ANSWERS, expects=None, undoable=True,
             idempotent=False, timeout_seconds=60.0,
         )  # fmt: skip
         bench = InboundBench(store, executor, operation)
@@ -79,6 +79,27 @@ async def test_misuse_of_the_transaction_fails_its_message_and_no_other(
         await bench.run()
     assert await bench.rows("SELECT status FROM queue WHERE direction = 'in'") == [("error",)]
     assert await bench.rows("SELECT name FROM number_sequence ORDER BY name") == [("after",), ("before",)]
+
+
+async def test_code_that_held_its_loop_until_its_process_was_ended_has_timed_out(store: Store) -> None:
+    operation = Scripted()
+    with ThreadPoolExecutor(1) as executor:
+        bench = InboundBench(store, executor, operation)
+        _, (held, _) = await bench.put(["held", "good"])
+        for _ in range(2):
+            await bench.rows("UPDATE queue SET held_loop = true WHERE message_id = $1", held)
+            await bench.run(retries=2)
+            await time_passes(bench)
+    assert operation.calls == ["good"], "its tries are over: it does not run for them once more"
+    assert await bench.rows("SELECT message_id, status, attempts FROM queue WHERE direction = 'in'") == [
+        (held, "error", 2)
+    ]
+    ((code, text),) = await bench.rows("SELECT code, text FROM exception WHERE severity = 'error'")
+    assert code == "operation.timeout" and "held the event loop for 10 seconds" in text and "Tried 2 times." in text
+    ((fault,),) = await bench.rows(
+        "SELECT convert_from(content, 'UTF8') FROM document d JOIN message m ON m.id = d.message_id WHERE is_fault"
+    )
+    assert "Timeout" in fault
 
 
 async def test_what_is_left_open_is_closed(store: Store, journal: InFlightJournal) -> None:
@@ -89,9 +110,9 @@ async def test_what_is_left_open_is_closed(store: Store, journal: InFlightJourna
                 await context.connection.execute("SELECT 1 / 0")
         return Reply()
 
-    with ThreadPoolExecutor(1) as executor, Standstill() as standstill:
+    with ThreadPoolExecutor(1) as executor:
         operation = PythonOperation(
-            handle, code=UserCode(journal, standstill), answers=ANSWERS, expects=None, undoable=True,
+            handle, code=UserCode(journal), answers=ANSWERS, expects=None, undoable=True,
             idempotent=False, timeout_seconds=60.0,
         )  # fmt: skip
         bench = InboundBench(store, executor, operation)
@@ -109,9 +130,9 @@ async def test_answer_that_breaks_its_schema_fails_for_the_operator_and_says_lit
         order[0].append(etree.Element("Invented"))
         return Reply(parts=[order])
 
-    with ThreadPoolExecutor(1) as executor, Standstill() as standstill:
+    with ThreadPoolExecutor(1) as executor:
         operation = PythonOperation(
-            handle, code=UserCode(journal, standstill), answers=ANSWERS, expects=None, undoable=True,
+            handle, code=UserCode(journal), answers=ANSWERS, expects=None, undoable=True,
             idempotent=False, timeout_seconds=60.0,
         )  # fmt: skip
         bench = InboundBench(store, executor, operation)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from gateway.domain.ids import MessageKey
+from gateway.services import in_flight
 from gateway.services.in_flight import CALLED_FOR, NOBODY, Held, InFlightJournal
 
 ONE, TWO, THREE = (MessageKey(key) for key in (5, 6, 2**62))
@@ -20,14 +21,14 @@ def pages() -> Iterator[tuple[InFlightJournal, InFlightJournal]]:
     os.close(descriptor)
 
 
-def test_what_is_in_hand_is_told(pages: tuple[InFlightJournal, InFlightJournal]) -> None:
+async def test_what_is_in_hand_is_told(pages: tuple[InFlightJournal, InFlightJournal]) -> None:
     writer, reader = pages
     places = [writer.set(key, Held.LOOP) for key in (ONE, TWO, THREE)]
     writer.unset(places[1])
     assert dict(reader.read().held) == {ONE: Held.LOOP, THREE: Held.LOOP}
 
 
-def test_code_that_only_waits_ends_nothing(pages: tuple[InFlightJournal, InFlightJournal]) -> None:
+async def test_code_that_only_waits_ends_nothing(pages: tuple[InFlightJournal, InFlightJournal]) -> None:
     writer, reader = pages
     writer.set(ONE, Held.LOOP)
     assert not reader.read().suspects()
@@ -42,20 +43,34 @@ def test_code_that_only_waits_ends_nothing(pages: tuple[InFlightJournal, InFligh
     assert set(reader.read().suspects()) == {TWO}, "what nobody waits for is to blame when nothing else was at work"
 
 
-def test_a_place_is_used_again(pages: tuple[InFlightJournal, InFlightJournal]) -> None:
+async def test_a_place_is_used_again(pages: tuple[InFlightJournal, InFlightJournal]) -> None:
     writer, reader = pages
     for key in range(1, 6000):
         writer.unset(writer.set(MessageKey(key), Held.THREAD))
     assert not reader.read().held
 
 
-def test_turns_are_counted_while_something_is_watched(pages: tuple[InFlightJournal, InFlightJournal]) -> None:
+@pytest.mark.parametrize("outlives", [False, True], ids=["in a call", "after its call"])
+async def test_turns_are_counted_while_code_is_at_work(
+    pages: tuple[InFlightJournal, InFlightJournal], monkeypatch: pytest.MonkeyPatch, outlives: bool
+) -> None:
+    monkeypatch.setattr(in_flight, "_TURN_SECONDS", 0.001)
     writer, reader = pages
-    for _ in range(3):
-        writer.turn()
-    assert reader.turns == 3
-    writer.rest()
     assert reader.turns == 0
+    if outlives:
+        writer.watch_loop()
+        CALLED_FOR.set(ONE)
+        await asyncio.create_task(asyncio.sleep(0))
+        assert reader.turns == 1
+    else:
+        place = writer.set(ONE, Held.LOOP)
+        async with asyncio.timeout(60):
+            while reader.turns < 3:
+                await asyncio.sleep(0)
+        writer.unset(place)
+    async with asyncio.timeout(60):
+        while reader.turns:
+            await asyncio.sleep(0)
 
 
 async def test_each_step_on_the_loop_belongs_to_a_message_in_its_subtasks_too(

@@ -2,10 +2,8 @@
 
 import asyncio
 import os
-import re
 import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -21,7 +19,6 @@ from gateway.services import usercode
 from gateway.services.answers import Answers
 from gateway.services.in_flight import Held, InFlightJournal
 from gateway.services.python import CompensatedPythonOperation
-from gateway.services.standstill import Standstill
 from gateway.services.usercode import CodeEnded, UserCode
 from gateway.xml.catalog import Catalog
 
@@ -58,9 +55,8 @@ def missed() -> asyncio.Event:
 
 
 @pytest.fixture
-async def code(journal: InFlightJournal, missed: asyncio.Event) -> AsyncIterator[UserCode]:
-    with Standstill(standstill=1.0) as standstill:
-        yield UserCode(journal, standstill, missed.set)
+def code(journal: InFlightJournal, missed: asyncio.Event) -> UserCode:
+    return UserCode(journal, missed.set)
 
 
 @pytest.fixture
@@ -183,44 +179,6 @@ async def test_endless_loop_in_a_thread_is_left_behind_and_ends(
         while journal.read().held:
             await asyncio.sleep(0.01)
     assert all(thread.name != "S.o" for thread in threading.enumerate())
-
-
-@pytest.mark.parametrize(
-    "block",
-    [
-        lambda: time.sleep(LONG),
-        lambda: [None for _ in iter(int, 1)],
-        lambda: re.match(r"(a|aa)+$", "a" * 60 + "b"),
-        lambda: threading.Event().wait(LONG),
-    ],
-    ids=["sleep", "loop", "regular expression", "lock"],
-)
-async def test_function_that_holds_the_loop_is_interrupted(
-    block: Callable[[], object], call: Callable[..., Any]
-) -> None:
-    async def handle(*_: object) -> None:
-        block()
-
-    with pytest.raises(OperationTimeout, match="held the event loop"):
-        await call(handle)
-
-
-async def test_only_the_guilty_one_is_interrupted(call: Callable[..., Any]) -> None:
-    go_on = asyncio.Event()
-
-    async def patient(*_: object) -> Reply:
-        await go_on.wait()
-        return Reply()
-
-    async def blocks(*_: object) -> None:
-        while True:
-            pass
-
-    waiting = asyncio.create_task(call(patient))
-    with pytest.raises(OperationTimeout):
-        await call(blocks)
-    go_on.set()
-    assert await waiting == Reply()
 
 
 async def test_handler_cannot_take_the_connection_away(call: Callable[..., Any]) -> None:
