@@ -4,7 +4,7 @@ Source: rulings, "Files"; reliability reference 5.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence, Set
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence, Set
 from concurrent.futures import Executor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import date
@@ -21,7 +21,7 @@ from adapters.file.names import reason_name
 from adapters.file.offload import OneAtATime
 from adapters.file.settings import Clock, FileReceiveSettings
 from adapters.file.settle import settle_wave
-from adapters.file.tidy import archived_days, held_claims, remove_archived
+from adapters.file.tidy import archived_days, held_claims, remove_archived, remove_kept
 from adapters.file.watch import watch_folder
 from gateway.domain.delivery import Claim, LeftInPlace, Settled, Settlement
 from gateway.domain.errors import FileRefused, LeaseLost, TransientError
@@ -170,6 +170,13 @@ class FileReceiveAdapter:
             while gone := await self._tidying.run(work):
                 removed += gone
         return removed
+
+    async def remove_kept(self, day: str, names: Collection[bytes]) -> int:
+        """Remove files that were archived on that day under these work names; returns how many were there.
+
+        Raises: AdapterUnavailable.
+        """
+        return await self._tidying.run(partial(remove_kept, self._ops, self._settings, day, names))
 
     def left_in_place(self) -> Sequence[LeftInPlace]:
         """Return what the last look saw and did not take, with the reason and since when."""

@@ -27,7 +27,8 @@ class FileReceiveSettings:
     """The folders of an inbound port and its rules for taking files; all durations in seconds.
 
     Shape: absolute folders; `work`, `archive` and `error` lie on the file system of `inbound`, never inside it.
-    `io_seconds` is how long one look or one settling may take before the folder counts as hanging.
+    `io_seconds` is how long one look or one settling may take before the folder counts as hanging. `section` is the
+    part of the configuration that names the folders, None for that of the port; the last two are named in it.
     """
 
     port: PortName
@@ -43,6 +44,9 @@ class FileReceiveSettings:
     force_polling: bool = False
     sweep_seconds: float = 30.0
     io_seconds: float = 60.0
+    section: str | None = None
+    archive_setting: str = "archive"
+    error_setting: str = "error"
 
     @property
     def inbound_place(self) -> Place:
@@ -57,15 +61,15 @@ class FileReceiveSettings:
     @property
     def archive_place(self) -> Place:
         """Return the archive folder with the setting that names it."""
-        return self._place(self.archive, "archive")
+        return self._place(self.archive, self.archive_setting)
 
     @property
     def error_place(self) -> Place:
         """Return the error folder with the setting that names it."""
-        return self._place(self.error, "error")
+        return self._place(self.error, self.error_setting)
 
     def _place(self, path: Path, key: str) -> Place:
-        return Place(path=path, setting=f"ports.{self.port}.receive.{key}", port=self.port)
+        return Place(path=path, setting=f"{self.section or f'ports.{self.port}.receive'}.{key}", port=self.port)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,11 +5,11 @@ Everything blocks and runs in one thread.
 
 import errno
 import re
-from collections.abc import Set
+from collections.abc import Collection, Set
 from datetime import date
 
 from adapters.file.errors import folder_errors
-from adapters.file.folder import EntryKind, opened, scan, status_of
+from adapters.file.folder import EntryKind, Folder, opened, scan, status_of
 from adapters.file.fsops import FileOps
 from adapters.file.names import parse_work_name
 from adapters.file.settings import FileReceiveSettings
@@ -49,9 +49,27 @@ def remove_archived(ops: FileOps, settings: FileReceiveSettings, day: str, keep:
                 parsed = parse_work_name(name)
                 if parsed is not None and parsed[0] not in keep:
                     removed += ops.unlink(folder, name, "settle")
-        try:
-            ops.remove_folder(archive, day)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
+        _remove_empty(ops, archive, day)
     return removed
+
+
+def remove_kept(ops: FileOps, settings: FileReceiveSettings, day: str, names: Collection[bytes]) -> int:
+    """Remove files of a day by their names; an empty day goes too. Returns how many were there.
+
+    Raises: AdapterUnavailable; what was removed stays removed.
+    """
+    with folder_errors(settings.archive_place), opened(settings.archive) as archive:
+        if status_of(archive, day.encode()) is None:
+            return 0
+        with opened(settings.archive / day) as folder:
+            removed = sum(ops.unlink(folder, name, "settle") for name in names)
+        _remove_empty(ops, archive, day)
+    return removed
+
+
+def _remove_empty(ops: FileOps, archive: Folder, day: str) -> None:
+    try:
+        ops.remove_folder(archive, day)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise

@@ -49,6 +49,8 @@ _COMMANDS: Final[Mapping[str, tuple[str, str, str]]] = {
     "runs": (BATCH, "runs", "app"),
     "alerts": (BATCH, "alerts", "app"),
     "groups": (BATCH, "groups", "app"),
+    "sessions": (EXCHANGE, "sessions", "app"),
+    "status-messages": (EXCHANGE, "status_messages", "app"),
     "servers": (BATCH, "servers", "app"),
     "db": (OPERATE, "db", "app"),
     "schema": (START, "about", "schema"),

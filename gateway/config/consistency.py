@@ -6,6 +6,7 @@ Each rule is a function from settings to findings, so that all of them are told 
 from collections.abc import Iterable, Iterator, Set
 
 from gateway.config.consistency_alerts import check_alerts
+from gateway.config.consistency_exchange import check_exchange
 from gateway.config.consistency_folders import folders_do_not_overlap
 from gateway.config.consistency_jobs import check_jobs
 from gateway.config.models import (
@@ -34,6 +35,7 @@ def check(
     """
     yield from _names_differ_by_more_than_case(("ports",), settings.ports)
     yield from _names_differ_by_more_than_case(("services",), settings.services)
+    yield from _names_differ_by_more_than_case(("data_exchange", "stores"), settings.data_exchange.stores)
     for name, service in settings.services.items():
         if isinstance(service, PythonService):
             yield from _names_differ_by_more_than_case(("services", name, "operations"), service.operations)
@@ -45,6 +47,7 @@ def check(
     yield from folders_do_not_overlap(settings)
     yield from check_jobs(settings, gone=gone)
     yield from check_alerts(settings)
+    yield from check_exchange(settings)
 
 
 def _names_differ_by_more_than_case(at: Path, names: Iterable[str]) -> Iterator[Finding]:

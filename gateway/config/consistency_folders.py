@@ -38,7 +38,7 @@ class _Folder:
 
     @property
     def label(self) -> str:
-        return f"{self.kind} of {'the gateway' if self.owner is None else 'port ' + self.owner}"
+        return f"{self.kind} of {'the gateway' if self.owner is None else self.owner}"
 
 
 def _folder(path: FilePath, *, where: Path, kind: str, owner: str | None) -> _Folder:
@@ -48,7 +48,8 @@ def _folder(path: FilePath, *, where: Path, kind: str, owner: str | None) -> _Fo
 _INBOUND = "inbound folder"
 _OUTBOUND = "outbound folder"
 _FAULTS = "faults folder"
-_PARTNERS = {_INBOUND, _OUTBOUND, _FAULTS}
+_SESSIONS = "sessions folder"
+_PARTNERS = {_INBOUND, _OUTBOUND, _FAULTS, _SESSIONS}
 _DATA = "data folder"
 _AT_DATA: Path = ("data",)
 
@@ -105,26 +106,45 @@ def _folders(settings: Settings) -> Iterator[_Folder]:
         key, out = ("send", port.send) if isinstance(port, OutboundPort) else ("respond", port.respond)
         if out is not None and folders.send is not None:
             yield from _send_folders(name, key, out, folders.send)
+    for name in settings.data_exchange.stores:
+        yield from _store_folders(name, settings)
+
+
+def _store_folders(name: str, settings: Settings) -> Iterator[_Folder]:
+    folders, written = settings.store_folders(name), settings.data_exchange.stores[name]
+    if folders is None:
+        return
+    at: Path = ("data_exchange", "stores", name)
+    owner = f"store {name}"
+    yield _folder(folders.inbound, where=(*at, "folder"), kind=_INBOUND, owner=owner)
+    for kind, path, chosen in (
+        ("work", folders.work, written.work),
+        ("uploaded", folders.uploaded, written.uploaded),
+        ("refused", folders.refused, written.refused),
+    ):
+        yield _folder(path, where=(*at, kind) if chosen else _AT_DATA, kind=f"{kind} folder", owner=owner)
+    if folders.sessions is not None:
+        yield _folder(folders.sessions, where=(*at, "sessions"), kind=_SESSIONS, owner=owner)
 
 
 def _receive_folders(name: str, receive: Receive, folders: ReceiveFolders) -> Iterator[_Folder]:
     at: Path = ("ports", name, "receive")
-    yield _folder(folders.inbound, where=(*at, "folder"), kind=_INBOUND, owner=name)
+    yield _folder(folders.inbound, where=(*at, "folder"), kind=_INBOUND, owner=f"port {name}")
     for kind, path, chosen in (
         ("work", folders.work, receive.work),
         ("archive", folders.archive, receive.archive),
         ("error", folders.error, receive.error),
     ):
-        yield _folder(path, where=(*at, kind) if chosen else _AT_DATA, kind=f"{kind} folder", owner=name)
+        yield _folder(path, where=(*at, kind) if chosen else _AT_DATA, kind=f"{kind} folder", owner=f"port {name}")
 
 
 def _send_folders(name: str, key: str, out: Respond | Send, folders: SendFolders) -> Iterator[_Folder]:
     at: Path = ("ports", name, key)
     where = (*at, "staging") if out.staging else _AT_DATA
-    yield _folder(folders.staging, where=where, kind="staging folder", owner=name)
-    yield _folder(folders.outbound, where=(*at, "folder"), kind=_OUTBOUND, owner=name)
+    yield _folder(folders.staging, where=where, kind="staging folder", owner=f"port {name}")
+    yield _folder(folders.outbound, where=(*at, "folder"), kind=_OUTBOUND, owner=f"port {name}")
     if folders.faults != folders.outbound:
-        yield _folder(folders.faults, where=(*at, "faults"), kind=_FAULTS, owner=name)
+        yield _folder(folders.faults, where=(*at, "faults"), kind=_FAULTS, owner=f"port {name}")
 
 
 def _overlap(outer: _Folder, inner: _Folder) -> str | None:
@@ -138,7 +158,7 @@ def _overlap(outer: _Folder, inner: _Folder) -> str | None:
     kinds = {outer.kind, inner.kind}
     text = f"the {inner.label} {relation} the {outer.label} ({outer.path})"
     if kinds == {_INBOUND}:
-        return f"{text}; each port needs an inbound folder of its own"
+        return f"{text}; each needs an inbound folder of its own"
     if kinds <= _PARTNERS:
         return f"{text}; responses would come in as requests" if same and _INBOUND in kinds else None
     if outer.kind == _DATA and not same:

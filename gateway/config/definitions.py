@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from gateway.config.models import Job, Settings, Task
 from gateway.config.models_batch import DEFAULT_GROUP, Weekday
+from gateway.config.models_exchange import OVERDUE_SECONDS, STATUS_MESSAGES
 from gateway.config.models_jobs import SERVICES, FirstStatus
 from gateway.domain import definition as domain
 from gateway.domain.definition import (
@@ -61,7 +62,7 @@ def job_definition(settings: Settings, name: str, job: Job) -> JobDefinition:
         max_retries=job.retries,
         dependency_type=job.condition,
         dependencies=tuple(DependencyDefinition(parent=parent, wanted=wanted) for parent, wanted in job.after.items()),
-        overdue_seconds=job.overdue_seconds,
+        overdue_seconds=job.overdue_seconds or _overdue_of(job),
         long_seconds=job.long_running_seconds,
         category=job.category,
         is_critical=job.critical,
@@ -76,6 +77,12 @@ def job_definition(settings: Settings, name: str, job: Job) -> JobDefinition:
             for user, alerts in job.alerts.items()
         ),
     )
+
+
+def _overdue_of(job: Job) -> float | None:
+    """Return how late a job may be that does not say: status messages are to come at least once a day."""
+    uploads = any(task.run == STATUS_MESSAGES for task in job.tasks.values())
+    return OVERDUE_SECONDS if uploads and job.mode is JobMode.TIMED else None
 
 
 def zone_of(settings: Settings, job: Job) -> str:

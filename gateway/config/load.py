@@ -114,6 +114,15 @@ def _secrets(raw: Document) -> Iterator[Finding]:
             text="holds a password; take it from outside: "
             "postgresql://user:${PASSWORD}@host/database or ${file:/run/secrets/…}",
         )
+    stores = value_at(raw.value, ("data_exchange", "stores"))
+    for name, written in stores.items() if isinstance(stores, dict) else ():
+        database = written.get("database") if isinstance(written, dict) else None
+        if isinstance(database, str) and literal_password(database):
+            yield Finding(
+                path=("data_exchange", "stores", name, "database"),
+                text="holds a password; take it from outside: "
+                "postgresql://user:${PASSWORD}@host/database or ${file:/run/secrets/…}",
+            )
     for path in (("mail", "password"), ("alerts", "webhook", "secret")):
         written = value_at(raw.value, path)
         if written is not None and not (isinstance(written, str) and REFERENCE.fullmatch(written)):

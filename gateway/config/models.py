@@ -17,6 +17,7 @@ from gateway.config.addresses import database_address
 from gateway.config.models_alerts import AlertSettings, Mail, MailTls, PortAlerts, Webhook
 from gateway.config.models_base import ByteSize, Count, Flag, Location, Name, Seconds, Section, Text, Word
 from gateway.config.models_batch import Account, ActivePeriod, Group, Server, Throttling
+from gateway.config.models_exchange import DataExchange, MessageStore
 from gateway.config.models_jobs import Job, Jobs, Task
 from gateway.config.models_ports import (
     After,
@@ -53,6 +54,7 @@ __all__ = [
     "ByteSize",
     "Conversations",
     "Count",
+    "DataExchange",
     "DocumentService",
     "Encoding",
     "Flag",
@@ -67,6 +69,7 @@ __all__ = [
     "Logging",
     "Mail",
     "MailTls",
+    "MessageStore",
     "Mode",
     "NumberSequence",
     "OnError",
@@ -93,6 +96,7 @@ __all__ = [
     "Service",
     "Settings",
     "Shutdown",
+    "StoreFolders",
     "Task",
     "Text",
     "Throttling",
@@ -225,6 +229,17 @@ class SendFolders:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoreFolders:
+    """Where status files come in and what becomes of them, absolute; `sessions` None: nothing is told there."""
+
+    inbound: Path
+    work: Path
+    uploaded: Path
+    refused: Path
+    sessions: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PortFolders:
     """All folders of a port: `receive` is None when it is outbound, `send` when it is inbound and does not respond."""
 
@@ -293,6 +308,9 @@ class Settings(Section):
     alerts: AlertSettings = Field(default_factory=AlertSettings, description="How people are told.")
     logging: Logging = Field(default_factory=Logging, description="What the program writes about itself.")
     retention: Retention = Field(default_factory=Retention, description="How long finished things are kept.")
+    data_exchange: DataExchange = Field(
+        default_factory=DataExchange, description="Sessions of data exchange and their status messages."
+    )
     shutdown: Shutdown = Field(default_factory=Shutdown, description="How the gateway ends.")
     default_company: Text = Field(default="DAT", description="Company of messages that name none.")
     default_partition: Text = Field(default="initial", description="Partition of messages that name none.")
@@ -337,6 +355,23 @@ class Settings(Section):
             error=settings.receive.error or self.data / "error" / port,
         )
         return PortFolders(receive=receive, send=send)
+
+    def store_folders(self, store: str) -> StoreFolders | None:
+        """Return all folders of a message store: those it names, the others under the data folder; None: a database.
+
+        Raises: KeyError when there is no such store.
+        """
+        settings = self.data_exchange.stores[store]
+        if settings.folder is None:
+            return None
+        own = self.data / "exchange" / store
+        return StoreFolders(
+            inbound=settings.folder,
+            work=settings.work or own / "work",
+            uploaded=settings.uploaded or own / "uploaded",
+            refused=settings.refused or own / "refused",
+            sessions=settings.sessions,
+        )
 
     def exposed(self, port: str) -> tuple[tuple[str, str], ...]:
         """Return the (service, operation) pairs that *port* offers, each once, in the order written.

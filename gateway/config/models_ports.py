@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
 
-from gateway.config.models_base import ByteSize, Count, Flag, Location, Seconds, Section, Text
+from gateway.config.models_base import ByteSize, Count, Flag, Location, Name, Seconds, Section, Text
 from gateway.config.scalars import Substituted, read_scalar
 from gateway.domain.message_set import parse_max_failed
 from gateway.domain.states import LaneRule, LoggingMode, OnDuplicate
@@ -398,6 +398,11 @@ class OutboundPort(Section):
         description="What may be sent: operations that read documents by key, such as Service.read.",
     )
     process: OutboundProcess = Field(default_factory=OutboundProcess, description="How documents are read.")
+    sessions: Name | None = Field(
+        default=None,
+        description="Message store in which each delivery is a session, so that its receiver sees what became of it. "
+        "Default: none.",
+    )
 
 
 DIRECTIONS: Mapping[str, type[InboundPort] | type[OutboundPort]] = {"inbound": InboundPort, "outbound": OutboundPort}

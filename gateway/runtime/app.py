@@ -24,6 +24,7 @@ from gateway.contracts.task import TaskHandler
 from gateway.domain.errors import StoreUnavailable
 from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
+from gateway.exchange import MessageStores
 from gateway.queues import follow_runs
 from gateway.runtime.alerts import Alerting
 from gateway.runtime.checking import parse_checked
@@ -33,7 +34,7 @@ from gateway.runtime.jobs import keep_jobs, keep_owners, server_name
 from gateway.runtime.life import keep_leases
 from gateway.runtime.logs import configure_logs, secrets_of
 from gateway.runtime.look import folders_of
-from gateway.runtime.ports import documents_of, open_port, prepare_folders
+from gateway.runtime.ports import SystemClock, documents_of, open_port, prepare_folders
 from gateway.runtime.processing.workers import Workers
 from gateway.runtime.reload import ConfigFollower
 from gateway.runtime.runnables import Parts, PreparedRunnables, shipped
@@ -205,6 +206,12 @@ class Gateway:
             stages=self._stages,
             retention=lambda: self._ports.settings.retention,
             archives=lambda: {name: port.receive for name, port in self._ports.inbound.items()},
+            message_stores=MessageStores(
+                self._store,
+                lambda: self._ports.settings,
+                threads=lambda name: self._files_of(PortName(f"store {name}")),
+                clock=SystemClock(),
+            ),
         )
         base = self._config.parent
         executor = Executor(

@@ -3,6 +3,7 @@
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import structlog
@@ -12,6 +13,8 @@ from gateway.config.models import Settings
 from gateway.config.models_jobs import GATEWAY_JOB
 from gateway.contracts.task import Runnable
 from gateway.domain.errors import JobRefused
+from gateway.exchange import MessageStores
+from gateway.runtime.ports import SystemClock
 from gateway.runtime.runnables import KnownRunnables, Parts, shipped, without_gateway
 from gateway.runtime.system_jobs import system_jobs
 from gateway.store.jobs import list_jobs, sync_jobs
@@ -36,8 +39,16 @@ def runnables_to_check(config: Path, environ: Mapping[str, str] = os.environ) ->
 def shipped_by_hand(base: Path, store: Store, settings: Settings) -> Sequence[Runnable]:
     """Return what a person may run beside a gateway: everything but the services that move messages."""
 
+    threads = ThreadPoolExecutor(1, thread_name_prefix="stores")  # a thread is made only when there is work for it
+
     def parts() -> Parts:
-        return Parts(store=store, stages={}, retention=lambda: settings.retention, archives=dict)
+        return Parts(
+            store=store,
+            stages={},
+            retention=lambda: settings.retention,
+            archives=dict,
+            message_stores=MessageStores(store, lambda: settings, threads=lambda _: threads, clock=SystemClock()),
+        )
 
     return shipped(base, parts)
 

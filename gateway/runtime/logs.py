@@ -65,11 +65,13 @@ def configure_logs(
 def secrets_of(settings: Settings) -> Sequence[str]:
     """Return what must never be written: passwords and keys, and the address of the store when it holds one."""
     own = [secret for secret in (settings.mail.password, settings.alerts.webhook.secret) if secret]
-    of_store = [] if settings.embedded else passwords_of(settings.store)
+    of_store = [] if settings.embedded else list(passwords_of(settings.store))
+    for store in settings.data_exchange.stores.values():
+        of_store += passwords_of(store.database or "")
     own += passwords_of(settings.alerts.webhook.url or "")
     decoded = [unquote(password) for password in of_store]
     long_enough = {text for text in (*own, *of_store, *decoded) if len(text) >= SHORTEST_SECRET}
-    whole = (settings.store,) if of_store else ()
+    whole = (settings.store,) if passwords_of(settings.store) else ()
     return (*whole, *sorted(long_enough, key=len, reverse=True))
 
 

@@ -14,6 +14,7 @@ from gateway.contracts.task import UNPACK, Prepared, Runnable, TaskHandler
 from gateway.domain.errors import GatewayError, TaskRefused
 from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
+from gateway.exchange import MessageStores
 from gateway.scheduler.tasks.command import command_runnable
 from gateway.scheduler.tasks.housekeeping import housekeeping_runnable
 from gateway.scheduler.tasks.http import http_runnable
@@ -23,6 +24,7 @@ from gateway.scheduler.tasks.python import PYTHON, python_runnable
 from gateway.scheduler.tasks.report import report_runnable
 from gateway.scheduler.tasks.services import service_runnable
 from gateway.scheduler.tasks.sql import sql_runnable
+from gateway.scheduler.tasks.status_messages import status_messages_runnable
 from gateway.store.open import Store
 from gateway.workers.launcher import Launcher
 
@@ -41,6 +43,7 @@ class Parts:
     stages: Mapping[Stage, TaskHandler]
     retention: Callable[[], Retention]
     archives: Callable[[], Mapping[PortName, ReceiveAdapter]]
+    message_stores: MessageStores
 
 
 def shipped(base: Path, parts: Callable[[], Parts]) -> tuple[Runnable, ...]:
@@ -60,6 +63,7 @@ def shipped(base: Path, parts: Callable[[], Parts]) -> tuple[Runnable, ...]:
         sql_runnable(lambda: parts().store),
         report_runnable(lambda: parts().store),
         housekeeping_runnable(lambda: parts().store, lambda: parts().retention(), lambda: parts().archives()),
+        status_messages_runnable(lambda: parts().store, lambda: parts().message_stores),
     )
 
 

@@ -6,7 +6,7 @@ Send requests need none of this: one that became a message is gone, one that fai
 import asyncio
 from collections.abc import AsyncIterator, Sequence, Set
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
@@ -19,6 +19,8 @@ from gateway.store.errors import DRIVER_ERRORS, database_errors
 from gateway.store.open import Store
 from gateway.store.waiting import uninterrupted, wait_or_stop
 
+MOST_APART_SECONDS: Final = 3600.0
+"""How far the clocks of the database and of this machine may be apart while something is removed by them."""
 _LOOK_SECONDS: Final = 1.0
 _TRACE_HOURS: Final = (8 * 24, 12)
 """A clock is believed when something happened here so long ago at most, and so long ago at least, by that clock."""
@@ -30,6 +32,21 @@ async def look_at_clock(store: Store) -> tuple[datetime, bool]:
         row = await connection.fetchrow(store.queries.look_at_clock, *_TRACE_HOURS)
     assert row is not None
     return row["now"], row["proven"]
+
+
+async def believed_clock(store: Store) -> tuple[datetime, str | None]:
+    """Return the present time, and why nothing is to be removed by it; None when it is to be believed."""
+    now, proven = await look_at_clock(store)
+    ours = datetime.now(UTC)
+    theirs = f"it is {now:%Y-%m-%d %H:%M} UTC by the clock of the database"
+    if abs((now - ours).total_seconds()) > MOST_APART_SECONDS:
+        return now, f"{theirs} and {ours:%Y-%m-%d %H:%M} by the clock of this machine. Set the wrong one right."
+    if not proven:
+        return now, (
+            f"{theirs}, and nothing has happened here in the week before. If that clock is wrong, set it right "
+            "within twelve hours; if the gateway was off for so long, nothing needs to be done."
+        )
+    return now, None
 
 
 async def delete_history(store: Store, before: datetime, limit: int) -> int:

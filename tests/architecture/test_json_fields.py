@@ -8,10 +8,12 @@ import pytest
 
 from gateway.cli.doctor import record
 from gateway.domain.finding import Finding
+from gateway.exchange import SessionRow, StatusMessageRow, TroubleRow
 from gateway.operations.groups import GroupRow
 from gateway.operations.jobs import JobRow
 from gateway.operations.nodes import Node
 from gateway.operations.servers import ServerRow
+from gateway.operations.sessions import RetentionRow, StoreReport
 from gateway.operations.status import PortReport
 from gateway.operations.tasks import TaskRow
 from gateway.store.alert_reports import AlertRow
@@ -46,6 +48,11 @@ RECORDS: dict[str, type] = {
     "Servers": ServerRow,
     "Alerts": AlertRow,
     "Actions of operators": ActionRow,
+    "Sessions": SessionRow,
+    "Status messages": StatusMessageRow,
+    "Status messages that were not copied": TroubleRow,
+    "Message stores": StoreReport,
+    "Retention of sessions": RetentionRow,
 }
 
 

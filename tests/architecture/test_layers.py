@@ -20,5 +20,5 @@ def test_sql_stands_in_the_store_and_in_the_statements_of_a_room() -> None:
     gateway = ROOT / "gateway"
     for path in gateway.rglob("*.sql"):
         folder = path.parent.relative_to(gateway)
-        room = len(folder.parts) == 2 and folder.name == "statements"
+        room = folder.parts[1:2] == ("statements",)
         assert room or folder.is_relative_to("store"), f"{path} is in neither"

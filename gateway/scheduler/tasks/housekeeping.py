@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from typing import Annotated, Any, Final
@@ -17,13 +17,11 @@ from gateway.contracts.task import Runnable, TaskContext
 from gateway.domain.ids import PortName
 from gateway.domain.job import JobStatus
 from gateway.scheduler.housekeeping import CHUNK, Housekeeping
-from gateway.store.housekeeping import Swept, delete_jobs, look_at_clock, sole_housekeeper, sweep
+from gateway.store.housekeeping import Swept, believed_clock, delete_jobs, sole_housekeeper, sweep
 from gateway.store.open import Store
 
 log = structlog.get_logger()
 
-MOST_APART_SECONDS: Final = 3600.0
-"""How far the clocks of the database and of this machine may be apart while something is removed by them."""
 SWEPT_FROM: Final = 1_000
 """So many rows of a kind must have gone before their tables are swept; the database does the rest by itself."""
 _KINDS: Final[Mapping[Swept, tuple[str, ...]]] = {
@@ -81,7 +79,7 @@ class HousekeepingTask:
         async with sole_housekeeper(self._store, context.stopping) as connection:
             if connection is None:
                 return
-            now, doubt = await self._look_at_clock()
+            now, doubt = await believed_clock(self._store)
             if doubt:
                 context.log.warning(f"Nothing was removed: {doubt}")
                 log.warning("housekeeping.postponed", run_id=context.run_id, reason=doubt)
@@ -100,20 +98,6 @@ class HousekeepingTask:
             )
             duration_ms = round((asyncio.get_running_loop().time() - began) * 1000)
             log.info("housekeeping.done", run_id=context.run_id, counts=counts, duration_ms=duration_ms)
-
-    async def _look_at_clock(self) -> tuple[datetime, str | None]:
-        """Return the present time, and why it is not to be believed; None when it is."""
-        now, proven = await look_at_clock(self._store)
-        ours = datetime.now(UTC)
-        theirs = f"it is {now:%Y-%m-%d %H:%M} UTC by the clock of the database"
-        if abs((now - ours).total_seconds()) > MOST_APART_SECONDS:
-            return now, f"{theirs} and {ours:%Y-%m-%d %H:%M} by the clock of this machine. Set the wrong one right."
-        if not proven:
-            return now, (
-                f"{theirs}, and nothing has happened here in the week before. If that clock is wrong, set it right "
-                "within twelve hours; if the gateway was off for so long, nothing needs to be done."
-            )
-        return now, None
 
     async def _jobs(self, before: datetime, context: TaskContext) -> None:
         wanted = self._parameters

@@ -21,8 +21,8 @@ from gateway.domain.message import Failure, NewResponse, RefusedFile
 from gateway.domain.states import Policy
 from gateway.scheduler.alone import Alone
 from gateway.scheduler.housekeeping import Housekeeping
-from gateway.scheduler.tasks import housekeeping as task
 from gateway.scheduler.tasks.housekeeping import HousekeepingParameters, HousekeepingTask
+from gateway.store import housekeeping
 from gateway.store.duplicates import take_processed_ids
 from gateway.store.housekeeping import look_at_clock
 from gateway.store.inbound import InboundResult, claim_inbound, record_inbound
@@ -313,7 +313,7 @@ async def test_clocks_that_do_not_agree_remove_nothing(house: House, monkeypatch
 
     await house.exchange()
     await house.age(30)
-    monkeypatch.setattr(task, "datetime", Ahead)
+    monkeypatch.setattr(housekeeping, "datetime", Ahead)
     assert await house.keep_house() == {}
     monkeypatch.undo()
     assert (await house.keep_house())["messages"] == 3
@@ -330,7 +330,7 @@ async def test_a_clock_that_jumps_while_things_are_removed_makes_nothing_old(
         await clock.jump(timedelta(days=3650).total_seconds())
         return seen
 
-    monkeypatch.setattr(task, "look_at_clock", look_and_jump)
+    monkeypatch.setattr(housekeeping, "look_at_clock", look_and_jump)
     async with open_store(database_url, tmp_path / "data") as store:
         with ThreadPoolExecutor(2) as executor:
             house = House(store, tmp_path, executor)

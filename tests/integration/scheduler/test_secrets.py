@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from gateway.config.models import Logging, Retention
+from gateway.config.models import Logging, Retention, Settings
 from gateway.contracts.task import TaskContext
 from gateway.domain.alert import AlertEvent, Channel
 from gateway.domain.definition import AlertDefinition, JobDefinition, TaskDefinition
+from gateway.exchange import MessageStores
 from gateway.operations.person import Person
 from gateway.operations.runs import show_run
+from gateway.runtime.ports import SystemClock
 from gateway.runtime.runnables import Parts, PreparedRunnables, shipped
 from gateway.scheduler.clock import DatabaseClock
 from gateway.scheduler.executor import Execution, Executor
@@ -104,7 +107,8 @@ async def test_no_secret_is_written_whatever_a_task_does_with_it(
     store: Store, tmp_path: Path, launcher: Launcher
 ) -> None:
     environ = {"TOKEN": SECRET, "DATABASE": f"postgresql://a:{SECRET}@127.0.0.1:1/x"}
-    parts = Parts(store=store, stages={}, retention=Retention, archives=dict)
+    stores = MessageStores(store, Settings, threads=lambda _: ThreadPoolExecutor(1), clock=SystemClock())
+    parts = Parts(store=store, stages={}, retention=Retention, archives=dict, message_stores=stores)
     runnables = PreparedRunnables(
         shipped(tmp_path, lambda: parts), environ=environ, base=tmp_path, launcher=launcher, logging=Logging
     )

@@ -277,7 +277,7 @@ def test_one_folder_by_two_paths_is_found_on_the_disk(build: Build, tmp_path: Pa
     )
     assert [(".".join(map(str, found.path)), found.text) for found in one_folder_by_two_paths(settings)] == [
         ("ports.b.receive.folder", f"{tmp_path}/way/in leads there too: the inbound folder of port b is also the "
-         f"inbound folder of port a ({tmp_path}/shared/in); each port needs an inbound folder of its own"),
+         f"inbound folder of port a ({tmp_path}/shared/in); each needs an inbound folder of its own"),
         ("ports.c.respond.folder", f"{tmp_path}/path/in leads there too: the outbound folder of port c is also the "
          f"inbound folder of port a ({tmp_path}/shared/in); responses would come in as requests"),
         ("ports.d.receive.work", f"{tmp_path}/road/in/work leads there too: the work folder of port d lies in the "

@@ -1,0 +1,171 @@
+"""A message store in a PostgreSQL of its own: stations insert rows, and read what became of their sessions."""
+
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+from asyncpg import Connection, Record
+
+from gateway.config.models_exchange import EMBEDDED
+from gateway.domain.errors import StoreUnavailable
+from gateway.exchange.rules.message import StatusMessageRefused, Written, judge
+from gateway.exchange.sources import Given, Kept, MessageStoreAway, MessageStoreUnusable, SessionName, Told
+from gateway.store.connect import ANSWER_SECONDS, CLOSE_SECONDS, SETTINGS, connect
+from gateway.store.errors import DRIVER_ERRORS, StoreRefused, database_errors
+from gateway.store.open import Store
+from gateway.store.sql import Queries
+from gateway.store.waiting import uninterrupted
+
+STATEMENTS: Final = Queries.load(Path(__file__).parent / "statements" / "message_store")
+"""They are for another database than all others of the gateway."""
+_SETTINGS: Final = {**SETTINGS, "application_name": "gateway exchange"}
+_NEEDS: Final = (
+    "The role of the gateway needs all rights on the schema `exchange` of that database, or the right to make it "
+    "(GRANT CREATE ON DATABASE …)."
+)
+
+
+class DatabaseSource:
+    """One pass over the table of a message store (`gateway.exchange.sources.MessageSource`)."""
+
+    def __init__(self, name: str, connection: Connection) -> None:
+        self._name = name
+        self._connection = connection
+        self._last = 0
+
+    @property
+    def place(self) -> None:
+        """Return None: a row stays where it is."""
+        return
+
+    async def prepare(self) -> None:
+        """Make the tables where they are missing. Raises: MessageStoreUnusable without the right to."""
+        with _errors(self._name, self._connection):
+            if await self._connection.fetchval(STATEMENTS.is_message_store, timeout=ANSWER_SECONDS):
+                return
+            async with self._connection.transaction():
+                await self._connection.execute(STATEMENTS.lock_message_store, timeout=ANSWER_SECONDS)
+                await self._connection.execute(STATEMENTS.make_message_store, timeout=ANSWER_SECONDS)
+
+    async def take(self, limit: int) -> Sequence[Given]:
+        """Return the next rows by number. Raises: MessageStoreAway."""
+        with _errors(self._name, self._connection):
+            rows = await self._connection.fetch(
+                STATEMENTS.message_store_waiting, self._last, limit, timeout=ANSWER_SECONDS
+            )
+        if rows:
+            self._last = rows[-1]["id"]
+        return [_given(row) for row in rows]
+
+    async def acknowledge(self, copies: Sequence[bytes]) -> None:
+        """Mark rows as uploaded. Raises: MessageStoreAway."""
+        await self._execute(STATEMENTS.message_store_acknowledge, [int(copy) for copy in copies])
+
+    async def drop(self, copies: Sequence[bytes]) -> None:
+        """Remove rows that repeat others. Raises: MessageStoreAway."""
+        await self._execute(STATEMENTS.message_store_drop, [int(copy) for copy in copies])
+
+    async def refuse(self, refusals: Sequence[tuple[bytes, str]]) -> None:
+        """Mark rows as refused. Raises: MessageStoreAway."""
+        await self._execute(
+            STATEMENTS.message_store_refuse, [int(copy) for copy, _ in refusals], [text for _, text in refusals]
+        )
+
+    async def purge(self, kept: Sequence[Kept]) -> None:
+        """Remove uploaded rows. Raises: MessageStoreAway."""
+        await self._execute(
+            STATEMENTS.message_store_purge, [int(one.copy) for one in kept], [one.message_id for one in kept]
+        )
+
+    async def publish(self, sessions: Sequence[Told]) -> None:
+        """Write the sessions into the table that stations read. Raises: MessageStoreAway."""
+        rows = [
+            (
+                *one.name, one.status, one.status_at, one.job, one.data_group, one.rows, one.path, one.text,
+                one.changed_at,
+            )
+            for one in sessions
+        ]  # fmt: skip
+        await self._execute(STATEMENTS.message_store_publish, *[list(column) for column in zip(*rows, strict=True)])
+
+    async def withdraw(self, sessions: Sequence[SessionName]) -> None:
+        """Remove sessions from that table. Raises: MessageStoreAway."""
+        await self._execute(
+            STATEMENTS.message_store_withdraw, *[list(column) for column in zip(*sessions, strict=True)]
+        )
+
+    async def _execute(self, statement: str, *arguments: object) -> None:
+        with _errors(self._name, self._connection):
+            await self._connection.execute(statement, *arguments, timeout=ANSWER_SECONDS)
+
+
+@asynccontextmanager
+async def open_database(name: str, database: str, store: Store) -> AsyncIterator[DatabaseSource]:
+    """Open a message store for a pass; its tables are made where they are missing.
+
+    *database* is a URL, or `embedded` for a database beside that of the gateway, on the server of *store*.
+    Raises: MessageStoreAway, MessageStoreUnusable.
+    """
+    with _errors(name):
+        url = database if database != EMBEDDED else await _beside(store, f"exchange_{name}")
+        connection = await connect(url, _SETTINGS)
+    try:
+        source = DatabaseSource(name, connection)
+        await source.prepare()
+        yield source
+    finally:
+        await uninterrupted(_close(connection))
+
+
+async def _beside(store: Store, database: str) -> str:
+    """Return the address of a database on the gateway's own server; it is made where it is missing."""
+    connection = await store.connect()
+    try:
+        with database_errors(connection):
+            if statement := await connection.fetchval(store.queries.making_database, database):
+                await connection.execute(statement)
+    except asyncpg.DuplicateDatabaseError:
+        pass  # another pass made it meanwhile
+    finally:
+        await uninterrupted(_close(connection))
+    return urlunsplit(urlsplit(store.url)._replace(path=f"/{database}"))
+
+
+def _given(row: Record) -> Given:
+    copy, name = str(row["id"]).encode(), f"row {row['id']}"
+    if row["at"] is None:
+        return Given(copy=copy, name=name, refusal="The time must be of a year from 1970 to 2999.")
+    values = {key: value for key, value in row.items() if key != "id"}
+    try:
+        return Given(copy=copy, name=name, message=judge(Written(**values)))
+    except StatusMessageRefused as refused:
+        return Given(copy=copy, name=name, refusal=refused.message)
+
+
+@contextmanager
+def _errors(name: str, connection: Connection | None = None) -> Iterator[None]:
+    """Tell trouble with this database apart from trouble with that of the gateway."""
+    setting = f"`data_exchange.stores.{name}.database`"
+    try:
+        with database_errors(connection):
+            yield
+    except StoreUnavailable as error:
+        raise MessageStoreAway(f"The message store {name} cannot be used now: {error.message}.") from error
+    except StoreRefused as error:
+        text = error.message.replace("`store`", setting)
+        raise MessageStoreUnusable(f"The message store {name} cannot be used: {text}.") from error
+    except asyncpg.InsufficientPrivilegeError as error:
+        raise MessageStoreUnusable(f"The message store {name} cannot be used: {error}. {_NEEDS}") from error
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedColumnError) as error:
+        text = f"its tables were changed ({error}); put them back as docs/status-messages.md shows them"
+        raise MessageStoreUnusable(f"The message store {name} cannot be used: {text}.") from error
+
+
+async def _close(connection: Connection) -> None:
+    try:
+        await connection.close(timeout=CLOSE_SECONDS)
+    except DRIVER_ERRORS:
+        connection.terminate()
