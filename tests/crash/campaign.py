@@ -182,11 +182,19 @@ class Campaign:
             stopped.send_signal(SIGCONT)
 
     async def _signal_worker(self, node: CrashSite, number: int) -> psutil.Process:
-        """Send a signal to one of those that run services, when there is one again."""
+        """Send a signal to one of those that run services, when there is one again; it may end by itself meanwhile."""
         await self._something_happens()
-        await moment(lambda: bool(node.workers()), 10.0)
-        worker = self._chance.choice(node.workers())
-        worker.send_signal(number)
+        workers: Sequence[psutil.Process] = ()
+
+        async def there() -> bool:
+            nonlocal workers
+            workers = node.workers()
+            return bool(workers)
+
+        await until(there, "there is a process that runs services", seconds=90, tell=self._cluster.tail)
+        worker = self._chance.choice(workers)
+        with suppress(psutil.NoSuchProcess):
+            worker.send_signal(number)
         return worker
 
     async def _fill_disk(self, node: CrashSite) -> None:

@@ -12,14 +12,14 @@ import psutil
 from asyncpg import connect
 
 from tests.crash.nursery import Nursery
-from tests.crash.site import CrashSite
+from tests.crash.site import AskingSite, CrashSite
 from tests.site import Site
 
 LEASE_SECONDS = 1.0
 """In the world `short_leases`."""
 
 
-class Cluster(Site):
+class Cluster(AskingSite):
     """The folders of the partner, and nodes that each have a data folder of their own."""
 
     def __init__(self, site: Site, nursery: Nursery, nodes: int = 2) -> None:
@@ -79,6 +79,7 @@ class Cluster(Site):
     async def close(self) -> None:
         for node in self.nodes:
             await node.close()
+        await super().close()
 
     def count(self, *events: str) -> int:
         """Count what the nodes have told in all their lives."""

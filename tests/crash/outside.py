@@ -26,14 +26,18 @@ class Outside:
     calls: list[Call] = field(default_factory=list)
     is_closed: bool = False
     """Closed, it takes no bookings, but hears of them."""
+    answers: threading.Event = field(default_factory=threading.Event)
+    """While it is not set, it hears calls and answers none."""
 
     def __enter__(self) -> Self:
         outside = self
+        self.answers.set()
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 what = self.path.strip("/")
                 outside.calls.append(Call(what, self.headers["Message-Id"], self.headers["Idempotency-Key"]))
+                outside.answers.wait(60)
                 self.send_response(409 if outside.is_closed and what == "book" else 204)
                 self.end_headers()
 

@@ -15,7 +15,7 @@ from gateway.store.open import open_store
 from tests.crash.partner import NOTHING, Partner, left_behind
 from tests.site import Site, until
 
-CALM_SECONDS = 30.0
+CALM_SECONDS = 90.0
 SILENT_SECONDS = 90.0
 """Longer than a lease and what comes before and after it."""
 _UNFINISHED = """

@@ -6,6 +6,7 @@ from signal import SIGKILL
 from typing import Any
 
 import psutil
+from asyncpg import Connection, Record, connect
 
 from gateway.domain.faultpoints import KILLED_STATUS
 from tests.crash.nursery import Birth, Child, Nursery
@@ -17,7 +18,24 @@ WORKER = "gateway-process"
 """The name of processing workers in a list of processes, which holds fifteen letters."""
 
 
-class CrashSite(Site):
+class AskingSite(Site):
+    """As `Site`; the database is asked over one connection, again and again."""
+
+    _asking: Connection | None = None
+
+    async def query(self, sql: str, *arguments: object) -> Sequence[Record]:
+        """Ask the database; one that has been away meanwhile is connected to anew."""
+        if self._asking is None or self._asking.is_closed():
+            self._asking = await connect(self.store, statement_cache_size=0)
+        return await self._asking.fetch(sql, *arguments)
+
+    async def close(self) -> None:
+        if self._asking is not None:
+            self._asking.terminate()
+        await super().close()
+
+
+class CrashSite(AskingSite):
     """As `Site`, with one reader process and short sweeps, so that a life takes a fraction of a second."""
 
     process: Child | None  # type: ignore[assignment]
@@ -75,6 +93,18 @@ class CrashSite(Site):
         with suppress(psutil.NoSuchProcess):
             return [one for one in psutil.Process(self.process.pid).children(recursive=True) if is_worker(one)]
         return []
+
+    async def paused_at(self, point: str) -> None:
+        """Wait until a process has come to a point at which it pauses (`pauses` names the folder of this site)."""
+
+        async def here() -> bool:
+            return (self.folder / f"{point}.here").exists()
+
+        await until(here, f"it comes to {point}", tell=self.tail)
+
+    def go_on(self, point: str) -> None:
+        """Let everybody who pauses at a point go on, or will."""
+        (self.folder / f"{point}.go").touch()
 
     async def kill(self) -> None:
         """End the process at once, as a crash does."""

@@ -12,7 +12,6 @@ from tests.crash.proof import drained, everything_happened_once
 from tests.crash.server import OwnServer
 from tests.crash.site import CrashSite
 from tests.crash.test_random_kills import moment
-from tests.crash.test_writers import exists
 from tests.site import until
 
 CLAIM_WAVE = 200
@@ -45,9 +44,13 @@ async def test_files_wait_in_the_inbound_folder_while_the_database_is_away(
             await asyncio.sleep(seconds / 10)
         await says_so(away_site)
         assert life.returncode is None
-        work = list((away_site.data / "work" / "orders").iterdir())
-        assert len(work) <= CLAIM_WAVE
-        assert len(work) + len(list(away_site.inbound().iterdir())) == dropped
+        work = away_site.data / "work" / "orders"
+
+        async def at_rest() -> bool:  # nothing is on its way from one folder to the other, or back
+            return len(list(work.iterdir())) + len(list(away_site.inbound().iterdir())) == dropped
+
+        await until(at_rest, "each file is in one of the folders", tell=away_site.tail)
+        assert len(list(work.iterdir())) <= CLAIM_WAVE
         assert psutil.Process(life.pid).memory_info().rss < before + 30_000_000
         await server.start()
         await drained(away_site, partner)
@@ -83,13 +86,13 @@ async def test_database_that_crashes_in_the_middle_of_work_loses_and_repeats_not
 async def test_fault_for_a_database_that_crashed_is_seen(away_site: CrashSite, server: OwnServer) -> None:
     """The proof can fail: a gateway that gives up a request when its commit fails answers with a fault."""
     away_site.add_port()
-    signs = away_site.folder
+    point = "inbound.before_commit"
     with Partner(away_site) as partner:
         partner.drop(1)
-        away_site.launch(build="fault_on_database_error", pauses={"inbound.before_commit": str(signs)})
-        await until(exists(signs / "inbound.before_commit.here"), "the commit is near", tell=away_site.tail)
+        away_site.launch(build="fault_on_database_error", pauses={point: str(away_site.folder)})
+        await away_site.paused_at(point)
         await server.stop(signal.SIGQUIT)
-        (signs / "inbound.before_commit.go").touch()
+        away_site.go_on(point)
         await server.start()
 
         async def harmed() -> bool:

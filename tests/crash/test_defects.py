@@ -18,7 +18,7 @@ async def test_work_that_met_a_defect_is_taken_up_again(crash_site: CrashSite, p
     with Partner(crash_site) as partner:
         partner.drop(10)
         life = await crash_site.run(build="short_leases", faults=f"{point}:1:raise")
-        await drained(crash_site, partner, seconds=30)
+        await drained(crash_site, partner)
         assert crash_site.told("run.failed") and life.returncode is None
     await everything_happened_once(crash_site, partner)
     assert await crash_site.stop() == 0

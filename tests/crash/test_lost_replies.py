@@ -15,7 +15,7 @@ async def test_work_goes_on_after_a_reply_that_got_lost(crash_site: CrashSite, w
     with Partner(crash_site) as partner:
         partner.drop(10)
         await crash_site.run(build=f"short_leases {world}")
-        await drained(crash_site, partner, seconds=30)
+        await drained(crash_site, partner)
     await everything_happened_once(crash_site, partner)
     assert await crash_site.stop() == 0
 

@@ -10,7 +10,6 @@ from gateway.store.open import open_store
 from tests.crash.cluster import Cluster
 from tests.crash.partner import Partner
 from tests.crash.proof import calm, drained, everything_happened_once
-from tests.crash.test_writers import exists
 from tests.site import until
 
 POINT = "send.after_promise"
@@ -49,7 +48,7 @@ async def lose_promises(cluster: Cluster, partner: Partner, build: str = "short_
     lost, _ = cluster.nodes
     partner.drop(6)
     lost.launch(build=build, pauses={POINT: str(lost.folder)})
-    await until(exists(lost.folder / f"{POINT}.here"), "the answers are promised", tell=lost.tail)
+    await lost.paused_at(POINT)
     await lost.kill()
     rmtree(lost.data)
 

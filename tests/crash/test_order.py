@@ -8,7 +8,6 @@ import pytest
 from tests.crash.cluster import LEASE_SECONDS, Cluster, freeze
 from tests.crash.partner import Partner
 from tests.crash.proof import calm, drained, effects, everything_happened_once
-from tests.crash.test_random_kills import moment
 from tests.crash.witness import out_of_order, watch_effects
 from tests.documents import envelope, guid, single
 from tests.site import until
@@ -69,14 +68,14 @@ async def test_lanes_keep_the_order_when_the_first_of_a_conversation_is_held_up(
         for turn in range(4):
             talk(partner, turn, 4)
         slow.launch(build=f"short_leases {build}", pauses={"inbound.before_effects": str(slow.folder)})
-        await moment((slow.folder / "inbound.before_effects.here").exists)
+        await slow.paused_at("inbound.before_effects")
         await quick.run(build=f"short_leases {build}")
 
         async def complete() -> bool:
             return partner.complete
 
         await until(complete, "the other node does it all", tell=cluster.tail)
-        (slow.folder / "inbound.before_effects.go").touch()
+        slow.go_on("inbound.before_effects")
         await drained(cluster, partner)
     assert (await out_of_order(cluster) != []) == (build == "no_lanes")
 
@@ -94,12 +93,15 @@ async def repeat(
     cluster.add_port(process={"mode": "parallel", "on_duplicate": on_duplicate})
     for node in cluster.nodes:
         node.extra["workers"] = {"xml": 1, "chunk": 5}
-    await cluster.run(build or "short_leases")  # a bad build needs time, and nobody kills it
+    if not build:
+        await cluster.run()
     with Partner(cluster) as partner:
         for number, one in enumerate(islice(cycle(spelled(0xABCDEF)), times)):
             cluster.drop(f"again_{number:05}.xml", single(envelope(message_id=one)))
             if kills and number % (times // (kills + 1)) == times // (kills + 2):
                 await trouble(cluster, chance, "kill", "short_leases")
+        if build:  # all are there at once, so that several are in work at the same time
+            await cluster.run(build)
 
         async def answered() -> bool:
             return sum(len(answers) for answers in partner.answered.values()) >= times

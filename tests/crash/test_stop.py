@@ -12,7 +12,6 @@ from tests.crash.site import CrashSite
 from tests.crash.test_random_kills import moment, reached
 from tests.site import until
 
-DRAIN_SECONDS = 25.0
 ABORTED_STATUS = 130
 
 
@@ -38,11 +37,11 @@ async def test_stopped_at_random_instants_it_ends_in_good_order(
             life = crash_site.launch()
             await moment(reached(crash_site, partner, chance.choice(("start", "claim", "answer"))))
             await asyncio.sleep(chance.uniform(0, 0.3))
-            ended = await crash_site.stop(SIGTERM, seconds=DRAIN_SECONDS)
+            ended = await crash_site.stop(SIGTERM)
             if ended == -SIGTERM:
                 assert not crash_site.told("port.opened"), "it has touched nothing before it can be asked"
             else:
-                assert ended == 0, crash_site.tail()
+                assert ended == 0 and not crash_site.told("gateway.drain_over"), crash_site.tail()
             assert life.returncode == ended
             await nothing_is_held(crash_site)
         await crash_site.run()
@@ -57,7 +56,7 @@ async def test_a_second_signal_ends_it_at_once_and_the_next_start_completes(cras
     with Partner(crash_site) as partner:
         partner.drop(10)
         life = crash_site.launch(pauses={point: str(crash_site.folder)})
-        await moment((crash_site.folder / f"{point}.here").exists)
+        await crash_site.paused_at(point)
         life.send_signal(SIGTERM)
 
         async def stopping() -> bool:
@@ -65,7 +64,7 @@ async def test_a_second_signal_ends_it_at_once_and_the_next_start_completes(cras
 
         await until(stopping, "it says that it stops", tell=crash_site.tail)
         assert life.returncode is None
-        assert await crash_site.stop(SIGTERM, seconds=5) == ABORTED_STATUS
+        assert await crash_site.stop(SIGTERM) == ABORTED_STATUS
         await crash_site.run()
         await drained(crash_site, partner)
         assert await crash_site.stop() == 0
@@ -76,15 +75,15 @@ async def stopped_in_the_middle(site: CrashSite, build: str = "") -> None:
     """Stop a gateway whose work does not end in the time it has for that."""
     site.extra["shutdown"] = {"drain_seconds": 0.2}
     life = site.launch(build=build, pauses={"publish.renamed": str(site.folder)})
-    await moment((site.folder / "publish.renamed.here").exists)
+    await site.paused_at("publish.renamed")
     life.send_signal(SIGTERM)
 
     async def over() -> bool:
         return site.told("gateway.drain_over")
 
     await until(over, "its time to drain is over", tell=site.tail)
-    (site.folder / "publish.renamed.go").touch()
-    assert await site.ended(DRAIN_SECONDS) == 0, site.tail()
+    site.go_on("publish.renamed")
+    assert await site.ended() == 0, site.tail()
 
 
 async def test_work_that_does_not_end_in_time_is_given_back(crash_site: CrashSite) -> None:

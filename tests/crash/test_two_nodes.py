@@ -13,7 +13,6 @@ from tests.crash.nursery import Nursery
 from tests.crash.partner import Partner
 from tests.crash.proof import drained, everything_happened_once
 from tests.crash.server import OwnServer
-from tests.crash.test_random_kills import moment
 from tests.site import Site, until
 
 ROUND = ("freeze",) * 10 + ("kill",) * 5 + ("cut",) * 4 + ("restart",) * 4
@@ -27,11 +26,10 @@ async def overtaken(cluster: Cluster, partner: Partner, point: str, build: str =
     """
     slow, quick = cluster.nodes
     partner.drop(1, most=1)
-    signs = slow.folder
-    slow.launch(build=f"short_leases {build}", pauses={point: str(signs)})
-    await moment((signs / f"{point}.here").exists)
+    slow.launch(build=f"short_leases {build}", pauses={point: str(slow.folder)})
+    await slow.paused_at(point)
     signal_all(slow, SIGSTOP)
-    partner.drop(5)
+    partner.drop(2)
     await quick.run(build=f"short_leases {build}")
 
     async def taken_over() -> bool:
@@ -41,7 +39,7 @@ async def overtaken(cluster: Cluster, partner: Partner, point: str, build: str =
         return quick.told("node.lost") and partner.complete
 
     await until(taken_over, "the other node takes over", tell=cluster.tail)
-    (signs / f"{point}.go").touch()
+    slow.go_on(point)
     signal_all(slow, SIGCONT)
 
 
@@ -120,7 +118,7 @@ async def test_two_nodes_in_trouble_answer_everything_once(
     with Partner(cluster, seed=chance.random()) as partner:
         await cluster.run()
         for fault in faults:
-            partner.drop(15)
+            partner.drop(6)
             node = chance.choice(cluster.nodes)
             await asyncio.sleep(chance.uniform(0, 0.3))
             match fault:

@@ -165,21 +165,15 @@ async def write_after_the_claim(site: CrashSite, point: str, build: str = "") ->
             file.write(content)
             (site.inbound() / "a.xml.done").touch()
             site.launch(build=build, pauses={point: str(site.folder)})
-            await until(exists(site.folder / f"{point}.here"), "the file is claimed", tell=site.tail)
+            await site.paused_at(point)
             file.write(b"<!-- and one more thing -->\n")
-        (site.folder / f"{point}.go").touch()
+        site.go_on(point)
         await until(settled(site), "the file is put away", tell=site.tail)
         (row,) = await site.query("SELECT sha256, outcome FROM delivery")
         kept = next(path for path in site.data.rglob("*~a.xml") if path.is_file())
+        # what is told of the file is told before it is put away
         told = {name for name in ("file.warned", "file.refused", "file.changed_after_claim") if site.told(name)}
         return told, sha256(kept.read_bytes()).digest() == row["sha256"]
-
-
-def exists(path: Path):  # type: ignore[no-untyped-def]
-    async def there() -> bool:
-        return path.exists()
-
-    return there
 
 
 def settled(site: CrashSite):  # type: ignore[no-untyped-def]

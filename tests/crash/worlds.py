@@ -20,7 +20,7 @@ from adapters.file.fsops import FileOps, Operation
 from gateway.domain import finding
 from gateway.domain.errors import StoreUnavailable
 from gateway.runtime import app, life, stuck
-from gateway.runtime.processing import watch, worker, workers
+from gateway.runtime.processing import stages, watch, worker, workers
 from gateway.scheduler import clock, engine
 from gateway.stages import inbound, send
 from gateway.store import doctor, migrate
@@ -115,6 +115,12 @@ def short_leases(_: Path) -> None:
     life.EXTEND_SECONDS = worker.EXTEND_SECONDS = 0.3  # type: ignore[misc]
 
 
+def leases_of_ten_seconds(_: Path) -> None:
+    """World: leases that no slow machine lets run out, and no day that a clock is moved by."""
+    life.LEASE_SECONDS = 10.0  # type: ignore[misc]
+    life.EXTEND_SECONDS = worker.EXTEND_SECONDS = 0.3  # type: ignore[misc]
+
+
 def short_looks(_: Path) -> None:
     """World: who looks at the clock of the database, and for jobs, does so all the time."""
     clock.LOOK_SECONDS = 0.2  # type: ignore[misc]
@@ -165,6 +171,17 @@ def dead_when_ready(_: Path) -> None:
 def short_standstills(_: Path) -> None:
     """World: a process whose loop has stood for some seconds does not come back."""
     watch.HELD_LOOKS, watch.FROZEN_LOOKS = 12, 20  # type: ignore[misc]
+
+
+def endless_standstills(_: Path) -> None:
+    """World: a process whose loop stands is not ended for it, however long that takes."""
+    watch.FROZEN_LOOKS = 1_000_000  # type: ignore[misc]
+
+
+def hurried_ends(_: Path) -> None:
+    """World: processes are given half a second to end by themselves, and to give back what they have in hand."""
+    stages._CANCEL_SECONDS = 0.5  # type: ignore[misc]
+    workers.QUIT_SECONDS = 0.5  # type: ignore[misc]
 
 
 def outbound_trouble(folder: Path) -> None:
@@ -221,6 +238,7 @@ def next_version(_: Path) -> None:
 
 
 WORLDS: tuple[Callable[[Path], Observer | None], ...] = (
-    deaf, forgetful_disk, lost_replies, lost_promises, short_leases, short_looks, moved_clock, counted_looks,
-    impatient, dead_when_ready, short_standstills, outbound_trouble, tiny_pool, little_memory, recorded, next_version,
+    deaf, forgetful_disk, lost_replies, lost_promises, short_leases, leases_of_ten_seconds, short_looks, moved_clock,
+    counted_looks, impatient, dead_when_ready, short_standstills, endless_standstills, hurried_ends, outbound_trouble,
+    tiny_pool, little_memory, recorded, next_version,
 )  # fmt: skip
