@@ -11,13 +11,17 @@ T = TypeVar("T")
 
 
 class Meter:
-    """Counts what one piece of work has taken so far, in seconds: on the event loop, and in threads it used."""
+    """Counts what one piece of work has taken so far, in seconds: on the event loop, and in threads it used.
+
+    `waited` is how long it has waited for us.
+    """
 
     def __init__(self) -> None:
         self.processor = 0.0
         self._outside = 0.0
         self._watched = 0
         self._with_us = 0
+        self.waited = 0.0
 
     @property
     def outside(self) -> float:
@@ -53,8 +57,11 @@ class Meter:
             yield
         finally:
             self._with_us -= 1
-            if self._watched and not self._with_us:
-                self._outside -= monotonic() - began
+            if not self._with_us:
+                waited = monotonic() - began
+                self.waited += waited
+                if self._watched:
+                    self._outside -= waited
 
     @coroutine
     def metered(self, work: Coroutine[Any, Any, T], *, foreign: bool = False) -> Generator[Any, Any, T]:

@@ -104,9 +104,9 @@ class InboundStage:
         """Do the work of a unit and record it, all in one transaction; that of one message begins when it asks."""
         breaker, pause = Breaker(port.name, port.settings.process.pause_after_failures), self._pauses[port.name]
         slowest = max((i.found.operation.timeout_seconds for i in items if isinstance(i, Prepared)), default=0.0)
-        async with UnitTransaction(self._store, port.name, silent_seconds=slowest) as unit:
+        async with UnitTransaction(self._store, port.name, silent_seconds=slowest, weight=port.weight) as unit:
             if len(items) > 1 or items[0].work.policy is Policy.ROLLBACK:
-                await unit.open()
+                await unit.open_at_once()
             performed = await Performance(self._store, unit, port, breaker).run(items)
             pause.met(breaker)
             drafts = drafts_of(performed, port)

@@ -81,9 +81,9 @@ class OutboundStage:
         busy: StoreBusy | None = None
         found = (self.registry.operation(request.service, request.operation) for request in chunk.items)
         slowest = max((one.operation.timeout_seconds for one in found if one is not None), default=0.0)
-        async with UnitTransaction(self._store, port.name, silent_seconds=slowest) as unit:
+        async with UnitTransaction(self._store, port.name, silent_seconds=slowest, weight=port.weight) as unit:
             if len(chunk.items) > 1:
-                await unit.open()
+                await unit.open_at_once()
             for request in chunk.items:
                 try:
                     async with unit.attempt():

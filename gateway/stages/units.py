@@ -309,8 +309,8 @@ class UnitRunner:
         finally:
             # of one among many that run side by side, what it waits for the others says nothing about its pace
             alone = meter.processor + meter.outside
-            seconds = asyncio.get_running_loop().time() - began if unit.is_set else alone
-            self._shares.end(unit, ran=ran, seconds=seconds, processor=meter.processor)
+            seconds = asyncio.get_running_loop().time() - began - meter.waited if unit.is_set else alone
+            self._shares.end(unit, ran=ran, seconds=max(seconds, alone), processor=meter.processor)
 
     async def _return(self, fence: Fence) -> None:
         async with self._returning:

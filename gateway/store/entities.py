@@ -53,7 +53,7 @@ class StoredNumbers:
         with METER.get().with_us():
             if not continuous:
                 return await self.store.numbers.ahead(name, count, step, draw)
-            async with self.unit.holding_numbers(self.store.numbers.gate(name)) as connection:
+            async with self.unit.holding_numbers(name) as connection:
                 start = await self._draw(connection, name, count, first, step)
         return [start + index * step for index in range(count)]
 

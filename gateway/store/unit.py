@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from inspect import iscoroutinefunction
 from types import TracebackType
@@ -19,6 +19,7 @@ from gateway.domain.meter import METER
 from gateway.store.errors import database_errors, is_lost
 from gateway.store.open import Store
 from gateway.store.savepoint import Spoiled, savepoint
+from gateway.store.shared_numbers import Gate
 
 _SILENCE_SECONDS: Final = 10.0
 """Less than what every session allows anyway."""
@@ -41,13 +42,15 @@ class UnitTransaction:
     guards as any other.
     """
 
-    def __init__(self, store: Store, port: PortName, *, silent_seconds: float) -> None:
+    def __init__(self, store: Store, port: PortName, *, silent_seconds: float, weight: int = 1) -> None:
         self._store = store
         self._port = port
+        self._weight = weight
         self._silent_seconds = silent_seconds
         self._deadline: float | None = None
         self._lost = False
         self._busy: StoreUnavailable | None = None
+        self._sequence: str | None = None  # numbers were taken of it
         self._of = _Transaction(self._begin)
 
     async def __aenter__(self) -> Self:
@@ -56,6 +59,7 @@ class UnitTransaction:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._store.numbers.used(self._port, self._sequence)
         await self._of.end(error)
 
     @property
@@ -81,15 +85,25 @@ class UnitTransaction:
         left = self._deadline - asyncio.get_running_loop().time() - _LEFT_OVER_SECONDS
         return min(max(left, _LEFT_OVER_SECONDS), _PATIENCE_SECONDS)
 
-    async def open(self, gate: asyncio.Lock | None = None) -> Connection:
+    async def open_at_once(self) -> None:
+        """Begin, for a unit of several messages.
+
+        Rule: it waits for its turn at a sequence of numbers before it has a connection, when the last unit of the port
+        took some. Behind many ports that need the same sequence one message would wait for all their units otherwise.
+        Raises: as `open`.
+        """
+        await self.open(self._store.numbers.expected(self._port))
+
+    async def open(self, gate: Gate | None = None) -> Connection:
         """Return its connection; the first time wait for one that the port may have, and begin.
 
         *gate* is waited for before that, and held until the transaction ends. Once it has begun there is no use in it.
         Raises: StoreUnavailable; StoreCrowded says that none was to be had.
         """
+        turn = None if gate is None else gate.turn(self._port, self._weight)
         try:
             with METER.get().with_us():
-                connection = await self._of.open(gate, self.patience)
+                connection = await self._of.open(turn, self.patience)
         except StoreUnavailable as error:
             self._busy, self._lost = error, not isinstance(error, StoreCrowded)
             raise
@@ -97,12 +111,13 @@ class UnitTransaction:
         return connection
 
     @asynccontextmanager
-    async def holding_numbers(self, gate: asyncio.Lock) -> AsyncIterator[Connection]:
+    async def holding_numbers(self, name: str) -> AsyncIterator[Connection]:
         """Give the connection to take numbers with; from then on everybody who needs the sequence waits for the end.
 
         Raises: StoreBusy when that of others did not come in time.
         """
-        connection = await self.open(gate)
+        self._sequence = name
+        connection = await self.open(self._store.numbers.gate(name))
         try:
             with database_errors(connection):
                 if (patience := self.patience) is not None:
@@ -212,12 +227,14 @@ class _Transaction:
             self._ticks = ticks
             asyncio.get_running_loop().call_later(HELD_SECONDS / _TICKS, lambda: self._tick((self._ticks or 0) + 1))
 
-    async def open(self, gate: asyncio.Lock | None = None, patience: float | None = None) -> Connection:
+    async def open(
+        self, turn: AbstractAsyncContextManager[None] | None = None, patience: float | None = None
+    ) -> Connection:
         """Return its connection. Raises: StoreCrowded when it had to wait for longer than *patience*."""
         async with self._opening:
             if self.connection is None:
                 async with AsyncExitStack() as stack:
-                    connection = await self._wait(stack, gate, patience)
+                    connection = await self._wait(stack, turn, patience)
                     if self._over:  # whoever asked was given up while it waited
                         raise asyncpg.InterfaceError("the call is over")
                     self._stack.push_async_exit(stack.pop_all())
@@ -226,11 +243,13 @@ class _Transaction:
                 self._ticks = 0
             return self.connection
 
-    async def _wait(self, stack: AsyncExitStack, gate: asyncio.Lock | None, patience: float | None) -> Connection:
+    async def _wait(
+        self, stack: AsyncExitStack, turn: AbstractAsyncContextManager[None] | None, patience: float | None
+    ) -> Connection:
         try:
             async with asyncio.timeout(patience):
-                if gate is not None:
-                    await stack.enter_async_context(gate)
+                if turn is not None:
+                    await stack.enter_async_context(turn)
                 connection: Connection = await stack.enter_async_context(self._begin())
                 return connection
         except TimeoutError as error:

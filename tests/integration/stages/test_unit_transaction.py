@@ -12,6 +12,7 @@ from asyncpg import InterfaceError, PostgresError
 
 from gateway.contracts.service import Reply, Request, ServiceContext
 from gateway.domain.errors import OperationRejected, StoreCrowded, StoreUnavailable
+from gateway.domain.ids import PortName
 from gateway.domain.states import Policy
 from gateway.queues import UnitQueue
 from gateway.store import unit as store_unit
@@ -277,6 +278,60 @@ async def test_who_waits_for_a_number_holds_no_connection(store: Store, bench: I
     first.set()
     await asyncio.gather(*tasks)
     assert got == list(range(1, 61))
+
+
+async def test_units_of_several_wait_for_their_numbers_without_a_connection(store: Store, bench: InboundBench) -> None:
+    """So a message of another port waits for one of them, not for all that have come before it."""
+    gate = store.numbers.gate("Order")  # kept, it remembers who had it
+    order: list[PortName] = []
+    go_on = asyncio.Event()
+    busy = [PortName(f"busy{number}") for number in range(12)]
+
+    async def take(port: PortName, *, several: bool) -> None:
+        async with UnitTransaction(store, port, silent_seconds=0.0) as unit:
+            if several:
+                await unit.open_at_once()
+            async with unit.attempt():
+                unit.begin_call(60)
+                await StoredNumbers(unit, store).take("Order")
+                order.append(port)
+                await go_on.wait()
+
+    go_on.set()
+    for port in (*busy, *busy):  # the second time it is known that they need numbers
+        await take(port, several=True)
+    go_on.clear()
+    order.clear()
+    tasks = [asyncio.create_task(take(port, several=True)) for port in busy]
+    tasks.append(asyncio.create_task(take(ORDERS, several=False)))
+    while len(gate.waiting) < len(busy) or not order:
+        await asyncio.sleep(0.01)
+    assert await begun(bench, 1)
+    go_on.set()
+    await asyncio.gather(*tasks)
+    assert order[1] == ORDERS
+    assert sorted(order) == sorted([*busy, ORDERS])
+
+
+async def test_a_set_whose_port_took_numbers_waits_for_its_turn_before_it_begins(
+    bench: InboundBench, operation: Doing
+) -> None:
+    async def take(context: ServiceContext) -> None:
+        await context.numbers.take("Order")
+
+    operation.does = take
+    await bench.put(["M1", "M2"], policy=Policy.ROLLBACK, lane="one")
+    await bench.run()
+    await bench.put(["M3", "M4"], policy=Policy.ROLLBACK, lane="two")
+    gate = bench.store.numbers.gate("Order")
+    async with gate.turn(PortName("other")):
+        running = asyncio.create_task(bench.run())
+        while not gate.waiting:
+            assert not running.done()
+            await asyncio.sleep(0.01)
+        assert await begun(bench, 0)
+    await running
+    assert len(await bench.answers()) == 4
 
 
 async def test_a_handler_that_takes_two_sequences_at_once_goes_on(store: Store) -> None:

@@ -51,6 +51,7 @@ async def test_what_it_waits_for_us_is_not(time: Time) -> None:
 
     await meter.metered(handler(), foreign=True)
     assert meter.outside == 2.0
+    assert meter.waited == 12.0
 
 
 async def test_what_our_own_code_waits_for_is_nothing(time: Time) -> None:
