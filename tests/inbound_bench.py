@@ -16,7 +16,6 @@ from gateway.domain.ids import MessageKey, SetKey
 from gateway.domain.problem import Problem
 from gateway.domain.states import Policy
 from gateway.services.registry import Registry, Service
-from gateway.stages.door import Door
 from gateway.stages.inbound import InboundStage
 from gateway.stages.port import OpenInbound, Ports
 from gateway.stages.trouble import Trouble
@@ -152,7 +151,7 @@ class InboundBench:
         )
         return InboundStage(
             store=self.store, incarnation=incarnation, ports=ports, registry=Registry({service.name: service}),
-            pool=XmlPool(1), executor=self._executor, door=Door(), trouble=Trouble(self.store, incarnation), chunk=100,
+            pool=XmlPool(1), executor=self._executor, trouble=Trouble(self.store, incarnation), chunk=100,
         )  # fmt: skip
 
     async def answers(self) -> list[etree._Element]:

@@ -18,7 +18,6 @@ from gateway.messaging.rules.pace import Alternation
 from gateway.services.registry import Registry
 from gateway.stages.breaker import Breaker, DatabasePause
 from gateway.stages.decide import Failed, words_of
-from gateway.stages.door import Door
 from gateway.stages.perform import Performance
 from gateway.stages.performed import Performed
 from gateway.stages.port import Served, ServedInbound
@@ -26,6 +25,7 @@ from gateway.stages.prepare import Item, Prepared, prepare
 from gateway.stages.rejudge import is_judged, judge_anew
 from gateway.stages.responses import Draft, build_responses, cause_of, drafts_of
 from gateway.stages.rollback import NotTakenBack
+from gateway.stages.suspects import HandOver, keep
 from gateway.stages.trouble import Health, why_busy
 from gateway.stages.units import Shares, UnitRunner
 from gateway.store.exceptions import Entry
@@ -45,7 +45,7 @@ class InboundStage:
 
     def __init__(
         self, *, store: Store, incarnation: int, ports: Served, registry: Registry, pool: XmlPool, executor: Executor,
-        door: Door, trouble: Health, chunk: int,
+        trouble: Health, chunk: int, hand_over: HandOver = keep,
     ) -> None:  # fmt: skip
         self._store = store
         self._incarnation = incarnation
@@ -53,14 +53,13 @@ class InboundStage:
         self.registry = registry
         self._pool = pool
         self._executor = executor
-        self._door = door
         self._trouble = trouble
         self._pauses: defaultdict[PortName, DatabasePause] = defaultdict(DatabasePause)
         self._kinds: defaultdict[PortName, Alternation] = defaultdict(Alternation)
         self._shares = Shares(chunk)
         self._runner = UnitRunner(
             store=store, ports=lambda: ports.inbound, claim=self._claim, process=self._process, trouble=trouble,
-            shares=self._shares,
+            shares=self._shares, hand_over=hand_over,
         )  # fmt: skip
 
     async def run(self, context: TaskContext) -> None:
@@ -91,11 +90,10 @@ class InboundStage:
         judged = [work for work in works if isinstance(work, Work) and is_judged(work)]
         items = await self._in_thread(prepare, works, port, self.registry, self._ports.settings)
         reach("inbound.before_effects")
-        async with self._door.enter(alone=any(work.crashes for work in chunk.items)):
-            if context.stopping.is_set():  # nothing of it has begun
-                await give_back(self._store, chunk.fence)
-                return 0
-            return await self._perform(port, chunk, items, judged, context)
+        if context.stopping.is_set():  # nothing of it has begun
+            await give_back(self._store, chunk.fence)
+            return 0
+        return await self._perform(port, chunk, items, judged, context)
 
     async def _perform(
         self, port: ServedInbound, chunk: Claimed[Work], items: Sequence[Item], judged: Sequence[Work],

@@ -30,11 +30,12 @@ from gateway.messaging.rules.pace import Pace
 from gateway.queues import UnitQueue
 from gateway.services.registry import Registry
 from gateway.stages.decide import Wait, judge, pass_on
-from gateway.stages.door import Door
 from gateway.stages.port import Served, ServedOutbound
 from gateway.stages.runner import PortRunner
+from gateway.stages.suspects import HandOver, has_suspect, keep
 from gateway.stages.trouble import Health, why_busy
 from gateway.store.entities import StoredNumbers
+from gateway.store.leases import give_back
 from gateway.store.open import Store
 from gateway.store.requests import RequestResult, claim_requests, record_requests
 from gateway.store.unit import UnitConnection, UnitTransaction
@@ -51,14 +52,14 @@ class OutboundStage:
     """The task that reads the documents which were asked to be sent."""
 
     def __init__(
-        self, *, store: Store, incarnation: int, ports: Served, registry: Registry, executor: Executor, door: Door,
-        trouble: Health, chunk: int,
+        self, *, store: Store, incarnation: int, ports: Served, registry: Registry, executor: Executor,
+        trouble: Health, chunk: int, hand_over: HandOver = keep,
     ) -> None:  # fmt: skip
         self._store = store
         self._ports = ports
         self.registry = registry
         self._executor = executor
-        self._door = door
+        self._hand_over = hand_over
         self._trouble = trouble
         self._paces: defaultdict[PortName, Pace] = defaultdict(lambda: Pace(chunk))
         self._runner: PortRunner[ServedOutbound, SendRequest] = PortRunner(
@@ -72,8 +73,10 @@ class OutboundStage:
         await self._runner.run(context)
 
     async def _process(self, port: ServedOutbound, chunk: Claimed[SendRequest], context: TaskContext) -> None:
-        async with self._door.enter(alone=any(request.crashes for request in chunk.items)):
-            await self._perform(port, chunk, context)
+        if has_suspect(chunk) and self._hand_over(port.name):
+            await give_back(self._store, chunk.fence)
+            return
+        await self._perform(port, chunk, context)
 
     async def _perform(self, port: ServedOutbound, chunk: Claimed[SendRequest], context: TaskContext) -> None:
         """Read the documents of a chunk and record them, all in one transaction."""

@@ -18,6 +18,7 @@ from gateway.domain.states import Stage
 from gateway.messaging.rules.pace import Pace
 from gateway.messaging.rules.shares import Places, Turns
 from gateway.stages.port import ServedInbound
+from gateway.stages.suspects import HandOver, has_suspect, keep
 from gateway.stages.trouble import Health, why_busy
 from gateway.store.leases import give_back, ports_with_work
 from gateway.store.open import Store
@@ -59,6 +60,7 @@ class Unit:
     messages: int
     size_bytes: int
     is_set: bool  # a set under Rollback that was claimed whole at a slow pace is none
+    alone: bool
     charged: float
 
 
@@ -92,13 +94,16 @@ class Shares:
     """
 
     def __init__(self, most: int, clock: Callable[[], float] = monotonic) -> None:
-        """Begin without knowing a port; *clock* tells seconds that never jump."""
+        """Begin without knowing a port; *clock* tells seconds that never jump. `alone`: nothing may begin just now."""
         self._most = most
         self._clock = clock
         self._turns = Turns()
         self._places = Places(PLACES)
         self._bytes = Places(PLACES_BYTES)
         self._shares: dict[PortName, _Share] = {}
+        self._at_work = 0
+        self.alone = False
+        self._ended = asyncio.Event()
 
     def order(self, waiting: Iterable[PortName]) -> list[PortName]:
         """Return ports that have work, the one whose turn it is first."""
@@ -106,6 +111,8 @@ class Shares:
 
     def room(self, port: ServedInbound, *, others_wait: bool) -> int:
         """Return how many messages the next unit of a port may have; 0: none may begin now."""
+        if self.alone:
+            return 0
         name, held = port.name, self._places.held(port.name)
         share = self._shares.setdefault(name, _Share(self._most))
         if share.sets >= _MOST_SETS or (held and self._bytes.room(name) <= 0):
@@ -128,15 +135,18 @@ class Shares:
     def _tried(self, share: _Share) -> int:
         return min(_UNTRIED, 1 + int((self._clock() - share.trying_since) / _TRY_SECONDS))
 
-    def begin(self, port: ServedInbound, works: Iterable[Work], *, is_set: bool) -> Unit:
-        """Let a unit hold its places; its turn is charged with what it will probably take."""
+    def begin(self, port: ServedInbound, works: Iterable[Work], *, is_set: bool, alone: bool = False) -> Unit:
+        """Let a unit hold its places; its turn is charged with what it will probably take. Beside one that is to be
+        `alone` no other begins (`until_alone`)."""
+        self._at_work += 1
+        self.alone = self.alone or alone
         sizes = [len(work.content) for work in works]
         share = self._shares.setdefault(port.name, _Share(self._most))
         share.sets += is_set
         if not self._places.held(port.name):
             share.trying_since = self._clock()
         unit = Unit(
-            port=port.name, weight=port.weight, messages=len(sizes), size_bytes=sum(sizes), is_set=is_set,
+            port=port.name, weight=port.weight, messages=len(sizes), size_bytes=sum(sizes), is_set=is_set, alone=alone,
             charged=len(sizes) * (_GUESS_SECONDS if share.processor is None else share.processor),
         )  # fmt: skip
         self._places.take(unit.port, unit.messages)
@@ -145,8 +155,17 @@ class Shares:
         self._turns.charge(unit.port, unit.charged, unit.weight)
         return unit
 
+    async def until_alone(self) -> None:
+        """Wait until the one unit is left that is to be alone."""
+        while self._at_work > 1:
+            self._ended.clear()
+            await self._ended.wait()
+
     def end(self, unit: Unit, *, ran: int, seconds: float, processor: float) -> None:
         """Take the places of a unit back; *ran* of its messages took so long, and so much of the processor."""
+        self._at_work -= 1
+        self.alone = self.alone and not unit.alone
+        self._ended.set()
         share = self._shares.setdefault(unit.port, _Share(self._most))
         share.sets -= unit.is_set
         self._places.back(unit.port, unit.messages)
@@ -176,7 +195,7 @@ class UnitRunner:
 
     def __init__(
         self, *, store: Store, ports: Callable[[], Mapping[PortName, ServedInbound]], claim: Claim, process: Process,
-        trouble: Health, shares: Shares,
+        trouble: Health, shares: Shares, hand_over: HandOver = keep,
     ) -> None:  # fmt: skip
         self._store = store
         self._ports = ports
@@ -184,6 +203,7 @@ class UnitRunner:
         self._process = process
         self._trouble = trouble
         self._shares = shares
+        self._hand_over = hand_over
         self._runs: set[_Run] = set()
         self._returning = asyncio.Lock()
         self._returned_at = 0.0
@@ -248,7 +268,11 @@ class UnitRunner:
                 if port is None or claimed is None:
                     run.waiting.discard(name)
                     continue
-                self._begin(run, port, claimed, context, is_set=room >= SET)
+                suspect = has_suspect(claimed)
+                if self._shares.alone or (suspect and self._hand_over(name)):
+                    await give_back(self._store, claimed.fence)
+                else:
+                    self._begin(run, port, claimed, context, is_set=room >= SET, alone=suspect)
                 break
             else:
                 return False
@@ -257,10 +281,11 @@ class UnitRunner:
         return False
 
     def _begin(
-        self, run: _Run, port: ServedInbound, claimed: Claimed[Work], context: TaskContext, *, is_set: bool
-    ) -> None:
+        self, run: _Run, port: ServedInbound, claimed: Claimed[Work], context: TaskContext, *, is_set: bool,
+        alone: bool,
+    ) -> None:  # fmt: skip
         self._store.held.add(claimed.fence)
-        unit = self._shares.begin(port, claimed.items, is_set=is_set)
+        unit = self._shares.begin(port, claimed.items, is_set=is_set, alone=alone)
         task = asyncio.create_task(self._guarded(port, claimed, unit, context), name=f"{Stage.INBOUND}:{port.name}")
         run.running.add(task)
 
@@ -293,6 +318,8 @@ class UnitRunner:
         meter, began, ran = Meter(), asyncio.get_running_loop().time(), 0
         METER.set(meter)
         try:
+            if unit.alone:
+                await self._shares.until_alone()
             ran = await meter.metered(self._process(port, claimed, context))
             await self._trouble.waits_for_store(port.name, Stage.INBOUND, None)
         except LeaseLost as error:

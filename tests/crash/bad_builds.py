@@ -7,8 +7,8 @@ folders are in `bad_files`, worlds that misbehave in `worlds`; here is the list 
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,8 +29,7 @@ from gateway.runtime import app, stuck, wakeup
 from gateway.runtime.processing.watch import Watch
 from gateway.scheduler import alerts, clock, engine
 from gateway.services.in_flight import NOBODY, InFlightJournal
-from gateway.stages import duplicates, ingest, reading, rollback, runner, send, units
-from gateway.stages.door import Door
+from gateway.stages import duplicates, ingest, outbound, reading, rollback, runner, send, units
 from gateway.stages.inbound import InboundStage
 from gateway.stages.ingest import Ingester
 from gateway.stages.performed import Performed
@@ -377,14 +376,9 @@ def beginnings_forgotten(_: Path) -> None:
     rollback.begin_set = began_now
 
 
-def open_door(_: Path) -> None:
+def suspects_among_others(_: Path) -> None:
     """Let those who may have ended the process work beside the others."""
-
-    @asynccontextmanager
-    async def enter(_: Door, *, alone: bool) -> AsyncIterator[None]:
-        yield
-
-    Door.enter = enter  # type: ignore[method-assign]
+    units.has_suspect = outbound.has_suspect = lambda _: False
 
 
 def claims_kept(_: Path) -> None:
@@ -400,7 +394,7 @@ BUILDS: Mapping[str, Callable[[Path], Observer | None]] = {
         whole_tree, no_planning_anew, bare_migrations, unfenced, fault_on_database_error, check_then_insert, no_lanes,
         folders_without_identity, no_waking, no_all_clear, counted_twice, taken_in_again, no_room_kept,
         rollback_without_savepoint, halt_goes_on, no_patience, no_taking_back, no_watch, unmarked, always_blamed,
-        key_of_the_attempt, nothing_taken_back_elsewhere, beginnings_forgotten, open_door, claims_kept,
+        key_of_the_attempt, nothing_taken_back_elsewhere, beginnings_forgotten, suspects_among_others, claims_kept,
         forgets_promises, migrates_anyway, rollback_without_savepoint, halt_goes_on, no_patience, no_taking_back,
         no_watch, unmarked,
     )

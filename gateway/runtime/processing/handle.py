@@ -13,11 +13,16 @@ from gateway.workers.link import Link
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Generation:
-    """Workers with the same configuration. `confined`: ports that have a worker of their own."""
+    """Workers with the same configuration. `apart`: the ports of each worker that does not serve all of them."""
 
     settings: Settings
-    confined: set[PortName] = field(default_factory=set)
+    apart: list[set[PortName]] = field(default_factory=list)
     workers: list["WorkerHandle"] = field(default_factory=list)
+
+    @property
+    def confined(self) -> frozenset[PortName]:
+        """Return the ports that other workers leave alone."""
+        return frozenset().union(*self.apart)
 
 
 @dataclass(slots=True)
@@ -34,13 +39,13 @@ class Seen:
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class WorkerHandle:
-    """One worker. `only`: the port it was made for, None when it serves all others."""
+    """One worker. `only`: the ports it was made for, of `Generation.apart`; None when it serves all others."""
 
     child: Child
     link: Link
     journal: InFlightJournal
     generation: Generation
-    only: PortName | None
+    only: set[PortName] | None
     began: float
     ready: asyncio.Future[None]
     incarnation: int | None = None
@@ -49,6 +54,11 @@ class WorkerHandle:
     killed_for: str | None = None  # why we ended it
     held_by: MessageKey = NOBODY  # whose code held its loop then
     seen: Seen = field(default_factory=Seen)
+
+    @property
+    def port(self) -> str | None:
+        """Return what it was made for, in words."""
+        return None if self.only is None else ", ".join(sorted(self.only))
 
     def tell(self, kind: str, *fields: object) -> None:
         """Say something to it."""

@@ -27,7 +27,6 @@ from gateway.runtime.plugins import build_registry
 from gateway.runtime.ports import serve_inbound, serve_outbound
 from gateway.services.in_flight import InFlightJournal
 from gateway.services.usercode import UserCode
-from gateway.stages.door import Door
 from gateway.stages.inbound import InboundStage
 from gateway.stages.outbound import OutboundStage
 from gateway.stages.port import ServedInbound, ServedOutbound
@@ -49,14 +48,14 @@ class Beginning:
     """What a worker has to know. It travels over the link alone: there are secrets in it.
 
     `store` is the address of the database, `parent` the number of the gateway's start, `gateway` its process; `only`
-    is the port it serves; None: all of them, `but` some.
+    are the ports it serves; None: all of them, `but` some.
     """
 
     settings: Settings
     store: str
     parent: int
     gateway: int
-    only: PortName | None = None
+    only: frozenset[PortName] | None = None
     but: frozenset[PortName] = frozenset()
 
 
@@ -107,14 +106,22 @@ async def _make(beginning: Beginning, link: Link, journal: InFlightJournal, stac
     pool = await stack.enter_async_context(XmlPool(size=1))
     incarnation = await start_worker(store, beginning.parent, os.getpid())
     health = _Health(link)
-    chunk, door = settings.workers.chunk, Door()
+    chunk = settings.workers.chunk
+
+    def hand_over(port: PortName) -> bool:
+        if beginning.only is not None:
+            return False
+        ports.leave(port)
+        link.tell("suspect", port)
+        return True
+
     inbound = InboundStage(
-        store=store, incarnation=incarnation, ports=ports, registry=registry, pool=pool, executor=executor, door=door,
-        trouble=health, chunk=chunk,
+        store=store, incarnation=incarnation, ports=ports, registry=registry, pool=pool, executor=executor,
+        trouble=health, chunk=chunk, hand_over=hand_over,
     )  # fmt: skip
     outbound = OutboundStage(
-        store=store, incarnation=incarnation, ports=ports, registry=registry, executor=executor, door=door,
-        trouble=health, chunk=chunk,
+        store=store, incarnation=incarnation, ports=ports, registry=registry, executor=executor,
+        trouble=health, chunk=chunk, hand_over=hand_over,
     )  # fmt: skip
     gc.collect()
     gc.freeze()
@@ -124,18 +131,21 @@ async def _make(beginning: Beginning, link: Link, journal: InFlightJournal, stac
 class ServedPorts:
     """The ports that this worker serves (`gateway.stages.port.Served`): all of them but some, or only some."""
 
-    def __init__(self, settings: Settings, *, only: PortName | None, but: frozenset[PortName]) -> None:
+    def __init__(self, settings: Settings, *, only: frozenset[PortName] | None, but: frozenset[PortName]) -> None:
         self.settings = settings
         self.inbound: dict[PortName, ServedInbound] = {}
         self.outbound: dict[PortName, ServedOutbound] = {}
         for name in settings.active_ports():
-            if name in but if only is None else name != only:
-                continue
-            match settings.ports[name]:
-                case InboundPort():
-                    self.inbound[name] = serve_inbound(name, settings)
-                case OutboundPort():
-                    self.outbound[name] = serve_outbound(name, settings)
+            if name not in but if only is None else name in only:
+                self.join(name)
+
+    def join(self, name: PortName) -> None:
+        """Serve a port, too."""
+        match self.settings.ports[name]:
+            case InboundPort():
+                self.inbound[name] = serve_inbound(name, self.settings)
+            case OutboundPort():
+                self.outbound[name] = serve_outbound(name, self.settings)
 
     def leave(self, name: PortName) -> None:
         """Serve a port no more."""
@@ -276,6 +286,8 @@ class Worker:
                 self._runs[number].task.cancel()
             case "leave", (str(port),):
                 self._ports.leave(PortName(port))
+            case "join", (str(port),):
+                self._ports.join(PortName(port))
             case "retry", (str(port),):
                 self._inbound.try_now(PortName(port))
 

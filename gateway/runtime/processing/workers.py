@@ -44,8 +44,8 @@ from gateway.workers.link import Link, Message
 log = structlog.get_logger()
 
 ROLE: Final = "processing"
-MOST_CONFINED: Final = 4
-"""Ports that have a worker of their own at the same time."""
+MOST_APART: Final = 4
+"""Workers for ports whose code has done harm: each may hold connections. More such ports share the last one."""
 READY_SECONDS: Final = 60.0
 QUIT_SECONDS: Final = 5.0
 _LAST_WORDS_SECONDS: Final = 1.0
@@ -179,7 +179,7 @@ class Workers:
 
     # --- the life of a worker
 
-    async def _launch(self, generation: Generation, only: PortName | None = None) -> WorkerHandle:
+    async def _launch(self, generation: Generation, only: set[PortName] | None = None) -> WorkerHandle:
         page = InFlightJournal.make()
         ours, theirs = socket.socketpair()
         try:
@@ -199,7 +199,7 @@ class Workers:
         self._all.add(worker)
         beginning = Beginning(
             settings=generation.settings, store=self._store.url, parent=self._incarnation, gateway=os.getpid(),
-            only=only, but=frozenset(generation.confined),
+            only=None if only is None else frozenset(only), but=generation.confined,
         )  # fmt: skip
         worker.link.tell("begin", body=pickle.dumps(beginning))
         self._spawn(self._attend(worker), f"worker {child.pid}")
@@ -254,7 +254,7 @@ class Workers:
             case "ready", (int(incarnation),):
                 worker.incarnation = incarnation
                 worker.ready.set_result(None)
-                log.info("worker.ready", pid=worker.child.pid, port=worker.only)
+                log.info("worker.ready", pid=worker.child.pid, port=worker.port)
             case "refused", (str(reason),):
                 worker.leaves = True
                 worker.ready.set_exception(HandlerNotFound(reason))
@@ -264,6 +264,8 @@ class Workers:
             case "abandoned", ():
                 if self._watch.may_replace_hanging():
                     self._supersede(worker)
+            case "suspect", (str(port),):
+                self._confine(worker.generation, PortName(port))
             case "stopped", (str(port), reason):
                 await self._trouble.stopped(PortName(port), reason, by=worker.child.pid)
             case "waits_for_store", (str(port), str(stage), reason):
@@ -307,7 +309,7 @@ class Workers:
         if unexpected or claims:
             log.warning(
                 "worker.ended", pid=worker.child.pid, how=worker.killed_for or ending(status), claims=claims,
-                port=worker.only,
+                port=worker.port,
             )  # fmt: skip
         for crash in crashes:
             log.warning(
@@ -343,7 +345,7 @@ class Workers:
                     return crashes or [], 0  # the next start does it
 
     async def _replace(
-        self, generation: Generation, only: PortName | None, pause: float, earlier: WorkerHandle | None = None
+        self, generation: Generation, only: set[PortName] | None, pause: float, earlier: WorkerHandle | None = None
     ) -> None:
         """Start a worker in place of another, again and again until one is ready, and let it serve.
 
@@ -368,8 +370,8 @@ class Workers:
                 self._retire(worker)
                 return
             generation.workers.append(worker)
-            for port in generation.confined - {only}:  # those that were confined while it started
-                worker.tell("leave", port)
+            for port in generation.confined if only is None else only:  # also those confined while it started
+                worker.tell("leave" if only is None else "join", port)
             self._runs.open(worker)
             self._wake_all()
             if earlier is not None and not earlier.leaves:
@@ -386,19 +388,25 @@ class Workers:
 
     def _confine(self, generation: Generation, port: PortName) -> None:
         """Give a port whose code has done harm a worker of its own, until the configuration changes."""
-        if port in generation.confined or len(generation.confined) >= MOST_CONFINED or generation is not self._current:
+        if port in generation.confined or generation is not self._current:
             return
-        generation.confined.add(port)
+        is_shared = len(generation.apart) >= MOST_APART
+        mine = generation.apart[-1] if is_shared else {port}
+        mine.add(port)
         log.warning("port.confined", port=port)
         for worker in generation.workers:
             if worker.only is None:
                 worker.tell("leave", port)
-        self._spawn(self._replace(generation, port, 0.0), f"worker of {port}")
+            elif worker.only is mine:
+                worker.tell("join", port)
+        if not is_shared:
+            generation.apart.append(mine)
+            self._spawn(self._replace(generation, mine, 0.0), f"worker of {port}")
 
     async def _stands(self, worker: WorkerHandle) -> None:
         """Let another worker take the place of one whose loop stands; its claims stay its own."""
         key = worker.journal.read().on_loop
-        log.warning("worker.stands", pid=worker.child.pid, message_key=key or None, port=worker.only)
+        log.warning("worker.stands", pid=worker.child.pid, message_key=key or None, port=worker.port)
         generation = worker.generation
         if worker.only is not None or generation is not self._current:
             return  # nobody else waits for it

@@ -21,7 +21,6 @@ from gateway.domain.namespaces import BATCH, MESSAGE_2011
 from gateway.domain.problem import Problem
 from gateway.domain.states import Direction
 from gateway.services.registry import Registry, Service
-from gateway.stages.door import Door
 from gateway.stages.inbound import InboundStage
 from gateway.stages.intake import new_messages
 from gateway.stages.port import OpenInbound, Ports
@@ -177,7 +176,7 @@ class Port:
         stages = [
             InboundStage(
                 store=self.store, incarnation=number, ports=ports, registry=self.registry, pool=pool,
-                executor=executor, door=Door(), trouble=Trouble(self.store, number), chunk=self.chunk,
+                executor=executor, trouble=Trouble(self.store, number), chunk=self.chunk,
             )
             for number in range(1, self.stages + 1)
         ]  # fmt: skip

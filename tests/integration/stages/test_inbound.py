@@ -16,7 +16,6 @@ from gateway.domain.message import NewMessage
 from gateway.domain.states import Policy
 from gateway.messaging.rules.pace import Pace
 from gateway.services.registry import Registry, Service
-from gateway.stages.door import Door
 from gateway.stages.inbound import InboundStage
 from gateway.stages.port import OpenInbound, Ports
 from gateway.stages.trouble import Trouble
@@ -115,7 +114,7 @@ async def process(store: Store, messages: Sequence[NewMessage], busy: Busy, mode
     with ThreadPoolExecutor(2) as executor:
         stage = InboundStage(
             store=store, incarnation=1, ports=ports, registry=Registry({service.name: service}), pool=XmlPool(1),
-            executor=executor, door=Door(), trouble=Trouble(store, 1), chunk=4,
+            executor=executor, trouble=Trouble(store, 1), chunk=4,
         )  # fmt: skip
         await stage.run(TaskContext(task="inbound", feed=NothingComes(), stopping=asyncio.Event(), tally=tally))
     return tally

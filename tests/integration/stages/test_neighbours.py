@@ -19,7 +19,6 @@ from gateway.domain.errors import AdapterUnavailable, GatewayError
 from gateway.domain.ids import PortName
 from gateway.services.registry import Registry, Service
 from gateway.stages import send as send_module
-from gateway.stages.door import Door
 from gateway.stages.outbound import OutboundStage
 from gateway.stages.port import OpenOutbound, Ports
 from gateway.stages.send import SendStage
@@ -129,7 +128,7 @@ class Bench:
         )
         self.outbound = OutboundStage(
             store=store, incarnation=1, ports=opened, registry=Registry({service.name: service}), executor=executor,
-            door=Door(), trouble=Trouble(store, 1), chunk=chunk,
+            trouble=Trouble(store, 1), chunk=chunk,
         )  # fmt: skip
         self.send = SendStage(store=store, incarnation=1, ports=opened, chunk=chunk, trouble=Trouble(store, 1))
 

@@ -18,7 +18,6 @@ from gateway.domain.errors import GatewayError, OperationRejected, StoreUnavaila
 from gateway.domain.namespaces import ENTITY_KEY_LIST
 from gateway.domain.poison import MOST_CRASHES
 from gateway.services.registry import Registry, Service
-from gateway.stages.door import Door
 from gateway.stages.outbound import OutboundStage
 from gateway.stages.port import OpenOutbound, Ports
 from gateway.stages.trouble import Trouble
@@ -115,7 +114,7 @@ class Bench:
         )
         self.stage = OutboundStage(
             store=store, incarnation=1, ports=self.ports, registry=Registry({service.name: service}),
-            executor=executor, door=Door(), trouble=Trouble(store, 1), chunk=100,
+            executor=executor, trouble=Trouble(store, 1), chunk=100,
         )  # fmt: skip
 
     def open(self, actions: dict[tuple[str, str], str]) -> None:

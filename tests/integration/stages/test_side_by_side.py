@@ -17,7 +17,6 @@ from gateway.contracts.task import Tally, TaskContext
 from gateway.domain.errors import OperationRejected, TransientError
 from gateway.domain.states import Policy
 from gateway.services.registry import Registry, Service
-from gateway.stages.door import Door
 from gateway.stages.inbound import InboundStage
 from gateway.stages.port import Ports
 from gateway.stages.send import SendStage
@@ -81,7 +80,7 @@ class Node:
         service = Service(name="SalesOrderService", namespaces=frozenset({SERVICES}), operations={"create": operation})
         self._inbound = InboundStage(
             store=store, incarnation=incarnation, ports=ports, registry=Registry({service.name: service}),
-            pool=XmlPool(1), executor=threads, door=Door(), trouble=Trouble(store, incarnation), chunk=4,
+            pool=XmlPool(1), executor=threads, trouble=Trouble(store, incarnation), chunk=4,
         )  # fmt: skip
         self._send = SendStage(
             store=store, incarnation=incarnation, ports=ports, chunk=4, trouble=Trouble(store, incarnation)

@@ -19,9 +19,9 @@ from gateway.contracts.task import Tally, TaskContext
 from gateway.domain.ids import PortName
 from gateway.domain.states import Policy
 from gateway.services.registry import Registry, Service
-from gateway.stages.door import Door
 from gateway.stages.inbound import InboundStage
 from gateway.stages.port import Ports
+from gateway.stages.suspects import HandOver, keep
 from gateway.stages.trouble import Trouble
 from gateway.store.ingest import ingestion
 from gateway.store.open import Store
@@ -38,6 +38,12 @@ SELECT r.port, count(*)::int AS number FROM message r JOIN message a ON a.reques
 IN_TRANSACTION = """
 SELECT count(*)::int FROM pg_stat_activity
 WHERE datname = current_database() AND state LIKE 'idle in transaction%'
+"""
+
+
+SUSPECT = """
+UPDATE queue SET crashes = 1
+WHERE message_id = (SELECT id FROM message WHERE port = $1 AND position = $2 AND direction = 'in') RETURNING message_id
 """
 
 
@@ -85,10 +91,15 @@ class Waiting:
     inside: Counter[str] = field(default_factory=Counter)
     most: Counter[str] = field(default_factory=Counter)
     order: list[int] = field(default_factory=list)
+    now: set[int] = field(default_factory=set)
+    met: list[set[int]] = field(default_factory=list)
     go_on: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def call(self, request: Request, context: ServiceContext) -> Reply:
         self.order.append(request.key)
+        self.now.add(request.key)
+        await asyncio.sleep(0)
+        self.met.append(set(self.now))
         self.inside[request.port] += 1
         self.most[request.port] = max(self.most[request.port], self.inside[request.port])
         if self.enough and self.inside[request.port] >= self.enough:
@@ -99,6 +110,7 @@ class Waiting:
                     await self.go_on.wait()
         finally:
             self.inside[request.port] -= 1
+            self.now.discard(request.key)
         return Reply()
 
 
@@ -112,6 +124,7 @@ class Gateway:
     options: Mapping[str, Mapping[str, Any]]
     feed: Hints = field(default_factory=Hints)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    hand_over: HandOver = keep
 
     async def put(self, port: str, lanes: Sequence[str | None]) -> None:
         """Bring messages, and hint."""
@@ -123,6 +136,11 @@ class Gateway:
             await ingesting.end_file(a_file(claim), None, [])
         self.feed.hint.set()
 
+    async def suspect(self, port: str, position: int) -> int:
+        """Let a message have ended a process before; returns its key."""
+        async with self.store.transaction() as connection:
+            return int(await connection.fetchval(SUSPECT, port, position))
+
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Process for the length of the block, and then to the end."""
@@ -133,13 +151,15 @@ class Gateway:
             ports = ports or Ports(settings)
             ports.add(replace(port, settings=changed, send=cast("SendAdapter", object()), name_response=_name))
         assert ports is not None
+        self.ports = ports
         service = Service(
             name="SalesOrderService", namespaces=frozenset({SERVICES}), operations={"create": self.operation}
         )
         with ThreadPoolExecutor(2) as executor:
             stage = InboundStage(
                 store=self.store, incarnation=1, ports=ports, registry=Registry({service.name: service}),
-                pool=XmlPool(1), executor=executor, door=Door(), trouble=Trouble(self.store, 1), chunk=100,
+                pool=XmlPool(1), executor=executor, trouble=Trouble(self.store, 1), chunk=100,
+                hand_over=self.hand_over,
             )  # fmt: skip
             context = TaskContext(task="inbound", feed=self.feed, stopping=self.stopping, tally=Tally())
             task = asyncio.create_task(stage.run(context))
@@ -198,6 +218,43 @@ async def test_what_waits_for_another_system_holds_no_connection(store: Store, t
         async with store.transaction() as connection:
             assert await connection.fetchval(IN_TRANSACTION) == 0
     assert await gateway.answered() == {"a": 20}
+
+
+async def test_what_has_ended_a_process_runs_beside_nothing_else(store: Store, tmp_path: Path) -> None:
+    operation = Waiting()
+    gateway = Gateway(store, operation, tmp_path, {"a": {}, "b": {}})
+    await gateway.put("a", [None] * 12 + ["c1"] * 3)
+    await gateway.put("b", [None] * 12)
+    suspects = {await gateway.suspect(port, position) for port in ("a", "b") for position in (1, 4, 5, 12)}
+    async with gateway.running():
+        await gateway.until_answered("a", 15)
+        await gateway.until_answered("b", 12)
+    assert len(operation.met) == 27 and len(suspects) == 8
+    assert not [met for met in operation.met if len(met) > 1 and met & suspects]
+
+
+async def test_port_of_what_has_ended_a_process_is_handed_over_with_it(store: Store, tmp_path: Path) -> None:
+    """It costs no attempt, and the other ports go on."""
+    operation = Waiting()
+    gateway = Gateway(store, operation, tmp_path, {"a": {}, "b": {}})
+    handed_over: list[str] = []
+    await gateway.put("a", [None] * 3)
+    await gateway.suspect("a", 1)
+    await gateway.put("b", [None] * 3)
+
+    def hand_over(port: PortName) -> bool:
+        handed_over.append(port)
+        gateway.ports.remove(port)
+        return True
+
+    gateway.hand_over = hand_over
+    async with gateway.running():
+        await gateway.until_answered("b", 3)
+    assert handed_over == ["a"]
+    async with store.transaction() as connection:
+        rows = await connection.fetch("SELECT port, status, attempts FROM queue WHERE direction = 'in'")
+        assert [tuple(row.values()) for row in rows] == [("a", "ready", 0)] * 3
+        assert await connection.fetchval("SELECT count(*) FROM lease") == 0
 
 
 async def test_no_more_than_allowed_are_in_work(store: Store, tmp_path: Path) -> None:

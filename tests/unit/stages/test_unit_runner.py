@@ -25,6 +25,7 @@ class Shares:
     """Room for many slow messages; whoever has had least comes first."""
 
     begun: list[PortName] = field(default_factory=list)
+    alone = False
 
     def order(self, waiting: Iterable[PortName]) -> list[PortName]:
         return sorted(waiting)
@@ -35,9 +36,9 @@ class Shares:
     def tries(self, _: PortName) -> bool:
         return False
 
-    def begin(self, port: Any, _: object, *, is_set: bool) -> Any:
+    def begin(self, port: Any, _: object, *, is_set: bool, alone: bool) -> Any:
         self.begun.append(port.name)
-        return SimpleNamespace(is_set=is_set)
+        return SimpleNamespace(is_set=is_set, alone=alone)
 
     def end(self, _: object, **__: object) -> None:
         return
@@ -55,7 +56,7 @@ async def test_ports_are_looked_for_while_units_begin(monkeypatch: pytest.Monkey
         if port.name == QUICK:
             over.set()
             context.stopping.set()
-        return Claimed(fence=Fence(next(fences)), items=[SimpleNamespace(content=b"")])
+        return Claimed(fence=Fence(next(fences)), items=[SimpleNamespace(content=b"", crashes=0)])
 
     async def process(port: Any, *_: object) -> int:
         await over.wait()
