@@ -137,8 +137,8 @@ class Gateway:
             for port in await self._make_ports(self._ports.settings.active_ports(), self._ports.settings):
                 await self._open(port, followers)
 
-            async def apply(old: Settings, new: Settings) -> None:
-                await self._apply(old, new, followers)
+            async def apply(old: Settings, new: Settings, code_changed: bool) -> None:
+                await self._apply(old, new, code_changed, followers)
 
             beside = [
                 group.create_task(follow_due_times(self._store, self._wake, self._look), name="due times"),
@@ -158,6 +158,7 @@ class Gateway:
                         apply=apply,
                         report=self._report_refusal,
                         kept=self._kept,
+                        loaded=lambda: self._workers.loaded,
                     ).run(self._stopping),
                     name="configuration",
                 ),
@@ -352,7 +353,7 @@ class Gateway:
             self._files[name] = self._threads.enter_context(threads)
         return self._files[name]
 
-    async def _apply(self, old: Settings, new: Settings, followers: Followers) -> None:
+    async def _apply(self, old: Settings, new: Settings, code_changed: bool, followers: Followers) -> None:
         """Take a valid configuration into use: only what changed is touched.
 
         Rule: everything that may fail comes first, so that a configuration is in use whole or not at all.
@@ -362,7 +363,7 @@ class Gateway:
         was = set(self._ports.all())
         renewed = [name for name in kept.active_ports() if name in changes.changed or name not in was]
         ports = await self._make_ports(renewed, kept)
-        workers = await self._workers.prepare(kept) if changes.concern_services else None
+        workers = await self._workers.prepare(kept) if code_changed or changes.concern_services else None
         try:
             await keep_owners(self._store, old, new)
             await self._keep_jobs(new)

@@ -1,10 +1,11 @@
-"""Take a changed configuration into use while running: only the changed ports, or nothing at all.
+"""Take a changed configuration, or changed code of services, into use while running: all of it, or nothing at all.
 
 Rule: following the file is a convenience. Whatever happens to it or to its folder, the gateway goes on as it is.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +16,7 @@ from gateway.config.changes import compare
 from gateway.config.load import read
 from gateway.config.models import Settings
 from gateway.domain.errors import ConfigError, GatewayError, StoreUnavailable
+from gateway.runtime.code_files import Signature, signature
 from gateway.runtime.in_use import KeptConfig
 from gateway.store.waiting import wait_for_any, wait_or_stop
 
@@ -27,28 +29,34 @@ _WATCH_AGAIN_SECONDS: Final = 30.0
 
 Parse = Callable[[bytes], Awaitable[Settings]]
 """Return the settings that the content of the file describes. Raises: ConfigError."""
-Apply = Callable[[Settings, Settings], Awaitable[None]]
-"""Take the second configuration into use in place of the first; when it cannot, raise and change nothing."""
+Apply = Callable[[Settings, Settings, bool], Awaitable[None]]
+"""Take the second configuration into use in place of the first, and load the code of services anew where that has
+changed; when it cannot, raise and change nothing."""
+Loaded = Callable[[], Mapping[str, Signature]]
+"""Return the files with code of services that is in use, as they were when they were loaded."""
 Report = Callable[[Sequence[str]], Awaitable[None]]
 """Tell operators why a changed configuration was refused. Raises: StoreUnavailable; it is then told again."""
 
 
 class ConfigFollower:
     """Applies every valid change of a file; an invalid one is refused whole, and the configuration in use goes on.
+    The files with the code that it names belong to it.
 
-    Its folder is watched, because editors replace files by rename. That only shortens the wait: the file is polled
+    Its folder is watched, because editors replace files by rename. That only shortens the wait: the files are polled
     whatever becomes of the watch.
     """
 
     def __init__(
-        self, path: Path, settings: Settings, *, parse: Parse, apply: Apply, report: Report, kept: KeptConfig
-    ) -> None:
+        self, path: Path, settings: Settings, *, parse: Parse, apply: Apply, report: Report, kept: KeptConfig,
+        loaded: Loaded = dict,
+    ) -> None:  # fmt: skip
         self._path = path
         self._parse = parse
         self._current = settings
         self._apply = apply
         self._report = report
         self._kept = kept
+        self._loaded = loaded
         self._seen: object = None  # at the last poll
         self._done: object = None  # what was dealt with; None: also a change made before the first poll is found
         self._refused = False
@@ -67,13 +75,13 @@ class ConfigFollower:
                 await wait_for_any(_SETTLE_SECONDS if soon else POLL_SECONDS, stopping, changed)
 
     async def poll(self) -> None:
-        """Look at the file once; what two polls in a row see the same is taken up, so nothing half written is."""
-        found = await asyncio.to_thread(_signature, self._path)
+        """Look at the files once; what two polls in a row see the same is taken up, so nothing half written is."""
+        found = await asyncio.to_thread(_look, self._path, self._loaded())
         settled, self._seen = found == self._seen, found
         try:
             if settled and found != self._done:
-                await self._take_up(found)
-                self._done = found
+                is_used = await self._take_up(found)
+                self._done = replace(found, code=frozenset()) if is_used else found
             if self._unreported:
                 await self._report(self._unreported)
                 self._unreported = ()
@@ -84,13 +92,14 @@ class ConfigFollower:
         else:
             self._waits = False
 
-    async def _take_up(self, found: object) -> None:
-        if isinstance(found, str):
-            log.warning("config.unreadable", path=str(self._path), error=found)
-            await asyncio.to_thread(self._kept.refused, [f"{self._path}: cannot be read: {found}"])
-            return
+    async def _take_up(self, found: "_Found") -> bool:
+        """Take what was found into use; returns whether it is. Raises: StoreUnavailable."""
+        if isinstance(found.file, str):
+            log.warning("config.unreadable", path=str(self._path), error=found.file)
+            await asyncio.to_thread(self._kept.refused, [f"{self._path}: cannot be read: {found.file}"])
+            return False
         try:
-            await self._use()
+            await self._use(sorted(path for path, _ in found.code))
         except StoreUnavailable:
             raise
         except ConfigError as error:
@@ -100,22 +109,25 @@ class ConfigFollower:
         except Exception as error:  # the end of this task would be the end of the gateway
             log.exception("config.failed", path=str(self._path))
             await self._refuse([f"{type(error).__name__}: {error}"])
+        else:
+            return True
+        return False
 
-    async def _use(self) -> None:
+    async def _use(self, code: Sequence[str]) -> None:
         content = await asyncio.to_thread(read, self._path)
         changed = await self._parse(content)
         changes = compare(self._current, changed)
-        if changes:
-            await self._apply(self._current, changed)
+        if changes or code:
+            await self._apply(self._current, changed, bool(code))
             self._current = changed
         await asyncio.to_thread(self._kept.used, content)
         mended, self._refused, self._unreported = self._refused, False, ()
         if changes.restart_needed:
             log.warning("config.restart_needed", path=str(self._path), options=list(changes.restart_needed))
-        if changes or mended:
+        if changes or code or mended:
             log.info(
                 "config.reloaded", path=str(self._path), added=list(changes.added), removed=list(changes.removed),
-                changed=list(changes.changed), at_once=list(changes.at_once),
+                changed=list(changes.changed), at_once=list(changes.at_once), code=list(code),
             )  # fmt: skip
 
     async def _refuse(self, problems: Sequence[str]) -> None:
@@ -148,10 +160,14 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _signature(path: Path) -> tuple[int, int, int] | str:
-    """Return what differs when a file was written or replaced, or why it cannot be looked at."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        return error.strerror or str(error)
-    return status.st_ino, status.st_mtime_ns, status.st_size
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a look saw: the file, and of the code in use the files that are not any more as they were loaded."""
+
+    file: Signature
+    code: frozenset[tuple[str, Signature]]
+
+
+def _look(path: Path, loaded: Mapping[str, Signature]) -> _Found:
+    now = ((file, signature(Path(file))) for file in loaded)
+    return _Found(signature(path), frozenset((file, seen) for file, seen in now if seen != loaded[file]))

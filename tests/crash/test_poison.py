@@ -104,7 +104,7 @@ class Line:
             tries = TRIES if what in TIMES_OUT else 1
             if what in ENDS:
                 assert (row["attempts"], row["crashes"]) == (MOST_CRASHES + 1, MOST_CRASHES)
-            else:  # it may have been at work when another one ended the process, or had no thread while one took all memory
+            else:  # it may have been at work when another one ended its process, or took all memory for threads
                 assert row["crashes"] <= 1
                 assert tries <= row["attempts"] <= TRIES + row["crashes"], what
         effects = await self.site.query("SELECT count(*) AS good, max(next) AS most FROM number_sequence")

@@ -11,8 +11,16 @@ from typing import Any
 
 import psutil
 
-from tests.documents import READ, batch, envelope, guid, keys, single
+from tests.documents import READ, SERVICES, batch, envelope, guid, keys, single
 from tests.site import Site, until
+
+HANDLER = """
+from gateway.domain.errors import OperationRejected
+
+
+async def ask(request, context):
+    raise OperationRejected({refusal})
+"""
 
 
 async def event(site: Site, name: str, **fields: Any) -> dict[str, Any]:
@@ -107,6 +115,34 @@ async def test_change_that_only_the_database_refuses_is_used_nowhere(site: Site)
     reloaded = await event(site, "config.reloaded")
     assert reloaded["added"] == ["two"], "once nothing is wrong, all of it is used"
     assert await site.query("SELECT 1 FROM batch_group WHERE name = 'heavy'")
+
+
+async def test_changed_code_of_a_handler_serves_and_broken_code_is_refused(site: Site) -> None:
+    handler = site.folder / "my_handlers.py"
+
+    def write(refusal: str) -> None:
+        fresh = handler.with_suffix(".new")
+        fresh.write_text(HANDLER.format(refusal=refusal))
+        fresh.replace(handler)
+
+    async def says(number: int, words: str) -> None:
+        site.drop(f"{number}.xml", single(envelope(message_id=guid(number), action=f"{SERVICES}/Mine/ask")), "one")
+        answers = await site.wait_answers(number, "one")
+        assert [content for content in answers.values() if words.encode() in content]
+
+    write('"the first"')
+    site.services["Mine"] = {"kind": "python", "operations": {"ask": {"handler": "my_handlers:ask"}}}
+    site.add_port("one", operations=["Mine.*"])
+    await site.start()
+    await says(1, "the first")
+    write("1 +")
+    refused = await event(site, "config.refused")
+    assert "my_handlers.py, line 6" in refused["problems"][0]
+    await says(2, "the first")
+    write('"another one"')
+    reloaded = await event(site, "config.reloaded")
+    assert reloaded["code"] == [str(handler)]
+    await says(3, "another one")
 
 
 async def _count(site: Site, sql: str, number: int) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from gateway.config.models import Settings
 from gateway.domain.ids import MessageKey, PortName
+from gateway.runtime.code_files import Signature
 from gateway.services.in_flight import NOBODY, InFlightJournal
 from gateway.workers.launcher import Child
 from gateway.workers.link import Link
@@ -13,11 +14,14 @@ from gateway.workers.link import Link
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class Generation:
-    """Workers with the same configuration. `apart`: the ports of each worker that does not serve all of them."""
+    """Workers with the same configuration. `apart`: the ports of each worker that does not serve all of them.
+    `loaded`: the files of the users' code as they were when the first of them loaded it.
+    """
 
     settings: Settings
     apart: list[set[PortName]] = field(default_factory=list)
     workers: list["WorkerHandle"] = field(default_factory=list)
+    loaded: dict[str, Signature] = field(default_factory=dict)
 
     @property
     def confined(self) -> frozenset[PortName]:

@@ -22,6 +22,7 @@ from gateway.domain.errors import GatewayError, StoreUnavailable
 from gateway.domain.faultpoints import belongs_to
 from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
+from gateway.runtime.code_files import Signature, loaded_besides
 from gateway.runtime.logs import configure_logs, secrets_of
 from gateway.runtime.plugins import build_registry
 from gateway.runtime.ports import serve_inbound, serve_outbound
@@ -100,6 +101,7 @@ async def _make(beginning: Beginning, link: Link, journal: InFlightJournal, stac
     store = await stack.enter_async_context(
         open_store(beginning.store, settings.data, pool_size=CONNECTIONS, use=Use.VISIT, schema=Schema.IGNORE)
     )
+    before = frozenset(sys.modules)
     registry = build_registry(settings, store.queries, UserCode(journal, lambda: link.tell("abandoned")))
     ports = ServedPorts(settings, only=beginning.only, but=beginning.but)
     executor = stack.enter_context(ThreadPoolExecutor(2, thread_name_prefix="computing"))
@@ -125,7 +127,7 @@ async def _make(beginning: Beginning, link: Link, journal: InFlightJournal, stac
     )  # fmt: skip
     gc.collect()
     gc.freeze()
-    return Worker(link, store, incarnation, ports, inbound, outbound)
+    return Worker(link, store, incarnation, ports, inbound, outbound, loaded_besides(before))
 
 
 class ServedPorts:
@@ -248,9 +250,10 @@ class Worker:
 
     def __init__(
         self, link: Link, store: Store, incarnation: int, ports: ServedPorts, inbound: InboundStage,
-        outbound: OutboundStage,
+        outbound: OutboundStage, loaded: Mapping[str, Signature],
     ) -> None:  # fmt: skip
         self._link = link
+        self._loaded = loaded
         self._store = store
         self._incarnation = incarnation
         self._ports = ports
@@ -260,7 +263,7 @@ class Worker:
 
     async def serve(self) -> None:
         """Say that this worker is ready, and do what is asked for."""
-        self._link.tell("ready", self._incarnation)
+        self._link.tell("ready", self._incarnation, self._loaded)
         beating = asyncio.create_task(self._beat(), name="beats")
         async for message in self._link.messages():
             if message.kind == "quit":

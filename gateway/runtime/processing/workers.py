@@ -14,7 +14,7 @@ import asyncio
 import os
 import pickle
 import socket
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,6 +26,7 @@ from gateway.contracts.task import TaskContext, TaskHandler
 from gateway.domain.errors import GatewayError, StoreUnavailable
 from gateway.domain.ids import MessageKey, PortName
 from gateway.domain.states import Stage
+from gateway.runtime.code_files import Signature
 from gateway.runtime.processing.handle import Generation, WorkerHandle
 from gateway.runtime.processing.stages import Runs
 from gateway.runtime.processing.watch import LOOK_SECONDS, Finding, Watch
@@ -108,6 +109,11 @@ class Workers:
         """Let a stopped port try its next request at once: an operator says that the cause is mended."""
         for worker in self._serving():
             worker.tell("retry", port)
+
+    @property
+    def loaded(self) -> Mapping[str, Signature]:
+        """Return the files with code of the users that serve now, as they were when they were loaded."""
+        return {} if self._current is None else self._current.loaded
 
     async def prepare(self, settings: Settings) -> Generation:
         """Start workers with a configuration, which do nothing until `use`.
@@ -251,8 +257,10 @@ class Workers:
 
     async def _hear(self, worker: WorkerHandle, message: Message) -> None:
         match message.kind, message.fields:
-            case "ready", (int(incarnation),):
+            case "ready", (int(incarnation), dict(loaded)):
                 worker.incarnation = incarnation
+                for path, seen in loaded.items():
+                    worker.generation.loaded.setdefault(path, seen if isinstance(seen, str) else tuple(seen))
                 worker.ready.set_result(None)
                 log.info("worker.ready", pid=worker.child.pid, port=worker.port)
             case "refused", (str(reason),):
@@ -399,6 +407,7 @@ class Workers:
                 worker.tell("leave", port)
             elif worker.only is mine:
                 worker.tell("join", port)
+                self._wake_all()
         if not is_shared:
             generation.apart.append(mine)
             self._spawn(self._replace(generation, mine, 0.0), f"worker of {port}")

@@ -14,8 +14,10 @@ from gateway.config.load import load, parse
 from gateway.config.models import Settings
 from gateway.domain.errors import StoreUnavailable
 from gateway.runtime import reload
+from gateway.runtime.code_files import Signature, signature
 from gateway.runtime.in_use import KeptConfig
 from gateway.runtime.reload import ConfigFollower
+from gateway.services.python import HandlerNotFound
 
 BEFORE = "ports: {}\n"
 AFTER = "queue: {max_ready: 7}\n"
@@ -34,18 +36,25 @@ class Follower:
         self.applied: list[Settings] = []
         self.reported: list[Sequence[str]] = []
         self.trouble: list[Exception] = []
+        self.loaded: dict[str, Signature] = {}
         self._follower = ConfigFollower(
             config, load(config, os.environ), parse=self._parse, apply=self._apply, report=self._report,
-            kept=KeptConfig(data, config, BEFORE.encode()),
+            kept=KeptConfig(data, config, BEFORE.encode()), loaded=lambda: self.loaded,
         )  # fmt: skip
 
     async def _parse(self, content: bytes) -> Settings:
         return parse(content, file=str(self.config), base=self.config.parent, environ=os.environ)
 
-    async def _apply(self, _: Settings, new: Settings) -> None:
+    async def _apply(self, _: Settings, new: Settings, code_changed: bool) -> None:
         if self.trouble:
             raise self.trouble.pop()
         self.applied.append(new)
+        if code_changed:
+            self.load(*self.loaded)
+
+    def load(self, *files: str) -> None:
+        """Let code be in use as it is in these files now."""
+        self.loaded = {file: signature(Path(file)) for file in files}
 
     async def _report(self, problems: Sequence[str]) -> None:
         if self.trouble:
@@ -173,6 +182,34 @@ async def test_file_that_cannot_be_looked_at_is_told_once_and_waited_for(
     follower.config.write_text(AFTER)
     await follower.settle()
     assert len(follower.applied) == 1
+
+
+async def test_changed_code_is_loaded_anew_once(follower: Follower, logs: list[Any]) -> None:
+    handler, helper = (follower.config.parent / name for name in ("handler.py", "helper.py"))
+    for file in (handler, helper):
+        file.write_text("")
+    follower.load(str(handler), str(helper))
+    await follower.settle()
+    assert not follower.applied
+    helper.write_text("# changed\n")
+    for _ in range(4):
+        await follower._follower.poll()
+    assert len(follower.applied) == 1
+    assert [entry["code"] for entry in logs] == [[str(helper)]]
+
+
+async def test_code_that_is_refused_is_not_tried_again_until_it_changes(follower: Follower, logs: list[Any]) -> None:
+    handler = follower.config.parent / "handler.py"
+    handler.write_text("")
+    follower.load(str(handler))
+    await follower.settle()
+    for content in ("broken", "mended by now"):
+        follower.trouble = [HandlerNotFound("it cannot be imported")] if content == "broken" else []
+        handler.write_text(content)
+        for _ in range(4):
+            await follower._follower.poll()
+    assert names(logs) == ["config.refused", "config.reloaded"]
+    assert len(follower.applied) == 1 and follower.reported == [["it cannot be imported"]]
 
 
 async def test_absence_of_a_moment_is_not_told(follower: Follower, logs: list[Any]) -> None:
