@@ -32,6 +32,8 @@ LAUNCHER_DIED: Final = 75
 LONGEST: Final = 100_000
 """Bytes of a message between the gateway and its launcher."""
 _PR_SET_NAME: Final = 15
+_TYPED: Final = (signal.SIGINT, signal.SIGTERM)
+"""What a person types, or sends to a group: a launcher is deaf to it, what it launches is not."""
 _MOST_DESCRIPTORS: Final = 8
 _LONGEST_REASON: Final = 2_000
 _OUT_OF_MEMORY_FIRST: Final = 300
@@ -81,7 +83,7 @@ class _Launcher:
     def serve(self) -> int:
         """Launch until the gateway hangs up; returns the exit status, of a launched process its own."""
         woken, wake = self._wakeup
-        for typed in (signal.SIGINT, signal.SIGTERM):
+        for typed in _TYPED:
             signal.signal(typed, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake)
@@ -111,12 +113,15 @@ class _Launcher:
     def _launch(self, role: str, descriptors: list[int]) -> int | None:
         """Fork; returns None in the launcher, and in the process its exit status when its role is over."""
         parent = os.getpid()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _TYPED)  # what is sent to it before it hears them must not be lost
         try:
             pid = os.fork()
         except OSError as error:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _TYPED)
             self._tell("failed", f"no process could be started: {error.strerror or error}")
             return None
         if pid:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _TYPED)
             self._children.add(pid)
             self._tell("born", pid)
             return None
@@ -138,8 +143,9 @@ class _Launcher:
         signal.set_wakeup_fd(-1)
         for end in self._wakeup:  # the launcher's: who takes what is in it keeps the launcher from seeing who ended
             os.close(end)
-        for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGCHLD, *_TYPED):
             signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _TYPED)
         os.setsid()
         _name(f"gateway-{role}")
         forbid_core_dumps()

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from gateway.workers.forking import _Launcher
 from gateway.workers.launcher import Child, Launcher, NotLaunched
 from gateway.workers.link import Link, Message
 
@@ -60,6 +61,28 @@ async def test_how_processes_end_is_told_for_each(launcher: Launcher) -> None:
     assert await one.receive() is None
     one.close()
     two.close()
+
+
+async def test_signal_that_comes_before_a_process_hears_signals_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits, goes_on = os.pipe()
+    become = _Launcher._become
+
+    def late(self: _Launcher, role: str) -> None:
+        os.read(waits, 1)
+        become(self, role)
+
+    monkeypatch.setattr(_Launcher, "_become", late)
+    launcher = Launcher.start({"echo": echo})
+    child, link = await _open(launcher)
+    child.send_signal(signal.SIGTERM)
+    _, other = await _open(launcher)  # the launcher does one thing after the other: it has sent the signal
+    os.write(goes_on, b"12")
+    assert await child.ended == -signal.SIGTERM
+    link.close()
+    other.close()
+    launcher.close()
+    os.close(waits)
+    os.close(goes_on)
 
 
 async def test_one_that_does_not_end_is_ended(launcher: Launcher) -> None:
