@@ -72,7 +72,7 @@ class Scripted:
     expects = None
     undoable = True
     idempotent = False
-    timeout_seconds = 1.0
+    timeout_seconds = 60.0
 
     def __init__(self, endings: Mapping[int, Ending]) -> None:
         self._endings = endings

@@ -19,6 +19,7 @@ from gateway.xml.stream import read_envelopes
 from gateway.xml.verdict import Checker
 from tests.hostile import batch, envelope, order
 from tests.unit.xml.documents import envelope as in_envelope
+from tests.unit.xml.reading import still
 from tests.unit.xml.test_words import AX, RAW
 
 SAMPLES = [(schemas.FOLDER / f"documents/{name}.sample.xml").read_bytes() for name in ("SalesOrder", "Customer")]
@@ -92,7 +93,7 @@ def test_broken_file_is_told_in_our_words(place: int, cut: int, piece: bytes) ->
     try:
         os.write(fd, content[:place] + piece + content[place + cut :])
         texts = []
-        for item in read_envelopes(fd, ReadRules(), CHECKER, EXPLAINER, CATALOG.clock):
+        for item in read_envelopes(fd, ReadRules(), CHECKER, EXPLAINER, still):
             for problem in (*getattr(item, "header_problems", ()), *getattr(item, "body_problems", ())):
                 texts.append(problem.text)
     except FileRefused as refused:

@@ -34,8 +34,8 @@ from tests.property.queue_machine import EMPTY, PASS_TIME
 EMPTY_TOO = "DELETE FROM processed_id; DELETE FROM processed_content; DELETE FROM number_sequence"
 UNFINISHED = "SELECT message_id FROM queue WHERE direction = 'in' AND status <> 'error'"
 MOST_ROUNDS = 20
-SECONDS = 10.0
-DEADLINE_SECONDS = 60.0
+SECONDS = 60.0
+DEADLINE_SECONDS = 100.0
 
 
 class Ending(StrEnum):

@@ -35,7 +35,7 @@ class Hints:
 
     async def after(self, count: int) -> None:
         """Wait until there are more than *count*."""
-        async with asyncio.timeout(30), self._more:
+        async with asyncio.timeout(60), self._more:
             await self._more.wait_for(lambda: self.count > count)
 
 
@@ -48,7 +48,7 @@ async def listening(site: Site, adapter: FileReceiveAdapter | None = None, **cha
         yield hints
     finally:
         adapter.stop()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await task
 
 
@@ -208,7 +208,7 @@ async def test_a_listener_that_is_cancelled_leaves_no_thread(site: Site) -> None
     await hints.after(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await task
 
 
@@ -227,6 +227,6 @@ async def test_folder_that_hangs_takes_no_thread_from_others(
     with ThreadPoolExecutor(1) as shared:
         asyncio.get_running_loop().set_default_executor(shared)
         async with listening(site, force_polling=polling):
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 await asyncio.to_thread(entered.wait)  # the shared thread is free
             answers.set()

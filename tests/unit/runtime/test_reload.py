@@ -97,7 +97,7 @@ async def test_running_follower_takes_a_change_and_ends_when_told(follower: Foll
     stopping = asyncio.Event()
     following = asyncio.create_task(follower.run(stopping))
     follower.config.write_text(AFTER)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while not follower.applied:
             await asyncio.sleep(0)
         stopping.set()

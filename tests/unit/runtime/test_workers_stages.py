@@ -57,7 +57,7 @@ class Stand:
 
     async def comes(self, hand: Hand, kind: str, times: int = 1) -> None:
         """Wait until a worker was told something so often."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while hand.told.count(kind) < times:
                 await asyncio.sleep(0)
 

@@ -12,7 +12,7 @@ from gateway.scheduler.event_run import REST_SECONDS, SHOWN_SECONDS, Bounds, Eve
 from tests.fakes import FakeClock
 
 Behaviour = Callable[[TaskContext], Awaitable[None]]
-DEADLINE = 10.0
+DEADLINE = 60.0
 NOW = datetime(2031, 5, 6, 12, tzinfo=UTC)
 
 

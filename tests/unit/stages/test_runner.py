@@ -12,7 +12,7 @@ from gateway.stages import runner
 from gateway.stages.runner import PortRunner
 from tests.integration.stages.test_inbound import NothingComes
 
-DEADLINE = 10.0
+DEADLINE = 60.0
 
 
 async def test_the_end_of_the_time_to_drain_reaches_work_that_another_outlived(monkeypatch: pytest.MonkeyPatch) -> None:

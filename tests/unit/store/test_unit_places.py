@@ -37,10 +37,10 @@ async def test_who_has_waited_longest_is_next() -> None:
         again = await enter(places, SLOW, third)
         assert not other.done()
         await first.aclose()
-        await asyncio.wait_for(other, 10)
+        await asyncio.wait_for(other, 60)
         assert not again.done()
         await second.aclose()
-        await asyncio.wait_for(again, 10)
+        await asyncio.wait_for(again, 60)
 
 
 async def test_who_gives_up_leaves_its_place_to_the_next() -> None:
@@ -53,4 +53,4 @@ async def test_who_gives_up_leaves_its_place_to_the_next() -> None:
             await given_up
         waiting = await enter(places, OTHER, third)
         await first.aclose()
-        await asyncio.wait_for(waiting, 10)
+        await asyncio.wait_for(waiting, 60)

@@ -1,28 +1,28 @@
 """Every row of the catalogue of bad inputs that shows in the content of one file."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 import schemas
 from gateway.domain.envelope import FileEnd, FileHead, ReadEnvelope
 from gateway.domain.errors import FileRefused
-from gateway.xml.budget import WorkClock
 from gateway.xml.catalog import Catalog
 from gateway.xml.explain import Explainer
 from gateway.xml.limits import ReadRules
 from gateway.xml.stream import read_envelopes
 from gateway.xml.verdict import Checker
 from tests.hostile import HOSTILE, Case
+from tests.unit.xml.reading import still
 
-Judges = tuple[Checker, Explainer, WorkClock]
+Judges = tuple[Checker, Explainer, Callable[[], float]]
 
 
 @pytest.fixture(scope="module")
 def judges() -> Judges:
     catalog = Catalog([schemas.FOLDER])
-    return Checker(catalog), Explainer(catalog), catalog.clock
+    return Checker(catalog), Explainer(catalog), still
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from gateway.xml.limits import ReadRules
 from gateway.xml.stream import read_envelopes
 from gateway.xml.verdict import Checker
 from tests.unit.xml.documents import envelope_text, line, sales_order
+from tests.unit.xml.reading import still
 
 ACCOUNT = "<CustAccount>100002</CustAccount>"
 
@@ -20,7 +21,7 @@ def read(path: Path, content: bytes, *folders: Path) -> list[ReadEnvelope]:
     path.write_bytes(content)
     fd = os.open(path, os.O_RDONLY)
     try:
-        found = list(read_envelopes(fd, ReadRules(), Checker(catalog), Explainer(catalog), catalog.clock))
+        found = list(read_envelopes(fd, ReadRules(), Checker(catalog), Explainer(catalog), still))
     finally:
         os.close(fd)
     assert isinstance(found[0], FileHead)

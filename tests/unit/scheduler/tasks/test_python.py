@@ -6,17 +6,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from gateway.config.models import Logging
 from gateway.contracts.task import CodeRaised, SpawnedTask, TaskContext
 from gateway.domain.errors import FileNotKept, GatewayError, TaskFailed, TaskRefused, TransientError
 from gateway.domain.job import Priority, Wanted
+from gateway.runtime.roles import ROLES
 from gateway.scheduler.tasks import process as task_process
 from gateway.scheduler.tasks.process import TaskProcess, Work
 from gateway.scheduler.tasks.python import PYTHON, PlainContext
@@ -24,11 +26,21 @@ from gateway.workers.launcher import Launcher
 from tests.occasion import Occasion
 from tests.site import until
 
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
 SECRET = "hunter2-in-the-house"
 NOT_A_FUNCTION = 1
 kept: list[int] = []
 
 Run = Callable[..., Awaitable[Occasion]]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def launcher() -> AsyncIterator[Launcher]:
+    """One for all: a launcher does nothing but fork, and a fork knows nothing of the others."""
+    launcher = Launcher.start(ROLES)
+    yield launcher
+    launcher.close()
 
 
 @pytest.fixture
