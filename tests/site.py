@@ -5,13 +5,14 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import uuid4
 
 import yaml
-from asyncpg import Record, connect
+from asyncpg import Connection, Record, connect
 
 T = TypeVar("T")
 
@@ -41,6 +42,9 @@ class Site:
         self.services: dict[str, Any] = dict(SERVICES)
         self.extra: dict[str, Any] = {}
         self.process: asyncio.subprocess.Process | None = None
+        self._connection: Connection | None = None
+        """Kept from one question to the next since `start`; whoever starts a site closes it."""
+        self._turn = asyncio.Lock()
 
     @property
     def config(self) -> Path:
@@ -131,6 +135,8 @@ class Site:
         await until(started, "the gateway starts", seconds=90, tell=self.tail)
         if process.returncode is not None and not faults:
             raise AssertionError(f"the gateway ended at its start with {process.returncode}\n{self.tail()}")
+        if self._connection is None and self.store != "embedded":
+            self._connection = await connect(self.store)
 
     def events(self, position: int = 0) -> list[dict[str, Any]]:
         """Return the events of the log from a byte position on; lines that are no JSON stand as text."""
@@ -161,12 +167,18 @@ class Site:
 
     async def close(self) -> None:
         """End the process if it runs."""
+        if self._connection is not None:
+            await self._connection.close()
+            self._connection = None
         if self.process is not None and self.process.returncode is None:
             await self.stop(signal.SIGKILL)
 
     async def query(self, sql: str, *arguments: object) -> Sequence[Record]:
         """Ask the database, by URL."""
         assert self.store != "embedded"
+        if self._connection is not None:
+            async with self._turn:
+                return await self._connection.fetch(sql, *arguments)
         connection = await connect(self.store)
         try:
             return await connection.fetch(sql, *arguments)
@@ -189,6 +201,17 @@ class Site:
         return "\n".join(self.log_file.read_text(errors="replace").splitlines()[-25:]) if self.log_file.exists() else ""
 
 
+@asynccontextmanager
+async def running(site: Site) -> AsyncIterator[Site]:
+    """Let the gateway run for a block, and stop in good order: a start costs more than most of what is asked of it."""
+    try:
+        await site.start()
+        yield site
+        assert await site.stop() == 0
+    finally:
+        await site.close()
+
+
 async def until(
     condition: Callable[[], Awaitable[bool]], what: str, *, seconds: float = DEADLINE_SECONDS,
     tell: Callable[[], str] = str,
@@ -199,4 +222,4 @@ async def until(
     while not await condition():
         if loop.time() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {what}\n{tell()}")
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.05)

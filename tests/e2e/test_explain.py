@@ -11,7 +11,7 @@ from gateway.runtime.look import finder
 from gateway.store.data_folder import Use
 from gateway.store.open import open_store
 from tests.documents import batch, envelope, order, single
-from tests.e2e.test_policies import gateway
+from tests.e2e.operator import ask
 from tests.site import Site, until
 
 BAD = envelope(order("many"))
@@ -40,7 +40,7 @@ async def follow(site: Site, way_out: str, verb: str) -> None:
     """Run the command that was told, as one who need not be asked."""
     commands = re.findall(r"`gateway ([^`]+)`", way_out)
     asked = ("--yes",) if verb.startswith("queue") else ()
-    await gateway(site, *next(command for command in commands if command.startswith(verb)).split(), *asked)
+    await ask(site, *next(command for command in commands if command.startswith(verb)).split(), *asked)
 
 
 async def test_blocked_lane_is_explained_and_goes_on_as_told(site: Site) -> None:
@@ -56,7 +56,7 @@ async def test_blocked_lane_is_explained_and_goes_on_as_told(site: Site) -> None
 async def test_withheld_job_is_explained_and_goes_on_as_told(site: Site) -> None:
     site.add_port()
     await site.start()
-    await gateway(site, "jobs", "hold", "gateway")
+    await ask(site, "jobs", "hold", "gateway")
     site.drop("b.xml", single(envelope()))
     way_out = await told(site, "b.xml", "gateway.job-stopped")
     assert site.answers() == {}

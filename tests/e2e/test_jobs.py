@@ -1,20 +1,14 @@
 """Batch jobs of a running gateway, as operators see and change them."""
 
-import asyncio
-import json
-import logging
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 from asyncpg import Record
-from typer.testing import CliRunner
 
-from gateway.cli.main import commands
 from tests.documents import envelope, guid, single
+from tests.e2e.operator import ask, gateway
 from tests.site import Site, until
 
 DONE = {"ended", "error", "canceled"}
@@ -25,22 +19,11 @@ def command(*words: str, **options: object) -> dict[str, object]:
     return {"run": "command", "with": {"command": list(words)}, **options}
 
 
-@pytest.fixture(autouse=True)
-def _logs() -> Iterator[None]:
-    """Put logging back: commands run in this process."""
-    handlers, level = logging.getLogger().handlers[:], logging.getLogger().level
-    yield
-    structlog.reset_defaults()
-    logging.getLogger().handlers[:] = handlers
-    logging.getLogger().setLevel(level)
-
-
-async def gateway(site: Site, *words: str, text: str = "", fails: bool = False) -> Any:
-    """Run a command beside the gateway; returns its JSON, or what it said on standard error when it fails."""
-    arguments = [*words, "--json", "--config", str(site.config)]
-    result = await asyncio.to_thread(CliRunner().invoke, commands(), arguments, input=text, catch_exceptions=False)
-    assert (result.exit_code == 1) is fails, result.output
-    return result.stderr if fails else json.loads(result.stdout)
+async def refused(site: Site, *words: str) -> str:
+    """Run a command that is refused; returns what it said."""
+    code, _, said = await gateway(site, *words)
+    assert code == 1
+    return " ".join(said.split())
 
 
 async def run_of(site: Site, job: str, *, statuses: set[str]) -> dict[str, Any]:
@@ -52,7 +35,7 @@ async def run_of(site: Site, job: str, *, statuses: set[str]) -> dict[str, Any]:
         return bool(newest) and newest[0]["status"] in statuses
 
     await until(there, f"a run of {job} is {' or '.join(sorted(statuses))}", tell=site.tail)
-    found: dict[str, Any] = await gateway(site, "runs", "show", str(newest[0]["id"]))
+    found: dict[str, Any] = await ask(site, "runs", "show", str(newest[0]["id"]))
     return found
 
 
@@ -71,10 +54,10 @@ async def test_a_job_of_the_configuration_runs_and_keeps_what_operators_decide(s
     assert {task["name"]: task["status"] for task in found["tasks"]} == {
         "first": "ended", "second": "ended", "mend": "not_run",
     }  # fmt: skip
-    shown = await gateway(site, "jobs", "show", "three")
+    shown = await ask(site, "jobs", "show", "three")
     assert (shown["job"]["status"], shown["job"]["last_outcome"], shown["job"]["runs"]) == ("ended", "ended", 1)
 
-    await gateway(site, "jobs", "hold", "three")
+    await ask(site, "jobs", "hold", "three")
     site.extra["jobs"]["three"]["description"] = "Three steps"
     site.write_config()
 
@@ -83,7 +66,7 @@ async def test_a_job_of_the_configuration_runs_and_keeps_what_operators_decide(s
         return rows[0]["description"] == "Three steps"
 
     await until(taken_over, "the changed section is taken over", tell=site.tail)
-    assert (await gateway(site, "jobs", "show", "three"))["job"]["status"] == "withhold"
+    assert (await ask(site, "jobs", "show", "three"))["job"]["status"] == "withhold"
     assert await site.stop() == 0
 
 
@@ -94,18 +77,18 @@ async def test_a_job_is_made_run_cancelled_and_deleted_while_the_gateway_runs(si
           wait: {run: command, with: {command: [sleep, "60"]}}
           after: {run: command, with: {command: ["true"]}, after: wait}
     """
-    made = await gateway(site, "jobs", "create", "long", "-", text=section)
+    made = await ask(site, "jobs", "create", "long", "-", text=section)
     assert made["job"]["status"] == "withhold"
-    assert "it cannot be put on hold" in await gateway(site, "jobs", "hold", "long", fails=True)
-    await gateway(site, "jobs", "release", "long")
+    assert "it cannot be put on hold" in await refused(site, "jobs", "hold", "long")
+    await ask(site, "jobs", "release", "long")
     await run_of(site, "long", statuses={"executing"})
-    assert "it cannot be deleted" in await gateway(site, "jobs", "delete", "long", "--yes", fails=True)
-    await gateway(site, "jobs", "cancel", "long")
+    assert "it cannot be deleted" in await refused(site, "jobs", "delete", "long", "--yes")
+    await ask(site, "jobs", "cancel", "long")
     found = await run_of(site, "long", statuses=DONE)
     assert found["run"]["status"] == "canceled"
     assert {task["name"]: task["status"] for task in found["tasks"]} == {"wait": "canceled", "after": "not_run"}
-    await gateway(site, "jobs", "delete", "long", "--yes")
-    assert "long" not in [job["name"] for job in (await gateway(site, "jobs", "list"))["jobs"]]
+    await ask(site, "jobs", "delete", "long", "--yes")
+    assert "long" not in [job["name"] for job in (await ask(site, "jobs", "list"))["jobs"]]
     assert await site.stop() == 0
 
 
@@ -119,7 +102,7 @@ async def test_nothing_moves_before_the_job_that_moves_messages_is_waiting(site:
     await site.start()
     await run_of(site, "other", statuses=DONE)
     assert (site.inbound() / "orders.xml").exists()
-    await gateway(site, "jobs", "release", "gateway")
+    await ask(site, "jobs", "release", "gateway")
     await site.wait_answers(1)
     found = await run_of(site, "gateway", statuses=DONE)
     assert {"receive", "inbound", "send"} <= {task["name"] for task in found["tasks"]}

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.documents import batch, envelope, order, single
 from tests.e2e import mended
-from tests.e2e.test_outbound import gateway
+from tests.e2e.operator import gateway
 from tests.site import Site, until
 
 

@@ -1,32 +1,34 @@
-"""Error policies from files to answers, and how an operator goes on from there."""
+"""Error policies from files to answers, and how an operator goes on from there; one gateway, a port for each case."""
 
-import asyncio
-import json
-import sys
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 from lxml import etree
 
 from tests.documents import batch, envelope, order
-from tests.site import Site, until
+from tests.e2e.operator import ask
+from tests.site import Site, running, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 BAD = envelope(order("many"))
 
 
-async def gateway(site: Site, *words: str) -> Any:
-    """Run a command beside the gateway and return what it tells."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "gateway", *words, "--config", str(site.config), "--json", stdout=asyncio.subprocess.PIPE
-    )
-    output, _ = await process.communicate()
-    assert process.returncode == 0, output
-    return json.loads(output)
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(tmp_path_factory: pytest.TempPathFactory, module_database_url: str) -> AsyncIterator[Site]:
+    site = Site(tmp_path_factory.mktemp("policies"), module_database_url)
+    for policy in ("continue", "halt", "rollback"):
+        site.add_port(policy, process={"on_error": policy})
+    for name in ("blocked", "reloaded"):
+        site.add_port(name, process={"on_lane_error": "block"})
+    async with running(site):
+        yield site
 
 
-async def answered(site: Site, number: int) -> list[str]:
+async def answered(site: Site, number: int, port: str) -> list[str]:
     """Wait for so many answers; returns for each by position whether it is a response or a fault."""
-    answers = await site.wait_answers(number)
+    answers = await site.wait_answers(number, port)
     found = {name.split(".")[1]: etree.fromstring(content) for name, content in answers.items()}
     return [f"{int(place)} {'fault' if root.find('.//{*}Code') is not None else 'response'}"
             for place, root in sorted(found.items())]  # fmt: skip
@@ -43,48 +45,42 @@ async def answered(site: Site, number: int) -> list[str]:
 async def test_file_with_a_bad_message_is_stopped_as_the_policy_says_and_goes_on_without_it(
     site: Site, policy: str, answers: list[str], left: list[str]
 ) -> None:
-    site.add_port(process={"on_error": policy})
-    await site.start()
-    site.drop("orders.xml", batch([envelope(), BAD, envelope()]))
-    assert await answered(site, len(answers)) == answers
+    site.drop("orders.xml", batch([envelope(), BAD, envelope()]), policy)
+    assert await answered(site, len(answers), policy) == answers
 
     async def settled() -> bool:
-        return len((await gateway(site, "queue", "list"))["messages"]) == len(left)
+        return len((await ask(site, "queue", "list", "--port", policy))["messages"]) == len(left)
 
     await until(settled, "the answers are sent", tell=site.tail)
-    waiting = (await gateway(site, "queue", "list"))["messages"]
+    waiting = (await ask(site, "queue", "list", "--port", policy))["messages"]
     assert [message["set_status"] for message in waiting] == left
     failed = next(str(message["key"]) for message in waiting if message["status"] == "error")
-    await gateway(site, "queue", "delete", failed, "--yes")
+    await ask(site, "queue", "delete", failed, "--yes")
     held = [str(message["key"]) for message in waiting if message["status"] == "hold"]
     if held:
-        await gateway(site, "queue", "release", held[0], "--yes")
-    assert await answered(site, 3) == ["1 response", "2 fault", "3 response"]
-    history = (await gateway(site, "history", "list", "--direction", "in"))["messages"]
+        await ask(site, "queue", "release", held[0], "--yes")
+    assert await answered(site, 3, policy) == ["1 response", "2 fault", "3 response"]
+    history = (await ask(site, "history", "list", "--direction", "in", "--port", policy))["messages"]
     assert sorted(message["outcome"] for message in history) == ["deleted", "processed", "processed"]
 
 
 async def test_blocked_lane_goes_on_when_its_message_is_deleted(site: Site) -> None:
-    site.add_port(process={"on_lane_error": "block"})
-    await site.start()
-    site.drop("a.xml", batch([BAD, envelope()]))
-    assert await answered(site, 1) == ["1 fault"]
+    site.drop("a.xml", batch([BAD, envelope()]), "blocked")
+    assert await answered(site, 1, "blocked") == ["1 fault"]
 
     async def blocked() -> bool:
-        return bool((await gateway(site, "lanes", "list", "--stopped"))["lanes"])
+        return bool((await ask(site, "lanes", "list", "--stopped", "--port", "blocked"))["lanes"])
 
     await until(blocked, "the lane is blocked", tell=site.tail)
-    (lane,) = (await gateway(site, "lanes", "list", "--stopped"))["lanes"]
-    assert (lane["port"], lane["name"], lane["waiting"]) == ("orders", "port", 1)
-    await gateway(site, "queue", "delete", str(lane["blocked_by"]), "--yes")
-    assert await answered(site, 2) == ["1 fault", "2 response"]
+    (lane,) = (await ask(site, "lanes", "list", "--stopped", "--port", "blocked"))["lanes"]
+    assert (lane["port"], lane["name"], lane["waiting"]) == ("blocked", "port", 1)
+    await ask(site, "queue", "delete", str(lane["blocked_by"]), "--yes")
+    assert await answered(site, 2, "blocked") == ["1 fault", "2 response"]
 
 
 async def test_reload_lets_a_blocked_lane_go_on(site: Site) -> None:
-    site.add_port(process={"on_lane_error": "block"})
-    await site.start()
-    site.drop("a.xml", batch([BAD, envelope()]))
-    await site.wait_answers(1)
-    site.ports["orders"]["process"]["on_lane_error"] = "continue"
+    site.drop("a.xml", batch([BAD, envelope()]), "reloaded")
+    await site.wait_answers(1, "reloaded")
+    site.ports["reloaded"]["process"]["on_lane_error"] = "continue"
     site.write_config()
-    assert await answered(site, 2) == ["1 fault", "2 response"]
+    assert await answered(site, 2, "reloaded") == ["1 fault", "2 response"]

@@ -1,11 +1,33 @@
-"""Settings do what they say, in the real process."""
+"""Settings do what they say, in one real process."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from uuid import uuid4
 
+import pytest
+import pytest_asyncio
+
 from tests.documents import batch, envelope, order, single
-from tests.site import Site, until
+from tests.site import Site, running, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+STAGED = "left-by-an-earlier-run.xml.1000.tmp"
+OLD_DAY = "2020-02-02"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def site(tmp_path_factory: pytest.TempPathFactory, module_database_url: str) -> AsyncIterator[Site]:
+    """A gateway that finds what earlier runs left: a staged file that nobody needs, and an archive of long ago."""
+    site = Site(tmp_path_factory.mktemp("settings"), module_database_url)
+    site.add_port().add_port("off", logging="off").add_port("headers", logging="header")
+    site.extra["retention"] = {"archive_days": 3}
+    staging, day = site.data / "staging" / "orders", site.data / "archive" / "orders" / OLD_DAY
+    for folder, name in ((staging, STAGED), (day, f"{uuid4()}~order.xml")):
+        folder.mkdir(parents=True)
+        (folder / name).touch()
+    async with running(site):
+        yield site
 
 
 async def seen(site: Site, matches: Callable[[dict[str, object]], bool], what: str, number: int = 1) -> None:
@@ -18,12 +40,8 @@ async def seen(site: Site, matches: Callable[[dict[str, object]], bool], what: s
 
 
 async def test_staging_is_cleaned_of_what_no_promise_and_no_claim_needs(site: Site) -> None:
-    site.add_port()
     staging = site.data / "staging" / "orders"
-    staging.mkdir(parents=True)
-    left = staging / "left-by-an-earlier-run.xml.1000.tmp"
-    left.touch()
-    await site.start()
+    left = staging / STAGED
 
     async def gone() -> bool:
         return not await asyncio.to_thread(left.exists)
@@ -43,18 +61,11 @@ async def test_staging_is_cleaned_of_what_no_promise_and_no_claim_needs(site: Si
     site.write_config()
     await until(gone, "the folder is looked into when the port opens again", tell=site.tail)
     assert await asyncio.to_thread(between.exists)
-    assert await site.stop() == 0
 
 
 async def test_what_was_kept_long_enough_is_removed_after_the_start(site: Site) -> None:
-    site.extra["retention"] = {"archive_days": 3}
-    site.add_port()
-    day = site.data / "archive" / "orders" / "2020-02-02"
-    day.mkdir(parents=True)
-    (day / f"{uuid4()}~order.xml").touch()
-    await site.start()
     await seen(site, lambda event: event["event"] == "housekeeping.done", "housekeeping is done")
-    assert not await asyncio.to_thread(day.exists)
+    assert not await asyncio.to_thread((site.data / "archive" / "orders" / OLD_DAY).exists)
     (told,) = [event for event in site.events() if event["event"] == "housekeeping.done"]
     assert told["counts"] == {"archived": 1}
 
@@ -64,15 +75,12 @@ async def test_what_was_kept_long_enough_is_removed_after_the_start(site: Site) 
 
     await until(ended_well, "the job remembers how it ended, although such runs are not kept", tell=site.tail)
     assert await site.query("SELECT 1 FROM run WHERE job = 'housekeeping'") == []
-    assert await site.stop() == 0
 
 
 async def test_port_without_history_answers_and_forgets(site: Site) -> None:
-    site.add_port(logging="off").add_port("headers", logging="header")
-    await site.start()
-    site.drop("a.xml", batch([envelope(), envelope(order("many"))]))
+    site.drop("a.xml", batch([envelope(), envelope(order("many"))]), "off")
     site.drop("a.xml", single(envelope()), "headers")
-    await site.wait_answers(2)
+    await site.wait_answers(2, "off")
     await site.wait_answers(1, "headers")
 
     async def forgotten() -> bool:
@@ -81,8 +89,7 @@ async def test_port_without_history_answers_and_forgets(site: Site) -> None:
             " LEFT JOIN document d ON d.message_id = m.id ORDER BY m.port, m.id"
         )
         return [tuple(row) for row in left] == [
-            ("headers", "in", "processed", False), ("headers", "out", "sent", False), ("orders", "in", None, True),
+            ("headers", "in", "processed", False), ("headers", "out", "sent", False), ("off", "in", None, True),
         ]  # fmt: skip
 
     await until(forgotten, "only what the logging mode says is left", tell=site.tail)
-    assert await site.stop() == 0

@@ -1,56 +1,61 @@
 """Once the cause is mended, an operator need not wait for the next try."""
 
-import json
-from pathlib import Path
-
 from tests.documents import envelope, order
 from tests.e2e import mended
-from tests.e2e.test_outbound import gateway
+from tests.e2e.operator import ask, gateway
 from tests.site import Site, until
 
+PORTS = ("retried", "changed", "restarted")
 
-async def start_stopped(site: Site, sign: Path) -> None:
-    """Start a gateway whose service works when there is *sign*, and let one request stop the port; one waits."""
+
+async def stopped(site: Site) -> set[str]:
+    """Return the ports that say how they can be tried at once."""
+    ports = (await ask(site, "ports"))["ports"]
+    reasons = {port["port"]: port["reason"] or "" for port in ports}
+    return {name for name, reason in reasons.items() if f"`gateway ports retry {name}` tries at once" in reason}
+
+
+async def put_off(site: Site) -> None:
+    """Let ports that are stopped try by themselves a minute from now: what is answered before was tried at once."""
+    await site.query(
+        "UPDATE port_health SET paused_until = clock_timestamp() + interval '59 s' WHERE paused_until IS NOT NULL"
+    )
+
+
+async def answered(site: Site, port: str) -> None:
+    await site.wait_answers(2, port, seconds=55)
+
+
+async def test_stopped_port_goes_on_when_it_is_retried_or_changed_and_after_a_start(site: Site) -> None:
+    sign = site.folder / "mended"
     site.services["SalesOrderService"] = mended.SERVICE
-    site.add_port(operations=["SalesOrderService.create"], process={"pause_after_failures": 1})
+    for name in PORTS:
+        site.add_port(name, operations=["SalesOrderService.create"], process={"pause_after_failures": 1})
     await site.start(environment={mended.SIGN: str(sign)})
-    for name in ("a.xml", "b.xml"):
-        site.drop(name, envelope(order("1")).encode())
+    for port in PORTS:
+        for name in ("a.xml", "b.xml"):  # one stops the port, the other waits
+            site.drop(name, envelope(order("1")).encode(), port)
 
-    async def stopped() -> bool:
-        (port,) = json.loads((await gateway(site, "ports", "--json"))[1])["ports"]
-        return "`gateway ports retry orders` tries at once" in (port["reason"] or "")
+    async def all_stopped() -> bool:
+        return await stopped(site) == set(PORTS)
 
-    await until(stopped, "the port says what to do", tell=site.tail)
-
-
-async def test_stopped_port_is_tried_at_once(site: Site) -> None:
-    sign = site.folder / "mended"
-    await start_stopped(site, sign)
+    await until(all_stopped, "the ports say what to do", tell=site.tail)
     sign.touch()
-    code, out, err = await gateway(site, "ports", "retry", "orders", "--json")
-    assert code == 0, err
-    (retried,) = json.loads(out)["retried"]
-    assert retried["port"] == "orders"
-    await site.wait_answers(2, seconds=30)  # by itself it would try a minute after it stopped
 
+    await put_off(site)
+    (retried,) = (await ask(site, "ports", "retry", "retried"))["retried"]
+    assert retried["port"] == "retried"
+    await answered(site, "retried")
 
-async def test_stopped_port_goes_on_when_it_is_changed(site: Site) -> None:
-    sign = site.folder / "mended"
-    await start_stopped(site, sign)
-    sign.touch()
-    site.ports["orders"]["process"]["pause_after_failures"] = 2
+    await put_off(site)
+    site.ports["changed"]["process"]["pause_after_failures"] = 2
     site.write_config()
-    await site.wait_answers(2, seconds=30)
+    await answered(site, "changed")
 
-
-async def test_stopped_port_is_tried_at_once_after_a_start(site: Site) -> None:
-    sign = site.folder / "mended"
-    await start_stopped(site, sign)
-    await site.stop()
-    sign.touch()
+    assert await site.stop() == 0
+    await put_off(site)
     await site.start(environment={mended.SIGN: str(sign)})
-    await site.wait_answers(2, seconds=30)
+    await answered(site, "restarted")
 
 
 async def test_port_that_is_not_there_is_told(site: Site) -> None:
