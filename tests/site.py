@@ -214,12 +214,12 @@ async def running(site: Site) -> AsyncIterator[Site]:
 
 async def until(
     condition: Callable[[], Awaitable[bool]], what: str, *, seconds: float = DEADLINE_SECONDS,
-    tell: Callable[[], str] = str,
+    tell: Callable[[], str] = str, pause: float = 0.05,
 ) -> None:  # fmt: skip
-    """Retry a condition until it holds or a deadline passes."""
+    """Retry a condition until it holds or a deadline passes, with a *pause* in between: a long one where it is dear."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
     while not await condition():
         if loop.time() > deadline:
             raise AssertionError(f"not within {seconds:g} s: {what}\n{tell()}")
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(pause)

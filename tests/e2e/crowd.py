@@ -308,4 +308,4 @@ async def crowd(folder: Path, database_url: str, rows: Sequence[Row]) -> AsyncIt
 async def _watch(memory: Memory, pid: int) -> None:
     while True:
         await asyncio.to_thread(memory.look, pid)
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.5)

@@ -1,5 +1,6 @@
 """A new site, as a new user makes it: init, check, run, submit, look, stop."""
 
+import asyncio
 import json
 import signal
 import subprocess
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests.e2e import operator
+from tests.site import Site
 
 GATEWAY = (sys.executable, "-m", "gateway.cli.main")
 
@@ -35,6 +39,11 @@ def ask(folder: Path, *words: str, code: int = 0) -> Any:
     return json.loads(result.stdout)
 
 
+def look(folder: Path, *words: str) -> Any:
+    """Do the same in this process, where the command is nothing new."""
+    return asyncio.run(operator.ask(Site(folder), *words))
+
+
 def test_new_site_answers_its_samples_and_tells_about_it(site: Path) -> None:
     (one,) = ask(site, "submit", "samples/timesheets.xml", "--port", "timesheets", "--wait")["submitted"]
     assert one["done"] is True
@@ -45,16 +54,16 @@ def test_new_site_answers_its_samples_and_tells_about_it(site: Path) -> None:
 
     assert [path for path in site.rglob("*") if path.lstat().st_mode & 0o002 and path.is_dir()] == []
     assert (site / "config.yaml").stat().st_mode & 0o002 == 0
-    history = ask(site, "history", "list")["messages"]
+    history = look(site, "history", "list")["messages"]
     assert sorted(message["direction"] for message in history) == ["in", "in", "out", "out"]
     status = ask(site, "status")
     assert status["running"] is True
     assert [(port["port"], port["state"]) for port in status["ports"]] == [("timesheets", "open")]
-    assert ask(site, "queue", "list") == {"messages": [], "total": 0}
+    assert look(site, "queue", "list") == {"messages": [], "total": 0}
 
     (site / "worse.xml").write_text("<!DOCTYPE a><a/>")
     (worse,) = ask(site, "submit", "worse.xml", "--port", "timesheets", "--wait", code=1)["submitted"]
     assert worse["delivery"]["code"] == "dtd.forbidden"
-    (malformed,) = ask(site, "queue", "list")["messages"]
-    shown = ask(site, "queue", "show", str(malformed["key"]))
+    (malformed,) = look(site, "queue", "list")["messages"]
+    shown = look(site, "queue", "show", str(malformed["key"]))
     assert [entry["code"] for entry in shown["exceptions"]] == ["dtd.forbidden"]

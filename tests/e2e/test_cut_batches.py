@@ -17,7 +17,7 @@ FORMS = {
 
 
 @pytest.mark.parametrize(
-    "step", [5, pytest.param(1, marks=[pytest.mark.full, pytest.mark.timeout(0)])], ids=["some", "all"]
+    "step", [12, pytest.param(1, marks=[pytest.mark.full, pytest.mark.timeout(0)])], ids=["some", "all"]
 )
 async def test_cut_batch_has_no_effect_and_one_error(site: Site, step: int) -> None:
     cuts: dict[str, Sequence[bytes]] = {}

@@ -32,7 +32,7 @@ async def told(site: Site, what: str, code: str, advice: str = "") -> str:
             found[:] = await explain(store, settings, who, what, finder(settings), now=datetime.now(UTC))
             return bool(fitting())
 
-        await until(explained, f"{what} is {code}", tell=lambda: f"{found}\n{site.tail()}")
+        await until(explained, f"{what} is {code}", tell=lambda: f"{found}\n{site.tail()}", pause=0.3)
     return fitting()[0]
 
 

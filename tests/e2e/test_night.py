@@ -21,7 +21,7 @@ async def found(site: Site, *codes: str) -> dict[str, dict[str, Any]]:
         assert status == (1 if last else 0)
         return last.keys() >= set(codes)
 
-    await until(told, f"the doctor finds {codes}", tell=site.tail)
+    await until(told, f"the doctor finds {codes}", tell=site.tail, pause=1.0)
     return last
 
 
@@ -71,7 +71,7 @@ async def test_each_trouble_is_found_with_one_command_and_mended_with_the_one_it
     async def in_order() -> bool:
         return (await gateway(site, "doctor"))[0] == 0
 
-    await until(in_order, "everything is in order", tell=site.tail)
+    await until(in_order, "everything is in order", tell=site.tail, pause=1.0)
     requests = sorted(name.rsplit(".", 2)[0] for name in answers if not name.endswith(".fault.xml"))
     assert requests == ["a.000001", "b.000001", "c.000001", "c.000002"]
     assert len(site.answers()) == 5, "one fault besides"

@@ -51,7 +51,7 @@ async def test_file_with_a_bad_message_is_stopped_as_the_policy_says_and_goes_on
     async def settled() -> bool:
         return len((await ask(site, "queue", "list", "--port", policy))["messages"]) == len(left)
 
-    await until(settled, "the answers are sent", tell=site.tail)
+    await until(settled, "the answers are sent", tell=site.tail, pause=0.2)
     waiting = (await ask(site, "queue", "list", "--port", policy))["messages"]
     assert [message["set_status"] for message in waiting] == left
     failed = next(str(message["key"]) for message in waiting if message["status"] == "error")
@@ -71,7 +71,7 @@ async def test_blocked_lane_goes_on_when_its_message_is_deleted(site: Site) -> N
     async def blocked() -> bool:
         return bool((await ask(site, "lanes", "list", "--stopped", "--port", "blocked"))["lanes"])
 
-    await until(blocked, "the lane is blocked", tell=site.tail)
+    await until(blocked, "the lane is blocked", tell=site.tail, pause=0.2)
     (lane,) = (await ask(site, "lanes", "list", "--stopped", "--port", "blocked"))["lanes"]
     assert (lane["port"], lane["name"], lane["waiting"]) == ("blocked", "port", 1)
     await ask(site, "queue", "delete", str(lane["blocked_by"]), "--yes")

@@ -55,7 +55,7 @@ async def test_a_port_that_sends_says_at_once_whether_its_folder_can_be_used(sit
         states = {port["port"]: port["state"] for port in (await ask(site, "ports"))["ports"]}
         return states["copies"] == "open" and states["gone"] == "degraded"
 
-    await until(told, "both ports have said how they are", tell=site.tail)
+    await until(told, "both ports have said how they are", tell=site.tail, pause=0.3)
 
 
 async def test_port_is_named_and_header_says_what_was_asked(site: Site) -> None:

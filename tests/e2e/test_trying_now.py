@@ -39,7 +39,7 @@ async def test_stopped_port_goes_on_when_it_is_retried_or_changed_and_after_a_st
     async def all_stopped() -> bool:
         return await stopped(site) == set(PORTS)
 
-    await until(all_stopped, "the ports say what to do", tell=site.tail)
+    await until(all_stopped, "the ports say what to do", tell=site.tail, pause=0.3)
     sign.touch()
 
     await put_off(site)
