@@ -7,8 +7,11 @@ import re
 import signal
 import sys
 import time
+from pathlib import Path
 
 from gateway.contracts.service import Reply, Request, ServiceContext
+
+SIGN = "go on"
 
 
 async def good(request: Request, context: ServiceContext) -> Reply:
@@ -111,14 +114,17 @@ def sleeps(_: Request, __: ServiceContext) -> Reply:
         time.sleep(1000)
 
 
-def sleeps_a_while(_: Request, __: ServiceContext) -> Reply:
-    print(sleeps_a_while.__name__, file=sys.stderr, flush=True)
-    time.sleep(4.0)
+def waits_for_a_sign(_: Request, __: ServiceContext) -> Reply:
+    """Take as long as the test wants: until a file lies beside the log of the gateway."""
+    print(waits_for_a_sign.__name__, file=sys.stderr, flush=True)
+    while not Path(f"/proc/self/fd/{sys.stderr.fileno()}").readlink().with_name(SIGN).exists():
+        time.sleep(0.01)
     return Reply()
 
 
 def naps(_: Request, __: ServiceContext) -> Reply:
     """Take a while, as any call of another system may."""
+    print(naps.__name__, file=sys.stderr, flush=True)
     time.sleep(2.0)
     return Reply()
 
