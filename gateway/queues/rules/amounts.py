@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from itertools import accumulate, pairwise
+from typing import Final
 
 ZERO = Decimal(0)
 _HUNDRED = Decimal(100)
@@ -67,6 +68,9 @@ class Posted:
     invoice_discount: Decimal = ZERO
 
 
+NOTHING_POSTED: Final = Posted()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
     """A line as it is posted.
@@ -83,7 +87,7 @@ class Line:
     allow_invoice_discount: bool = True
     tax_group: str = ""
     tax_percent: Decimal = ZERO
-    posted: Posted = Posted()
+    posted: Posted = NOTHING_POSTED
 
     @property
     def completes(self) -> bool:
@@ -97,6 +101,9 @@ class InvoiceDiscount:
 
     percent: Decimal = ZERO
     amount: Decimal | None = None
+
+
+NO_DISCOUNT: Final = InvoiceDiscount()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,7 +144,7 @@ def compute(
     lines: Sequence[Line],
     currency: Currency,
     *,
-    discount: InvoiceDiscount | None = None,
+    discount: InvoiceDiscount = NO_DISCOUNT,
     includes_tax: bool = False,
 ) -> Amounts:
     """Return what these lines come to, in their order; tax groups in the order of their first line.
@@ -148,7 +155,7 @@ def compute(
     unit = currency.unit
     plain = [_gross_and_discount(line, unit) for line in lines]
     nets = [gross - less for gross, less in plain]
-    shares = _invoice_discounts(lines, nets, discount or InvoiceDiscount(), unit)
+    shares = _invoice_discounts(lines, nets, discount, unit)
     amounts = [net - share for net, share in zip(nets, shares, strict=True)]
     taxes = [_Tax.of(lines, amounts, key, currency, includes_tax) for key in dict.fromkeys(map(_tax_key, lines))]
     parts = {index: part for tax in taxes for index, part in tax.parts.items()}
