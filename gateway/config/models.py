@@ -37,6 +37,7 @@ from gateway.config.models_ports import (
     Security,
     Send,
 )
+from gateway.config.models_posting import Posting
 from gateway.config.models_services import (
     DocumentService,
     NumberSequence,
@@ -306,6 +307,7 @@ class Settings(Section):
     )
     mail: Mail = Field(default_factory=Mail, description="The mail server for alerts.")
     alerts: AlertSettings = Field(default_factory=AlertSettings, description="How people are told.")
+    posting: Posting | None = Field(default=None, description="Posting of documents. null: nothing is posted.")
     logging: Logging = Field(default_factory=Logging, description="What the program writes about itself.")
     retention: Retention = Field(default_factory=Retention, description="How long finished things are kept.")
     data_exchange: DataExchange = Field(

@@ -2,6 +2,7 @@
 
 import os
 import re
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
@@ -100,6 +101,16 @@ def _absolute(value: Path, info: ValidationInfo) -> Path:
     return Path(os.path.normpath(start / value))
 
 
+def _as_date(value: object) -> object:
+    try:
+        found = date.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        found = None
+    if type(found) is not date:  # a moment is a date, too
+        raise ValueError("must be a date such as 2026-12-31")
+    return found
+
+
 def _one_line(value: str) -> str:
     if not value.strip():
         raise ValueError("must not be empty")
@@ -149,4 +160,5 @@ ByteSize = Annotated[
         }
     ),
 ]
+Date = Annotated[date, BeforeValidator(_as_date), WithJsonSchema({"type": "string", "pattern": r"^\d{4}-\d\d-\d\d$"})]
 Location = Annotated[Path, AfterValidator(_absolute), WithJsonSchema({"type": "string", "minLength": 1})]

@@ -1,12 +1,12 @@
 """How a job repeats, in words: `every: 2 weeks`, `on: [tuesday]`, or as cron text, or as RRULE text."""
 
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from gateway.config.models_base import Count, Section, Text, reread
+from gateway.config.models_base import Count, Date, Section, Text, reread
 from gateway.config.models_batch import Weekday, as_list
 from gateway.config.suggest import did_you_mean
 from gateway.domain.recurrence import RecurrenceError, from_dict
@@ -61,16 +61,6 @@ def _day(value: object) -> object:
     raise ValueError("must be a day of the month from 1 to 31, or last")
 
 
-def _date(value: object) -> object:
-    try:
-        found = date.fromisoformat(value) if isinstance(value, str) else value
-    except ValueError:
-        found = "no date"
-    if found is not None and (not isinstance(found, date) or isinstance(found, datetime)):
-        raise ValueError("must be a date such as 2026-12-31")
-    return found
-
-
 class Recurrence(Section):
     """When a job starts again. One of every, cron and rrule says how."""
 
@@ -92,9 +82,9 @@ class Recurrence(Section):
     cron: Text | None = Field(default=None, description="Minute, hour, day, month, weekday; such as 0 2 * * 1-5.")
     rrule: Text | None = Field(default=None, description="RRULE of RFC 5545, such as FREQ=MONTHLY;BYMONTHDAY=-1.")
     end_after: Count | None = Field(default=None, ge=1, description="Occurrences after which it ends. Default: never.")
-    end_by: Annotated[
-        date | None, BeforeValidator(_date), WithJsonSchema({"type": "string", "pattern": r"^\d{4}-\d\d-\d\d$"})
-    ] = Field(default=None, description="Last day on which it may start, in the zone of the job. Default: none.")
+    end_by: Date | None = Field(
+        default=None, description="Last day on which it may start, in the zone of the job. Default: none."
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

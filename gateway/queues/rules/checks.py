@@ -3,7 +3,8 @@
 All findings of a document are told at once, in the order of the posting reference, section 2.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
@@ -53,10 +54,15 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """The posted document that a credit memo applies to: whose it is, and what is left to credit of it."""
+    """The posted document that a credit memo applies to: whose it is, and what of it was not yet given back.
+
+    `left` is money; `moved` and `credited` are the quantities by item that are left to move and to credit.
+    """
 
     party: str
     left: Decimal
+    moved: Mapping[str, Decimal] = field(default_factory=dict)
+    credited: Mapping[str, Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +88,7 @@ def findings(document: Document, wanted: Wanted, facts: Facts, user: str) -> lis
     """Return what keeps *user* from posting this; nothing when it can be posted."""
     taken = shares(document, wanted)
     found = [
+        *_numbers(document),
         *_nothing(document, taken),
         *_party(document, facts),
         *_date(document, facts, user),
@@ -91,6 +98,7 @@ def findings(document: Document, wanted: Wanted, facts: Facts, user: str) -> lis
         if share.line.type is not LineType.COMMENT:
             found += [f"Line {share.line.number}: {text}" for text in _line(document, share, facts)]
     found += _stock(document, taken, facts)
+    found += _applied_quantities(document, taken, facts)
     currency = facts.currencies.get(document.currency)
     if not found and currency is not None:  # amounts of lines that are wrong say nothing
         found += _totals(document, amounts_of(document, taken, facts, currency), facts)
@@ -109,6 +117,12 @@ def amounts_of(document: Document, taken: Sequence[Share], facts: Facts, currenc
 def signed(document: Document, amounts: Amounts) -> Amounts:
     """Return the amounts as the books see them: what gives money back is negative."""
     return mirrored(amounts) if document.kind.gives_back else amounts
+
+
+def _numbers(document: Document) -> Iterator[str]:
+    for number, times in Counter(line.number for line in document.lines).items():
+        if times > 1:
+            yield f"Line number {number} is used {times} times: give each line a number of its own."
 
 
 def _nothing(document: Document, taken: Sequence[Share]) -> Iterator[str]:
@@ -209,6 +223,33 @@ def _stock(document: Document, taken: Sequence[Share], facts: Facts) -> Iterator
             )
 
 
+def _applied_quantities(document: Document, taken: Sequence[Share], facts: Facts) -> Iterator[str]:
+    """No more of an item comes back than was on what it applies to."""
+    if not document.applies_to or facts.applied is None or facts.applied.party != document.party:
+        return
+    moved = [(share, share.move) for share in taken]
+    credited = [(share, share.invoice) for share in taken]
+    yield from _more_than(document, moved, facts.applied.moved, f"to {document.kind.move}")
+    yield from _more_than(document, credited, facts.applied.credited, "to credit")
+
+
+def _more_than(
+    document: Document, wanted: Sequence[tuple[Share, Decimal]], left: Mapping[str, Decimal], verb: str
+) -> Iterator[str]:
+    used: dict[str, Decimal] = {}
+    for share, quantity in wanted:
+        item = share.line.no
+        if share.line.type is not LineType.ITEM or quantity <= 0:
+            continue
+        there = left.get(item, ZERO) - used.get(item, ZERO)
+        used[item] = used.get(item, ZERO) + quantity
+        if quantity > there:
+            yield (
+                f"Line {share.line.number}: quantity {verb} {plain(quantity)} is more than the "
+                f"{plain(max(there, ZERO))} of item {item} that are left of {document.applies_to}."
+            )
+
+
 def _totals(document: Document, amounts: Amounts, facts: Facts) -> Iterator[str]:
     if document.applies_to and document.kind.gives_back:
         memo, whose = _capital(document.title), document.kind.side
@@ -233,7 +274,6 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def names(document: Document) -> tuple[Collection[str], Collection[str]]:
-    """Return the items and tax groups that a document names, for those who look up what is known of them."""
-    items = {line.no for line in document.lines if line.type is LineType.ITEM}
-    return items, {line.tax_group for line in document.lines if line.type is not LineType.COMMENT}
+def mentioned_items(document: Document) -> set[str]:
+    """Return the items that a document names."""
+    return {line.no for line in document.lines if line.type is LineType.ITEM}

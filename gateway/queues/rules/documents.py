@@ -61,6 +61,11 @@ class Kind:
     goods: Made | None
     claim: Made
 
+    @property
+    def undoes(self) -> Made | None:
+        """Return what a document of this kind may apply to: the invoices of its side, where it gives back."""
+        return (_SALES_INVOICE if self.side is Side.CUSTOMER else _PURCHASE_INVOICE) if self.gives_back else None
+
 
 _SHIPMENT: Final = Made("PostedSalesShipment", "SHIP", "posted sales shipment")
 _SALES_INVOICE: Final = Made("PostedSalesInvoice", "SINV", "posted sales invoice")
@@ -128,6 +133,7 @@ class Document:
     location: str = ""
     vendor_document: str = ""
     applies_to: str = ""
+    released: bool = False
 
     @property
     def title(self) -> str:

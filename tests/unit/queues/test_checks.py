@@ -80,6 +80,7 @@ def test_a_document_without_fault_can_be_posted(kind: str) -> None:
         (document(location=""), "Line 10000: 10 PCS of item 1996-S are wanted, 0 are on stock."),
         (document("SalesInvoice", replace(LINE, price=D("-1.20"))),
          "The total of sales invoice 1001 is negative (-15.00): post it as a credit memo."),
+        (document(lines=(LINE, LINE)), "Line number 10000 is used 2 times: give each line a number of its own."),
         (document(currency="XXX"), "Currency XXX has no decimals set up."),
     ],
 )  # fmt: skip
@@ -117,8 +118,10 @@ def test_an_invoice_of_a_vendor_is_posted_once() -> None:
         (None, ["Sales credit memo 1001 applies to SINV-000009, which does not exist."]),
         (Applied("30000", D(500)),
          ["Sales credit memo 1001 applies to SINV-000009, which belongs to another customer."]),
-        (Applied("10000", D("122.44")), ["Sales credit memo 1001 would credit 124.88, but only 122.44 is left."]),
-        (Applied("10000", D("124.88")), []),
+        (Applied("10000", D("122.44"), {}, {"1996-S": D(10)}), ["Sales credit memo 1001 would credit 124.88, but only 122.44 is left."]),
+        (Applied("10000", D("124.88"), {}, {"1996-S": D(10)}), []),
+        (Applied("10000", D(500), {}, {"1996-S": D(9)}),
+         ["Line 10000: quantity to credit 10 is more than the 9 of item 1996-S that are left of SINV-000009."]),
     ],
 )  # fmt: skip
 def test_a_credit_memo_takes_back_no_more_than_there_is(applied: Applied | None, sentences: list[str]) -> None:

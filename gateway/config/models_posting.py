@@ -1,0 +1,142 @@
+"""Posting of documents: periods, currencies, taxes, number series."""
+
+from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from string import Formatter
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+
+from gateway.config.models_base import Count, Date, Flag, Section, Text, reread
+
+
+def _number(value: object) -> object:
+    """Take a number as it is written: 12.5 is no binary fraction."""
+    value = reread(value)
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return value
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        raise ValueError("must be a number such as 12.5") from None
+    if not number.is_finite():
+        raise ValueError("must be a number such as 12.5")
+    return number
+
+
+def _series_format(value: str) -> str:
+    fields = [field for _, field, _, _ in Formatter().parse(value) if field is not None]
+    if fields != ["number"]:
+        raise ValueError("must hold {number} exactly once and no other placeholder, such as SINV-{number:06}")
+    return value
+
+
+DecimalNumber = Annotated[Decimal, BeforeValidator(_number), WithJsonSchema({"type": "number"})]
+
+
+class RoundingDirection(StrEnum):
+    """Where a rounded amount goes."""
+
+    NEAREST = "nearest"
+    UP = "up"
+    DOWN = "down"
+
+
+class PostingPeriod(Section):
+    """The days that may be posted to."""
+
+    first: Date | None = Field(default=None, description="First day that may be posted to. null: no first day.")
+    last: Date | None = Field(default=None, description="Last day that may be posted to. null: no last day.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> "PostingPeriod":
+        if self.first is not None and self.last is not None and self.last < self.first:
+            raise ValueError(f"ends ({self.last}) before it begins ({self.first})")
+        return self
+
+
+class TotalRounding(Section):
+    """A total that is paid in coins."""
+
+    step: DecimalNumber = Field(gt=0, description="What totals are multiples of, such as 0.05.")
+    direction: RoundingDirection = Field(default=RoundingDirection.NEAREST, description="nearest | up | down.")
+
+
+class CurrencySettings(Section):
+    """How amounts of a currency are rounded."""
+
+    decimals: Count = Field(default=2, ge=0, le=4, description="Digits behind the point of an amount.")
+    tax_rounding: RoundingDirection = Field(
+        default=RoundingDirection.NEAREST, description="How tax is rounded: nearest | up | down."
+    )
+    total_rounding: TotalRounding | None = Field(
+        default=None, description="Rounds totals to coins, with a row of its own. null: totals stay as they are."
+    )
+
+
+class Series(Section):
+    """The numbers of posted documents: without gaps."""
+
+    format: Annotated[Text, AfterValidator(_series_format)] = Field(
+        description="How a number is written, such as SINV-{number:06}."
+    )
+    first: Count = Field(default=1, ge=1, le=10**15, description="First number; counts only when the series is new.")
+    last: Count = Field(default=999_999, ge=1, le=10**15, description="Last number that may be used.")
+
+
+class Kept(StrEnum):
+    """What documents name, and the gateway keeps as documents of its own."""
+
+    CUSTOMERS = "customers"
+    VENDORS = "vendors"
+    ITEMS = "items"
+
+
+SERIES: Mapping[str, Series] = {
+    name: Series(format=f"{name}-{{number:06}}")
+    for name in ("SHIP", "SINV", "RRCT", "SCRM", "RCPT", "PINV", "RSHP", "PCRM")
+}
+
+
+class Posting(Section):
+    """Posting of documents. Absent: nothing is posted."""
+
+    period: PostingPeriod = Field(default_factory=PostingPeriod, description="The days that may be posted to.")
+    periods: Mapping[Text, PostingPeriod] = Field(
+        default_factory=dict, description="Users with a period of their own, which replaces the common one."
+    )
+    require_released: Flag = Field(
+        default=False, description="true: documents with the status Open are refused. false: posting releases them."
+    )
+    shipment_on_invoice: Flag = Field(
+        default=False, description="A sales invoice also makes a posted shipment of its items."
+    )
+    receipt_on_credit_memo: Flag = Field(
+        default=False, description="A sales credit memo also makes a posted return receipt of its items."
+    )
+    currencies: Mapping[Text, CurrencySettings] = Field(
+        default_factory=lambda: {"EUR": CurrencySettings(), "USD": CurrencySettings()},
+        description="Currencies by code.",
+    )
+    taxes: Mapping[Text, Annotated[DecimalNumber, Field(ge=0, le=1000)]] = Field(
+        default_factory=dict, description="Tax groups and their percents."
+    )
+    keeps: tuple[Kept, ...] = Field(
+        default=(),
+        description="What must exist as a document of its own before it is named: customers, vendors, items.",
+    )
+    series: Mapping[Text, Series] = Field(
+        default_factory=dict, description="Number series that differ from the usual ones."
+    )
+
+    def numbers(self, series: str) -> Series:
+        """Return a number series: as configured, else the usual one."""
+        return self.series.get(series, SERIES[series])
+
+    @model_validator(mode="after")
+    def _known_series(self) -> "Posting":
+        for name in self.series:
+            if name not in SERIES:
+                raise ValueError(f"there is no number series {name}; there are {', '.join(SERIES)}")
+        return self

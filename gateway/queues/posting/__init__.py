@@ -1,0 +1,1 @@
+"""Posting of documents: `form` is their XML, `posting` the one transaction that posts one."""

@@ -1,0 +1,334 @@
+"""Posts one document: checks, amounts, posted documents with numbers, all in the transaction of the caller.
+
+Rule: numbers come last. From then on everybody who needs the series waits for the commit; a posting that fails has
+used none, so there are no gaps. Locks are taken in one order by all: the document, what it applies to, stock by item,
+series by name. Source: posting reference, sections 1 to 4.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from asyncpg import Connection, Record
+
+from gateway.config.models_posting import CurrencySettings, Kept, Posting, PostingPeriod
+from gateway.domain.errors import GatewayError
+from gateway.domain.ids import MessageKey
+from gateway.queues.posting.form import (
+    Progress,
+    Stamp,
+    blocked,
+    qualified,
+    quantities,
+    read_document,
+    read_item,
+    write_claim,
+    write_goods,
+    write_progress,
+)
+from gateway.queues.rules.amounts import ZERO, Amounts, Currency, Direction, InvoiceRounding, Posted
+from gateway.queues.rules.checks import (
+    Applied,
+    Blocked,
+    Facts,
+    Item,
+    Window,
+    amounts_of,
+    findings,
+    mentioned_items,
+    signed,
+)
+from gateway.queues.rules.documents import Document, Kind, LineType, Made, Move, Share, Side, Wanted, shares
+from gateway.store.entities import NewEntity, insert_entities, read_entities
+from gateway.store.sql import Queries
+
+_RELEASED_FIRST: Final = "Its status is Open, and `posting.require_released` asks for Released."
+
+
+class PostingRefused(GatewayError):
+    """The document cannot be posted; nothing was. `findings` are sentences for a clerk, all of them."""
+
+    code = "posting.refused"
+
+    def __init__(self, title: str, findings: Sequence[str]) -> None:
+        super().__init__(f"{title[:1].upper()}{title[1:]} cannot be posted. {' '.join(findings)}")
+        self.findings = tuple(findings)
+
+
+class DocumentUnknown(GatewayError):
+    """There is no such document."""
+
+    code = "posting.unknown"
+
+
+class DocumentBusy(GatewayError):
+    """The document waits for posting, or is posted already; what was asked for is not possible now."""
+
+    code = "posting.not-now"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentName:
+    """Which document is meant."""
+
+    kind: Kind
+    partition: str
+    company: str
+    number: str
+
+    @property
+    def title(self) -> str:
+        """Name it as a clerk does: sales order 1001."""
+        return f"{self.kind.title} {self.number}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostedAs:
+    """A posted document that was made. `total` is None where goods were moved."""
+
+    document: str
+    title: str
+    number: str
+    total: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Poster:
+    """Posts documents by one configuration."""
+
+    sql: Queries
+    posting: Posting
+
+    async def post(
+        self, connection: Connection, name: DocumentName, wanted: Wanted, *, user: str, now: datetime
+    ) -> Sequence[PostedAs]:
+        """Post what is outstanding of a document, or what its lines say; returns what was made of it.
+
+        Raises: DocumentUnknown; DocumentBusy; PostingRefused with every finding; form.Unreadable. Then the caller
+        undoes the transaction.
+        """
+        row = await self._lock(connection, name)
+        document, progress = await self._read(connection, name, row)
+        facts = await self._facts(connection, name, document, wanted)
+        found = findings(document, wanted, facts, user)
+        if self.posting.require_released and not document.released:
+            found.insert(0, _RELEASED_FIRST)
+        if found:
+            raise PostingRefused(document.title, found)
+        taken = shares(document, wanted)
+        currency = facts.currencies[document.currency]
+        amounts = amounts_of(document, taken, facts, currency)
+        after = _progress_after(progress, taken, amounts)
+        finished = _is_finished(document, taken)
+        await self._move_stock(connection, name, document, taken, facts)
+        content = write_progress(row["content"], name.kind, after, finished=finished)
+        await connection.execute(self.sql.change_document, row["rec_id"], content)
+        stamp = Stamp(kind=name.kind, source=name.number, user=user, at=now)
+        made = await self._make(connection, name, document, row, taken, stamp, signed(document, amounts), facts)
+        await connection.execute(self.sql.put_document_posting, row["rec_id"], made[-1].number if finished else None)
+        await connection.execute(
+            self.sql.put_posted_lines, row["rec_id"], list(after), [p.moved for p in after.values()],
+            [p.posted.quantity for p in after.values()], [p.posted.gross for p in after.values()],
+            [p.posted.discount for p in after.values()], [p.posted.invoice_discount for p in after.values()],
+        )  # fmt: skip
+        return made
+
+    async def _lock(self, connection: Connection, name: DocumentName) -> Record:
+        row = await connection.fetchrow(
+            self.sql.lock_document, qualified(name.kind.name), name.partition, name.company, name.number
+        )
+        if row is None:
+            raise DocumentUnknown(f"There is no {name.title} in company {name.company}.")
+        state = await connection.fetchrow(self.sql.read_document_posting, row["rec_id"])
+        if state is not None and state["posted_as"] is not None:
+            raise DocumentBusy(f"{name.title[:1].upper()}{name.title[1:]} is posted ({state['posted_as']}).")
+        return row
+
+    async def _read(
+        self, connection: Connection, name: DocumentName, row: Record
+    ) -> tuple[Document, dict[int, Progress]]:
+        rows = await connection.fetch(self.sql.read_posted_lines, row["rec_id"])
+        progress = {
+            line: Progress(moved, Posted(invoiced, gross, discount, invoice_discount))
+            for line, moved, invoiced, gross, discount, invoice_discount in rows
+        }
+        return read_document(row["content"], name.kind, name.number, progress), progress
+
+    async def _facts(self, connection: Connection, name: DocumentName, document: Document, wanted: Wanted) -> Facts:
+        items = await self._items(connection, name, document)
+        stocked = [number for number, item in (items or {}).items() if item.stock_kept]
+        stock: Mapping[tuple[str, str], Decimal] = {}
+        applied = await self._applied(connection, name, document)
+        if stocked and (wanted.move if name.kind.is_order else self._goods_too(name.kind)):
+            rows = await connection.fetch(self.sql.lock_stock, name.partition, name.company, stocked)
+            stock = {(row["item"], row["location"]): row["quantity"] for row in rows}
+        return Facts(
+            parties=await self._parties(connection, name, document),
+            items=items,
+            stock=stock,
+            taxes=self.posting.taxes,
+            currencies={code: _currency(settings) for code, settings in self.posting.currencies.items()},
+            window=_window(self.posting.period),
+            windows={user: _window(period) for user, period in self.posting.periods.items()},
+            vendor_invoice=await self._vendor_invoice(connection, name, document),
+            applied=applied,
+        )
+
+    def wanted(self, kind: Kind, *, move: bool = True, invoice: bool = True) -> Wanted:
+        """Return what a posting of this kind shall do, with what the set-up adds."""
+        return Wanted(move=move, invoice=invoice, goods_too=self._goods_too(kind))
+
+    def _goods_too(self, kind: Kind) -> bool:
+        if kind.is_order or kind.goods is None:
+            return False
+        return self.posting.receipt_on_credit_memo if kind.gives_back else self.posting.shipment_on_invoice
+
+    async def _parties(
+        self, connection: Connection, name: DocumentName, document: Document
+    ) -> Mapping[str, Blocked] | None:
+        is_customer = name.kind.side is Side.CUSTOMER
+        if (Kept.CUSTOMERS if is_customer else Kept.VENDORS) not in self.posting.keeps:
+            return None
+        kept = qualified("Customer" if is_customer else "Vendor")
+        found = await read_entities(connection, self.sql, kept, name.partition, name.company, [document.party])
+        return {key: Blocked(blocked(entity.content)) for key, entity in found.items()}
+
+    async def _items(self, connection: Connection, name: DocumentName, document: Document) -> Mapping[str, Item] | None:
+        if Kept.ITEMS not in self.posting.keeps:
+            return None
+        wanted = sorted(mentioned_items(document))
+        found = await read_entities(connection, self.sql, qualified("Item"), name.partition, name.company, wanted)
+        return {key: read_item(entity.content) for key, entity in found.items()}
+
+    async def _vendor_invoice(self, connection: Connection, name: DocumentName, document: Document) -> str | None:
+        if name.kind.side is not Side.VENDOR or not document.vendor_document:
+            return None
+        found = await connection.fetchval(
+            self.sql.posted_vendor_document, name.partition, name.company, name.kind.claim.document, document.party,
+            document.vendor_document,
+        )  # fmt: skip
+        return None if found is None else str(found)
+
+    async def _applied(self, connection: Connection, name: DocumentName, document: Document) -> Applied | None:
+        undone = name.kind.undoes
+        if undone is None or not document.applies_to:
+            return None
+        at = (name.partition, name.company)
+        row = await connection.fetchrow(self.sql.lock_applied, *at, undone.document, document.applies_to)
+        if row is None:
+            return None
+        sold: dict[str, Decimal] = {}
+        for item, quantity in quantities(row["content"]):
+            sold[item] = sold.get(item, ZERO) + quantity
+        left, moved, credited = row["total"], dict(sold), dict(sold)
+        for back in await connection.fetch(self.sql.read_given_back, *at, document.applies_to):
+            left += back["total"] or ZERO
+            of = credited if back["document"] == name.kind.claim.document else moved
+            for item, quantity in quantities(back["content"]):
+                of[item] = of.get(item, ZERO) - quantity
+        return Applied(row["party"], left, moved, credited)
+
+    async def _move_stock(
+        self, connection: Connection, name: DocumentName, document: Document, taken: Sequence[Share], facts: Facts
+    ) -> None:
+        moved: dict[str, Decimal] = {}
+        for share in taken:
+            item = (facts.items or {}).get(share.line.no) if share.line.type is LineType.ITEM else None
+            if item is not None and item.stock_kept and share.move:
+                quantity = share.move * item.units[share.line.unit]
+                sign = -1 if name.kind.move is Move.SHIP else 1
+                moved[share.line.no] = moved.get(share.line.no, ZERO) + sign * quantity
+        if moved:
+            await connection.execute(
+                self.sql.move_stock, name.partition, name.company, document.location, list(moved), list(moved.values())
+            )
+
+    async def _make(
+        self, connection: Connection, name: DocumentName, document: Document, row: Record, taken: Sequence[Share],
+        stamp: Stamp, amounts: Amounts, facts: Facts,
+    ) -> Sequence[PostedAs]:  # fmt: skip
+        """Make the posted documents; their numbers are taken in the order of their series."""
+        kind = name.kind
+        wanted: list[Made] = [kind.goods] if kind.goods is not None and any(share.move for share in taken) else []
+        wanted += [kind.claim] if any(share.invoice for share in taken) else []
+        numbers = {
+            made.series: await self._number(connection, name, made.series)
+            for made in sorted(wanted, key=lambda made: made.series)
+        }
+        found = []
+        for made in wanted:
+            number, is_claim = numbers[made.series], made is kind.claim
+            content = (
+                write_claim(row["content"], number, taken, stamp, amounts, facts.taxes)
+                if is_claim
+                else write_goods(row["content"], number, taken, stamp)
+            )
+            await insert_entities(
+                connection, self.sql, qualified(made.document),
+                [
+                    NewEntity(
+                        key=number, partition=name.partition, company=name.company, content=content,
+                        size=content.count(b'class="entity"'), request=MessageKey(row["request_id"]),
+                    )
+                ],
+            )  # fmt: skip
+            total = amounts.total if is_claim else None
+            await connection.execute(
+                self.sql.put_posted_document, qualified(made.document), name.partition, name.company, number,
+                row["rec_id"], row["rec_version"], made.document, document.party,
+                (document.vendor_document or None) if is_claim else None, document.applies_to or None,
+                document.currency, total, stamp.user, stamp.at,
+            )  # fmt: skip
+            found.append(PostedAs(document=made.document, title=made.title, number=number, total=total))
+        return found
+
+    async def _number(self, connection: Connection, name: DocumentName, series: str) -> str:
+        settings = self.posting.numbers(series)
+        sequence = f"{series}/{name.partition}/{name.company}"
+        number = await connection.fetchval(self.sql.take_numbers, sequence, 1, settings.first, 1)
+        if number > settings.last:
+            last = settings.format.format(number=settings.last)
+            raise PostingRefused(name.title, [f"Number series {series} is used up (last number {last})."])
+        return settings.format.format(number=number)
+
+
+def _progress_after(before: Mapping[int, Progress], taken: Sequence[Share], amounts: Amounts) -> dict[int, Progress]:
+    after, computed = dict(before), iter(amounts.lines)
+    for share in taken:
+        if share.line.type is LineType.COMMENT:
+            continue
+        line, one = share.line, next(computed)
+        after[line.number] = Progress(
+            line.moved + share.move,
+            Posted(
+                line.posted.quantity + share.invoice, line.posted.gross + one.gross,
+                line.posted.discount + one.discount, line.posted.invoice_discount + one.invoice_discount,
+            ),
+        )  # fmt: skip
+    return after
+
+
+def _is_finished(document: Document, taken: Sequence[Share]) -> bool:
+    """Tell whether nothing is left to post: all that an order has is moved and invoiced."""
+    return not document.kind.is_order or all(
+        share.line.moved + share.move == share.line.quantity == share.line.posted.quantity + share.invoice
+        for share in taken
+        if share.line.type is not LineType.COMMENT
+    )
+
+
+def _currency(settings: CurrencySettings) -> Currency:
+    coins = settings.total_rounding
+    return Currency(
+        decimals=settings.decimals,
+        tax_rounding=Direction(settings.tax_rounding),
+        invoice_rounding=None
+        if coins is None
+        else InvoiceRounding(step=coins.step, direction=Direction(coins.direction)),
+    )
+
+
+def _window(period: PostingPeriod) -> Window:
+    return Window(period.first, period.last)

@@ -1,0 +1,58 @@
+-- name: lock_document
+-- Whoever posts a document holds it to the end of the transaction.
+SELECT rec_id, rec_version, content, request_id FROM entity
+WHERE document = $1 AND partition_key = $2 AND company = $3 AND key = $4
+FOR UPDATE
+
+-- name: read_document_posting
+-- In a statement of its own: one that waits for the document would see this as it was before.
+SELECT queue_status, posted_as FROM document_posting WHERE rec_id = $1
+
+-- name: read_posted_lines
+SELECT line_no, moved, invoiced, gross, discount, invoice_discount FROM posted_line WHERE rec_id = $1
+
+-- name: posted_vendor_document
+SELECT number FROM posted_document
+WHERE partition_key = $1 AND company = $2 AND document = $3 AND party = $4 AND vendor_document = $5
+
+-- name: lock_applied
+-- Two that give back of the same invoice come one after the other.
+SELECT p.party, p.total, e.content FROM posted_document p JOIN entity e USING (rec_id)
+WHERE p.partition_key = $1 AND p.company = $2 AND p.document = $3 AND p.number = $4
+FOR UPDATE OF p
+
+-- name: read_given_back
+SELECT p.document, p.total, e.content FROM posted_document p JOIN entity e USING (rec_id)
+WHERE p.partition_key = $1 AND p.company = $2 AND p.applies_to = $3
+
+-- name: lock_stock
+-- In the order of their keys, as everybody locks them.
+SELECT item, location, quantity FROM stock
+WHERE partition_key = $1 AND company = $2 AND item = ANY($3::text[])
+ORDER BY item, location FOR UPDATE
+
+-- name: move_stock
+INSERT INTO stock (partition_key, company, item, location, quantity)
+SELECT $1, $2, t.item, $3, t.quantity FROM unnest($4::text[], $5::numeric[]) AS t (item, quantity) ORDER BY t.item
+ON CONFLICT (partition_key, company, item, location) DO UPDATE SET quantity = stock.quantity + excluded.quantity
+
+-- name: put_document_posting
+INSERT INTO document_posting (rec_id, queue_status, error, posted_as) VALUES ($1, NULL, NULL, $2)
+ON CONFLICT (rec_id) DO UPDATE
+SET queue_status = NULL, error = NULL, changed_at = clock_timestamp(), posted_as = excluded.posted_as
+
+-- name: put_posted_lines
+INSERT INTO posted_line (rec_id, line_no, moved, invoiced, gross, discount, invoice_discount)
+SELECT $1, * FROM unnest($2::int[], $3::numeric[], $4::numeric[], $5::numeric[], $6::numeric[], $7::numeric[])
+ON CONFLICT (rec_id, line_no) DO UPDATE
+SET moved = excluded.moved, invoiced = excluded.invoiced, gross = excluded.gross, discount = excluded.discount,
+    invoice_discount = excluded.invoice_discount
+
+-- name: change_document
+UPDATE entity SET content = $2, rec_version = rec_version + 1, changed_at = clock_timestamp() WHERE rec_id = $1
+
+-- name: put_posted_document
+INSERT INTO posted_document (rec_id, source_rec_id, source_version, document, partition_key, company, number, party,
+                             vendor_document, applies_to, currency, total, posted_by, posted_at)
+SELECT rec_id, $5, $6, $7, partition_key, company, key, $8, $9, $10, $11, $12, $13, $14 FROM entity
+WHERE document = $1 AND partition_key = $2 AND company = $3 AND key = $4
