@@ -120,6 +120,7 @@ def test_an_invoice_of_a_vendor_is_posted_once() -> None:
          ["Sales credit memo 1001 applies to SINV-000009, which belongs to another customer."]),
         (Applied("10000", D("122.44"), {}, {"1996-S": D(10)}), ["Sales credit memo 1001 would credit 124.88, but only 122.44 is left."]),
         (Applied("10000", D("124.88"), {}, {"1996-S": D(10)}), []),
+        (Applied("10000", D("124.87"), {}, {"1996-S": D(10)}), []),
         (Applied("10000", D(500), {}, {"1996-S": D(9)}),
          ["Line 10000: quantity to credit 10 is more than the 9 of item 1996-S that are left of SINV-000009."]),
     ],
