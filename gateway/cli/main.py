@@ -26,6 +26,7 @@ START: Final = "Start"
 EXCHANGE: Final = "Exchange"
 OPERATE: Final = "Operate"
 BATCH: Final = "Batch jobs"
+POSTING: Final = "Posting"
 _COMMANDS: Final[Mapping[str, tuple[str, str, str]]] = {
     "init": (START, "init", "init"),
     "check": (START, "check", "check"),
@@ -52,6 +53,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, str, str]]] = {
     "sessions": (EXCHANGE, "sessions", "app"),
     "status-messages": (EXCHANGE, "status_messages", "app"),
     "servers": (BATCH, "servers", "app"),
+    "documents": (POSTING, "documents", "app"),
     "db": (OPERATE, "db", "app"),
     "schema": (START, "about", "schema"),
     "version": (START, "about", "version"),

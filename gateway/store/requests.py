@@ -15,6 +15,7 @@ from gateway.store.exceptions import Entry, insert_exceptions
 from gateway.store.leases import draw_fence, drop_lease, take_lease
 from gateway.store.listen import CHANNEL
 from gateway.store.open import Store
+from gateway.store.sql import Queries
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,18 +41,24 @@ class RequestProgress:
 
 async def put_send_requests(store: Store, requests: Sequence[NewSendRequest]) -> list[MessageKey]:
     """Put requests into their queue, all or none, and hint running gateways; returns their numbers, in order."""
+    async with store.transaction() as connection:
+        return await add_send_requests(connection, store.queries, requests)
+
+
+async def add_send_requests(
+    connection: Connection, sql: Queries, requests: Sequence[NewSendRequest]
+) -> list[MessageKey]:
+    """Put requests into their queue with the transaction of the caller; returns their numbers, in order."""
     if not requests:
         return []
-    sql = store.queries
-    async with store.transaction() as connection:
-        keys = [MessageKey(key) for key in await connection.fetchval(sql.take_keys, len(requests))]
-        await connection.execute(
-            sql.put_send_requests, keys, [r.port for r in requests], [r.service for r in requests],
-            [r.operation for r in requests], [json.dumps(r.keys) for r in requests], [r.company for r in requests],
-            [r.partition_key for r in requests], [r.conversation_id for r in requests], [r.submitter for r in requests],
-            [r.message_id for r in requests],
-        )  # fmt: skip
-        await connection.fetchval(sql.hint, CHANNEL, Stage.OUTBOUND)
+    keys = [MessageKey(key) for key in await connection.fetchval(sql.take_keys, len(requests))]
+    await connection.execute(
+        sql.put_send_requests, keys, [r.port for r in requests], [r.service for r in requests],
+        [r.operation for r in requests], [json.dumps(r.keys) for r in requests], [r.company for r in requests],
+        [r.partition_key for r in requests], [r.conversation_id for r in requests], [r.submitter for r in requests],
+        [r.message_id for r in requests],
+    )  # fmt: skip
+    await connection.fetchval(sql.hint, CHANNEL, Stage.OUTBOUND)
     return keys
 
 

@@ -94,6 +94,16 @@ class PostedAs:
     total: Decimal | None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seen:
+    """A document, and what a posting would find and come to; `row` as `list_documents` has them."""
+
+    row: Record
+    document: Document
+    findings: Sequence[str]
+    amounts: Amounts | None
+
+
 @dataclass(frozen=True, slots=True)
 class Poster:
     """Posts documents by one configuration."""
@@ -112,10 +122,7 @@ class Poster:
         row = await self._lock(connection, name)
         document, progress = await self._read(connection, name, row)
         facts = await self._facts(connection, name, document, wanted)
-        found = findings(document, wanted, facts, user)
-        if self.posting.require_released and not document.released:
-            found.insert(0, _RELEASED_FIRST)
-        if found:
+        if found := self._findings(document, wanted, facts, user):
             raise PostingRefused(document.title, found)
         taken = shares(document, wanted)
         currency = facts.currencies[document.currency]
@@ -135,12 +142,37 @@ class Poster:
         )  # fmt: skip
         return made
 
+    async def look(self, connection: Connection, name: DocumentName, wanted: Wanted, *, user: str) -> Seen:
+        """Return a document with what keeps it from being posted now, and what it would come to; changes nothing.
+
+        Raises: DocumentUnknown.
+        """
+        row = await connection.fetchrow(
+            self.sql.look_at_document, qualified(name.kind.name), name.partition, name.company, name.number
+        )
+        if row is None:
+            raise _unknown(name)
+        document, _ = await self._read(connection, name, row)
+        if row["posted_as"] is not None:
+            return Seen(row=row, document=document, findings=(), amounts=None)
+        facts = await self._facts(connection, name, document, wanted)
+        found = self._findings(document, wanted, facts, user)
+        currency = facts.currencies.get(document.currency)
+        amounts = None
+        if currency is not None:
+            amounts = signed(document, amounts_of(document, shares(document, wanted), facts, currency))
+        return Seen(row=row, document=document, findings=found, amounts=amounts)
+
+    def _findings(self, document: Document, wanted: Wanted, facts: Facts, user: str) -> Sequence[str]:
+        open_now = self.posting.require_released and not document.released
+        return [*([_RELEASED_FIRST] if open_now else []), *findings(document, wanted, facts, user)]
+
     async def _lock(self, connection: Connection, name: DocumentName) -> Record:
         row = await connection.fetchrow(
             self.sql.lock_document, qualified(name.kind.name), name.partition, name.company, name.number
         )
         if row is None:
-            raise DocumentUnknown(f"There is no {name.title} in company {name.company}.")
+            raise _unknown(name)
         state = await connection.fetchrow(self.sql.read_document_posting, row["rec_id"])
         if state is not None and state["posted_as"] is not None:
             raise DocumentBusy(f"{name.title[:1].upper()}{name.title[1:]} is posted ({state['posted_as']}).")
@@ -292,6 +324,10 @@ class Poster:
             last = settings.format.format(number=settings.last)
             raise PostingRefused(name.title, [f"Number series {series} is used up (last number {last})."])
         return settings.format.format(number=number)
+
+
+def _unknown(name: DocumentName) -> DocumentUnknown:
+    return DocumentUnknown(f"There is no {name.title} in company {name.company}.")
 
 
 def _progress_after(before: Mapping[int, Progress], taken: Sequence[Share], amounts: Amounts) -> dict[int, Progress]:

@@ -56,3 +56,27 @@ INSERT INTO posted_document (rec_id, source_rec_id, source_version, document, pa
                              vendor_document, applies_to, currency, total, posted_by, posted_at)
 SELECT rec_id, $5, $6, $7, partition_key, company, key, $8, $9, $10, $11, $12, $13, $14 FROM entity
 WHERE document = $1 AND partition_key = $2 AND company = $3 AND key = $4
+
+-- name: list_documents
+SELECT e.document, e.company, e.key, e.content, e.changed_at, d.queue_status, d.error, d.posted_as
+FROM entity e LEFT JOIN document_posting d USING (rec_id)
+WHERE e.document = ANY($1::text[]) AND e.partition_key = $2 AND ($3::text IS NULL OR e.company = $3)
+  AND CASE $4::text
+      WHEN 'open' THEN d.posted_as IS NULL
+      WHEN 'posted' THEN d.posted_as IS NOT NULL
+      WHEN 'all' THEN true
+      ELSE d.queue_status = $4
+      END
+ORDER BY e.document, e.company, e.key
+LIMIT $5
+
+-- name: posted_of
+SELECT p.document, p.number, p.total, p.currency, p.posted_by, p.posted_at
+FROM posted_document p JOIN entity e ON e.rec_id = p.source_rec_id
+WHERE e.document = $1 AND e.partition_key = $2 AND e.company = $3 AND e.key = $4
+ORDER BY p.posted_at, p.document
+
+-- name: look_at_document
+SELECT e.rec_id, e.document, e.company, e.key, e.content, e.changed_at, d.queue_status, d.error, d.posted_as
+FROM entity e LEFT JOIN document_posting d USING (rec_id)
+WHERE e.document = $1 AND e.partition_key = $2 AND e.company = $3 AND e.key = $4

@@ -1,0 +1,192 @@
+"""Commands on documents that can be posted."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, LimitOption, perform
+from gateway.cli.desk import PartitionOption, ReasonOption, open_desk
+from gateway.cli.render import console, print_fields, print_json, print_rows
+from gateway.operations import documents as operations
+from gateway.operations.documents import DocumentReport, DocumentRow, DocumentState, PostResult
+from gateway.queues.rules.checks import plain
+
+app = typer.Typer(no_args_is_help=True, help="Documents that can be posted: sales and purchase orders, invoices, …")
+
+KindArgument = Annotated[str, typer.Argument(metavar="KIND", help="Such as SalesOrder, or 'sales order'.")]
+CompanyOption = Annotated[
+    str | None, typer.Option("--company", help="The company of the documents. Default: `default_company`.")
+]
+
+
+@app.command("list")
+def list_documents(
+    kind: Annotated[str | None, typer.Argument(metavar="KIND", help="Only this kind, such as SalesOrder.")] = None,
+    state: Annotated[
+        DocumentState, typer.Option("--state", help="Which: open means that something is left to post.")
+    ] = DocumentState.OPEN,
+    company: Annotated[str | None, typer.Option("--company", help="Only of this company.")] = None,
+    partition: PartitionOption = None,
+    limit: LimitOption = 50,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """List documents that can be posted, by kind and number."""
+    _tell_list(perform(_list(config, partition, kind, company, state, limit)), "No document is so.", as_json=as_json)
+
+
+@app.command("to-handle")
+def to_handle(
+    company: Annotated[str | None, typer.Option("--company", help="Only of this company.")] = None,
+    partition: PartitionOption = None,
+    limit: LimitOption = 50,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """List documents whose posting failed: somebody must handle them."""
+    found = perform(_list(config, partition, None, company, DocumentState.ERROR, limit))
+    _tell_list(found, "Nothing is to be handled.", as_json=as_json)
+
+
+@app.command("show")
+def show(
+    kind: KindArgument,
+    number: Annotated[str, typer.Argument(metavar="NUMBER", help="The number of the document.")],
+    company: CompanyOption = None,
+    partition: PartitionOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Show a document: its lines, what was made of it, and what a posting now would find and come to."""
+    found = perform(_show(config, partition, kind, number, company))
+    if as_json:
+        print_json(found)
+    else:
+        _tell_document(found)
+
+
+@app.command("post")
+def post(
+    kind: KindArgument,
+    numbers: Annotated[list[str], typer.Argument(metavar="NUMBER...", help="The numbers of the documents.")],
+    ship: Annotated[
+        bool, typer.Option("--ship/--no-ship", "--receive/--no-receive", help="Orders: post what is shipped, received.")
+    ] = True,
+    invoice: Annotated[bool, typer.Option("--invoice/--no-invoice", help="Orders: post what is invoiced.")] = True,
+    company: CompanyOption = None,
+    partition: PartitionOption = None,
+    reason: ReasonOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Post documents now. One that cannot be posted does not keep the others from it."""
+    results = perform(_post(config, partition, reason, kind, numbers, company, ship, invoice))
+    if as_json:
+        print_json(results)
+    else:
+        _tell_results(results)
+    if any(result.error for result in results):
+        raise typer.Exit(KNOWN_ERROR)
+
+
+async def _list(
+    config: ConfigOption, partition: str | None, kind: str | None, company: str | None, state: DocumentState, limit: int
+) -> Sequence[DocumentRow]:
+    async with open_desk(config, partition) as desk:
+        return await operations.documents(
+            desk.store, desk.settings, desk.who, kind=kind, company=company, state=state, limit=limit
+        )
+
+
+async def _show(
+    config: ConfigOption, partition: str | None, kind: str, number: str, company: str | None
+) -> DocumentReport:
+    async with open_desk(config, partition) as desk:
+        return await operations.document(desk.store, desk.settings, desk.who, kind, number, company=company)
+
+
+async def _post(
+    config: ConfigOption, partition: str | None, reason: str | None, kind: str, numbers: Sequence[str],
+    company: str | None, move: bool, invoice: bool,
+) -> Sequence[PostResult]:  # fmt: skip
+    async with open_desk(config, partition, reason=reason) as desk:
+        return await operations.post(
+            desk.store, desk.settings, desk.who, kind, numbers, company=company, move=move, invoice=invoice,
+            now=desk.now,
+        )  # fmt: skip
+
+
+def _tell_list(rows: Sequence[DocumentRow], nothing: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json(rows)
+        return
+    columns = ("kind", "number", "company", "party", "posting date", "status", "job queue", "posted as", "error")
+    print_rows(
+        columns,
+        [
+            (row.kind, row.number, row.company, row.party, row.posting_date, row.status, row.queue_status,
+             row.posted_as, row.error)
+            for row in rows
+        ],
+        nothing=nothing,
+        narrow=("kind", "number", "status", "job queue", "error"),
+        cut=("error",),
+    )  # fmt: skip
+
+
+def _tell_document(found: DocumentReport) -> None:
+    one = found.document
+    print_fields(
+        [
+            ("kind", one.kind), ("number", one.number), ("company", one.company), ("party", one.party),
+            ("posting date", one.posting_date), ("status", one.status), ("job queue", one.queue_status),
+            ("error", one.error), ("posted as", one.posted_as),
+        ]
+    )  # fmt: skip
+    lines = [
+        (line.number, line.type, line.no, line.description, _quantity(line.quantity), line.unit, _quantity(line.price),
+         _quantity(line.moved), _quantity(line.posted.quantity))
+        for line in found.lines
+    ]  # fmt: skip
+    columns = ("line", "type", "no", "description", "quantity", "unit", "price", "moved", "invoiced")
+    print_rows(columns, lines, nothing="It has no lines.", title="Lines", cut=("description",))
+    if found.posted:
+        made = [
+            (row.document, row.number, row.total, row.currency, row.posted_by, row.posted_at) for row in found.posted
+        ]
+        print_rows(("posted document", "number", "total", "currency", "by", "at"), made, nothing="", title="Posted")
+    if one.posted_as is None:
+        _tell_outlook(found)
+
+
+def _tell_outlook(found: DocumentReport) -> None:
+    out = console()
+    if found.findings:
+        out.print(Text("It cannot be posted now:", style="bold"))
+        for sentence in found.findings:
+            out.print(Text(f"  {sentence}"))
+    elif found.amounts is not None:
+        taxes = sum(tax.tax for tax in found.amounts.taxes)
+        out.print(Text(f"It can be posted now: {found.amounts.total:f} with {taxes:f} tax.", style="bold"))
+
+
+def _tell_results(results: Sequence[PostResult]) -> None:
+    out = console()
+    for result in results:
+        if result.error is not None:
+            out.print(Text(f"{result.number}: {result.error}", style="red"))
+            continue
+        made = ", ".join(
+            f"{one.title} {one.number}" + ("" if one.total is None else f" ({one.total:f})") for one in result.made
+        )
+        out.print(Text(f"{result.number}: {made}"))
+    if len(results) > 1:
+        failed = sum(result.error is not None for result in results)
+        out.print(Text(f"{len(results) - failed} posted, {failed} to handle", style="bold"))
+
+
+def _quantity(number: Decimal) -> str:
+    return plain(number) if number else ""
