@@ -11,7 +11,7 @@ EVERY_PORT = ("users", "default_company", "default_partition")
 """Options that every port reads when it starts."""
 AT_ONCE = (
     "queue", "logging", "retention", "shutdown", "jobs", "groups", "servers", "throttling", "active_periods",
-    "accounts", "mail", "alerts", "site", "data_exchange",
+    "accounts", "mail", "alerts", "site", "data_exchange", "posting",
 )  # fmt: skip
 """Options that are read when they are needed; no port has to stop for them."""
 _KNOWN = frozenset({"logging", "accounts"})

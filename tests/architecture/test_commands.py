@@ -17,6 +17,7 @@ ASKS_OR_STARTS = {
     "exceptions list", "exceptions show", "groups list", "history files", "history list", "history show", "jobs list",
     "jobs next", "jobs show", "lanes list", "lanes show", "queue list", "queue show", "runs files", "runs list",
     "runs log", "runs save", "runs search", "runs show", "servers list", "tasks kinds", "tasks list", "tasks show",
+    "documents list", "documents show", "documents to-handle",
     "sessions list", "sessions show", "status-messages list", "status-messages refused", "status-messages retention",
     "status-messages stores",
 }  # fmt: skip

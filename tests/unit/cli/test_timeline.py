@@ -24,7 +24,7 @@ def a_run(ended: float | None = 100) -> Run:
         run_as="ann", cause="schedule", planned_at=START, started_at=START,
         ended_at=None if ended is None else at(ended), status="executing" if ended is None else "ended",
         canceled_by=None, overran=False, counts={},
-        tasks_left_out=0, error=None, rerun_of=None,
+        tasks_left_out=0, error=None, rerun_of=None, entry_id=None,
     )  # fmt: skip
 
 
