@@ -66,6 +66,7 @@ class ReceiveStage:
         """
         async with self._turns.occurrence():
             await self._sweep_all(context)
+        await self._room.settled()
 
     async def _sweep_all(self, context: TaskContext) -> None:
         sweeps: dict[PortName, asyncio.Task[bool]] = {}

@@ -1,5 +1,6 @@
 """How much ports have unfinished in the queue, without counting it at every look into a folder."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -34,7 +35,9 @@ class Share:
 class Room:
     """Counts what is unfinished, remembers it for a while, and adds what was taken in since.
 
-    A count costs time in proportion to what waits, and folders are looked into at every hint.
+    A count costs time in proportion to what waits, a quarter of a second for half a million, and folders are looked
+    into at every hint. So one count at a time serves all, and nobody waits for it who has room by the last one: that
+    may only be too high, but for what other gateways took in.
     Rule: a port may have twice as many unfinished as are left for others. One file may bring more than that.
     """
 
@@ -44,19 +47,26 @@ class Room:
         self._clock = clock
         self._counted: dict[PortName, int] = {}
         self._taken: Counter[PortName] = Counter()
-        self._good_until: float | None = None
+        self._good_until = 0.0
+        self._counting: asyncio.Task[None] | None = None
 
     async def share(self, port: PortName, ports: Collection[PortName], limit: int) -> Share:
         """Return what the port has of *limit* messages, and how much it may have beside the other *ports*.
 
         Raises: StoreUnavailable.
         """
-        over = self._good_until is None or self._clock() >= self._good_until or port not in self._counted
-        if over or (self._taken[port] and self._share(port, limit).is_full):
-            self._counted, self._taken = await unfinished_inbound(self._store, [*ports], limit), Counter()
-            full = any(self._share(one, limit).is_full for one in self._counted)
-            self._good_until = self._clock() + (FULL_SECONDS if full else TRUSTED_SECONDS)
+        unknown = port not in self._counted
+        full = unknown or self._share(port, limit).is_full
+        if unknown or self._clock() >= self._good_until or (self._taken[port] and full):
+            counting = self._count_anew(ports, limit)
+            if full:
+                await asyncio.shield(counting)
         return self._share(port, limit)
+
+    async def settled(self) -> None:
+        """Wait for a count that is under way."""
+        if self._counting is not None:
+            await asyncio.wait([self._counting])
 
     def fits(self, port: PortName, messages: int, limit: int) -> bool:
         """Tell, by the last count, whether the port may take more after so many *messages*."""
@@ -66,6 +76,19 @@ class Room:
     def took(self, port: PortName, messages: int) -> None:
         """Say that so many messages were taken in."""
         self._taken[port] += messages
+
+    def _count_anew(self, ports: Collection[PortName], limit: int) -> asyncio.Task[None]:
+        if self._counting is None or self._counting.done():
+            self._counting = asyncio.create_task(self._count(ports, limit), name="receive:count")
+            self._counting.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return self._counting
+
+    async def _count(self, ports: Collection[PortName], limit: int) -> None:
+        known = self._taken.copy()
+        self._counted = await unfinished_inbound(self._store, [*ports], limit)
+        self._taken.subtract(known)  # what was taken in meanwhile may not be in the count
+        full = any(self._share(one, limit).is_full for one in self._counted)
+        self._good_until = self._clock() + (FULL_SECONDS if full else TRUSTED_SECONDS)
 
     def _share(self, port: PortName, limit: int) -> Share:
         held = {one: counted + self._taken[one] for one, counted in self._counted.items()}

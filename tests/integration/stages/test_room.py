@@ -1,7 +1,7 @@
 """A port pauses itself at its share of the unfinished messages; what is unfinished is counted now and then only."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from gateway.domain.ids import PortName
 from gateway.stages import ingest
 from gateway.stages.room import FULL_SECONDS, TRUSTED_SECONDS, Room
 from gateway.store.inbound import claim_inbound
+from gateway.store.ingest import unfinished_inbound
 from gateway.store.leases import start_incarnation
 from gateway.store.open import Store
 from gateway.xml.pool import XmlPool
@@ -64,7 +65,53 @@ async def test_count_is_remembered_and_what_was_taken_in_is_added(store: Store) 
     assert await mine(room) == 4
     await finish_claim(store)
     clock.seconds = TRUSTED_SECONDS
+    assert await mine(room) == 4, "there is room by what is known"
+    await room.settled()
     assert await mine(room) == 0
+
+
+class Counts:
+    """Counts what is unfinished when a test lets them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.made = 0
+        self.go_on = asyncio.Event()
+        monkeypatch.setattr("gateway.stages.room.unfinished_inbound", self)
+
+    async def __call__(self, store: Store, ports: Sequence[PortName], limit: int) -> dict[PortName, int]:
+        self.made += 1
+        await self.go_on.wait()
+        return await unfinished_inbound(store, ports, limit)
+
+
+async def test_who_has_room_by_the_last_count_waits_for_no_other(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What many ports have waiting takes long to count."""
+    clock = Clock()
+    room = Room(store, clock)
+    await put(store, [a_message(n) for n in range(1, 4)])
+    assert await mine(room) == 3
+    counts = Counts(monkeypatch)
+    clock.seconds = TRUSTED_SECONDS
+    assert [await mine(room), await mine(room)] == [3, 3]
+    room.took(ORDERS, 1)
+    await asyncio.sleep(0)
+    room.took(ORDERS, 1)
+    counts.go_on.set()
+    await room.settled()
+    assert await mine(room) == 4, "the last one may not be in the count"
+    assert counts.made == 1
+
+
+async def test_all_that_must_wait_for_a_count_wait_for_the_same(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = Counts(monkeypatch)
+    room = Room(store, Clock())
+    await put_many(store, ORDERS, 3)
+    asking = [asyncio.create_task(room.share(port, PORTS, 3)) for port in PORTS]
+    while not counts.made:
+        await asyncio.sleep(0)
+    counts.go_on.set()
+    assert [share.mine for share in await asyncio.gather(*asking)] == [3, 0, 0]
+    assert counts.made == 1
 
 
 async def test_queue_is_counted_before_intake_stops(store: Store) -> None:
