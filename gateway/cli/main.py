@@ -48,6 +48,8 @@ _COMMANDS: Final[Mapping[str, tuple[str, str, str]]] = {
     "jobs": (BATCH, "jobs", "app"),
     "tasks": (BATCH, "tasks", "app"),
     "runs": (BATCH, "runs", "app"),
+    "queues": (BATCH, "queues", "app"),
+    "entries": (BATCH, "entries", "app"),
     "alerts": (BATCH, "alerts", "app"),
     "groups": (BATCH, "groups", "app"),
     "sessions": (EXCHANGE, "sessions", "app"),

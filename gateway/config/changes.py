@@ -10,8 +10,8 @@ RESTART = ("store", "data", "schemas", "workers", "server")
 EVERY_PORT = ("users", "default_company", "default_partition")
 """Options that every port reads when it starts."""
 AT_ONCE = (
-    "queue", "logging", "retention", "shutdown", "jobs", "groups", "servers", "throttling", "active_periods",
-    "accounts", "mail", "alerts", "site", "data_exchange", "posting",
+    "queue", "logging", "retention", "shutdown", "jobs", "job_queues", "groups", "servers", "throttling",
+    "active_periods", "accounts", "mail", "alerts", "site", "data_exchange", "posting",
 )  # fmt: skip
 """Options that are read when they are needed; no port has to stop for them."""
 _KNOWN = frozenset({"logging", "accounts"})

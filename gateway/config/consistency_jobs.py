@@ -36,6 +36,26 @@ def group_names(settings: Settings) -> list[str]:
     return list(dict.fromkeys([DEFAULT_GROUP, *settings.groups]))
 
 
+def is_known(path: Path, place: Path, name: str, known: Iterable[str], gone: Set[Path]) -> Iterator[Finding]:
+    """Say so when nothing at *place*, a mapping of the file, has this name."""
+    names = sorted(known)
+    if name in names or {place, (*place, name)} & gone or any(place[:n] in gone for n in range(len(place))):
+        return
+    what = str(place[-1])
+    what = (f"{what.removesuffix('ies')}y" if what.endswith("ies") else what.removesuffix("s")).replace("_", " ")
+    rest = f"; known are {', '.join(names)}" if names else f"; there are no {place[-1]}".replace("_", " ")
+    yield Finding(path=path, text=f"there is no {what} {name!a}{did_you_mean(name, names) or rest}")
+
+
+def closed_account(account: Account, partition: str, company: str, *, what: str) -> str | None:
+    """Say why an account could not run *what*, None when it could."""
+    if account.partitions is not None and partition not in account.partitions:
+        return f"has no access to the partition {partition} of this {what}"
+    if account.companies is not None and company not in account.companies:
+        return f"has no access to the company {company} of this {what}"
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class _Jobs:
     settings: Settings
@@ -114,7 +134,8 @@ class _Jobs:
         if account is None:
             yield from self._known(path, ("accounts",), name, self.settings.accounts)
             return
-        text = _closed(account, self._partition(job), job.company or self.settings.default_company)
+        company = job.company or self.settings.default_company
+        text = closed_account(account, self._partition(job), company, what="job")
         if text is not None:
             yield Finding(path=path, text=f"the account {name} {text}")
 
@@ -122,17 +143,7 @@ class _Jobs:
         yield from self._known(path, ("groups",), name, group_names(self.settings))
 
     def _known(self, path: Path, place: Path, name: str, known: Iterable[str]) -> Iterator[Finding]:
-        """Say so when nothing at *place*, a mapping of the file, has this name."""
-        names = sorted(known)
-        if (
-            name in names
-            or {place, (*place, name)} & self.gone
-            or any(place[:n] in self.gone for n in range(len(place)))
-        ):
-            return
-        what = str(place[-1]).removesuffix("s").replace("_", " ")
-        rest = f"; known are {', '.join(names)}" if names else f"; there are no {what}s"
-        yield Finding(path=path, text=f"there is no {what} {name!a}{did_you_mean(name, names) or rest}")
+        yield from is_known(path, place, name, known, self.gone)
 
     def _partition(self, job: Job) -> str:
         return job.partition or self.settings.default_partition
@@ -189,11 +200,3 @@ def _never_starts(settings: Settings, at: Path, job: Job) -> Iterator[Finding]:
         from_dict(job.recurrence.plain(), start=moment(job.start, zone), zone=zone)
     except RecurrenceError as error:
         yield Finding(path=(*at, "recurrence"), text=error.message.removeprefix("recurrence: ").rstrip("."))
-
-
-def _closed(account: Account, partition: str, company: str) -> str | None:
-    if account.partitions is not None and partition not in account.partitions:
-        return f"has no access to the partition {partition} of this job"
-    if account.companies is not None and company not in account.companies:
-        return f"has no access to the company {company} of this job"
-    return None

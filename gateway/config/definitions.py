@@ -5,19 +5,22 @@ from datetime import UTC, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from gateway.config.models import Job, Settings, Task
+from gateway.config.models import DocumentService, Job, QueueEntry, Settings, Task
 from gateway.config.models_batch import DEFAULT_GROUP, Weekday
 from gateway.config.models_exchange import OVERDUE_SECONDS, STATUS_MESSAGES
 from gateway.config.models_jobs import SERVICES, FirstStatus
 from gateway.domain import definition as domain
 from gateway.domain.definition import (
     AlertDefinition,
+    CategoryDefinition,
     ConditionDefinition,
     DependencyDefinition,
+    EntryDefinition,
     GroupDefinition,
     HoursDefinition,
     JobDefinition,
     PeriodDefinition,
+    QueueDefinition,
     ServerDefinition,
     TaskDefinition,
 )
@@ -194,3 +197,47 @@ def period_definitions(settings: Settings) -> list[PeriodDefinition]:
         )
         for name, period in settings.active_periods.items()
     ]
+
+
+def category_definitions(settings: Settings) -> list[CategoryDefinition]:
+    """Return the categories of job queue entries."""
+    return [
+        CategoryDefinition(name=name, description=category.description or name, width=category.width)
+        for name, category in settings.job_queues.categories.items()
+    ]
+
+
+def queue_definitions(settings: Settings) -> list[QueueDefinition]:
+    """Return the job queues."""
+    return [
+        QueueDefinition(
+            name=name, description=queue.description or name, categories=queue.categories,
+            batch_group=group_key(queue.group) or domain.DEFAULT_GROUP, starts_automatically=queue.start_automatically,
+        )
+        for name, queue in settings.job_queues.queues.items()
+    ]  # fmt: skip
+
+
+def entry_definition(settings: Settings, entry: QueueEntry, *, name: str | None, user: str) -> EntryDefinition:
+    """Return one entry as the store keeps it; it runs as *user*, whose time zone counts where it has none."""
+    account = settings.accounts.get(user)
+    zone = entry.zone or (account.zone if account is not None else "UTC")
+    return EntryDefinition(
+        run=entry.run, parameters=entry.parameters, name=name, description=entry.description or name or entry.run,
+        record=entry.record, partition=entry.partition or settings.default_partition,
+        company=entry.company or settings.default_company, category=entry.category, priority=entry.priority,
+        earliest=None if entry.earliest is None else moment(entry.earliest, zone),
+        expires=None if entry.expires is None else moment(entry.expires, zone),
+        weekdays=tuple(sorted(day.number for day in entry.on)), minutes=entry.minutes, formula=entry.formula,
+        starting=entry.starting, ending=entry.ending, zone=zone, max_attempts=entry.attempts,
+        rerun_delay_seconds=entry.rerun_delay_seconds, inactivity_minutes=entry.inactivity_minutes,
+        wakes_on=tuple(_document_of(settings, service) for service in entry.wakes_on),
+        timeout_seconds=entry.timeout_seconds, retries_timeout=entry.retry_timeout, location=entry.location,
+        notify_on_success=entry.notify_on_success,
+    )  # fmt: skip
+
+
+def _document_of(settings: Settings, service: str) -> str:
+    found = settings.services[service]
+    assert isinstance(found, DocumentService)  # the checks of names have passed
+    return found.document

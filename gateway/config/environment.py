@@ -42,7 +42,9 @@ def substitute(document: Document, environ: Mapping[str, str], base: FilePath) -
 
 
 def _filled_later(path: Path) -> bool:
-    """Tell whether something stands below `jobs.<name>.tasks.<name>.with`."""
+    """Tell whether something stands below `jobs.<name>.tasks.<name>.with` or `job_queues.entries.<name>.with`."""
+    if len(path) == 4:
+        return (path[0], path[1], path[3]) == ("job_queues", "entries", "with")
     return len(path) == 5 and (path[0], path[2], path[4]) == ("jobs", "tasks", "with")
 
 

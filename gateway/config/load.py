@@ -13,7 +13,7 @@ from gateway.config.environment import REFERENCE, substitute
 from gateway.config.explain import explain, path_of
 from gateway.config.models import Settings
 from gateway.config.place import Document, Finding, Path, Value, show, starts_with_any, value_at
-from gateway.config.runnables import check_names, check_runnables
+from gateway.config.runnables import check_entries, check_names, check_runnables
 from gateway.config.secrets import literal_password
 from gateway.contracts.task import Runnables
 from gateway.domain.errors import ConfigError, ConfigProblem
@@ -68,6 +68,7 @@ def parse(
     findings = [*document.findings, *_secrets(raw), *findings]
     if settings is not None and runnables is not None:
         findings += check_runnables(settings.jobs, runnables, environ, base)
+        findings += check_entries(settings.job_queues.entries, runnables, environ, base)
         findings += check_names(settings.throttling.runnables, ("throttling", "runnables"), runnables)
     if settings is None or findings:
         raise ConfigError(_problems(findings, document, file))

@@ -38,6 +38,7 @@ from gateway.config.models_ports import (
     Send,
 )
 from gateway.config.models_posting import Posting
+from gateway.config.models_queues import EntryCategory, JobQueue, QueueEntry, Queues
 from gateway.config.models_services import (
     DocumentService,
     NumberSequence,
@@ -58,10 +59,12 @@ __all__ = [
     "DataExchange",
     "DocumentService",
     "Encoding",
+    "EntryCategory",
     "Flag",
     "Group",
     "InboundPort",
     "Job",
+    "JobQueue",
     "Jobs",
     "Level",
     "Limits",
@@ -84,6 +87,8 @@ __all__ = [
     "PythonOperation",
     "PythonService",
     "Queue",
+    "QueueEntry",
+    "Queues",
     "Receive",
     "ReceiveFolders",
     "Respond",
@@ -296,6 +301,7 @@ class Settings(Section):
         default=None, description="Name of this gateway process among the servers. Default: the name of its host."
     )
     jobs: Jobs = Field(default_factory=dict, description="Batch jobs by name.")
+    job_queues: Queues = Field(default_factory=Queues, description="Job queues: categories, queues and entries.")
     groups: Mapping[Name, Group] = Field(default_factory=dict, description="Batch groups by name.")
     servers: Mapping[Text, Server] = Field(default_factory=dict, description="Servers that run tasks, by name.")
     throttling: Throttling = Field(default_factory=Throttling, description="What is started too often waits.")

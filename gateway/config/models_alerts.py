@@ -60,4 +60,7 @@ class AlertSettings(Section):
     command: tuple[AnyText, ...] = Field(
         default=(), description="Program and arguments that get an alert as JSON on standard input."
     )
+    entries: Mapping[Text, Alerts] = Field(
+        default_factory=dict, description="Who hears of job queue entries, by account."
+    )
     ports: Mapping[Name, PortAlerts] = Field(default_factory=dict, description="What is told of ports, by port.")

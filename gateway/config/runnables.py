@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from gateway.config.environment import substitute
 from gateway.config.explain import explain
-from gateway.config.models import Job
+from gateway.config.models import Job, QueueEntry, Task
 from gateway.config.place import Document, Finding, Path
 from gateway.contracts.task import Runnables
 from gateway.domain.errors import TaskRefused
@@ -34,20 +34,39 @@ def check_runnables(
             continue
         for task_name, task in job.tasks.items():
             at: Path = ("jobs", name, "tasks", task_name)
-            try:
-                runnable = runnables.find(task.run)
-            except TaskRefused as error:
-                yield Finding(path=(*at, "run"), text=error.message.rstrip("."))
-                continue
-            if job.recurrence is not None and not runnable.allows_recurrence:
-                yield Finding(
-                    path=(*at, "run"), text=f"{task.run} must not repeat: put it into a job without recurrence"
-                )
-            document = substitute(Document(value=dict(task.parameters), lines={}), environ, base)
-            found = list(document.findings)
-            try:
-                runnable.parameters.model_validate(document.value, context={"base": base})
-            except ValidationError as error:
-                found += explain(error, document, section=runnable.parameters)
-            for one in found:
-                yield Finding(path=(*at, "with", *one.path), text=one.text)
+            repeats = job.recurrence is not None
+            yield from _check(
+                at, task, runnables, environ, base, refused="a job without recurrence" if repeats else None
+            )
+
+
+def check_entries(
+    entries: Mapping[str, QueueEntry], runnables: Runnables, environ: Mapping[str, str], base: FilePath
+) -> Iterator[Finding]:
+    """Yield the same of job queue entries."""
+    for name, entry in entries.items():
+        repeats = bool(entry.on or entry.formula)
+        refused = "an entry without weekdays and formula" if repeats else None
+        yield from _check(("job_queues", "entries", name), entry, runnables, environ, base, refused=refused)
+
+
+def _check(
+    at: Path, task: Task | QueueEntry, runnables: Runnables, environ: Mapping[str, str], base: FilePath, *,
+    refused: str | None,
+) -> Iterator[Finding]:  # fmt: skip
+    """Yield what is wrong with one thing to run at *at*; *refused* is where it belongs if it must not repeat."""
+    try:
+        runnable = runnables.find(task.run)
+    except TaskRefused as error:
+        yield Finding(path=(*at, "run"), text=error.message.rstrip("."))
+        return
+    if refused is not None and not runnable.allows_recurrence:
+        yield Finding(path=(*at, "run"), text=f"{task.run} must not repeat: put it into {refused}")
+    document = substitute(Document(value=dict(task.parameters), lines={}), environ, base)
+    found = list(document.findings)
+    try:
+        runnable.parameters.model_validate(document.value, context={"base": base})
+    except ValidationError as error:
+        found += explain(error, document, section=runnable.parameters)
+    for one in found:
+        yield Finding(path=(*at, "with", *one.path), text=one.text)

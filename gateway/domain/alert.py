@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from enum import StrEnum
 
-from gateway.domain.ids import JobId, PortName, RunId
+from gateway.domain.ids import EntryId, JobId, PortName, RunId
 from gateway.domain.job import HistoryMode
 
 
@@ -37,6 +37,8 @@ OUTCOMES = frozenset({AlertEvent.ENDED, AlertEvent.ERROR, AlertEvent.CANCELED})
 """How an occurrence can come out."""
 PORT_EVENTS = frozenset({AlertEvent.OVERDUE, AlertEvent.ERROR})
 """What a port can tell of itself."""
+ENTRY_EVENTS = frozenset({AlertEvent.ENDED, AlertEvent.ERROR, AlertEvent.FINISHED})
+"""What a job queue entry can tell of itself."""
 
 _ALSO = {AlertEvent.ENDED: AlertEvent.FINISHED, AlertEvent.ERROR: AlertEvent.FINISHED}
 _JOB_SAYS = {
@@ -53,7 +55,8 @@ _PORT_SAYS = {AlertEvent.OVERDUE: "received nothing", AlertEvent.ERROR: "does no
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Happening:
-    """One thing that happened to a job (with `job_id`), to a port (with `port`), or to the configuration (neither).
+    """One thing that happened to a job (with `job_id`), a job queue entry (`entry_id`), a port (`port`), or the
+    configuration (none of them).
 
     Shape: `name` is that of the job, port or file; `since` is the moment that tells two happenings of one kind apart
     where there is no run: the planned start, the last file, the begin of the trouble. `text` says why, in one or
@@ -64,6 +67,7 @@ class Happening:
     name: str
     at: datetime
     job_id: JobId | None = None
+    entry_id: EntryId | None = None
     port: PortName | None = None
     run_id: RunId | None = None
     since: datetime | None = None
@@ -101,6 +105,8 @@ class Happening:
         critical = "Critical: " if self.is_critical else ""
         if self.port is not None:
             return f"{critical}Port {self.name} {_PORT_SAYS.get(self.event, self.event)}"
+        if self.entry_id is not None:
+            return f"Job queue: {self.name} {_JOB_SAYS[self.event]}"
         if self.job_id is None:
             return f"The configuration {self.name} was refused"
         by = f" by {self.by}" if self.by is not None and self.event is AlertEvent.CANCELED else ""
@@ -126,6 +132,8 @@ class Happening:
     def _look(self) -> str:
         if self.port is not None:
             return f"See: gateway ports {self.name}"
+        if self.entry_id is not None:
+            return f"See: gateway entries log {self.entry_id} --stack"
         if self.job_id is None:
             return "See: gateway check"
         return f"See: gateway jobs show {self.name}" if self.run_id is None else f"See: gateway runs show {self.run_id}"
@@ -137,6 +145,7 @@ class Happening:
         return {
             "event": self.event.value,
             "job": self.name if self.job_id is not None else None,
+            "entry": self.name if self.entry_id is not None else None,
             "port": self.port,
             "run_id": self.run_id,
             "text": self.text,

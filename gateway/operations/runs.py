@@ -178,11 +178,15 @@ async def read_file(store: Store, who: Person, number: int, name: str) -> bytes:
 
 
 async def cancel_run(store: Store, who: Person, number: int, *, now: datetime) -> JobStatus:
-    """Cancel one run: nothing more of it starts, what runs may finish; a recurring job comes back.
+    """Cancel one run: nothing more of it starts, what runs may finish; a recurring job comes back, an entry does not.
 
     Raises: NotFound; IllegalTransition when it has ended.
     """
     async with recorded(store, who, "run.cancel", str(number)):
+        run = (await show_run(store, who, number)).run
+        if run.entry_id is not None:
+            await cancel.cancel_run(store, run.id, by=who.name, now=now)
+            return JobStatus((await show_run(store, who, number)).run.status)
         return await cancel.cancel_job(
             store, await _under_way(store, who, number), by=who.name, now=now, only_this=True
         )
@@ -201,6 +205,12 @@ async def rerun(
         run = (await show_run(store, who, number)).run
         if run.ended_at is None:
             raise IllegalTransition(f"the run {number} of {run.job} is under way: wait until it has ended", run=number)
+        if run.entry_id is not None:
+            raise JobRefused(
+                f"the run {number} is of {run.job} of the job queue: `gateway entries restart {run.entry_id}` lets it "
+                "run again after a failure, `gateway entries run-once` at any time",
+                run=number,
+            )
         if run.tasks_left_out and (first is not None or failed):
             raise JobRefused(
                 f"history has not kept all tasks of the run {number}, so that it can only be repeated whole", run=number

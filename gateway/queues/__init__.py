@@ -10,26 +10,55 @@ point loses nothing. Read first: `rules.entry` (the life of an entry), `starting
 from gateway.queues.adding import UnitQueue, enqueue
 from gateway.queues.changes import Became, EntryChange
 from gateway.queues.ending import follow_runs
-from gateway.queues.entries import Entry, add_entry, change_entry, edit_entry, list_entries, read_entry, run_once
+from gateway.queues.entries import (
+    Entry,
+    add_entry,
+    change_entry,
+    edit_entry,
+    in_words,
+    list_entries,
+    read_entry,
+    run_once,
+)
+from gateway.queues.log import EntryRun, entry_log
 from gateway.queues.rules.entry import EntryAction, EntryStatus, standing
 from gateway.queues.starting import next_entry_moment, start_entries
+from gateway.queues.sync import (
+    Category,
+    ConfiguredEntry,
+    Queue,
+    list_categories,
+    list_queues,
+    start_queue,
+    sync_queues,
+)
 
 __all__ = [
     "Became",
+    "Category",
+    "ConfiguredEntry",
     "Entry",
     "EntryAction",
     "EntryChange",
+    "EntryRun",
     "EntryStatus",
+    "Queue",
     "UnitQueue",
     "add_entry",
     "change_entry",
     "edit_entry",
     "enqueue",
+    "entry_log",
     "follow_runs",
+    "in_words",
+    "list_categories",
     "list_entries",
+    "list_queues",
     "next_entry_moment",
     "read_entry",
     "run_once",
     "standing",
     "start_entries",
+    "start_queue",
+    "sync_queues",
 ]

@@ -10,10 +10,10 @@ from asyncpg import Connection
 
 from gateway.domain.definition import EntryDefinition
 from gateway.domain.errors import EntryRefused
+from gateway.domain.formula import check_formula
 from gateway.domain.ids import EntryId
 from gateway.domain.text import clean
 from gateway.queues.rules.entry import MOST_ATTEMPTS, EntryStatus
-from gateway.queues.rules.formula import check_formula
 from gateway.store.jobs import JOBS_HINT
 from gateway.store.listen import CHANNEL
 from gateway.store.sql import Queries
@@ -29,11 +29,14 @@ async def enqueue(
     entries: Sequence[EntryDefinition],
     *,
     user: str,
+    by: str | None = None,
     now: datetime | None = None,
     status: EntryStatus = EntryStatus.READY,
     source: str = "code",
 ) -> Sequence[EntryId]:
-    """Add entries that run as *user*; returns their numbers in the order given. *now* None: by the database's clock.
+    """Add entries that run as *user* and were made by *by*, else by the same; returns their numbers in the order given.
+
+    *now* None: by the database's clock.
 
     Rule: a category must be there. A name, and what an entry is about, can be taken: then nothing is added.
     Raises: EntryRefused; asyncpg's errors where the statement fails.
@@ -45,7 +48,7 @@ async def enqueue(
             f"There is no job queue category {unknown[0]['name']!a}. Name it in `job_queues.categories`.",
             code="entry.category",
         )
-    rows = [entry_row(one, status=status, source=source, user=user) for one in entries]
+    rows = [entry_row(one, status=status, source=source, user=user) | {"created_by": by or user} for one in entries]
     added = await connection.fetch(sql.insert_entries, json.dumps(rows), now)
     if len(added) < len(rows):
         there = {row["record"] for row in added} | {row["name"] for row in added}

@@ -1,14 +1,11 @@
-"""What became of entries, for those who follow: told in the transaction that makes it true."""
+"""What became of entries, for those who follow."""
 
-from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 
-from asyncpg import Connection
+from asyncpg import Record
 
 from gateway.domain.ids import EntryId, RunId
-from gateway.store.open import Store
 
 
 class Became(StrEnum):
@@ -23,25 +20,31 @@ class Became(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryChange:
-    """One entry and what became of it; `record` is what it is about. `error` and `code` say why it failed."""
+    """One entry and what became of it.
+
+    `record` is what it is about, `user` whom it runs as. `code` and `error` say why it failed.
+    """
 
     entry: EntryId
     became: Became
-    record: str | None
     name: str
+    record: str | None
+    category: str | None
+    user: str
+    partition: str
+    company: str
+    notify_on_success: bool
     run: RunId | None = None
     code: str | None = None
     error: str | None = None
 
 
-Follower = Callable[[Store, Connection, Sequence[EntryChange], datetime], Awaitable[None]]
-"""Does what follows from changes of entries, in their transaction. It waits for nothing outside of it."""
-
-FOLLOWERS: tuple[Follower, ...] = ()
-
-
-async def tell(store: Store, connection: Connection, changes: Sequence[EntryChange], now: datetime) -> None:
-    """Tell everybody who follows what became of entries."""
-    if changes:
-        for follower in FOLLOWERS:
-            await follower(store, connection, changes, now)
+def change_of(
+    row: Record, became: Became, *, run: RunId | None = None, code: str | None = None, error: str | None = None
+) -> EntryChange:
+    """Return what became of an entry, from its row."""
+    return EntryChange(
+        entry=EntryId(row["id"]), became=became, name=row["name"] or f"entry {row['id']}", record=row["record"],
+        category=row["category"], user=row["user_name"], partition=row["partition_key"], company=row["company"],
+        notify_on_success=row["notify_on_success"], run=run, code=code, error=error,
+    )  # fmt: skip

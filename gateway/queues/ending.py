@@ -12,9 +12,10 @@ from typing import Final
 import structlog
 from asyncpg import Connection, Record
 
-from gateway.domain.ids import EntryId, RunId
+from gateway.domain.ids import RunId
 from gateway.domain.job import JobStatus
-from gateway.queues.changes import Became, EntryChange, tell
+from gateway.queues.changes import Became, EntryChange, change_of
+from gateway.queues.follow import tell
 from gateway.queues.rules.entry import EntryStatus, Outcome, Step, come_back
 from gateway.queues.starting import timing_of
 from gateway.store.open import Store
@@ -101,7 +102,4 @@ def _outcome(row: Record) -> Outcome:
 
 def _change(end: _End) -> EntryChange:
     became = {"Q14": Became.RETRIED, "Q16": Became.RETRIED, "Q15": Became.FAILED}.get(end.step.row, Became.SUCCEEDED)
-    return EntryChange(
-        entry=EntryId(end.row["id"]), became=became, record=end.row["record"],
-        name=end.row["name"] or f"entry {end.row['id']}", run=RunId(end.row["run_id"]), code=end.code, error=end.error,
-    )  # fmt: skip
+    return change_of(end.row, became, run=RunId(end.row["run_id"]), code=end.code, error=end.error)

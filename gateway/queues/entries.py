@@ -15,8 +15,10 @@ from gateway.domain.errors import EntryRefused, IllegalTransition
 from gateway.domain.ids import EntryId, RunId
 from gateway.domain.job import Cause, Location
 from gateway.queues.adding import check_entry, enqueue, entry_row
-from gateway.queues.changes import Became, EntryChange, tell
+from gateway.queues.changes import Became, change_of
+from gateway.queues.follow import tell
 from gateway.queues.rules.entry import EntryAction, EntryStatus, act
+from gateway.queues.rules.timing import Timing
 from gateway.queues.starting import begin_runs
 from gateway.store.jobs import JOBS_HINT
 from gateway.store.listen import CHANNEL
@@ -94,14 +96,31 @@ async def read_entry(store: Store, entry: EntryId) -> Entry:
 
 
 async def add_entry(
-    store: Store, definition: EntryDefinition, *, by: str, now: datetime, status: EntryStatus = EntryStatus.ON_HOLD
+    store: Store,
+    definition: EntryDefinition,
+    *,
+    by: str,
+    now: datetime,
+    user: str | None = None,
+    status: EntryStatus = EntryStatus.ON_HOLD,
 ) -> EntryId:
-    """Add an entry by hand; it is on hold unless told otherwise. Raises: EntryRefused."""
+    """Add an entry by hand; it is on hold unless told otherwise, and runs as *user*, else as *by*.
+
+    Raises: EntryRefused.
+    """
     async with store.transaction() as connection:
         (entry,) = await enqueue(
-            connection, store.queries, [definition], user=by, now=now, status=status, source="operator"
+            connection, store.queries, [definition], user=user or by, by=by, now=now, status=status, source="operator"
         )
     return entry
+
+
+def in_words(definition: EntryDefinition) -> str:
+    """Say when an entry runs."""
+    return Timing(
+        weekdays=definition.weekdays, minutes=definition.minutes, formula=definition.formula,
+        starting=definition.starting, ending=definition.ending, zone=definition.zone,
+    ).in_words  # fmt: skip
 
 
 async def change_entry(store: Store, entry: EntryId, action: EntryAction, *, by: str, now: datetime) -> None:
@@ -124,8 +143,7 @@ async def change_entry(store: Store, entry: EntryId, action: EntryAction, *, by:
             case EntryAction.DELETE:
                 assert after is None
                 await connection.execute(sql.delete_entries, [entry])
-                gone = EntryChange(entry=entry, became=Became.REMOVED, record=row["record"], name=_shown(row))
-                await tell(store, connection, [gone], now)
+                await tell(store, connection, [change_of(row, Became.REMOVED)], now)
             case _:
                 raise ValueError(f"{action} has an operation of its own")
         if row["category"] and action is not EntryAction.READY:  # it may have been woken for a place it leaves now
@@ -173,10 +191,7 @@ async def run_once(store: Store, entry: EntryId, *, by: str, now: datetime) -> R
                 )
             await connection.execute(sql.take_slots, [row["category"]], [free["slots"][0]], [entry])
         (started,) = await begin_runs(store, connection, [entry], now, cause=Cause.OPERATOR, once_from=status)
-        change = EntryChange(
-            entry=entry, became=Became.STARTED, record=row["record"], name=_shown(row), run=started.run_id
-        )
-        await tell(store, connection, [change], now)
+        await tell(store, connection, [change_of(row, Became.STARTED, run=started.run_id)], now)
         await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
     return started.run_id
 

@@ -12,7 +12,8 @@ from asyncpg import Connection, Record
 
 from gateway.domain.ids import EntryId, RunId
 from gateway.domain.job import Cause
-from gateway.queues.changes import Became, EntryChange, tell
+from gateway.queues.changes import Became, change_of
+from gateway.queues.follow import tell
 from gateway.queues.rules.entry import EntryStatus, Step, come_due
 from gateway.queues.rules.timing import Timing
 from gateway.store.jobs import JOBS_HINT
@@ -48,10 +49,13 @@ async def start_entries(store: Store, now: datetime, *, limit: int = START_LIMIT
     """
     sql = store.queries
     async with store.reading() as connection:
-        if not await connection.fetchval(sql.due_entries_exist, now):
+        sleepers = await connection.fetchval(sql.sleepers_exist)
+        if not sleepers and not await connection.fetchval(sql.due_entries_exist, now):
             return DueEntries()
     async with store.transaction() as connection:
         await connection.execute(sql.take_entry_turn)
+        if sleepers:
+            await connection.execute(sql.wake_sleepers, now)
         rows = await connection.fetch(sql.due_entries, now, limit)
         places = await _places(store, connection, {row["category"] for row in rows if row["category"]})
         steps = [(row, _step(row, places, now)) for row in rows]
@@ -132,15 +136,11 @@ async def _carry_out(store: Store, connection: Connection, steps: _Steps, now: d
         await connection.execute(sql.wake_waiting, sorted(left), now)
     if started or left:
         await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
-    names = {one.entry: one for one in started}
+    runs = {one.entry: one.run_id for one in started}
     changes = [
-        EntryChange(
-            entry=EntryId(row["id"]), record=row["record"], name=names[row["id"]].name if row["id"] in names else "",
-            became=Became.REMOVED if step.status is None else Became.STARTED,
-            run=names[row["id"]].run_id if row["id"] in names else None,
-        )
+        change_of(row, Became.REMOVED if step.status is None else Became.STARTED, run=runs.get(row["id"]))
         for row, (step, _) in steps
         if step.row in {"Q5", "Q9"}
-    ]  # fmt: skip
+    ]
     await tell(store, connection, changes, now)
     return started

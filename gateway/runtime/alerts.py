@@ -13,7 +13,7 @@ from gateway.domain.alert import Channel
 from gateway.domain.ids import PortName
 from gateway.domain.wall import zone_named
 from gateway.scheduler.alerts import Dispatcher, Reader, watch_silence
-from gateway.store.alerts import HINT, AlertRule, sync_port_rules
+from gateway.store.alerts import HINT, AlertRule, sync_entry_rules, sync_port_rules
 from gateway.store.open import Store
 
 
@@ -32,6 +32,7 @@ class Alerting:
         self._store.ax_alerts = settings.alerts.ax_alerts
         async with self._store.transaction() as connection:
             await sync_port_rules(connection, self._store.queries, port_rules(settings))
+            await sync_entry_rules(connection, self._store.queries, entry_rules(settings))
 
     def heard(self, hint: str | None) -> None:
         """Look into the outbox when a hint is for it."""
@@ -76,6 +77,14 @@ def port_rules(settings: Settings) -> Mapping[PortName, Sequence[AlertRule]]:
         ]
         for name, alerts in settings.alerts.ports.items()
     }
+
+
+def entry_rules(settings: Settings) -> Sequence[AlertRule]:
+    """Return who wants to hear of job queue entries."""
+    return [
+        AlertRule(user=user, events=frozenset(wanted.on), channels=frozenset(wanted.by), source="config")
+        for user, wanted in settings.alerts.entries.items()
+    ]
 
 
 def silent_hours(settings: Settings) -> Mapping[PortName, float]:

@@ -8,12 +8,21 @@ from pathlib import Path
 
 import structlog
 
-from gateway.config.definitions import group_definitions, job_definitions, period_definitions, server_definitions
+from gateway.config.definitions import (
+    category_definitions,
+    entry_definition,
+    group_definitions,
+    job_definitions,
+    period_definitions,
+    queue_definitions,
+    server_definitions,
+)
 from gateway.config.models import Settings
 from gateway.config.models_jobs import GATEWAY_JOB
 from gateway.contracts.task import Runnable
 from gateway.domain.errors import JobRefused
 from gateway.exchange import MessageStores
+from gateway.queues import ConfiguredEntry, EntryStatus, sync_queues
 from gateway.runtime.ports import SystemClock
 from gateway.runtime.runnables import KnownRunnables, Parts, shipped, without_gateway
 from gateway.runtime.system_jobs import system_jobs
@@ -54,10 +63,10 @@ def shipped_by_hand(base: Path, store: Store, settings: Settings) -> Sequence[Ru
 
 
 async def keep_jobs(store: Store, settings: Settings) -> None:
-    """Make jobs, groups, servers and active periods in the store what the configuration says.
+    """Make jobs, job queues, groups, servers and active periods in the store what the configuration says.
 
     Rule: what operators made, and the statuses they gave, stay.
-    Raises: JobRefused when something cannot be used as it is; nothing is changed then.
+    Raises: JobRefused, EntryRefused when something cannot be used as it is; nothing is changed then.
     """
     now = await database_clock(store)
     groups, servers, periods = (
@@ -66,11 +75,24 @@ async def keep_jobs(store: Store, settings: Settings) -> None:
     jobs = [*job_definitions(settings), *system_jobs(settings)]
     async with store.transaction() as connection:
         await sync_places(store, connection, groups, servers, periods, now=now)
+        await sync_queues(
+            store, connection, category_definitions(settings), queue_definitions(settings), _entries(settings), now=now
+        )
         done = await sync_jobs(store, connection, jobs, by=GATEWAY_JOB, now=now)
         if done.created or done.changed or done.removed:  # what only these jobs named can go now
             await sync_places(store, connection, groups, servers, periods, now=now)
     if done.created or done.changed or done.removed:
         log.info("jobs.synced", created=list(done.created), changed=list(done.changed), removed=list(done.removed))
+
+
+def _entries(settings: Settings) -> list[ConfiguredEntry]:
+    return [
+        ConfiguredEntry(
+            definition=entry_definition(settings, entry, name=name, user=entry.user or GATEWAY_JOB),
+            status=EntryStatus(entry.status.value), user=entry.user or GATEWAY_JOB,
+        )
+        for name, entry in settings.job_queues.entries.items()
+    ]  # fmt: skip
 
 
 async def keep_owners(store: Store, old: Settings, new: Settings) -> None:

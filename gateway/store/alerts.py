@@ -95,6 +95,13 @@ async def sync_port_rules(connection: Connection, sql: Queries, rules: Mapping[P
             await set_alert_rule(connection, sql, rule, port=port)
 
 
+async def sync_entry_rules(connection: Connection, sql: Queries, rules: Sequence[AlertRule]) -> None:
+    """Make the rules for job queue entries exactly these, one for each user."""
+    await connection.execute(sql.delete_entry_rules)
+    for rule in rules:
+        await connection.execute(sql.insert_entry_rule, rule.user, sorted(rule.events), sorted(rule.channels))
+
+
 async def clear_alert_rules(
     connection: Connection, sql: Queries, *, job_id: JobId | None = None, port: PortName | None = None
 ) -> None:

@@ -7,6 +7,8 @@ from asyncpg import Connection
 
 from gateway.domain.ids import MessageKey
 from gateway.domain.meter import METER
+from gateway.store.jobs import JOBS_HINT
+from gateway.store.listen import CHANNEL
 from gateway.store.open import Store
 from gateway.store.sql import Queries
 from gateway.store.unit import UnitTransaction
@@ -72,7 +74,9 @@ async def insert_entities(connection: Connection, sql: Queries, document: str, e
 
     Raises: asyncpg.UniqueViolationError when a key exists in the same partition and company.
     """
-    numbers = await connection.fetchval(sql.take_rec_ids, sum(entity.size for entity in entities))
+    taken = await connection.fetchrow(sql.take_rec_ids, sum(entity.size for entity in entities), document)
+    assert taken is not None
+    numbers: list[int] = taken["numbers"]
     starts, used = [], 0
     for entity in entities:
         starts.append(numbers[used])
@@ -82,6 +86,8 @@ async def insert_entities(connection: Connection, sql: Queries, document: str, e
         [e.company for e in entities], [e.key for e in entities], [e.content for e in entities],
         [e.request for e in entities],
     )  # fmt: skip
+    if taken["is_awaited"]:
+        await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
 
 
 async def read_entities(

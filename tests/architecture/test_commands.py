@@ -14,6 +14,7 @@ _WORDS = re.compile(r"`gateway ([a-z-]+)(?: ([a-z-]+))?|^gateway ([a-z-]+)(?: ([
 ASKS_OR_STARTS = {
     "check", "demo", "doctor", "explain", "init", "nodes", "run", "schema", "status", "submit", "version",
     "watch", "audit", "alerts inbox", "alerts list", "alerts read", "alerts sent", "db info", "db migrate",
+    "entries list", "entries log", "entries mine", "entries show", "queues list", "queues show",
     "exceptions list", "exceptions show", "groups list", "history files", "history list", "history show", "jobs list",
     "jobs next", "jobs show", "lanes list", "lanes show", "queue list", "queue show", "runs files", "runs list",
     "runs log", "runs save", "runs search", "runs show", "servers list", "tasks kinds", "tasks list", "tasks show",

@@ -77,7 +77,8 @@ _ALLOWED: Final[Mapping[EntryAction, Mapping[EntryStatus, EntryStatus | None]]] 
     EntryAction.RUN_ONCE: dict.fromkeys((_S.ON_HOLD, _S.READY, _S.ERROR, _S.FINISHED, _S.INACTIVE), _S.IN_PROCESS),
 })  # fmt: skip
 _STANDING: Final = {
-    _S.ON_HOLD: "on hold", _S.IN_PROCESS: "in process", _S.INACTIVE: "on hold with inactivity timeout"
+    _S.ON_HOLD: "on hold", _S.IN_PROCESS: "in process", _S.ERROR: "in error",
+    _S.INACTIVE: "on hold with inactivity timeout",
 }  # fmt: skip
 _WORDS: Final = {
     EntryAction.READY: "be set to ready", EntryAction.HOLD: "be put on hold", EntryAction.DELETE: "be deleted",

@@ -7,10 +7,11 @@ Source: batch reference, sections 10.4, 10.5, 19.1; gap G37.
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
+from gateway.domain.formula import next_date
 from gateway.domain.wall import instant_of, local_of, zone_named
-from gateway.queues.rules.formula import next_date
 
 _DAY = timedelta(days=1)
+_NAMES = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _DAYS_AHEAD = 9
 """A week, the day before it, whose window may last until today, and one more for a window that has just closed."""
 
@@ -35,6 +36,26 @@ class Timing:
     def recurs(self) -> bool:
         """Tell whether it runs again after a success."""
         return bool(self.weekdays) or self.formula is not None
+
+    @property
+    def in_words(self) -> str:
+        """Say how it repeats, such as `Mon-Fri, every 30 minutes, 22:00-02:00 UTC`."""
+        parts = list[str]()
+        if self.weekdays:
+            first, last = self.weekdays[0], self.weekdays[-1]
+            run = len(self.weekdays) > 2 and last - first == len(self.weekdays) - 1
+            days = [_NAMES[first], _NAMES[last]] if run else [_NAMES[day] for day in self.weekdays]
+            parts.append("every day" if len(self.weekdays) == len(_NAMES) else ("-" if run else ", ").join(days))
+        if self.formula is not None:
+            parts.append(f"next on {self.formula}")
+        elif self.minutes:
+            parts.append(f"every {self.minutes} minutes")
+        elif self.recurs:
+            parts.append("once a day")
+        if self.starting is not None or self.ending is not None:
+            ending = "" if self.ending is None or self.ending == self.starting else f"{self.ending:%H:%M}"
+            parts.append(f"{self.starting or time():%H:%M}-{ending} {self.zone}")
+        return ", ".join(parts) if self.recurs else ", ".join(["once", *parts])
 
     def opens(self, moment: datetime) -> datetime:
         """Return the first instant from *moment* on at which it may start: *moment* itself inside its window."""

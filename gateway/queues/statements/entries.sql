@@ -38,6 +38,92 @@ UPDATE queue_entry SET
 FROM jsonb_populate_record(NULL::queue_entry, $2::text::jsonb) AS new
 WHERE queue_entry.id = $1
 
+-- name: put_categories
+INSERT INTO entry_category (name, description, width) SELECT * FROM unnest($1::text[], $2::text[], $3::integer[])
+ON CONFLICT (name) DO UPDATE SET description = excluded.description, width = excluded.width, retired = false
+
+-- name: retire_categories
+-- Entries that are there go on to exclude one another.
+UPDATE entry_category SET retired = true WHERE NOT name = ANY($1::text[])
+
+-- name: list_categories
+SELECT c.name, c.description, c.width, c.retired,
+       (SELECT coalesce(array_agg(s.entry_id ORDER BY s.slot), '{}') FROM entry_slot s WHERE s.category = c.name) AS held_by,
+       (SELECT count(*) FROM queue_entry e WHERE e.category = c.name AND e.status = 'waiting') AS waiting
+FROM entry_category c
+WHERE NOT c.retired OR EXISTS (SELECT 1 FROM queue_entry e WHERE e.category = c.name)
+ORDER BY c.name
+
+-- name: put_queue
+-- Whether it is started an operator decides, but for one that is new, or whose section says now something else of it.
+INSERT INTO job_queue (name, description, categories, batch_group, starts_automatically, is_started, changed_at)
+VALUES ($1, $2, $3, $4, $5, $5, $6)
+ON CONFLICT (name) DO UPDATE SET description = excluded.description, categories = excluded.categories,
+    batch_group = excluded.batch_group, starts_automatically = excluded.starts_automatically,
+    is_started = CASE WHEN job_queue.starts_automatically = excluded.starts_automatically THEN job_queue.is_started
+                      ELSE excluded.is_started END
+
+-- name: delete_queues_but
+DELETE FROM job_queue WHERE NOT name = ANY($1::text[])
+
+-- name: list_queues
+SELECT q.name, q.description, q.categories, q.batch_group, q.starts_automatically, q.is_started, q.changed_by, q.changed_at,
+       count(e.id) FILTER (WHERE e.status IN ('ready', 'waiting')) AS in_queue,
+       count(e.id) FILTER (WHERE e.status = 'in_process') AS in_process,
+       count(e.id) FILTER (WHERE e.status = 'error') AS failed
+FROM job_queue q LEFT JOIN entry_place p ON p.queue = q.name LEFT JOIN queue_entry e ON e.id = p.id
+WHERE ($1::text IS NULL OR q.name = $1)
+GROUP BY q.name ORDER BY q.name
+
+-- name: start_queue
+UPDATE job_queue SET is_started = $2, changed_by = $3, changed_at = $4 WHERE name = $1 AND is_started <> $2 RETURNING name
+
+-- name: config_entries
+SELECT id, name, config_digest, retired, status FROM queue_entry WHERE source = 'config' FOR UPDATE
+
+-- name: retire_entries
+-- Their section is gone. Who is in process ends first; the others go at once.
+WITH gone AS (
+    DELETE FROM queue_entry WHERE id = ANY($1::bigint[]) AND status <> 'in_process'
+)
+UPDATE queue_entry SET retired = true, changed_at = $2 WHERE id = ANY($1::bigint[]) AND status = 'in_process'
+
+-- name: entry_log
+-- The runs of entries, the newest first: the log of the job queue.
+SELECT r.id AS run_id, r.entry_id, r.job AS entry, r.category, t.handler AS run, t.parameters, r.run_as AS user_name, t.server,
+       r.planned_at, r.started_at, r.ended_at, r.status, t.error_code, coalesce(t.error, r.error) AS error,
+       (SELECT a.traceback FROM attempt a WHERE a.run_task_id = t.id AND a.number = t.attempts) AS traceback
+FROM run r JOIN run_task t ON t.run_id = r.id AND t.spawned_by IS NULL
+WHERE r.entry_id IS NOT NULL AND r.partition_key = $1
+  AND ($2::bigint IS NULL OR r.entry_id = $2)
+  AND ($3::text IS NULL OR r.job = $3)
+  AND ($4::text IS NULL OR r.category = $4)
+  AND ($5::text[] IS NULL OR r.status = ANY($5))
+  AND ($6::text IS NULL OR r.run_as = $6)
+  AND ($7::bigint IS NULL OR r.id < $7)
+ORDER BY r.id DESC, t.position LIMIT $8
+
+-- name: sleepers_exist
+SELECT EXISTS (SELECT 1 FROM queue_entry WHERE status = 'inactive' AND wakes_on <> '{}')
+
+-- name: wake_sleepers
+-- Documents of theirs that are newer than their last run: by the data, so that a hint that got lost costs nothing.
+UPDATE queue_entry e SET status = 'ready', earliest = $1, changed_at = $1
+WHERE e.status = 'inactive' AND e.wakes_on <> '{}'
+  AND EXISTS (SELECT 1 FROM entity n WHERE n.rec_id > e.changes_seen AND n.document = ANY(e.wakes_on))
+
+-- name: raise_entry_alerts
+-- Everybody whose rule asks for it, and in the inbox whose entry it is ($9). Told again, it changes nothing.
+INSERT INTO alert (event_key, event, run_id, user_name, channel, subject, body, facts, created_at, status, sent_at)
+SELECT $1, $2, $3, w.user_name, w.channel, $5, $6, $7::text::jsonb, $8,
+       CASE w.channel WHEN 'popup' THEN 'sent' ELSE 'pending' END, CASE w.channel WHEN 'popup' THEN $8::timestamptz END
+FROM (
+    SELECT r.user_name, unnest(r.channels) AS channel FROM alert_rule r WHERE r.for_entries AND r.events && $4::text[]
+    UNION SELECT $9, 'popup' WHERE $9::text IS NOT NULL
+) AS w
+ON CONFLICT (event_key, user_name, channel) DO NOTHING
+RETURNING id
+
 -- name: unknown_categories
 SELECT c.name FROM unnest($1::text[]) AS c (name)
 WHERE NOT EXISTS (SELECT 1 FROM entry_category k WHERE k.name = c.name AND NOT k.retired)
@@ -58,7 +144,8 @@ WHERE ($1::bigint IS NULL OR e.id = $1)
 ORDER BY e.category NULLS LAST, e.priority, e.id
 
 -- name: lock_entry
-SELECT id, name, status, category, source, run_id, record, hold_after FROM queue_entry WHERE id = $1 FOR UPDATE
+SELECT id, name, status, category, source, run_id, record, hold_after, user_name, partition_key, company, notify_on_success
+FROM queue_entry WHERE id = $1 FOR UPDATE
 
 -- name: change_entries
 -- Null: as it was. An entry that is ready again by a person's will has nothing behind it.
@@ -88,7 +175,8 @@ SELECT EXISTS (SELECT 1 FROM queue_entry e JOIN entry_place p ON p.id = e.id
 
 -- name: due_entries
 -- Those whose time has come, the best first. Entries that wait for their category are woken by whoever frees it.
-SELECT e.id, e.status, e.category, e.priority, e.record, e.earliest, e.expires, e.weekdays, e.minutes, e.formula, e.starting,
+SELECT e.id, e.name, e.status, e.category, e.priority, e.record, e.user_name, e.partition_key, e.company,
+       e.notify_on_success, e.earliest, e.expires, e.weekdays, e.minutes, e.formula, e.starting,
        e.ending, e.zone, e.attempts, e.interruptions, e.error_code, e.error
 FROM queue_entry e JOIN entry_place p ON p.id = e.id
 WHERE e.status IN ('ready', 'inactive') AND e.earliest <= $1 AND p.may_start

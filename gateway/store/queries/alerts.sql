@@ -30,8 +30,14 @@ DELETE FROM alert_rule WHERE job_id = $1 OR port = $2
 -- Those of the configuration; it is about to say anew which there are.
 DELETE FROM alert_rule WHERE port IS NOT NULL AND source = 'config'
 
+-- name: delete_entry_rules
+DELETE FROM alert_rule WHERE for_entries AND source = 'config'
+
+-- name: insert_entry_rule
+INSERT INTO alert_rule (for_entries, user_name, events, channels, source) VALUES (true, $1, $2, $3, 'config')
+
 -- name: alert_rules
-SELECT r.job_id, r.port, j.name AS job, r.user_name, r.events, r.channels, r.source
+SELECT r.job_id, r.port, CASE WHEN r.for_entries THEN 'job queue entries' ELSE j.name END AS job, r.user_name, r.events, r.channels, r.source
 FROM alert_rule r LEFT JOIN job j ON j.id = r.job_id
 WHERE ($1::bigint IS NULL OR r.job_id = $1) AND ($2::text IS NULL OR r.port = $2)
 ORDER BY j.name, r.port, r.user_name

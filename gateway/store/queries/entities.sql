@@ -19,7 +19,10 @@ RETURNING next - $2::bigint * $4::bigint
 SELECT name, next FROM number_sequence
 
 -- name: take_rec_ids
-SELECT array_agg(nextval('rec_id')) FROM generate_series(1, $1::int)
+-- `is_awaited`: a job queue entry sleeps until there is a new document of this kind.
+SELECT array_agg(nextval('rec_id')) AS numbers,
+       EXISTS (SELECT 1 FROM queue_entry WHERE status = 'inactive' AND $2 = ANY(wakes_on)) AS is_awaited
+FROM generate_series(1, $1::int)
 
 -- name: insert_entities
 INSERT INTO entity (rec_id, document, partition_key, company, key, content, request_id)

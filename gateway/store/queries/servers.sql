@@ -7,6 +7,7 @@ ON CONFLICT (name) DO UPDATE SET description = excluded.description, priority = 
 SELECT 'job ' || name AS used_by FROM job WHERE batch_group = $1
 UNION ALL SELECT 'task ' || t.name || ' of job ' || j.name FROM task t JOIN job j ON j.id = t.job_id WHERE t.batch_group = $1
 UNION ALL SELECT 'server ' || server FROM server_group WHERE group_name = $1
+UNION ALL SELECT 'job queue ' || name FROM job_queue WHERE batch_group = $1
 LIMIT 1
 
 -- name: delete_group

@@ -1,0 +1,148 @@
+"""Job queues as they are written: categories that exclude, queues that are started and stopped, entries that run."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Final
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+
+from gateway.config.models_base import Count, Flag, Name, Seconds, Section, Text, reread
+from gateway.config.models_batch import Moment, TimeOfDay, Weekdays, Zone, as_list, text_or_list
+from gateway.domain.definition import NORMAL_PRIORITY
+from gateway.domain.errors import EntryRefused
+from gateway.domain.formula import check_formula
+from gateway.domain.job import Location
+
+PRIORITIES: Final[Mapping[str, int]] = {"high": 500, "normal": NORMAL_PRIORITY, "low": 1500}
+"""Words for priorities within a category; the lower number goes first."""
+_LONGEST_CATEGORY: Final = 40
+
+
+class EntryFirstStatus(StrEnum):
+    """Status of an entry when it is seen for the first time; later an operator decides."""
+
+    READY = "ready"  # it starts when it is due
+    ON_HOLD = "on_hold"
+
+
+def _priority(value: object) -> object:
+    value = reread(value)
+    if isinstance(value, str) and value in PRIORITIES:
+        return PRIORITIES[value]
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1_000_000:
+        return value
+    raise ValueError("must be high, normal, low, or a number from 0 on; the lower goes first")
+
+
+def _formula(value: str) -> str:
+    try:
+        check_formula(value)
+    except EntryRefused as error:
+        raise ValueError(error.message.rstrip(".")) from None
+    return value
+
+
+def _inactivity(value: int) -> int:
+    if 0 < value < 5:
+        raise ValueError("must be 0, or at least 5")
+    return value
+
+
+class EntryCategory(Section):
+    """Entries that must not run beside one another."""
+
+    description: Text | None = Field(default=None, description="What the category is for. Default: its name.")
+    width: Count = Field(default=1, ge=1, le=1000, description="Entries of it that may be in process at once.")
+
+
+class JobQueue(Section):
+    """A container of entries that is started and stopped as a whole."""
+
+    description: Text | None = Field(default=None, description="What the queue is for. Default: its name.")
+    categories: (
+        Annotated[tuple[Text, ...], BeforeValidator(as_list), Field(min_length=1), text_or_list({"type": "string"})]
+        | None
+    ) = Field(default=None, description="Categories whose entries it takes. Default: all entries.")
+    group: Text | None = Field(default=None, description="Batch group whose servers run them. Default: default.")
+    start_automatically: Flag = Field(
+        default=True, description="false: nothing of it runs until somebody starts it with `gateway queues start`."
+    )
+
+
+class QueueEntry(Section):
+    """A job queue entry: what runs, and when."""
+
+    run: Text = Field(description="What it runs, as a task does: python | command | sql | … or module:object.")
+    parameters: Annotated[Mapping[str, object], WithJsonSchema({"type": "object"})] = Field(
+        default_factory=dict, alias="with", description="Parameters of what it runs."
+    )
+    description: Text | None = Field(default=None, description="What it is for. Default: its name.")
+    status: EntryFirstStatus = Field(
+        default=EntryFirstStatus.READY, description="Status when it is first seen: ready | on_hold."
+    )
+    user: Text | None = Field(
+        default=None, description="Account it runs as, until somebody sets it to ready. Default: gateway."
+    )
+    company: Text | None = Field(default=None, description="Company it works in. Default: `default_company`.")
+    partition: Text | None = Field(default=None, description="Partition it belongs to. Default: `default_partition`.")
+    record: Text | None = Field(
+        default=None, description="What it is about, such as SalesOrder/SO-1. There is one entry about it at a time."
+    )
+    category: Text | None = Field(default=None, description="Category: entries of it wait for one another.")
+    priority: Annotated[
+        int,
+        BeforeValidator(_priority),
+        WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"enum": list(PRIORITIES)}]}),
+    ] = Field(
+        default=NORMAL_PRIORITY,
+        description="Within the category: high | normal | low, or a number; the lower goes first.",
+    )
+    earliest: Moment | None = Field(default=None, description="It starts not before. Default: as soon as it may.")
+    expires: Moment | None = Field(
+        default=None, description="When it comes due after this moment it is removed, not run. Default: never."
+    )
+    on: Weekdays = Field(
+        default=(), description="Weekdays on which it repeats. Default: none, and without `formula` it runs once."
+    )
+    minutes: Count = Field(
+        default=0, ge=0, le=525_600, description="Minutes from the end of a run to the next; 0: once a day."
+    )
+    formula: Annotated[Text, AfterValidator(_formula)] | None = Field(
+        default=None, description="Day of the next run, counted from the end of one: 1D, D4, CM+1D. Without `minutes`."
+    )
+    starting: TimeOfDay | None = Field(
+        default=None, alias="from", description="Time of day from which it starts. Default: the whole day."
+    )
+    ending: TimeOfDay | None = Field(
+        default=None, alias="to", description="Time of day until which it starts; before `from` it is the next day's."
+    )
+    zone: Zone | None = Field(
+        default=None, description="Time zone of all its times. Default: that of the user's account, or UTC."
+    )
+    attempts: Count = Field(default=0, ge=0, le=10, description="How often it is tried again before it has failed.")
+    rerun_delay_seconds: Seconds = Field(
+        default=0.0, ge=0, le=3600, description="Seconds before it is tried again; a little more each time."
+    )
+    inactivity_minutes: Annotated[Count, AfterValidator(_inactivity)] = Field(
+        default=0, ge=0, description="Minutes it sleeps after a run that found nothing to do; 0: it does not."
+    )
+    wakes_on: Annotated[tuple[Text, ...], BeforeValidator(as_list), text_or_list({"type": "string"})] = Field(
+        default=(), description="Document services; a new document of one wakes the entry when it sleeps."
+    )
+    timeout_seconds: Seconds | None = Field(
+        default=None, gt=0, description="Seconds a run may take. Default: that of what it runs, mostly 12 hours."
+    )
+    retry_timeout: Flag = Field(default=True, description="false: a run that took too long is not tried again.")
+    location: Location = Field(
+        default=Location.SERVER,
+        description="server, or operator: its user runs it with `gateway tasks run`; then it cannot repeat.",
+    )
+    notify_on_success: Flag = Field(default=False, description="Its user hears of successes, too.")
+
+
+class Queues(Section):
+    """Everything about job queues."""
+
+    categories: Mapping[Name, EntryCategory] = Field(default_factory=dict, description="Categories by name.")
+    queues: Mapping[Name, JobQueue] = Field(default_factory=dict, description="Queues by name.")
+    entries: Mapping[Name, QueueEntry] = Field(default_factory=dict, description="Entries by name.")

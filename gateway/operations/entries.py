@@ -1,0 +1,315 @@
+"""Job queue entries and their queues as people see and change them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from gateway import queues
+from gateway.config.definitions import entry_definition, group_name
+from gateway.config.masks import without_passwords
+from gateway.config.models import QueueEntry, Settings
+from gateway.config.suggest import did_you_mean
+from gateway.domain.definition import EntryDefinition
+from gateway.domain.errors import EntryRefused
+from gateway.domain.ids import EntryId, RunId
+from gateway.operations.audit import recorded
+from gateway.operations.person import NotAllowed, Person, known_account
+from gateway.operations.references import NotFound
+from gateway.queues import Category, Entry, EntryAction, EntryRun, EntryStatus, Queue
+from gateway.store.open import Store
+
+LAST_RUNS: Final = 5
+_RECORDED: Final = {
+    EntryAction.READY: "entry.ready", EntryAction.HOLD: "entry.hold", EntryAction.DELETE: "entry.delete"
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryRow:
+    """An entry in a list.
+
+    `next_start` is when it starts next, or wakes; None where it does not by itself. `held_by` is the entry that has the
+    place of its category while it waits. `queue` takes it, None: none does. Of `source` config it stands in the
+    configuration.
+    """
+
+    id: EntryId
+    name: str | None
+    description: str
+    status: EntryStatus
+    held_after: bool
+    run: str
+    record: str | None
+    category: str | None
+    priority: int
+    queue: str | None
+    queue_started: bool
+    held_by: EntryId | None
+    user: str
+    created_by: str
+    partition: str
+    company: str
+    repeats: str
+    next_start: datetime | None
+    expires: datetime | None
+    attempts: int
+    max_attempts: int
+    run_id: RunId | None
+    started_at: datetime | None
+    last_run_id: RunId | None
+    error_code: str | None
+    error: str | None
+    source: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryReport:
+    """Everything about one entry, with its last runs. Secrets in parameters are the references that were written."""
+
+    entry: EntryRow
+    definition: EntryDefinition
+    runs: tuple[EntryRun, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueRow:
+    """A job queue in a list; `categories` None: it takes all entries."""
+
+    name: str
+    description: str
+    started: bool
+    starts_automatically: bool
+    categories: tuple[str, ...] | None
+    group: str
+    in_queue: int
+    in_process: int
+    failed: int
+    changed_by: str | None
+    changed_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CategoryRow:
+    """A category in a list; `held_by` are the entries that have its places, `waiting` those that wait for one."""
+
+    name: str
+    description: str
+    width: int
+    held_by: tuple[EntryId, ...]
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueReport:
+    """A job queue with its categories and entries."""
+
+    queue: QueueRow
+    categories: tuple[CategoryRow, ...]
+    entries: tuple[EntryRow, ...]
+
+
+async def list_entries(
+    store: Store, who: Person, *, statuses: Sequence[EntryStatus] | None = None, category: str | None = None,
+    queue: str | None = None,
+) -> list[EntryRow]:  # fmt: skip
+    """Return the entries of the partition by category, best first; with `mine` those that run as the person."""
+    found = await queues.list_entries(
+        store, partition=who.partition, statuses=statuses, user=who.name if who.mine else None, category=category,
+        queue=queue,
+    )  # fmt: skip
+    return [entry_row(one) for one in found]
+
+
+async def find_entry(store: Store, who: Person, text: str) -> Entry:
+    """Return an entry by its number or its name. Raises: NotFound, NotAllowed."""
+    if text.isascii() and text.isdecimal() and len(text) < 19:
+        try:
+            found = [await queues.read_entry(store, EntryId(int(text)))]
+        except EntryRefused as error:
+            raise NotFound(error.message) from None
+    else:
+        found = list(await queues.list_entries(store, name=text))
+    if not found or found[0].definition.partition != who.partition:
+        names = [one.definition.name for one in await queues.list_entries(store, partition=who.partition)]
+        hint = did_you_mean(text, [name for name in names if name]) or "."
+        raise NotFound(
+            f"There is no entry {text!a} in the partition {who.partition}{hint} `gateway entries list` shows what "
+            "there is, `gateway entries log` what ran."
+        )
+    who.check_owner(f"the entry {text}", found[0].user_name)
+    return found[0]
+
+
+async def show_entry(store: Store, who: Person, text: str) -> EntryReport:
+    """Return everything about one entry. Raises: NotFound."""
+    entry = await find_entry(store, who, text)
+    log = await queues.entry_log(store, partition=who.partition, entry=entry.id, limit=LAST_RUNS)
+    return EntryReport(entry=entry_row(entry), definition=entry.definition, runs=tuple(map(_shown, log)))
+
+
+async def add_entry(
+    store: Store, settings: Settings, who: Person, section: QueueEntry, *, name: str | None, ready: bool, now: datetime
+) -> EntryRow:
+    """Add an entry of the person; it is on hold unless it is to be ready.
+
+    Raises: EntryRefused when its name or record is taken; NotFound, NotAllowed for the account it runs as.
+    """
+    async with recorded(store, who, "entry.add", name or section.run):
+        definition = _defined(settings, who, section, name=name, user=section.user or who.name)
+        user = section.user or who.name
+        known_account(settings, user, partition=who.partition, company=definition.company)
+        status = EntryStatus.READY if ready else EntryStatus.ON_HOLD
+        number = await queues.add_entry(store, definition, by=who.name, user=user, now=now, status=status)
+        return entry_row(await queues.read_entry(store, number))
+
+
+async def edit_entry(
+    store: Store, settings: Settings, who: Person, text: str, section: QueueEntry, *, now: datetime
+) -> EntryRow:
+    """Replace what an entry says; it must be on hold.
+
+    Raises: NotFound; NotAllowed for an entry of the configuration; EntryRefused; IllegalTransition.
+    """
+    async with recorded(store, who, "entry.edit", text):
+        entry = await find_entry(store, who, text)
+        _of_operators(entry, "edit its section there")
+        definition = _defined(settings, who, section, name=entry.definition.name, user=entry.user_name)
+        await queues.edit_entry(store, entry.id, definition, now=now)
+        return entry_row(await queues.read_entry(store, entry.id))
+
+
+async def change_entry(
+    store: Store, who: Person, text: str, action: EntryAction, *, now: datetime
+) -> EntryRow | None:  # fmt: skip
+    """Set an entry to ready (it then runs as the person), put it on hold, or remove it (None).
+
+    Raises: NotFound; NotAllowed for removing one of the configuration; IllegalTransition with what is possible.
+    """
+    async with recorded(store, who, _RECORDED[action], text):
+        entry = await find_entry(store, who, text)
+        if action is EntryAction.DELETE:
+            _of_operators(entry, "take its section away there")
+        await queues.change_entry(store, entry.id, action, by=who.name, now=now)
+        return None if action is EntryAction.DELETE else entry_row(await queues.read_entry(store, entry.id))
+
+
+async def restart_entry(store: Store, who: Person, text: str, *, now: datetime) -> EntryRow:
+    """Let an entry that failed run again, with all its attempts. Raises: NotFound, NotAllowed, IllegalTransition."""
+    entry = await find_entry(store, who, text)
+    if entry.status is not EntryStatus.ERROR:
+        raise NotAllowed(
+            f"The entry {text} is {queues.standing(entry.status)}: only one in error is restarted. "
+            "`gateway entries ready` lets others run."
+        )
+    row = await change_entry(store, who, text, EntryAction.READY, now=now)
+    assert row is not None
+    return row
+
+
+async def run_once(store: Store, who: Person, text: str, *, now: datetime) -> RunId:
+    """Start a run of an entry now, for a try; returns the run. Raises: NotFound, IllegalTransition."""
+    async with recorded(store, who, "entry.run-once", text):
+        entry = await find_entry(store, who, text)
+        return await queues.run_once(store, entry.id, by=who.name, now=now)
+
+
+async def entry_log(
+    store: Store, who: Person, *, entry: str | None = None, category: str | None = None,
+    statuses: Sequence[str] | None = None, before: int | None = None, limit: int = 50,
+) -> list[EntryRun]:  # fmt: skip
+    """Return the runs of entries of the partition, the newest first, also of those that are gone by now."""
+    number = int(entry) if entry is not None and entry.isascii() and entry.isdecimal() and len(entry) < 19 else None
+    found = await queues.entry_log(
+        store, partition=who.partition, entry=None if number is None else EntryId(number),
+        name=entry if number is None else None, category=category, statuses=statuses,
+        user=who.name if who.mine else None, before=None if before is None else RunId(before), limit=limit,
+    )  # fmt: skip
+    return [_shown(one) for one in found]
+
+
+async def list_queues(store: Store) -> list[QueueRow]:
+    """Return the job queues by name."""
+    return [_queue_row(one) for one in await queues.list_queues(store)]
+
+
+async def show_queue(store: Store, who: Person, name: str) -> QueueReport:
+    """Return a job queue with its categories and its entries of the partition. Raises: NotFound."""
+    queue = await _find_queue(store, name)
+    takes = queue.definition.categories
+    categories = [one for one in await queues.list_categories(store) if takes is None or one.definition.name in takes]
+    return QueueReport(
+        queue=_queue_row(queue), categories=tuple(map(_category_row, categories)),
+        entries=tuple(await list_entries(store, who, queue=name)),
+    )  # fmt: skip
+
+
+async def start_queue(store: Store, who: Person, name: str, started: bool, *, now: datetime) -> QueueRow:
+    """Start or stop a job queue; what runs goes on. Raises: NotFound, IllegalTransition."""
+    async with recorded(store, who, "queue.start" if started else "queue.stop", name):
+        await _find_queue(store, name)
+        await queues.start_queue(store, name, started, by=who.name, now=now)
+        return _queue_row(await _find_queue(store, name))
+
+
+def entry_row(entry: Entry) -> EntryRow:
+    """Return an entry as it stands in a list."""
+    said = entry.definition
+    starts = entry.status in {EntryStatus.READY, EntryStatus.INACTIVE}
+    return EntryRow(
+        id=entry.id, name=said.name, description=said.description, status=entry.status, held_after=entry.hold_after,
+        run=said.run, record=said.record, category=said.category, priority=said.priority, queue=entry.queue,
+        queue_started=entry.may_start, held_by=entry.held_by if entry.status is EntryStatus.WAITING else None,
+        user=entry.user_name, created_by=entry.created_by, partition=said.partition, company=said.company,
+        repeats=queues.in_words(said), next_start=said.earliest if starts else None, expires=said.expires,
+        attempts=entry.attempts, max_attempts=said.max_attempts, run_id=entry.run_id, started_at=entry.started_at,
+        last_run_id=entry.last_run_id, error_code=entry.error_code, error=entry.error, source=entry.source,
+    )  # fmt: skip
+
+
+def _shown(run: EntryRun) -> EntryRun:
+    parameters: Mapping[str, object] = {name: without_passwords(value) for name, value in run.parameters.items()}
+    return EntryRun(**{**{name: getattr(run, name) for name in EntryRun.__slots__}, "parameters": parameters})
+
+
+async def _find_queue(store: Store, name: str) -> Queue:
+    found = await queues.list_queues(store, name)
+    if not found:
+        names = [one.definition.name for one in await queues.list_queues(store)]
+        hint = did_you_mean(name, names) or (f"; there are {', '.join(names)}." if names else "; there are none.")
+        raise NotFound(f"There is no job queue {name!a}{hint}")
+    return found[0]
+
+
+def _queue_row(queue: Queue) -> QueueRow:
+    said = queue.definition
+    return QueueRow(
+        name=said.name, description=said.description, started=queue.is_started,
+        starts_automatically=said.starts_automatically, categories=said.categories, group=group_name(said.batch_group),
+        in_queue=queue.in_queue, in_process=queue.in_process, failed=queue.failed, changed_by=queue.changed_by,
+        changed_at=queue.changed_at,
+    )  # fmt: skip
+
+
+def _category_row(category: Category) -> CategoryRow:
+    said = category.definition
+    return CategoryRow(
+        name=said.name, description=said.description, width=said.width, held_by=category.held_by,
+        waiting=category.waiting,
+    )  # fmt: skip
+
+
+def _of_operators(entry: Entry, instead: str) -> None:
+    """Refuse to change what the configuration says: the file would say it again. Raises: NotAllowed."""
+    if entry.source == "config":
+        raise NotAllowed(f"The entry {entry.shown} stands in the configuration: {instead}.")
+
+
+def _defined(settings: Settings, who: Person, section: QueueEntry, *, name: str | None, user: str) -> EntryDefinition:
+    if section.partition not in {None, who.partition}:
+        raise NotAllowed(
+            f"The entry names the partition {section.partition}, and you work in {who.partition}: "
+            f"give --partition {section.partition}."
+        )
+    inside = settings.model_copy(update={"default_partition": who.partition})
+    return entry_definition(inside, section, name=name, user=user)

@@ -1,0 +1,40 @@
+"""Telling people of entries: of final failures, and of successes where that is wanted.
+
+Whose entry it is finds a failure in the inbox; everybody else hears of it by the alert rules. Source: batch reference,
+sections 19.1, 19.2 (Q15).
+"""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+
+from asyncpg import Connection
+
+from gateway.domain.alert import AlertEvent, Happening
+from gateway.domain.text import clean
+from gateway.queues.changes import Became, EntryChange
+from gateway.store.alerts import HINT
+from gateway.store.listen import CHANNEL
+from gateway.store.open import Store
+
+_EVENTS = {Became.FAILED: AlertEvent.ERROR, Became.SUCCEEDED: AlertEvent.ENDED}
+
+
+async def tell_people(store: Store, connection: Connection, changes: Sequence[EntryChange], now: datetime) -> None:
+    """Put what happened into the outbox of alerts (`gateway.queues.follow.Follower`)."""
+    sql = store.queries
+    for change in changes:
+        event = _EVENTS.get(change.became)
+        if event is None:
+            continue
+        happening = Happening(
+            event=event, name=change.name, at=now, entry_id=change.entry, run_id=change.run, text=change.error or "",
+            partition=change.partition, company=change.company, category=change.category,
+        )  # fmt: skip
+        owner = change.user if event is AlertEvent.ERROR or change.notify_on_success else None
+        told = await connection.fetch(
+            sql.raise_entry_alerts, happening.key, event, change.run, list(happening.asked_as),
+            clean(happening.subject), clean(happening.body, limit=20_000), json.dumps(happening.facts), now, owner,
+        )  # fmt: skip
+        if told:
+            await connection.execute(sql.hint, CHANNEL, HINT)

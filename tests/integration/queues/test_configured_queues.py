@@ -1,0 +1,213 @@
+"""Queues and entries of the configuration, and what people do to them."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.config.load import parse
+from gateway.config.models import Settings
+from gateway.config.section import parse_entry
+from gateway.domain.alert import AlertEvent
+from gateway.domain.errors import ConfigError, GatewayError, IllegalTransition
+from gateway.operations import entries
+from gateway.operations.person import NotAllowed, Person
+from gateway.operations.references import NotFound
+from gateway.queues import EntryAction, EntryStatus
+from gateway.runtime.alerts import Alerting
+from gateway.runtime.jobs import keep_jobs, runnables_to_check
+from tests.fakes import World
+
+S = EntryStatus
+ANN, BEN = Person(name="ann", partition="initial"), Person(name="ben", partition="initial")
+SITE = """
+jobs: {gateway: {active: false}}
+groups: {posting: {}}
+job_queues:
+  categories: {SalesPost: {width: 1}}
+  queues: {SPPOST: {categories: SalesPost, start_automatically: false, group: posting}}
+  entries:
+    once: {run: work, with: {seconds: 0}, category: SalesPost}
+    nightly: {run: work, with: {seconds: 0}, status: on_hold, on: [monday, friday], from: "22:00", to: "02:00"}
+"""
+
+
+def settings(text: str = SITE) -> Settings:
+    return parse(text.encode(), file="config.yaml", base=Path("/nowhere"), environ={})
+
+
+@pytest.fixture
+async def site(world: World) -> AsyncIterator[World]:
+    """A site of one server that serves all groups."""
+    await keep_jobs(world.store, settings())
+    await world.rows("UPDATE queue_entry SET earliest = $1, parameters_version = 2", world.clock.now())
+    await world.server("A", groups=["", "posting"])
+    yield world
+
+
+async def test_a_queue_runs_its_entries_once_somebody_starts_it(site: World) -> None:
+    store, now = site.store, site.clock.now()
+    (row,) = await entries.list_queues(store)
+    assert (row.name, row.started, row.in_queue, row.group) == ("SPPOST", False, 1, "posting")
+    started = await entries.start_queue(store, ANN, "SPPOST", True, now=now)
+    assert (started.started, started.changed_by) == (True, "ann")
+    with pytest.raises(IllegalTransition, match="started already"):
+        await entries.start_queue(store, ANN, "SPPOST", True, now=now)
+    await site.settle()
+    shown = await entries.show_queue(store, ANN, "SPPOST")
+    assert [(one.name, one.status) for one in shown.entries] == [("once", S.FINISHED)]
+    assert [(one.name, one.held_by, one.waiting) for one in shown.categories] == [("SalesPost", (), 0)]
+    assert [(run.entry, run.status) for run in await entries.entry_log(store, ANN)] == [("once", "ended")]
+    with pytest.raises(NotFound, match="did you mean 'SPPOST'"):
+        await entries.show_queue(store, ANN, "SPPOTS")
+
+
+async def test_what_operators_made_stays_and_what_the_file_no_longer_says_goes(site: World) -> None:
+    store, now = site.store, site.clock.now()
+    await entries.start_queue(store, ANN, "SPPOST", True, now=now)
+    await entries.change_entry(store, ANN, "nightly", EntryAction.READY, now=now)
+    await site.settle()
+    await keep_jobs(store, settings())
+    await site.settle()
+    stands = {row.name: row.status for row in await entries.list_entries(store, ANN)}
+    assert stands == {"once": S.FINISHED, "nightly": S.READY}
+    assert (await entries.list_queues(store))[0].started
+    changed = SITE.replace('from: "22:00"', 'from: "21:00"')
+    once = "    once: {run: work, with: {seconds: 0}, category: SalesPost}\n"
+    await keep_jobs(store, settings(changed.replace(once, "")))
+    (left,) = await entries.list_entries(store, ANN)
+    assert (left.name, left.status, left.repeats) == ("nightly", S.READY, "Mon, Fri, once a day, 21:00-02:00 UTC")
+    await keep_jobs(store, settings("jobs: {gateway: {active: false}}"))
+    assert await entries.list_entries(store, ANN) == []
+    assert await entries.list_queues(store) == []
+
+
+async def test_an_entry_whose_section_goes_ends_first(site: World) -> None:
+    store = site.store
+    await keep_jobs(store, settings(SITE.replace("seconds: 0}, category", "seconds: 60}, category")))
+    await site.rows("UPDATE queue_entry SET earliest = $1, parameters_version = 2", site.clock.now())
+    await entries.start_queue(store, ANN, "SPPOST", True, now=site.clock.now())
+    await site.settle()
+    await keep_jobs(store, settings("jobs: {gateway: {active: false}}"))
+    (row,) = await entries.list_entries(store, ANN)
+    assert (row.name, row.status) == ("once", S.IN_PROCESS)
+    await site.pass_(minutes=2)
+    assert await entries.list_entries(store, ANN) == []
+    assert [run.status for run in await entries.entry_log(store, ANN, entry="once")] == ["ended"]
+
+
+async def test_people_add_change_and_remove_entries_of_their_own(site: World) -> None:
+    store, now = site.store, site.clock.now()
+    section = parse(b"job_queues: {entries: {e: {run: work, on: monday}}}", file="f", base=Path("/"), environ={})
+    written = section.job_queues.entries["e"]
+    row = await entries.add_entry(store, settings(), ANN, written, name="mine", ready=False, now=now)
+    assert (row.status, row.user, row.source, row.repeats) == (S.ON_HOLD, "ann", "operator", "Mon, once a day")
+    with pytest.raises(GatewayError, match="named mine already"):
+        await entries.add_entry(store, settings(), ANN, written, name="mine", ready=False, now=now)
+    changed = written.model_copy(update={"attempts": 3})
+    assert (await entries.edit_entry(store, settings(), ANN, "mine", changed, now=now)).max_attempts == 3
+    ready = await entries.change_entry(store, BEN, str(row.id), EntryAction.READY, now=now)
+    assert ready is not None
+    assert (ready.status, ready.user) == (S.READY, "ben")
+    own = Person(name="ben", partition="initial", mine=True)
+    assert [one.name for one in await entries.list_entries(store, own)] == ["mine"]
+    with pytest.raises(NotAllowed, match="belongs to ben"):
+        await entries.change_entry(
+            store, Person(name="ann", partition="initial", mine=True), "mine", EntryAction.HOLD, now=now
+        )
+    with pytest.raises(NotAllowed, match="only one in error is restarted"):
+        await entries.restart_entry(store, BEN, "mine", now=now)
+    with pytest.raises(NotFound, match="There is no entry 'mien'"):
+        await entries.show_entry(store, ANN, "mien")
+    assert await entries.change_entry(store, BEN, "mine", EntryAction.DELETE, now=now) is None
+    with pytest.raises(NotAllowed, match="stands in the configuration"):
+        await entries.change_entry(store, ANN, "once", EntryAction.DELETE, now=now)
+    with pytest.raises(NotAllowed, match="edit its section there"):
+        await entries.edit_entry(store, settings(), ANN, "once", changed, now=now)
+
+
+async def test_a_final_failure_is_told_once_to_whose_it_is_and_to_who_asked(site: World) -> None:
+    store, now = site.store, site.clock.now()
+    asked = settings(SITE + "\nalerts: {entries: {carl: {on: finished, by: [popup]}}}")
+    await Alerting(store, lambda: asked, Path("/")).keep_rules(asked)
+    text = "job_queues: {entries: {e: {run: work, with: {seconds: 0, fails_in: [-1]}, attempts: 1}}}"
+    written = parse(text.encode(), file="f", base=Path("/"), environ={}).job_queues.entries["e"]
+    row = await entries.add_entry(store, settings(), ANN, written, name="failing", ready=False, now=now)
+    await site.rows("UPDATE queue_entry SET parameters_version = 2 WHERE id = $1", row.id)
+    await entries.change_entry(store, ANN, "failing", EntryAction.READY, now=now)
+    await site.pass_(minutes=1)
+    told = await site.rows("SELECT user_name, event, subject, body FROM alert ORDER BY user_name")
+    assert [(one["user_name"], one["event"], one["subject"]) for one in told] == [
+        (user, AlertEvent.ERROR, "Job queue: failing failed") for user in ("ann", "carl")
+    ]
+    assert f"gateway entries log {row.id} --stack" in told[0]["body"]
+    (failed,) = await entries.list_entries(store, ANN, statuses=[S.ERROR])
+    log = await entries.entry_log(store, ANN, entry=str(failed.id))
+    assert [run.error for run in log] == ["RuntimeError: attempt 1 goes wrong"] * 2
+    assert all("raise RuntimeError" in str(run.traceback) for run in log)
+    restarted = await entries.restart_entry(store, BEN, "failing", now=site.clock.now())
+    assert (restarted.status, restarted.user, restarted.attempts) == (S.READY, "ben", 0)
+
+
+async def test_a_new_document_wakes_an_entry_that_sleeps(site: World) -> None:
+    store, now = site.store, site.clock.now()
+    text = """
+services: {SalesOrder: {kind: document, document: "{urn:sales}Order", entity: Order, key: Number}}
+job_queues:
+  entries:
+    e: {run: work, with: {seconds: 0}, on: friday, minutes: 5, inactivity_minutes: 60, wakes_on: SalesOrder}
+"""
+    read = parse(text.encode(), file="f", base=Path("/"), environ={})
+    written = read.job_queues.entries["e"]
+    await entries.add_entry(store, read, ANN, written, name="sync", ready=False, now=now)
+    await site.rows("UPDATE queue_entry SET parameters_version = 2")
+    await entries.change_entry(store, ANN, "sync", EntryAction.READY, now=now)
+    await site.settle()
+    assert (await entries.show_entry(store, ANN, "sync")).entry.status is S.INACTIVE
+    insert = (
+        "INSERT INTO entity (rec_id, document, partition_key, company, key, content, request_id) "
+        "VALUES (nextval('rec_id'), $1, 'initial', 'DAT', $2, '', 1)"
+    )
+    await site.rows(insert, "{urn:other}Order", "1")
+    await site.settle()
+    assert len(await entries.entry_log(store, ANN, entry="sync")) == 1
+    await site.rows(insert, "{urn:sales}Order", "2")
+    await site.settle()
+    assert len(await entries.entry_log(store, ANN, entry="sync")) == 2
+    assert (await entries.show_entry(store, ANN, "sync")).entry.status is S.INACTIVE
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ({"run": "python", "category": "Sales"}, "there is no category 'Sales'"),
+        ({"run": "python", "formula": "soon"}, "'soon' is no date formula"),
+        ({"run": "python", "formula": "1D", "minutes": 5, "on": "monday"}, "goes without formula"),
+        ({"run": "python", "minutes": 5}, "goes with `on`"),
+        ({"run": "python", "attempts": 11}, "10"),
+        ({"run": "python", "rerun_delay_seconds": 3601}, "3600"),
+        ({"run": "python", "inactivity_minutes": 3, "on": "monday"}, "must be 0, or at least 5"),
+        ({"run": "python", "inactivity_minutes": 30}, "what runs once ends"),
+        ({"run": "python", "wakes_on": "Orders"}, "goes with inactivity_minutes"),
+        ({"run": "python", "location": "operator", "on": "monday"}, "a person runs it once"),
+        ({"run": "python", "priority": "urgent"}, "must be high, normal, low, or a number"),
+    ],
+)
+def test_what_does_not_fit_is_told_with_its_place(entry: dict[str, Any], problem: str) -> None:
+    lines = "".join(f"      {key}: {value}\n" for key, value in entry.items())
+    with pytest.raises(ConfigError) as refused:
+        settings(f"job_queues:\n  entries:\n    e:\n{lines}")
+    (found, *_) = [one for one in refused.value.problems if problem.split("`", maxsplit=1)[0].rstrip() in one.text]
+    assert found.path.startswith("job_queues.entries.e")
+
+
+def test_a_section_by_itself_is_checked_as_in_the_file(tmp_path: Path) -> None:
+    content = b'run: python\nwith: {cal: "a:b"}\ncategory: Sales\n'
+    with pytest.raises(ConfigError) as refused:
+        parse_entry(
+            content, file="e.yaml", base=tmp_path, environ={}, settings=settings(),
+            runnables=runnables_to_check(tmp_path / "config.yaml"),
+        )  # fmt: skip
+    found = [(one.line, one.path) for one in refused.value.problems]
+    assert found == [(2, "with.cal"), (2, "with.call"), (3, "category")]
