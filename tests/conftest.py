@@ -21,7 +21,7 @@ from gateway.runtime.roles import ROLES
 from gateway.store.connect import connect
 from gateway.store.embedded import DATABASE, EmbeddedServer
 from gateway.store.migrate import migrate
-from gateway.store.open import Store, open_store
+from gateway.store.open import Schema, Store, open_store
 from gateway.store.sql import Queries
 from gateway.workers.launcher import Launcher
 from tests.site import Site
@@ -101,6 +101,8 @@ class Databases:
             await connection.close()
         maker = await connect(self.url("postgres"))
         await maker.execute(f"CREATE ROLE {STRANGER}")
+        await maker.execute("ALTER SYSTEM SET autovacuum = off")  # what is known of a table is up to its test alone
+        await maker.execute("SELECT pg_reload_conf()")
         return maker, await connect(self.url("postgres"))
 
     async def _drop_in_turn(self, name: str) -> None:
@@ -178,7 +180,7 @@ def module_database_url(databases: Databases) -> Iterator[str]:
 @pytest.fixture
 async def store(database_url: str, tmp_path: Path) -> AsyncIterator[Store]:
     """An open store on a fresh database; its data folder is `tmp_path / "data"`."""
-    async with open_store(database_url, tmp_path / "data") as store:
+    async with open_store(database_url, tmp_path / "data", schema=Schema.IGNORE) as store:  # it is a clone: current
         follow_runs(store)
         yield store
 
