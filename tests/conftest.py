@@ -210,6 +210,12 @@ async def embedded_site(server_folder: Path) -> AsyncIterator[Site]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the slow ones, so that at the end nobody waits for one file of them."""
-    slow = ("crash", "e2e")
-    items.sort(key=lambda item: item.path.parent.name not in slow)
+    """Begin with the folders whose files take long, so that at the end nobody waits for one of them."""
+    turns = ("crash", "e2e", "property", "integration")
+    here = Path(__file__).parent
+
+    def turn(item: pytest.Item) -> int:
+        folder = item.path.relative_to(here).parts[0]
+        return turns.index(folder) if folder in turns else len(turns)
+
+    items.sort(key=turn)
