@@ -323,14 +323,14 @@ async def test_role_of_any_name_finds_our_tables_first_and_then_its_own(database
     name = databases.create_empty()
     url = databases.url_of_stranger(name)
     connection = await connect(url)
-    await connection.execute("CREATE TABLE queue (mine int); CREATE TABLE stock (mine int)")
+    await connection.execute("CREATE TABLE queue (mine int); CREATE TABLE shelf (mine int)")
     await migrate(connection, Queries.load())
     await connection.close()
     async with open_store(url, tmp_path / "data") as store:
         for long, life in ((False, False), (True, False), (False, True)):
             async with store.transaction(long=long, life=life) as connection:
                 assert await connection.fetchval("SELECT count(status) FROM queue") == 0
-                assert await connection.fetchval("SELECT count(mine) FROM stock") == 0
+                assert await connection.fetchval("SELECT count(mine) FROM shelf") == 0
         single = await store.connect()
         assert await single.fetchval("SELECT count(status) FROM queue") == 0
         await single.close()
