@@ -80,6 +80,10 @@ class DatabaseSource:
             STATEMENTS.message_store_purge, [int(one.copy) for one in kept], [one.message_id for one in kept]
         )
 
+    def left(self) -> Sequence[str]:
+        """Return nothing: all rows are taken."""
+        return ()
+
     async def publish(self, sessions: Sequence[Told]) -> None:
         """Write the sessions into the table that stations read. Raises: MessageStoreAway."""
         rows = [

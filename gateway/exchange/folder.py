@@ -114,6 +114,10 @@ class FolderSource:
             if await self._adapter.remove_kept(day, names) < len(names):  # put away just after midnight
                 await self._adapter.remove_kept((date.fromisoformat(day) + timedelta(days=1)).isoformat(), names)
 
+    def left(self) -> Sequence[str]:
+        """Say which files were left in the folder, and why."""
+        return [f"{one.display} was left in the folder. {one.text}" for one in self._adapter.left_in_place()]
+
     async def publish(self, sessions: Sequence[Told]) -> None:
         """Write a file per session, where there is a folder for them. Raises: AdapterUnavailable."""
         if self._told is not None:

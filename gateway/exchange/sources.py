@@ -100,6 +100,10 @@ class MessageSource(Protocol):
         """Remove uploaded messages, and nothing else."""
         ...
 
+    def left(self) -> Sequence[str]:
+        """Say of what was seen and not taken in this pass why it was not; nothing is wrong with most of it."""
+        ...
+
     async def publish(self, sessions: Sequence[Told]) -> None:
         """Let stations read how their sessions stand; each replaces what was told before."""
         ...

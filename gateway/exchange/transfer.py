@@ -85,6 +85,7 @@ class MessagePass:
         self._tally.add("deliveries", told)
         await self._move_waiting()
         await self._upload()
+        self._tell([f"{self._name}: {text}" for text in self._source.left()])
         if self._rules.purges:
             for direction in SessionDirection:
                 await self._purge(direction, now)

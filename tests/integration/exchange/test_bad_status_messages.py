@@ -75,6 +75,7 @@ async def test_half_written_file_is_left_alone_until_it_is_whole(world: Exchange
     content = Message().xml()
     station.put(content[:-20], "half.xml")
     assert await world.run() == {}
+    assert "half.xml was left in the folder" in world.said[-1]
     assert await station.held() == Held(waiting=1, uploaded=0, refused=0)
     with (station.folder / "half.xml").open("ab") as file:
         file.write(content[-20:])
