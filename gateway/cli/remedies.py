@@ -22,6 +22,10 @@ _COMMANDS: Final[Mapping[Action, str]] = {
     Action.LIST_CAUSES: "queue list --by-cause --port {}",
     Action.RESUME_GROUP: "groups set {} --concurrency 0",
     Action.LIST_SERVERS: "servers list",
+    Action.SHOW_SESSION: "sessions show {}",
+    Action.CANCEL_SESSION: "sessions cancel {}",
+    Action.RERUN_SESSION: "sessions rerun {}",
+    Action.COPY_MESSAGES: "status-messages run",
 }
 """Other actions have no command: their reason says all."""
 

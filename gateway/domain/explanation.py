@@ -22,7 +22,8 @@ _FINE = frozenset({
     "file.being-written", "file.incomplete", "file.no-done-marker", "file.turn-of-ended", "file.replaced",
     "job.waiting", "job.executing", "job.cancelling", "job.ended", "run.executing", "run.cancelling", "run.ended",
     "run.canceled", "task.waiting", "task.ready", "task.executing", "task.cancelling", "task.ended", "task.not-run",
-    "task.canceled", "task.no-run",
+    "task.canceled", "task.no-run", "session.started", "session.available", "session.requested", "session.downloaded",
+    "session.uploaded", "session.applied", "session.no_data", "session.canceled",
 })  # fmt: skip
 """What is finished, moves by itself, or waits for what is to come anyway."""
 

@@ -329,6 +329,36 @@ RULES: Mapping[str, Rule] = {
         "not taken for more than ten minutes",
         remedy=Remedy(action=Action.EXPLAIN, reason="It says what is in the way, and how to mend it."),
     ),
+    "message-store-away": Rule(
+        Severity.ATTENTION,
+        "cannot be used, so its status messages are not copied",
+        remedy=Remedy(action=Action.MEND, reason="Mend that: the next run of the job goes on, and nothing is lost."),
+    ),
+    "message-store-unread": Rule(
+        Severity.ATTENTION,
+        "its status messages were not copied for more than a day",
+        "`gateway status-messages stores` names the job that copies them, and `gateway status-messages run` starts it. "
+        "docs/status-messages.md shows how to write one.",
+    ),
+    "status-message-refused": Rule(
+        Severity.ATTENTION,
+        "refused, so their sessions do not show what they say",
+        "`gateway status-messages refused` says why and where they are. Send them again when they are mended.",
+    ),
+    "status-message-waits": Rule(
+        Severity.ATTENTION,
+        "wait for more than a day: their session has not started, or their time is still to come",
+        "`gateway status-messages list --waiting` names them. Ask the station for the message `started`.",
+    ),
+    "session-failed": Rule(
+        Severity.ATTENTION,
+        "failed, and no station mends that by itself",
+        remedy=Remedy(
+            action=Action.SHOW_SESSION,
+            reason="It says why. Mend the cause, then `gateway sessions rerun {target}`; when the data are bad, "
+            "`gateway sessions cancel {target}`.",
+        ),
+    ),
     "numbers-end": Rule(
         Severity.ATTENTION,
         "nearly used up: a longer number does not fit into its field, and then every request fails",

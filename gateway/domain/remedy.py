@@ -24,6 +24,10 @@ class Action(StrEnum):
     LIST_CAUSES = "list_causes"  # of what is not finished
     RESUME_GROUP = "resume_group"
     LIST_SERVERS = "list_servers"
+    SHOW_SESSION = "show_session"
+    CANCEL_SESSION = "cancel_session"
+    RERUN_SESSION = "rerun_session"
+    COPY_MESSAGES = "copy_messages"  # start the job that copies status messages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -90,7 +90,10 @@ class TroubleRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageStoreRow:
-    """What passes made of a store: the begin of the last that came to its end, and what was wrong with the last."""
+    """What passes made of a store: the begin of the last that came to its end, and what was wrong with the last.
+
+    `waiting` messages have not moved a session yet, `late` ones of them for more than a day.
+    """
 
     store: str
     passed_at: datetime | None
@@ -98,6 +101,7 @@ class MessageStoreRow:
     error: str | None
     refused: int
     waiting: int
+    late: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,7 @@ from gateway.domain.finding import (
 from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
 from gateway.operations.doctor_answers import find_attention
+from gateway.operations.doctor_exchange import find_exchange
 from gateway.operations.doctor_jobs import find_untaken
 from gateway.operations.doctor_numbers import LongestKey, find_ending
 from gateway.operations.nodes import Alive, as_node
@@ -133,6 +134,7 @@ async def _look(store: Store, settings: Settings, folders: Folders) -> list[Plac
         for name in settings.active_ports():
             if isinstance(settings.ports[name], InboundPort):
                 found += await _inbound_folder(name, folders)
+    found += await find_exchange(store, settings, datetime.now(UTC))
     return found + await find_attention(store, settings, there.ports, await service_jobs(store), running=running)
 
 

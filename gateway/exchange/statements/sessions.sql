@@ -242,7 +242,9 @@ WHERE ($1::text IS NULL OR store = $1) ORDER BY last_at DESC, name LIMIT $2
 -- name: read_message_stores
 SELECT s.store, s.passed_at, s.tried_at, s.error,
        (SELECT count(*) FROM status_message_trouble t WHERE t.store = s.store AND t.refused) AS refused,
-       (SELECT count(*) FROM status_message m WHERE m.store = s.store AND m.session_id IS NULL) AS waiting
+       (SELECT count(*) FROM status_message m WHERE m.store = s.store AND m.session_id IS NULL) AS waiting,
+       (SELECT count(*) FROM status_message m WHERE m.store = s.store AND m.session_id IS NULL
+            AND m.uploaded_at < clock_timestamp() - interval '1 day') AS late
 FROM message_store s ORDER BY s.store
 
 -- name: making_database

@@ -7,9 +7,15 @@ from uuid import uuid4
 
 import pytest
 
+from gateway.config.definitions import job_definition
+from gateway.config.models import Settings
 from gateway.contracts.task import Tally
 from gateway.domain.faultpoints import InjectedFault, switched_on
+from gateway.domain.job import JobStatus
 from gateway.exchange import SessionStatus
+from gateway.scheduler.late import tell_lateness
+from gateway.store.alert_reports import list_alerts
+from gateway.store.jobs import create_job
 from tests.integration.exchange.world import ExchangeWorld, Held, Message
 
 NOW = datetime.now(UTC)
@@ -131,6 +137,23 @@ async def test_order_of_arrival_changes_nothing(world: ExchangeWorld) -> None:
         seen.add((found.status, found.status_at, found.text, found.failures, found.requested_at, found.transferred_at))
     assert len(seen) == 1
     assert seen.pop()[:4] == (SessionStatus.DOWNLOADED, messages[-1].at, "7", 2)
+
+
+@pytest.mark.parametrize("kind", ["folder"])
+async def test_s24_job_that_has_not_run_for_a_day_is_overdue(world: ExchangeWorld) -> None:
+    """The alert comes by the rules of the job, as for any other; nothing has to be set for it but who hears of it."""
+    written = {
+        "start": "2031-05-05 02:00", "recurrence": {"every": "1 hour"}, "alerts": {"ann": {"on": ["overdue"]}},
+        "tasks": {"upload": {"run": "status_messages"}},
+    }  # fmt: skip
+    settings = Settings.model_validate({"jobs": {"process-status-messages": written}})
+    definition = job_definition(settings, "process-status-messages", settings.jobs["process-status-messages"])
+    planned = datetime(2031, 5, 5, 2, tzinfo=UTC)
+    await create_job(world.store, definition, by="ann", now=planned - timedelta(hours=1), status=JobStatus.WAITING)
+    assert await tell_lateness(world.store, planned + timedelta(hours=23, minutes=59), set()) == set()
+    assert len(await tell_lateness(world.store, planned + timedelta(hours=24, minutes=1), set())) == 1
+    (alert,) = await list_alerts(world.store, user="ann")
+    assert (alert.event, alert.job) == ("overdue", "process-status-messages")
 
 
 async def test_two_passes_at_once_store_each_message_once(world: ExchangeWorld) -> None:
