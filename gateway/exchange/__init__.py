@@ -10,6 +10,7 @@ is), `statements/sessions.sql`.
 Source: batch reference, section 22; docs/status-messages.md.
 """
 
+from gateway.exchange.folder import store_settings
 from gateway.exchange.records import (
     MessageStoreRow,
     SessionFilter,
@@ -34,4 +35,5 @@ __all__ = [
     "SessionStatus",
     "StatusMessageRow",
     "TroubleRow",
+    "store_settings",
 ]

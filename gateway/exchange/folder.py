@@ -33,6 +33,22 @@ _PATIENCE_SECONDS: Final = 0.5
 """How much longer than the settling time a pass waits for a file that may be whole."""
 
 
+def store_settings(name: str, settings: MessageStore, folders: StoreFolders) -> FileReceiveSettings:
+    """Return how a message store takes files, as the file adapter wants to be told of it."""
+    return FileReceiveSettings(
+        port=PortName(name),
+        inbound=folders.inbound,
+        work=folders.work,
+        archive=folders.uploaded,
+        error=folders.refused,
+        settle_seconds=settings.settle_seconds,
+        grace_seconds=settings.grace_seconds,
+        section=f"data_exchange.stores.{name}",
+        archive_setting="uploaded",
+        error_setting="refused",
+    )
+
+
 class FolderSource:
     """The folder of a message store (`gateway.exchange.sources.MessageSource`); lives as long as its settings do.
 
@@ -43,25 +59,16 @@ class FolderSource:
     def __init__(
         self, name: str, settings: MessageStore, folders: StoreFolders, *, data: Path, executor: Executor, clock: Clock
     ) -> None:
-        section = f"data_exchange.stores.{name}"
-        self._name = name
         self._folders = folders
         self._data = data
         self._executor = executor
         self._clock = clock
         self._settle_seconds = settings.settle_seconds
-        self._adapter = FileReceiveAdapter(
-            FileReceiveSettings(
-                port=PortName(name), inbound=folders.inbound, work=folders.work, archive=folders.uploaded,
-                error=folders.refused, settle_seconds=settings.settle_seconds, grace_seconds=settings.grace_seconds,
-                section=section, archive_setting="uploaded", error_setting="refused",
-            ),
-            executor=executor,
-            clock=clock,
-        )  # fmt: skip
+        self._adapter = FileReceiveAdapter(store_settings(name, settings, folders), executor=executor, clock=clock)
         self._told: Place | None = None
         if folders.sessions is not None:
-            self._told = Place(path=folders.sessions, setting=f"{section}.sessions", port=name)
+            setting = f"data_exchange.stores.{name}.sessions"
+            self._told = Place(path=folders.sessions, setting=setting, port=name)
             self._telling = OneAtATime(executor, self._told, 60.0)
         self._claims: dict[bytes, Claim] = {}
         self._left: list[Claim] = []

@@ -252,6 +252,12 @@ async def purge_ids(store: Store, before: datetime, limit: int) -> int:
         return int(await connection.fetchval(store.queries.purge_ids, before, limit))
 
 
+async def purge_troubles(store: Store, name: str, before: datetime) -> None:
+    """Forget what was wrong with messages that nobody has tried to copy since *before*."""
+    async with store.transaction() as connection:
+        await connection.execute(store.queries.purge_troubles, name, before)
+
+
 async def unpublished(store: Store, name: str, after: int, limit: int) -> list[tuple[int, int, Told]]:
     """Return sessions that changed since they were told, by number: number, version, and what there is to tell."""
     async with store.reading() as connection:

@@ -89,6 +89,7 @@ class MessagePass:
         if self._rules.purges:
             for direction in SessionDirection:
                 await self._purge(direction, now)
+            await self._forget(now - timedelta(days=self._rules.ids_days))
         await self._publish()
         if not self._stopping.is_set():
             await records.end_pass(self._store, self._name, None)
@@ -193,8 +194,12 @@ class MessagePass:
                 reach("exchange.purged_here")
                 self._tally.add("purged", len(gone))
             await self._purge_sessions(direction, latest if at_once else before)
+
+    async def _forget(self, before: datetime) -> None:
+        """Forget ids of removed messages, and what was wrong with others: nobody asks for them any more."""
+        await records.purge_troubles(self._store, self._name, before)
         while not self._stopping.is_set():
-            if await records.purge_ids(self._store, now - timedelta(days=self._rules.ids_days), chunk) < chunk:
+            if await records.purge_ids(self._store, before, self._rules.chunk) < self._rules.chunk:
                 return
 
     async def _purge_sessions(self, direction: SessionDirection, before: datetime) -> None:

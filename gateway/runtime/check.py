@@ -15,6 +15,7 @@ from gateway.config.place import Document
 from gateway.domain.errors import ConfigProblem, GatewayError
 from gateway.domain.ids import PortName
 from gateway.runtime.addresses import receive_settings, send_settings
+from gateway.runtime.check_exchange import check_exchange
 from gateway.runtime.check_jobs import check_alert_command, check_jobs, check_servers
 from gateway.runtime.check_outside import check_outside, check_statements
 from gateway.runtime.check_services import check_services
@@ -39,6 +40,7 @@ async def check(settings: Settings, site: Path, written: Document) -> list[Findi
     findings: list[Finding] = []
     for part in (
         partial(_folders, site=site),
+        partial(check_exchange, site=site),
         _one_folder_by_two_paths,
         _documents,
         _handlers,

@@ -184,6 +184,10 @@ ORDER BY s.changed_at LIMIT $4
 DELETE FROM exchange_session s WHERE s.id = ANY($1::bigint[]) AND s.changed_at < $2
   AND NOT EXISTS (SELECT 1 FROM status_message m WHERE m.session_id = s.id)
 
+-- name: purge_troubles
+-- What was refused lies in its store all the same.
+DELETE FROM status_message_trouble WHERE store = $1 AND last_at < $2
+
 -- name: purge_ids
 WITH old AS (
     SELECT store, message_id FROM status_message_purged WHERE purged_at < $1 ORDER BY purged_at LIMIT $2
