@@ -44,7 +44,11 @@ def _of_store(name: str, row: MessageStoreRow | None, now: datetime) -> Sequence
         last = "never" if row.passed_at is None else f"last at {at(row.passed_at)}"
         found.append(Place("message-store-unread", None, f"{subject}: {last}", name, row.passed_at))
     if row.refused:
-        found.append(Place("status-message-refused", None, f"{subject}: {row.refused} messages", name))
+        found.append(Place("status-message-refused", None, f"{subject}: {_counted(row.refused)}", name))
     if row.late:
-        found.append(Place("status-message-waits", None, f"{subject}: {row.late} messages", name))
+        found.append(Place("status-message-waits", None, f"{subject}: {_counted(row.late)}", name))
     return found
+
+
+def _counted(number: int) -> str:
+    return f"{number} message{'s' if number != 1 else ''}"
