@@ -60,7 +60,7 @@ class FakeClock:
         timer = _Timer(self._now + timedelta(seconds=min(seconds or NEVER, NEVER)))
         self._timers.append(timer)
         try:
-            await wait_for_any(NEVER, timer.over, *events)
+            await wait_for_any(DEADLINE_SECONDS, timer.over, *events)
         finally:
             self._timers.remove(timer)
 
@@ -112,6 +112,7 @@ class World:
     log: list[tuple[str, str]] = field(default_factory=list)
     disabled: set[str] = field(default_factory=set)
     throttle: Throttle = field(default_factory=Throttle)
+    more_runnables: dict[str, Runnable] = field(default_factory=dict)
     _engines: dict[str, tuple[Engine, asyncio.Task[None], asyncio.Event]] = field(default_factory=dict)
 
     # --- what can be run
@@ -127,6 +128,7 @@ class World:
                 name="idempotent", description="", parameters=Work, make=lambda p: _Worker(self, p), version=2,
                 idempotent=True,
             ),
+            **self.more_runnables,
         }  # fmt: skip
         if name not in runnables:
             raise TaskRefused(f"nothing is called {name}", code="task.unknown")

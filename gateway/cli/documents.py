@@ -76,20 +76,42 @@ def post(
         bool, typer.Option("--ship/--no-ship", "--receive/--no-receive", help="Orders: post what is shipped, received.")
     ] = True,
     invoice: Annotated[bool, typer.Option("--invoice/--no-invoice", help="Orders: post what is invoiced.")] = True,
+    here: Annotated[
+        bool | None,
+        typer.Option("--now/--queue", help="Now, or by an entry of a job queue. Default: `posting.via_job_queue`."),
+    ] = None,
     company: CompanyOption = None,
     partition: PartitionOption = None,
     reason: ReasonOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Post documents now. One that cannot be posted does not keep the others from it."""
-    results = perform(_post(config, partition, reason, kind, numbers, company, ship, invoice))
+    """Post documents, now or in the background. One that cannot be posted does not keep the others from it."""
+    results = perform(_post(config, partition, reason, kind, numbers, company, ship, invoice, here))
     if as_json:
         print_json(results)
     else:
         _tell_results(results)
     if any(result.error for result in results):
         raise typer.Exit(KNOWN_ERROR)
+
+
+@app.command("unqueue")
+def unqueue(
+    kind: KindArgument,
+    number: Annotated[str, typer.Argument(metavar="NUMBER", help="The number of the document.")],
+    company: CompanyOption = None,
+    partition: PartitionOption = None,
+    reason: ReasonOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove a document from its job queue before it is posted."""
+    perform(_unqueue(config, partition, reason, kind, number, company))
+    if as_json:
+        print_json({"number": number})
+    else:
+        console().print(Text(f"{number} will not be posted; `gateway documents post` schedules it again."))
 
 
 async def _list(
@@ -110,13 +132,20 @@ async def _show(
 
 async def _post(
     config: ConfigOption, partition: str | None, reason: str | None, kind: str, numbers: Sequence[str],
-    company: str | None, move: bool, invoice: bool,
+    company: str | None, move: bool, invoice: bool, here: bool | None,
 ) -> Sequence[PostResult]:  # fmt: skip
     async with open_desk(config, partition, reason=reason) as desk:
         return await operations.post(
             desk.store, desk.settings, desk.who, kind, numbers, company=company, move=move, invoice=invoice,
-            now=desk.now,
+            now_and_here=here, now=desk.now,
         )  # fmt: skip
+
+
+async def _unqueue(
+    config: ConfigOption, partition: str | None, reason: str | None, kind: str, number: str, company: str | None
+) -> None:
+    async with open_desk(config, partition, reason=reason) as desk:
+        await operations.unqueue(desk.store, desk.settings, desk.who, kind, number, company=company, now=desk.now)
 
 
 def _tell_list(rows: Sequence[DocumentRow], nothing: str, *, as_json: bool) -> None:
@@ -179,13 +208,17 @@ def _tell_results(results: Sequence[PostResult]) -> None:
         if result.error is not None:
             out.print(Text(f"{result.number}: {result.error}", style="red"))
             continue
+        if result.entry is not None:
+            out.print(Text(f"{result.number}: scheduled for posting, entry {result.entry}"))
+            continue
         made = ", ".join(
             f"{one.title} {one.number}" + ("" if one.total is None else f" ({one.total:f})") for one in result.made
         )
         out.print(Text(f"{result.number}: {made}"))
     if len(results) > 1:
         failed = sum(result.error is not None for result in results)
-        out.print(Text(f"{len(results) - failed} posted, {failed} to handle", style="bold"))
+        verb = "scheduled" if any(result.entry for result in results) else "posted"
+        out.print(Text(f"{len(results) - failed} {verb}, {failed} to handle", style="bold"))
 
 
 def _quantity(number: Decimal) -> str:

@@ -9,6 +9,7 @@ from gateway.config.consistency_alerts import check_alerts
 from gateway.config.consistency_exchange import check_exchange
 from gateway.config.consistency_folders import folders_do_not_overlap
 from gateway.config.consistency_jobs import check_jobs
+from gateway.config.consistency_posting import check_posting
 from gateway.config.consistency_queues import check_queues
 from gateway.config.models import (
     DocumentService,
@@ -48,6 +49,7 @@ def check(
     yield from folders_do_not_overlap(settings)
     yield from check_jobs(settings, gone=gone)
     yield from check_queues(settings, gone=gone)
+    yield from check_posting(settings, gone=gone)
     yield from check_alerts(settings)
     yield from check_exchange(settings)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from gateway.config.models_base import Count, Date, Flag, Section, Text, reread
+from gateway.config.models_base import Count, Date, Flag, Seconds, Section, Text, reread
 
 
 def _number(value: object) -> object:
@@ -105,6 +105,14 @@ class Posting(Section):
     period: PostingPeriod = Field(default_factory=PostingPeriod, description="The days that may be posted to.")
     periods: Mapping[Text, PostingPeriod] = Field(
         default_factory=dict, description="Users with a period of their own, which replaces the common one."
+    )
+    via_job_queue: Flag = Field(
+        default=False, description="Documents are posted by entries of job queues, in the background."
+    )
+    sales_category: Text | None = Field(default=None, description="Job queue category of sales documents.")
+    purchase_category: Text | None = Field(default=None, description="Job queue category of purchase documents.")
+    timeout_seconds: Seconds = Field(
+        default=7200.0, gt=0, le=172_800, description="Seconds that the posting of one document may take."
     )
     require_released: Flag = Field(
         default=False, description="true: documents with the status Open are refused. false: posting releases them."

@@ -1,7 +1,7 @@
 """Documents that can be posted, as people see them and post them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -12,13 +12,15 @@ from asyncpg import Record
 from gateway.config.models import Settings
 from gateway.config.models_posting import Posting
 from gateway.config.suggest import did_you_mean
-from gateway.domain.errors import GatewayError
+from gateway.domain.errors import GatewayError, StoreUnavailable
+from gateway.domain.ids import EntryId
 from gateway.operations.audit import recorded
 from gateway.operations.person import NotAllowed, Person
 from gateway.operations.references import NotFound
+from gateway.queues import EntryAction, change_entry
+from gateway.queues.posting.bulk import post_or_schedule
 from gateway.queues.posting.form import Unreadable, qualified, read_document
-from gateway.queues.posting.offers import send_posted
-from gateway.queues.posting.posting import DocumentName, PostedAs, Poster
+from gateway.queues.posting.posting import DocumentBusy, DocumentName, PostedAs, Poster
 from gateway.queues.rules.amounts import Amounts
 from gateway.queues.rules.documents import KINDS, DocumentLine, Kind
 from gateway.store.open import Store
@@ -84,10 +86,11 @@ class DocumentReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostResult:
-    """What came of posting one document: what was made of it, or why nothing was."""
+    """What came of posting one document: what was made of it, the entry that will post it, or why neither."""
 
     number: str
     made: Sequence[PostedAs]
+    entry: EntryId | None
     error: str | None
 
 
@@ -151,27 +154,56 @@ async def post(
     company: str | None = None,
     move: bool = True,
     invoice: bool = True,
+    now_and_here: bool | None = None,
     now: datetime,
 ) -> Sequence[PostResult]:
-    """Post documents now, each in a transaction of its own: one that fails does not keep the others.
+    """Post documents, each in a transaction of its own: one that fails does not keep the others.
+
+    Where documents are posted via job queues each gets an entry; *now_and_here* says otherwise for these.
 
     Raises: NotFound, PostingOff; NotAllowed for a company that is closed to them.
     """
     poster = Poster(store.queries, _posting(settings))
+    if now_and_here is not None:
+        poster = replace(poster, posting=poster.posting.model_copy(update={"via_job_queue": not now_and_here}))
     results = []
     for number in numbers:
         name = _name(settings, who, kind, number, company)
         try:
             async with recorded(store, who, "document.post", f"{name.kind.name} {number}") as note:
-                async with store.transaction() as connection:
-                    wanted = poster.wanted(name.kind, move=move, invoice=invoice)
-                    made = await poster.post(connection, name, wanted, user=who.name, now=now)
-                    await send_posted(connection, store.queries, settings, name, made, who.name)
-                note.text = ", ".join(one.number for one in made)
-            results.append(PostResult(number=number, made=made, error=None))
+                done = await post_or_schedule(
+                    store, settings, poster, name, move=move, invoice=invoice, user=who.name, now=now
+                )
+                made, entry = ((), done) if isinstance(done, int) else (done, None)
+                note.text = ", ".join(one.number for one in made) or f"entry {entry}"
+            results.append(PostResult(number=number, made=made, entry=entry, error=None))
+        except StoreUnavailable:
+            raise
         except GatewayError as error:
-            results.append(PostResult(number=number, made=(), error=error.message))
+            results.append(PostResult(number=number, made=(), entry=None, error=error.message))
     return results
+
+
+async def unqueue(
+    store: Store, settings: Settings, who: Person, kind: str, number: str, *, company: str | None = None, now: datetime
+) -> None:
+    """Take a scheduled document out of its job queue; its status is blank then.
+
+    Raises: NotFound; DocumentBusy when it is being posted, or is not in a queue.
+    """
+    _posting(settings)
+    name = _name(settings, who, kind, number, company)
+    async with recorded(store, who, "document.unqueue", f"{name.kind.name} {number}"):
+        async with store.reading() as connection:
+            row = await connection.fetchrow(
+                store.queries.entry_of_document, qualified(name.kind.name), name.partition, name.company, name.number
+            )
+        title = f"{name.title[:1].upper()}{name.title[1:]}"
+        if row is None or row["entry_id"] is None:
+            raise DocumentBusy(f"{title} is not scheduled for posting.")
+        if row["queue_status"] == DocumentState.POSTING:
+            raise DocumentBusy(f"{title} is being posted now; it cannot be removed from the queue any more.")
+        await change_entry(store, EntryId(row["entry_id"]), EntryAction.DELETE, by=who.name, now=now)
 
 
 def _posting(settings: Settings) -> Posting:

@@ -8,12 +8,13 @@ from asyncpg import Connection
 
 from gateway.queues.changes import EntryChange
 from gateway.queues.notify import tell_people
+from gateway.queues.posting.following import follow_documents
 from gateway.store.open import Store
 
 Follower = Callable[[Store, Connection, Sequence[EntryChange], datetime], Awaitable[None]]
 """Does what follows from changes of entries, in their transaction. It waits for nothing outside of it."""
 
-FOLLOWERS: Final[tuple[Follower, ...]] = (tell_people,)
+FOLLOWERS: Final[tuple[Follower, ...]] = (tell_people, follow_documents)
 
 
 async def tell(store: Store, connection: Connection, changes: Sequence[EntryChange], now: datetime) -> None:

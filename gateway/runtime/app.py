@@ -205,7 +205,7 @@ class Gateway:
         parts = Parts(
             store=self._store,
             stages=self._stages,
-            retention=lambda: self._ports.settings.retention,
+            settings=lambda: self._ports.settings,
             archives=lambda: {name: port.receive for name, port in self._ports.inbound.items()},
             message_stores=MessageStores(
                 self._store,

@@ -54,7 +54,7 @@ def shipped_by_hand(base: Path, store: Store, settings: Settings) -> Sequence[Ru
         return Parts(
             store=store,
             stages={},
-            retention=lambda: settings.retention,
+            settings=lambda: settings,
             archives=dict,
             message_stores=MessageStores(store, lambda: settings, threads=lambda _: threads, clock=SystemClock()),
         )

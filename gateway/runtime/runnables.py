@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gateway.config.environment import Filled, fill
 from gateway.config.masks import masking, passwords_in
-from gateway.config.models import Logging, Retention
+from gateway.config.models import Logging, Settings
 from gateway.config.suggest import did_you_mean
 from gateway.contracts.adapter import ReceiveAdapter
 from gateway.contracts.task import UNPACK, Prepared, Runnable, TaskHandler
@@ -15,10 +15,12 @@ from gateway.domain.errors import GatewayError, TaskRefused
 from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
 from gateway.exchange import MessageStores
+from gateway.scheduler.tasks.batch_post import batch_post_runnable
 from gateway.scheduler.tasks.command import command_runnable
 from gateway.scheduler.tasks.housekeeping import housekeeping_runnable
 from gateway.scheduler.tasks.http import http_runnable
 from gateway.scheduler.tasks.own import make_handler, own_runnable
+from gateway.scheduler.tasks.post import post_runnable
 from gateway.scheduler.tasks.process import TaskProcess, Work
 from gateway.scheduler.tasks.python import PYTHON, python_runnable
 from gateway.scheduler.tasks.report import report_runnable
@@ -41,7 +43,7 @@ class Parts:
 
     store: Store
     stages: Mapping[Stage, TaskHandler]
-    retention: Callable[[], Retention]
+    settings: Callable[[], Settings]
     archives: Callable[[], Mapping[PortName, ReceiveAdapter]]
     message_stores: MessageStores
 
@@ -62,7 +64,9 @@ def shipped(base: Path, parts: Callable[[], Parts]) -> tuple[Runnable, ...]:
         http_runnable(),
         sql_runnable(lambda: parts().store),
         report_runnable(lambda: parts().store),
-        housekeeping_runnable(lambda: parts().store, lambda: parts().retention(), lambda: parts().archives()),
+        housekeeping_runnable(lambda: parts().store, lambda: parts().settings().retention, lambda: parts().archives()),
+        post_runnable(lambda: parts().store, lambda: parts().settings()),
+        batch_post_runnable(lambda: parts().store, lambda: parts().settings()),
         status_messages_runnable(lambda: parts().store, lambda: parts().message_stores),
     )
 

@@ -15,7 +15,7 @@ from asyncpg import Connection, Record
 
 from gateway.config.models_posting import CurrencySettings, Kept, Posting, PostingPeriod
 from gateway.domain.errors import GatewayError
-from gateway.domain.ids import MessageKey
+from gateway.domain.ids import EntryId, MessageKey, RunId
 from gateway.queues.posting.form import (
     Progress,
     Stamp,
@@ -112,14 +112,22 @@ class Poster:
     posting: Posting
 
     async def post(
-        self, connection: Connection, name: DocumentName, wanted: Wanted, *, user: str, now: datetime
+        self,
+        connection: Connection,
+        name: DocumentName,
+        wanted: Wanted,
+        *,
+        user: str,
+        now: datetime,
+        run: RunId | None = None,
     ) -> Sequence[PostedAs]:
         """Post what is outstanding of a document, or what its lines say; returns what was made of it.
 
+        *run* is that of the entry that posts it; then the document must still be posted by it at the end.
         Raises: DocumentUnknown; DocumentBusy; PostingRefused with every finding; form.Unreadable. Then the caller
         undoes the transaction.
         """
-        row = await self._lock(connection, name)
+        row, entry = await self.lock(connection, name, run=run)
         document, progress = await self._read(connection, name, row)
         facts = await self._facts(connection, name, document, wanted)
         if found := self._findings(document, wanted, facts, user):
@@ -134,7 +142,13 @@ class Poster:
         await connection.execute(self.sql.change_document, row["rec_id"], content)
         stamp = Stamp(kind=name.kind, source=name.number, user=user, at=now)
         made = await self._make(connection, name, document, row, taken, stamp, signed(document, amounts), facts)
-        await connection.execute(self.sql.put_document_posting, row["rec_id"], made[-1].number if finished else None)
+        posted_as = made[-1].number if finished else None
+        if entry is None:
+            await connection.execute(self.sql.put_document_posting, row["rec_id"], posted_as)
+        elif await connection.execute(self.sql.end_queued_posting, row["rec_id"], entry, posted_as) != "UPDATE 1":
+            raise DocumentBusy(
+                f"The posting of {name.title} was given up before it came to its end; nothing was posted."
+            )
         await connection.execute(
             self.sql.put_posted_lines, row["rec_id"], list(after), [p.moved for p in after.values()],
             [p.posted.quantity for p in after.values()], [p.posted.gross for p in after.values()],
@@ -167,16 +181,31 @@ class Poster:
         open_now = self.posting.require_released and not document.released
         return [*([_RELEASED_FIRST] if open_now else []), *findings(document, wanted, facts, user)]
 
-    async def _lock(self, connection: Connection, name: DocumentName) -> Record:
+    async def lock(
+        self, connection: Connection, name: DocumentName, *, run: RunId | None = None
+    ) -> tuple[Record, EntryId | None]:
+        """Hold a document to the end of the transaction; returns it, and the entry that *run* is of.
+
+        Raises: DocumentUnknown; DocumentBusy when it is posted, or waits for posting by somebody else.
+        """
         row = await connection.fetchrow(
             self.sql.lock_document, qualified(name.kind.name), name.partition, name.company, name.number
         )
         if row is None:
             raise _unknown(name)
         state = await connection.fetchrow(self.sql.read_document_posting, row["rec_id"])
-        if state is not None and state["posted_as"] is not None:
-            raise DocumentBusy(f"{name.title[:1].upper()}{name.title[1:]} is posted ({state['posted_as']}).")
-        return row
+        if state is None:
+            return row, None
+        title = f"{name.title[:1].upper()}{name.title[1:]}"
+        if state["posted_as"] is not None:
+            raise DocumentBusy(f"{title} is posted ({state['posted_as']}).")
+        if run is not None and state["run_id"] == run:
+            return row, EntryId(state["entry_id"])
+        if state["queue_status"] == "scheduled":
+            raise DocumentBusy(f"{title} is scheduled for posting; remove it from the queue first.")
+        if state["queue_status"] == "posting":
+            raise DocumentBusy(f"{title} is being posted now.")
+        return row, None
 
     async def _read(
         self, connection: Connection, name: DocumentName, row: Record

@@ -6,7 +6,9 @@ FOR UPDATE
 
 -- name: read_document_posting
 -- In a statement of its own: one that waits for the document would see this as it was before.
-SELECT queue_status, posted_as FROM document_posting WHERE rec_id = $1
+SELECT d.queue_status, d.posted_as, d.entry_id, q.run_id
+FROM document_posting d LEFT JOIN queue_entry q ON q.id = d.entry_id
+WHERE d.rec_id = $1
 
 -- name: read_posted_lines
 SELECT line_no, moved, invoiced, gross, discount, invoice_discount FROM posted_line WHERE rec_id = $1
@@ -37,9 +39,28 @@ SELECT $1, $2, t.item, $3, t.quantity FROM unnest($4::text[], $5::numeric[]) AS 
 ON CONFLICT (partition_key, company, item, location) DO UPDATE SET quantity = stock.quantity + excluded.quantity
 
 -- name: put_document_posting
-INSERT INTO document_posting (rec_id, queue_status, error, posted_as) VALUES ($1, NULL, NULL, $2)
+INSERT INTO document_posting (rec_id, posted_as) VALUES ($1, $2)
 ON CONFLICT (rec_id) DO UPDATE
-SET queue_status = NULL, error = NULL, changed_at = clock_timestamp(), posted_as = excluded.posted_as
+SET queue_status = NULL, entry_id = NULL, error = NULL, changed_at = clock_timestamp(), posted_as = excluded.posted_as
+
+-- name: end_queued_posting
+-- Only while its entry still runs it: one that was given up meanwhile, and comes back, changes nothing.
+UPDATE document_posting
+SET queue_status = NULL, entry_id = NULL, error = NULL, changed_at = clock_timestamp(), posted_as = $3
+WHERE rec_id = $1 AND queue_status = 'posting' AND entry_id = $2
+
+-- name: schedule_posting
+INSERT INTO document_posting (rec_id, queue_status, entry_id) VALUES ($1, 'scheduled', $2)
+ON CONFLICT (rec_id) DO UPDATE
+SET queue_status = 'scheduled', entry_id = excluded.entry_id, error = NULL, changed_at = clock_timestamp()
+
+-- name: follow_entries
+-- The status of documents is that of their entries. One that is removed, or done, has none.
+UPDATE document_posting d
+SET queue_status = t.status, error = t.error, changed_at = clock_timestamp(),
+    entry_id = CASE WHEN t.status IN ('scheduled', 'posting') THEN d.entry_id END
+FROM unnest($1::bigint[], $2::text[], $3::text[]) AS t (entry_id, status, error)
+WHERE d.entry_id = t.entry_id
 
 -- name: put_posted_lines
 INSERT INTO posted_line (rec_id, line_no, moved, invoiced, gross, discount, invoice_discount)
@@ -79,4 +100,21 @@ ORDER BY p.posted_at, p.document
 -- name: look_at_document
 SELECT e.rec_id, e.document, e.company, e.key, e.content, e.changed_at, d.queue_status, d.error, d.posted_as
 FROM entity e LEFT JOIN document_posting d USING (rec_id)
+WHERE e.document = $1 AND e.partition_key = $2 AND e.company = $3 AND e.key = $4
+
+-- name: open_documents
+-- Of which something is left to post, and that nobody posts now; one page after the key $4.
+SELECT e.key, e.content FROM entity e LEFT JOIN document_posting d USING (rec_id)
+WHERE e.document = $1 AND e.partition_key = $2 AND e.company = $3 AND e.key > $4
+  AND d.posted_as IS NULL AND (d.queue_status IS NULL OR d.queue_status = 'error')
+ORDER BY e.key LIMIT $5
+
+-- name: note_failed_posting
+INSERT INTO document_posting (rec_id, queue_status, error)
+SELECT rec_id, 'error', $5 FROM entity WHERE document = $1 AND partition_key = $2 AND company = $3 AND key = $4
+ON CONFLICT (rec_id) DO UPDATE SET queue_status = 'error', error = excluded.error, changed_at = clock_timestamp()
+WHERE document_posting.queue_status IS NULL OR document_posting.queue_status = 'error'
+
+-- name: entry_of_document
+SELECT d.entry_id, d.queue_status FROM document_posting d JOIN entity e USING (rec_id)
 WHERE e.document = $1 AND e.partition_key = $2 AND e.company = $3 AND e.key = $4

@@ -12,7 +12,7 @@ from typing import Any
 
 from structlog.testing import capture_logs
 
-from gateway.config.models import Logging, Retention, Settings
+from gateway.config.models import Logging, Settings
 from gateway.contracts.task import TaskContext
 from gateway.domain.alert import AlertEvent, Channel
 from gateway.domain.definition import AlertDefinition, JobDefinition, TaskDefinition
@@ -108,7 +108,7 @@ async def test_no_secret_is_written_whatever_a_task_does_with_it(
 ) -> None:
     environ = {"TOKEN": SECRET, "DATABASE": f"postgresql://a:{SECRET}@127.0.0.1:1/x"}
     stores = MessageStores(store, Settings, threads=lambda _: ThreadPoolExecutor(1), clock=SystemClock())
-    parts = Parts(store=store, stages={}, retention=Retention, archives=dict, message_stores=stores)
+    parts = Parts(store=store, stages={}, settings=Settings, archives=dict, message_stores=stores)
     runnables = PreparedRunnables(
         shipped(tmp_path, lambda: parts), environ=environ, base=tmp_path, launcher=launcher, logging=Logging
     )

@@ -1,0 +1,227 @@
+"""Posting in the background: S27 and S28 of the batch reference by name, batch posting, and what is refused."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from gateway.config.models import Settings
+from gateway.config.models_posting import Posting
+from gateway.contracts.task import TaskContext, TaskHandler
+from gateway.domain.definition import JobDefinition, TaskDefinition
+from gateway.domain.job import JobStatus
+from gateway.operations import documents as operations
+from gateway.operations.documents import DocumentRow, DocumentState, PostResult
+from gateway.operations.person import Person
+from gateway.queues import EntryStatus, follow_runs, list_entries
+from gateway.queues.posting.posting import DocumentBusy, DocumentName, Poster
+from gateway.scheduler.tasks.batch_post import batch_post_runnable
+from gateway.scheduler.tasks.post import PostTask, post_runnable
+from gateway.store.jobs import create_job
+from tests.fakes import World
+from tests.posting import ITEM, document, keep
+
+POSTING = Posting.model_validate({
+    "via_job_queue": True, "sales_category": "SalesPost", "taxes": {"FULL": 25}, "period": {"first": "2026-01-01"},
+})  # fmt: skip
+SETTINGS = Settings(posting=POSTING)
+
+
+def at(hour: int, minute: int = 0) -> datetime:
+    return datetime(2026, 3, 6, hour, minute, tzinfo=UTC)
+
+
+def person(name: str) -> Person:
+    return Person(name=name, partition="initial")
+
+
+@pytest.fixture
+async def shop(world: World) -> World:
+    """A category for sales, and what posts."""
+    follow_runs(world.store)
+    world.more_runnables |= {
+        one.name: one
+        for one in (
+            post_runnable(lambda: world.store, lambda: SETTINGS),
+            batch_post_runnable(lambda: world.store, lambda: SETTINGS),
+        )
+    }
+    async with world.store.transaction() as connection:
+        await connection.execute("INSERT INTO entry_category (name) VALUES ('SalesPost')")
+    return world
+
+
+async def order(world: World, number: str, *, good: bool = True, **fields: str) -> None:
+    fields = {"PostingDate": "2026-03-06", **fields}
+    await keep(world.store, "SalesOrder", number, document("SalesOrder", *([ITEM] if good else []), **fields))
+
+
+async def post(world: World, user: str, *numbers: str) -> list[PostResult]:
+    return list(
+        await operations.post(
+            world.store, SETTINGS, person(user), "SalesOrder", numbers, company="dat", now=world.clock.now()
+        )
+    )
+
+
+async def documents(world: World, state: DocumentState = DocumentState.ALL) -> dict[str, DocumentRow]:
+    rows = await operations.documents(world.store, SETTINGS, person("ann"), state=state)
+    return {row.number: row for row in rows}
+
+
+async def queue_statuses(world: World) -> dict[str, str | None]:
+    return {number: row.queue_status for number, row in (await documents(world)).items()}
+
+
+async def entries(world: World, user: str | None = None) -> dict[int, EntryStatus]:
+    return {one.id: one.status for one in await list_entries(world.store, user=user)}
+
+
+async def test_s27_background_posting_in_a_queue(shop: World) -> None:
+    for number in "12345":
+        await order(shop, number, good=number != "3")
+    shop.clock.move_to(at(17))
+    scheduled = [*await post(shop, "ann", "1", "2"), *await post(shop, "ben", "3", "4"), *await post(shop, "cid", "5")]
+    numbers = [one.entry for one in scheduled]
+    assert None not in numbers
+    assert await queue_statuses(shop) == dict.fromkeys("12345", "scheduled")
+    assert (await post(shop, "ann", "1"))[0].error == (
+        "Sales order 1 is scheduled for posting; remove it from the queue first."
+    )
+    assert {len(await entries(shop, user)) for user in ("ann", "ben")} == {2} and len(await entries(shop, "cid")) == 1
+    for name in ("A", "B"):
+        await shop.server(name, threads=4)
+    await shop.settle()
+    await shop.pass_(minutes=1)
+    runs = await shop.rows("SELECT entry_id, started_at, ended_at, status, run_as FROM run ORDER BY id")
+    assert [run["entry_id"] for run in runs] == numbers
+    assert [run["status"] for run in runs] == ["ended", "ended", "error", "ended", "ended"]
+    assert [run["run_as"] for run in runs] == ["ann", "ann", "ben", "ben", "cid"]
+    assert await entries(shop) == {numbers[2]: EntryStatus.ERROR}
+    assert await queue_statuses(shop) == {"1": None, "2": None, "3": "error", "4": None, "5": None}
+    to_handle = await documents(shop, DocumentState.ERROR)
+    assert list(to_handle) == ["3"] and "has nothing to post" in (to_handle["3"].error or "")
+    posted = await documents(shop, DocumentState.POSTED)
+    assert {number: row.posted_as for number, row in posted.items()} == {
+        "1": "SINV-000001", "2": "SINV-000002", "4": "SINV-000003", "5": "SINV-000004",
+    }  # fmt: skip
+
+
+class Hangs(PostTask):
+    """Posts order 6 only when it is let, whatever is asked of it."""
+
+    let = asyncio.Event()
+    world: World
+    late: asyncio.Task[None] | None = None
+
+    async def run(self, context: TaskContext) -> None:
+        if self._parameters.number != "6":
+            await super().run(context)
+            return
+        posting = asyncio.create_task(super().run(context))
+        type(self).late = posting
+        self.world.parked += 1
+        try:
+            await asyncio.shield(posting)
+        finally:
+            self.world.parked -= 1
+
+
+async def test_s28_time_out_and_removal(shop: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    shop.clock.move_to(datetime(2026, 3, 7, 13, tzinfo=UTC))
+    begun, let = asyncio.Event(), asyncio.Event()
+    Hangs.world = shop
+
+    def make(parameters: object) -> TaskHandler:
+        return Hangs(shop.store, SETTINGS, parameters)  # type: ignore[arg-type]
+
+    runnable = shop.more_runnables["post"]
+    shop.more_runnables["post"] = type(runnable)(
+        name="post", description="", parameters=runnable.parameters, make=make, idempotent=True
+    )
+    move = Poster._move_stock
+
+    async def hang(self: Poster, connection: object, name: DocumentName, *rest: object) -> None:
+        if name.number == "6":
+            begun.set()
+            await let.wait()
+        await move(self, connection, name, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Poster, "_move_stock", hang)
+    for number in "678":
+        await order(shop, number)
+    six, seven, eight = await post(shop, "ann", "6", "7", "8")
+    await shop.server("A", threads=4)
+    await asyncio.wait_for(begun.wait(), 60)
+    await shop.settle()
+    assert await queue_statuses(shop) == {"6": "posting", "7": "scheduled", "8": "scheduled"}
+    await shop.pass_(minutes=30)
+    await operations.unqueue(
+        shop.store, SETTINGS, person("ann"), "SalesOrder", "8", company="dat", now=shop.clock.now()
+    )
+    with pytest.raises(DocumentBusy, match="is being posted now; it cannot be removed"):
+        await operations.unqueue(
+            shop.store, SETTINGS, person("ann"), "SalesOrder", "6", company="dat", now=shop.clock.now()
+        )
+    assert await queue_statuses(shop) == {"6": "posting", "7": "scheduled", "8": None}
+    assert eight.entry not in await entries(shop)
+    await shop.to(datetime(2026, 3, 7, 15, 0, 1, tzinfo=UTC))
+    assert await entries(shop) == {six.entry: EntryStatus.ERROR}
+    rows = await documents(shop)
+    assert rows["6"].queue_status == "error" and rows["7"].posted_as == "SINV-000001"
+    (log,) = await shop.rows(
+        "SELECT error_code FROM run_task JOIN run ON run.id = run_id WHERE entry_id = $1", six.entry
+    )
+    assert log["error_code"] == "task.timeout"
+    let.set()
+    assert Hangs.late is not None
+    with pytest.raises(DocumentBusy, match="was given up before it came to its end"):
+        await Hangs.late
+    assert (await documents(shop))["6"].posted_as is None and seven.entry is not None
+
+
+async def test_batch_posting_takes_what_passes_its_filters(shop: World) -> None:
+    """Case 24 of the posting reference, with fewer documents."""
+    for number in range(1, 9):
+        await order(shop, str(number), good=number != 5, Status="Released" if number != 7 else "Open")
+    await order(shop, "9", Status="Released", PostingDate="2099-12-31")
+    shop.clock.move_to(datetime(2099, 1, 1, tzinfo=UTC))  # what is entered by the clock of the database is due then
+    parameters = {"kind": "SalesOrder", "filters": {"Status": "Released", "PostingDate": "..today"}}
+    task = TaskDefinition(name="post", handler="batch_post", parameters=parameters, parameters_version=1)
+    job = JobDefinition(name="evening", tasks=(task,), company="dat")
+    await create_job(shop.store, job, by="ann", now=shop.clock.now(), status=JobStatus.WAITING)
+    await shop.server("A", threads=4)
+    await shop.settle()
+    await shop.pass_(minutes=1)
+    posted, failed = await documents(shop, DocumentState.POSTED), await documents(shop, DocumentState.ERROR)
+    assert (list(posted), list(failed)) == (["1", "2", "3", "4", "6", "8"], ["5"])
+    lines = [row["text"] for row in await shop.rows("SELECT text FROM run_log ORDER BY id")]
+    assert "7 scheduled, 0 to handle." in lines
+
+
+async def test_a_category_that_does_not_exist_is_told_and_nothing_is_scheduled(world: World) -> None:
+    follow_runs(world.store)
+    await order(world, "1")
+    (result,) = await post(world, "ann", "1")
+    assert "There is no job queue category 'SalesPost'" in (result.error or "") and result.entry is None
+    assert await queue_statuses(world) == {"1": None}
+
+
+async def test_what_is_not_scheduled_cannot_be_taken_out(shop: World) -> None:
+    await order(shop, "1")
+    with pytest.raises(DocumentBusy, match="is not scheduled for posting"):
+        await operations.unqueue(
+            shop.store, SETTINGS, person("ann"), "SalesOrder", "1", company="dat", now=shop.clock.now()
+        )
+
+
+async def test_posting_now_is_possible_beside_a_queue_but_not_for_what_waits_in_it(shop: World) -> None:
+    for number in "12":
+        await order(shop, number)
+    await post(shop, "ann", "1")
+    results = await operations.post(
+        shop.store, SETTINGS, person("ann"), "SalesOrder", ["1", "2"], company="dat", now_and_here=True,
+        now=shop.clock.now(),
+    )  # fmt: skip
+    assert "is scheduled for posting" in (results[0].error or "")
+    assert [one.number for one in results[1].made] == ["SHIP-000001", "SINV-000001"]
