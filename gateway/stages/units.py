@@ -20,6 +20,7 @@ from gateway.messaging.rules.shares import Places, Turns
 from gateway.stages.port import ServedInbound
 from gateway.stages.suspects import HandOver, has_suspect, keep
 from gateway.stages.trouble import Health, why_busy
+from gateway.store.inbound import RoomSoon
 from gateway.store.leases import give_back, ports_with_work
 from gateway.store.open import Store
 from gateway.store.waiting import uninterrupted, wait_for_all
@@ -42,11 +43,14 @@ _AHEAD_SECONDS: Final = 0.5
 """What all messages of a port that wait outside may take of the processor when they come back at once."""
 _GUESS_SECONDS: Final = 0.001
 
+_SOON_SECONDS: Final = 0.1
+"""Until a port is asked again whose work others are just ending."""
+
 _FILL_SECONDS: Final = 0.05
 """So long units are begun without a look at what else has come."""
 
 Claim = Callable[[ServedInbound, int], Awaitable[Claimed[Work] | None]]
-"""Claim up to a number of messages of a port."""
+"""Claim up to a number of messages of a port. Raises: RoomSoon."""
 Process = Callable[[ServedInbound, Claimed[Work], TaskContext], Coroutine[Any, Any, int]]
 """Work on a unit and record it; returns how many of its messages ran."""
 
@@ -180,6 +184,7 @@ class _Run:
     """One run of the stage: its units at work, and the ports that may have something to claim."""
 
     waiting: set[PortName] = field(default_factory=set)
+    soon: dict[PortName, float] = field(default_factory=dict)  # of those that wait some, and not before when
     running: set[asyncio.Task[None]] = field(default_factory=set)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     ended_since_look: bool = False
@@ -262,9 +267,14 @@ class UnitRunner:
                 port = self._ports().get(name)
                 others_wait = len(run.waiting) > 1
                 room = 0 if port is None else self._shares.room(port, others_wait=others_wait)
-                if port is not None and not room:
+                if port is not None and (not room or run.soon.get(name, 0.0) > clock()):
                     continue
-                claimed = None if port is None else await self._claim(port, room)
+                run.soon.pop(name, None)
+                try:
+                    claimed = None if port is None else await self._claim(port, room)
+                except RoomSoon:
+                    run.soon[name] = clock() + _SOON_SECONDS
+                    continue
                 if port is None or claimed is None:
                     run.waiting.discard(name)
                     continue
@@ -305,7 +315,7 @@ class UnitRunner:
         """Wait for a unit to end, a hint, or a moment after which more may begin; returns whether it was a hint."""
         hint = asyncio.create_task(context.feed.hinted(), name=f"{Stage.INBOUND}:hint")
         changed = asyncio.create_task(run.changed.wait(), name=f"{Stage.INBOUND}:changed")
-        moment = _TRY_SECONDS if any(map(self._shares.tries, run.waiting)) else None
+        moment = _TRY_SECONDS if any(map(self._shares.tries, run.waiting)) else _SOON_SECONDS if run.soon else None
         try:
             done, _ = await asyncio.wait({hint, changed}, timeout=moment, return_when=asyncio.FIRST_COMPLETED)
         finally:

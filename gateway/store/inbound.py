@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from asyncpg import Connection, Record
 
+from gateway.domain.errors import GatewayError
 from gateway.domain.ids import Fence, LaneName, MessageKey, PortName, SetKey
 from gateway.domain.message import Claimed, Failure, NewResponse, Retry, Work
 from gateway.domain.poison import MOST_CRASHES
@@ -52,6 +53,15 @@ class InboundResult:
     services: Findings | None = None
 
 
+class RoomSoon(GatewayError):
+    """The port is full, and others are just ending claims of it: ask again in a moment.
+
+    Who waited for them in the database would keep other ports waiting, and they may be frozen in the middle of it.
+    """
+
+    code = "port.room-soon"
+
+
 async def claim_inbound(
     store: Store, incarnation: int, port: PortName, limit: int, *, at_once: int | None = None, most_failures: int = 0,
     kinds: Alternation | None = None,
@@ -65,6 +75,7 @@ async def claim_inbound(
     Rule: of a lane a run from its head is taken, in order; nobody else gets the lane before the result is
     recorded. Fewer are taken when they are large. A Rollback set is taken whole, however long it is. None when there
     is nothing to do.
+    Raises: RoomSoon.
     """
     async with store.transaction() as connection:
         oldest, health, limit = await _look(store, connection, incarnation, port, most_failures, limit, at_once)
@@ -102,8 +113,10 @@ async def _look(
         await connection.execute(sql.claim_in_turn, port)
     row, health = await _ask(connection, sql, port, most_failures)
     if not health.room(limit, at_once) and not health.is_waiting:
-        await connection.execute(sql.await_room, port, incarnation)
+        are_ending = await connection.fetchval(sql.await_room, port, incarnation)
         row, health = await _ask(connection, sql, port, most_failures)
+        if are_ending and not health.room(limit, at_once):
+            raise RoomSoon(f"Others are just ending claims of the port '{port}', which is full.", port=port)
     return row, health, health.room(limit, at_once)
 
 

@@ -5,13 +5,16 @@ SELECT pg_advisory_xact_lock(hashtextextended('claim:' || $1, 0)),
        set_config('idle_in_transaction_session_timeout', '3s', true)
 
 -- name: await_room
--- The port is full: claims of others that are just ending are waited for, the rest will tell that they end. Their rows
--- decide: whoever ends one sees our mark, or we see that it is gone.
+-- The port is full: claims of others will tell that they end. Their rows decide: whoever ends one sees our mark, or has it
+-- locked by now. Those that are locked are not waited for, their process may be frozen; true tells that there are some.
 WITH others AS (
     SELECT fence FROM lease WHERE port = $1 AND stage = 'inbound' AND owner <> $2 AND NOT awaited
-    ORDER BY fence FOR UPDATE
+    FOR UPDATE SKIP LOCKED
+), marked AS (
+    UPDATE lease SET awaited = true FROM others WHERE lease.fence = others.fence
 )
-UPDATE lease SET awaited = true FROM others WHERE lease.fence = others.fence
+SELECT count(*) > (SELECT count(*) FROM others) FROM lease
+WHERE port = $1 AND stage = 'inbound' AND owner <> $2 AND NOT awaited
 
 -- name: oldest_claimable
 -- Of lanes and of messages without one the oldest that may run: of each the first entry of the index it is claimed by.

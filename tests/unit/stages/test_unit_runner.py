@@ -14,6 +14,7 @@ from gateway.domain.ids import Fence, PortName
 from gateway.domain.message import Claimed
 from gateway.stages import units
 from gateway.stages.units import UnitRunner
+from gateway.store.inbound import RoomSoon
 from tests.inbound_bench import NothingComes
 
 SLOW, QUICK = PortName("slow"), PortName("quick")
@@ -44,6 +45,25 @@ class Shares:
         return
 
 
+class Calm:
+    """Nothing is wrong with any port."""
+
+    async def waits_for_store(self, *_: object) -> None:
+        return
+
+
+def a_runner(
+    monkeypatch: pytest.MonkeyPatch, shares: Shares, look: object, claim: object, process: object
+) -> UnitRunner:
+    """Return one for two ports, that finds and does what a test says."""
+    monkeypatch.setattr(units, "ports_with_work", look)
+    ports = {name: SimpleNamespace(name=name, weight=1, sequential=False) for name in (SLOW, QUICK)}
+    return UnitRunner(
+        store=cast("Any", SimpleNamespace(held=set())), ports=lambda: cast("Any", ports), claim=cast("Any", claim),
+        process=cast("Any", process), trouble=cast("Any", Calm()), shares=cast("Any", shares),
+    )  # fmt: skip
+
+
 async def test_ports_are_looked_for_while_units_begin(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(units, "_FILL_SECONDS", 0.0)
     fences, shares, over = count(1), Shares(), asyncio.Event()
@@ -62,16 +82,7 @@ async def test_ports_are_looked_for_while_units_begin(monkeypatch: pytest.Monkey
         await over.wait()
         return 1
 
-    class Calm:
-        async def waits_for_store(self, *_: object) -> None:
-            return
-
-    monkeypatch.setattr(units, "ports_with_work", ports_with_work)
-    ports = {name: SimpleNamespace(name=name, weight=1, sequential=False) for name in (SLOW, QUICK)}
-    runner = UnitRunner(
-        store=cast("Any", SimpleNamespace(held=set())), ports=lambda: cast("Any", ports), claim=cast("Any", claim),
-        process=cast("Any", process), trouble=cast("Any", Calm()), shares=cast("Any", shares),
-    )  # fmt: skip
+    runner = a_runner(monkeypatch, shares, ports_with_work, claim, process)
     context = TaskContext(task="inbound", feed=NothingComes(), stopping=asyncio.Event(), tally=Tally())
     running = asyncio.create_task(runner.run(context))
     async with asyncio.timeout(60):
@@ -81,3 +92,30 @@ async def test_ports_are_looked_for_while_units_begin(monkeypatch: pytest.Monkey
     context.stopping.set()
     await running
     assert shares.begun.count(SLOW) < ROOM / 2, "it came while there was room for many more"
+
+
+async def test_port_whose_work_others_are_ending_is_asked_again_and_keeps_nobody_waiting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also while nothing else happens."""
+    monkeypatch.setattr(units, "_SOON_SECONDS", 0.001)
+    fences, shares, asked = count(1), Shares(), list[PortName]()
+
+    async def ports_with_work(*_: object) -> list[PortName]:
+        return [QUICK, SLOW] if not asked else []
+
+    async def claim(port: Any, limit: int) -> Claimed[Any] | None:
+        asked.append(port.name)
+        if port.name == QUICK and asked.count(QUICK) < 5:
+            raise RoomSoon("others are just ending claims")
+        if asked.count(port.name) > (5 if port.name == QUICK else 1):
+            return None
+        return Claimed(fence=Fence(next(fences)), items=[SimpleNamespace(content=b"", crashes=0)])
+
+    async def process(*_: object) -> int:
+        return 1
+
+    runner = a_runner(monkeypatch, shares, ports_with_work, claim, process)
+    async with asyncio.timeout(60):
+        await runner.run(TaskContext(task="inbound", feed=NothingComes(), stopping=asyncio.Event(), tally=Tally()))
+    assert shares.begun == [SLOW, QUICK]
