@@ -86,8 +86,8 @@ class Two:
         self.operation.held[mark] = asyncio.Event()
         working = asyncio.create_task(self._work_on())
 
-        async def began() -> bool:
-            return mark in self.operation.calls
+        async def began() -> bool:  # and the process has claimed what there is: what comes now is not for it
+            return mark in self.operation.calls and not any(run.waiting for run in self.first._runner._runs)
 
         await until(began, "the call begins")
         return working
