@@ -26,6 +26,9 @@ _COMMANDS: Final[Mapping[Action, str]] = {
     Action.CANCEL_SESSION: "sessions cancel {}",
     Action.RERUN_SESSION: "sessions rerun {}",
     Action.COPY_MESSAGES: "status-messages run",
+    Action.READY_ENTRY: "entries ready {}",
+    Action.RESTART_ENTRY: "entries restart {}",
+    Action.START_QUEUE: "queues start {}",
 }
 """Other actions have no command: their reason says all."""
 

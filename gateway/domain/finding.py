@@ -166,6 +166,11 @@ RULES: Mapping[str, Rule] = {
         "should have started more than ten minutes ago, and nobody starts it",
         "Look whether a gateway runs (`gateway nodes`), and restart it. `gateway jobs hold JOB` parks the job.",
     ),
+    "entry-overdue": Rule(
+        Severity.STUCK,
+        "is due for more than ten minutes and may start, and nobody starts it",
+        "Look whether a gateway runs (`gateway nodes`), and restart it. `gateway entries hold ENTRY` parks the entry.",
+    ),
     "task-no-server": Rule(
         Severity.STUCK,
         "is ready for more than ten minutes, and no server that runs and takes new tasks serves its group",

@@ -28,6 +28,9 @@ class Action(StrEnum):
     CANCEL_SESSION = "cancel_session"
     RERUN_SESSION = "rerun_session"
     COPY_MESSAGES = "copy_messages"  # start the job that copies status messages
+    READY_ENTRY = "ready_entry"
+    RESTART_ENTRY = "restart_entry"
+    START_QUEUE = "start_queue"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

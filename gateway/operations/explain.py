@@ -1,8 +1,8 @@
 """Why is it not moving? Finds out what somebody means, gathers the facts, and explains.
 
 Meant may be a message (its number or MessageId), a file (as a partner named it, or as we name an answer), a port, a
-message set (set:number, or its BatchId), a lane (port/lane), a job, a run (run:number), a task (job/task), or a
-data-exchange session (session:number, or station/number).
+message set (set:number, or its BatchId), a lane (port/lane), a job, a job queue entry (its name, or entry:number), a
+run (run:number), a task (job/task), or a data-exchange session (session:number, or station/number).
 """
 
 import asyncio
@@ -41,6 +41,7 @@ from gateway.domain.ids import LaneName, MessageKey, PortName
 from gateway.domain.lane import WHOLE_PORT
 from gateway.domain.states import Direction, Outcome, Reason, Stage, Status
 from gateway.operations.audit import last_deed
+from gateway.operations.explain_entries import explain_entry
 from gateway.operations.explain_jobs import JobExplainer
 from gateway.operations.explain_sessions import explain_sessions
 from gateway.operations.jobs import visible_jobs
@@ -103,8 +104,8 @@ class Explainer:
     async def explain(self, text: str) -> list[Explanation]:
         """Explain what *text* means: the first of these that has the name; a port and a job may share it."""
         for meaning in (
-            self._messages, self._port_or_job, self._run, self._sets, self._task, self._sessions, self._lanes,
-            self._files,
+            self._messages, self._port_or_job, self._entry, self._run, self._sets, self._task, self._sessions,
+            self._lanes, self._files,
         ):  # fmt: skip
             if found := await meaning(text):
                 return found
@@ -124,6 +125,11 @@ class Explainer:
 
     async def _port_or_job(self, text: str) -> list[Explanation]:
         return [*await self._port(text), *(await self._jobs.job(text) if self._jobs else ())]
+
+    async def _entry(self, text: str) -> list[Explanation]:
+        if self._who is None:
+            return []
+        return await explain_entry(self._store, self._who, text, running=bool(self._gateway.running))
 
     async def _run(self, text: str) -> list[Explanation]:
         return await self._jobs.run(text) if self._jobs else []

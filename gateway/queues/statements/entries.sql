@@ -124,6 +124,17 @@ FROM (
 ON CONFLICT (event_key, user_name, channel) DO NOTHING
 RETURNING id
 
+-- name: stuck_entry
+-- Due for $2 seconds, and nothing keeps it: its queue is started, and if it waits its category has a place.
+SELECT NULL AS port, coalesce(e.name, 'entry ' || e.id) || ' of the job queue' AS what
+FROM queue_entry e JOIN entry_place p ON p.id = e.id
+WHERE e.status IN ('ready', 'inactive', 'waiting') AND p.may_start
+  AND greatest(e.earliest, e.changed_at) < statement_timestamp() - make_interval(secs => $2)
+  AND (e.status <> 'waiting' OR EXISTS (
+      SELECT 1 FROM entry_category c WHERE c.name = e.category
+      AND c.width > (SELECT count(*) FROM entry_slot s WHERE s.category = c.name)))
+ORDER BY e.earliest, e.id LIMIT $1
+
 -- name: unknown_categories
 SELECT c.name FROM unnest($1::text[]) AS c (name)
 WHERE NOT EXISTS (SELECT 1 FROM entry_category k WHERE k.name = c.name AND NOT k.retired)

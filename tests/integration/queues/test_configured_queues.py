@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from gateway.cli.remedies import worded
 from gateway.config.load import parse
 from gateway.config.models import Settings
 from gateway.config.section import parse_entry
 from gateway.domain.alert import AlertEvent
 from gateway.domain.errors import ConfigError, GatewayError, IllegalTransition
 from gateway.operations import entries
+from gateway.operations.explain_entries import explain_entry
 from gateway.operations.person import NotAllowed, Person
 from gateway.operations.references import NotFound
 from gateway.queues import EntryAction, EntryStatus
@@ -148,6 +150,31 @@ async def test_a_final_failure_is_told_once_to_whose_it_is_and_to_who_asked(site
     assert all("raise RuntimeError" in str(run.traceback) for run in log)
     restarted = await entries.restart_entry(store, BEN, "failing", now=site.clock.now())
     assert (restarted.status, restarted.user, restarted.attempts) == (S.READY, "ben", 0)
+
+
+async def test_an_entry_explains_itself(site: World) -> None:
+    store = site.store
+
+    async def told(text: str, *, running: bool = True) -> tuple[str, str, bool]:
+        (one,) = await explain_entry(store, ANN, text, running=running)
+        assert one.remedy is not None
+        return one.code, worded(one.remedy), one.wrong
+
+    code, way_out, wrong = await told("once")
+    assert (code, wrong) == ("entry.queue-stopped", True)
+    assert "`gateway queues start SPPOST`" in way_out
+    code, way_out, wrong = await told("nightly")
+    assert (code, wrong) == ("entry.on-hold", True)
+    assert "`gateway entries ready nightly`" in way_out
+    await entries.change_entry(store, ANN, "nightly", EntryAction.READY, now=site.clock.now())
+    assert (await told("nightly"))[::2] == ("entry.ready", False)
+    assert "gateway run" in (await told("nightly", running=False))[1]
+    number = (await entries.show_entry(store, ANN, "nightly")).entry.id
+    assert (await told(f"entry:{number}"))[0] == "entry.ready"
+    assert await explain_entry(store, ANN, str(number), running=True) == []
+    await site.rows("UPDATE queue_entry SET status = 'error', error = 'no paper' WHERE id = $1", number)
+    (failed,) = await explain_entry(store, ANN, "nightly", running=True)
+    assert (failed.code, "no paper" in failed.why) == ("entry.failed", True)
 
 
 async def test_a_new_document_wakes_an_entry_that_sleeps(site: World) -> None:

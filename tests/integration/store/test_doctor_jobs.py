@@ -26,6 +26,11 @@ INSERT INTO run_task (run_id, position, name, handler, company, batch_group, pri
 SELECT id, n, CASE n WHEN 1 THEN 'export' ELSE 'tell' END, 'command', 'DAT', '', 'normal', 'server', false, 'ann',
        'all', false, 0, 0, true, 'ready', {LONG_AGO} FROM run, generate_series(1, 2) AS n
 """
+ENTRY = f"""
+INSERT INTO queue_entry (name, status, handler, partition_key, company, created_by, user_name, category, earliest,
+    source, changed_at)
+VALUES ('post', 'ready', 'work', 'initial', 'DAT', 'ann', 'ann', 'SalesPost', {LONG_AGO}, 'code', {LONG_AGO})
+"""
 ALERT = f"""
 INSERT INTO alert (event_key, event, user_name, channel, subject, body, created_at)
 VALUES ('run:1', 'error', 'ann', 'email', 's', 'b', {LONG_AGO}), ('run:2', 'error', 'ann', 'email', 's', 'b', now())
@@ -63,6 +68,22 @@ async def test_a_job_that_waits_for_another_is_not_told(store: Store) -> None:
     assert await stuck(store) == []
     await execute(store, "UPDATE job_dependency SET satisfied_by = 7")
     assert await stuck(store) == [("start-overdue", "job after it")]
+
+
+async def test_an_entry_that_is_due_and_kept_by_nothing_is_told(store: Store) -> None:
+    await execute(store, "INSERT INTO entry_category (name) VALUES ('SalesPost')", ENTRY)
+    told = [("entry-overdue", "post of the job queue")]
+    assert await stuck(store) == told
+    await execute(store, "UPDATE queue_entry SET status = 'waiting'")
+    assert await stuck(store) == told, "a place is free, and nobody woke it"
+    await execute(store, "INSERT INTO entry_slot (category, slot, entry_id) SELECT 'SalesPost', 1, id FROM queue_entry")
+    assert await stuck(store) == []
+    await execute(
+        store,
+        "DELETE FROM entry_slot",
+        "INSERT INTO job_queue (name, categories, is_started) VALUES ('Q', NULL, false)",
+    )
+    assert await stuck(store) == [], "its queue is stopped"
 
 
 async def test_a_run_that_should_have_ended_is_told(store: Store) -> None:

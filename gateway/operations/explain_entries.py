@@ -1,0 +1,69 @@
+"""Why does this job queue entry not run, or how did it end?"""
+
+from datetime import datetime
+from typing import Final
+
+from gateway.domain.errors import GatewayError
+from gateway.domain.explanation import Explanation, at, quoted
+from gateway.domain.remedy import Action, Remedy
+from gateway.operations.entries import EntryRow, entry_row, find_entry
+from gateway.operations.person import Person
+from gateway.queues import EntryStatus
+from gateway.store.open import Store
+
+_PREFIX: Final = "entry:"
+_NOTHING: Final = Remedy(action=Action.NOTHING, reason="It goes on by itself.")
+
+
+async def explain_entry(store: Store, who: Person, text: str, *, running: bool) -> list[Explanation]:
+    """Explain the entry of this name, or of the number in `entry:17`; empty when there is none."""
+    named = text.removeprefix(_PREFIX)
+    if text == named and text.isdecimal():
+        return []  # a bare number is a message's or a run's
+    try:
+        entry = await find_entry(store, who, named)
+    except GatewayError:
+        return []
+    return [_explain(entry_row(entry), running=running)]
+
+
+def _explain(row: EntryRow, *, running: bool) -> Explanation:
+    target = row.name or str(row.id)
+
+    def said(code: str, why: str, remedy: Remedy = _NOTHING, until: datetime | None = None) -> Explanation:
+        subject = f"entry {row.id}{f' ({row.name})' if row.name else ''} of the job queue"
+        return Explanation(subject=subject, code=f"entry.{code}", why=why, remedy=remedy, until=until)
+
+    ready = Remedy(action=Action.READY_ENTRY, target=(target,), reason="It runs when it is due, as you.")
+    match row.status:
+        case EntryStatus.ON_HOLD:
+            return said("on-hold", "It is on hold and does not run.", ready)
+        case EntryStatus.ERROR:
+            restart = Remedy(
+                action=Action.RESTART_ENTRY, target=(target,), reason="Mend the cause first; it runs at once, as you."
+            )
+            return said("failed", f"Its attempts are used up. The last error: {quoted(row.error)}.", restart)
+        case EntryStatus.FINISHED:
+            return said("finished", "It is done, and does not repeat.", ready)
+        case EntryStatus.IN_PROCESS:
+            return said("in-process", f"Its run {row.run_id} is under way since {at(row.started_at)}.")
+        case EntryStatus.WAITING | EntryStatus.READY if not row.queue_started:
+            start = Remedy(
+                action=Action.START_QUEUE, target=(row.queue or "",), reason="Its entries run when they are due."
+            )
+            return said("queue-stopped", f"The job queue {row.queue} that takes it is stopped.", start)
+        case EntryStatus.WAITING:
+            holder = f"entry {row.held_by} has its place" if row.held_by else "it is woken in a moment"
+            return said("waiting", f"It is due, and of the category {row.category} {holder}.")
+        case EntryStatus.INACTIVE:
+            why = f"Its last run found nothing to do. It sleeps until there is new data, or {at(row.next_start)}."
+            return said("inactive", why, until=row.next_start)
+        case EntryStatus.READY:
+            pass
+    if not running:
+        start = Remedy(action=Action.START_GATEWAY, reason="It starts what is due.")
+        return said("ready", f"It is to start at {at(row.next_start)}, and no gateway runs on this store.", start)
+    failed = f" Attempt {row.attempts} failed: {quoted(row.error)}." if row.error else ""
+    return said(
+        "ready", f"It starts at {at(row.next_start)}, or in its window after that.{failed}", until=row.next_start
+    )
