@@ -24,6 +24,7 @@ from gateway.store.migrate import migrate
 from gateway.store.open import Store, open_store
 from gateway.store.sql import Queries
 from gateway.workers.launcher import Launcher
+from tests.crash.nursery import Nursery
 from tests.site import Site
 
 Result = TypeVar("Result")
@@ -191,17 +192,27 @@ async def launcher() -> AsyncIterator[Launcher]:
     launcher.close()
 
 
+@pytest.fixture(scope="session")
+def nursery() -> Iterator[Nursery]:
+    """A process that bears gateways; all of them end with it."""
+    nursery = Nursery()
+    try:
+        yield nursery
+    finally:
+        nursery.close()
+
+
 @pytest.fixture
-async def site(tmp_path: Path, database_url: str) -> AsyncIterator[Site]:
+async def site(tmp_path: Path, database_url: str, nursery: Nursery) -> AsyncIterator[Site]:
     """A gateway to be run as a process, on a fresh database of the run's server."""
-    site = Site(tmp_path, database_url)
+    site = Site(tmp_path, database_url, nursery)
     yield site
     await site.close()
 
 
 @pytest.fixture
 async def embedded_site(server_folder: Path) -> AsyncIterator[Site]:
-    """A gateway to be run as a process with its own embedded server."""
+    """A gateway to be run as a process with its own embedded server; it is started as a user starts it."""
     site = Site(server_folder)
     yield site
     await site.close()

@@ -14,6 +14,8 @@ from uuid import uuid4
 import yaml
 from asyncpg import Connection, Record, connect
 
+from tests.crash.nursery import Birth, Child, Nursery
+
 T = TypeVar("T")
 
 DEADLINE_SECONDS = 60.0
@@ -33,15 +35,16 @@ EVERYTHING = ["SalesOrderService.*", "CustomerService.*", "Ping.ping"]
 
 
 class Site:
-    """Folders, configuration and at most one running process of a gateway."""
+    """Folders, configuration and at most one running process of a gateway, started by `exec` or born in a nursery."""
 
-    def __init__(self, folder: Path, store: str = "embedded") -> None:
+    def __init__(self, folder: Path, store: str = "embedded", nursery: Nursery | None = None) -> None:
         self.folder = folder
         self.store = store
+        self.nursery = nursery
         self.ports: dict[str, dict[str, Any]] = {}
         self.services: dict[str, Any] = dict(SERVICES)
         self.extra: dict[str, Any] = {}
-        self.process: asyncio.subprocess.Process | None = None
+        self.process: asyncio.subprocess.Process | Child | None = None
         self._connection: Connection | None = None
         """Kept from one question to the next since `start`; whoever starts a site closes it."""
         self._turn = asyncio.Lock()
@@ -120,11 +123,16 @@ class Site:
         self.write_config()
         position = self.log_file.stat().st_size if self.log_file.exists() else 0
         env = {**os.environ, **(environment or {}), "GATEWAY_FAULT": faults, "PYTHONUNBUFFERED": "1"}
-        with self.log_file.open("ab") as log:
-            self.process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "gateway", "run", "--config", str(self.config),
-                stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL, env=env, start_new_session=True,
-            )  # fmt: skip
+        self.log_file.touch()
+        if self.nursery is not None:
+            birth = Birth(config=str(self.config), log=str(self.log_file), faults=faults, environment=env)
+            self.process = self.nursery.bear(birth)
+        else:
+            with self.log_file.open("ab") as log:
+                self.process = await asyncio.create_subprocess_exec(
+                    sys.executable, "-m", "gateway", "run", "--config", str(self.config),
+                    stdout=log, stderr=log, stdin=asyncio.subprocess.DEVNULL, env=env, start_new_session=True,
+                )  # fmt: skip
         process = self.process
 
         async def started() -> bool:

@@ -180,13 +180,17 @@ def _envelopes(rows: list[object], bodies: list[bytes]) -> bytes:
     return frames.pack(Kind.ENVELOPES, rows, b"".join(bodies)) if rows else b""
 
 
-def main() -> NoReturn:
-    """Limit this process and with it all readers, then launch them."""
-    number, parent = int(sys.argv[1]), int(sys.argv[2])
+def launch_readers(connection: socket.socket, parent: int) -> NoReturn:
+    """Limit this process and with it all readers, then be their launcher."""
     set_limits()
     launcher = ReaderLauncher()
     preparations = {"load": launcher.load, "prepare": launcher.prepare}
-    serve_to_the_end(socket.socket(fileno=number), parent, {READER: launcher.read}, preparations, name="readers")
+    serve_to_the_end(connection, parent, {READER: launcher.read}, preparations, name="readers")
+
+
+def main() -> NoReturn:
+    """Be the program."""
+    launch_readers(socket.socket(fileno=int(sys.argv[1])), int(sys.argv[2]))
 
 
 if __name__ == "__main__":

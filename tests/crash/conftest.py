@@ -1,8 +1,8 @@
-"""The nursery of the run, and sites whose gateways are born in it."""
+"""Sites whose gateways are born in the nursery of the run."""
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
 
@@ -13,16 +13,6 @@ from tests.crash.nursery import Nursery
 from tests.crash.server import OwnServer
 from tests.crash.site import CrashSite
 from tests.site import Site
-
-
-@pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
-    """A process that bears gateways; all of them end with it."""
-    nursery = Nursery()
-    try:
-        yield nursery
-    finally:
-        nursery.close()
 
 
 @pytest.fixture

@@ -3,6 +3,13 @@
 Run as `python -m tests.crash.nursery`. Each line on standard input is a `Birth` as JSON; each line on standard
 output tells the process id of a child that began, or that ended and how. A child is the real `gateway run` from
 its first statement on, in a session of its own, and dies with the nursery.
+
+What differs from a start by `exec`, beside the time it takes: the list of processes shows the command line of the
+nursery, and `/proc` its environment; modules of the tests are in memory, too, and all children have the same seed for
+the order of sets; the first launcher of readers is forked before the gateway begins and not a program of its own, so
+that it has in memory what the nursery has, but it has no environment either. Everything else is that of a start in a
+session of its own with nothing as its input: environment, signals, mask of new files, limits, descriptors. Starts that
+prove the start itself are made by `exec`: those with an embedded database in `tests.e2e`, and `test_command_line`.
 """
 
 import asyncio
@@ -13,6 +20,7 @@ import os
 import random
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -26,10 +34,14 @@ from typing import Any
 from gateway.cli import db, run
 from gateway.cli.main import main
 from gateway.domain.faultpoints import switched_on
+from gateway.workers.launcher import Launcher
+from gateway.xml import worker
+from gateway.xml.process import ReaderLauncher
 from tests.crash import bad_builds
 
 ROOT = Path(__file__).resolve().parents[2]
 _PR_SET_PDEATHSIG = 1
+_MOST_DESCRIPTORS = 100
 COMMANDS = (db, run)
 """What children are, imported before they are born."""
 
@@ -44,6 +56,8 @@ class Birth:
     faults: str = ""
     build: str = ""
     pauses: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] | None = None
+    """All of it; None is that of the nursery."""
 
 
 class Child:
@@ -66,20 +80,22 @@ class Child:
 
 
 class Nursery:
-    """The test's side."""
+    """The test's side; the process starts with the first birth."""
 
     def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.crash.nursery"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            text=True, bufsize=1,
-        )  # fmt: skip
+        self._process: subprocess.Popen[str] | None = None
         self._born: list[Future[Child]] = []
         self._ended: dict[int, Future[int]] = {}
         self._reader = threading.Thread(target=self._listen, name="nursery", daemon=True)
-        self._reader.start()
 
     def bear(self, birth: Birth) -> Child:
         """Fork a gateway; returns as soon as it exists."""
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.crash.nursery"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                text=True, bufsize=1,
+            )  # fmt: skip
+            self._reader.start()
         born: Future[Child] = Future()
         self._born.append(born)
         assert self._process.stdin is not None
@@ -88,6 +104,8 @@ class Nursery:
 
     def close(self) -> None:
         """End the nursery, and with it every child."""
+        if self._process is None:
+            return
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
         try:
@@ -99,7 +117,7 @@ class Nursery:
         self._process.stdout.close()
 
     def _listen(self) -> None:
-        assert self._process.stdout is not None
+        assert self._process is not None and self._process.stdout is not None
         for line in self._process.stdout:
             told: dict[str, Any] = json.loads(line)
             pid = told["pid"]
@@ -165,7 +183,13 @@ def _become(birth: Birth) -> None:
     log = os.open(birth.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     for source, target in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(source, target)
+    sys.stdout.reconfigure(write_through=True)  # type: ignore[union-attr]
     random.seed()
+    if birth.environment is not None:
+        os.environ.clear()
+        os.environ.update(birth.environment)
+    if birth.command == "run":
+        _have_launcher_of_readers()
     observers = bad_builds.apply(birth.build, Path(birth.config).parent)
     paused: set[str] = set()
 
@@ -188,6 +212,53 @@ def _become(birth: Birth) -> None:
 
     with switched_on(birth.faults, observer=observe if observers else None):
         main()
+
+
+def _have_launcher_of_readers() -> None:
+    """Fork the launcher of readers that this gateway is going to ask for first; others are programs of their own."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    words, mouth = os.pipe()
+    gateway = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        os.environ.clear()
+        for source, target in ((0, 1), (mouth, 2), (theirs.fileno(), 3)):
+            os.dup2(source, target)
+        os.closerange(4, _MOST_DESCRIPTORS)
+        worker.launch_readers(socket.socket(fileno=3), gateway)
+    theirs.close()
+    os.close(mouth)
+    start = ReaderLauncher.start
+
+    async def first() -> ReaderLauncher:
+        if os.getpid() != gateway:  # a fork of it
+            return await start()
+        ReaderLauncher.start = start  # type: ignore[method-assign]
+        return ReaderLauncher(_Forked(pid, words), Launcher(ours, pid))  # type: ignore[arg-type]
+
+    ReaderLauncher.start = first  # type: ignore[method-assign, assignment]
+
+
+class _Forked:
+    """A process forked from this one; what is needed of it looks like a process of asyncio."""
+
+    def __init__(self, pid: int, words: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+        self._words = words
+
+    async def communicate(self) -> tuple[bytes, bytes]:
+        loop, ended, gone = asyncio.get_running_loop(), os.pidfd_open(self.pid), asyncio.Event()
+        loop.add_reader(ended, gone.set)
+        try:
+            await gone.wait()
+        finally:
+            loop.remove_reader(ended)
+            os.close(ended)
+        _, status = os.waitpid(self.pid, 0)
+        self.returncode = os.waitstatus_to_exitcode(status)
+        with os.fdopen(self._words, "rb") as words:
+            return b"", words.read()
 
 
 if __name__ == "__main__":

@@ -41,8 +41,7 @@ class CrashSite(AskingSite):
     process: Child | None  # type: ignore[assignment]
 
     def __init__(self, site: Site, nursery: Nursery) -> None:
-        super().__init__(site.folder, site.store)
-        self._nursery = nursery
+        super().__init__(site.folder, site.store, nursery)
         self._log_start = 0
         self.extra = {"workers": {"xml": 1}}
 
@@ -57,7 +56,8 @@ class CrashSite(AskingSite):
         self, words: str, *, faults: str = "", build: str = "", pauses: Mapping[str, str] | None = None
     ) -> Child:
         """Start a command of the gateway on the configuration as it is; what it says goes to the log."""
-        return self._nursery.bear(
+        assert self.nursery is not None
+        return self.nursery.bear(
             Birth(config=str(self.config), log=str(self.log_file), command=words, faults=faults, build=build,
                   pauses=pauses or {})
         )  # fmt: skip

@@ -16,6 +16,7 @@ from asyncpg import Connection, Record, connect
 from lxml import etree
 
 from gateway.domain.ids import parse_message_id
+from tests.crash.nursery import Nursery
 from tests.documents import envelope, guid, single
 from tests.e2e.rows import PORTS, Answered, Fails, Held, Left, Message, Refused, Row, fill
 from tests.site import Site, until
@@ -278,9 +279,9 @@ class Crowd:
 
 
 @asynccontextmanager
-async def crowd(folder: Path, database_url: str, rows: Sequence[Row]) -> AsyncIterator[Crowd]:
+async def crowd(folder: Path, database_url: str, nursery: Nursery, rows: Sequence[Row]) -> AsyncIterator[Crowd]:
     """Start a gateway with a port for every kind of row and send it all *rows* at once."""
-    site = Site(folder, database_url)
+    site = Site(folder, database_url, nursery)
     for name, options in PORTS.items():
         waits = {"grace_seconds": 0.5, "settle_seconds": 0.1}
         receive = {**waits, **options.get("receive", {})}

@@ -23,6 +23,7 @@ import pytest
 import pytest_asyncio
 from asyncpg import Record
 
+from tests.crash.nursery import Nursery
 from tests.documents import envelope, guid, single
 from tests.e2e.rows import ME
 from tests.site import Site, until
@@ -136,8 +137,10 @@ class Entries:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def entries(tmp_path_factory: pytest.TempPathFactory, module_database_url: str) -> AsyncIterator[Entries]:
-    site = Site(tmp_path_factory.mktemp("entries"), module_database_url)
+async def entries(
+    tmp_path_factory: pytest.TempPathFactory, module_database_url: str, nursery: Nursery
+) -> AsyncIterator[Entries]:
+    site = Site(tmp_path_factory.mktemp("entries"), module_database_url, nursery)
     for name in PORTS:
         receive = {"grace_seconds": 600.0 if name in PATIENT else 0.5, "settle_seconds": 0.1}
         security = {"default_user": "somebody"} if name == "sheltered" else {}
@@ -454,7 +457,7 @@ def readers_stopped(site: Site) -> Iterator[None]:
     """Stop the processes that read files for as long as the context lasts."""
     assert site.process is not None
     children = psutil.Process(site.process.pid).children()
-    (launcher,) = [process for process in children if "gateway.xml.worker" in process.cmdline()]
+    (launcher,) = [process for process in children if process.name() == "gateway-readers"]
     launcher.suspend()
     while launcher.status() != psutil.STATUS_STOPPED:  # then there are no more of them than those we see
         time.sleep(0.001)

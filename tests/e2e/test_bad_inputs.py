@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
+from tests.crash.nursery import Nursery
 from tests.e2e.crowd import SECRET, Crowd, crowd
 from tests.e2e.rows import ROWS, Row
 
@@ -18,14 +19,17 @@ MOST_MEMORY = 1_000_000_000
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def everything(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, module_database_url: str
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    module_database_url: str,
+    nursery: Nursery,
 ) -> AsyncIterator[Crowd]:
     """A gateway that was sent the rows of the tests that run; all light ones when only the crowd itself is tested."""
     here = [item for item in request.session.items if item.path == request.path]
     chosen = [getattr(item, "callspec", None) for item in here]
     rows = [spec.params["row"] for spec in chosen if spec is not None] or [row for row in ROWS if not row.heavy]
     folder = tmp_path_factory.mktemp("crowd")
-    async with crowd(folder, module_database_url, rows) as running:
+    async with crowd(folder, module_database_url, nursery, rows) as running:
         yield running
     if not request.session.testsfailed:  # what a failure left is looked at
         shutil.rmtree(folder)
