@@ -6,6 +6,7 @@ import pytest
 import pytest_asyncio
 from lxml import etree
 
+from tests.crash.nursery import Nursery
 from tests.documents import batch, envelope, order
 from tests.e2e.operator import ask
 from tests.site import Site, running, until
@@ -16,8 +17,10 @@ BAD = envelope(order("many"))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(tmp_path_factory: pytest.TempPathFactory, module_database_url: str) -> AsyncIterator[Site]:
-    site = Site(tmp_path_factory.mktemp("policies"), module_database_url)
+async def site(
+    tmp_path_factory: pytest.TempPathFactory, module_database_url: str, nursery: Nursery
+) -> AsyncIterator[Site]:
+    site = Site(tmp_path_factory.mktemp("policies"), module_database_url, nursery)
     for policy in ("continue", "halt", "rollback"):
         site.add_port(policy, process={"on_error": policy})
     for name in ("blocked", "reloaded"):

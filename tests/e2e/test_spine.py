@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 from lxml import etree
 
+from tests.crash.nursery import Nursery
 from tests.documents import (
     KEY,
     KEY_LIST,
@@ -73,8 +74,10 @@ FORMS = forms_of_the_example()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def site(tmp_path_factory: pytest.TempPathFactory, module_database_url: str) -> AsyncIterator[Site]:
-    site = Site(tmp_path_factory.mktemp("spine"), module_database_url)
+async def site(
+    tmp_path_factory: pytest.TempPathFactory, module_database_url: str, nursery: Nursery
+) -> AsyncIterator[Site]:
+    site = Site(tmp_path_factory.mktemp("spine"), module_database_url, nursery)
     for name in (
         "created",
         "missing",
