@@ -89,7 +89,7 @@ def post(
     """Post documents, now or in the background. One that cannot be posted does not keep the others from it."""
     results = perform(_post(config, partition, reason, kind, numbers, company, ship, invoice, here))
     if as_json:
-        print_json(results)
+        print_json({"results": results})
     else:
         _tell_results(results)
     if any(result.error for result in results):
@@ -150,7 +150,7 @@ async def _unqueue(
 
 def _tell_list(rows: Sequence[DocumentRow], nothing: str, *, as_json: bool) -> None:
     if as_json:
-        print_json(rows)
+        print_json({"documents": rows})
         return
     columns = ("kind", "number", "company", "party", "posting date", "status", "job queue", "posted as", "error")
     print_rows(

@@ -9,6 +9,9 @@ import pytest
 from gateway.cli.doctor import record
 from gateway.domain.finding import Finding
 from gateway.exchange import SessionRow, StatusMessageRow, TroubleRow
+from gateway.operations.documents import DocumentRow, PostResult
+from gateway.operations.entries import EntryRow
+from gateway.operations.entries import QueueRow as JobQueueRow
 from gateway.operations.groups import GroupRow
 from gateway.operations.jobs import JobRow
 from gateway.operations.nodes import Node
@@ -16,6 +19,7 @@ from gateway.operations.servers import ServerRow
 from gateway.operations.sessions import RetentionRow, StoreReport
 from gateway.operations.status import PortReport
 from gateway.operations.tasks import TaskRow
+from gateway.queues.log import EntryRun
 from gateway.store.alert_reports import AlertRow
 from gateway.store.audit import ActionRow
 from gateway.store.lane_reports import LaneRow
@@ -48,6 +52,11 @@ RECORDS: dict[str, type] = {
     "Servers": ServerRow,
     "Alerts": AlertRow,
     "Actions of operators": ActionRow,
+    "Job queue entries": EntryRow,
+    "Runs of job queue entries": EntryRun,
+    "Job queues": JobQueueRow,
+    "Documents to post": DocumentRow,
+    "What came of posting": PostResult,
     "Sessions": SessionRow,
     "Status messages": StatusMessageRow,
     "Status messages that were not copied": TroubleRow,
