@@ -4,6 +4,7 @@ import errno
 import os
 import resource
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -51,6 +52,12 @@ def set_limits() -> None:
     forbid_core_dumps()
     for kind, limit in ((resource.RLIMIT_FSIZE, 0), (resource.RLIMIT_NOFILE, _OPEN_FILES)):
         resource.setrlimit(kind, (limit, limit))
+
+
+def give_way() -> None:
+    """Let the new session of this process give way as well: systems may share the processor by sessions (sched(7))."""
+    with suppress(OSError):  # there is no such sharing, or too many asked for it at this moment
+        Path("/proc/self/autogroup").write_text(str(_NICE), encoding="ascii")
 
 
 def renew_limits(cpu_seconds: float, memory_bytes: int) -> None:

@@ -23,7 +23,7 @@ from gateway.domain.envelope import FileEnd, FileHead
 from gateway.domain.errors import FileRefused
 from gateway.workers import cage
 from gateway.workers.forking import serve_to_the_end
-from gateway.workers.limits import renew_limits, resident_bytes, set_limits
+from gateway.workers.limits import give_way, renew_limits, resident_bytes, set_limits
 from gateway.xml import frames
 from gateway.xml.budget import file_seconds
 from gateway.xml.catalog import Catalog
@@ -84,6 +84,7 @@ class ReaderLauncher:
         assert self._schemas is not None
         os.dup2(descriptors[0], 2)
         os.close(descriptors[0])
+        give_way()
         reader = Worker(connection, self._schemas)
         try:
             reader.serve(cage.close(os.getppid()))
