@@ -218,7 +218,7 @@ def _tell_results(results: Sequence[PostResult]) -> None:
     if len(results) > 1:
         failed = sum(result.error is not None for result in results)
         verb = "scheduled" if any(result.entry for result in results) else "posted"
-        out.print(Text(f"{len(results) - failed} {verb}, {failed} to handle", style="bold"))
+        out.print(Text(f"{len(results) - failed} {verb}, {failed} not", style="bold"))
 
 
 def _quantity(number: Decimal) -> str:

@@ -199,7 +199,7 @@ async def unqueue(
                 store.queries.entry_of_document, qualified(name.kind.name), name.partition, name.company, name.number
             )
         title = f"{name.title[:1].upper()}{name.title[1:]}"
-        if row is None or row["entry_id"] is None:
+        if row is None or row["queue_status"] not in {DocumentState.SCHEDULED, DocumentState.POSTING}:
             raise DocumentBusy(f"{title} is not scheduled for posting.")
         if row["queue_status"] == DocumentState.POSTING:
             raise DocumentBusy(f"{title} is being posted now; it cannot be removed from the queue any more.")

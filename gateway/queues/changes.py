@@ -11,6 +11,7 @@ from gateway.domain.ids import EntryId, RunId
 class Became(StrEnum):
     """What became of an entry."""
 
+    READIED = "readied"  # a person lets it run
     STARTED = "started"  # a run of it begins
     SUCCEEDED = "succeeded"  # its run went well
     RETRIED = "retried"  # its run failed or was lost, and it is tried again

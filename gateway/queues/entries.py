@@ -138,6 +138,7 @@ async def change_entry(store: Store, entry: EntryId, action: EntryAction, *, by:
         match action:
             case EntryAction.READY:
                 await connection.execute(sql.ready_entry, entry, by, now)
+                await tell(store, connection, [change_of(row, Became.READIED)], now)
             case EntryAction.HOLD:
                 await connection.execute(sql.hold_entry, entry, now)
             case EntryAction.DELETE:

@@ -9,7 +9,12 @@ from asyncpg import Connection
 from gateway.queues.changes import Became, EntryChange
 from gateway.store.open import Store
 
-_STATUS: Final = {Became.STARTED: "posting", Became.RETRIED: "scheduled", Became.FAILED: "error"}
+_STATUS: Final = {
+    Became.READIED: "scheduled",
+    Became.STARTED: "posting",
+    Became.RETRIED: "scheduled",
+    Became.FAILED: "error",
+}
 """Blank where none is named."""
 
 

@@ -1,10 +1,12 @@
 """Posts one document: checks, amounts, posted documents with numbers, all in the transaction of the caller.
 
 Rule: numbers come last. From then on everybody who needs the series waits for the commit; a posting that fails has
-used none, so there are no gaps. Locks are taken in one order by all: the document, what it applies to, stock by item,
-series by name. Source: posting reference, sections 1 to 4.
+used none, so there are no gaps. Locks are taken in one order by all: the document, the vendor's number, what it applies
+to, stock by item, series by name. Documents may be large: what only computes does so in a thread.
+Source: posting reference, sections 1 to 4.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +17,8 @@ from asyncpg import Connection, Record
 
 from gateway.config.models_posting import CurrencySettings, Kept, Posting, PostingPeriod
 from gateway.domain.errors import GatewayError
-from gateway.domain.ids import EntryId, MessageKey, RunId
+from gateway.domain.faultpoints import reach
+from gateway.domain.ids import EntryId, MessageKey, RunId, RunTaskId
 from gateway.queues.posting.form import (
     Progress,
     Stamp,
@@ -69,6 +72,20 @@ class DocumentBusy(GatewayError):
     code = "posting.not-now"
 
 
+class PostedBefore(DocumentBusy):
+    """What posts it has done so already, and comes again because its server was lost before that was noted."""
+
+    code = "posting.done"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """The task that posts a document. It may come again after its posting was committed."""
+
+    run: RunId
+    task: RunTaskId
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentName:
     """Which document is meant."""
@@ -119,36 +136,41 @@ class Poster:
         *,
         user: str,
         now: datetime,
-        run: RunId | None = None,
+        work: Work | None = None,
     ) -> Sequence[PostedAs]:
         """Post what is outstanding of a document, or what its lines say; returns what was made of it.
 
-        *run* is that of the entry that posts it; then the document must still be posted by it at the end.
-        Raises: DocumentUnknown; DocumentBusy; PostingRefused with every finding; form.Unreadable. Then the caller
-        undoes the transaction.
+        *work* is the task that posts it. When it is of the entry that the document is scheduled in, that must still
+        be posting it at the end.
+        Raises: DocumentUnknown; DocumentBusy; PostedBefore; PostingRefused with every finding; form.Unreadable. Then
+        the caller undoes the transaction.
         """
-        row, entry = await self.lock(connection, name, run=run)
+        row, entry, done_for = await self.lock(connection, name, work=work)
         document, progress = await self._read(connection, name, row)
-        facts = await self._facts(connection, name, document, wanted)
-        if found := self._findings(document, wanted, facts, user):
+        facts = await self._facts(connection, name, document, wanted, lock=True)
+        if found := await asyncio.to_thread(self._findings, document, wanted, facts, user):
             raise PostingRefused(document.title, found)
         taken = shares(document, wanted)
         currency = facts.currencies[document.currency]
-        amounts = amounts_of(document, taken, facts, currency)
+        amounts = await asyncio.to_thread(amounts_of, document, taken, facts, currency)
         after = _progress_after(progress, taken, amounts)
         finished = _is_finished(document, taken)
         await self._move_stock(connection, name, document, taken, facts)
-        content = write_progress(row["content"], name.kind, after, finished=finished)
+        content = await asyncio.to_thread(write_progress, row["content"], name.kind, after, finished=finished)
         await connection.execute(self.sql.change_document, row["rec_id"], content)
         stamp = Stamp(kind=name.kind, source=name.number, user=user, at=now)
+        reach("posting.before_numbers")
         made = await self._make(connection, name, document, row, taken, stamp, signed(document, amounts), facts)
         posted_as = made[-1].number if finished else None
         if entry is None:
-            await connection.execute(self.sql.put_document_posting, row["rec_id"], posted_as)
-        elif await connection.execute(self.sql.end_queued_posting, row["rec_id"], entry, posted_as) != "UPDATE 1":
-            raise DocumentBusy(
-                f"The posting of {name.title} was given up before it came to its end; nothing was posted."
-            )
+            await connection.execute(self.sql.delete_failed_entry, row["rec_id"])
+            await connection.execute(self.sql.put_document_posting, row["rec_id"], posted_as, done_for)
+        else:
+            done = await connection.execute(self.sql.end_queued_posting, row["rec_id"], entry, posted_as, done_for)
+            if done != "UPDATE 1":
+                raise DocumentBusy(
+                    f"The posting of {name.title} was given up before it came to its end; nothing was posted."
+                )
         await connection.execute(
             self.sql.put_posted_lines, row["rec_id"], list(after), [p.moved for p in after.values()],
             [p.posted.quantity for p in after.values()], [p.posted.gross for p in after.values()],
@@ -157,8 +179,9 @@ class Poster:
         return made
 
     async def look(self, connection: Connection, name: DocumentName, wanted: Wanted, *, user: str) -> Seen:
-        """Return a document with what keeps it from being posted now, and what it would come to; changes nothing.
+        """Return a document with what keeps it from being posted now, and what it would come to.
 
+        It changes nothing, and waits for nobody who posts.
         Raises: DocumentUnknown.
         """
         row = await connection.fetchrow(
@@ -169,7 +192,7 @@ class Poster:
         document, _ = await self._read(connection, name, row)
         if row["posted_as"] is not None:
             return Seen(row=row, document=document, findings=(), amounts=None)
-        facts = await self._facts(connection, name, document, wanted)
+        facts = await self._facts(connection, name, document, wanted, lock=False)
         found = self._findings(document, wanted, facts, user)
         currency = facts.currencies.get(document.currency)
         amounts = None
@@ -182,30 +205,28 @@ class Poster:
         return [*([_RELEASED_FIRST] if open_now else []), *findings(document, wanted, facts, user)]
 
     async def lock(
-        self, connection: Connection, name: DocumentName, *, run: RunId | None = None
-    ) -> tuple[Record, EntryId | None]:
-        """Hold a document to the end of the transaction; returns it, and the entry that *run* is of.
+        self, connection: Connection, name: DocumentName, *, work: Work | None = None
+    ) -> tuple[Record, EntryId | None, str | None]:
+        """Hold a document to the end of the transaction.
 
-        Raises: DocumentUnknown; DocumentBusy when it is posted, or waits for posting by somebody else.
+        Returns it, the entry that it is scheduled in when *work* is of that, and what is noted as having posted it.
+        Rule: it is looked at before it is waited for, because who holds it may hang; and again when it is held.
+        Raises: DocumentUnknown; DocumentBusy when it is posted, or waits for posting by somebody else; PostedBefore.
         """
+        by = None if work is None else await connection.fetchval(self.sql.entry_of_run, work.run)
+        done_for = None if work is None else f"task {work.task}" if by is None else f"entry {by}"
+        known = await connection.fetchrow(
+            self.sql.find_document_posting, qualified(name.kind.name), name.partition, name.company, name.number
+        )
+        _check_free(name, known, work, done_for)
         row = await connection.fetchrow(
             self.sql.lock_document, qualified(name.kind.name), name.partition, name.company, name.number
         )
         if row is None:
             raise _unknown(name)
         state = await connection.fetchrow(self.sql.read_document_posting, row["rec_id"])
-        if state is None:
-            return row, None
-        title = f"{name.title[:1].upper()}{name.title[1:]}"
-        if state["posted_as"] is not None:
-            raise DocumentBusy(f"{title} is posted ({state['posted_as']}).")
-        if run is not None and state["run_id"] == run:
-            return row, EntryId(state["entry_id"])
-        if state["queue_status"] == "scheduled":
-            raise DocumentBusy(f"{title} is scheduled for posting; remove it from the queue first.")
-        if state["queue_status"] == "posting":
-            raise DocumentBusy(f"{title} is being posted now.")
-        return row, None
+        is_its = _check_free(name, state, work, done_for)
+        return row, EntryId(state["entry_id"]) if is_its and state is not None else None, done_for
 
     async def _read(
         self, connection: Connection, name: DocumentName, row: Record
@@ -215,15 +236,19 @@ class Poster:
             line: Progress(moved, Posted(invoiced, gross, discount, invoice_discount))
             for line, moved, invoiced, gross, discount, invoice_discount in rows
         }
-        return read_document(row["content"], name.kind, name.number, progress), progress
+        return await asyncio.to_thread(read_document, row["content"], name.kind, name.number, progress), progress
 
-    async def _facts(self, connection: Connection, name: DocumentName, document: Document, wanted: Wanted) -> Facts:
+    async def _facts(
+        self, connection: Connection, name: DocumentName, document: Document, wanted: Wanted, *, lock: bool
+    ) -> Facts:
+        vendor_invoice = await self._vendor_invoice(connection, name, document, lock=lock)
         items = await self._items(connection, name, document)
         stocked = [number for number, item in (items or {}).items() if item.stock_kept]
         stock: Mapping[tuple[str, str], Decimal] = {}
-        applied = await self._applied(connection, name, document)
+        applied = await self._applied(connection, name, document, lock=lock)
         if stocked and (wanted.move if name.kind.is_order else self._goods_too(name.kind)):
-            rows = await connection.fetch(self.sql.lock_stock, name.partition, name.company, stocked)
+            sql = self.sql.lock_stock if lock else self.sql.read_stock
+            rows = await connection.fetch(sql, name.partition, name.company, stocked)
             stock = {(row["item"], row["location"]): row["quantity"] for row in rows}
         return Facts(
             parties=await self._parties(connection, name, document),
@@ -233,7 +258,7 @@ class Poster:
             currencies={code: _currency(settings) for code, settings in self.posting.currencies.items()},
             window=_window(self.posting.period),
             windows={user: _window(period) for user, period in self.posting.periods.items()},
-            vendor_invoice=await self._vendor_invoice(connection, name, document),
+            vendor_invoice=vendor_invoice,
             applied=applied,
         )
 
@@ -263,21 +288,26 @@ class Poster:
         found = await read_entities(connection, self.sql, qualified("Item"), name.partition, name.company, wanted)
         return {key: read_item(entity.content) for key, entity in found.items()}
 
-    async def _vendor_invoice(self, connection: Connection, name: DocumentName, document: Document) -> str | None:
+    async def _vendor_invoice(
+        self, connection: Connection, name: DocumentName, document: Document, *, lock: bool
+    ) -> str | None:
         if name.kind.side is not Side.VENDOR or not document.vendor_document:
             return None
-        found = await connection.fetchval(
-            self.sql.posted_vendor_document, name.partition, name.company, name.kind.claim.document, document.party,
-            document.vendor_document,
-        )  # fmt: skip
+        what = (name.partition, name.company, name.kind.claim.document, document.party, document.vendor_document)
+        if lock:
+            await connection.execute(self.sql.take_vendor_document, *what)
+        found = await connection.fetchval(self.sql.posted_vendor_document, *what)
         return None if found is None else str(found)
 
-    async def _applied(self, connection: Connection, name: DocumentName, document: Document) -> Applied | None:
+    async def _applied(
+        self, connection: Connection, name: DocumentName, document: Document, *, lock: bool
+    ) -> Applied | None:
         undone = name.kind.undoes
         if undone is None or not document.applies_to:
             return None
         at = (name.partition, name.company)
-        row = await connection.fetchrow(self.sql.lock_applied, *at, undone.document, document.applies_to)
+        sql = self.sql.lock_applied if lock else self.sql.read_applied
+        row = await connection.fetchrow(sql, *at, undone.document, document.applies_to)
         if row is None:
             return None
         sold: dict[str, Decimal] = {}
@@ -321,10 +351,10 @@ class Poster:
         found = []
         for made in wanted:
             number, is_claim = numbers[made.series], made is kind.claim
-            content = (
-                write_claim(row["content"], number, taken, stamp, amounts, facts.taxes)
+            content = await (
+                asyncio.to_thread(write_claim, row["content"], number, taken, stamp, amounts, facts.taxes)
                 if is_claim
-                else write_goods(row["content"], number, taken, stamp)
+                else asyncio.to_thread(write_goods, row["content"], number, taken, stamp)
             )
             await insert_entities(
                 connection, self.sql, qualified(made.document),
@@ -353,6 +383,24 @@ class Poster:
             last = settings.format.format(number=settings.last)
             raise PostingRefused(name.title, [f"Number series {series} is used up (last number {last})."])
         return settings.format.format(number=number)
+
+
+def _check_free(name: DocumentName, state: Record | None, work: Work | None, done_for: str | None) -> bool:
+    """Tell whether the document is scheduled in the entry whose run this is. Raises: DocumentBusy, PostedBefore."""
+    if state is None:
+        return False
+    title = f"{name.title[:1].upper()}{name.title[1:]}"
+    if done_for is not None and state["posted_for"] == done_for:
+        raise PostedBefore(f"{title} was posted before, in an earlier try of this task. Nothing was posted again.")
+    if state["posted_as"] is not None:
+        raise DocumentBusy(f"{title} is posted ({state['posted_as']}).")
+    if work is not None and state["run_id"] == work.run:
+        return True
+    if state["queue_status"] == "scheduled":
+        raise DocumentBusy(f"{title} is scheduled for posting; remove it from the queue first.")
+    if state["queue_status"] == "posting":
+        raise DocumentBusy(f"{title} is being posted now.")
+    return False
 
 
 def _unknown(name: DocumentName) -> DocumentUnknown:

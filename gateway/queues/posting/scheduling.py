@@ -26,7 +26,8 @@ async def schedule(
     Rule: a time-out is not tried again: posting may have come half way outside of the database.
     Raises: DocumentUnknown, DocumentBusy; EntryRefused for a category that does not exist.
     """
-    row, _ = await poster.lock(connection, name)
+    row, *_ = await poster.lock(connection, name)
+    await connection.execute(poster.sql.delete_failed_entry, row["rec_id"])
     posting = poster.posting
     entry = EntryDefinition(
         run=POST,

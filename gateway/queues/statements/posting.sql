@@ -6,9 +6,27 @@ FOR UPDATE
 
 -- name: read_document_posting
 -- In a statement of its own: one that waits for the document would see this as it was before.
-SELECT d.queue_status, d.posted_as, d.entry_id, q.run_id
+SELECT d.queue_status, d.posted_as, d.posted_for, d.entry_id, q.run_id
 FROM document_posting d LEFT JOIN queue_entry q ON q.id = d.entry_id
 WHERE d.rec_id = $1
+
+-- name: find_document_posting
+-- Without waiting for who holds the document: what is being posted may hang.
+SELECT d.queue_status, d.posted_as, d.posted_for, d.entry_id, q.run_id
+FROM entity e JOIN document_posting d USING (rec_id) LEFT JOIN queue_entry q ON q.id = d.entry_id
+WHERE e.document = $1 AND e.partition_key = $2 AND e.company = $3 AND e.key = $4
+
+-- name: entry_of_run
+SELECT entry_id FROM run WHERE id = $1
+
+-- name: take_vendor_document
+-- Two that post the same number of a vendor come one after the other; the second is told what the first has become.
+SELECT pg_advisory_xact_lock(hashtextextended(array_to_string(ARRAY['vendor document', $1, $2, $3, $4, $5], E'\x1f'), 0))
+
+-- name: delete_failed_entry
+-- Posted in another way, it must not be started again. Before the status of the document, as who starts it does.
+DELETE FROM queue_entry q USING document_posting d
+WHERE d.rec_id = $1 AND q.id = d.entry_id AND d.queue_status = 'error' AND q.status IN ('error', 'on_hold')
 
 -- name: read_posted_lines
 SELECT line_no, moved, invoiced, gross, discount, invoice_discount FROM posted_line WHERE rec_id = $1
@@ -27,6 +45,14 @@ FOR UPDATE OF p
 SELECT p.document, p.total, e.content FROM posted_document p JOIN entity e USING (rec_id)
 WHERE p.partition_key = $1 AND p.company = $2 AND p.applies_to = $3
 
+-- name: read_applied
+SELECT p.party, p.total, e.content FROM posted_document p JOIN entity e USING (rec_id)
+WHERE p.partition_key = $1 AND p.company = $2 AND p.document = $3 AND p.number = $4
+
+-- name: read_stock
+SELECT item, location, quantity FROM stock
+WHERE partition_key = $1 AND company = $2 AND item = ANY($3::text[])
+
 -- name: lock_stock
 -- In the order of their keys, as everybody locks them.
 SELECT item, location, quantity FROM stock
@@ -39,14 +65,15 @@ SELECT $1, $2, t.item, $3, t.quantity FROM unnest($4::text[], $5::numeric[]) AS 
 ON CONFLICT (partition_key, company, item, location) DO UPDATE SET quantity = stock.quantity + excluded.quantity
 
 -- name: put_document_posting
-INSERT INTO document_posting (rec_id, posted_as) VALUES ($1, $2)
+INSERT INTO document_posting (rec_id, posted_as, posted_for) VALUES ($1, $2, $3)
 ON CONFLICT (rec_id) DO UPDATE
-SET queue_status = NULL, entry_id = NULL, error = NULL, changed_at = clock_timestamp(), posted_as = excluded.posted_as
+SET queue_status = NULL, entry_id = NULL, error = NULL, changed_at = clock_timestamp(), posted_as = excluded.posted_as,
+    posted_for = excluded.posted_for
 
 -- name: end_queued_posting
 -- Only while its entry still runs it: one that was given up meanwhile, and comes back, changes nothing.
 UPDATE document_posting
-SET queue_status = NULL, entry_id = NULL, error = NULL, changed_at = clock_timestamp(), posted_as = $3
+SET queue_status = NULL, entry_id = NULL, error = NULL, changed_at = clock_timestamp(), posted_as = $3, posted_for = $4
 WHERE rec_id = $1 AND queue_status = 'posting' AND entry_id = $2
 
 -- name: schedule_posting
@@ -55,10 +82,12 @@ ON CONFLICT (rec_id) DO UPDATE
 SET queue_status = 'scheduled', entry_id = excluded.entry_id, error = NULL, changed_at = clock_timestamp()
 
 -- name: follow_entries
--- The status of documents is that of their entries. One that is removed, or done, has none.
+-- The status of documents is that of their entries. One that is removed, or done, has none; but who removes a failed
+-- one has not handled the document.
 UPDATE document_posting d
-SET queue_status = t.status, error = t.error, changed_at = clock_timestamp(),
-    entry_id = CASE WHEN t.status IN ('scheduled', 'posting') THEN d.entry_id END
+SET queue_status = CASE WHEN t.status IS NULL AND d.queue_status = 'error' THEN 'error' ELSE t.status END,
+    error = CASE WHEN t.status IS NULL AND d.queue_status = 'error' THEN d.error ELSE t.error END,
+    entry_id = CASE WHEN t.status IS NOT NULL THEN d.entry_id END, changed_at = clock_timestamp()
 FROM unnest($1::bigint[], $2::text[], $3::text[]) AS t (entry_id, status, error)
 WHERE d.entry_id = t.entry_id
 
@@ -103,10 +132,14 @@ FROM entity e LEFT JOIN document_posting d USING (rec_id)
 WHERE e.document = $1 AND e.partition_key = $2 AND e.company = $3 AND e.key = $4
 
 -- name: open_documents
--- Of which something is left to post, and that nobody posts now; one page after the key $4.
+-- Of which something is left to post, and that nobody posts now; one page after the key $4. An order of which a part
+-- was posted since the run $6 began is not taken again: the run may have been interrupted, and have come again.
 SELECT e.key, e.content FROM entity e LEFT JOIN document_posting d USING (rec_id)
 WHERE e.document = $1 AND e.partition_key = $2 AND e.company = $3 AND e.key > $4
   AND d.posted_as IS NULL AND (d.queue_status IS NULL OR d.queue_status = 'error')
+  AND NOT EXISTS (
+      SELECT 1 FROM posted_document p JOIN run r ON r.id = $6 WHERE p.source_rec_id = e.rec_id AND p.posted_at >= r.started_at
+  )
 ORDER BY e.key LIMIT $5
 
 -- name: note_failed_posting

@@ -71,7 +71,9 @@ class BatchPostTask:
         poster, kind = Poster(self._store.queries, posting), KINDS[wanted.kind]
         now = await database_clock(self._store)
         filters = {name: read_filter(text, today=now.date()) for name, text in wanted.filters.items()}
-        async for name in open_documents(self._store, kind, context.partition, context.company, filters):
+        async for name in open_documents(
+            self._store, kind, context.partition, context.company, filters, context.run_id
+        ):
             if context.stopping.is_set():
                 break
             try:

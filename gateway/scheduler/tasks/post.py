@@ -10,7 +10,7 @@ from gateway.config.models_base import Flag, Options, Text
 from gateway.contracts.task import Runnable, TaskContext
 from gateway.domain.errors import TaskRefused
 from gateway.queues.posting.bulk import post_now
-from gateway.queues.posting.posting import DocumentName, Poster
+from gateway.queues.posting.posting import DocumentName, PostedBefore, Poster, Work
 from gateway.queues.posting.scheduling import POST
 from gateway.queues.rules.documents import KINDS
 from gateway.store.open import Store
@@ -54,10 +54,15 @@ class PostTask:
         wanted, kind = self._parameters, KINDS[self._parameters.kind]
         poster = Poster(self._store.queries, posting)
         name = DocumentName(kind=kind, partition=context.partition, company=context.company, number=wanted.number)
-        made = await post_now(
-            self._store, self._settings, poster, name, move=wanted.move, invoice=wanted.invoice, user=context.user,
-            now=await database_clock(self._store), run=context.run_id,
-        )  # fmt: skip
+        try:
+            made = await post_now(
+                self._store, self._settings, poster, name, move=wanted.move, invoice=wanted.invoice,
+                user=context.user, now=await database_clock(self._store),
+                work=Work(run=context.run_id, task=context.run_task_id),
+            )  # fmt: skip
+        except PostedBefore as before:
+            context.log.info(before.message)
+            return
         context.tally.add("documents")
         context.log.info(f"Posted {name.title}: {', '.join(f'{one.title} {one.number}' for one in made)}.")
 

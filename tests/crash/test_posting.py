@@ -1,0 +1,123 @@
+"""Documents are posted once and numbered without gaps, whoever dies, and when."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from random import Random
+from time import monotonic
+
+import pytest
+
+from gateway.queues.posting.bulk import FAULT_POINTS
+from gateway.queues.posting.form import qualified
+from tests.crash.cluster import Cluster
+from tests.crash.site import KILLED, CrashSite
+from tests.posting import ITEM, document
+from tests.site import Site, until
+
+SET_UP = {
+    "workers": {"xml": 1},
+    "posting": {"via_job_queue": True, "sales_category": "SalesPost", "taxes": {"FULL": 25}, "keeps": []},
+    "job_queues": {"categories": {"SalesPost": {}}},
+}
+PART = {
+    **{name: ITEM[name] for name in ("Type", "No", "Quantity", "UnitCode", "UnitPrice", "TaxGroup")},
+    "QtyToShip": "4",
+}
+KEEP = """
+    INSERT INTO entity (rec_id, document, partition_key, company, key, content, request_id)
+    SELECT nextval('rec_id'), $1, 'initial', 'DAT', key, $3, 1 FROM unnest($2::text[]) AS key
+"""
+STATES = """
+    SELECT e.key, d.queue_status, d.posted_as, d.error FROM entity e LEFT JOIN document_posting d USING (rec_id)
+    WHERE e.document = $1
+"""
+
+
+async def orders(site: Site, numbers: Sequence[str], line: dict[str, str]) -> None:
+    await site.query(KEEP, qualified("SalesOrder"), list(numbers), document("SalesOrder", line))
+
+
+async def schedule(node: CrashSite, numbers: Sequence[str]) -> None:
+    """Post them in the background, as a clerk does."""
+    clerk = node.command(f"documents post SalesOrder {' '.join(numbers)}")
+    assert await asyncio.wait_for(clerk.wait(), 300) == 0, node.tail()
+
+
+async def all_are_posted(site: Site, *, seconds: float) -> None:
+    async def done() -> bool:
+        (row,) = await site.query("SELECT count(*) FROM queue_entry")
+        return int(row["count"]) == 0
+
+    await until(done, "all entries have ended", seconds=seconds, tell=site.tail)
+
+
+async def numbers_of(site: Site, document: str) -> list[str]:
+    rows = await site.query("SELECT number FROM posted_document WHERE document = $1 ORDER BY number", document)
+    return [row["number"] for row in rows]
+
+
+@pytest.mark.parametrize(
+    "documents",
+    [40, pytest.param(1_000, marks=[pytest.mark.full, pytest.mark.timeout(0)])],
+)
+async def test_two_servers_of_which_one_is_killed_again_and_again_post_each_document_once(
+    cluster: Cluster, chance: Random, documents: int
+) -> None:
+    """Case 23 of the posting reference."""
+    for node in cluster.nodes:
+        node.extra = SET_UP
+    await cluster.run()
+    wanted = [f"{number:04}" for number in range(1, documents + 1)]
+    await orders(cluster, wanted, ITEM)
+    began = monotonic()
+    for start in range(0, documents, 200):
+        await schedule(cluster.nodes[0], wanted[start : start + 200])
+    dying = chance.choice(cluster.nodes)
+    kills = 0
+
+    async def left() -> int:
+        (row,) = await cluster.query("SELECT count(*) FROM queue_entry")
+        return int(row["count"])
+
+    while await left() and kills < documents // 10:
+        await asyncio.sleep(chance.uniform(0, 0.2))
+        await dying.kill()
+        await dying.run(build="short_leases")
+        kills += 1
+    await all_are_posted(cluster, seconds=120 + documents)
+    seconds = monotonic() - began
+    states = await cluster.query(STATES, qualified("SalesOrder"))
+    assert {row["queue_status"] for row in states} == {None}
+    invoices, shipments = [await numbers_of(cluster, name) for name in ("PostedSalesInvoice", "PostedSalesShipment")]
+    assert sorted(row["posted_as"] for row in states) == invoices == [f"SINV-{n:06}" for n in range(1, documents + 1)]
+    assert shipments == [f"SHIP-{n:06}" for n in range(1, documents + 1)]
+    runs = Counter(row["status"] for row in await cluster.query("SELECT status FROM run WHERE entry_id IS NOT NULL"))
+    servers = await cluster.query("SELECT DISTINCT server FROM attempt")
+    print(
+        f"{documents} documents, {kills} kills, {seconds:.0f} s ({documents / seconds:.1f}/s); runs: {dict(runs)}; "
+        f"servers: {len(servers)}; each posted once, numbers 1 to {documents} without a gap"
+    )
+    assert await cluster.stop_all() == [0, 0]
+
+
+@pytest.mark.parametrize("point", FAULT_POINTS)
+async def test_a_kill_at_any_point_of_a_posting_posts_once_and_no_second_part(
+    crash_site: CrashSite, point: str
+) -> None:
+    """The order asks for a part: who posted it a second time would take the rest."""
+    crash_site.extra = SET_UP
+    dying = await crash_site.run(faults=f"{point}:1:kill", build="short_leases")
+    await orders(crash_site, ["1", "2"], PART)
+    await schedule(crash_site, ["1", "2"])
+    assert await asyncio.wait_for(dying.wait(), 60) in KILLED
+    done = point == FAULT_POINTS[-1]
+    assert await numbers_of(crash_site, "PostedSalesInvoice") == (["SINV-000001"] if done else [])
+    await crash_site.run(build="short_leases")
+    await all_are_posted(crash_site, seconds=60)
+    states = await crash_site.query(STATES, qualified("SalesOrder"))
+    assert {tuple(row) for row in states} == {("1", None, None, None), ("2", None, None, None)}
+    assert await numbers_of(crash_site, "PostedSalesInvoice") == ["SINV-000001", "SINV-000002"]
+    (lines,) = await crash_site.query("SELECT array_agg(moved) AS moved FROM posted_line")
+    assert [int(one) for one in lines["moved"]] == [4, 4]
+    assert await crash_site.stop() == 0
