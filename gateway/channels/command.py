@@ -1,8 +1,9 @@
-"""Alerts by a command of the site: the alert as JSON on its standard input."""
+"""Programs of the site that the gateway hands something to. An alert comes as JSON on standard input."""
 
 import asyncio
 import os
 import signal
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,24 +31,35 @@ class CommandSender:
         """Run it to its end. Raises: AlertRefused when there is none; TransientError when it fails or hangs."""
         if not self.command:
             raise AlertRefused("The command is not set up: name it in `alerts.command`.")
-        name = self.command[0]
-        environment = {"PATH": PROGRAM_FOLDERS, "LANG": "C.UTF-8", "GATEWAY_ALERT_KEY": message.key}
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *self.command, cwd=self.folder, env=environment, stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, start_new_session=True,
-            )  # fmt: skip
-        except OSError as error:
-            raise TransientError(f"{name} cannot be started: {error.strerror}", code="command.start") from error
-        try:
-            async with asyncio.timeout(_SECONDS):
-                said = await _talk(process, document(message))
-        except TimeoutError:
-            raise TransientError(f"{name} did not end within {_SECONDS:g} seconds.", code="command.timeout") from None
-        finally:
-            await uninterrupted(_end(process))
-        if process.returncode != 0:
-            raise TransientError(f"{name} ended with exit code {process.returncode}: {said}", code="command.exit")
+        environment = {"GATEWAY_ALERT_KEY": message.key}
+        await run_program(self.command, self.folder, environment, document(message), seconds=_SECONDS)
+
+
+async def run_program(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], content: bytes = b"", *, seconds: float
+) -> None:
+    """Run a program to its end, without a shell, with *content* on its standard input; then end its process group.
+
+    Raises: TransientError when it cannot be started, fails, or takes longer.
+    """
+    name = command[0]
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=folder, env={"PATH": PROGRAM_FOLDERS, "LANG": "C.UTF-8", **environment},
+            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        raise TransientError(f"{name} cannot be started: {error.strerror}", code="command.start") from error
+    try:
+        async with asyncio.timeout(seconds):
+            said = await _talk(process, content)
+    except TimeoutError:
+        raise TransientError(f"{name} did not end within {seconds:g} seconds.", code="command.timeout") from None
+    finally:
+        await uninterrupted(_end(process))
+    if process.returncode != 0:
+        raise TransientError(f"{name} ended with exit code {process.returncode}: {said}", code="command.exit")
 
 
 async def _talk(process: asyncio.subprocess.Process, content: bytes) -> str:

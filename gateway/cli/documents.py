@@ -1,6 +1,7 @@
 """Commands on documents that can be posted."""
 
 from collections.abc import Sequence
+from contextlib import closing
 from decimal import Decimal
 from typing import Annotated
 
@@ -12,7 +13,10 @@ from gateway.cli.desk import PartitionOption, ReasonOption, open_desk
 from gateway.cli.render import console, print_fields, print_json, print_rows
 from gateway.operations import documents as operations
 from gateway.operations.documents import DocumentReport, DocumentRow, DocumentState, PostResult
+from gateway.queues.printing.printing import PrintResult
 from gateway.queues.rules.checks import plain
+from gateway.runtime.roles import ROLES
+from gateway.workers.launcher import Launcher
 
 app = typer.Typer(no_args_is_help=True, help="Documents that can be posted: sales and purchase orders, invoices, …")
 
@@ -96,6 +100,31 @@ def post(
         raise typer.Exit(KNOWN_ERROR)
 
 
+@app.command("print")
+def print_(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="Such as PostedSalesInvoice, or 'posted sales invoice'.")],
+    number: Annotated[str, typer.Argument(metavar="NUMBER", help="The number of the posted document.")],
+    copy: Annotated[bool, typer.Option("--copy", help="The paper says that it is a copy.")] = False,
+    printer: Annotated[
+        str | None, typer.Option("--printer", help="To which printer. Default: `posting.print.selections`.")
+    ] = None,
+    company: CompanyOption = None,
+    partition: PartitionOption = None,
+    reason: ReasonOption = None,
+    config: ConfigOption = DEFAULT_CONFIG,
+    as_json: JsonOption = False,
+) -> None:
+    """Print a posted document."""
+    launcher = Launcher.start(ROLES)  # now: this process has no event loop yet, no thread, no connection
+    result = perform(_print(launcher, config, partition, reason, kind, number, company, copy, printer))
+    if as_json:
+        print_json(result)
+        return
+    console().print(Text(f"{result.number} printed: {result.place}"), soft_wrap=True)
+    if result.warning is not None:
+        console(error=True).print(Text(f"Warning: {result.warning}", style="yellow"), soft_wrap=True)
+
+
 @app.command("unqueue")
 def unqueue(
     kind: KindArgument,
@@ -139,6 +168,17 @@ async def _post(
             desk.store, desk.settings, desk.who, kind, numbers, company=company, move=move, invoice=invoice,
             now_and_here=here, now=desk.now,
         )  # fmt: skip
+
+
+async def _print(
+    launcher: Launcher, config: ConfigOption, partition: str | None, reason: str | None, kind: str, number: str,
+    company: str | None, copy: bool, printer: str | None,
+) -> PrintResult:  # fmt: skip
+    with closing(launcher):
+        async with open_desk(config, partition, reason=reason) as desk:
+            return await operations.print_document(
+                desk.store, launcher, desk.settings, desk.who, kind, number, company=company, copy=copy, printer=printer
+            )
 
 
 async def _unqueue(

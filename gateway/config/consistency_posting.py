@@ -17,3 +17,7 @@ def check_posting(settings: Settings, *, gone: Set[Path] = frozenset()) -> Itera
         if category is not None:
             known = settings.job_queues.categories
             yield from is_known(("posting", option), ("job_queues", "categories"), category, known, gone)
+    if posting.print is not None:
+        for number, selection in enumerate(posting.print.selections):
+            path = ("posting", "print", "selections", number, "printer")
+            yield from is_known(path, ("posting", "print", "printers"), selection.printer, posting.print.printers, gone)

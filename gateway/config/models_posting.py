@@ -9,6 +9,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from gateway.config.models_base import Count, Date, Flag, Seconds, Section, Text, reread
+from gateway.config.models_printing import Printing
 
 
 def _number(value: object) -> object:
@@ -137,6 +138,7 @@ class Posting(Section):
     series: Mapping[Text, Series] = Field(
         default_factory=dict, description="Number series that differ from the usual ones."
     )
+    print: Printing | None = Field(default=None, description="Printing of posted documents. null: nothing is printed.")
 
     def numbers(self, series: str) -> Series:
         """Return a number series: as configured, else the usual one."""

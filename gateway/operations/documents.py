@@ -11,6 +11,7 @@ from asyncpg import Record
 
 from gateway.config.models import Settings
 from gateway.config.models_posting import Posting
+from gateway.config.models_printing import PostedKind
 from gateway.config.suggest import did_you_mean
 from gateway.domain.errors import GatewayError, StoreUnavailable
 from gateway.domain.ids import EntryId
@@ -21,9 +22,11 @@ from gateway.queues import EntryAction, change_entry
 from gateway.queues.posting.bulk import post_or_schedule
 from gateway.queues.posting.form import Unreadable, qualified, read_document
 from gateway.queues.posting.posting import DocumentBusy, DocumentName, PostedAs, Poster
+from gateway.queues.printing.printing import PrintResult, Sheet, print_sheet
 from gateway.queues.rules.amounts import Amounts
 from gateway.queues.rules.documents import KINDS, DocumentLine, Kind
 from gateway.store.open import Store
+from gateway.workers.launcher import Launcher
 
 _BY_DOCUMENT: Final = {qualified(kind.name): kind for kind in KINDS.values()}
 
@@ -96,11 +99,19 @@ class PostResult:
 
 def kind_named(text: str) -> Kind:
     """Return the kind of document that a person means: SalesOrder, sales-order, 'sales order'. Raises: NotFound."""
-    plain = {name.lower(): kind for name, kind in KINDS.items()}
+    return KINDS[_meant(text, list(KINDS), "posted")]
+
+
+def _posted_kind(text: str) -> str:
+    return _meant(text, [kind.value for kind in PostedKind], "printed")
+
+
+def _meant(text: str, names: Sequence[str], what: str) -> str:
+    plain = {name.lower(): name for name in names}
     found = plain.get("".join(text.lower().replace("-", " ").split()))
     if found is None:
-        known = f"known are {', '.join(KINDS)}"
-        raise NotFound(f"no documents of the kind {text!a} can be posted{did_you_mean(text, KINDS) or f'; {known}'}")
+        known = f"known are {', '.join(names)}"
+        raise NotFound(f"no documents of the kind {text!a} can be {what}{did_you_mean(text, names) or f'; {known}'}")
     return found
 
 
@@ -184,6 +195,33 @@ async def post(
     return results
 
 
+async def print_document(
+    store: Store,
+    launcher: Launcher,
+    settings: Settings,
+    who: Person,
+    document: str,
+    number: str,
+    *,
+    company: str | None = None,
+    copy: bool = False,
+    printer: str | None = None,
+) -> PrintResult:
+    """Print a posted document; *document* is its kind: PostedSalesInvoice, 'posted sales invoice'.
+
+    Raises: NotFound, PostingOff, PrintFailed, NotLaunched; NotAllowed for a company that is closed to them.
+    """
+    printing = _posting(settings).print
+    if printing is None:
+        raise PostingOff("printing is not set up here: add a section `posting.print` to the configuration")
+    kind, company = _posted_kind(document), _company(settings, who, company)
+    sheet = Sheet(document=kind, partition=who.partition, company=company, number=number)
+    async with recorded(store, who, "document.print", f"{kind} {number}") as note:
+        result = await print_sheet(store, launcher, printing, sheet, user=who.name, copy=copy, printer=printer)
+        note.text = result.place
+    return result
+
+
 async def unqueue(
     store: Store, settings: Settings, who: Person, kind: str, number: str, *, company: str | None = None, now: datetime
 ) -> None:
@@ -213,11 +251,16 @@ def _posting(settings: Settings) -> Posting:
 
 
 def _name(settings: Settings, who: Person, kind: str, number: str, company: str | None) -> DocumentName:
+    company = _company(settings, who, company)
+    return DocumentName(kind=kind_named(kind), partition=who.partition, company=company, number=number)
+
+
+def _company(settings: Settings, who: Person, company: str | None) -> str:
     company = company or settings.default_company
     account = settings.accounts.get(who.name)
     if account is not None and account.companies is not None and company not in account.companies:
         raise NotAllowed(f"the account {who.name} has no access to the company {company}")
-    return DocumentName(kind=kind_named(kind), partition=who.partition, company=company, number=number)
+    return company
 
 
 def _row(row: Record) -> DocumentRow:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
+from gateway.queues.printing.process import PRINT, be_printer
 from gateway.runtime.checking import CHECK, check_config
 from gateway.runtime.logs import configure_logs
 from gateway.runtime.processing.worker import work
@@ -15,5 +16,6 @@ from gateway.workers.forking import Role
 ROLES: Final[Mapping[str, Role]] = {
     PROCESSING: work,
     CHECK: check_config,
+    PRINT: be_printer,
     TASK: partial(run_task, set_up=configure_logs),
 }

@@ -1,0 +1,81 @@
+"""Prints one posted document: which printer, its page, and there it goes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gateway.config.models_printing import Printing, Selection
+from gateway.queues.posting.form import qualified
+from gateway.queues.printing.process import PrintFailed, draw
+from gateway.queues.printing.targets import deliver
+from gateway.store.entities import read_entities
+from gateway.store.open import Store
+from gateway.workers.launcher import Launcher
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sheet:
+    """A posted document that is to be printed; *document* is its kind, such as PostedSalesInvoice."""
+
+    document: str
+    partition: str
+    company: str
+    number: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrintResult:
+    """Where a document was printed, and the letters in it that no font has."""
+
+    document: str
+    number: str
+    printer: str
+    place: str
+    missing: str
+
+    @property
+    def warning(self) -> str | None:
+        """Say which letters are missing on the paper."""
+        if not self.missing:
+            return None
+        letters = " ".join(self.missing[:40])
+        return f"No font has these letters of {self.number}: {letters}. Name one that does in `posting.print.fonts`."
+
+
+def choose_printer(selections: Sequence[Selection], document: str, user: str) -> str | None:
+    """Return the printer for a document of a user: user and document first, then user, then document, then neither."""
+    fitting = [one for one in selections if one.user in {None, user} and one.document in {None, document}]
+    if not fitting:
+        return None
+    return max(fitting, key=lambda one: (one.user is not None, one.document is not None)).printer
+
+
+async def print_sheet(
+    store: Store, launcher: Launcher, printing: Printing, sheet: Sheet, *, user: str, copy: bool = False,
+    printer: str | None = None,
+) -> PrintResult:  # fmt: skip
+    """Print a posted document for *user*, on *printer* if one is named. Raises: PrintFailed, NotLaunched."""
+    wanted = printer or choose_printer(printing.selections, sheet.document, user)
+    if wanted is None:
+        raise PrintFailed(
+            f"No printer is selected for {sheet.document} of {user}: add a row to `posting.print.selections`.",
+            code="print.no-printer",
+        )
+    if wanted not in printing.printers:
+        raise PrintFailed(f"There is no printer {wanted!a} in `posting.print.printers`.", code="print.no-printer")
+    async with store.reading() as connection:
+        found = await read_entities(
+            connection, store.queries, qualified(sheet.document), sheet.partition, sheet.company, [sheet.number]
+        )
+    if sheet.number not in found:
+        raise PrintFailed(
+            f"There is no {sheet.document} {sheet.number} in company {sheet.company}.", code="print.unknown"
+        )
+    drawn = await draw(launcher, printing, sheet.document, found[sheet.number].content, copy=copy)
+    file = f"{sheet.document}-{_for_file(sheet.number)}{'-copy' if copy else ''}.pdf"
+    place = await deliver(wanted, printing.printers[wanted], file, drawn.content)
+    return PrintResult(document=sheet.document, number=sheet.number, printer=wanted, place=place, missing=drawn.missing)
+
+
+def _for_file(number: str) -> str:
+    """Return a number as a part of a file name."""
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in number)
