@@ -21,8 +21,8 @@ WhatArgument = Annotated[
     typer.Argument(
         metavar="WHAT",
         help="A message (number, MessageId), a file name, a port, a lane (port/lane), a set (set:number, BatchId), a "
-        "job, a job queue entry (its name, entry:number), a run (run:number), a task (job/task, run:number/task), a "
-        "session (session:number, station/number).",
+        "job, a job queue entry (its name, entry:number), a document (SalesOrder/1001), a run (run:number), a task "
+        "(job/task, run:number/task), a session (session:number, station/number).",
     ),
 ]
 

@@ -29,6 +29,8 @@ _COMMANDS: Final[Mapping[Action, str]] = {
     Action.READY_ENTRY: "entries ready {}",
     Action.RESTART_ENTRY: "entries restart {}",
     Action.START_QUEUE: "queues start {}",
+    Action.POST_DOCUMENT: "documents post {}",
+    Action.FAILED_DOCUMENTS: "documents to-handle",
 }
 """Other actions have no command: their reason says all."""
 

@@ -364,6 +364,16 @@ RULES: Mapping[str, Rule] = {
             "`gateway sessions cancel {target}`.",
         ),
     ),
+    "document-failed": Rule(
+        Severity.ATTENTION,
+        "could not be posted, and waits for somebody to handle it",
+        remedy=Remedy(action=Action.EXPLAIN, reason="It says why, and how to go on once the cause is mended."),
+    ),
+    "documents-wait-for-queue": Rule(
+        Severity.ATTENTION,
+        "its documents are not posted, because it is not started",
+        remedy=Remedy(action=Action.START_QUEUE, reason="Then they are posted, one after another."),
+    ),
     "numbers-end": Rule(
         Severity.ATTENTION,
         "nearly used up: a longer number does not fit into its field, and then every request fails",

@@ -31,6 +31,8 @@ class Action(StrEnum):
     READY_ENTRY = "ready_entry"
     RESTART_ENTRY = "restart_entry"
     START_QUEUE = "start_queue"
+    POST_DOCUMENT = "post_document"
+    FAILED_DOCUMENTS = "failed_documents"  # list those that somebody must handle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

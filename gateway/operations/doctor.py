@@ -25,6 +25,7 @@ from gateway.domain.finding import (
 from gateway.domain.ids import PortName
 from gateway.domain.states import Stage
 from gateway.operations.doctor_answers import find_attention
+from gateway.operations.doctor_documents import find_documents
 from gateway.operations.doctor_exchange import find_exchange
 from gateway.operations.doctor_jobs import find_untaken
 from gateway.operations.doctor_numbers import LongestKey, find_ending
@@ -135,6 +136,7 @@ async def _look(store: Store, settings: Settings, folders: Folders) -> list[Plac
             if isinstance(settings.ports[name], InboundPort):
                 found += await _inbound_folder(name, folders)
     found += await find_exchange(store, settings, datetime.now(UTC))
+    found += await find_documents(store)
     return found + await find_attention(store, settings, there.ports, await service_jobs(store), running=running)
 
 

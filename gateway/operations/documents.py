@@ -115,6 +115,11 @@ def _meant(text: str, names: Sequence[str], what: str) -> str:
     return found
 
 
+def kind_of(document: str) -> Kind:
+    """Return the kind of a document by its full name."""
+    return _BY_DOCUMENT[document]
+
+
 async def documents(
     store: Store,
     settings: Settings,

@@ -2,7 +2,8 @@
 
 Meant may be a message (its number or MessageId), a file (as a partner named it, or as we name an answer), a port, a
 message set (set:number, or its BatchId), a lane (port/lane), a job, a job queue entry (its name, or entry:number), a
-run (run:number), a task (job/task), or a data-exchange session (session:number, or station/number).
+document that can be posted (SalesOrder/1001), a run (run:number), a task (job/task), or a data-exchange session
+(session:number, or station/number).
 """
 
 import asyncio
@@ -41,6 +42,7 @@ from gateway.domain.ids import LaneName, MessageKey, PortName
 from gateway.domain.lane import WHOLE_PORT
 from gateway.domain.states import Direction, Outcome, Reason, Stage, Status
 from gateway.operations.audit import last_deed
+from gateway.operations.explain_documents import explain_documents
 from gateway.operations.explain_entries import explain_entry
 from gateway.operations.explain_jobs import JobExplainer
 from gateway.operations.explain_sessions import explain_sessions
@@ -104,8 +106,8 @@ class Explainer:
     async def explain(self, text: str) -> list[Explanation]:
         """Explain what *text* means: the first of these that has the name; a port and a job may share it."""
         for meaning in (
-            self._messages, self._port_or_job, self._entry, self._run, self._sets, self._task, self._sessions,
-            self._lanes, self._files,
+            self._messages, self._port_or_job, self._entry, self._documents, self._run, self._sets, self._task,
+            self._sessions, self._lanes, self._files,
         ):  # fmt: skip
             if found := await meaning(text):
                 return found
@@ -130,6 +132,11 @@ class Explainer:
         if self._who is None:
             return []
         return await explain_entry(self._store, self._who, text, running=bool(self._gateway.running))
+
+    async def _documents(self, text: str) -> list[Explanation]:
+        if self._who is None:
+            return []
+        return await explain_documents(self._store, self._settings, self._who, text, self._gateway)
 
     async def _run(self, text: str) -> list[Explanation]:
         return await self._jobs.run(text) if self._jobs else []

@@ -20,15 +20,19 @@ async def send_posted(
     connection: Connection, sql: Queries, settings: Settings, name: DocumentName, made: Sequence[PostedAs], user: str
 ) -> None:
     """Ask for what was made of a document to be sent, through every active outbound port that offers it."""
+    offered = [(one, *offer) for one in made for offer in _offers(settings, one.document)]
     requests = [
         NewSendRequest(
             port=port, message_id=uuid4(), service=service, operation=READ, keys=(((key, one.number),),),
             company=name.company, partition_key=name.partition, conversation_id=None, submitter=user,
         )
-        for one in made
-        for port, service, key in _offers(settings, one.document)
+        for one, port, service, key in offered
     ]  # fmt: skip
-    await add_send_requests(connection, sql, requests)
+    if messages := await add_send_requests(connection, sql, requests):
+        await connection.execute(
+            sql.put_posted_messages, name.partition, name.company, [one.document for one, *_ in offered],
+            [one.number for one, *_ in offered], messages,
+        )  # fmt: skip
 
 
 def _offers(settings: Settings, document: str) -> Iterator[tuple[PortName, str, str]]:

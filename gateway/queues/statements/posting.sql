@@ -151,3 +151,29 @@ WHERE document_posting.queue_status IS NULL OR document_posting.queue_status = '
 -- name: entry_of_document
 SELECT d.entry_id, d.queue_status FROM document_posting d JOIN entity e USING (rec_id)
 WHERE e.document = $1 AND e.partition_key = $2 AND e.company = $3 AND e.key = $4
+
+-- name: put_posted_messages
+UPDATE posted_document p SET messages = t.messages
+FROM (SELECT document, number, array_agg(message) AS messages
+      FROM unnest($3::text[], $4::text[], $5::bigint[]) AS m (document, number, message) GROUP BY document, number) t
+WHERE p.partition_key = $1 AND p.company = $2 AND p.document = t.document AND p.number = t.number
+
+-- name: messages_of_document
+SELECT p.document, p.number, p.posted_by, p.posted_at, p.messages
+FROM posted_document p JOIN entity e ON e.rec_id = p.source_rec_id
+WHERE e.document = $1 AND e.partition_key = $2 AND e.company = $3 AND e.key = $4
+ORDER BY p.posted_at, p.document, p.number
+
+-- name: companies_of_document
+SELECT company FROM entity WHERE document = $1 AND partition_key = $2 AND key = $3 ORDER BY company
+
+-- name: failed_documents
+SELECT e.document, e.company, e.key, d.error, d.changed_at
+FROM document_posting d JOIN entity e USING (rec_id)
+WHERE d.queue_status = 'error' ORDER BY d.changed_at LIMIT $1
+
+-- name: documents_in_stopped_queues
+SELECT p.queue, count(*) AS documents, min(d.changed_at) AS since
+FROM document_posting d JOIN entry_place p ON p.id = d.entry_id
+WHERE d.queue_status = 'scheduled' AND NOT p.may_start
+GROUP BY p.queue ORDER BY p.queue
