@@ -31,6 +31,7 @@ demo: $(STAMP) ## the same, ending by itself; fails when a sample does not get i
 	@$(BIN)/gateway demo --config config.yaml
 
 test: $(STAMP) ## run all tests, a few processes side by side
+	@$(BIN)/python -m compileall -q -x /test_ gateway adapters pipelines schemas tests # once, not in each process
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: $(STAMP) ## check style, types and layers

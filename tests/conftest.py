@@ -21,7 +21,7 @@ from gateway.runtime.roles import ROLES
 from gateway.store.connect import connect
 from gateway.store.embedded import DATABASE, EmbeddedServer
 from gateway.store.migrate import migrate
-from gateway.store.open import Store, open_store
+from gateway.store.open import Schema, Store, open_store
 from gateway.store.sql import Queries
 from gateway.workers.launcher import Launcher
 from tests.crash.nursery import Nursery
@@ -102,6 +102,8 @@ class Databases:
             await connection.close()
         maker = await connect(self.url("postgres"))
         await maker.execute(f"CREATE ROLE {STRANGER}")
+        await maker.execute("ALTER SYSTEM SET autovacuum = off")  # what is known of a table is up to its test alone
+        await maker.execute("SELECT pg_reload_conf()")
         return maker, await connect(self.url("postgres"))
 
     async def _drop_in_turn(self, name: str) -> None:
@@ -179,7 +181,7 @@ def module_database_url(databases: Databases) -> Iterator[str]:
 @pytest.fixture
 async def store(database_url: str, tmp_path: Path) -> AsyncIterator[Store]:
     """An open store on a fresh database; its data folder is `tmp_path / "data"`."""
-    async with open_store(database_url, tmp_path / "data") as store:
+    async with open_store(database_url, tmp_path / "data", schema=Schema.IGNORE) as store:  # it is a clone: current
         follow_runs(store)
         yield store
 
@@ -219,6 +221,12 @@ async def embedded_site(server_folder: Path) -> AsyncIterator[Site]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the slow ones, so that at the end nobody waits for one file of them."""
-    slow = ("crash", "e2e")
-    items.sort(key=lambda item: item.path.parent.name not in slow)
+    """Begin with the folders whose files take long, so that at the end nobody waits for one of them."""
+    turns = ("crash", "e2e", "property", "integration")
+    here = Path(__file__).parent
+
+    def turn(item: pytest.Item) -> int:
+        folder = item.path.relative_to(here).parts[0]
+        return turns.index(folder) if folder in turns else len(turns)
+
+    items.sort(key=turn)

@@ -60,7 +60,7 @@ class FakeClock:
         timer = _Timer(self._now + timedelta(seconds=min(seconds or NEVER, NEVER)))
         self._timers.append(timer)
         try:
-            await wait_for_any(DEADLINE_SECONDS, timer.over, *events)
+            await wait_for_any(NEVER, timer.over, *events)
         finally:
             self._timers.remove(timer)
 

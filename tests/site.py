@@ -151,12 +151,13 @@ class Site:
         found: list[dict[str, Any]] = []
         with self.log_file.open("rb") as file:
             file.seek(position)
-            for line in file.read().decode(errors="replace").splitlines():
-                try:
-                    event = json.loads(line)
-                except ValueError:
-                    event = {"event": "text", "text": line}
-                found.append(event)
+            whole, _, _ = file.read().rpartition(b"\n")  # the last line may be being written
+        for line in whole.decode(errors="replace").splitlines():
+            try:
+                event = json.loads(line)
+            except ValueError:
+                event = {"event": "text", "text": line}
+            found.append(event)
         return found
 
     async def stop(self, number: signal.Signals = signal.SIGTERM, *, seconds: float = 60.0) -> int:

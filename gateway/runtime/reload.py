@@ -76,7 +76,7 @@ class ConfigFollower:
 
     async def poll(self) -> None:
         """Look at the files once; what two polls in a row see the same is taken up, so nothing half written is."""
-        found = await asyncio.to_thread(_look, self._path, self._loaded())
+        found = await asyncio.to_thread(_look, self._path, dict(self._loaded()))
         settled, self._seen = found == self._seen, found
         try:
             if settled and found != self._done:

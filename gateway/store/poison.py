@@ -30,13 +30,13 @@ async def ports_of(store: Store, keys: Collection[MessageKey]) -> Sequence[PortN
     return [PortName(row["port"]) for row in rows]
 
 
-async def count_held_loop(store: Store, key: MessageKey) -> None:
-    """Count a try for a message whose code held the event loop until its process was ended; the next claim judges it.
+async def note_held_loop(store: Store, key: MessageKey) -> None:
+    """Write down that the code of a message held the event loop until its process was ended; its next claim judges.
 
     Before: as `count_crashes`.
     """
     async with store.transaction() as connection:
-        await connection.execute(store.queries.count_held_loop, key)
+        await connection.execute(store.queries.note_held_loop, key)
 
 
 async def count_crashes(store: Store, keys: Collection[MessageKey]) -> Sequence[Crash]:

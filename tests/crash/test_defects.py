@@ -5,20 +5,22 @@ import pytest
 from tests.crash.partner import Partner
 from tests.crash.proof import drained, everything_happened_once, unrest
 from tests.crash.site import CrashSite
+from tests.crash.test_disk_trouble import reached
 from tests.site import until
 
+POINTS = ("ingest.before_commit", "ingest.after_commit", "inbound.before_commit", "inbound.after_commit",
+          "send.before_promise", "send.after_promise", "send.before_sent")  # fmt: skip
 
-@pytest.mark.parametrize(
-    "point",
-    ["ingest.before_commit", "ingest.after_commit", "inbound.before_commit", "inbound.after_commit",
-     "send.before_promise", "send.after_promise", "send.before_sent"],
-)  # fmt: skip
-async def test_work_that_met_a_defect_is_taken_up_again(crash_site: CrashSite, point: str) -> None:
+
+async def test_work_that_met_a_defect_is_taken_up_again(crash_site: CrashSite) -> None:
+    """A defect at the first time that it comes to each of the points, in one life."""
     crash_site.add_port(process={"mode": "parallel"})
     with Partner(crash_site) as partner:
         partner.drop(10)
-        life = await crash_site.run(build="short_leases", faults=f"{point}:1:raise")
+        faults = ",".join(f"{point}:1:raise" for point in POINTS)
+        life = await crash_site.run(build="short_leases recorded", faults=faults)
         await drained(crash_site, partner)
+        assert set(POINTS) <= reached(crash_site), "each of them has raised"
         assert crash_site.told("run.failed") and life.returncode is None
     await everything_happened_once(crash_site, partner)
     assert await crash_site.stop() == 0

@@ -212,7 +212,7 @@ async def test_code_that_ends_its_process_in_any_way_harms_nobody_else(crash_sit
     line.allow("is_killed", 60.0)
     line.allow("blocks", 20.0)
     for port in ("blocks", "hoards", "is_killed"):
-        line.add_port(port, retries=1)
+        line.add_port(port)
     await crash_site.run()
 
     async def confined() -> bool:
@@ -236,6 +236,7 @@ async def test_code_that_ends_its_process_in_any_way_harms_nobody_else(crash_sit
     assert found == {"hoards": ("poison", 2), "is_killed": ("poison", 2), "blocks": ("operation.timeout", 0)}
     assert line.deaths.count(ending(-SIGKILL)) >= 3 * MOST_CRASHES
     assert sum("more memory" in how for how in line.deaths) == MOST_CRASHES
+    assert sum("held its event loop" in how for how in line.deaths) == TRIES, "each end is one of its tries"
     assert Counter(event["port"] for event in crash_site.happened("message.crashed")) == {"hoards": 2, "is_killed": 2}
     await calm(crash_site, resting=("error",), taken=False)
     assert await crash_site.stop() == 0

@@ -83,19 +83,16 @@ def is_staged(path: str) -> bool:
 
 
 async def test_whenever_the_power_fails_nothing_acknowledged_is_lost_or_damaged(crash_site: CrashSite) -> None:
+    """Each step is durable before the next one counts."""
     steps = await recorded_life(crash_site)
     assert set(harm(crash_site, steps)) == set()
+    keep_their_order(crash_site, steps)
 
 
 @pytest.mark.parametrize("build", ["no_fsync_of_files", "no_fsync_of_claims", "no_fsync_of_outbound"])
 async def test_every_missing_flush_does_harm_that_is_seen(crash_site: CrashSite, build: str) -> None:
     steps = await recorded_life(crash_site, build)
     assert set(harm(crash_site, steps))
-
-
-async def test_each_step_is_durable_before_the_next_one_counts(crash_site: CrashSite) -> None:
-    steps = await recorded_life(crash_site)
-    keep_their_order(crash_site, steps)
 
 
 @pytest.mark.parametrize(

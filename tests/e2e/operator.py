@@ -19,9 +19,10 @@ async def gateway(site: Site, *words: str, text: str = "") -> tuple[int, str, st
     """Run a command, *text* on its standard input; returns exit code, output and errors."""
     log = logging.getLogger()
     handlers, level = log.handlers[:], log.level
+    run, command = CliRunner().invoke, commands(words[0])
     arguments = [*words, "--config", str(site.config)]
     try:
-        result = await asyncio.to_thread(CliRunner().invoke, commands(), arguments, input=text, catch_exceptions=False)
+        result = await asyncio.to_thread(run, command, arguments, input=text, catch_exceptions=False)
     finally:  # commands set it up for a process of their own
         structlog.reset_defaults()
         log.handlers[:] = handlers

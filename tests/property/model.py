@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from gateway.domain.poison import MOST_CRASHES
 from gateway.domain.states import Direction, LaneRule, Outcome, Policy, Reason, Status
 
 STANDING = (Status.HOLD, Status.ERROR)
@@ -20,13 +21,15 @@ class Ending(StrEnum):
     BAD = "bad"  # it can never succeed
     WORSE = "worse"  # nor for another cause
     LATER = "later"  # for a passing reason not now
+    POISON = "poison"  # it does not run: it ended its process too often
 
 
 @dataclass
 class Message:
     """`waits` for a time; `due` when that has passed; `held` says why when it stands still.
 
-    `judge_anew`: released and not judged since. `told`: the causes that its sender was told of.
+    `judge_anew`: released and not judged since. `told`: the causes that its sender was told of. `crashes`: ends of the
+    process that it is blamed for; `held_loop`: its last try was cut short, and is not judged yet.
     """
 
     key: int
@@ -41,9 +44,18 @@ class Message:
     waits: bool = False
     due: bool = False
     attempts: int = 0
+    crashes: int = 0
+    held_loop: bool = False
     outcome: Outcome | None = None
     judge_anew: bool = False
     told: set[Ending] = field(default_factory=set)
+
+    @property
+    def refused(self) -> Ending | None:
+        """How it ends without being run, because of what it did before."""
+        if self.crashes >= MOST_CRASHES:
+            return Ending.POISON
+        return Ending.LATER if self.held_loop else None
 
 
 @dataclass
@@ -188,6 +200,7 @@ class Model:
     def perform(self, fence: int, endings: Mapping[int, Ending]) -> Performed:
         """What a worker makes of its claim, when each message ends as told."""
         result, claimed = Performed(), self.claims[fence]
+        endings = {m.key: m.refused or endings[m.key] for m in claimed}
         for m in (m for m in claimed if m.lane is None):
             {Ending.GOOD: result.done, Ending.LATER: result.again}.get(endings[m.key], result.failed).append(m)
         for lane, rule in self.rules_at_claim[fence].items():
@@ -203,7 +216,8 @@ class Model:
         self, items: list[Message], rule: LaneRule, endings: Mapping[int, Ending], result: Performed
     ) -> None:
         if items[0].policy is Policy.ROLLBACK:
-            bad = next((m for m in items if endings[m.key] is not Ending.GOOD), None)
+            bad = next((m for m in items if m.refused), None)  # known before anything runs
+            bad = bad or next((m for m in items if endings[m.key] is not Ending.GOOD), None)
             if bad is None:
                 result.done += items
             elif endings[bad.key] is not Ending.LATER:
@@ -242,13 +256,13 @@ class Model:
                 found.processed += 1
         self._complete()
         for m in result.failed:
-            m.status, m.held = Status.ERROR, Reason.FAILED
+            m.status, m.held = Status.ERROR, Reason.POISON if m.crashes >= MOST_CRASHES else Reason.FAILED
             if m.set_key is not None:
                 found = self.sets[m.set_key]
                 found.failed += 1
                 found.status = "rolled_back" if m.set_key in result.rolled_back else "error"
         for m in result.again:
-            m.status, m.waits = Status.READY, True
+            m.status, m.waits, m.held_loop = Status.READY, True, False
         for m in result.released:
             self._give_back(m)
         for set_key, failed in (*result.halted.items(), *result.rolled_back.items()):
@@ -268,6 +282,14 @@ class Model:
         for m in self.claims.pop(fence):
             self._give_back(m)
 
+    def blame(self, crashed: Iterable[int], held_by: int | None) -> None:
+        """A crash is a try, whatever takes the claim back; who holds the loop in a try that is not judged crashes."""
+        for m in (self.messages[key] for key in crashed):
+            m.attempts, m.crashes = m.attempts + 1, m.crashes + 1
+        if held_by is not None:
+            m = self.messages[held_by]
+            m.crashes, m.held_loop = m.crashes + m.held_loop, True
+
     def hold(self, keys: Iterable[int]) -> None:
         for m in self._with_bound(keys):
             if m.status is Status.READY:
@@ -277,6 +299,7 @@ class Model:
         released = [m for m in self._with_bound(keys) if m.status in STANDING]
         for m in released:
             m.status, m.attempts, m.waits, m.judge_anew = Status.READY, 0, False, m.direction is Direction.IN
+            m.crashes, m.held_loop = 0, False
         for m in released:
             if m.set_key is not None and m.direction is Direction.IN:
                 found = self.sets[m.set_key]

@@ -25,21 +25,23 @@ from gateway.domain.ids import Fence, LaneName, MessageKey
 from gateway.domain.lane import lane_of
 from gateway.domain.message import Claimed, NewResponse, Retry, Sending, Work
 from gateway.domain.namespaces import Scheme
+from gateway.domain.poison import why_not
 from gateway.domain.states import Direction, LaneRule, Outcome, Policy, Reason, Status
 from gateway.services.registry import Found
 from gateway.stages.breaker import Breaker
 from gateway.stages.decide import Failed
 from gateway.stages.perform import Performance, Performed
-from gateway.stages.prepare import Prepared
+from gateway.stages.prepare import Item, Prepared, Refused
 from gateway.stages.responses import cause_of, drafts_of
 from gateway.store.doctor import find_wrong
 from gateway.store.inbound import InboundResult, claim_inbound, record_inbound, take_response_keys
 from gateway.store.ingest import ingestion
 from gateway.store.lanes import set_lane_rule, set_port_rule
-from gateway.store.leases import read_beats, start_incarnation, take_back, wake_due
+from gateway.store.leases import end_worker, read_beats, start_incarnation, start_worker, take_back, wake_due
 from gateway.store.open import Store, open_store
 from gateway.store.operate import delete, hold, release, release_lane
 from gateway.store.outbound import SendResult, claim_outbound, record_outbound
+from gateway.store.poison import count_crashes, note_held_loop
 from gateway.store.unit import UnitTransaction
 from tests.factories import ORDERS, a_claim, a_file, a_message
 from tests.integration.stages.test_inbound import a_port
@@ -121,7 +123,7 @@ class Bench:
         async with UnitTransaction(self.store, self.port.name, silent_seconds=0.0) as unit:
             if len(claimed.items) > 1 or claimed.items[0].policy is Policy.ROLLBACK:
                 await unit.open()
-            prepared = [Prepared(work, _request(work), found) for work in claimed.items]
+            prepared = [_unless_it_ran(Prepared(work, _request(work), found)) for work in claimed.items]
             performed = await Performance(self.store, unit, self.port, Breaker(self.port.name, 0)).run(prepared)
             connection = await unit.open()
             drafts = drafts_of(performed, self.port)
@@ -163,6 +165,8 @@ class QueueMachine(RuleBasedStateMachine):
         self.model = Model()
         self.inbound: dict[Fence, Claimed[Work]] = {}
         self.outbound: dict[Fence, Claimed[Sending]] = {}
+        self.workers: list[int] = []
+        self.owners: dict[Fence, int] = {}
         self.dead: list[Claimed[Work]] = []
         self.finished: dict[str, list[int]] = {}
         self.always_blocking = True
@@ -216,16 +220,23 @@ class QueueMachine(RuleBasedStateMachine):
 
     # what workers do
 
-    @rule(limit=st.integers(1, 7))
-    def claim(self, limit: int) -> None:
-        """A worker takes what may run now: exactly that, in order."""
+    @precondition(lambda self: len(self.workers) < 3)
+    @rule()
+    def start_worker(self) -> None:
+        self.workers.append(self.bench.run(start_worker(self.bench.store, self.bench.incarnation, 1)))
+
+    @rule(limit=st.integers(1, 7), who=st.integers(0, 3))
+    def claim(self, limit: int, who: int = 0) -> None:
+        """A worker, or the process of the node itself, takes what may run now: exactly that, in order."""
+        owner = ([self.bench.incarnation, *self.workers] * 4)[who]
         self._wake()
         expected = self.model.claimable(limit)
-        claimed = self.bench.run(claim_inbound(self.bench.store, self.bench.incarnation, ORDERS, limit))
+        claimed = self.bench.run(claim_inbound(self.bench.store, owner, ORDERS, limit))
         taken = [] if claimed is None else [work.key for work in claimed.items]
         assert taken == sorted(m.key for m in expected)
         if claimed is not None:
             self.inbound[claimed.fence] = claimed
+            self.owners[claimed.fence] = owner
             self.model.claim(claimed.fence, expected)
 
     @precondition(lambda self: self.inbound)
@@ -256,8 +267,49 @@ class QueueMachine(RuleBasedStateMachine):
 
     def _die(self, fence: Fence) -> None:
         self.bench.run(self.bench.die(fence))
-        self.model.take_back(fence)
-        self.dead.append(self.inbound.pop(fence))
+        self._take_back([fence])
+
+    @precondition(lambda self: self.workers)
+    @rule(data=st.data())
+    def worker_ends(self, data: st.DataObject) -> None:
+        """A worker ends, and somebody may be to blame for it; what it had claimed is ready again at once."""
+        worker = data.draw(st.sampled_from(self.workers), label="worker")
+        mine = [m for fence in self._claims_of(worker) for m in self.model.claims[fence] if not m.refused]
+        keys = st.sampled_from([None, *(m.key for m in mine)])
+        crashed, held_by = data.draw(keys, label="crashed"), data.draw(keys, label="held the loop")
+        self._end_worker(worker, crashed, None if crashed else held_by)
+
+    def _claims_of(self, owner: int) -> list[Fence]:
+        return [fence for fence in self.inbound if self.owners[fence] == owner]
+
+    def _end_worker(self, worker: int, crashed: int | None = None, held_by: int | None = None) -> None:
+        self.workers.remove(worker)
+        fences, blamed = self._claims_of(worker), [] if crashed is None else [MessageKey(crashed)]
+        assert [one.key for one in self.bench.run(count_crashes(self.bench.store, blamed))] == blamed
+        if held_by is not None:
+            self.bench.run(note_held_loop(self.bench.store, MessageKey(held_by)))
+        assert self.bench.run(end_worker(self.bench.store, worker)) == len(fences)
+        self.model.blame(blamed, held_by)
+        self._take_back(fences)
+
+    def _take_back(self, fences: Sequence[Fence]) -> None:
+        for fence in fences:
+            self.model.take_back(fence)
+            self.dead.append(self.inbound.pop(fence))
+
+    @precondition(lambda self: self.workers)
+    @rule(data=st.data())
+    def worker_freezes(self, data: st.DataObject) -> None:
+        """A worker stands still until others have taken back all that it has; then it may claim again."""
+        for fence in self._claims_of(data.draw(st.sampled_from(self.workers), label="worker")):
+            self._die(fence)
+
+    @rule()
+    def start_anew(self) -> None:
+        """The node dies with all its workers; its next start takes everything back, and nobody is to blame."""
+        self.bench.incarnation = self.bench.run(start_incarnation(self.bench.store, "node", "1"))
+        self.workers.clear()
+        self._take_back(list(self.inbound))
 
     @precondition(lambda self: self.dead)
     @rule()
@@ -384,7 +436,7 @@ class QueueMachine(RuleBasedStateMachine):
         async with self.bench.store.transaction() as connection:
             rows = await connection.fetch(
                 """SELECT q.message_id, q.direction, q.status, CASE WHEN h.head IS NULL THEN q.reason ELSE 'ready' END,
-                          q.attempts, q.lane, q.judge_anew
+                          q.attempts, q.lane, q.judge_anew, q.crashes, q.held_loop
                    FROM queue q LEFT JOIN ready_head h ON h.port = q.port AND h.head = q.message_id
                    ORDER BY q.message_id"""
             )
@@ -394,7 +446,8 @@ class QueueMachine(RuleBasedStateMachine):
                 "SELECT name, head, blocked_by, parked_by, fence IS NOT NULL AS leased FROM lane ORDER BY name"
             )
         assert [tuple(row.values()) for row in rows] == [
-            (m.key, m.direction, m.status, model.reason(m), m.attempts, m.lane, m.judge_anew) for m in model.queue
+            (m.key, m.direction, m.status, model.reason(m), m.attempts, m.lane, m.judge_anew, m.crashes, m.held_loop)
+            for m in model.queue
         ]
         assert {row["id"]: row["outcome"] for row in outcomes} == {m.key: m.outcome for m in model.messages.values()}
         assert [tuple(row.values()) for row in sets] == [
@@ -440,6 +493,11 @@ class QueueMachine(RuleBasedStateMachine):
         responses = [m.answers for m in self.model.messages.values() if m.direction is Direction.OUT and not m.is_fault]
         processed = [m.key for m in self.model.messages.values() if m.outcome is Outcome.PROCESSED]
         assert sorted(cast("list[int]", responses)) == sorted(processed)
+
+
+def _unless_it_ran(item: Prepared) -> Item:
+    error = why_not(item.work.key, "create", crashes=item.work.crashes, held_loop=item.work.held_loop)
+    return item if error is None else Refused(item.work, error, item)
 
 
 def _request(work: Work) -> Request:

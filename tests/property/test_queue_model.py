@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from gateway.domain.ids import MessageKey
+from gateway.domain.poison import MOST_CRASHES
 from gateway.domain.states import Direction, LaneRule, Policy, Status
 from gateway.store.operate import hold
 from gateway.store.sql import Queries
@@ -145,6 +146,51 @@ def late_comer_of_a_parked_lane(m: QueueMachine) -> None:
     m.drop_file(["a"], Policy.CONTINUE, False, None, False)
 
 
+def worker_that_ends_beside_others(m: QueueMachine) -> None:
+    m.start_worker()
+    m.start_worker()
+    m.drop_file(["a", "a", None], Policy.CONTINUE, False, None, False)
+    for who in (1, 2):
+        m.claim(who + 1, who)
+    assert len(m.inbound) == 2
+    m._end_worker(m.workers[0])
+    m.store_and_model_agree()
+    m.claim(7, 1)
+    assert len(m.inbound) == 2
+    m._end_worker(m.workers[0])
+
+
+def ends_of_its_worker(m: QueueMachine) -> None:
+    m.drop_file(["a", "a"], Policy.CONTINUE, False, None, False)
+    for _ in range(MOST_CRASHES):
+        m.start_worker()
+        m.claim(1, 1)
+        (claimed,) = m.inbound.values()
+        m._end_worker(m.workers[0], crashed=claimed.items[0].key)
+        m.store_and_model_agree()
+    m.claim(1)
+    m._finish(next(iter(m.inbound)), [Ending.GOOD])
+
+
+def loop_that_is_held(m: QueueMachine) -> None:
+    m.start_worker()
+    m.drop_file(["a", "a"], Policy.CONTINUE, False, None, False)
+    m.claim(1, 1)
+    (claimed,) = m.inbound.values()
+    m._end_worker(m.workers[0], held_by=claimed.items[0].key)
+    m.store_and_model_agree()
+    m.claim(1)
+    m._finish(next(iter(m.inbound)), [Ending.GOOD])
+
+
+def node_that_starts_anew(m: QueueMachine) -> None:
+    m.start_worker()
+    m.drop_file(["a", "b"], Policy.CONTINUE, False, None, False)
+    for who in (0, 1):
+        m.claim(1, who)
+    m.start_anew()
+
+
 BAD_BUILDS = {
     "a claim ignores the leases of lanes": (
         "claim_lanes", "AND fence IS NULL AND not_before", "AND not_before", two_claims_of_one_lane,
@@ -155,6 +201,18 @@ BAD_BUILDS = {
         "SELECT $1 < 0, NULL::int --", frozen_worker,
     ),
     "taking back counts as a try": ("reap", "greatest(attempts - 1, 0)", "attempts", frozen_worker),
+    "a worker takes others along": (
+        "leases_of_worker", "owner = $1", "owner >= $1", worker_that_ends_beside_others,
+    ),
+    "claims of a dead worker stay": (
+        "leases_of_worker", "owner = $1", "owner = $1 AND false", worker_that_ends_beside_others,
+    ),
+    "who ended a worker runs for ever": ("count_crashes", "q.crashes + 1, a", "q.crashes, a", ends_of_its_worker),
+    "a try that held the loop counts for ever": ("retry_inbound", "held_loop = false", "held_loop = held_loop",
+                                                 loop_that_is_held),
+    "a node finds only what it claimed itself": (
+        "leases_of_the_dead", "i.node = $1", "i.node = $1 AND i.parent IS NULL", node_that_starts_anew,
+    ),
     "halt lets others go on": ("hold_set_after", "(status = 'ready' OR fence = $3)", "fence = $3", failure_under_halt),
     "a parked lane lets later ones in": (
         "hold_in_parked_lanes", "queue.message_id >= parked.first", "false", late_comer_of_a_parked_lane,

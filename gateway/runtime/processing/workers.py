@@ -36,7 +36,7 @@ from gateway.services.python import HandlerNotFound
 from gateway.stages.trouble import Trouble
 from gateway.store.leases import end_worker
 from gateway.store.open import Store
-from gateway.store.poison import Crash, count_crashes, count_held_loop, ports_of
+from gateway.store.poison import Crash, count_crashes, note_held_loop, ports_of
 from gateway.store.waiting import wait_or_stop
 from gateway.workers.launched import ending
 from gateway.workers.launcher import Launcher
@@ -342,7 +342,7 @@ class Workers:
         while True:
             try:
                 if held_by:
-                    await count_held_loop(self._store, held_by)
+                    await note_held_loop(self._store, held_by)
                     held_by = NOBODY
                 if crashes is None:
                     crashes = list(await count_crashes(self._store, suspects))

@@ -12,12 +12,13 @@ WITH messages AS (
 SELECT key, port, coalesce(service || '.' || operation, 'its operation') AS operation, crashes FROM messages
 UNION ALL SELECT key, port, service || '.' || operation, crashes FROM requests ORDER BY key
 
--- name: count_held_loop
--- One that holds its loop while the try before is judged does so in a compensation, and would for ever: that is a crash.
+-- name: note_held_loop
+-- The try is counted by the claim that judges it. One that holds its loop while the try before is judged does so in a
+-- compensation, and would for ever: that is a crash.
 WITH message AS (
-    UPDATE queue SET held_loop = true, crashes = crashes + held_loop::int, attempts = attempts + 1 WHERE message_id = $1
+    UPDATE queue SET held_loop = true, crashes = crashes + held_loop::int WHERE message_id = $1
 )
-UPDATE send_request SET held_loop = true, crashes = crashes + held_loop::int, attempts = attempts + 1 WHERE id = $1
+UPDATE send_request SET held_loop = true, crashes = crashes + held_loop::int WHERE id = $1
 
 -- name: ports_of
 SELECT port FROM queue WHERE message_id = ANY($1::bigint[]) UNION SELECT port FROM send_request WHERE id = ANY($1::bigint[])

@@ -39,12 +39,8 @@ async def test_a_slow_message_keeps_no_other_port_from_taking_files_when_a_bound
             here.clock.move_to(here.clock.now() + timedelta(seconds=10))
             site.drop(f"{number}.xml", single(envelope(message_id=guid(number))))
             await site.wait_answers(number)
+            await here.until_runs("gateway", number)  # the bounds end one with each message
         assert site.answers("slow") == {}
-
-        async def several() -> bool:
-            return len(await here.runs("gateway")) >= 3
-
-        await until(several, "the bounds have ended runs meanwhile")
         await here.ask(JobAction.WITHHOLD, "gateway")  # what was begun is done, and the last run ends
         go.touch()
         await site.wait_answers(1, "slow")

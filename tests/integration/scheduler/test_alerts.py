@@ -119,7 +119,7 @@ async def test_a_channel_that_hangs_holds_up_no_other(store: Store) -> None:
     desk = Desk(store)
     desk.senders = {Channel.EMAIL: Hanging(), Channel.WEBHOOK: Quick()}
     task = asyncio.create_task(desk.dispatcher.run(stopping))
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         await arrived.wait()
     stopping.set()
     never.set()

@@ -11,7 +11,7 @@ from gateway.store.open import Store
 from tests.occasion import Occasion
 
 TABLE = (
-    "CREATE TABLE stock (item text PRIMARY KEY, number int, price numeric, since date, seen timestamptz, more json);"
+    "CREATE TABLE shelf (item text PRIMARY KEY, number int, price numeric, since date, seen timestamptz, more json);"
 )
 
 
@@ -29,7 +29,7 @@ async def rows(store: Store, sql: str) -> list[tuple[Any, ...]]:
 
 async def test_the_log_has_the_rows_of_each_statement(store: Store, tmp_path: Path) -> None:
     file = tmp_path / "nightly.sql"
-    file.write_text(f"{TABLE}\nINSERT INTO stock (item, number) VALUES ('a', 1), ('b', 2);\n\nSELECT * FROM stock;\n")
+    file.write_text(f"{TABLE}\nINSERT INTO shelf (item, number) VALUES ('a', 1), ('b', 2);\n\nSELECT * FROM shelf;\n")
     occasion = await run(store, file=str(file))
     assert occasion.log.texts == [
         "Line 1: CREATE TABLE", "Line 2: INSERT 0 2", "Line 4: 2 rows", "3 statements committed.",
@@ -41,7 +41,7 @@ async def test_a_failing_statement_undoes_the_others_and_is_named(store: Store) 
     with pytest.raises(TaskFailed, match=r"Line 2: .*no_such_table") as failed:
         await run(store, f"{TABLE}\nDELETE FROM no_such_table;")
     assert failed.value.code == "sql.statement"
-    assert await rows(store, "SELECT to_regclass('stock')::text") == [(None,)]
+    assert await rows(store, "SELECT to_regclass('shelf')::text") == [(None,)]
 
 
 async def test_own_tables_stand_apart_from_those_of_the_gateway(store: Store) -> None:
@@ -63,15 +63,15 @@ async def test_values_are_bound_by_the_type_the_database_wants(store: Store) -> 
         "item": 7, "number": "12", "price": 1.5, "since": "2031-02-03", "seen": "2031-02-03T04:05:06+00:00",
         "more": True,
     }  # fmt: skip
-    await run(store, f"{TABLE} INSERT INTO stock VALUES (:item, :number, :price, :since, :seen, :more)", values=values)
-    found = await rows(store, "SELECT item, number, price::text, since::text, seen::text, more::text FROM stock")
+    await run(store, f"{TABLE} INSERT INTO shelf VALUES (:item, :number, :price, :since, :seen, :more)", values=values)
+    found = await rows(store, "SELECT item, number, price::text, since::text, seen::text, more::text FROM shelf")
     assert found == [("7", 12, "1.5", "2031-02-03", "2031-02-03 04:05:06+00", "true")]
 
 
 async def test_a_value_is_never_read_as_sql(store: Store) -> None:
     await run(store, TABLE)
-    await run(store, "INSERT INTO stock (item) VALUES (:item)", values={"item": "'); DROP TABLE stock; --"})
-    assert await rows(store, "SELECT item FROM stock") == [("'); DROP TABLE stock; --",)]
+    await run(store, "INSERT INTO shelf (item) VALUES (:item)", values={"item": "'); DROP TABLE shelf; --"})
+    assert await rows(store, "SELECT item FROM shelf") == [("'); DROP TABLE shelf; --",)]
 
 
 @pytest.mark.parametrize(

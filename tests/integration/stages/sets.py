@@ -37,7 +37,7 @@ from tests.documents import CREATE, SALES_ORDER, SERVICES, envelope, order
 from tests.factories import ORDERS, a_claim
 from tests.integration.stages.test_inbound import NothingComes
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 BAD = "13"
 """A quantity that the operation refuses."""
 

@@ -25,6 +25,7 @@ from gateway.xml.process import Frame, WorkerProcess
 from tests.documents import batch, envelope
 from tests.inbound_bench import NothingComes
 from tests.integration.stages.test_room import put_many
+from tests.site import until
 
 BUSY = [PortName(f"busy{n}") for n in range(7)]
 SMALL = PortName("small")
@@ -120,9 +121,11 @@ async def test_a_small_file_is_in_before_the_large_ones_that_came_before_it(site
     await readers.begun.wait()
     site.drop(SMALL, batch([envelope()]))
     looking = asyncio.create_task(site.look())
-    while await site.received() != [SMALL]:
-        assert not (looking.done() or busy.done())
-        await asyncio.sleep(0.05)
+
+    async def small_one_is_in() -> bool:
+        return await site.received() == [SMALL]
+
+    await until(small_one_is_in, "the small file is in, and none of the large ones")
     readers.go_on.set()
     await asyncio.gather(busy, looking)
     first, *others = await site.received()

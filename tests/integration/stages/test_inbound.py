@@ -26,7 +26,7 @@ from gateway.xml.pool import XmlPool
 from tests.documents import SERVICES, envelope
 from tests.factories import ORDERS, a_claim, a_file, a_message
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 class NothingComes:

@@ -69,7 +69,7 @@ async def test_no_transaction_is_open_while_a_file_is_read(bench: Bench, readers
     await readers.at_the_end.wait()
     open_ones = await bench.rows(
         "SELECT query FROM pg_stat_activity WHERE datname = current_database() AND xact_start IS NOT NULL"
-        " AND pid <> pg_backend_pid()"
+        " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
     )
     assert open_ones == []
     readers.go_on.set()

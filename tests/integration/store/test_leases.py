@@ -159,8 +159,8 @@ async def waiting_messages(store: Store, seconds: float) -> None:
 
 @pytest.mark.parametrize("jump", [-7200.0, 7200.0, 31_536_000.0], ids=["back", "ahead", "a-year-ahead"])
 async def test_waiting_time_survives_a_clock_that_jumps(moved: Store, clock: DatabaseClock, jump: float) -> None:
-    await waiting_messages(moved, 60.0)
-    assert await wake_due(moved) == (set(), pytest.approx(60.0, abs=30.0))
+    await waiting_messages(moved, 200.0)
+    assert await wake_due(moved) == (set(), pytest.approx(200.0, abs=150.0))
     await clock.jump(jump)
     stages, _ = await wake_due(moved)
     assert stages == {Stage.INBOUND}
@@ -207,6 +207,6 @@ async def test_claims_and_waiting_times_that_go_by_the_clock_are_seen_to_suffer(
     await clock.jump(7200.0)
     await beat(moved, incarnation)
     assert await take_back(moved, seen.leases) == 1, "the owner lives"
-    await waiting_messages(moved, 60.0)
+    await waiting_messages(moved, 200.0)
     await clock.jump(-7200.0)
-    assert await wake_due(moved) == (set(), pytest.approx(4 * 3600.0, abs=120.0)), "it waits for hours"
+    assert await wake_due(moved) == (set(), pytest.approx(4 * 3600.0, abs=900.0)), "it waits for hours"

@@ -12,6 +12,7 @@ from gateway.store.listen import Listener
 from gateway.store.open import Store
 from gateway.store.sql import Queries
 from tests.conftest import Databases
+from tests.site import until
 
 
 @asynccontextmanager
@@ -19,8 +20,8 @@ async def listening(url: str, **settings: float) -> AsyncIterator[asyncio.Queue[
     """Run a listener; yields the queue of its hints."""
     hints: asyncio.Queue[str | None] = asyncio.Queue()
     stopping = asyncio.Event()
-    listener = Listener(url, Queries.load(), hints.put_nowait, **settings)
-    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+    listener = Listener(url, Queries.load(), hints.put_nowait, **{"answer_seconds": 60.0, **settings})
+    async with asyncio.timeout(100), asyncio.TaskGroup() as group:
         group.create_task(listener.run(stopping), name="listener")
         try:
             yield hints
@@ -131,19 +132,20 @@ class _Proxy:
 async def _terminate_listener(store: Store) -> None:
     async with store.transaction() as connection:
         ended = await connection.fetchval(
-            "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity "
+            "SELECT count(pg_terminate_backend(pid, 60000)) FROM pg_stat_activity "
             "WHERE datname = current_database() AND application_name = 'gateway listener'"
         )
     assert ended == 1
 
 
 async def _until_pinged(store: Store) -> None:
-    connection = await connect(store.url)
-    try:
-        while not await connection.fetchval(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
-            "AND application_name = 'gateway listener' AND query = 'SELECT 1'"
-        ):
-            pass
-    finally:
-        await connection.close()
+    async def pinged() -> bool:
+        async with store.reading() as connection:
+            return bool(
+                await connection.fetchval(
+                    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                    "AND application_name = 'gateway listener' AND query = 'SELECT 1'"
+                )
+            )
+
+    await until(pinged, "the listener has asked for a sign of life")

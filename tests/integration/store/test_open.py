@@ -16,6 +16,12 @@ from gateway.store.migrate import migrate
 from gateway.store.open import Schema, Store, open_store
 from gateway.store.sql import Queries
 from tests.conftest import Databases
+from tests.site import until
+
+
+@pytest.fixture(autouse=True)
+def patient_sessions() -> None:
+    """Here it is looked at what a gateway asks for."""
 
 
 async def test_transaction_commits_at_the_end_of_its_block(store: Store) -> None:
@@ -145,16 +151,19 @@ async def test_commit_ends_even_when_its_task_is_cancelled(store: Store) -> None
     async with store.transaction() as connection:
         await connection.execute("CREATE TABLE slow_commit (n int)")
         await connection.execute(
-            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.3); RETURN NULL; END'"
+            "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS"
+            " 'BEGIN PERFORM pg_advisory_xact_lock(77); RETURN NULL; END'"
         )
         await connection.execute(
             "CREATE CONSTRAINT TRIGGER slow AFTER INSERT ON slow_commit DEFERRABLE INITIALLY DEFERRED "
             "FOR EACH ROW EXECUTE FUNCTION slow()"
         )
-    task = asyncio.create_task(work())
-    await in_block.wait()
-    await _until_commit_runs(store)
-    task.cancel()
+    async with store.transaction() as connection:
+        await connection.execute("SELECT pg_advisory_xact_lock(77)")
+        task = asyncio.create_task(work())
+        await in_block.wait()
+        await _until_commit_runs(store)
+        task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     async with store.transaction() as connection:
@@ -292,34 +301,36 @@ async def test_data_folder_keeps_its_identity(database_url: str, tmp_path: Path)
 async def _terminate(store: Store, pid: int) -> None:
     connection = await store.connect()
     try:
-        await connection.execute("SELECT pg_terminate_backend($1, 5000)", pid)
+        await connection.execute("SELECT pg_terminate_backend($1, 60000)", pid)
     finally:
         await connection.close()
 
 
 async def _until_commit_runs(store: Store) -> None:
-    async with asyncio.timeout(10):
-        while True:
-            async with store.transaction() as connection:
-                if await connection.fetchval(
+    async def runs() -> bool:
+        async with store.transaction() as connection:
+            return bool(
+                await connection.fetchval(
                     "SELECT count(*) FROM pg_stat_activity "
                     "WHERE datname = current_database() AND query = 'COMMIT;' AND state = 'active'"
-                ):
-                    return
+                )
+            )
+
+    await until(runs, "the commit is under way")
 
 
 async def test_role_of_any_name_finds_our_tables_first_and_then_its_own(databases: Databases, tmp_path: Path) -> None:
     name = databases.create_empty()
     url = databases.url_of_stranger(name)
     connection = await connect(url)
-    await connection.execute("CREATE TABLE queue (mine int); CREATE TABLE stock (mine int)")
+    await connection.execute("CREATE TABLE queue (mine int); CREATE TABLE shelf (mine int)")
     await migrate(connection, Queries.load())
     await connection.close()
     async with open_store(url, tmp_path / "data") as store:
         for long, life in ((False, False), (True, False), (False, True)):
             async with store.transaction(long=long, life=life) as connection:
                 assert await connection.fetchval("SELECT count(status) FROM queue") == 0
-                assert await connection.fetchval("SELECT count(mine) FROM stock") == 0
+                assert await connection.fetchval("SELECT count(mine) FROM shelf") == 0
         single = await store.connect()
         assert await single.fetchval("SELECT count(status) FROM queue") == 0
         await single.close()

@@ -10,7 +10,7 @@ from gateway.store.ingest import ingestion
 from gateway.store.leases import start_incarnation
 from gateway.store.open import Store
 from gateway.store.operate import release
-from gateway.store.poison import count_crashes, count_held_loop
+from gateway.store.poison import count_crashes, note_held_loop
 from gateway.store.requests import RequestResult, claim_requests, put_send_requests, record_requests
 from tests.factories import COPIES, ORDERS, a_claim, a_file, a_message, a_send_request
 
@@ -48,20 +48,20 @@ async def test_only_the_message_at_work_pays_for_the_end_of_the_process(store: S
     assert log == [("message.crashed", "warning", claimed.items[0].key)]
 
 
-async def test_try_that_held_the_loop_stays_counted_until_it_is_judged(store: Store) -> None:
+async def test_try_that_held_the_loop_is_one_try_and_judged_by_the_next_claim(store: Store) -> None:
     """Held again in the same try, by what takes back its effects, it is a crash: else that would go on for ever."""
     await put(store, 2)
     for crashes in (0, 1):
         life = await start_incarnation(store, "node", "1")
         claimed = await claim_inbound(store, life, ORDERS, 10)
         assert claimed is not None
-        await count_held_loop(store, claimed.items[0].key)
+        await note_held_loop(store, claimed.items[0].key)
         life = await start_incarnation(store, "node", "1")
         held, beside = await rows(store, QUEUE)
-        assert (held, beside) == (("ready", "ready", 1 + crashes, crashes), ("ready", "ready", 0, 0))
+        assert (held, beside) == (("ready", "ready", 0, crashes), ("ready", "ready", 0, 0))
     claimed = await claim_inbound(store, life, ORDERS, 10)
     assert claimed is not None
-    assert [(work.held_loop, work.attempts) for work in claimed.items] == [(True, 3), (False, 1)]
+    assert [(work.held_loop, work.attempts) for work in claimed.items] == [(True, 1), (False, 1)]
     async with store.transaction() as connection:
         again = [Retry(claimed.items[0], 0.0, "later")]
         result = InboundResult(again=again, released=claimed.items[1:])

@@ -107,7 +107,7 @@ async def test_putting_requests_hints_running_gateways(store: Store) -> None:
     try:
         await connection.add_listener(CHANNEL, lambda *call: heard.put_nowait(call[-1]))
         await put_send_requests(store, [a_send_request()])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             assert await heard.get() == Stage.OUTBOUND
     finally:
         await connection.close()

@@ -347,8 +347,9 @@ async def test_message_of_a_lane_and_set_changes_few_rows_and_fewer_indexes(stor
 
 async def changes(store: Store) -> dict[str, tuple[int, int]]:
     """Return how many rows of each table were changed so far, and how many of these in place."""
-    async with store.transaction() as connection:
-        await connection.fetch("SELECT pg_stat_force_next_flush()")
+    for long in (False, True):  # of either kind there is one connection: nothing here runs side by side
+        async with store.transaction(long=long) as connection:
+            await connection.fetch("SELECT pg_stat_force_next_flush()")
     async with store.transaction() as connection:
         found = await connection.fetch("SELECT relname, n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables")
     return {row["relname"]: (row["n_tup_upd"], row["n_tup_hot_upd"]) for row in found}
