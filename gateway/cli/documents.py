@@ -84,6 +84,10 @@ def post(
         bool | None,
         typer.Option("--now/--queue", help="Now, or by an entry of a job queue. Default: `posting.via_job_queue`."),
     ] = None,
+    printed: Annotated[
+        bool | None,
+        typer.Option("--print/--no-print", help="Print what is made. Default: `posting.print.after_posting`."),
+    ] = None,
     company: CompanyOption = None,
     partition: PartitionOption = None,
     reason: ReasonOption = None,
@@ -91,12 +95,13 @@ def post(
     as_json: JsonOption = False,
 ) -> None:
     """Post documents, now or in the background. One that cannot be posted does not keep the others from it."""
-    results = perform(_post(config, partition, reason, kind, numbers, company, ship, invoice, here))
+    launcher = Launcher.start(ROLES)  # now: this process has no event loop yet, no thread, no connection
+    results = perform(_post(launcher, config, partition, reason, kind, numbers, company, ship, invoice, here, printed))
     if as_json:
         print_json({"results": results})
     else:
         _tell_results(results)
-    if any(result.error for result in results):
+    if any(result.error or result.print_error for result in results):
         raise typer.Exit(KNOWN_ERROR)
 
 
@@ -120,9 +125,7 @@ def print_(
     if as_json:
         print_json(result)
         return
-    console().print(Text(f"{result.number} printed: {result.place}"), soft_wrap=True)
-    if result.warning is not None:
-        console(error=True).print(Text(f"Warning: {result.warning}", style="yellow"), soft_wrap=True)
+    _tell_print(result)
 
 
 @app.command("unqueue")
@@ -160,14 +163,15 @@ async def _show(
 
 
 async def _post(
-    config: ConfigOption, partition: str | None, reason: str | None, kind: str, numbers: Sequence[str],
-    company: str | None, move: bool, invoice: bool, here: bool | None,
+    launcher: Launcher, config: ConfigOption, partition: str | None, reason: str | None, kind: str,
+    numbers: Sequence[str], company: str | None, move: bool, invoice: bool, here: bool | None, printed: bool | None,
 ) -> Sequence[PostResult]:  # fmt: skip
-    async with open_desk(config, partition, reason=reason) as desk:
-        return await operations.post(
-            desk.store, desk.settings, desk.who, kind, numbers, company=company, move=move, invoice=invoice,
-            now_and_here=here, now=desk.now,
-        )  # fmt: skip
+    with closing(launcher):
+        async with open_desk(config, partition, reason=reason) as desk:
+            return await operations.post(
+                desk.store, desk.settings, desk.who, kind, numbers, company=company, move=move, invoice=invoice,
+                now_and_here=here, printed=printed, launcher=launcher, now=desk.now,
+            )  # fmt: skip
 
 
 async def _print(
@@ -224,9 +228,12 @@ def _tell_document(found: DocumentReport) -> None:
     print_rows(columns, lines, nothing="It has no lines.", title="Lines", cut=("description",))
     if found.posted:
         made = [
-            (row.document, row.number, row.total, row.currency, row.posted_by, row.posted_at) for row in found.posted
+            (row.document, row.number, row.total, row.currency, row.posted_by, row.posted_at, row.printed_at)
+            for row in found.posted
         ]
-        print_rows(("posted document", "number", "total", "currency", "by", "at"), made, nothing="", title="Posted")
+        print_rows(
+            ("posted document", "number", "total", "currency", "by", "at", "printed"), made, nothing="", title="Posted"
+        )
     if one.posted_as is None:
         _tell_outlook(found)
 
@@ -242,6 +249,12 @@ def _tell_outlook(found: DocumentReport) -> None:
         out.print(Text(f"It can be posted now: {found.amounts.total:f} with {taxes:f} tax.", style="bold"))
 
 
+def _tell_print(result: PrintResult) -> None:
+    console().print(Text(f"{result.number} printed: {result.place}"), soft_wrap=True)
+    if result.warning is not None:
+        console(error=True).print(Text(f"Warning: {result.warning}", style="yellow"), soft_wrap=True)
+
+
 def _tell_results(results: Sequence[PostResult]) -> None:
     out = console()
     for result in results:
@@ -255,6 +268,11 @@ def _tell_results(results: Sequence[PostResult]) -> None:
             f"{one.title} {one.number}" + ("" if one.total is None else f" ({one.total:f})") for one in result.made
         )
         out.print(Text(f"{result.number}: {made}"))
+        for paper in result.printed:
+            _tell_print(paper)
+        if result.print_error is not None:
+            text = f"{result.number} is posted, but not all was printed: {result.print_error}"
+            out.print(Text(text, style="red"), soft_wrap=True)
     if len(results) > 1:
         failed = sum(result.error is not None for result in results)
         verb = "scheduled" if any(result.entry for result in results) else "posted"

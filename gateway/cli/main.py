@@ -56,6 +56,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, str, str]]] = {
     "status-messages": (EXCHANGE, "status_messages", "app"),
     "servers": (BATCH, "servers", "app"),
     "documents": (POSTING, "documents", "app"),
+    "inbox": (POSTING, "inbox", "app"),
     "db": (OPERATE, "db", "app"),
     "schema": (START, "about", "schema"),
     "version": (START, "about", "version"),

@@ -97,7 +97,7 @@ def save_file(
     async def work() -> Path:
         async with open_desk(config, partition) as desk:
             content = await operations.read_file(desk.store, desk.who, run, name)
-        return await asyncio.to_thread(_save, target / name if target.is_dir() else target, content)
+        return await asyncio.to_thread(save_copy, target / name if target.is_dir() else target, content)
 
     saved = perform(work())
     console().print(Text(f"saved as {visible(str(saved))}"), soft_wrap=True)
@@ -300,7 +300,7 @@ def _record(file: RunFile) -> dict[str, object]:
     return record
 
 
-def _save(target: Path, content: bytes) -> Path:
+def save_copy(target: Path, content: bytes) -> Path:
     try:
         with target.open("xb") as file:
             file.write(content)

@@ -247,8 +247,8 @@ async def _run(
             return []
         base = config.absolute().parent
         runnables = PreparedRunnables(
-            shipped_by_hand(base, desk.store, desk.settings), environ=os.environ, base=base, launcher=launcher,
-            logging=lambda: COMMAND_LOGS,
+            shipped_by_hand(base, desk.store, desk.settings, launcher), environ=os.environ, base=base,
+            launcher=launcher, logging=lambda: COMMAND_LOGS,
         )  # fmt: skip
         identity = partial(refused_identity, desk.settings)
         ran = []

@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from pydantic import Field, model_validator
 
-from gateway.config.models_base import AnyText, Location, Name, Seconds, Section, Text
+from gateway.config.models_base import AnyText, Flag, Location, Name, Seconds, Section, Text
 
 
 class PaperForm(StrEnum):
@@ -41,6 +41,7 @@ class Letterhead(Section):
 class Printer(Section):
     """Where a printed document goes: one of the three."""
 
+    inbox: Flag = Field(default=False, description="true: into the report inbox of who prints it.")
     folder: Location | None = Field(default=None, description="Folder that gets a PDF file for each document.")
     command: tuple[AnyText, ...] | None = Field(
         default=None, min_length=1, description="Program and arguments; {file} is the PDF, {printer} this name."
@@ -51,8 +52,8 @@ class Printer(Section):
 
     @model_validator(mode="after")
     def _one_target(self) -> "Printer":
-        if (self.folder is None) == (self.command is None):
-            raise ValueError("needs either a `folder` or a `command`")
+        if (self.folder is not None) + (self.command is not None) + self.inbox != 1:
+            raise ValueError("needs one of `folder`, `command` and `inbox: true`")
         if self.command is not None and not any("{file}" in part for part in self.command):
             raise ValueError("its `command` must say where the file stands: {file}")
         return self
@@ -71,6 +72,7 @@ class Selection(Section):
 class Printing(Section):
     """Printing of posted documents. Absent: nothing is printed."""
 
+    after_posting: Flag = Field(default=False, description="Every posting also prints what it made.")
     letterhead: Letterhead = Field(default_factory=Letterhead, description="Who sends the documents.")
     paper: PaperForm = Field(default=PaperForm.A4, description="A4 | Letter.")
     fonts: tuple[Location, ...] = Field(

@@ -131,7 +131,8 @@ class EntryDefinition:
     `record` is what it is about, such as one document: there is one entry about it at a time. `weekdays` (Monday 0) on
     which it repeats; without any and without a date `formula` it runs once. `starting` and `ending` bound the day in
     `zone`. `wakes_on` are documents, `{namespace}local`, whose change wakes one that found nothing to do.
-    `max_attempts` are those after the first. None stands for: `earliest` the moment of saving, `expires` never,
+    `max_attempts` are those after the first. `then_run` is a second task of its runs, once the first has ended;
+    it takes no parameters. None stands for: `earliest` the moment of saving, `expires` never,
     `timeout_seconds` that of what it runs. Source: batch reference, section 19.1.
     """
 
@@ -161,6 +162,7 @@ class EntryDefinition:
     retries_timeout: bool = True
     location: Location = Location.SERVER
     notify_on_success: bool = False
+    then_run: str | None = None
 
     def digest(self) -> str:
         """Return a digest of everything it says: equal definitions have equal ones."""

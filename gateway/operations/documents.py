@@ -11,7 +11,7 @@ from asyncpg import Record
 
 from gateway.config.models import Settings
 from gateway.config.models_posting import Posting
-from gateway.config.models_printing import PostedKind
+from gateway.config.models_printing import PostedKind, Printing
 from gateway.config.suggest import did_you_mean
 from gateway.domain.errors import GatewayError, StoreUnavailable
 from gateway.domain.ids import EntryId
@@ -22,7 +22,7 @@ from gateway.queues import EntryAction, change_entry
 from gateway.queues.posting.bulk import post_or_schedule
 from gateway.queues.posting.form import Unreadable, qualified, read_document
 from gateway.queues.posting.posting import DocumentBusy, DocumentName, PostedAs, Poster
-from gateway.queues.printing.printing import PrintResult, Sheet, print_sheet
+from gateway.queues.printing.printing import PrintResult, Sheet, choose_printer, print_sheet
 from gateway.queues.rules.amounts import Amounts
 from gateway.queues.rules.documents import KINDS, DocumentLine, Kind
 from gateway.store.open import Store
@@ -74,6 +74,7 @@ class PostedRow:
     currency: str
     posted_by: str
     posted_at: datetime
+    printed_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +90,17 @@ class DocumentReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PostResult:
-    """What came of posting one document: what was made of it, the entry that will post it, or why neither."""
+    """What came of posting one document: what was made of it, the entry that will post it, or why neither.
+
+    `printed` is what was printed of it; `print_error` says why something was not. It is posted all the same.
+    """
 
     number: str
     made: Sequence[PostedAs]
     entry: EntryId | None
     error: str | None
+    printed: Sequence[PrintResult] = ()
+    print_error: str | None = None
 
 
 def kind_named(text: str) -> Kind:
@@ -171,32 +177,45 @@ async def post(
     move: bool = True,
     invoice: bool = True,
     now_and_here: bool | None = None,
+    printed: bool | None = None,
+    launcher: Launcher | None = None,
     now: datetime,
 ) -> Sequence[PostResult]:
     """Post documents, each in a transaction of its own: one that fails does not keep the others.
 
-    Where documents are posted via job queues each gets an entry; *now_and_here* says otherwise for these.
+    Where documents are posted via job queues each gets an entry; *now_and_here* says otherwise for these. *printed*
+    says whether they are printed too, None: as the set-up says; what is posted at once needs a *launcher* for that.
 
     Raises: NotFound, PostingOff; NotAllowed for a company that is closed to them.
     """
     poster = Poster(store.queries, _posting(settings))
     if now_and_here is not None:
         poster = replace(poster, posting=poster.posting.model_copy(update={"via_job_queue": not now_and_here}))
+    printing = poster.posting.print
+    if printed and printing is None:
+        raise _printing_off()
+    if printed is None:
+        printed = printing is not None and printing.after_posting
     results = []
     for number in numbers:
         name = _name(settings, who, kind, number, company)
         try:
             async with recorded(store, who, "document.post", f"{name.kind.name} {number}") as note:
                 done = await post_or_schedule(
-                    store, settings, poster, name, move=move, invoice=invoice, user=who.name, now=now
-                )
+                    store, settings, poster, name, move=move, invoice=invoice, user=who.name, now=now,
+                    printed=printed,
+                )  # fmt: skip
                 made, entry = ((), done) if isinstance(done, int) else (done, None)
                 note.text = ", ".join(one.number for one in made) or f"entry {entry}"
-            results.append(PostResult(number=number, made=made, entry=entry, error=None))
         except StoreUnavailable:
             raise
         except GatewayError as error:
             results.append(PostResult(number=number, made=(), entry=None, error=error.message))
+            continue
+        result = PostResult(number=number, made=made, entry=entry, error=None)
+        if printed and printing is not None and launcher is not None:
+            result = await _print_made(store, launcher, printing, name, who, result)
+        results.append(result)
     return results
 
 
@@ -218,7 +237,7 @@ async def print_document(
     """
     printing = _posting(settings).print
     if printing is None:
-        raise PostingOff("printing is not set up here: add a section `posting.print` to the configuration")
+        raise _printing_off()
     kind, company = _posted_kind(document), _company(settings, who, company)
     sheet = Sheet(document=kind, partition=who.partition, company=company, number=number)
     async with recorded(store, who, "document.print", f"{kind} {number}") as note:
@@ -247,6 +266,28 @@ async def unqueue(
         if row["queue_status"] == DocumentState.POSTING:
             raise DocumentBusy(f"{title} is being posted now; it cannot be removed from the queue any more.")
         await change_entry(store, EntryId(row["entry_id"]), EntryAction.DELETE, by=who.name, now=now)
+
+
+async def _print_made(
+    store: Store, launcher: Launcher, printing: Printing, name: DocumentName, who: Person, result: PostResult
+) -> PostResult:
+    """Print what was made of a document, where a printer is selected for it."""
+    printed: list[PrintResult] = []
+    for one in result.made:
+        if choose_printer(printing.selections, one.document, who.name) is None:
+            continue
+        sheet = Sheet(document=one.document, partition=name.partition, company=name.company, number=one.number)
+        try:
+            printed.append(await print_sheet(store, launcher, printing, sheet, user=who.name))
+        except StoreUnavailable:
+            raise
+        except GatewayError as error:
+            result = replace(result, print_error=error.message)
+    return replace(result, printed=printed)
+
+
+def _printing_off() -> PostingOff:
+    return PostingOff("printing is not set up here: add a section `posting.print` to the configuration")
 
 
 def _posting(settings: Settings) -> Posting:

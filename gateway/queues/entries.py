@@ -27,7 +27,7 @@ from gateway.store.open import Store
 _PLAIN = (
     "name", "description", "record", "company", "category", "priority", "earliest", "expires", "minutes", "formula",
     "starting", "ending", "zone", "max_attempts", "rerun_delay_seconds", "inactivity_minutes", "timeout_seconds",
-    "retries_timeout", "notify_on_success", "parameters_version",
+    "retries_timeout", "notify_on_success", "parameters_version", "then_run",
 )  # fmt: skip
 _STANDING = (
     "created_by", "user_name", "attempts", "interruptions", "run_id", "started_at", "last_run_id", "hold_after",

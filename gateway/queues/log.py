@@ -17,7 +17,6 @@ class EntryRun:
     entry_id: EntryId
     entry: str
     category: str | None
-    description: str
     run: str
     parameters: Mapping[str, object]
     user: str

@@ -79,6 +79,8 @@ async def begin_runs(
     runs = await connection.fetch(sql.insert_entry_runs, list(entries), now, cause)
     numbers = [row["id"] for row in runs]
     await connection.execute(sql.insert_entry_tasks, numbers, now)
+    if await connection.execute(sql.insert_second_tasks, numbers) != "INSERT 0 0":
+        await connection.execute(sql.insert_second_conditions, numbers)
     await connection.execute(sql.begin_entries, [row["entry_id"] for row in runs], numbers, now, once_from)
     return [
         StartedEntry(

@@ -213,6 +213,7 @@ class Gateway:
                 threads=lambda name: self._files_of(PortName(f"store {name}")),
                 clock=SystemClock(),
             ),
+            launcher=self._launcher,
         )
         base = self._config.parent
         executor = Executor(

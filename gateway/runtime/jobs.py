@@ -30,6 +30,7 @@ from gateway.store.jobs import list_jobs, sync_jobs
 from gateway.store.open import Store
 from gateway.store.reports import database_clock
 from gateway.store.servers import sync_places
+from gateway.workers.launcher import Launcher
 
 log = structlog.get_logger()
 
@@ -45,7 +46,9 @@ def runnables_to_check(config: Path, environ: Mapping[str, str] = os.environ) ->
     return KnownRunnables(shipped(base, without_gateway), environ=environ, base=base)
 
 
-def shipped_by_hand(base: Path, store: Store, settings: Settings) -> Sequence[Runnable]:
+def shipped_by_hand(
+    base: Path, store: Store, settings: Settings, launcher: Launcher | None = None
+) -> Sequence[Runnable]:
     """Return what a person may run beside a gateway: everything but the services that move messages."""
 
     threads = ThreadPoolExecutor(1, thread_name_prefix="stores")  # a thread is made only when there is work for it
@@ -57,6 +60,7 @@ def shipped_by_hand(base: Path, store: Store, settings: Settings) -> Sequence[Ru
             settings=lambda: settings,
             archives=dict,
             message_stores=MessageStores(store, lambda: settings, threads=lambda _: threads, clock=SystemClock()),
+            launcher=launcher,
         )
 
     return shipped(base, parts)

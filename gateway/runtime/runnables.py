@@ -21,6 +21,7 @@ from gateway.scheduler.tasks.housekeeping import housekeeping_runnable
 from gateway.scheduler.tasks.http import http_runnable
 from gateway.scheduler.tasks.own import make_handler, own_runnable
 from gateway.scheduler.tasks.post import post_runnable
+from gateway.scheduler.tasks.print import print_runnable
 from gateway.scheduler.tasks.process import TaskProcess, Work
 from gateway.scheduler.tasks.python import PYTHON, python_runnable
 from gateway.scheduler.tasks.report import report_runnable
@@ -39,13 +40,14 @@ class NotRunning(GatewayError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """What the built-in runnables need of a running gateway."""
+    """What the built-in runnables need of a running gateway. `launcher` None: for checks, which run nothing."""
 
     store: Store
     stages: Mapping[Stage, TaskHandler]
     settings: Callable[[], Settings]
     archives: Callable[[], Mapping[PortName, ReceiveAdapter]]
     message_stores: MessageStores
+    launcher: Launcher | None = None
 
 
 def shipped(base: Path, parts: Callable[[], Parts]) -> tuple[Runnable, ...]:
@@ -67,6 +69,7 @@ def shipped(base: Path, parts: Callable[[], Parts]) -> tuple[Runnable, ...]:
         housekeeping_runnable(lambda: parts().store, lambda: parts().settings().retention, lambda: parts().archives()),
         post_runnable(lambda: parts().store, lambda: parts().settings()),
         batch_post_runnable(lambda: parts().store, lambda: parts().settings()),
+        print_runnable(lambda: parts().store, lambda: parts().settings(), lambda: parts().launcher),
         status_messages_runnable(lambda: parts().store, lambda: parts().message_stores),
     )
 

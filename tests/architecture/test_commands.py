@@ -19,6 +19,7 @@ ASKS_OR_STARTS = {
     "jobs next", "jobs show", "lanes list", "lanes show", "queue list", "queue show", "runs files", "runs list",
     "runs log", "runs save", "runs search", "runs show", "servers list", "tasks kinds", "tasks list", "tasks show",
     "documents list", "documents show", "documents to-handle",
+    "inbox list", "inbox open", "inbox save",
     "sessions list", "sessions show", "status-messages list", "status-messages refused", "status-messages retention",
     "status-messages stores",
 }  # fmt: skip

@@ -13,6 +13,7 @@ from gateway.operations.documents import DocumentRow, PostResult
 from gateway.operations.entries import EntryRow
 from gateway.operations.entries import QueueRow as JobQueueRow
 from gateway.operations.groups import GroupRow
+from gateway.operations.inbox import Report
 from gateway.operations.jobs import JobRow
 from gateway.operations.nodes import Node
 from gateway.operations.servers import ServerRow
@@ -20,6 +21,7 @@ from gateway.operations.sessions import RetentionRow, StoreReport
 from gateway.operations.status import PortReport
 from gateway.operations.tasks import TaskRow
 from gateway.queues.log import EntryRun
+from gateway.queues.printing.printing import PrintResult
 from gateway.store.alert_reports import AlertRow
 from gateway.store.audit import ActionRow
 from gateway.store.lane_reports import LaneRow
@@ -57,6 +59,8 @@ RECORDS: dict[str, type] = {
     "Job queues": JobQueueRow,
     "Documents to post": DocumentRow,
     "What came of posting": PostResult,
+    "What was printed": PrintResult,
+    "Report inbox": Report,
     "Sessions": SessionRow,
     "Status messages": StatusMessageRow,
     "Status messages that were not copied": TroubleRow,

@@ -52,15 +52,17 @@ async def open_documents(
 
 async def post_or_schedule(
     store: Store, settings: Settings, poster: Poster, name: DocumentName, *, move: bool, invoice: bool, user: str,
-    now: datetime,
+    now: datetime, printed: bool = False,
 ) -> Sequence[PostedAs] | EntryId:  # fmt: skip
     """Post a document, or let an entry do so where the set-up says that; one that fails is in the list to be handled.
 
-    Raises: as `Poster.post` and `schedule`.
+    An entry also lets it be *printed*. Raises: as `Poster.post` and `schedule`.
     """
     if poster.posting.via_job_queue:
         async with store.transaction() as connection:
-            return await schedule(connection, poster, name, move=move, invoice=invoice, user=user, now=now)
+            return await schedule(
+                connection, poster, name, move=move, invoice=invoice, user=user, now=now, printed=printed
+            )
     try:
         return await post_now(store, settings, poster, name, move=move, invoice=invoice, user=user, now=now)
     except (PostingRefused, Unreadable) as error:

@@ -111,12 +111,13 @@ def write_progress(content: bytes, kind: Kind, progress: Mapping[int, Progress],
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stamp:
-    """Who posted, when, and from what."""
+    """Who posted, when, from what, and for which entry or task."""
 
     kind: Kind
     source: str
     user: str
     at: datetime
+    done_for: str | None = None
 
 
 def write_goods(content: bytes, number: str, taken: Sequence[Share], stamp: Stamp) -> bytes:

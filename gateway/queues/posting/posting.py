@@ -158,19 +158,20 @@ class Poster:
         await self._move_stock(connection, name, document, taken, facts)
         content = await asyncio.to_thread(write_progress, row["content"], name.kind, after, finished=finished)
         await connection.execute(self.sql.change_document, row["rec_id"], content)
-        stamp = Stamp(kind=name.kind, source=name.number, user=user, at=now)
+        stamp = Stamp(kind=name.kind, source=name.number, user=user, at=now, done_for=done_for)
         reach("posting.before_numbers")
         made = await self._make(connection, name, document, row, taken, stamp, signed(document, amounts), facts)
         posted_as = made[-1].number if finished else None
         if entry is None:
             await connection.execute(self.sql.delete_failed_entry, row["rec_id"])
-            await connection.execute(self.sql.put_document_posting, row["rec_id"], posted_as, done_for)
+            await connection.execute(self.sql.put_document_posting, row["rec_id"], posted_as)
         else:
-            done = await connection.execute(self.sql.end_queued_posting, row["rec_id"], entry, posted_as, done_for)
+            done = await connection.execute(self.sql.end_queued_posting, row["rec_id"], entry, posted_as)
             if done != "UPDATE 1":
                 raise DocumentBusy(
                     f"The posting of {name.title} was given up before it came to its end; nothing was posted."
                 )
+            await connection.execute(self.sql.leave_printing, entry)
         await connection.execute(
             self.sql.put_posted_lines, row["rec_id"], list(after), [p.moved for p in after.values()],
             [p.posted.quantity for p in after.values()], [p.posted.gross for p in after.values()],
@@ -216,16 +217,17 @@ class Poster:
         by = None if work is None else await connection.fetchval(self.sql.entry_of_run, work.run)
         done_for = None if work is None else f"task {work.task}" if by is None else f"entry {by}"
         known = await connection.fetchrow(
-            self.sql.find_document_posting, qualified(name.kind.name), name.partition, name.company, name.number
-        )
-        _check_free(name, known, work, done_for)
+            self.sql.find_document_posting, qualified(name.kind.name), name.partition, name.company, name.number,
+            done_for,
+        )  # fmt: skip
+        _check_free(name, known, work)
         row = await connection.fetchrow(
             self.sql.lock_document, qualified(name.kind.name), name.partition, name.company, name.number
         )
         if row is None:
             raise _unknown(name)
-        state = await connection.fetchrow(self.sql.read_document_posting, row["rec_id"])
-        is_its = _check_free(name, state, work, done_for)
+        state = await connection.fetchrow(self.sql.read_document_posting, row["rec_id"], done_for)
+        is_its = _check_free(name, state, work)
         return row, EntryId(state["entry_id"]) if is_its and state is not None else None, done_for
 
     async def _read(
@@ -370,7 +372,7 @@ class Poster:
                 self.sql.put_posted_document, qualified(made.document), name.partition, name.company, number,
                 row["rec_id"], row["rec_version"], made.document, document.party,
                 (document.vendor_document or None) if is_claim else None, document.applies_to or None,
-                document.currency, total, stamp.user, stamp.at,
+                document.currency, total, stamp.user, stamp.at, stamp.done_for,
             )  # fmt: skip
             found.append(PostedAs(document=made.document, title=made.title, number=number, total=total))
         return found
@@ -385,12 +387,12 @@ class Poster:
         return settings.format.format(number=number)
 
 
-def _check_free(name: DocumentName, state: Record | None, work: Work | None, done_for: str | None) -> bool:
+def _check_free(name: DocumentName, state: Record | None, work: Work | None) -> bool:
     """Tell whether the document is scheduled in the entry whose run this is. Raises: DocumentBusy, PostedBefore."""
     if state is None:
         return False
     title = f"{name.title[:1].upper()}{name.title[1:]}"
-    if done_for is not None and state["posted_for"] == done_for:
+    if state["is_before"]:
         raise PostedBefore(f"{title} was posted before, in an earlier try of this task. Nothing was posted again.")
     if state["posted_as"] is not None:
         raise DocumentBusy(f"{title} is posted ({state['posted_as']}).")

@@ -16,12 +16,15 @@ from gateway.queues.rules.documents import Side
 
 POST: Final = "post"
 """The runnable that posts one document."""
+PRINT: Final = "print"
+"""The runnable that prints what the entry of its run has posted."""
 
 
 async def schedule(
-    connection: Connection, poster: Poster, name: DocumentName, *, move: bool, invoice: bool, user: str, now: datetime
-) -> EntryId:
-    """Let a document be posted by an entry, as *user*; returns its number.
+    connection: Connection, poster: Poster, name: DocumentName, *, move: bool, invoice: bool, user: str, now: datetime,
+    printed: bool = False,
+) -> EntryId:  # fmt: skip
+    """Let a document be posted by an entry, as *user*, and then *printed* by it; returns its number.
 
     Rule: a time-out is not tried again: posting may have come half way outside of the database.
     Raises: DocumentUnknown, DocumentBusy; EntryRefused for a category that does not exist.
@@ -39,6 +42,7 @@ async def schedule(
         category=posting.sales_category if name.kind.side is Side.CUSTOMER else posting.purchase_category,
         timeout_seconds=posting.timeout_seconds,
         retries_timeout=False,
+        then_run=PRINT if printed else None,
     )
     (number,) = await enqueue(connection, poster.sql, [entry], user=user, now=now)
     await connection.execute(poster.sql.schedule_posting, row["rec_id"], number)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.config.models_printing import Printing, Selection
+from gateway.contracts.task import KeepFile
+from gateway.domain.ids import RunId
 from gateway.queues.posting.form import qualified
 from gateway.queues.printing.process import PrintFailed, draw
 from gateway.queues.printing.targets import deliver
@@ -51,9 +53,12 @@ def choose_printer(selections: Sequence[Selection], document: str, user: str) ->
 
 async def print_sheet(
     store: Store, launcher: Launcher, printing: Printing, sheet: Sheet, *, user: str, copy: bool = False,
-    printer: str | None = None,
+    printer: str | None = None, run: RunId | None = None, keep: KeepFile | None = None,
 ) -> PrintResult:  # fmt: skip
-    """Print a posted document for *user*, on *printer* if one is named. Raises: PrintFailed, NotLaunched."""
+    """Print a posted document for *user*, on *printer* if one is named.
+
+    In a *run*, *keep* keeps the PDF with it. Raises: PrintFailed, FileNotKept, NotLaunched.
+    """
     wanted = printer or choose_printer(printing.selections, sheet.document, user)
     if wanted is None:
         raise PrintFailed(
@@ -72,7 +77,18 @@ async def print_sheet(
         )
     drawn = await draw(launcher, printing, sheet.document, found[sheet.number].content, copy=copy)
     file = f"{sheet.document}-{_for_file(sheet.number)}{'-copy' if copy else ''}.pdf"
-    place = await deliver(wanted, printing.printers[wanted], file, drawn.content)
+    if keep is not None:
+        await keep(file, drawn.content)
+    if printing.printers[wanted].inbox:
+        async with store.transaction() as connection:
+            await connection.execute(store.queries.put_report, sheet.partition, user, file, drawn.content, run)
+        place = f"the inbox of {user}"
+    else:
+        place = await deliver(wanted, printing.printers[wanted], file, drawn.content)
+    async with store.transaction() as connection:
+        await connection.execute(
+            store.queries.note_printed, sheet.partition, sheet.company, sheet.document, sheet.number
+        )
     return PrintResult(document=sheet.document, number=sheet.number, printer=wanted, place=place, missing=drawn.missing)
 
 

@@ -12,11 +12,11 @@ SELECT pg_advisory_xact_lock(hashtextextended('gateway: job queue entries', 0)),
 INSERT INTO queue_entry (name, description, status, handler, parameters, parameters_version, record, partition_key, company,
     created_by, user_name, category, priority, earliest, expires, weekdays, minutes, formula, starting, ending, zone,
     max_attempts, rerun_delay_seconds, inactivity_minutes, wakes_on, timeout_seconds, retries_timeout, location,
-    notify_on_success, source, config_digest, changed_at)
+    notify_on_success, then_run, source, config_digest, changed_at)
 SELECT name, description, status, handler, parameters, parameters_version, record, partition_key, company,
     created_by, user_name, category, priority, coalesce(earliest, $2, clock_timestamp()), expires, weekdays, minutes, formula, starting, ending, zone,
     max_attempts, rerun_delay_seconds, inactivity_minutes, wakes_on, timeout_seconds, retries_timeout, location,
-    notify_on_success, source, config_digest, coalesce($2, clock_timestamp())
+    notify_on_success, then_run, source, config_digest, coalesce($2, clock_timestamp())
 FROM jsonb_populate_recordset(NULL::queue_entry, $1::text::jsonb)
 ON CONFLICT DO NOTHING
 RETURNING id, name, record
@@ -26,11 +26,11 @@ RETURNING id, name, record
 UPDATE queue_entry SET
     (name, description, handler, parameters, parameters_version, record, partition_key, company, category, priority, expires,
      weekdays, minutes, formula, starting, ending, zone, max_attempts, rerun_delay_seconds, inactivity_minutes, wakes_on,
-     timeout_seconds, retries_timeout, location, notify_on_success, config_digest)
+     timeout_seconds, retries_timeout, location, notify_on_success, then_run, config_digest)
   = (new.name, new.description, new.handler, new.parameters, new.parameters_version, new.record, new.partition_key,
      new.company, new.category, new.priority, new.expires, new.weekdays, new.minutes, new.formula, new.starting, new.ending,
      new.zone, new.max_attempts, new.rerun_delay_seconds, new.inactivity_minutes, new.wakes_on, new.timeout_seconds,
-     new.retries_timeout, new.location, new.notify_on_success, new.config_digest),
+     new.retries_timeout, new.location, new.notify_on_success, new.then_run, new.config_digest),
     earliest = CASE WHEN $4 THEN coalesce(new.earliest, $3) ELSE queue_entry.earliest END,
     attempts = CASE WHEN $4 THEN 0 ELSE queue_entry.attempts END,
     interruptions = CASE WHEN $4 THEN 0 ELSE queue_entry.interruptions END,
@@ -90,7 +90,7 @@ UPDATE queue_entry SET retired = true, changed_at = $2 WHERE id = ANY($1::bigint
 
 -- name: entry_log
 -- The runs of entries, the newest first: the log of the job queue.
-SELECT r.id AS run_id, r.entry_id, r.job AS entry, r.category, r.description, t.handler AS run, t.parameters, r.run_as AS user_name, t.server,
+SELECT r.id AS run_id, r.entry_id, r.job AS entry, r.category, t.handler AS run, t.parameters, r.run_as AS user_name, t.server,
        r.planned_at, r.started_at, r.ended_at, r.status, t.error_code, coalesce(t.error, r.error) AS error,
        (SELECT a.traceback FROM attempt a WHERE a.run_task_id = t.id AND a.number = t.attempts) AS traceback
 FROM run r JOIN run_task t ON t.run_id = r.id AND t.spawned_by IS NULL
@@ -241,6 +241,20 @@ SELECT r.id, 1, e.handler, e.description, e.handler, e.parameters, e.parameters_
 FROM run r JOIN queue_entry e ON e.id = r.entry_id JOIN entry_place p ON p.id = e.id JOIN batch_group g ON g.name = p.batch_group
 WHERE r.id = ANY($1::bigint[])
 ORDER BY r.id
+
+-- name: insert_second_tasks
+INSERT INTO run_task (run_id, position, name, description, handler, parameters, parameters_version, company, batch_group,
+    priority, location, is_private, owner, condition_type, ignore_failure, max_retries, retry_seconds, timeout_seconds,
+    wait_for_children, status)
+SELECT t.run_id, 2, e.then_run, t.description, e.then_run, '{}', 1, t.company, t.batch_group, t.priority, t.location, t.is_private,
+       t.owner, 'all', false, 0, 0, NULL, true, 'waiting'
+FROM run_task t JOIN run r ON r.id = t.run_id JOIN queue_entry e ON e.id = r.entry_id
+WHERE t.run_id = ANY($1::bigint[]) AND t.position = 1 AND e.then_run IS NOT NULL
+
+-- name: insert_second_conditions
+INSERT INTO run_condition (run_task_id, parent_id, wanted)
+SELECT second.id, first.id, 'ended' FROM run_task second JOIN run_task first USING (run_id)
+WHERE second.run_id = ANY($1::bigint[]) AND second.position = 2 AND first.position = 1
 
 -- name: begin_entries
 UPDATE queue_entry e SET status = 'in_process', run_id = s.run_id, last_run_id = s.run_id, started_at = $3, once_from = $4,

@@ -6,13 +6,15 @@ FOR UPDATE
 
 -- name: read_document_posting
 -- In a statement of its own: one that waits for the document would see this as it was before.
-SELECT d.queue_status, d.posted_as, d.posted_for, d.entry_id, q.run_id
+SELECT d.queue_status, d.posted_as, d.entry_id, q.run_id,
+       EXISTS (SELECT FROM posted_document p WHERE p.source_rec_id = d.rec_id AND p.posted_for = $2) AS is_before
 FROM document_posting d LEFT JOIN queue_entry q ON q.id = d.entry_id
 WHERE d.rec_id = $1
 
 -- name: find_document_posting
 -- Without waiting for who holds the document: what is being posted may hang.
-SELECT d.queue_status, d.posted_as, d.posted_for, d.entry_id, q.run_id
+SELECT d.queue_status, d.posted_as, d.entry_id, q.run_id,
+       EXISTS (SELECT FROM posted_document p WHERE p.source_rec_id = d.rec_id AND p.posted_for = $5) AS is_before
 FROM entity e JOIN document_posting d USING (rec_id) LEFT JOIN queue_entry q ON q.id = d.entry_id
 WHERE e.document = $1 AND e.partition_key = $2 AND e.company = $3 AND e.key = $4
 
@@ -65,15 +67,14 @@ SELECT $1, $2, t.item, $3, t.quantity FROM unnest($4::text[], $5::numeric[]) AS 
 ON CONFLICT (partition_key, company, item, location) DO UPDATE SET quantity = stock.quantity + excluded.quantity
 
 -- name: put_document_posting
-INSERT INTO document_posting (rec_id, posted_as, posted_for) VALUES ($1, $2, $3)
+INSERT INTO document_posting (rec_id, posted_as) VALUES ($1, $2)
 ON CONFLICT (rec_id) DO UPDATE
-SET queue_status = NULL, entry_id = NULL, error = NULL, changed_at = clock_timestamp(), posted_as = excluded.posted_as,
-    posted_for = excluded.posted_for
+SET queue_status = NULL, entry_id = NULL, error = NULL, changed_at = clock_timestamp(), posted_as = excluded.posted_as
 
 -- name: end_queued_posting
 -- Only while its entry still runs it: one that was given up meanwhile, and comes back, changes nothing.
 UPDATE document_posting
-SET queue_status = NULL, entry_id = NULL, error = NULL, changed_at = clock_timestamp(), posted_as = $3, posted_for = $4
+SET queue_status = NULL, entry_id = NULL, error = NULL, changed_at = clock_timestamp(), posted_as = $3
 WHERE rec_id = $1 AND queue_status = 'posting' AND entry_id = $2
 
 -- name: schedule_posting
@@ -103,8 +104,8 @@ UPDATE entity SET content = $2, rec_version = rec_version + 1, changed_at = cloc
 
 -- name: put_posted_document
 INSERT INTO posted_document (rec_id, source_rec_id, source_version, document, partition_key, company, number, party,
-                             vendor_document, applies_to, currency, total, posted_by, posted_at)
-SELECT rec_id, $5, $6, $7, partition_key, company, key, $8, $9, $10, $11, $12, $13, $14 FROM entity
+                             vendor_document, applies_to, currency, total, posted_by, posted_at, posted_for)
+SELECT rec_id, $5, $6, $7, partition_key, company, key, $8, $9, $10, $11, $12, $13, $14, $15 FROM entity
 WHERE document = $1 AND partition_key = $2 AND company = $3 AND key = $4
 
 -- name: list_documents
@@ -121,7 +122,7 @@ ORDER BY e.document, e.company, e.key
 LIMIT $5
 
 -- name: posted_of
-SELECT p.document, p.number, p.total, p.currency, p.posted_by, p.posted_at
+SELECT p.document, p.number, p.total, p.currency, p.posted_by, p.posted_at, p.printed_at
 FROM posted_document p JOIN entity e ON e.rec_id = p.source_rec_id
 WHERE e.document = $1 AND e.partition_key = $2 AND e.company = $3 AND e.key = $4
 ORDER BY p.posted_at, p.document
@@ -177,3 +178,7 @@ SELECT p.queue, count(*) AS documents, min(d.changed_at) AS since
 FROM document_posting d JOIN entry_place p ON p.id = d.entry_id
 WHERE d.queue_status = 'scheduled' AND NOT p.may_start
 GROUP BY p.queue ORDER BY p.queue
+
+-- name: leave_printing
+-- The document is posted; what is left of the entry is the print, and another entry may be about the document.
+UPDATE queue_entry SET record = NULL WHERE id = $1 AND then_run IS NOT NULL

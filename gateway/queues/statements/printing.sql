@@ -1,0 +1,23 @@
+-- name: posted_to_print
+-- What an entry has posted, and is not printed yet.
+SELECT p.document, p.partition_key, p.company, p.number FROM posted_document p
+WHERE p.posted_for = $1 AND p.printed_at IS NULL ORDER BY p.document, p.number
+
+-- name: note_printed
+UPDATE posted_document SET printed_at = clock_timestamp()
+WHERE partition_key = $1 AND company = $2 AND document = $3 AND number = $4
+
+-- name: put_report
+INSERT INTO report_inbox (partition_key, user_name, name, content, run_id) VALUES ($1, $2, $3, $4, $5)
+
+-- name: list_reports
+SELECT id, name, length(content) AS size_bytes, run_id, made_at, opened_at FROM report_inbox
+WHERE partition_key = $1 AND user_name = $2 ORDER BY id DESC LIMIT $3
+
+-- name: open_report
+UPDATE report_inbox SET opened_at = coalesce(opened_at, clock_timestamp())
+WHERE partition_key = $1 AND user_name = $2 AND id = $3
+RETURNING name, content
+
+-- name: delete_report
+DELETE FROM report_inbox WHERE partition_key = $1 AND user_name = $2 AND id = $3 RETURNING name

@@ -1,0 +1,203 @@
+"""Post and print: S29 of the batch reference and case 25 of the posting reference by name, and the report inbox."""
+
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+from pypdf import PdfReader
+
+from gateway.config.models import Settings
+from gateway.operations import documents as operations
+from gateway.operations import inbox
+from gateway.operations.documents import DocumentState, PostingOff, PostResult
+from gateway.operations.person import Person
+from gateway.operations.references import NotFound
+from gateway.queues import EntryAction, EntryStatus, change_entry, follow_runs, list_entries
+from gateway.queues.printing.process import PrintFailed
+from gateway.scheduler.tasks.post import post_runnable
+from gateway.scheduler.tasks.print import print_runnable
+from gateway.workers.launcher import Launcher
+from tests.fakes import World
+from tests.posting import ITEM, document, keep
+
+ANN = Person(name="ann", partition="initial")
+
+
+class Shop:
+    """A world that posts and prints; its printers are what a test says."""
+
+    def __init__(self, world: World, launcher: Launcher) -> None:
+        self.world = world
+        self.launcher = launcher
+        self.settings = Settings()
+
+    def set_up(self, printers: object, *selections: object, via_job_queue: bool = True, after: bool = True) -> None:
+        self.settings = Settings.model_validate({
+            "posting": {
+                "via_job_queue": via_job_queue, "sales_category": "SalesPost", "taxes": {"FULL": 25},
+                "print": {"after_posting": after, "printers": printers, "selections": list(selections)},
+            }
+        })  # fmt: skip
+
+    async def order(self, number: str, **line: str) -> None:
+        await keep(
+            self.world.store, "SalesOrder", number, document("SalesOrder", ITEM | line, PostingDate="2026-03-06")
+        )
+
+    async def post(self, number: str) -> PostResult:
+        (result,) = await operations.post(
+            self.world.store, self.settings, ANN, "SalesOrder", [number], company="dat", now=self.world.clock.now(),
+            launcher=self.launcher,
+        )  # fmt: skip
+        return result
+
+    async def tasks(self) -> list[tuple[str, str]]:
+        rows = await self.world.rows("SELECT name, status FROM run_task ORDER BY run_id, position")
+        return [(row["name"], row["status"]) for row in rows]
+
+    async def numbers(self) -> list[str]:
+        return [row["number"] for row in await self.world.rows("SELECT number FROM posted_document ORDER BY number")]
+
+
+@pytest.fixture
+async def shop(world: World, launcher: Launcher) -> Shop:
+    follow_runs(world.store)
+    shop = Shop(world, launcher)
+    world.more_runnables |= {
+        one.name: one
+        for one in (
+            post_runnable(lambda: world.store, lambda: shop.settings),
+            print_runnable(lambda: world.store, lambda: shop.settings, lambda: launcher),
+        )
+    }
+    async with world.store.transaction() as connection:
+        await connection.execute("INSERT INTO entry_category (name) VALUES ('SalesPost')")
+    world.clock.move_to(datetime(2026, 3, 6, 17, tzinfo=UTC))
+    return shop
+
+
+def lp(folder: Path, *, hangs: bool) -> dict[str, object]:
+    """A printer that notes what it prints, or asks for a password and waits for ever."""
+    script = "exec sleep 600" if hangs else 'basename "$0" >> "$1/printed"'
+    return {"command": ["/bin/sh", "-c", script, "{file}", str(folder)], "timeout_seconds": 0.5 if hangs else 60}
+
+
+async def test_s29_post_and_print(shop: Shop, tmp_path: Path) -> None:
+    world, invoices = shop.world, {"document": "PostedSalesInvoice", "printer": "HP4"}
+    shop.set_up({"HP4": lp(tmp_path, hangs=True)}, invoices)
+    await shop.order("1")
+    entry = (await shop.post("1")).entry
+    assert entry is not None
+    await world.server("A", threads=4)
+    await world.settle()
+    assert await shop.tasks() == [("post", "ended"), ("print", "error")]
+    (row,) = await operations.documents(world.store, shop.settings, ANN, state=DocumentState.ALL)
+    assert (row.posted_as, row.queue_status, row.error) == ("SINV-000001", None, None)
+    (failed,) = await list_entries(world.store)
+    assert failed.id == entry and failed.status is EntryStatus.ERROR and failed.error_code == "command.timeout"
+    assert "Posted, but not printed: The printer HP4 did not print" in (failed.error or "")
+
+    shop.set_up({"HP4": lp(tmp_path, hangs=False)}, invoices)
+    await change_entry(world.store, entry, EntryAction.READY, by="ann", now=world.clock.now())
+    await world.settle()
+    assert await shop.tasks() == [("post", "ended"), ("print", "error"), ("post", "ended"), ("print", "ended")]
+    assert (tmp_path / "printed").read_text() == "PostedSalesInvoice-SINV-000001.pdf\n"
+    assert await shop.numbers() == ["SHIP-000001", "SINV-000001"] and await list_entries(world.store) == []
+
+    shop.set_up(
+        {"HP4": lp(tmp_path, hangs=True), "hers": {"inbox": True}}, invoices, {"user": "ann", "printer": "hers"}
+    )
+    await shop.order("2")
+    await shop.post("2")
+    await world.settle()
+    shipment, invoice = sorted(await inbox.reports(world.store, ANN), key=lambda one: one.name, reverse=True)
+    assert (shipment.name, invoice.name) == (
+        "PostedSalesShipment-SHIP-000002.pdf", "PostedSalesInvoice-SINV-000002.pdf",
+    )  # fmt: skip
+    kept = await world.rows("SELECT name FROM run_file WHERE run_id = $1 ORDER BY name", invoice.run_id)
+    assert [one["name"] for one in kept] == [invoice.name, shipment.name]
+
+
+async def test_case_25_one_document_of_two_is_printed_and_a_repeat_prints_only_the_other(
+    shop: Shop, tmp_path: Path
+) -> None:
+    world, archive = shop.world, {"printer": "archive"}
+    invoices = {"document": "PostedSalesInvoice", "printer": "HP4"}
+    folder = {"folder": str(tmp_path / "archive")}
+    shop.set_up({"archive": folder, "HP4": lp(tmp_path, hangs=True)}, archive, invoices)
+    await shop.order("1", QtyToShip="4", QtyToInvoice="4")
+    entry = (await shop.post("1")).entry
+    assert entry is not None
+    await world.server("A", threads=4)
+    await world.settle()
+    assert [path.name for path in (tmp_path / "archive").iterdir()] == ["PostedSalesShipment-SHIP-000001.pdf"]
+    # the rest of the order is posted by another entry while the first still waits for its printer
+    shop.set_up({"archive": folder}, archive)
+    await shop.post("1")
+    await world.settle()
+    first = sorted(path.name for path in (tmp_path / "archive").iterdir())
+    assert len(first) == 3 and "PostedSalesInvoice-SINV-000001.pdf" not in first
+    await change_entry(world.store, entry, EntryAction.READY, by="ann", now=world.clock.now())
+    await world.settle()
+    assert len(list((tmp_path / "archive").iterdir())) == 4 and await list_entries(world.store) == []
+    assert await shop.numbers() == ["SHIP-000001", "SHIP-000002", "SINV-000001", "SINV-000002"]
+
+
+async def test_what_is_posted_at_once_is_printed_at_once_and_a_failed_print_leaves_it_posted(
+    shop: Shop, tmp_path: Path
+) -> None:
+    shop.set_up({"archive": {"folder": str(tmp_path)}}, {"printer": "archive"}, via_job_queue=False)
+    await shop.order("1")
+    result = await shop.post("1")
+    assert [one.number for one in result.printed] == ["SHIP-000001", "SINV-000001"] and result.print_error is None
+    text = PdfReader(tmp_path / "PostedSalesInvoice-SINV-000001.pdf").pages[0].extract_text()
+    assert "124.88" in text  # 10 × 9.99 and 25 %
+    (tmp_path / "file").write_bytes(b"")
+    shop.set_up({"archive": {"folder": str(tmp_path / "file")}}, {"printer": "archive"}, via_job_queue=False)
+    await shop.order("2")
+    result = await shop.post("2")
+    assert result.error is None and len(result.made) == 2 and "cannot be written" in (result.print_error or "")
+
+
+async def test_a_person_prints_reads_and_removes(shop: Shop) -> None:
+    store = shop.world.store
+    shop.set_up({"mine": {"inbox": True}}, {"user": "ann", "printer": "mine"}, via_job_queue=False, after=False)
+    await shop.order("1")
+    assert (await shop.post("1")).printed == ()
+
+    async def print_(number: str, **options: str) -> str:
+        result = await operations.print_document(
+            store,
+            shop.launcher,
+            shop.settings,
+            ANN,
+            "posted sales invoice",
+            number,
+            company="dat",
+            copy=True,
+            **options,
+        )
+        return result.place
+
+    assert await print_("SINV-000001") == "the inbox of ann"
+    (report,) = await inbox.reports(store, ANN)
+    assert report.name == "PostedSalesInvoice-SINV-000001-copy.pdf" and (report.opened_at, report.run_id) == (
+        None,
+        None,
+    )
+    name, content = await inbox.open_report(store, ANN, report.id)
+    assert name == report.name and "COPY" in PdfReader(BytesIO(content)).pages[0].extract_text()
+    assert (await inbox.reports(store, ANN))[0].opened_at is not None
+    with pytest.raises(NotFound, match="no report 1 in the inbox of ben"):
+        await inbox.open_report(store, Person(name="ben", partition="initial"), report.id)
+    assert await inbox.delete_report(store, ANN, report.id) == name and await inbox.reports(store, ANN) == []
+    with pytest.raises(NotFound):
+        await inbox.delete_report(store, ANN, report.id)
+    with pytest.raises(PrintFailed, match="There is no PostedSalesInvoice SINV-000009 in company dat"):
+        await print_("SINV-000009")
+    with pytest.raises(PrintFailed, match="There is no printer 'HP4'"):
+        await print_("SINV-000001", printer="HP4")
+    with pytest.raises(PostingOff, match="printing is not set up here"):
+        without = Settings.model_validate({"posting": {}})
+        await operations.print_document(store, shop.launcher, without, ANN, "posted sales invoice", "1")
