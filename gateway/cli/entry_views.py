@@ -25,8 +25,8 @@ def print_entries(rows: Sequence[EntryRow], now: datetime, *, nothing: str, titl
     print_rows(
         ("entry", "name", "runs", "status", "why", "category", "priority", "next start", "attempts", "user", "from"),
         [
-            (row.id, row.name, row.run, status_of(row), why(row), row.category, row.priority, _due(row, now),
-             f"{row.attempts}/{row.max_attempts}" if row.max_attempts else None, row.user, row.source)
+            (row.id, row.name, row.description or row.run, status_of(row), why(row), row.category, row.priority,
+             _due(row, now), f"{row.attempts}/{row.max_attempts}" if row.max_attempts else None, row.user, row.source)
             for row in rows
         ],
         nothing=nothing, title=title, narrow=("entry", "name", "runs", "status", "why", "next start"),
@@ -73,11 +73,11 @@ def print_log(rows: Sequence[EntryRun], now: datetime, *, nothing: str, title: s
     print_rows(
         ("run", "entry", "category", "runs", "user", "server", "started", "took", "status", "error"),
         [
-            (row.run_id, row.entry, row.category, row.run, row.user, row.server, row.started_at,
+            (row.run_id, row.entry, row.category, row.description or row.run, row.user, row.server, row.started_at,
              shown_duration((row.ended_at or now) - row.started_at), _outcome(row.status), row.error)
             for row in rows
         ],
-        nothing=nothing, title=title, narrow=("run", "entry", "started", "took", "status", "error"),
+        nothing=nothing, title=title, narrow=("run", "runs", "started", "took", "status", "error"),
     )  # fmt: skip
 
 

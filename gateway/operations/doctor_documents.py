@@ -17,8 +17,8 @@ async def find_documents(store: Store) -> list[Place]:
         stopped = await connection.fetch(store.queries.documents_in_stopped_queues)
     found = [
         Place(
-            "document-failed", None, f"{kind_of(row['document']).title} {row['key']} of company {row['company']}: "
-            f"{quoted(row['error'])}", f"{kind_of(row['document']).name}/{row['key']}", row["changed_at"],
+            "document-failed", None, f"{kind_of(row['document']).title} {row['key']} of company {row['company']} "
+            f"({quoted(row['error'])})", f"{kind_of(row['document']).name}/{row['key']}", row["changed_at"],
         )
         for row in failed
     ]  # fmt: skip

@@ -17,6 +17,7 @@ class EntryRun:
     entry_id: EntryId
     entry: str
     category: str | None
+    description: str
     run: str
     parameters: Mapping[str, object]
     user: str

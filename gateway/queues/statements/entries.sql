@@ -90,7 +90,7 @@ UPDATE queue_entry SET retired = true, changed_at = $2 WHERE id = ANY($1::bigint
 
 -- name: entry_log
 -- The runs of entries, the newest first: the log of the job queue.
-SELECT r.id AS run_id, r.entry_id, r.job AS entry, r.category, t.handler AS run, t.parameters, r.run_as AS user_name, t.server,
+SELECT r.id AS run_id, r.entry_id, r.job AS entry, r.category, r.description, t.handler AS run, t.parameters, r.run_as AS user_name, t.server,
        r.planned_at, r.started_at, r.ended_at, r.status, t.error_code, coalesce(t.error, r.error) AS error,
        (SELECT a.traceback FROM attempt a WHERE a.run_task_id = t.id AND a.number = t.attempts) AS traceback
 FROM run r JOIN run_task t ON t.run_id = r.id AND t.spawned_by IS NULL

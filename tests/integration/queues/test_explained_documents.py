@@ -109,7 +109,7 @@ async def test_each_place_on_the_way_is_explained(shop: World) -> None:
     assert found.remedy is not None and found.remedy.target == ("SalesOrder", "3", "--company", "dat")
     (place,) = await find_documents(shop.store)
     assert (place.code, place.target) == ("document-failed", "SalesOrder/3")
-    assert place.what.startswith("sales order 3 of company dat: Sales order 3 cannot be posted.")
+    assert place.what.startswith("sales order 3 of company dat (Sales order 3 cannot be posted.")
 
 
 async def test_one_that_is_being_posted_says_since_when_and_by_whom(shop: World) -> None:
