@@ -102,4 +102,6 @@ def _outcome(row: Record) -> Outcome:
 
 def _change(end: _End) -> EntryChange:
     became = {"Q14": Became.RETRIED, "Q16": Became.RETRIED, "Q15": Became.FAILED}.get(end.step.row, Became.SUCCEEDED)
+    if became is Became.FAILED and end.step.status in {EntryStatus.READY, EntryStatus.WAITING}:
+        became = Became.RETRIED  # only a try failed: it runs when it is due
     return change_of(end.row, became, run=RunId(end.row["run_id"]), code=end.code, error=end.error)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from random import Random
+from signal import SIGQUIT
 from time import monotonic
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from gateway.queues.posting.bulk import FAULT_POINTS
 from gateway.queues.posting.form import qualified
 from tests.crash.cluster import Cluster
+from tests.crash.server import OwnServer
 from tests.crash.site import KILLED, CrashSite
 from tests.posting import ITEM, document
 from tests.site import Site, until
@@ -135,3 +137,21 @@ async def test_a_kill_at_any_point_of_a_posting_posts_once_and_no_second_part(
     (lines,) = await crash_site.query("SELECT array_agg(moved) AS moved FROM posted_line")
     assert [int(one) for one in lines["moved"]] == [4, 4]
     assert await crash_site.stop() == 0
+
+
+async def test_a_database_that_goes_away_in_the_middle_of_a_posting_is_waited_for(
+    away_site: CrashSite, server: OwnServer
+) -> None:
+    away_site.extra = SET_UP
+    point = "posting.before_commit"
+    await away_site.run(pauses={point: str(away_site.folder)})
+    await orders(away_site, ["1", "2"], PART)
+    await schedule(away_site, ["1", "2"])
+    await away_site.paused_at(point)
+    await server.stop(SIGQUIT)
+    away_site.go_on(point)
+    await server.start()
+    await all_are_posted(away_site, seconds=120)
+    assert await numbers_of(away_site, "PostedSalesInvoice") == ["SINV-000001", "SINV-000002"]
+    assert {row["queue_status"] for row in await away_site.query(STATES, qualified("SalesOrder"))} == {None}
+    assert await away_site.stop() == 0

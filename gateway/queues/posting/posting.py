@@ -194,11 +194,12 @@ class Poster:
         if row["posted_as"] is not None:
             return Seen(row=row, document=document, findings=(), amounts=None)
         facts = await self._facts(connection, name, document, wanted, lock=False)
-        found = self._findings(document, wanted, facts, user)
+        found = await asyncio.to_thread(self._findings, document, wanted, facts, user)
         currency = facts.currencies.get(document.currency)
         amounts = None
         if currency is not None:
-            amounts = signed(document, amounts_of(document, shares(document, wanted), facts, currency))
+            taken = shares(document, wanted)
+            amounts = signed(document, await asyncio.to_thread(amounts_of, document, taken, facts, currency))
         return Seen(row=row, document=document, findings=found, amounts=amounts)
 
     def _findings(self, document: Document, wanted: Wanted, facts: Facts, user: str) -> Sequence[str]:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -17,7 +18,7 @@ from gateway.domain.job import JobStatus
 from gateway.operations import documents as operations
 from gateway.operations.documents import DocumentRow, DocumentState, PostResult
 from gateway.operations.person import Person
-from gateway.queues import EntryAction, EntryStatus, change_entry, follow_runs, list_entries
+from gateway.queues import EntryAction, EntryStatus, change_entry, follow_runs, list_entries, run_once
 from gateway.queues.posting import bulk, posting
 from gateway.queues.posting.posting import Poster
 from gateway.queues.sync import sync_queues
@@ -143,6 +144,23 @@ async def test_who_removes_a_failed_entry_has_not_handled_the_document(shop: Sho
     await shop.act(entry, EntryAction.DELETE)
     assert list(await shop.documents(DocumentState.ERROR)) == ["1"]
     assert shop_entry(await shop.post("1")) != entry
+
+
+async def test_a_try_of_a_scheduled_posting_that_fails_leaves_the_document_scheduled(shop: Shop) -> None:
+    """Its entry is still to run: whoever could post it beside that would post it twice."""
+    await shop.order("1", CurrencyCode="XXX")
+    entry = shop_entry(await shop.post("1"))
+    now = shop.world.clock.now()
+    await shop.world.rows("UPDATE queue_entry SET earliest = $1", now + timedelta(hours=1))
+    await run_once(shop.world.store, entry, by="ann", now=now)
+    await shop.world.server("A", threads=4)
+    await shop.world.pass_(minutes=1)
+    assert await shop.entries() == {entry: EntryStatus.READY}
+    assert (await shop.documents())["1"].queue_status == "scheduled"
+    (busy,) = await shop.post("1", here=True)
+    assert "is scheduled for posting" in (busy.error or "")
+    await shop.world.pass_(hours=2)
+    assert (await shop.documents())["1"].queue_status == "error"
 
 
 async def test_a_posted_document_that_is_posted_again_is_nothing_to_handle(shop: Shop) -> None:
