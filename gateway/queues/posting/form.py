@@ -26,6 +26,8 @@ _PARTY: Final = {
     Side.CUSTOMER: ("CustomerNo", "SellTo", "BillTo", "ShipTo"),
     Side.VENDOR: ("VendorNo", "VendorDocumentNo", "BuyFrom", "PayTo"),
 }
+_MOST_DIGITS: Final = 18
+_LAST_LINE: Final = 2_147_483_647
 _RETURN: Final = ("AppliesToDocumentNo", "ReasonCode")
 _QUANTITIES: Final = {Move.SHIP: ("QtyToShip", "QtyShipped"), Move.RECEIVE: ("QtyToReceive", "QtyReceived")}
 
@@ -218,6 +220,8 @@ def _line(element: etree._Element, kind: Kind, progress: Mapping[int, Progress])
         number, type = int(_text(element, "LineNo")), LineType(_text(element, "Type"))
     except ValueError:
         raise Unreadable("A line needs a whole number as LineNo, and Item, Account or Comment as Type.") from None
+    if not 0 < number <= _LAST_LINE:
+        raise Unreadable(f"LineNo {number} is no number of a line: they go from 1 to {_LAST_LINE}.")
     done = progress.get(number, _NO_PROGRESS)
     return DocumentLine(
         number=number,
@@ -251,7 +255,9 @@ def _decimal(element: etree._Element, name: str) -> Decimal | None:
     except InvalidOperation:
         number = Decimal("NaN")
     if not number.is_finite():
-        raise Unreadable(f"{name} {text!r} is no number.")
+        raise Unreadable(f"{name} {text[:50]!r} is no number.")
+    if number.adjusted() >= _MOST_DIGITS or number.adjusted() < -_MOST_DIGITS or len(text) > 2 * _MOST_DIGITS:
+        raise Unreadable(f"{name} {text[:50]!r} has more than {_MOST_DIGITS} digits.")
     return number
 
 

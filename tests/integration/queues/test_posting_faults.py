@@ -234,6 +234,35 @@ async def test_parameters_that_no_longer_fit_fail_with_the_reason(shop: Shop) ->
     assert row.queue_status == "error" and "must be one of SalesOrder" in (row.error or "")
 
 
+@pytest.mark.parametrize(
+    ("was", "bad", "said"),
+    [
+        (
+            b"<LineNo>10000<",
+            b"<LineNo>3000000000<",
+            "LineNo 3000000000 is no number of a line: they go from 1 to 21474",
+        ),
+        (b"<LineNo>10000<", b"<LineNo>0<", "LineNo 0 is no number of a line"),
+        (b"<Quantity>10<", b"<Quantity>NaN<", "Quantity 'NaN' is no number."),
+        (b"<Quantity>10<", b"<Quantity>1E+999999<", "Quantity '1E+999999' has more than 18 digits."),
+        (b"<UnitPrice>9.99<", b"<UnitPrice>1E-999999<", "UnitPrice '1E-999999' has more than 18 digits."),
+        (b"<UnitPrice>9.99<", b"<UnitPrice>" + b"9" * 100 + b"<", "has more than 18 digits."),
+        (b"<Type>Item<", b"<Type>Thing<", "Item, Account or Comment as Type"),
+        (b"<PostingDate>2026-03-06<", b"<PostingDate>soon<", "PostingDate 'soon' is no date."),
+    ],
+)
+async def test_what_no_schema_has_checked_is_told_and_is_to_be_handled(
+    shop: Shop, was: bytes, bad: bytes, said: str
+) -> None:
+    content = document("SalesOrder", ITEM, PostingDate="2026-03-06")
+    assert was in content
+    await keep(shop.world.store, "SalesOrder", "1", content.replace(was, bad))
+    (result,) = await shop.post("1", here=True)
+    assert said in (result.error or "")
+    row = (await shop.documents(DocumentState.ERROR))["1"]
+    assert said in (row.error or "")
+
+
 async def test_a_document_that_is_gone_leaves_its_entry_in_error(shop: Shop) -> None:
     await shop.order("1")
     entry = shop_entry(await shop.post("1"))
