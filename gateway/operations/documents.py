@@ -11,7 +11,7 @@ from asyncpg import Record
 
 from gateway.config.models import Settings
 from gateway.config.models_posting import Posting
-from gateway.config.models_printing import PostedKind, Printing
+from gateway.config.models_printing import PostedKind
 from gateway.config.suggest import did_you_mean
 from gateway.domain.errors import GatewayError, StoreUnavailable
 from gateway.domain.ids import EntryId
@@ -22,7 +22,7 @@ from gateway.queues import EntryAction, change_entry
 from gateway.queues.posting.bulk import post_or_schedule
 from gateway.queues.posting.form import Unreadable, qualified, read_document
 from gateway.queues.posting.posting import DocumentBusy, DocumentName, PostedAs, Poster
-from gateway.queues.printing.printing import PrintResult, Sheet, choose_printer, print_sheet
+from gateway.queues.printing.printing import PrintResult, Sheet, print_each, print_sheet, sheets_of
 from gateway.queues.rules.amounts import Amounts
 from gateway.queues.rules.documents import KINDS, DocumentLine, Kind
 from gateway.store.open import Store
@@ -214,7 +214,8 @@ async def post(
             continue
         result = PostResult(number=number, made=made, entry=entry, error=None)
         if printed and printing is not None and launcher is not None:
-            result = await _print_made(store, launcher, printing, name, who, result)
+            papers, failed = await print_each(store, launcher, printing, sheets_of(name, made), user=who.name)
+            result = replace(result, printed=papers, print_error=failed[0].message if failed else None)
         results.append(result)
     return results
 
@@ -266,24 +267,6 @@ async def unqueue(
         if row["queue_status"] == DocumentState.POSTING:
             raise DocumentBusy(f"{title} is being posted now; it cannot be removed from the queue any more.")
         await change_entry(store, EntryId(row["entry_id"]), EntryAction.DELETE, by=who.name, now=now)
-
-
-async def _print_made(
-    store: Store, launcher: Launcher, printing: Printing, name: DocumentName, who: Person, result: PostResult
-) -> PostResult:
-    """Print what was made of a document, where a printer is selected for it."""
-    printed: list[PrintResult] = []
-    for one in result.made:
-        if choose_printer(printing.selections, one.document, who.name) is None:
-            continue
-        sheet = Sheet(document=one.document, partition=name.partition, company=name.company, number=one.number)
-        try:
-            printed.append(await print_sheet(store, launcher, printing, sheet, user=who.name))
-        except StoreUnavailable:
-            raise
-        except GatewayError as error:
-            result = replace(result, print_error=error.message)
-    return replace(result, printed=printed)
 
 
 def _printing_off() -> PostingOff:

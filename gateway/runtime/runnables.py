@@ -68,7 +68,7 @@ def shipped(base: Path, parts: Callable[[], Parts]) -> tuple[Runnable, ...]:
         report_runnable(lambda: parts().store),
         housekeeping_runnable(lambda: parts().store, lambda: parts().settings().retention, lambda: parts().archives()),
         post_runnable(lambda: parts().store, lambda: parts().settings()),
-        batch_post_runnable(lambda: parts().store, lambda: parts().settings()),
+        batch_post_runnable(lambda: parts().store, lambda: parts().settings(), lambda: parts().launcher),
         print_runnable(lambda: parts().store, lambda: parts().settings(), lambda: parts().launcher),
         status_messages_runnable(lambda: parts().store, lambda: parts().message_stores),
     )

@@ -1,12 +1,14 @@
 """Prints one posted document: which printer, its page, and there it goes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from gateway.config.models_printing import Printing, Selection
 from gateway.contracts.task import KeepFile
+from gateway.domain.errors import GatewayError, StoreUnavailable
 from gateway.domain.ids import RunId
 from gateway.queues.posting.form import qualified
+from gateway.queues.posting.posting import DocumentName, PostedAs
 from gateway.queues.printing.process import PrintFailed, draw
 from gateway.queues.printing.targets import deliver
 from gateway.store.entities import read_entities
@@ -90,6 +92,35 @@ async def print_sheet(
             store.queries.note_printed, sheet.partition, sheet.company, sheet.document, sheet.number
         )
     return PrintResult(document=sheet.document, number=sheet.number, printer=wanted, place=place, missing=drawn.missing)
+
+
+async def print_each(
+    store: Store, launcher: Launcher, printing: Printing, sheets: Iterable[Sheet], *, user: str,
+    run: RunId | None = None, keep: KeepFile | None = None,
+) -> tuple[Sequence[PrintResult], Sequence[GatewayError]]:  # fmt: skip
+    """Print those documents for which a printer is selected; one that fails keeps no other from it.
+
+    Returns what was printed, and what went wrong. Raises: StoreUnavailable.
+    """
+    printed: list[PrintResult] = []
+    failed: list[GatewayError] = []
+    for sheet in sheets:
+        if choose_printer(printing.selections, sheet.document, user) is None:
+            continue
+        try:
+            printed.append(await print_sheet(store, launcher, printing, sheet, user=user, run=run, keep=keep))
+        except StoreUnavailable:
+            raise
+        except GatewayError as error:
+            failed.append(error)
+    return printed, failed
+
+
+def sheets_of(name: DocumentName, made: Sequence[PostedAs]) -> Sequence[Sheet]:
+    """Return what was made of a document, to be printed."""
+    return [
+        Sheet(document=one.document, partition=name.partition, company=name.company, number=one.number) for one in made
+    ]
 
 
 def _for_file(number: str) -> str:

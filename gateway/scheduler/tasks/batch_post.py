@@ -12,11 +12,14 @@ from gateway.contracts.task import Runnable, TaskContext
 from gateway.domain.errors import GatewayError, StoreUnavailable, TaskRefused
 from gateway.queues.posting.bulk import FIELDS, open_documents, post_or_schedule
 from gateway.queues.posting.posting import Poster
+from gateway.queues.printing.printing import print_each, sheets_of
 from gateway.queues.rules.documents import KINDS
 from gateway.queues.rules.filters import BadFilter, read_filter
 from gateway.scheduler.tasks.post import KindName
+from gateway.scheduler.tasks.print import tell_prints
 from gateway.store.open import Store
 from gateway.store.reports import database_clock
+from gateway.workers.launcher import Launcher
 
 BATCH_POST: Final = "batch_post"
 
@@ -55,9 +58,12 @@ class BatchPostTask:
     Progress is what is posted: an interruption costs nothing.
     """
 
-    def __init__(self, store: Store, settings: Settings, parameters: BatchPostParameters) -> None:
+    def __init__(
+        self, store: Store, settings: Settings, launcher: Launcher | None, parameters: BatchPostParameters
+    ) -> None:
         self._store = store
         self._settings = settings
+        self._launcher = launcher
         self._parameters = parameters
 
     async def run(self, context: TaskContext) -> None:
@@ -70,6 +76,7 @@ class BatchPostTask:
             raise TaskRefused("Posting is not set up here: there is no section `posting`.", code="posting.off")
         poster, kind = Poster(self._store.queries, posting), KINDS[wanted.kind]
         now = await database_clock(self._store)
+        printing = posting.print if posting.print is not None and posting.print.after_posting else None
         filters = {name: read_filter(text, today=now.date()) for name, text in wanted.filters.items()}
         async for name in open_documents(
             self._store, kind, context.partition, context.company, filters, context.run_id
@@ -77,9 +84,9 @@ class BatchPostTask:
             if context.stopping.is_set():
                 break
             try:
-                await post_or_schedule(
+                made = await post_or_schedule(
                     self._store, self._settings, poster, name, move=wanted.move, invoice=wanted.invoice,
-                    user=context.user, now=now,
+                    user=context.user, now=now, printed=printing is not None,
                 )  # fmt: skip
             except StoreUnavailable:
                 raise
@@ -88,16 +95,23 @@ class BatchPostTask:
                 context.log.warning(error.message)
             else:
                 context.tally.add("documents")
+                if printing is not None and self._launcher is not None and not isinstance(made, int):
+                    prints = await print_each(
+                        self._store, self._launcher, printing, sheets_of(name, made), user=context.user
+                    )
+                    tell_prints(context, *prints)
         done, failed = (context.tally.counts.get(what, 0) for what in ("documents", "failed"))
         verb = "scheduled" if posting.via_job_queue else "posted"
         context.log.info(f"{done} {verb}, {failed} to handle.")
 
 
-def batch_post_runnable(store: Callable[[], Store], settings: Callable[[], Settings]) -> Runnable:
+def batch_post_runnable(
+    store: Callable[[], Store], settings: Callable[[], Settings], launcher: Callable[[], Launcher | None]
+) -> Runnable:
     """Describe it; the callables are asked when it runs."""
 
     def make(parameters: Any) -> BatchPostTask:
-        return BatchPostTask(store(), settings(), parameters)
+        return BatchPostTask(store(), settings(), launcher(), parameters)
 
     return Runnable(
         name=BATCH_POST, description="posts the documents of a kind that pass its filters",

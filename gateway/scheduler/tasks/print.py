@@ -1,14 +1,14 @@
 """The runnable `print`: prints what the entry of its run has posted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gateway.config.models import Settings
 from gateway.config.models_base import Options
 from gateway.contracts.task import Runnable, TaskContext
-from gateway.domain.errors import GatewayError, StoreUnavailable, TaskRefused
+from gateway.domain.errors import GatewayError, TaskRefused
 from gateway.queues.posting.scheduling import PRINT
-from gateway.queues.printing.printing import Sheet, choose_printer, print_sheet
+from gateway.queues.printing.printing import PrintResult, Sheet, print_each
 from gateway.queues.printing.process import PrintFailed
 from gateway.store.open import Store
 from gateway.workers.launcher import Launcher
@@ -32,7 +32,8 @@ class PrintTask:
     async def run(self, context: TaskContext) -> None:
         """Print them, each on the printer that is selected for it; one without a printer is not printed.
 
-        Raises: TaskRefused where printing is not set up; PrintFailed when at least one was not printed.
+        Raises: TaskRefused where printing is not set up; PrintFailed when at least one was not
+        printed; StoreUnavailable.
         """
         posting = self._settings.posting
         printing = None if posting is None else posting.print
@@ -42,35 +43,33 @@ class PrintTask:
         async with self._store.reading() as connection:
             entry = await connection.fetchval(sql.entry_of_run, context.run_id)
             rows = await connection.fetch(sql.posted_to_print, f"entry {entry}")
-        failed = []
-        for row in rows:
-            sheet = Sheet(
+        sheets = [
+            Sheet(
                 document=row["document"], partition=row["partition_key"], company=row["company"], number=row["number"]
             )
-            if choose_printer(printing.selections, sheet.document, context.user) is None:
-                context.log.info(f"{sheet.number} is not printed: no printer is selected for {sheet.document}.")
-                continue
-            try:
-                result = await print_sheet(
-                    self._store, self._launcher, printing, sheet, user=context.user, run=context.run_id,
-                    keep=context.keep_file,
-                )  # fmt: skip
-            except StoreUnavailable:
-                raise
-            except GatewayError as error:
-                context.log.error(error.message)
-                failed.append(error)
-                continue
-            context.tally.add("documents")
-            context.log.info(f"Printed {result.number}: {result.place}.")
-            if result.warning is not None:
-                context.log.warning(result.warning)
+            for row in rows
+        ]
+        printed, failed = await print_each(
+            self._store, self._launcher, printing, sheets, user=context.user, run=context.run_id, keep=context.keep_file
+        )
+        tell_prints(context, printed, failed)
         if failed:
             raise PrintFailed(
                 f"Posted, but not printed: {failed[0].message} Mend the cause; then `gateway entries restart "
                 f"{entry}` repeats only the print.",
                 code=failed[0].code,
             ) from failed[0]
+
+
+def tell_prints(context: TaskContext, printed: Sequence[PrintResult], failed: Sequence[GatewayError]) -> None:
+    """Write into the log of a run what was printed, and what was not."""
+    for result in printed:
+        context.tally.add("printed")
+        context.log.info(f"Printed {result.number}: {result.place}.")
+        if result.warning is not None:
+            context.log.warning(result.warning)
+    for error in failed:
+        context.log.error(error.message)
 
 
 def print_runnable(

@@ -80,7 +80,7 @@ async def shop(world: World) -> Shop:
         one.name: one
         for one in (
             post_runnable(lambda: world.store, lambda: shop.settings),
-            batch_post_runnable(lambda: world.store, lambda: shop.settings),
+            batch_post_runnable(lambda: world.store, lambda: shop.settings, lambda: None),
         )
     }
     async with world.store.transaction() as connection:

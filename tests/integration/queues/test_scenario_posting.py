@@ -43,7 +43,7 @@ async def shop(world: World) -> World:
         one.name: one
         for one in (
             post_runnable(lambda: world.store, lambda: SETTINGS),
-            batch_post_runnable(lambda: world.store, lambda: SETTINGS),
+            batch_post_runnable(lambda: world.store, lambda: SETTINGS, lambda: None),
         )
     }
     async with world.store.transaction() as connection:

@@ -1,6 +1,7 @@
 """Post and print: S29 of the batch reference and case 25 of the posting reference by name, and the report inbox."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from io import BytesIO
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from pypdf import PdfReader
 
 from gateway.config.models import Settings
+from gateway.domain.definition import TaskDefinition
 from gateway.operations import documents as operations
 from gateway.operations import inbox
 from gateway.operations.documents import DocumentState, PostingOff, PostResult
@@ -15,6 +17,7 @@ from gateway.operations.person import Person
 from gateway.operations.references import NotFound
 from gateway.queues import EntryAction, EntryStatus, change_entry, follow_runs, list_entries
 from gateway.queues.printing.process import PrintFailed
+from gateway.scheduler.tasks.batch_post import batch_post_runnable
 from gateway.scheduler.tasks.post import post_runnable
 from gateway.scheduler.tasks.print import print_runnable
 from gateway.workers.launcher import Launcher
@@ -68,6 +71,7 @@ async def shop(world: World, launcher: Launcher) -> Shop:
         one.name: one
         for one in (
             post_runnable(lambda: world.store, lambda: shop.settings),
+            batch_post_runnable(lambda: world.store, lambda: shop.settings, lambda: launcher),
             print_runnable(lambda: world.store, lambda: shop.settings, lambda: launcher),
         )
     }
@@ -142,6 +146,47 @@ async def test_case_25_one_document_of_two_is_printed_and_a_repeat_prints_only_t
     await world.settle()
     assert len(list((tmp_path / "archive").iterdir())) == 4 and await list_entries(world.store) == []
     assert await shop.numbers() == ["SHIP-000001", "SHIP-000002", "SINV-000001", "SINV-000002"]
+
+
+async def test_what_cannot_be_posted_is_not_printed_and_can_be_posted_and_printed_later(
+    shop: Shop, tmp_path: Path
+) -> None:
+    world = shop.world
+    shop.set_up({"archive": {"folder": str(tmp_path / "printed")}}, {"printer": "archive"})
+    await shop.order("1", TaxGroup="OTHER")
+    entry = (await shop.post("1")).entry
+    assert entry is not None
+    await world.server("A", threads=4)
+    await world.settle()
+    (failed,) = await list_entries(world.store)
+    assert failed.status is EntryStatus.ERROR and "tax group OTHER is not set up" in (failed.error or "")
+    (row,) = await operations.documents(world.store, shop.settings, ANN, state=DocumentState.ERROR)
+    assert row.number == "1" and not (tmp_path / "printed").exists()
+    posting = shop.settings.posting
+    assert posting is not None
+    taxes = {"FULL": Decimal(25), "OTHER": Decimal(0)}
+    shop.settings = shop.settings.model_copy(update={"posting": posting.model_copy(update={"taxes": taxes})})
+    await change_entry(world.store, entry, EntryAction.READY, by="ann", now=world.clock.now())
+    await world.settle()
+    assert len(list((tmp_path / "printed").iterdir())) == 2 and await list_entries(world.store) == []
+
+
+@pytest.mark.parametrize("via_job_queue", [True, False])
+async def test_batch_posting_prints_too(shop: Shop, tmp_path: Path, *, via_job_queue: bool) -> None:
+    world = shop.world
+    shop.set_up({"archive": {"folder": str(tmp_path / "printed")}}, {"printer": "archive"}, via_job_queue=via_job_queue)
+    for number in "12":
+        await shop.order(number)
+    world.clock.move_to(datetime(2099, 1, 1, tzinfo=UTC))  # what is entered by the clock of the database is due then
+    parameters = {"kind": "SalesOrder", "all": True}
+    task = TaskDefinition(name="post", handler="batch_post", parameters=parameters, parameters_version=1)
+    await world.job("evening", [task], company="dat")
+    await world.server("A", threads=4)
+    await world.settle()
+    await world.pass_(minutes=1)
+    assert sorted(path.name for path in (tmp_path / "printed").iterdir()) == [
+        f"Posted{kind}-00000{number}.pdf" for kind in ("SalesInvoice-SINV", "SalesShipment-SHIP") for number in "12"
+    ]
 
 
 async def test_what_is_posted_at_once_is_printed_at_once_and_a_failed_print_leaves_it_posted(

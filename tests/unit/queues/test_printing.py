@@ -7,6 +7,8 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from fontTools.fontBuilder import FontBuilder
+from fontTools.pens.ttGlyphPen import TTGlyphPen
 from pypdf import PdfReader
 
 from gateway.config.models_printing import Letterhead, Printer, Printing, Selection
@@ -105,6 +107,26 @@ def test_many_lines_break_over_pages_with_what_is_carried_forward() -> None:
 def test_a_letter_that_no_font_has_is_told() -> None:
     _, missing = printed(invoice([("Lampe 電灯", "1", "1.00", "1.00", "FULL", "25")]))
     assert missing == "灯電"
+
+
+def test_fonts_of_the_site_have_further_letters(tmp_path: Path) -> None:
+    font = FontBuilder(1000)
+    font.setupGlyphOrder([".notdef", "lamp"])
+    font.setupCharacterMap({ord("灯"): "lamp"})
+    pen = TTGlyphPen(None)
+    for at in ((0, 0), (0, 700), (700, 700)):
+        (pen.lineTo if pen.points else pen.moveTo)(at)
+    pen.closePath()
+    glyph = pen.glyph()
+    font.setupGlyf({".notdef": glyph, "lamp": glyph})
+    font.setupHorizontalMetrics({".notdef": (800, 0), "lamp": (800, 0)})
+    font.setupHorizontalHeader(ascent=800, descent=-200)
+    font.setupNameTable({"familyName": "Lamp", "styleName": "Regular"})
+    font.setupOS2()
+    font.setupPost()
+    font.save(tmp_path / "lamp.ttf")
+    pdf, missing = printed(invoice([("Lampe 電灯", "1", "1.00", "1.00", "FULL", "25")]), fonts=[tmp_path / "lamp.ttf"])
+    assert missing == "電" and "灯" in texts(pdf)[0]
 
 
 def test_a_long_description_is_written_whole() -> None:
