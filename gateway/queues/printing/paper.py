@@ -42,15 +42,19 @@ class Paper:
     copy: bool
 
 
-def read_paper(content: bytes, document: str, *, copy: bool = False) -> Paper:
-    """Return what a posted document says on paper; *document* is its kind, such as PostedSalesInvoice."""
+def read_paper(content: bytes, document: str, *, copy: bool = False, card: bytes = b"") -> Paper:
+    """Return what a posted document says on paper; *document* is its kind, such as PostedSalesInvoice.
+
+    Without an address of its own it has that of *card*, the document of its customer or vendor.
+    """
     header = parse_checked(content)
     words = language(_text(header, "LanguageCode"))
     totals = header.find("{*}Totals")
     return Paper(
         title=words.titles[document],
         number=_text(header, "DocumentNo"),
-        address=_address(header, _OF_GOODS if totals is None else _ADDRESSES),
+        address=_address(header, _OF_GOODS if totals is None else _ADDRESSES)
+        or (_address(parse_checked(card), ("Address",)) if card else ()),
         facts=list(_facts(header, words)),
         rows=list(_rows(header, words, priced=totals is not None)),
         totals=[] if totals is None else list(_totals(totals, words, _text(header, "CurrencyCode"))),

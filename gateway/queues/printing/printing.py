@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.config.models_printing import Printing, Selection
 from gateway.contracts.task import KeepFile
@@ -11,9 +12,17 @@ from gateway.queues.posting.form import qualified
 from gateway.queues.posting.posting import DocumentName, PostedAs
 from gateway.queues.printing.process import PrintFailed, draw
 from gateway.queues.printing.targets import deliver
-from gateway.store.entities import read_entities
+from gateway.queues.rules.documents import KINDS, Side
 from gateway.store.open import Store
 from gateway.workers.launcher import Launcher
+
+_CARDS: Final = {
+    made.document: "Customer" if kind.side is Side.CUSTOMER else "Vendor"
+    for kind in KINDS.values()
+    for made in (kind.goods, kind.claim)
+    if made is not None
+}
+"""What is kept of whom a posted document is with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,14 +79,15 @@ async def print_sheet(
     if wanted not in printing.printers:
         raise PrintFailed(f"There is no printer {wanted!a} in `posting.print.printers`.", code="print.no-printer")
     async with store.reading() as connection:
-        found = await read_entities(
-            connection, store.queries, qualified(sheet.document), sheet.partition, sheet.company, [sheet.number]
-        )
-    if sheet.number not in found:
+        row = await connection.fetchrow(
+            store.queries.sheet_to_print, sheet.partition, sheet.company, sheet.document, sheet.number,
+            qualified(_CARDS[sheet.document]),
+        )  # fmt: skip
+    if row is None:
         raise PrintFailed(
             f"There is no {sheet.document} {sheet.number} in company {sheet.company}.", code="print.unknown"
         )
-    drawn = await draw(launcher, printing, sheet.document, found[sheet.number].content, copy=copy)
+    drawn = await draw(launcher, printing, sheet.document, row["content"], copy=copy, card=row["card"] or b"")
     file = f"{sheet.document}-{_for_file(sheet.number)}{'-copy' if copy else ''}.pdf"
     if keep is not None:
         await keep(file, drawn.content)

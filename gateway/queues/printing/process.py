@@ -40,11 +40,17 @@ class Printed:
     missing: str
 
 
-async def draw(launcher: Launcher, printing: Printing, document: str, content: bytes, *, copy: bool) -> Printed:
-    """Draw a posted document of the kind *document*. Raises: PrintFailed, NotLaunched."""
+async def draw(
+    launcher: Launcher, printing: Printing, document: str, content: bytes, *, copy: bool, card: bytes = b""
+) -> Printed:
+    """Draw a posted document of the kind *document*; *card* is what is kept of its customer or vendor.
+
+    Raises: PrintFailed, NotLaunched.
+    """
     async with launched(launcher, PRINT) as (child, link):
         fonts = [str(path) for path in printing.fonts]
-        link.tell("draw", document, copy, printing.letterhead.model_dump_json(), printing.paper, fonts, body=content)
+        head = printing.letterhead.model_dump_json()
+        link.tell("draw", document, copy, head, printing.paper, fonts, len(content), body=content + card)
         try:
             async with asyncio.timeout(_SECONDS):
                 message = await link.receive()
@@ -71,9 +77,9 @@ def be_printer(connection: socket.socket, __: Sequence[int]) -> None:
     from gateway.queues.printing.page import draw as draw_page  # noqa: PLC0415
     from gateway.queues.printing.paper import read_paper  # noqa: PLC0415
 
-    document, copy, letterhead, form, fonts = message.fields
+    document, copy, letterhead, form, fonts, length = message.fields
     try:
-        paper = read_paper(message.body, document, copy=copy)
+        paper = read_paper(message.body[:length], document, copy=copy, card=message.body[length:])
         head = Letterhead.model_validate_json(letterhead)
         content, missing = draw_page(paper, head, form, [Path(font) for font in fonts])
     except Unusable as error:

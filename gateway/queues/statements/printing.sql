@@ -3,6 +3,13 @@
 SELECT p.document, p.partition_key, p.company, p.number FROM posted_document p
 WHERE p.posted_for = $1 AND p.printed_at IS NULL ORDER BY p.document, p.number
 
+-- name: sheet_to_print
+-- A posted document, and what is kept of its customer or vendor.
+SELECT e.content, c.content AS card
+FROM posted_document p JOIN entity e USING (rec_id)
+LEFT JOIN entity c ON c.document = $5 AND c.partition_key = $1 AND c.company = $2 AND c.key = p.party
+WHERE p.partition_key = $1 AND p.company = $2 AND p.document = $3 AND p.number = $4
+
 -- name: note_printed
 UPDATE posted_document SET printed_at = clock_timestamp()
 WHERE partition_key = $1 AND company = $2 AND document = $3 AND number = $4

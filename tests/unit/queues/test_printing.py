@@ -1,5 +1,6 @@
 """The printed page, by the text of its PDF; where it breaks; and which printer it goes to."""
 
+import re
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
@@ -86,6 +87,17 @@ def test_a_page_says_who_what_and_how_much() -> None:
 def test_a_letterhead_may_be_on_the_paper_already() -> None:
     pdf, _ = draw(read_paper(invoice(), "PostedSalesInvoice"), Printing.model_validate({}).letterhead, "Letter", ())
     assert "1,304.33" in texts(pdf)[0]
+
+
+def test_a_document_without_an_address_has_that_of_its_customer() -> None:
+    content = re.sub(b"<SellTo>.*</SellTo>", b"", invoice())
+    card = (
+        b'<Header class="entity" xmlns="urn:gateway:posting"><No>10000</No><Address><Name>Cannon Group</Name>'
+        b"<PostCode>1058</PostCode><City>Oslo</City></Address></Header>"
+    )
+    assert read_paper(content, "PostedSalesInvoice", card=card).address == ["Cannon Group", "1058 Oslo"]
+    assert read_paper(content, "PostedSalesInvoice").address == ()
+    assert "Ελληνική Εταιρεία" in read_paper(invoice(), "PostedSalesInvoice", card=card).address
 
 
 def test_a_second_print_is_the_same_file_and_a_copy_says_so() -> None:
