@@ -328,10 +328,11 @@ def explain_unseen(name: str, folders: Sequence[str], similar: str | None = None
     return Explanation(
         subject=name,
         code="file.never-seen",
-        why="Nothing is called so: no message, message set, port, lane, job, run or task. No file of this name was "
-        f"ever taken, and {looked}.",
-        way_out=f"{hint} Numbers, MessageIds, file names, ports, lanes (port/lane), message sets (set:17), jobs, runs "
-        "(run:17) and tasks (job/task) are understood. A new file goes into the inbound folder of a port.",
+        why="Nothing is called so: no message, message set, port, lane, job, entry, run, task, session or document to "
+        f"post. No file of this name was ever taken, and {looked}.",
+        way_out=f"{hint} Numbers, MessageIds, file names, ports, lanes (port/lane), message sets (set:17), jobs, "
+        "entries (entry:17), runs (run:17), tasks (job/task), sessions (session:17) and documents to post "
+        "(SalesOrder/1001) are understood. A new file goes into the inbound folder of a port.",
         file=name,
     )  # fmt: skip
 
