@@ -24,7 +24,11 @@ _SQL: Final = "sql"
 
 async def check_outside(settings: Settings, site: Path) -> list[Finding]:
     """Return what cannot be used now of what alerts and tasks need; all are looked at side by side."""
-    looks = [*_channels(settings, site), *_tasks(settings, runnables_to_check(site / "config.yaml"), sql=False)]
+    looks = [
+        *_channels(settings, site),
+        *_printing(settings),
+        *_tasks(settings, runnables_to_check(site / "config.yaml"), sql=False),
+    ]
     found = await asyncio.gather(*(look for _, _, look in looks))
     owners = await asyncio.to_thread(lambda: list(_owners(settings)))
     return [
@@ -61,6 +65,26 @@ def _channels(settings: Settings, site: Path) -> Iterator[_Look]:
     if alerts.command:
         look = asyncio.to_thread(unusable_program, alerts.command[0], site)
         yield "alerts", ("alerts", "command"), _listed(look)
+
+
+def _printing(settings: Settings) -> Iterator[_Look]:
+    printing = None if settings.posting is None else settings.posting.print
+    if printing is None:
+        return
+    at = ("posting", "print")
+    for name, printer in printing.printers.items():
+        if printer.command is not None:
+            look = asyncio.to_thread(unusable_program, printer.command[0], Path("/"))
+            yield f"printer {name}", (*at, "printers", name, "command"), _listed(look)
+    for path in printing.fonts:
+        yield "printing", (*at, "fonts"), _listed(asyncio.to_thread(_missing, path))
+    if printing.letterhead.logo is not None:
+        look = asyncio.to_thread(_missing, printing.letterhead.logo)
+        yield "printing", (*at, "letterhead", "logo"), _listed(look)
+
+
+def _missing(path: Path) -> str | None:
+    return None if path.is_file() else f"there is no file {path}"
 
 
 def _tasks(settings: Settings, runnables: KnownRunnables, *, sql: bool) -> list[_Look]:

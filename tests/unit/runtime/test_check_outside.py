@@ -61,3 +61,14 @@ async def test_a_folder_whose_owner_has_no_name_is_told(tmp_path: Path, monkeypa
     assert await told(f"{PORT}users: {{{owner}: partner}}\n", tmp_path) == {}
     default = PORT.replace("[S.o]", "[S.o], security: {default_user: partner}")
     assert await told(default, tmp_path) == {}
+
+
+async def test_what_printing_needs_is_looked_for(tmp_path: Path) -> None:
+    (tmp_path / "logo.png").touch()
+    found = await told(
+        "posting:\n  print:\n    letterhead: {logo: logo.png}\n    fonts: [thai.ttf]\n"
+        "    printers:\n      HP4: {command: [no-such-lp, '{file}']}\n      own: {command: [sh, '{file}']}\n",
+        tmp_path,
+    )
+    assert set(found) == {"posting.print.fonts", "posting.print.printers.HP4.command"}
+    assert found["posting.print.fonts"] == f"there is no file {tmp_path}/thai.ttf"
