@@ -315,6 +315,7 @@ async def test_a_batch_that_comes_again_takes_no_second_part(shop: Shop) -> None
     shop.settings = Settings(posting=POSTING.model_copy(update={"via_job_queue": False}))
     for number in "12":
         await shop.order(number, PART)
+    shop.world.clock.jump(-timedelta(days=3_650).total_seconds())  # what the database's clock stamps comes after it
     task = TaskDefinition(
         name="post", handler="batch_post", parameters={"kind": "SalesOrder", "all": True}, parameters_version=1,
         max_retries=1,
