@@ -6,6 +6,7 @@ from typing import Final
 
 from gateway.config.models_printing import Printing, Selection
 from gateway.contracts.task import KeepFile
+from gateway.domain.definition import INITIAL_PARTITION
 from gateway.domain.errors import GatewayError, StoreUnavailable
 from gateway.domain.ids import RunId
 from gateway.queues.posting.form import qualified
@@ -88,7 +89,7 @@ async def print_sheet(
             f"There is no {sheet.document} {sheet.number} in company {sheet.company}.", code="print.unknown"
         )
     drawn = await draw(launcher, printing, sheet.document, row["content"], copy=copy, card=row["card"] or b"")
-    file = f"{sheet.document}-{_for_file(sheet.number)}{'-copy' if copy else ''}.pdf"
+    file = _file_name(sheet, copy=copy)
     if keep is not None:
         await keep(file, drawn.content)
     if printing.printers[wanted].inbox:
@@ -133,6 +134,8 @@ def sheets_of(name: DocumentName, made: Sequence[PostedAs]) -> Sequence[Sheet]:
     ]
 
 
-def _for_file(number: str) -> str:
-    """Return a number as a part of a file name."""
-    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in number)
+def _file_name(sheet: Sheet, *, copy: bool) -> str:
+    """Return a name that no other document has: every company of a partition counts by itself."""
+    places = [] if sheet.partition == INITIAL_PARTITION else [sheet.partition]
+    name = "-".join([*places, sheet.document, sheet.company, sheet.number, *(["copy"] if copy else [])])
+    return "".join(letter if letter.isalnum() or letter in "-_." else "_" for letter in name) + ".pdf"

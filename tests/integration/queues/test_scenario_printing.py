@@ -106,7 +106,7 @@ async def test_s29_post_and_print(shop: Shop, tmp_path: Path) -> None:
     await change_entry(world.store, entry, EntryAction.READY, by="ann", now=world.clock.now())
     await world.settle()
     assert await shop.tasks() == [("post", "ended"), ("print", "error"), ("post", "ended"), ("print", "ended")]
-    assert (tmp_path / "printed").read_text() == "PostedSalesInvoice-SINV-000001.pdf\n"
+    assert (tmp_path / "printed").read_text() == "PostedSalesInvoice-dat-SINV-000001.pdf\n"
     assert await shop.numbers() == ["SHIP-000001", "SINV-000001"] and await list_entries(world.store) == []
 
     shop.set_up(
@@ -117,7 +117,7 @@ async def test_s29_post_and_print(shop: Shop, tmp_path: Path) -> None:
     await world.settle()
     shipment, invoice = sorted(await inbox.reports(world.store, ANN), key=lambda one: one.name, reverse=True)
     assert (shipment.name, invoice.name) == (
-        "PostedSalesShipment-SHIP-000002.pdf", "PostedSalesInvoice-SINV-000002.pdf",
+        "PostedSalesShipment-dat-SHIP-000002.pdf", "PostedSalesInvoice-dat-SINV-000002.pdf",
     )  # fmt: skip
     kept = await world.rows("SELECT name FROM run_file WHERE run_id = $1 ORDER BY name", invoice.run_id)
     assert [one["name"] for one in kept] == [invoice.name, shipment.name]
@@ -135,13 +135,13 @@ async def test_case_25_one_document_of_two_is_printed_and_a_repeat_prints_only_t
     assert entry is not None
     await world.server("A", threads=4)
     await world.settle()
-    assert [path.name for path in (tmp_path / "archive").iterdir()] == ["PostedSalesShipment-SHIP-000001.pdf"]
+    assert [path.name for path in (tmp_path / "archive").iterdir()] == ["PostedSalesShipment-dat-SHIP-000001.pdf"]
     # the rest of the order is posted by another entry while the first still waits for its printer
     shop.set_up({"archive": folder}, archive)
     await shop.post("1")
     await world.settle()
     first = sorted(path.name for path in (tmp_path / "archive").iterdir())
-    assert len(first) == 3 and "PostedSalesInvoice-SINV-000001.pdf" not in first
+    assert len(first) == 3 and "PostedSalesInvoice-dat-SINV-000001.pdf" not in first
     await change_entry(world.store, entry, EntryAction.READY, by="ann", now=world.clock.now())
     await world.settle()
     assert len(list((tmp_path / "archive").iterdir())) == 4 and await list_entries(world.store) == []
@@ -185,7 +185,9 @@ async def test_batch_posting_prints_too(shop: Shop, tmp_path: Path, *, via_job_q
     await world.settle()
     await world.pass_(minutes=1)
     assert sorted(path.name for path in (tmp_path / "printed").iterdir()) == [
-        f"Posted{kind}-00000{number}.pdf" for kind in ("SalesInvoice-SINV", "SalesShipment-SHIP") for number in "12"
+        f"Posted{kind}-00000{number}.pdf"
+        for kind in ("SalesInvoice-dat-SINV", "SalesShipment-dat-SHIP")
+        for number in "12"
     ]
 
 
@@ -196,7 +198,7 @@ async def test_what_is_posted_at_once_is_printed_at_once_and_a_failed_print_leav
     await shop.order("1")
     result = await shop.post("1")
     assert [one.number for one in result.printed] == ["SHIP-000001", "SINV-000001"] and result.print_error is None
-    text = PdfReader(tmp_path / "PostedSalesInvoice-SINV-000001.pdf").pages[0].extract_text()
+    text = PdfReader(tmp_path / "PostedSalesInvoice-dat-SINV-000001.pdf").pages[0].extract_text()
     assert "124.88" in text  # 10 × 9.99 and 25 %
     (tmp_path / "file").write_bytes(b"")
     shop.set_up({"archive": {"folder": str(tmp_path / "file")}}, {"printer": "archive"}, via_job_queue=False)
@@ -227,7 +229,7 @@ async def test_a_person_prints_reads_and_removes(shop: Shop) -> None:
 
     assert await print_("SINV-000001") == "the inbox of ann"
     (report,) = await inbox.reports(store, ANN)
-    assert report.name == "PostedSalesInvoice-SINV-000001-copy.pdf" and (report.opened_at, report.run_id) == (
+    assert report.name == "PostedSalesInvoice-dat-SINV-000001-copy.pdf" and (report.opened_at, report.run_id) == (
         None,
         None,
     )
