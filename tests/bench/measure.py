@@ -16,7 +16,6 @@ from pathlib import Path
 from statistics import median
 
 import asyncpg
-import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -26,6 +25,7 @@ from gateway.store.migrate import migrate
 from gateway.store.sql import Queries
 from tests.bench.bare import bare_loop
 from tests.bench.orders import envelope, write_batches
+from tests.memory import held_by
 from tests.site import Site, until
 
 out = Console()
@@ -57,16 +57,9 @@ async def running(folder: Path, url: str, mode: str) -> AsyncIterator[Site]:
 
 
 def memory_of(site: Site) -> float:
-    """Return the resident memory of all processes of the gateway, in MB."""
+    """Return the memory that all processes of the gateway hold together, in MB."""
     assert site.process is not None
-    main = psutil.Process(site.process.pid)
-    total = 0
-    for process in (main, *main.children(recursive=True)):
-        try:
-            total += process.memory_info().rss
-        except psutil.NoSuchProcess:
-            continue
-    return total / 1e6
+    return held_by(site.process.pid) / 1e6
 
 
 async def throughput(server: EmbeddedServer, base: Path, files: int, envelopes: int, rounds: int) -> None:

@@ -12,6 +12,7 @@ from tests.crash.partner import Partner
 from tests.crash.proof import drained, everything_happened_once
 from tests.crash.site import CrashSite
 from tests.documents import BATCH, envelope, order, single
+from tests.memory import held_by
 from tests.site import until
 
 MAX_BYTES = 500_000_000
@@ -64,7 +65,7 @@ class Meter:
 
     def __init__(self, pid: int) -> None:
         self.most = 0
-        self._process = psutil.Process(pid)
+        self._pid = pid
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="meter", daemon=True)
 
@@ -78,11 +79,7 @@ class Meter:
 
     def _watch(self) -> None:
         while not self._stop.wait(0.05):
-            try:
-                family = [self._process, *self._process.children(recursive=True)]
-                self.most = max(self.most, sum(one.memory_info().rss for one in family))
-            except psutil.NoSuchProcess:
-                continue
+            self.most = max(self.most, held_by(self._pid))
 
 
 async def seen_at_one_stroke(site: CrashSite, envelopes: int) -> None:

@@ -11,7 +11,6 @@ from hashlib import sha256
 from pathlib import Path
 from uuid import UUID
 
-import psutil
 from asyncpg import Connection, Record, connect
 from lxml import etree
 
@@ -19,6 +18,7 @@ from gateway.domain.ids import parse_message_id
 from tests.crash.nursery import Nursery
 from tests.documents import envelope, guid, single
 from tests.e2e.rows import PORTS, Answered, Fails, Held, Left, Message, Refused, Row, fill
+from tests.memory import held_by
 from tests.site import Site, until
 
 SECRET = "the-secret-of-this-run-4711"
@@ -42,21 +42,7 @@ class Memory:
     most: int = 0
 
     def look(self, pid: int) -> None:
-        total = 0
-        try:
-            gateway = psutil.Process(pid)
-            for process in (gateway, *gateway.children(recursive=True)):
-                total += _resident(process)
-        except psutil.NoSuchProcess:
-            return
-        self.most = max(self.most, total)
-
-
-def _resident(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_info().rss)
-    except psutil.NoSuchProcess:
-        return 0
+        self.most = max(self.most, held_by(pid))
 
 
 @dataclass
