@@ -1,7 +1,8 @@
 """How long an innocent port waits beside slow, large or hostile work of others: `python -m tests.bench.neighbours`.
 
-Each trouble begins on its own ports; from then on a small order a fifth of a second is dropped on another port, and
-its answer is timed from the rename of the file to the name of the answer. Names of troubles choose some of them.
+Each trouble begins on its own ports, and begins again there when all of its files are answered or refused; from then
+on a small order a fifth of a second is dropped on another port, and its answer is timed from the rename of the file to
+the name of the answer. Names of troubles choose some of them; `NAME + NAME` has several at once.
 """
 
 import argparse
@@ -33,7 +34,11 @@ QUIET_SECONDS: Final = 60.0
 """So long is waited at the end for answers that are still due; one that does not come counts as that long."""
 SLOW: Final = {"kind": "python", "operations": {"ping": "tests.bench.slow:waits_two_seconds"}}
 
-Begin = Callable[[Site], Coroutine[Any, Any, None]]
+UNFINISHED: Final = """
+SELECT FROM queue WHERE port = ANY($1::text[]) AND status IN ('ready', 'in_process', 'in_transport') LIMIT 1"""
+
+Begin = Callable[[Site, int], Coroutine[Any, Any, None]]
+"""Drops the files of a trouble; the number is the round, which no identifier of another round has."""
 
 
 def slow_batch(count: int, first: int = 0) -> bytes:
@@ -42,12 +47,12 @@ def slow_batch(count: int, first: int = 0) -> bytes:
     return f'<?xml version="1.0"?>\n<Batch xmlns="{BATCH}">{members}</Batch>'.encode()
 
 
-def large_file(site: Site, port: str, megabytes: int) -> None:
+def large_file(site: Site, port: str, megabytes: int, number: int) -> None:
     """Drop one batch of about so many megabytes."""
     part = site.inbound(port) / ".large.part"
+    count = megabytes * 1_000_000 // 700
     with part.open("wb") as file:
-        pieces = orders(0, megabytes * 1_000_000 // 700)
-        for piece in pieces:
+        for piece in orders(number * count, count):
             file.write(piece)
     part.rename(site.inbound(port) / "large.xml")
 
@@ -56,45 +61,45 @@ def many_parts(number: int) -> bytes:
     return single(envelope("<b/>" * 80_000, message_id=guid(number)))
 
 
-def namespace_bomb() -> bytes:
+def namespace_bomb(number: int) -> bytes:
     """Return one message of eight megabytes: many declarations, used at every depth."""
     declared = " ".join(f'xmlns:n{n}="urn:x:{n}:{"y" * 60}"' for n in range(900))
     inner = "".join(f'<n{n % 900}:a xsi:nil="false"/>' for n in range(250_000))
     xsi = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
-    return single(envelope(f"<x {declared} {xsi}>{inner}</x>", message_id=guid(7)))
+    return single(envelope(f"<x {declared} {xsi}>{inner}</x>", message_id=guid(number)))
 
 
-def same_mistake(count: int) -> bytes:
-    members = "\n".join(envelope(order("ten"), message_id=guid(n + 1)) for n in range(count))
+def same_mistake(count: int, first: int) -> bytes:
+    members = "\n".join(envelope(order("ten"), message_id=guid(first + n)) for n in range(count))
     return f'<?xml version="1.0"?>\n<Batch xmlns="{BATCH}">{members}</Batch>'.encode()
 
 
-async def one_slow_batch(site: Site) -> None:
-    site.drop("slow.xml", slow_batch(250), "slow0")
+async def one_slow_batch(site: Site, number: int) -> None:
+    site.drop("slow.xml", slow_batch(250, 250 * number), "slow0")
 
 
-async def slow_backlogs(site: Site) -> None:
-    for number in range(2):
-        site.drop("slow.xml", slow_batch(4000), f"slow{number}")
+async def slow_backlogs(site: Site, number: int) -> None:
+    for port in range(2):
+        site.drop("slow.xml", slow_batch(4000, 4000 * number), f"backlog{port}")
 
 
-async def seven_large_files(site: Site) -> None:
-    for number in range(7):
-        await asyncio.to_thread(large_file, site, f"large{number}", 60)
+async def seven_large_files(site: Site, number: int) -> None:
+    for port in range(7):
+        await asyncio.to_thread(large_file, site, f"large{port}", 60, number)
 
 
-async def one_very_large_file(site: Site) -> None:
-    await asyncio.to_thread(large_file, site, "large0", 300)
+async def one_very_large_file(site: Site, number: int) -> None:
+    await asyncio.to_thread(large_file, site, "largest0", 300, number)
 
 
-async def hostile_files(site: Site) -> None:
-    for number in range(3):
-        site.drop(f"parts{number}.xml", many_parts(number + 1), "hostile0")
-    site.drop("bomb.xml", namespace_bomb(), "hostile1")
-    site.drop("mistakes.xml", same_mistake(10_000), "hostile2")
+async def hostile_files(site: Site, number: int) -> None:
+    for part in range(3):
+        site.drop(f"parts{part}.xml", many_parts(3 * number + part), "hostile0")
+    site.drop("bomb.xml", namespace_bomb(number), "hostile1")
+    site.drop("mistakes.xml", same_mistake(10_000, 10_000 * number), "hostile2")
 
 
-async def growing_files(site: Site) -> None:
+async def growing_files(site: Site, _: int) -> None:
     """Leave files that are never finished and grow by a byte every two seconds, for as long as the caller runs."""
     whole = await asyncio.to_thread(lambda: b"".join(orders(0, 300_000))[:-20])
     paths = [site.inbound(f"growing{number}") / "growing.xml" for number in range(2)]
@@ -107,7 +112,7 @@ async def growing_files(site: Site) -> None:
                 file.write(b" ")
 
 
-async def nothing(_: Site) -> None:
+async def nothing(_: Site, __: int) -> None:
     """Leave the others in peace."""
 
 
@@ -130,8 +135,8 @@ def ports(name: str, count: int, options: dict[str, Any] | None = None) -> Mappi
 TROUBLES: Final = {
     "none": Trouble(),
     "one slow batch, in order": Trouble(ports("slow", 1, slow("sequential")), one_slow_batch),
-    "two slow parallel ports": Trouble(ports("slow", 2, slow("parallel")), slow_backlogs),
-    "a batch of 300 MB": Trouble(ports("large", 1), one_very_large_file),
+    "two slow parallel ports": Trouble(ports("backlog", 2, slow("parallel")), slow_backlogs),
+    "a batch of 300 MB": Trouble(ports("largest", 1), one_very_large_file),
     "seven files of 60 MB": Trouble(ports("large", 7), seven_large_files),
     "hostile files": Trouble(ports("hostile", 3), hostile_files),
     "two files that grow": Trouble(ports("growing", 2, {"receive": {"grace_seconds": 600.0}}), growing_files),
@@ -164,25 +169,47 @@ async def innocent(site: Site, seconds: float) -> tuple[list[float], float]:
     return took + [QUIET_SECONDS] * len(dropped), peak
 
 
-async def one_trouble(server: EmbeddedServer, base: Path, name: str, seconds: float) -> tuple[list[float], float]:
-    trouble = TROUBLES[name]
+async def again(trouble: Trouble, site: Site) -> None:
+    """Begin the trouble, and begin it again whenever its ports have no file and no message left."""
+    number = 0
+    while trouble.ports:
+        await trouble.begin(site, number)
+        while await busy(site, list(trouble.ports)):
+            await asyncio.sleep(1)
+        number += 1
+
+
+async def busy(site: Site, names: list[str]) -> bool:
+    """Say whether these ports have a file that is not settled, or a message that goes on by itself."""
+    folders = [folder for name in names for folder in (site.inbound(name), *site.own_folders("work", name))]
+    if any(entry.is_file() for folder in folders if folder.exists() for entry in folder.rglob("*")):
+        return True
+    return bool(await site.query(UNFINISHED, names))
+
+
+async def troubled(server: EmbeddedServer, base: Path, name: str, seconds: float) -> tuple[list[float], float]:
+    troubles = [TROUBLES[part] for part in name.split(" + ")]
     tag = "".join(letter for letter in name.lower() if letter.isalnum())
     site = Site(base / tag, await fresh(server, f"beside_{tag}"))
     site.folder.mkdir()
     site.services = {**site.services, "Ping": SLOW}
     site.add_port()
-    for port, options in trouble.ports.items():
-        site.add_port(port, **options)
+    for trouble in troubles:
+        for port, options in trouble.ports.items():
+            site.add_port(port, **options)
     await site.start()
     try:
         site.drop("warm.xml", bench_order(1).encode())
         await site.wait_answers(1)
-        beginning = asyncio.create_task(trouble.begin(site))
+        makers = [asyncio.create_task(again(trouble, site)) for trouble in troubles]
         try:
             return await innocent(site, seconds)
         finally:
-            beginning.cancel()
-            await asyncio.wait([beginning])
+            for maker in makers:
+                maker.cancel()
+            for ended in await asyncio.gather(*makers, return_exceptions=True):
+                if isinstance(ended, Exception):
+                    raise ended
     finally:
         await site.close()
         shutil.rmtree(site.folder, ignore_errors=True)
@@ -265,7 +292,7 @@ async def main(arguments: list[str]) -> int:
             updates, log_kb = await cost_of_slow(server, base, 30)
             out.print(f"a message of a second, in order: {updates:.1f} row updates, {log_kb:.1f} kB of log")
         for name in chosen.troubles or TROUBLES:
-            results[name] = await one_trouble(server, base, name, chosen.seconds)
+            results[name] = await troubled(server, base, name, chosen.seconds)
             out.print(name, "done")
     finally:
         await asyncio.to_thread(server.stop)
