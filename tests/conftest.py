@@ -16,13 +16,13 @@ import pytest
 from asyncpg import Connection
 from hypothesis import HealthCheck, settings
 
+from gateway.db.connect import connect
+from gateway.db.embedded import DATABASE, EmbeddedServer
+from gateway.db.migrate import migrate
+from gateway.db.open import Schema, Store, open_store
+from gateway.db.sql import Queries
 from gateway.queues import follow_runs
 from gateway.runtime.roles import ROLES
-from gateway.store.connect import connect
-from gateway.store.embedded import DATABASE, EmbeddedServer
-from gateway.store.migrate import migrate
-from gateway.store.open import Schema, Store, open_store
-from gateway.store.sql import Queries
 from gateway.workers.launcher import Launcher
 from tests.crash.nursery import Nursery
 from tests.site import Site

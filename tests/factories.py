@@ -3,14 +3,14 @@
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
-from gateway.domain.delivery import Claim, Settlement
-from gateway.domain.envelope import FileEnd, FileHead, Header, Root
-from gateway.domain.ids import ClaimId, LaneName, PortName
-from gateway.domain.message import NewFile, NewMessage
-from gateway.domain.namespaces import BATCH, MESSAGE_2011
-from gateway.domain.outbound import NewSendRequest
-from gateway.domain.problem import Problem
-from gateway.domain.states import Policy
+from gateway.kernel.ids import ClaimId, LaneName, PortName
+from gateway.kernel.namespaces import BATCH, MESSAGE_2011
+from gateway.kernel.problem import Problem
+from gateway.messaging.rules.delivery import Claim, Settlement
+from gateway.messaging.rules.envelope import FileEnd, FileHead, Header, Root
+from gateway.messaging.rules.message import NewFile, NewMessage
+from gateway.messaging.rules.outbound import NewSendRequest
+from gateway.messaging.rules.states import Policy
 
 ORDERS = PortName("orders")
 COPIES = PortName("order-copies")

@@ -10,8 +10,9 @@ from typing import Any
 from asyncpg import Record
 from pydantic import BaseModel, ConfigDict
 
-from gateway.contracts.task import Prepared, Runnable, SpawnedTask, TaskContext
-from gateway.domain.definition import (
+from gateway.batch.engine.engine import Engine
+from gateway.batch.engine.executor import Executor
+from gateway.batch.rules.definition import (
     ConditionDefinition,
     GroupDefinition,
     HoursDefinition,
@@ -19,23 +20,22 @@ from gateway.domain.definition import (
     ServerDefinition,
     TaskDefinition,
 )
-from gateway.domain.errors import TaskRefused
-from gateway.domain.ids import JobId
-from gateway.domain.job import JobStatus, Wanted
-from gateway.domain.throttle import Throttle
-from gateway.scheduler.engine import Engine
-from gateway.scheduler.executor import Executor
-from gateway.store.jobs import Job, create_job, read_job_by_id
-from gateway.store.open import Store
-from gateway.store.servers import put_group, put_server, register_server
-from gateway.store.waiting import wait_for_any
+from gateway.batch.rules.job import JobStatus, Wanted
+from gateway.batch.rules.throttle import Throttle
+from gateway.batch.store.jobs import Job, create_job, read_job_by_id
+from gateway.batch.store.servers import put_group, put_server, register_server
+from gateway.contracts.task import Prepared, Runnable, SpawnedTask, TaskContext
+from gateway.db.open import Store
+from gateway.db.waiting import wait_for_any
+from gateway.kernel.errors import TaskRefused
+from gateway.kernel.ids import JobId
 
 DEADLINE_SECONDS = 60.0
 NEVER = 10.0**9
 
 
 class FakeClock:
-    """Stands still until a test moves it (`gateway.scheduler.clock.Clock`)."""
+    """Stands still until a test moves it (`gateway.batch.engine.clock.Clock`)."""
 
     def __init__(self, now: datetime) -> None:
         self._now = now

@@ -12,15 +12,15 @@ from gateway.config.models import InboundPort, Settings
 from gateway.contracts.adapter import ReceiveAdapter, SendAdapter
 from gateway.contracts.service import Reply, Request, ServiceContext, ServiceOperation
 from gateway.contracts.task import Tally, TaskContext
-from gateway.domain.ids import MessageKey, SetKey
-from gateway.domain.problem import Problem
-from gateway.domain.states import Policy
-from gateway.services.registry import Registry, Service
-from gateway.stages.inbound import InboundStage
-from gateway.stages.port import OpenInbound, Ports
-from gateway.stages.trouble import Trouble
-from gateway.store.ingest import ingestion
-from gateway.store.open import Store
+from gateway.db.open import Store
+from gateway.kernel.ids import MessageKey, SetKey
+from gateway.kernel.problem import Problem
+from gateway.messaging.flow.port import OpenInbound, Ports
+from gateway.messaging.flow.port_state import Trouble
+from gateway.messaging.intake.writing import ingestion
+from gateway.messaging.processing.inbound import InboundStage
+from gateway.messaging.rules.states import Policy
+from gateway.messaging.services.registry import Registry, Service
 from gateway.xml.limits import ReadRules
 from gateway.xml.pool import XmlPool
 from tests.documents import SERVICES, envelope

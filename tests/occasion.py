@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from gateway.batch.engine.alone import OneShotFeed
 from gateway.contracts.task import SpawnedTask, Tally, TaskContext
-from gateway.domain.ids import RunId, RunTaskId
-from gateway.scheduler.alone import Alone
+from gateway.kernel.ids import RunId, RunTaskId
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class Occasion:
     @property
     def context(self) -> TaskContext:
         return TaskContext(
-            task="step", feed=Alone(), stopping=self.stopping, tally=self.tally, job="nightly", run_id=RunId(17),
+            task="step", feed=OneShotFeed(), stopping=self.stopping, tally=self.tally, job="nightly", run_id=RunId(17),
             run_task_id=RunTaskId(170), attempt=self.attempt, planned_at=datetime(2031, 5, 6, 2, 0, tzinfo=UTC),
             company="DAT", partition="initial", user="ann", log=self.log, keep_file=self._keep, spawn=self._spawn,
         )  # fmt: skip

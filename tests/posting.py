@@ -6,10 +6,10 @@ from functools import cache
 from lxml import etree
 
 import schemas
-from gateway.domain.ids import MessageKey
+from gateway.db.open import Store
+from gateway.kernel.ids import MessageKey
+from gateway.messaging.services.entities import NewEntity, insert_entities, read_entities
 from gateway.queues.posting.form import NAMESPACE, qualified
-from gateway.store.entities import NewEntity, insert_entities, read_entities
-from gateway.store.open import Store
 from gateway.xml.catalog import Catalog
 from gateway.xml.verdict import Checker
 

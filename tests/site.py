@@ -29,7 +29,7 @@ SERVICES: Mapping[str, Any] = {
         "number_sequence": {"name": "SalesId", "format": "SO-{number:06}", "first": 100021},
     },
     "CustomerService": {"kind": "document", "document": "Customer", "entity": "CustTable", "key": "AccountNum"},
-    "Ping": {"kind": "python", "operations": {"ping": "gateway.services.examples:ping"}},
+    "Ping": {"kind": "python", "operations": {"ping": "gateway.contracts.examples:ping"}},
 }
 EVERYTHING = ["SalesOrderService.*", "CustomerService.*", "Ping.ping"]
 

@@ -18,7 +18,7 @@ from adapters.file.fsops import try_move
 from adapters.file.kernel import file_system_at
 from adapters.file.names import is_temporary
 from adapters.file.settings import FileReceiveSettings, FileSendSettings
-from gateway.domain.errors import AdapterUnavailable
+from gateway.kernel.errors import AdapterUnavailable
 
 _HARDLINKS = Path("/proc/sys/fs/protected_hardlinks")
 _REMOTE = "Changes made elsewhere give no events (set force_polling) and all files may seem to have one owner."

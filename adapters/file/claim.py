@@ -20,7 +20,7 @@ from adapters.file.ready import Look, ReadyLadder, ReadyRules, Signature, signat
 from adapters.file.recover import recover
 from adapters.file.settings import Clock, FileReceiveSettings
 from adapters.file.sweep import Sweep
-from gateway.domain.delivery import Claim, LeftInPlace
+from gateway.messaging.rules.delivery import Claim, LeftInPlace
 
 _BUSY = frozenset({errno.EAGAIN, errno.EBUSY, errno.ETXTBSY})
 _MOST_REFUSED = 20

@@ -17,8 +17,8 @@ from adapters.file.folder import Folder, opened, read_small, scan, status_of
 from adapters.file.fsops import FileOps
 from adapters.file.identity import Identities
 from adapters.file.settings import FileSendSettings
-from gateway.domain.delivery import Outgoing, Promise
-from gateway.domain.errors import AdapterUnavailable, GatewayError
+from gateway.kernel.errors import AdapterUnavailable, GatewayError
+from gateway.messaging.rules.delivery import Outgoing, Promise
 
 STAGING_MARK = b".gateway-staging"
 """Lies in every staging folder we have used and holds its identity: an empty mount point in its place has none."""

@@ -12,8 +12,8 @@ from adapters.file.folder import Folder, open_checked, opened
 from adapters.file.fsops import FileOps
 from adapters.file.names import display
 from adapters.file.settings import Clock, FileReceiveSettings
-from gateway.domain.delivery import Claim
-from gateway.domain.ids import ClaimId
+from gateway.kernel.ids import ClaimId
+from gateway.messaging.rules.delivery import Claim
 
 log = structlog.get_logger()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adapters.file.folder import ForeignLink
-from gateway.domain.errors import AdapterUnavailable
+from gateway.kernel.errors import AdapterUnavailable
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 REFUSED = frozenset({errno.EACCES, errno.EPERM})

@@ -15,7 +15,7 @@ import aiofiles
 
 from adapters.file.folder import Folder, opened, status_of
 from adapters.file.kernel import rename_new, sync_file_system
-from gateway.domain.faultpoints import reach
+from gateway.kernel.faultpoints import reach
 
 FAULT_POINTS = (
     "claim.name_kept",

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from adapters.file.errors import Place, folder_errors
 from adapters.file.folder import Folder, opened
 from adapters.file.kernel import Identity, identity_of
-from gateway.domain.errors import AdapterUnavailable
+from gateway.kernel.errors import AdapterUnavailable
 
 
 class _Known(NamedTuple):

@@ -30,11 +30,11 @@ from adapters.file.names import (
 )
 from adapters.file.settings import Clock, FileReceiveSettings, FileSendSettings
 from adapters.file.tidy import archived_days
-from gateway.domain.delivery import LeftInPlace
-from gateway.domain.errors import AdapterUnavailable
-from gateway.domain.explanation import Lies, Trace
-from gateway.domain.finding import ArchivedFile, Staged, WorkFile
-from gateway.domain.ids import ClaimId
+from gateway.explanations.facts import Lies, Trace
+from gateway.explanations.finding import ArchivedFile, Staged, WorkFile
+from gateway.kernel.errors import AdapterUnavailable
+from gateway.kernel.ids import ClaimId
+from gateway.messaging.rules.delivery import LeftInPlace
 
 _MOST_SUBFOLDERS = 100
 _DIGEST_SECONDS = 5.0

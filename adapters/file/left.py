@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from adapters.file.names import display
 from adapters.file.settings import Clock
-from gateway.domain.delivery import LeftInPlace
+from gateway.messaging.rules.delivery import LeftInPlace
 
 MOST_LEFT = 1_000
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from uuid import UUID
 
-from gateway.domain.ids import ClaimId
+from gateway.kernel.ids import ClaimId
 
 TEMPORARY_PREFIXES = (b".", b"~")
 TEMPORARY_SUFFIXES = (b".tmp", b".part", b".filepart", b".crdownload", b".done")

@@ -6,7 +6,7 @@ from concurrent.futures import Executor, Future
 from typing import TypeVar
 
 from adapters.file.errors import Place
-from gateway.domain.errors import AdapterUnavailable
+from gateway.kernel.errors import AdapterUnavailable
 
 T = TypeVar("T")
 

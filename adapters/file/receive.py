@@ -23,9 +23,9 @@ from adapters.file.settings import Clock, FileReceiveSettings
 from adapters.file.settle import settle_wave
 from adapters.file.tidy import archived_days, held_claims, remove_archived, remove_kept
 from adapters.file.watch import watch_folder
-from gateway.domain.delivery import Claim, LeftInPlace, Settled, Settlement
-from gateway.domain.errors import FileRefused, LeaseLost, TransientError
-from gateway.domain.ids import ClaimId
+from gateway.kernel.errors import FileRefused, LeaseLost, TransientError
+from gateway.kernel.ids import ClaimId
+from gateway.messaging.rules.delivery import Claim, LeftInPlace, Settled, Settlement
 
 log = structlog.get_logger()
 

@@ -7,7 +7,7 @@ from adapters.file.fsops import FileOps
 from adapters.file.identity import Identities
 from adapters.file.names import DONE_SUFFIX, NAME_SUFFIX, name_file, parse_work_name
 from adapters.file.settings import Clock, FileReceiveSettings
-from gateway.domain.delivery import Claim
+from gateway.messaging.rules.delivery import Claim
 
 _ORPHAN_SECONDS = 3_600.0
 

@@ -21,8 +21,8 @@ from adapters.file.fsops import FileOps
 from adapters.file.identity import Identities
 from adapters.file.offload import OneAtATime
 from adapters.file.settings import FileSendSettings
-from gateway.domain.delivery import Outgoing, Promise, StagingPlace
-from gateway.domain.errors import AdapterUnavailable, GatewayError
+from gateway.kernel.errors import AdapterUnavailable, GatewayError
+from gateway.messaging.rules.delivery import Outgoing, Promise, StagingPlace
 
 
 class FileSendAdapter:

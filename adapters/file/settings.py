@@ -7,7 +7,7 @@ from typing import Protocol
 
 from adapters.file.errors import Place
 from adapters.file.names import NameOrder
-from gateway.domain.ids import PortName
+from gateway.kernel.ids import PortName
 
 
 class Clock(Protocol):

@@ -15,7 +15,7 @@ from adapters.file.folder import Folder, opened, status_of
 from adapters.file.fsops import FileOps
 from adapters.file.names import display, name_file, parse_work_name
 from adapters.file.settings import FileReceiveSettings
-from gateway.domain.delivery import Claim, Settled, Settlement
+from gateway.messaging.rules.delivery import Claim, Settled, Settlement
 
 log = structlog.get_logger()
 

@@ -13,7 +13,7 @@ from adapters.file.folder import EntryKind, Folder, opened, scan, status_of
 from adapters.file.fsops import FileOps
 from adapters.file.names import parse_work_name
 from adapters.file.settings import FileReceiveSettings
-from gateway.domain.ids import ClaimId
+from gateway.kernel.ids import ClaimId
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 

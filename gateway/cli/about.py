@@ -11,7 +11,7 @@ import typer
 from gateway.cli.common import JsonOption, fail
 from gateway.cli.render import console, print_json
 from gateway.config.export import json_schema
-from gateway.domain.errors import GatewayError
+from gateway.kernel.errors import GatewayError
 
 DISTRIBUTION: Final = "aif-gateway"
 

@@ -5,13 +5,13 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from gateway.batch.rules.alert import AlertEvent, Channel, in_words
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, PortOption, perform
-from gateway.cli.desk import Desk, MineOption, PartitionOption, ReasonOption, open_desk
+from gateway.cli.desk import MineOption, OperatorSession, PartitionOption, ReasonOption, open_session
 from gateway.cli.render import SHOWN_ZONE, console, print_json, print_rows
-from gateway.domain.alert import AlertEvent, Channel, in_words
 from gateway.operations import alerts as operations
+from gateway.operations.reads.alerts import AlertRow, RuleRow
 from gateway.runtime.visible import visible, visible_lines
-from gateway.store.alert_reports import AlertRow, RuleRow
 
 app = typer.Typer(no_args_is_help=True, help="Alerts: who is alerted about what, and your inbox.")
 JobOption = Annotated[str | None, typer.Option("--job", "-j", help="Only this job.")]
@@ -63,7 +63,7 @@ def set_rule(
     _one_place(job, port)
 
     async def work() -> list[RuleRow]:
-        async with open_desk(config, partition, mine, reason) as desk:
+        async with open_session(config, partition, mine, reason) as desk:
             await operations.set_rule(
                 desk.store,
                 desk.settings,
@@ -102,7 +102,7 @@ def remove_rule(
     _one_place(job, port)
 
     async def work() -> str:
-        async with open_desk(config, partition, mine, reason) as desk:
+        async with open_session(config, partition, mine, reason) as desk:
             name = user or desk.who.name
             await operations.remove_rule(desk.store, desk.settings, desk.who, user=name, job=job, port=port)
             return name
@@ -125,7 +125,7 @@ def inbox(
     """List the alerts in your inbox, newest first."""
 
     async def work() -> list[AlertRow]:
-        async with open_desk(config) as desk:
+        async with open_session(config) as desk:
             return await operations.inbox(desk.store, user or desk.who.name, everything=everything, limit=limit)
 
     found = perform(work())
@@ -147,7 +147,7 @@ def sent(
     """List alerts with their receivers, newest first: sent, or why not."""
 
     async def work() -> list[AlertRow]:
-        async with open_desk(config) as desk:
+        async with open_session(config) as desk:
             return await operations.outbox(desk.store, status=status, limit=limit)
 
     found = perform(work())
@@ -171,7 +171,7 @@ def retry(
     """Send failed alerts again."""
 
     async def work() -> list[int]:
-        async with open_desk(config, reason=reason) as desk:
+        async with open_session(config, reason=reason) as desk:
             return await operations.retry(desk.store, desk.who, numbers)
 
     found = perform(work())
@@ -193,7 +193,7 @@ def read(
         raise typer.BadParameter("give the numbers of entries, or --all")
 
     async def work() -> list[AlertRow]:
-        async with open_desk(config) as desk:
+        async with open_session(config) as desk:
             return await operations.read(desk.store, desk.who.name, numbers or None)
 
     found = perform(work())
@@ -223,9 +223,9 @@ def _plain(row: RuleRow) -> dict[str, object]:
 async def _list(
     config: ConfigOption, partition: str | None, mine: bool, job: str | None, port: str | None
 ) -> list[RuleRow]:
-    async with open_desk(config, partition, mine) as desk:
+    async with open_session(config, partition, mine) as desk:
         return await _rules(desk, job, port)
 
 
-async def _rules(desk: Desk, job: str | None, port: str | None) -> list[RuleRow]:
+async def _rules(desk: OperatorSession, job: str | None, port: str | None) -> list[RuleRow]:
     return await operations.list_rules(desk.store, desk.settings, desk.who, job=job, port=port)

@@ -10,7 +10,7 @@ from gateway.cli.filters import BeforeOption, SinceOption, UntilOption, tell_old
 from gateway.cli.render import print_json, print_rows
 from gateway.operations import audit as operations
 from gateway.operations.messages import Page
-from gateway.store.audit import ActionRow
+from gateway.operations.reads.audit import ActionRow
 
 
 def audit(

@@ -9,7 +9,7 @@ from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOp
 from gateway.cli.render import NARROW, console, plain, print_json, table
 from gateway.config import yaml
 from gateway.config.place import Document
-from gateway.domain.errors import ConfigError
+from gateway.kernel.errors import ConfigError
 from gateway.runtime.check import check as check_settings
 from gateway.runtime.checked import Finding, Verdict
 from gateway.runtime.jobs import runnables_to_check

@@ -20,14 +20,14 @@ from gateway.cli.render import SHOWN_ZONE, console
 from gateway.config.load import load
 from gateway.config.models import Level, LogFormat, Logging, Settings
 from gateway.contracts.task import Runnables
-from gateway.domain.errors import ConfigError, GatewayError, StoreBusy, StoreUnavailable
-from gateway.domain.wall import zone_named
+from gateway.db.data_folder import Use
+from gateway.db.open import Store, open_store
+from gateway.kernel.errors import ConfigError, GatewayError, StoreBusy, StoreUnavailable
+from gateway.kernel.local_time import zone_named
 from gateway.queues import follow_runs
 from gateway.runtime.in_use import SiteConfig, read_site_config
 from gateway.runtime.logs import configure_logs, secrets_of
 from gateway.runtime.visible import visible, visible_lines
-from gateway.store.data_folder import Use
-from gateway.store.open import Store, open_store
 
 Result = TypeVar("Result")
 

@@ -8,9 +8,9 @@ from rich.progress import Progress
 
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, load_site, perform
 from gateway.cli.render import console, print_fields, print_json
-from gateway.store.data_folder import Use
-from gateway.store.migrate import Migration, migrate, refuse_running, state
-from gateway.store.open import Schema, open_store
+from gateway.db.data_folder import Use
+from gateway.db.migrate import Migration, migrate, refuse_running, state
+from gateway.db.open import Schema, open_store
 
 app = typer.Typer(no_args_is_help=True, help="The database: its schema and how to bring it up to date.")
 

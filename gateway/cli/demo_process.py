@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Final
 
 from gateway.config.models import Settings
-from gateway.domain.errors import GatewayError, TransientError
-from gateway.store.data_folder import LOCK_NAME, Use
-from gateway.store.errors import StoreRefused
-from gateway.store.open import Store, open_store
-from gateway.store.reports import list_nodes
+from gateway.db.data_folder import LOCK_NAME, Use
+from gateway.db.errors import StoreRefused
+from gateway.db.open import Store, open_store
+from gateway.kernel.errors import GatewayError, TransientError
+from gateway.operations.reads.gateway import list_nodes
 
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 15.0

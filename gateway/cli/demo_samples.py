@@ -9,9 +9,9 @@ from uuid import UUID, uuid4
 
 from lxml import etree
 
-from gateway.domain.errors import FileRefused
-from gateway.domain.ids import format_message_id, parse_message_id
-from gateway.domain.namespaces import ENVELOPE_NAMESPACES, canonical
+from gateway.kernel.errors import FileRefused
+from gateway.kernel.ids import format_message_id, parse_message_id
+from gateway.kernel.namespaces import ENVELOPE_NAMESPACES, canonical
 from gateway.operations.submit import Answer
 from gateway.xml.encoding import PREFIX_BYTES, detect
 from gateway.xml.parse import parse_checked

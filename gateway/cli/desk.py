@@ -13,9 +13,9 @@ import typer
 from gateway.cli.common import ConfigOption, account_of, open_site, zone_of
 from gateway.cli.render import SHOWN_ZONE
 from gateway.config.models import Settings
-from gateway.operations.person import Person, person
-from gateway.store.open import Store
-from gateway.store.reports import database_clock
+from gateway.db.open import Store
+from gateway.operations.person import Principal, person
+from gateway.operations.reads.gateway import database_clock
 
 PartitionOption = Annotated[
     str | None, typer.Option("--partition", help="The partition to look at. Default: `default_partition`.")
@@ -27,12 +27,12 @@ RunArgument = Annotated[int, typer.Argument(metavar="RUN", min=1, help="The numb
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class OperatorSession:
     """A person at an open site. `now` is the moment of opening, by the database's clock."""
 
     settings: Settings
     store: Store
-    who: Person
+    who: Principal
     now: datetime
 
     @property
@@ -42,9 +42,9 @@ class Desk:
 
 
 @asynccontextmanager
-async def open_desk(
+async def open_session(
     config: ConfigOption, partition: str | None = None, mine: bool = False, reason: str | None = None
-) -> AsyncIterator[Desk]:
+) -> AsyncIterator[OperatorSession]:
     """Open the store for a short visit of the person at the terminal.
 
     Raises: ConfigError, StoreRefused, StoreUnavailable; NotAllowed for a partition that is closed to them.
@@ -53,14 +53,14 @@ async def open_desk(
         name = await asyncio.to_thread(account_of, site.settings)
         who = person(site.settings, name, partition=partition, mine=mine, reason=reason)
         SHOWN_ZONE.set(zone_of(site.settings, name))
-        yield Desk(site.settings, site.store, who, await database_clock(site.store))
+        yield OperatorSession(site.settings, site.store, who, await database_clock(site.store))
 
 
 @asynccontextmanager
-async def open_shared_desk(config: ConfigOption, reason: str | None = None) -> AsyncIterator[Desk]:
-    """As `open_desk`, for what all partitions share: the queue, its lanes, the history, the exception log."""
+async def open_shared_desk(config: ConfigOption, reason: str | None = None) -> AsyncIterator[OperatorSession]:
+    """As `open_session`, for what all partitions share: the queue, its lanes, the history, the exception log."""
     async with open_site(config) as site:
         name = await asyncio.to_thread(account_of, site.settings)
         SHOWN_ZONE.set(zone_of(site.settings, name))
-        who = Person(name=name, partition=site.settings.default_partition, reason=reason)
-        yield Desk(site.settings, site.store, who, await database_clock(site.store))
+        who = Principal(name=name, partition=site.settings.default_partition, reason=reason)
+        yield OperatorSession(site.settings, site.store, who, await database_clock(site.store))

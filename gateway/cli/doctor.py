@@ -8,8 +8,8 @@ from rich.text import Text
 from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, open_site, perform
 from gateway.cli.remedies import worded
 from gateway.cli.render import console, plain, print_json
-from gateway.domain.explanation import at
-from gateway.domain.finding import Finding, Severity
+from gateway.explanations.facts import at
+from gateway.explanations.finding import Finding, Severity
 from gateway.operations.doctor import examine
 from gateway.runtime.look import folders_of
 from gateway.runtime.plugins import key_lengths

@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, LimitOption, perform
-from gateway.cli.desk import PartitionOption, ReasonOption, open_desk
+from gateway.cli.desk import PartitionOption, ReasonOption, open_session
 from gateway.cli.render import console, print_fields, print_json, print_rows
 from gateway.operations import documents as operations
 from gateway.operations.documents import DocumentReport, DocumentRow, DocumentState, PostResult
@@ -149,7 +149,7 @@ def unqueue(
 async def _list(
     config: ConfigOption, partition: str | None, kind: str | None, company: str | None, state: DocumentState, limit: int
 ) -> Sequence[DocumentRow]:
-    async with open_desk(config, partition) as desk:
+    async with open_session(config, partition) as desk:
         return await operations.documents(
             desk.store, desk.settings, desk.who, kind=kind, company=company, state=state, limit=limit
         )
@@ -158,7 +158,7 @@ async def _list(
 async def _show(
     config: ConfigOption, partition: str | None, kind: str, number: str, company: str | None
 ) -> DocumentReport:
-    async with open_desk(config, partition) as desk:
+    async with open_session(config, partition) as desk:
         return await operations.document(desk.store, desk.settings, desk.who, kind, number, company=company)
 
 
@@ -167,7 +167,7 @@ async def _post(
     numbers: Sequence[str], company: str | None, move: bool, invoice: bool, here: bool | None, printed: bool | None,
 ) -> Sequence[PostResult]:  # fmt: skip
     with closing(launcher):
-        async with open_desk(config, partition, reason=reason) as desk:
+        async with open_session(config, partition, reason=reason) as desk:
             return await operations.post(
                 desk.store, desk.settings, desk.who, kind, numbers, company=company, move=move, invoice=invoice,
                 now_and_here=here, printed=printed, launcher=launcher, now=desk.now,
@@ -179,7 +179,7 @@ async def _print(
     company: str | None, copy: bool, printer: str | None,
 ) -> PrintResult:  # fmt: skip
     with closing(launcher):
-        async with open_desk(config, partition, reason=reason) as desk:
+        async with open_session(config, partition, reason=reason) as desk:
             return await operations.print_document(
                 desk.store, launcher, desk.settings, desk.who, kind, number, company=company, copy=copy, printer=printer
             )
@@ -188,7 +188,7 @@ async def _print(
 async def _unqueue(
     config: ConfigOption, partition: str | None, reason: str | None, kind: str, number: str, company: str | None
 ) -> None:
-    async with open_desk(config, partition, reason=reason) as desk:
+    async with open_session(config, partition, reason=reason) as desk:
         await operations.unqueue(desk.store, desk.settings, desk.who, kind, number, company=company, now=desk.now)
 
 

@@ -13,12 +13,12 @@ import typer
 from rich.text import Text
 
 from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, perform
-from gateway.cli.desk import Desk, MineOption, PartitionOption, ReasonOption, open_desk
+from gateway.cli.desk import MineOption, OperatorSession, PartitionOption, ReasonOption, open_session
 from gateway.cli.entry_views import print_entries, print_entry, print_log, print_stack
 from gateway.cli.render import console, print_json, print_rows
 from gateway.config.models import QueueEntry
 from gateway.config.section import parse_entry
-from gateway.domain.errors import ConfigError, ConfigProblem
+from gateway.kernel.errors import ConfigError, ConfigProblem
 from gateway.operations import entries as operations
 from gateway.operations.entries import EntryReport, EntryRow
 from gateway.operations.jobs import known_names
@@ -65,7 +65,7 @@ def list_entries(
     """List the entries by category, in the order in which they run."""
 
     async def work() -> tuple[list[EntryRow], datetime]:
-        async with open_desk(config, partition, mine) as desk:
+        async with open_session(config, partition, mine) as desk:
             found = await operations.list_entries(
                 desk.store, desk.who, statuses=status, category=category, queue=queue
             )  # fmt: skip
@@ -82,7 +82,7 @@ def my_entries(
     unfinished = [status for status in EntryStatus if status is not EntryStatus.FINISHED]
 
     async def work() -> tuple[list[EntryRow], datetime]:
-        async with open_desk(config, partition, mine=True) as desk:
+        async with open_session(config, partition, mine=True) as desk:
             return await operations.list_entries(desk.store, desk.who, statuses=unfinished), desk.now
 
     _print_list(perform(work()), as_json=as_json)
@@ -98,7 +98,7 @@ def show_entry(
     """Show everything about an entry, with its last runs."""
 
     async def work() -> tuple[EntryReport, datetime]:
-        async with open_desk(config, partition) as desk:
+        async with open_session(config, partition) as desk:
             return await operations.show_entry(desk.store, desk.who, entry), desk.now
 
     found, now = perform(work())
@@ -127,7 +127,7 @@ def show_log(
     statuses = None if outcome is None else [status for one in outcome for status in _STATUSES[one]]
 
     async def work() -> tuple[list[EntryRun], datetime]:
-        async with open_desk(config, partition, mine) as desk:
+        async with open_session(config, partition, mine) as desk:
             found = await operations.entry_log(
                 desk.store, desk.who, entry=entry, category=category, statuses=statuses, before=before, limit=limit
             )
@@ -154,7 +154,7 @@ def add_entry(
 ) -> None:
     """Add an entry from a YAML section, as below `job_queues.entries.NAME`. The new entry is on hold."""
 
-    async def work(desk: Desk) -> EntryRow:
+    async def work(desk: OperatorSession) -> EntryRow:
         section = await _section(config, file, desk)
         return await operations.add_entry(
             desk.store, desk.settings, desk.who, section, name=name, ready=ready, now=desk.now
@@ -174,7 +174,7 @@ def edit_entry(
 ) -> None:
     """Replace what an entry says by a YAML section. It must be on hold."""
 
-    async def work(desk: Desk) -> EntryRow:
+    async def work(desk: OperatorSession) -> EntryRow:
         section = await _section(config, file, desk)
         return await operations.edit_entry(desk.store, desk.settings, desk.who, entry, section, now=desk.now)
 
@@ -218,7 +218,7 @@ def restart_entry(
 ) -> None:
     """Let an entry that failed run again at once, as you, with all its attempts."""
 
-    async def work(desk: Desk) -> EntryRow:
+    async def work(desk: OperatorSession) -> EntryRow:
         return await operations.restart_entry(desk.store, desk.who, entry, now=desk.now)
 
     _do(config, partition, work, mine=mine, reason=reason, as_json=as_json)
@@ -236,7 +236,7 @@ def delete_entry(
     """Remove an entry that is not in process. Its runs stay in the log."""
 
     async def work() -> None:
-        async with open_desk(config, partition, mine, reason) as desk:
+        async with open_session(config, partition, mine, reason) as desk:
             await operations.change_entry(desk.store, desk.who, entry, EntryAction.DELETE, now=desk.now)
 
     perform(work())
@@ -269,7 +269,7 @@ def run_once(
 async def _run_once(
     entry: str, config: Path, partition: str | None, mine: bool, reason: str | None, *, wait: bool, quiet: bool
 ) -> tuple[int, str, str | None]:
-    async with open_desk(config, partition, mine, reason) as desk:
+    async with open_session(config, partition, mine, reason) as desk:
         number = await operations.run_once(desk.store, desk.who, entry, now=desk.now)
         if wait:
             async for lines in follow_log(desk.store, number, poll_seconds=POLL_SECONDS):
@@ -283,7 +283,7 @@ def _change(
     entry: str, action: EntryAction, config: Path, partition: str | None, *, mine: bool, reason: str | None,
     as_json: bool,
 ) -> None:  # fmt: skip
-    async def work(desk: Desk) -> EntryRow:
+    async def work(desk: OperatorSession) -> EntryRow:
         row = await operations.change_entry(desk.store, desk.who, entry, action, now=desk.now)
         assert row is not None
         return row
@@ -294,7 +294,7 @@ def _change(
 def _do(
     config: Path,
     partition: str | None,
-    work: Callable[[Desk], Awaitable[EntryRow]],
+    work: Callable[[OperatorSession], Awaitable[EntryRow]],
     *,
     mine: bool = False,
     reason: str | None,
@@ -303,7 +303,7 @@ def _do(
     """Do something to an entry and tell how it stands then."""
 
     async def do() -> tuple[EntryRow, datetime]:
-        async with open_desk(config, partition, mine, reason) as desk:
+        async with open_session(config, partition, mine, reason) as desk:
             return await work(desk), desk.now
 
     row, now = perform(do())
@@ -321,7 +321,7 @@ def _print_list(found: tuple[list[EntryRow], datetime], *, as_json: bool) -> Non
         print_entries(rows, now, nothing="There are no entries here.")
 
 
-async def _section(config: Path, file: str, desk: Desk) -> QueueEntry:
+async def _section(config: Path, file: str, desk: OperatorSession) -> QueueEntry:
     """Read and check the section of an entry. Raises: ConfigError with the lines of the file."""
     name = "standard input" if file == STANDARD_INPUT else file
     try:

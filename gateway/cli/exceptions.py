@@ -14,8 +14,8 @@ from gateway.cli.message import DETAILS
 from gateway.cli.render import console, print_fields, print_json, print_rows, table
 from gateway.operations import messages as operations
 from gateway.operations.messages import Asked, Page, meant
+from gateway.operations.reads.messages import ExceptionCauseRow, ExceptionRow
 from gateway.runtime.visible import visible_lines
-from gateway.store.message_reports import ExceptionCauseRow, ExceptionRow
 
 app = typer.Typer(no_args_is_help=True, help="The exception log: errors and warnings, with code, place and message.")
 

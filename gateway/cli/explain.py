@@ -10,9 +10,9 @@ from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOp
 from gateway.cli.desk import PartitionOption, open_shared_desk
 from gateway.cli.remedies import worded
 from gateway.cli.render import console, plain, print_json
-from gateway.domain.explanation import Explanation
+from gateway.explanations.facts import Explanation
 from gateway.operations import explain as operations
-from gateway.operations.person import NotAllowed, Person, person
+from gateway.operations.person import NotAllowed, Principal, person
 from gateway.runtime.look import finder
 from gateway.runtime.visible import visible
 
@@ -62,7 +62,7 @@ def _print(found: Sequence[Explanation]) -> None:
 
 async def _explain(config: ConfigOption, what: str, partition: str | None) -> Sequence[Explanation]:
     async with open_shared_desk(config) as desk:
-        who: Person | None = None
+        who: Principal | None = None
         try:
             who = person(desk.settings, desk.who.name, partition=partition)
         except NotAllowed:

@@ -6,8 +6,8 @@ import typer
 from rich.text import Text
 
 from gateway.cli.render import console
-from gateway.domain.states import Direction, Status
-from gateway.domain.window import FORMS
+from gateway.kernel.window import FORMS
+from gateway.messaging.rules.states import Direction, Status
 
 StatusOption = Annotated[
     list[Status] | None, typer.Option("--status", "-s", help="Only messages with this status; repeatable.")

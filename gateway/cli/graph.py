@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from rich.text import Text
 from rich.tree import Tree
 
+from gateway.batch.rules.definition import ConditionDefinition, TaskDefinition
+from gateway.batch.rules.job import ConditionType, Location, Wanted
 from gateway.cli.render import JOB_STYLES
-from gateway.domain.definition import ConditionDefinition, TaskDefinition
-from gateway.domain.job import ConditionType, Location, Wanted
 from gateway.runtime.visible import visible
 
 _WORDS: Mapping[Wanted, str] = {Wanted.ENDED: "", Wanted.ERROR: "error of ", Wanted.ENDED_OR_ERROR: "end or error of "}

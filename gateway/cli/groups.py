@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
+from gateway.batch.rules.job import Priority
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, perform
-from gateway.cli.desk import ReasonOption, open_desk
+from gateway.cli.desk import ReasonOption, open_session
 from gateway.cli.render import print_json, print_rows
-from gateway.domain.job import Priority
 from gateway.operations import groups as operations
 
 app = typer.Typer(no_args_is_help=True, help="Batch groups: which servers may run a task, and how soon.")
@@ -73,7 +73,7 @@ def _concurrency(number: int) -> str:
 
 
 async def _list(config: ConfigOption) -> list[operations.GroupRow]:
-    async with open_desk(config) as desk:
+    async with open_session(config) as desk:
         return await operations.list_groups(desk.store)
 
 
@@ -85,7 +85,7 @@ async def _set(
     priority: Priority | None,
     concurrency: int | None,
 ) -> operations.GroupRow:  # fmt: skip
-    async with open_desk(config, reason=reason) as desk:
+    async with open_session(config, reason=reason) as desk:
         return await operations.set_group(
             desk.store,
             desk.who,
@@ -98,5 +98,5 @@ async def _set(
 
 
 async def _delete(config: ConfigOption, reason: str | None, group: str) -> None:
-    async with open_desk(config, reason=reason) as desk:
+    async with open_session(config, reason=reason) as desk:
         await operations.delete_group(desk.store, desk.who, group)

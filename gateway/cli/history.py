@@ -21,9 +21,9 @@ from gateway.cli.message import MessageArgument, XmlOption, show_message
 from gateway.cli.render import console, operation_of, print_json, print_rows
 from gateway.operations import messages as operations
 from gateway.operations.messages import Asked, Page, meant
+from gateway.operations.reads.gateway import DeliveryRow, list_deliveries
+from gateway.operations.reads.messages import Ended, HistoryRow, OutcomeRow
 from gateway.operations.references import known_port
-from gateway.store.message_reports import Ended, HistoryRow, OutcomeRow
-from gateway.store.reports import DeliveryRow, list_deliveries
 
 app = typer.Typer(no_args_is_help=True, help="Messages that are finished, requests and answers, and received files.")
 

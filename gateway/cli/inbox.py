@@ -9,7 +9,7 @@ import typer
 from rich.text import Text
 
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, perform
-from gateway.cli.desk import PartitionOption, ReasonOption, open_desk
+from gateway.cli.desk import PartitionOption, ReasonOption, open_session
 from gateway.cli.render import console, print_json, print_rows
 from gateway.cli.runs import save_copy
 from gateway.operations import inbox as operations
@@ -30,7 +30,7 @@ def list_reports(
     """List your reports, newest first."""
 
     async def work() -> list[Report]:
-        async with open_desk(config, partition) as desk:
+        async with open_session(config, partition) as desk:
             return list(await operations.reports(desk.store, desk.who, limit=limit))
 
     found = perform(work())
@@ -82,7 +82,7 @@ def delete(
     """Remove a report from your inbox; the document can be printed again."""
 
     async def work() -> str:
-        async with open_desk(config, partition, reason=reason) as desk:
+        async with open_session(config, partition, reason=reason) as desk:
             return await operations.delete_report(desk.store, desk.who, number)
 
     name = perform(work())
@@ -93,5 +93,5 @@ def delete(
 
 
 async def _open(config: Path, partition: str | None, number: int) -> tuple[str, bytes]:
-    async with open_desk(config, partition) as desk:
+    async with open_session(config, partition) as desk:
         return await operations.open_report(desk.store, desk.who, number)

@@ -12,7 +12,7 @@ from rich.text import Text
 from gateway.cli.common import fail
 from gateway.cli.render import console
 from gateway.config.load import is_utf8
-from gateway.domain.errors import GatewayError
+from gateway.kernel.errors import GatewayError
 
 
 class Part(StrEnum):

@@ -5,10 +5,10 @@ from datetime import datetime
 from rich.console import Group
 from rich.text import Text
 
+from gateway.batch.rules.job import JobMode
 from gateway.cli.graph import task_tree
 from gateway.cli.render import console, job_status, print_fields, print_rows
 from gateway.cli.timeline import shown_duration
-from gateway.domain.job import JobMode
 from gateway.operations.jobs import JobReport, JobRow
 
 

@@ -12,8 +12,9 @@ from zoneinfo import ZoneInfo
 import typer
 from rich.text import Text
 
+from gateway.batch.rules.job import JobStatus
 from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, YesOption, consent, perform
-from gateway.cli.desk import Desk, JobArgument, MineOption, PartitionOption, ReasonOption, open_desk
+from gateway.cli.desk import JobArgument, MineOption, OperatorSession, PartitionOption, ReasonOption, open_session
 from gateway.cli.job_views import due, print_job, repeats_in_words, status_of
 from gateway.cli.render import age, console, job_status, print_json, print_rows
 from gateway.cli.runs import waits_in_words
@@ -21,15 +22,14 @@ from gateway.config.models import Job as JobSection
 from gateway.config.models import Settings
 from gateway.config.section import parse_job
 from gateway.config.written import section_text
-from gateway.domain.errors import ConfigError, ConfigProblem
-from gateway.domain.job import JobStatus
+from gateway.kernel.errors import ConfigError, ConfigProblem
 from gateway.operations import jobs as operations
 from gateway.operations.jobs import JobReport, JobRow, Preview, RunOutcome
+from gateway.operations.reads.gateway import database_clock
 from gateway.operations.references import NotFound
 from gateway.operations.runs import nobody_takes, show_run
 from gateway.runtime.jobs import runnables_to_check
 from gateway.runtime.visible import visible
-from gateway.store.reports import database_clock
 
 app = typer.Typer(no_args_is_help=True, help="Batch jobs: what runs, when, and after what.")
 FileArgument = Annotated[
@@ -53,7 +53,7 @@ def list_jobs(
     """List the jobs with their status, next start and last outcome."""
 
     async def work() -> tuple[list[JobRow], datetime]:
-        async with open_desk(config, partition, mine) as desk:
+        async with open_session(config, partition, mine) as desk:
             return await operations.list_jobs(desk.store, desk.who, statuses=status, now=desk.now), desk.now
 
     found, now = perform(work())
@@ -81,7 +81,7 @@ def show_job(
     """Show everything about a job: its tasks with what they wait for, its next starts, its last runs."""
 
     async def work() -> tuple[JobReport, datetime]:
-        async with open_desk(config, partition, mine) as desk:
+        async with open_session(config, partition, mine) as desk:
             return await operations.show_job(desk.store, desk.who, job, now=desk.now), desk.now
 
     found, now = perform(work())
@@ -105,7 +105,7 @@ def preview(
     """Show the next starts of a job, in its own time zone and in UTC, and its recurrence in words."""
 
     async def work() -> tuple[Preview, datetime]:
-        async with open_desk(config, partition, mine) as desk:
+        async with open_session(config, partition, mine) as desk:
             return await operations.preview_job(desk.store, desk.who, job, count, now=desk.now), desk.now
 
     found, now = perform(work())
@@ -147,7 +147,7 @@ def create_job(
 ) -> None:
     """Create a job from a YAML section, as below `jobs.NAME` in the configuration. The new job is on hold."""
 
-    async def work(desk: Desk) -> JobRow:
+    async def work(desk: OperatorSession) -> JobRow:
         settings = await operations.known_names(desk.store, desk.settings, desk.who)
         section = await _section(config, job, file, desk, settings)
         return await operations.create_job(desk.store, settings, desk.who, job, section, release=release, now=desk.now)
@@ -170,7 +170,7 @@ def edit_job(
     `gateway jobs show NAME --yaml` prints the present section.
     """
 
-    async def work(desk: Desk) -> JobRow:
+    async def work(desk: OperatorSession) -> JobRow:
         settings = await operations.known_names(desk.store, desk.settings, desk.who)
         section = await _section(config, job, file, desk, settings)
         return await operations.edit_job(desk.store, settings, desk.who, job, section, now=desk.now)
@@ -312,11 +312,11 @@ def delete_jobs(
         raise typer.BadParameter("give the names of jobs, or --status")
 
     async def choose() -> list[str]:
-        async with open_desk(config, partition, mine) as desk:
+        async with open_session(config, partition, mine) as desk:
             return await operations.removable_jobs(desk.store, desk.who, status or JobStatus.ENDED)
 
     async def delete(chosen: list[str]) -> None:
-        async with open_desk(config, partition, mine, reason) as desk:
+        async with open_session(config, partition, mine, reason) as desk:
             for name in chosen:
                 await operations.delete_job(desk.store, desk.who, name)
 
@@ -333,7 +333,7 @@ def delete_jobs(
 def _do(
     config: Path,
     partition: str | None,
-    work: Callable[[Desk], Awaitable[JobRow]],
+    work: Callable[[OperatorSession], Awaitable[JobRow]],
     *,
     mine: bool = False,
     reason: str | None,
@@ -342,7 +342,7 @@ def _do(
     """Do something to a job and tell how it stands then."""
 
     async def do() -> tuple[JobRow, datetime]:
-        async with open_desk(config, partition, mine, reason) as desk:
+        async with open_session(config, partition, mine, reason) as desk:
             return await work(desk), desk.now
 
     row, now = perform(do())
@@ -355,7 +355,7 @@ def _do(
 async def _run(
     config: Path, partition: str | None, mine: bool, reason: str | None, job: str, *, wait: bool
 ) -> tuple[int, RunOutcome | None]:
-    async with open_desk(config, partition, mine, reason) as desk:
+    async with open_session(config, partition, mine, reason) as desk:
         number = await operations.start_job(desk.store, desk.who, job, now=desk.now)
         if not wait:
             return number, None
@@ -369,7 +369,7 @@ async def _run(
         return number, outcome
 
 
-async def _waits(desk: Desk, run: int) -> list[str]:
+async def _waits(desk: OperatorSession, run: int) -> list[str]:
     """Say what keeps the tasks of a run from being taken; nothing when it has just ended."""
     try:
         found = await show_run(desk.store, desk.who, run)
@@ -379,7 +379,7 @@ async def _waits(desk: Desk, run: int) -> list[str]:
     return waits_in_words(await nobody_takes(desk.store, found, now=now))
 
 
-async def _section(config: Path, job: str, file: str, desk: Desk, settings: Settings) -> JobSection:
+async def _section(config: Path, job: str, file: str, desk: OperatorSession, settings: Settings) -> JobSection:
     """Read and check the section of a job. Raises: ConfigError with the lines of the file."""
     name = "standard input" if file == STANDARD_INPUT else file
     try:

@@ -9,11 +9,11 @@ from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOp
 from gateway.cli.desk import ReasonOption, open_shared_desk
 from gateway.cli.queue import tell_changed
 from gateway.cli.render import print_fields, print_json, print_rows
-from gateway.domain.states import LaneRule
+from gateway.messaging.queue.operate import Changed
+from gateway.messaging.rules.states import LaneRule
 from gateway.operations import lanes as operations
 from gateway.operations.lanes import LaneReport
-from gateway.store.lane_reports import LaneRow, LaneRuleRow
-from gateway.store.operate import Changed
+from gateway.operations.reads.lanes import LaneRow, LaneRuleRow
 
 app = typer.Typer(no_args_is_help=True, help="Lanes: messages that run one after another, and what stops them.")
 

@@ -9,10 +9,10 @@ from rich.text import Text
 
 from gateway.cli.render import cell, shown_clock, shown_time, table
 from gateway.config.models import Settings
-from gateway.domain.errors import StoreUnavailable
+from gateway.db.open import Store
+from gateway.kernel.errors import StoreUnavailable
+from gateway.operations.reads.gateway import Activity, Happening, QueueCount, read_activity
 from gateway.runtime.visible import visible
-from gateway.store.open import Store
-from gateway.store.reports import Activity, Happening, QueueCount, read_activity
 
 REFRESH_SECONDS = 0.5
 

@@ -9,7 +9,7 @@ from rich.text import Text
 from gateway.cli.common import open_site, perform
 from gateway.cli.render import console, operation_of, plain, print_document, print_fields, print_json, table
 from gateway.operations import messages as operations
-from gateway.store.message_reports import MessageReport, MessageRow
+from gateway.operations.reads.messages import MessageReport, MessageRow
 
 MessageArgument = Annotated[
     str, typer.Argument(metavar="MESSAGE", help="A number, or a MessageId: any case, with or without braces.")

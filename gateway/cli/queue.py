@@ -34,15 +34,15 @@ from gateway.cli.filters import (
 )
 from gateway.cli.message import MessageArgument, XmlOption, show_message
 from gateway.cli.render import age, console, operation_of, print_json, print_rows
-from gateway.domain.ids import MessageKey
+from gateway.kernel.ids import MessageKey
+from gateway.messaging.queue.operate import Changed
 from gateway.operations import messages as operations
 from gateway.operations.messages import Asked, meant
 from gateway.operations.operate import Action, Plan, carry_out, plan_chosen, plan_named
+from gateway.operations.reads.messages import QueueRow
+from gateway.operations.reads.selection import CauseRow
 from gateway.operations.restage import Lost, lost_with
 from gateway.operations.restage import restage as admin_restage
-from gateway.store.message_reports import QueueRow
-from gateway.store.operate import Changed
-from gateway.store.selection import CauseRow
 
 _MOST_TOLD: Final = 20
 """Changes that are told one by one."""

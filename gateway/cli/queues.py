@@ -7,7 +7,7 @@ import typer
 from rich.text import Text
 
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, perform
-from gateway.cli.desk import PartitionOption, ReasonOption, open_desk
+from gateway.cli.desk import PartitionOption, ReasonOption, open_session
 from gateway.cli.entry_views import print_entries
 from gateway.cli.render import print_fields, print_json, print_rows
 from gateway.operations import entries as operations
@@ -22,7 +22,7 @@ def list_queues(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = Fal
     """List the job queues: started or stopped, what waits, what runs, what has failed."""
 
     async def work() -> list[QueueRow]:
-        async with open_desk(config) as desk:
+        async with open_session(config) as desk:
             return await operations.list_queues(desk.store)
 
     found = perform(work())
@@ -42,7 +42,7 @@ def show_queue(
     """Show a job queue with its categories and its entries."""
 
     async def work() -> tuple[QueueReport, datetime]:
-        async with open_desk(config, partition) as desk:
+        async with open_session(config, partition) as desk:
             return await operations.show_queue(desk.store, desk.who, queue), desk.now
 
     found, now = perform(work())
@@ -93,7 +93,7 @@ def stop_queue(
 
 def _switch(queue: str, started: bool, reason: str | None, config: ConfigOption, *, as_json: bool) -> None:
     async def work() -> QueueRow:
-        async with open_desk(config, reason=reason) as desk:
+        async with open_session(config, reason=reason) as desk:
             return await operations.start_queue(desk.store, desk.who, queue, started, now=desk.now)
 
     row = perform(work())

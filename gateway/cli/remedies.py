@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.domain.remedy import Action, Remedy
+from gateway.explanations.remedy import Action, Remedy
 
 _COMMANDS: Final[Mapping[Action, str]] = {
     Action.START_GATEWAY: "run",

@@ -22,7 +22,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from gateway.domain.ids import format_message_id
+from gateway.kernel.ids import format_message_id
 from gateway.runtime.visible import visible, visible_lines
 
 NARROW: Final = 160

@@ -8,17 +8,17 @@ from typing import Annotated, Final
 import typer
 from rich.text import Text
 
+from gateway.batch.rules.job import JobStatus, TaskStatus
+from gateway.batch.store.runs import Run
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, perform
-from gateway.cli.desk import MineOption, PartitionOption, open_desk
+from gateway.cli.desk import MineOption, PartitionOption, open_session
 from gateway.cli.render import cell, console, job_status, plain, print_json, print_rows, shown_clock
 from gateway.cli.timeline import shown_duration
-from gateway.domain.job import JobStatus, TaskStatus
-from gateway.domain.window import FORMS
+from gateway.kernel.window import FORMS
 from gateway.operations import runs as operations
+from gateway.operations.reads.history import By, Hit, Match, Page
 from gateway.operations.runs import Asked
 from gateway.runtime.visible import visible
-from gateway.store.history import By, Hit, Match, Page
-from gateway.store.runs import Run
 
 SNIPPET: Final = 160
 """Characters of a long line that are shown around what was found."""
@@ -154,7 +154,7 @@ def marked(text: str, pieces: Iterable[str]) -> Text:
 async def _search(
     config: ConfigOption, partition: str | None, mine: bool, asked: Asked, before: int | None, limit: int
 ) -> tuple[Page, datetime]:
-    async with open_desk(config, partition, mine) as desk:
+    async with open_session(config, partition, mine) as desk:
         found = await operations.search(
             desk.store, desk.who, asked, zone=desk.zone, now=desk.now, before=before, limit=limit
         )

@@ -13,19 +13,19 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
+from gateway.batch.rules.job import JobStatus
+from gateway.batch.rules.throttle import Starts
+from gateway.batch.store.run_files import RunFile
+from gateway.batch.store.runs import LogLine, RunDetails
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, perform
-from gateway.cli.desk import PartitionOption, ReasonOption, RunArgument, open_desk
+from gateway.cli.desk import PartitionOption, ReasonOption, RunArgument, open_session
 from gateway.cli.render import cell, console, job_status, plain, print_fields, print_json, print_rows, shown_clock
 from gateway.cli.run_search import list_runs, run_status, search_runs
 from gateway.cli.timeline import LEGEND, shown_duration, timeline
-from gateway.domain.errors import GatewayError
-from gateway.domain.ids import RunId
-from gateway.domain.job import JobStatus
-from gateway.domain.throttle import Starts
+from gateway.kernel.errors import GatewayError
+from gateway.kernel.ids import RunId
 from gateway.operations import runs as operations
 from gateway.runtime.visible import visible, visible_lines
-from gateway.store.run_files import RunFile
-from gateway.store.runs import LogLine, RunDetails
 
 app = typer.Typer(no_args_is_help=True, help="Runs of jobs, current and past.")
 POLL_SECONDS: Final = 0.3
@@ -73,7 +73,7 @@ def list_files(
     """List the files that the tasks of a run made."""
 
     async def work() -> list[RunFile]:
-        async with open_desk(config, partition) as desk:
+        async with open_session(config, partition) as desk:
             return await operations.list_files(desk.store, desk.who, run)
 
     found = perform(work())
@@ -95,7 +95,7 @@ def save_file(
     """Save a copy of a file that a task made. An existing file is never overwritten."""
 
     async def work() -> Path:
-        async with open_desk(config, partition) as desk:
+        async with open_session(config, partition) as desk:
             content = await operations.read_file(desk.store, desk.who, run, name)
         return await asyncio.to_thread(save_copy, target / name if target.is_dir() else target, content)
 
@@ -114,7 +114,7 @@ def cancel_run(
     """Cancel one run: no more tasks start, running tasks may finish. A recurring job starts again as planned."""
 
     async def work() -> JobStatus:
-        async with open_desk(config, partition, reason=reason) as desk:
+        async with open_session(config, partition, reason=reason) as desk:
             return await operations.cancel_run(desk.store, desk.who, run, now=desk.now)
 
     _tell(run, perform(work()), as_json=as_json)
@@ -141,7 +141,7 @@ def rerun(
         raise typer.BadParameter("give --from or --failed, not both")
 
     async def work() -> RunId:
-        async with open_desk(config, partition, reason=reason) as desk:
+        async with open_session(config, partition, reason=reason) as desk:
             return await operations.rerun(desk.store, desk.who, run, first=first, failed=failed, now=desk.now)
 
     number = perform(work())
@@ -165,7 +165,7 @@ def abort_run(
     """
 
     async def work() -> JobStatus:
-        async with open_desk(config, partition, reason=reason) as desk:
+        async with open_session(config, partition, reason=reason) as desk:
             return await operations.abort_run(desk.store, desk.who, run, now=desk.now)
 
     _tell(run, perform(work()), as_json=as_json)
@@ -189,7 +189,7 @@ class _Shown:
 
 
 async def _show(config: ConfigOption, partition: str | None, run: int) -> _Shown:
-    async with open_desk(config, partition) as desk:
+    async with open_session(config, partition) as desk:
         found = await operations.show_run(desk.store, desk.who, run)
         return _Shown(
             found=found,
@@ -200,7 +200,7 @@ async def _show(config: ConfigOption, partition: str | None, run: int) -> _Shown
 
 
 async def _log(config: ConfigOption, partition: str | None, run: int, *, follow: bool, as_json: bool) -> None:
-    async with open_desk(config, partition) as desk:
+    async with open_session(config, partition) as desk:
         await operations.show_run(desk.store, desk.who, run)
         if follow:
             async for lines in operations.follow_log(desk.store, run, poll_seconds=POLL_SECONDS):

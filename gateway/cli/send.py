@@ -10,9 +10,9 @@ from rich.text import Text
 from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, PortOption, perform
 from gateway.cli.desk import ReasonOption, open_shared_desk
 from gateway.cli.render import console, print_json, print_rows
-from gateway.domain.ids import MessageKey
+from gateway.kernel.ids import MessageKey
+from gateway.messaging.queue.requests import RequestProgress, progress_of_requests
 from gateway.operations.send import Progress, send, wait_until_sent
-from gateway.store.requests import RequestProgress, progress_of_requests
 
 Key = tuple[str, str]
 

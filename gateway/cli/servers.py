@@ -7,12 +7,12 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from gateway.batch.rules.definition import HoursDefinition
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, perform
-from gateway.cli.desk import ReasonOption, open_desk
+from gateway.cli.desk import ReasonOption, open_session
 from gateway.cli.render import console, print_json, print_rows
-from gateway.domain.definition import HoursDefinition
-from gateway.domain.errors import JobRefused
-from gateway.domain.wall import zone_named
+from gateway.kernel.errors import JobRefused
+from gateway.kernel.local_time import zone_named
 from gateway.operations import servers as operations
 
 app = typer.Typer(no_args_is_help=True, help="Servers: the gateway processes that run tasks.")
@@ -136,18 +136,18 @@ def _shown(row: HoursDefinition) -> str:
 
 
 async def _list(config: ConfigOption) -> list[operations.ServerRow]:
-    async with open_desk(config) as desk:
+    async with open_session(config) as desk:
         return await operations.list_servers(desk.store)
 
 
 async def _set(
     config: ConfigOption, reason: str | None, server: str, change: operations.ServerChange
 ) -> tuple[operations.ServerRow, list[str]]:
-    async with open_desk(config, reason=reason) as desk:
+    async with open_session(config, reason=reason) as desk:
         found = await operations.set_server(desk.store, desk.who, server, change, now=desk.now)
         return found, [] if change.groups is None else await operations.groups_left_alone(desk.store)
 
 
 async def _drain(config: ConfigOption, reason: str | None, server: str, draining: bool) -> operations.ServerRow:
-    async with open_desk(config, reason=reason) as desk:
+    async with open_session(config, reason=reason) as desk:
         return await operations.set_draining(desk.store, desk.who, server, draining, now=desk.now)

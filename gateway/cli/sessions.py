@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, perform
-from gateway.cli.desk import ReasonOption, open_desk
+from gateway.cli.desk import ReasonOption, open_session
 from gateway.cli.filters import BeforeOption, tell_older
 from gateway.cli.render import print_fields, print_json, print_rows
 from gateway.exchange import SessionDirection, SessionFilter, SessionRow, SessionStatus
@@ -43,7 +43,7 @@ def list_sessions(
     )
 
     async def work() -> Page[SessionRow]:
-        async with open_desk(config) as desk:
+        async with open_session(config) as desk:
             return await operations.sessions(desk.store, desk.settings, wanted, before=before, limit=limit)
 
     page = perform(work())
@@ -69,7 +69,7 @@ def show(session: SessionArgument, config: ConfigOption = DEFAULT_CONFIG, as_jso
     """Show everything about one session, with its status messages."""
 
     async def work() -> SessionReport:
-        async with open_desk(config) as desk:
+        async with open_session(config) as desk:
             return await operations.show_session(desk.store, session)
 
     found = perform(work())
@@ -93,7 +93,7 @@ def rerun(
     """Start the job of a session again, or let the message of a failed delivery go."""
 
     async def work() -> Rerun:
-        async with open_desk(config, reason=reason) as desk:
+        async with open_session(config, reason=reason) as desk:
             return await operations.rerun_session(desk.store, desk.who, session, now=desk.now)
 
     done = perform(work())
@@ -114,7 +114,7 @@ def cancel(
     """Cancel a session: status messages do not change it any more."""
 
     async def work() -> SessionRow:
-        async with open_desk(config, reason=reason) as desk:
+        async with open_session(config, reason=reason) as desk:
             return await operations.cancel_session(desk.store, desk.who, session)
 
     found = perform(work())

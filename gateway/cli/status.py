@@ -10,12 +10,12 @@ from rich.text import Text
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, open_site, perform
 from gateway.cli.desk import ReasonOption, open_shared_desk
 from gateway.cli.render import NARROW, STYLES, age, console, job_status, print_json, print_rows, table
-from gateway.domain.states import PortState
+from gateway.messaging.queue.ports import Retried
+from gateway.messaging.rules.states import PortState
 from gateway.operations import ports as port_operations
 from gateway.operations import status as operations
+from gateway.operations.reads.gateway import MOST_COUNTED
 from gateway.operations.status import GatewayStatus, PortReport
-from gateway.store.ports import Retried
-from gateway.store.reports import MOST_COUNTED
 
 ports_app = typer.Typer(invoke_without_command=True)
 

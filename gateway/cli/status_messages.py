@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, perform
-from gateway.cli.desk import ReasonOption, open_desk
+from gateway.cli.desk import ReasonOption, open_session
 from gateway.cli.filters import BeforeOption, tell_older
 from gateway.cli.render import print_json, print_rows
 from gateway.cli.sessions import StoreOption
@@ -33,7 +33,7 @@ def list_messages(
     """List uploaded status messages, newest first."""
 
     async def work() -> Page[StatusMessageRow]:
-        async with open_desk(config) as desk:
+        async with open_session(config) as desk:
             return await operations.status_messages(
                 desk.store, desk.settings, name=store, session=session, waiting=waiting, before=before, limit=limit
             )
@@ -63,7 +63,7 @@ def refused(
     """List messages that could not be uploaded, and why: refused for good, or tried again."""
 
     async def work() -> list[TroubleRow]:
-        async with open_desk(config) as desk:
+        async with open_session(config) as desk:
             return await operations.refused_messages(desk.store, desk.settings, name=store, limit=limit)
 
     found = perform(work())
@@ -82,7 +82,7 @@ def stores(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
     """List the message stores, when their messages were last copied, and what is wrong."""
 
     async def work() -> list[StoreReport]:
-        async with open_desk(config) as desk:
+        async with open_session(config) as desk:
             return await operations.message_stores(desk.store, desk.settings, desk.who)
 
     found = perform(work())
@@ -102,7 +102,7 @@ def retention(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False
     """Show how long messages and ended sessions are kept."""
 
     async def work() -> list[RetentionRow]:
-        async with open_desk(config) as desk:
+        async with open_session(config) as desk:
             return operations.retention(desk.settings)
 
     found = perform(work())
@@ -122,7 +122,7 @@ def run(
     """Start the job that copies status messages now; its planned starts do not change."""
 
     async def work() -> tuple[str, int]:
-        async with open_desk(config, reason=reason) as desk:
+        async with open_session(config, reason=reason) as desk:
             return await operations.start_pass(desk.store, desk.settings, desk.who, name=store, now=desk.now)
 
     job, number = perform(work())

@@ -10,6 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
+from gateway.batch.rules.transitions import TaskAction
+from gateway.batch.store.runs import OperatorTask, RunTask, read_run
+from gateway.batch.store.tasks import ClaimedTask
 from gateway.cli.common import (
     COMMAND_LOGS,
     DEFAULT_CONFIG,
@@ -20,21 +23,18 @@ from gateway.cli.common import (
     load_site,
     perform,
 )
-from gateway.cli.desk import JobArgument, MineOption, PartitionOption, ReasonOption, open_desk
+from gateway.cli.desk import JobArgument, MineOption, PartitionOption, ReasonOption, open_session
 from gateway.cli.render import age, job_status, plain, print_fields, print_json, print_rows
 from gateway.config.definitions import group_name
 from gateway.contracts.task import Runnable
-from gateway.domain.transitions import TaskAction
 from gateway.operations import tasks as operations
 from gateway.operations.audit import recorded
 from gateway.operations.tasks import TaskReport, TaskRow
-from gateway.runtime.by_hand import run_by_hand
+from gateway.runtime.by_hand import run_operator_task
 from gateway.runtime.identity import refused_identity
 from gateway.runtime.jobs import runnables_to_check, shipped_by_hand
 from gateway.runtime.roles import ROLES
 from gateway.runtime.runnables import PreparedRunnables
-from gateway.store.runs import OperatorTask, RunTask, read_run
-from gateway.store.tasks import ClaimedTask
 from gateway.workers.launcher import Launcher
 
 app = typer.Typer(no_args_is_help=True, help="Tasks of jobs, and those that wait for a person.")
@@ -59,7 +59,7 @@ def list_tasks(
         return
 
     async def work() -> list[TaskRow]:
-        async with open_desk(config, partition, mine) as desk:
+        async with open_session(config, partition, mine) as desk:
             return await operations.list_tasks(desk.store, desk.who, job)
 
     found = perform(work())
@@ -86,7 +86,7 @@ def show_task(
     """Show one task with its parameters, as written in the job."""
 
     async def work() -> TaskReport:
-        async with open_desk(config, partition) as desk:
+        async with open_session(config, partition) as desk:
             return await operations.show_task(desk.store, desk.who, job, task)
 
     found = perform(work())
@@ -201,7 +201,7 @@ def _change(
     as_json: bool,
 ) -> None:
     async def work() -> TaskRow:
-        async with open_desk(config, partition, mine, reason) as desk:
+        async with open_session(config, partition, mine, reason) as desk:
             return await operations.change_task(desk.store, desk.who, job, task, action, now=desk.now)
 
     found = perform(work())
@@ -213,7 +213,7 @@ def _change(
 
 def _list_waiting(config: ConfigOption, partition: str | None, *, as_json: bool) -> None:
     async def work() -> tuple[list[OperatorTask], datetime]:
-        async with open_desk(config, partition) as desk:
+        async with open_session(config, partition) as desk:
             return await operations.waiting_tasks(desk.store, desk.who), desk.now
 
     found, now = perform(work())
@@ -241,7 +241,7 @@ async def _run(
     private: bool,
     reason: str | None,
 ) -> list[tuple[ClaimedTask, RunTask]]:
-    async with open_desk(config, partition, reason=reason) as desk:
+    async with open_session(config, partition, reason=reason) as desk:
         waiting = await operations.waiting_tasks(desk.store, desk.who, job=job, task=task, group=group, private=private)
         if not waiting:
             return []
@@ -254,7 +254,7 @@ async def _run(
         ran = []
         named = ", ".join(f"{one.job}/{one.name}" for one in waiting)
         async with recorded(desk.store, desk.who, "task.run", named):
-            async for done in run_by_hand(desk.store, runnables, desk.who.name, waiting, identity=identity):
+            async for done in run_operator_task(desk.store, runnables, desk.who.name, waiting, identity=identity):
                 tasks = (await read_run(desk.store, done.run_id)).tasks
                 ran.append((done, next(one for one in tasks if one.id == done.id)))
         return ran

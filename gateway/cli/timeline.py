@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from rich.table import Table
 from rich.text import Text
 
+from gateway.batch.store.runs import AttemptRow, RunDetails, RunTask
 from gateway.cli.render import JOB_STYLES, shown_clock
 from gateway.runtime.visible import visible
-from gateway.store.runs import AttemptRow, RunDetails, RunTask
 
 NARROWEST = 10
 WIDEST = 100

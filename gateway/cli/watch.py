@@ -15,12 +15,12 @@ from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, load_si
 from gateway.cli.live import REFRESH_SECONDS, Scene, line_of
 from gateway.cli.render import console, plain
 from gateway.config.models import Settings
-from gateway.domain.errors import StoreUnavailable
-from gateway.store.data_folder import Use
-from gateway.store.errors import StoreRefused
-from gateway.store.open import Store, open_store
-from gateway.store.postmaster import running
-from gateway.store.reports import Happening
+from gateway.db.data_folder import Use
+from gateway.db.errors import StoreRefused
+from gateway.db.open import Store, open_store
+from gateway.db.postmaster import running
+from gateway.kernel.errors import StoreUnavailable
+from gateway.operations.reads.gateway import Happening
 
 
 def watch(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gateway.config.models import Settings
-from gateway.domain.ids import PortName
+from gateway.kernel.ids import PortName
 
 RESTART = ("store", "data", "schemas", "workers", "server")
 """Options that are fixed while the gateway runs."""

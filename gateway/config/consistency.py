@@ -23,8 +23,8 @@ from gateway.config.models import (
 )
 from gateway.config.place import Finding, Path
 from gateway.config.suggest import did_you_mean
-from gateway.domain.namespaces import ENTITY_KEY_LIST
-from gateway.domain.states import LoggingMode, OnDuplicate
+from gateway.kernel.namespaces import ENTITY_KEY_LIST
+from gateway.messaging.rules.states import LoggingMode, OnDuplicate
 
 
 def check(

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Set
 
+from gateway.batch.rules.alert import ENTRY_EVENTS, PORT_EVENTS, AlertEvent
 from gateway.config.models import InboundPort, Settings
 from gateway.config.models_jobs import Alerts
 from gateway.config.place import Finding, Path
 from gateway.config.suggest import did_you_mean
-from gateway.domain.alert import ENTRY_EVENTS, PORT_EVENTS, AlertEvent
 
 
 def check_alerts(settings: Settings) -> Iterator[Finding]:

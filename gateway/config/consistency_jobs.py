@@ -4,15 +4,15 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.batch.rules.conditions import GraphError, check_graph
+from gateway.batch.rules.job import JobMode, Location, Wanted
+from gateway.batch.rules.recurrence import RecurrenceError, from_dict
 from gateway.config.definitions import moment, zone_of
 from gateway.config.models import Account, Job, Settings, Task
 from gateway.config.models_batch import DEFAULT_GROUP
 from gateway.config.models_jobs import GATEWAY_JOB, SERVICES
 from gateway.config.place import Finding, Path
 from gateway.config.suggest import did_you_mean
-from gateway.domain.conditions import GraphError, check_graph
-from gateway.domain.job import JobMode, Location, Wanted
-from gateway.domain.recurrence import RecurrenceError, from_dict
 
 _OF_TIME: Final = (
     "start", "zone", "recurrence", "base", "missed", "tolerance_seconds", "after", "condition", "active_period",

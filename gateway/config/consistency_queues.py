@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator, Set
 
+from gateway.batch.rules.job import Location
 from gateway.config.consistency_jobs import closed_account, group_names, is_known
 from gateway.config.models import DocumentService, QueueEntry, Settings
 from gateway.config.models_jobs import GATEWAY_JOB
 from gateway.config.place import Finding, Path
-from gateway.domain.job import Location
 
 _AT: Path = ("job_queues",)
 

@@ -5,12 +5,8 @@ from datetime import UTC, datetime
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from gateway.config.models import DocumentService, Job, QueueEntry, Settings, Task
-from gateway.config.models_batch import DEFAULT_GROUP, Weekday
-from gateway.config.models_exchange import OVERDUE_SECONDS, STATUS_MESSAGES
-from gateway.config.models_jobs import SERVICES, FirstStatus
-from gateway.domain import definition as domain
-from gateway.domain.definition import (
+from gateway.batch.rules import definition as domain
+from gateway.batch.rules.definition import (
     AlertDefinition,
     CategoryDefinition,
     ConditionDefinition,
@@ -24,9 +20,13 @@ from gateway.domain.definition import (
     ServerDefinition,
     TaskDefinition,
 )
-from gateway.domain.job import JobMode, JobStatus, Wanted
-from gateway.domain.throttle import Throttle
-from gateway.domain.wall import instant_of
+from gateway.batch.rules.job import JobMode, JobStatus, Wanted
+from gateway.batch.rules.throttle import Throttle
+from gateway.config.models import DocumentService, Job, QueueEntry, Settings, Task
+from gateway.config.models_batch import DEFAULT_GROUP, Weekday
+from gateway.config.models_exchange import OVERDUE_SECONDS, STATUS_MESSAGES
+from gateway.config.models_jobs import SERVICES, FirstStatus
+from gateway.kernel.local_time import to_utc
 
 _FIRST: Final[Mapping[FirstStatus, JobStatus]] = {
     FirstStatus.WAITING: JobStatus.WAITING,
@@ -99,7 +99,7 @@ def moment(value: datetime, zone: str) -> datetime:
 
     Rule: a local time that a clock change skips is the first instant after it; a repeated one is the first.
     """
-    return value.astimezone(UTC) if value.tzinfo is not None else instant_of(value, ZoneInfo(zone))
+    return value.astimezone(UTC) if value.tzinfo is not None else to_utc(value, ZoneInfo(zone))
 
 
 def group_key(name: str | None) -> str | None:

@@ -16,7 +16,7 @@ from gateway.config.place import Document, Finding, Path, Value, show, starts_wi
 from gateway.config.runnables import check_entries, check_names, check_runnables
 from gateway.config.secrets import literal_password
 from gateway.contracts.task import Runnables
-from gateway.domain.errors import ConfigError, ConfigProblem
+from gateway.kernel.errors import ConfigError, ConfigProblem
 
 _ONLY_GATEWAY: Final = frozenset[Path]({("mail",), ("alerts", "webhook"), ("alerts", "command")})
 """Sections that only a running gateway uses: a command can do without the secrets in them."""

@@ -46,7 +46,7 @@ from gateway.config.models_services import (
     PythonService,
     Service,
 )
-from gateway.domain.ids import PortName
+from gateway.kernel.ids import PortName
 
 __all__ = [
     "Account",

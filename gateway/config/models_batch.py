@@ -10,12 +10,12 @@ from zoneinfo import available_timezones
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+from gateway.batch.rules.job import Priority
+from gateway.batch.rules.throttle import PER_MINUTE
 from gateway.config.models_base import Count, Flag, Section, Text, reread
 from gateway.config.suggest import did_you_mean
-from gateway.domain.errors import JobRefused
-from gateway.domain.job import Priority
-from gateway.domain.throttle import PER_MINUTE
-from gateway.domain.wall import zone_named
+from gateway.kernel.errors import JobRefused
+from gateway.kernel.local_time import zone_named
 
 FIRST_YEAR, LAST_YEAR = 1970, 2999
 """Years in which a job may start for the first time: arithmetic with days never leaves the calendar."""

@@ -6,11 +6,11 @@ from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from gateway.batch.rules.alert import AlertEvent, Channel
+from gateway.batch.rules.job import Base, ConditionType, HistoryMode, JobMode, Location, Missed, Priority, Wanted
 from gateway.config.models_base import Count, Flag, Name, Seconds, Section, Text
 from gateway.config.models_batch import Moment, Zone, as_list, text_or_list
 from gateway.config.models_recurrence import Recurrence
-from gateway.domain.alert import AlertEvent, Channel
-from gateway.domain.job import Base, ConditionType, HistoryMode, JobMode, Location, Missed, Priority, Wanted
 
 GATEWAY_JOB: Final = "gateway"
 SERVICES: Final = ("receive", "inbound", "outbound", "send")

@@ -10,8 +10,8 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag,
 
 from gateway.config.models_base import ByteSize, Count, Flag, Location, Name, Seconds, Section, Text
 from gateway.config.scalars import Substituted, read_scalar
-from gateway.domain.message_set import parse_max_failed
-from gateway.domain.states import LaneRule, LoggingMode, OnDuplicate
+from gateway.messaging.rules.message_set import parse_max_failed
+from gateway.messaging.rules.states import LaneRule, LoggingMode, OnDuplicate
 
 PLACEHOLDERS = ("stem", "position", "response_id", "request_message_id", "port", "date")
 NAME_LIMIT = 120

@@ -6,12 +6,12 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
+from gateway.batch.rules.definition import NORMAL_PRIORITY
+from gateway.batch.rules.formula import check_formula
+from gateway.batch.rules.job import Location
 from gateway.config.models_base import Count, Flag, Name, Seconds, Section, Text, reread
 from gateway.config.models_batch import Moment, TimeOfDay, Weekdays, Zone, as_list, text_or_list
-from gateway.domain.definition import NORMAL_PRIORITY
-from gateway.domain.errors import EntryRefused
-from gateway.domain.formula import check_formula
-from gateway.domain.job import Location
+from gateway.kernel.errors import EntryRefused
 
 PRIORITIES: Final[Mapping[str, int]] = {"high": 500, "normal": NORMAL_PRIORITY, "low": 1500}
 """Words for priorities within a category; the lower number goes first."""

@@ -6,10 +6,10 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
+from gateway.batch.rules.recurrence import RecurrenceError, from_dict
 from gateway.config.models_base import Count, Date, Section, Text, reread
 from gateway.config.models_batch import Weekday, as_list
 from gateway.config.suggest import did_you_mean
-from gateway.domain.recurrence import RecurrenceError, from_dict
 
 _ANY_START: Final = datetime(2000, 1, 1, tzinfo=UTC)
 """For asking whether a rule makes sense whenever it starts."""
@@ -95,5 +95,5 @@ class Recurrence(Section):
         return self
 
     def plain(self) -> dict[str, object]:
-        """Return what is said, as `gateway.domain.recurrence.from_dict` takes it."""
+        """Return what is said, as `gateway.batch.rules.recurrence.from_dict` takes it."""
         return self.model_dump(mode="json", exclude_defaults=True)

@@ -17,7 +17,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from gateway.config.models_base import Count, Flag, Seconds, Section, Text, Word
-from gateway.domain.namespaces import SERVICES, canonical
+from gateway.kernel.namespaces import SERVICES, canonical
 
 DocumentOperation = Literal["create", "read"]
 DOCUMENT_OPERATIONS: tuple[DocumentOperation, ...] = ("create", "read")

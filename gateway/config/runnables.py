@@ -10,7 +10,7 @@ from gateway.config.explain import explain
 from gateway.config.models import Job, QueueEntry, Task
 from gateway.config.place import Document, Finding, Path
 from gateway.contracts.task import Runnables
-from gateway.domain.errors import TaskRefused
+from gateway.kernel.errors import TaskRefused
 
 
 def check_names(names: Iterable[str], at: Path, runnables: Runnables) -> Iterator[Finding]:

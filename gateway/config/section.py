@@ -16,7 +16,7 @@ from gateway.config.models import Job, QueueEntry, Settings
 from gateway.config.place import Document, Finding, Path, Value, show
 from gateway.config.runnables import check_entries, check_runnables
 from gateway.contracts.task import Runnables
-from gateway.domain.errors import ConfigError, ConfigProblem
+from gateway.kernel.errors import ConfigError, ConfigProblem
 
 Written = TypeVar("Written", Job, QueueEntry)
 _UNNAMED: Final = "entry"

@@ -7,11 +7,11 @@ from zoneinfo import ZoneInfo
 
 import yaml
 
+from gateway.batch.rules.definition import JobDefinition, TaskDefinition
+from gateway.batch.rules.job import Wanted
 from gateway.config.definitions import group_name, moment
 from gateway.config.models import Job, Task
 from gateway.config.shape import fields
-from gateway.domain.definition import JobDefinition, TaskDefinition
-from gateway.domain.job import Wanted
 
 
 def section_text(definition: JobDefinition) -> str:

@@ -5,9 +5,9 @@ from contextlib import AbstractContextManager
 from datetime import date
 from typing import Protocol
 
-from gateway.domain.delivery import Claim, LeftInPlace, Outgoing, Promise, Settled, StagingPlace
-from gateway.domain.errors import GatewayError
-from gateway.domain.ids import ClaimId
+from gateway.kernel.errors import GatewayError
+from gateway.kernel.ids import ClaimId
+from gateway.messaging.rules.delivery import Claim, LeftInPlace, Outgoing, Promise, Settled, StagingPlace
 
 Opener = Callable[[Claim], AbstractContextManager[int]]
 """Opens a claimed file read-only, as a descriptor that was checked to be a regular file."""

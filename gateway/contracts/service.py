@@ -8,9 +8,9 @@ from uuid import UUID
 
 from lxml import etree
 
-from gateway.domain.definition import EntryDefinition
-from gateway.domain.ids import EntryId, MessageKey, PortName
-from gateway.domain.namespaces import Scheme
+from gateway.batch.rules.definition import EntryDefinition
+from gateway.kernel.ids import EntryId, MessageKey, PortName
+from gateway.kernel.namespaces import Scheme
 
 
 class NumberSequences(Protocol):

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ValidationError
 
-from gateway.domain.errors import TaskRefused
-from gateway.domain.ids import RunId, RunTaskId
-from gateway.domain.job import ConditionType, Priority, Wanted
+from gateway.batch.rules.job import ConditionType, Priority, Wanted
+from gateway.kernel.errors import TaskRefused
+from gateway.kernel.ids import RunId, RunTaskId
 
 UNPACK = "task.unpack"
 """Code of a task whose stored parameters cannot be read: trying again cannot help, so it uses no retries."""
@@ -91,7 +91,7 @@ class RunLog(Protocol):
         ...
 
 
-class Unheard:
+class NullRunLog:
     """The log of a task whose run is not kept (`RunLog`)."""
 
     def info(self, text: str) -> None:
@@ -179,7 +179,7 @@ class TaskContext:
     company: str = ""
     partition: str = ""
     user: str = ""
-    log: RunLog = field(default_factory=Unheard)
+    log: RunLog = field(default_factory=NullRunLog)
     mask: Mask = unmasked
     keep_file: KeepFile = _keep_nothing
     spawn: Spawn = _spawn_nothing

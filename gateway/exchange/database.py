@@ -10,14 +10,14 @@ import asyncpg
 from asyncpg import Connection, Record
 
 from gateway.config.models_exchange import EMBEDDED
-from gateway.domain.errors import StoreUnavailable
+from gateway.db.connect import ANSWER_SECONDS, CLOSE_SECONDS, SETTINGS, connect
+from gateway.db.errors import DRIVER_ERRORS, StoreRefused, database_errors
+from gateway.db.open import Store
+from gateway.db.sql import Queries
+from gateway.db.waiting import uninterrupted
 from gateway.exchange.rules.message import StatusMessageRefused, Written, judge
 from gateway.exchange.sources import Given, Kept, MessageStoreAway, MessageStoreUnusable, SessionName, Told
-from gateway.store.connect import ANSWER_SECONDS, CLOSE_SECONDS, SETTINGS, connect
-from gateway.store.errors import DRIVER_ERRORS, StoreRefused, database_errors
-from gateway.store.open import Store
-from gateway.store.sql import Queries
-from gateway.store.waiting import uninterrupted
+from gateway.kernel.errors import StoreUnavailable
 
 STATEMENTS: Final = Queries.load(Path(__file__).parent / "statements" / "message_store")
 """They are for another database than all others of the gateway."""

@@ -12,12 +12,12 @@ from uuid import UUID, uuid5
 
 from asyncpg import Record
 
-from gateway.domain.states import Outcome, Status
-from gateway.domain.text import clean
+from gateway.db.open import Store
 from gateway.exchange.records import Verdict, cancel_session, changing, store_messages
 from gateway.exchange.rules.message import StatusMessage
 from gateway.exchange.rules.statuses import FINAL, SessionDirection, SessionStatus
-from gateway.store.open import Store
+from gateway.kernel.text import clean
+from gateway.messaging.rules.states import Outcome, Status
 
 _IDS: Final = UUID("6d6f0f0e-5d0e-5c55-9e35-6c1f1f3a7f10")
 _LATE: Final = timedelta(hours=1)

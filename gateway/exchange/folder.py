@@ -20,13 +20,13 @@ from adapters.file.receive import FileReceiveAdapter
 from adapters.file.settings import Clock, FileReceiveSettings
 from gateway.config.models import MessageStore, StoreFolders
 from gateway.contracts.adapter import Opener
-from gateway.domain.delivery import Claim, Settled, Settlement
-from gateway.domain.errors import FileRefused, LeaseLost
-from gateway.domain.ids import PortName
 from gateway.exchange.reading import MOST_BYTES, read_status_message
 from gateway.exchange.rules.message import StatusMessageRefused
 from gateway.exchange.sources import Given, Kept, SessionName, Told
 from gateway.exchange.writing import write_session
+from gateway.kernel.errors import FileRefused, LeaseLost
+from gateway.kernel.ids import PortName
+from gateway.messaging.rules.delivery import Claim, Settled, Settlement
 
 _PLAIN: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,79}")
 _PATIENCE_SECONDS: Final = 0.5

@@ -8,9 +8,9 @@ from typing import Final, cast
 from lxml import etree
 
 import schemas
-from gateway.domain.errors import GatewayError
-from gateway.domain.ids import parse_message_id
 from gateway.exchange.rules.message import StatusMessage, StatusMessageRefused, Written, judge
+from gateway.kernel.errors import GatewayError
+from gateway.kernel.ids import parse_message_id
 from gateway.xml.parse import LogEntry, clean, document_parser, line_of, parse_checked
 
 NAMESPACE: Final = "urn:gateway:exchange:status-message"

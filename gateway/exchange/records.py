@@ -10,10 +10,10 @@ from uuid import UUID
 
 from asyncpg import Connection, Record
 
+from gateway.db.open import Store
 from gateway.exchange.rules.message import StatusMessage
 from gateway.exchange.rules.statuses import RANKS, SessionDirection, SessionStatus
 from gateway.exchange.sources import Given, Kept, SessionName, Told
-from gateway.store.open import Store
 
 AHEAD_SECONDS: Final = 3_600.0
 """A message whose time is further ahead than this is from the future: it waits until its time has come."""

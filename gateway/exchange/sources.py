@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 from uuid import UUID
 
-from gateway.domain.errors import GatewayError, TransientError
 from gateway.exchange.rules.message import StatusMessage
+from gateway.kernel.errors import GatewayError, TransientError
 
 
 class MessageStoreAway(TransientError):

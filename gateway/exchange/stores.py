@@ -10,14 +10,14 @@ from pathlib import Path
 from adapters.file.settings import Clock
 from gateway.config.models import MessageStore, OutboundPort, Settings, StoreFolders
 from gateway.contracts.task import RunLog, Tally
-from gateway.domain.errors import GatewayError, StoreUnavailable, TransientError
+from gateway.db.open import Store
 from gateway.exchange import records
 from gateway.exchange.database import open_database
 from gateway.exchange.folder import FolderSource
 from gateway.exchange.rules.statuses import SessionDirection
 from gateway.exchange.sources import MessageSource, MessageStoreAway
 from gateway.exchange.transfer import CHUNK, MessagePass, PassRules
-from gateway.store.open import Store
+from gateway.kernel.errors import GatewayError, StoreUnavailable, TransientError
 
 
 class MessageStores:

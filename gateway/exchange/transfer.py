@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from gateway.contracts.task import RunLog, Tally
-from gateway.domain.errors import StoreUnavailable, TransientError
-from gateway.domain.faultpoints import reach
+from gateway.db.open import Store
 from gateway.exchange import records
 from gateway.exchange.deliveries import tell_deliveries
 from gateway.exchange.records import Verdict, changing
 from gateway.exchange.rules.retention import AT_ONCE, expires_before, gives_up
 from gateway.exchange.rules.statuses import SessionDirection
 from gateway.exchange.sources import Given, MessageSource, MessageStoreAway
-from gateway.store.open import Store
+from gateway.kernel.errors import StoreUnavailable, TransientError
+from gateway.kernel.faultpoints import reach
 
 Result = TypeVar("Result")
 

@@ -2,21 +2,21 @@
 
 from collections.abc import Collection, Sequence
 
+from gateway.batch.alerts.outbox import AlertRule, set_alert_rule
+from gateway.batch.rules.alert import AlertEvent, Channel
 from gateway.config.models import Settings
-from gateway.domain.alert import AlertEvent, Channel
-from gateway.domain.ids import JobId, PortName
+from gateway.db.open import Store
+from gateway.kernel.ids import JobId, PortName
 from gateway.operations.audit import recorded
 from gateway.operations.jobs import find_job
-from gateway.operations.person import NotAllowed, Person, known_account
+from gateway.operations.person import NotAllowed, Principal, known_account
+from gateway.operations.reads import alerts as reports
+from gateway.operations.reads.alerts import AlertRow, RuleRow
 from gateway.operations.references import NotFound, require_port
-from gateway.store import alert_reports as reports
-from gateway.store.alert_reports import AlertRow, RuleRow
-from gateway.store.alerts import AlertRule, set_alert_rule
-from gateway.store.open import Store
 
 
 async def list_rules(
-    store: Store, settings: Settings, who: Person, *, job: str | None = None, port: str | None = None
+    store: Store, settings: Settings, who: Principal, *, job: str | None = None, port: str | None = None
 ) -> list[RuleRow]:
     """Return who is told of what: of one job or port, or of all. Raises: NotFound."""
     job_id = None if job is None else (await find_job(store, who, job)).id
@@ -28,7 +28,7 @@ async def list_rules(
 async def set_rule(
     store: Store,
     settings: Settings,
-    who: Person,
+    who: Principal,
     *,
     user: str,
     job: str | None = None,
@@ -48,7 +48,7 @@ async def set_rule(
 
 
 async def remove_rule(
-    store: Store, settings: Settings, who: Person, *, user: str, job: str | None = None, port: str | None = None
+    store: Store, settings: Settings, who: Principal, *, user: str, job: str | None = None, port: str | None = None
 ) -> None:
     """Let *user* no longer hear of a job or port. Raises: NotFound when there is no such rule."""
     async with recorded(store, who, "alert.remove", f"{user}: {job or port}"):
@@ -74,7 +74,7 @@ async def outbox(store: Store, *, status: str | None = None, limit: int = 50) ->
     return await reports.list_alerts(store, status=status, limit=limit)
 
 
-async def retry(store: Store, who: Person, numbers: Sequence[int]) -> list[int]:
+async def retry(store: Store, who: Principal, numbers: Sequence[int]) -> list[int]:
     """Give failed alerts another day; returns them. Raises: NotFound naming one that has not failed."""
     async with recorded(store, who, "alert.retry", ", ".join(map(str, numbers))):
         given = await reports.retry_alerts(store, numbers)
@@ -103,7 +103,7 @@ async def read(store: Store, user: str, numbers: Sequence[int] | None) -> list[A
 
 
 async def _place(
-    store: Store, settings: Settings, who: Person, user: str, job: str | None, port: str | None
+    store: Store, settings: Settings, who: Principal, user: str, job: str | None, port: str | None
 ) -> tuple[JobId | None, PortName | None]:
     if who.mine and user != who.name:
         raise NotAllowed(f"with --mine {who.name} may change their own alerts only")

@@ -5,15 +5,22 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
-from gateway.domain.errors import GatewayError, StoreUnavailable
-from gateway.domain.explanation import Deed
-from gateway.domain.ids import MessageKey
-from gateway.domain.window import beginning, end
+from gateway.db.open import Store
+from gateway.explanations.facts import Deed
+from gateway.kernel.errors import GatewayError, StoreUnavailable
+from gateway.kernel.ids import MessageKey
+from gateway.kernel.window import beginning, end
 from gateway.operations.messages import Page, page_of
-from gateway.operations.person import Person
+from gateway.operations.person import Principal
+from gateway.operations.reads.audit import (
+    ActionFilter,
+    ActionOutcome,
+    ActionRow,
+    begin_action,
+    end_action,
+    list_actions,
+)
 from gateway.operations.references import resolve
-from gateway.store.audit import ActionFilter, ActionOutcome, ActionRow, begin_action, end_action, list_actions
-from gateway.store.open import Store
 
 _LAST = 5
 
@@ -27,7 +34,12 @@ class Note:
 
 @asynccontextmanager
 async def recorded(
-    store: Store, who: Person, action: str, subject: str | None = None, *, messages: Sequence[MessageKey] | None = None
+    store: Store,
+    who: Principal,
+    action: str,
+    subject: str | None = None,
+    *,
+    messages: Sequence[MessageKey] | None = None,
 ) -> AsyncIterator[Note]:
     """Write an action down before it is done in the block, and afterwards what came of it.
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from gateway.config.models import InboundPort, Settings
-from gateway.domain.errors import AdapterUnavailable
-from gateway.domain.explanation import waits_by_plan
-from gateway.domain.finding import (
+from gateway.db.open import Store
+from gateway.explanations.facts import waits_by_plan
+from gateway.explanations.finding import (
     ArchivedFile,
     Finding,
     Place,
@@ -22,20 +22,20 @@ from gateway.domain.finding import (
     unread_too_long,
     unsettled_too_long,
 )
-from gateway.domain.ids import PortName
-from gateway.domain.states import Stage
+from gateway.kernel.errors import AdapterUnavailable
+from gateway.kernel.ids import PortName
+from gateway.messaging.rules.states import Stage
 from gateway.operations.doctor_answers import find_attention
 from gateway.operations.doctor_documents import find_documents
 from gateway.operations.doctor_exchange import find_exchange
 from gateway.operations.doctor_jobs import find_untaken
 from gateway.operations.doctor_numbers import LongestKey, find_ending
 from gateway.operations.nodes import Alive, as_node
+from gateway.operations.reads import doctor
+from gateway.operations.reads.doctor_answers import archived_digests
+from gateway.operations.reads.doctor_jobs import find_stuck_jobs
+from gateway.operations.reads.gateway import read_presence
 from gateway.operations.service_jobs import service_jobs
-from gateway.store import doctor
-from gateway.store.doctor_answers import archived_digests
-from gateway.store.doctor_jobs import find_stuck_jobs
-from gateway.store.open import Store
-from gateway.store.reports import read_presence
 
 _HASHED_AT_ONCE = 100
 AGAIN_SECONDS = 1.0

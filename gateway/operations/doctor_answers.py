@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from gateway.config.models import InboundPort, Settings
-from gateway.domain.explanation import JobFacts, quoted, waits_by_plan
-from gateway.domain.finding import PATIENCE, Place
-from gateway.domain.states import Stage
-from gateway.store.doctor_answers import find_unanswered
-from gateway.store.open import Store
-from gateway.store.reports import PortStatusRow
+from gateway.db.open import Store
+from gateway.explanations.facts import JobFacts, quoted, waits_by_plan
+from gateway.explanations.finding import PATIENCE, Place
+from gateway.messaging.rules.states import Stage
+from gateway.operations.reads.doctor_answers import find_unanswered
+from gateway.operations.reads.gateway import PortStatusRow
 
 _NOT_OPEN = frozenset({"degraded", "paused", "stopped"})
 _NOBODYS = frozenset({"not-matched", "entry.folder", "entry.in-subfolder"})

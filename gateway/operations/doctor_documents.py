@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from gateway.domain.explanation import quoted
-from gateway.domain.finding import Place
+from gateway.db.open import Store
+from gateway.explanations.facts import quoted
+from gateway.explanations.finding import Place
 from gateway.operations.documents import kind_of
-from gateway.store.open import Store
 
 _MOST: Final = 100
 

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from gateway.config.models import Settings
-from gateway.domain.explanation import at, quoted
-from gateway.domain.finding import Place
+from gateway.db.open import Store
 from gateway.exchange import MessageStoreRow, SessionFilter, SessionStatus, records
-from gateway.store.open import Store
+from gateway.explanations.facts import at, quoted
+from gateway.explanations.finding import Place
 
 _DAY: Final = timedelta(hours=24)
 _MOST: Final = 100

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from gateway.batch.rules.capacity import threads_at
+from gateway.batch.store.servers import Server, list_servers
 from gateway.config.definitions import group_name
-from gateway.domain.capacity import threads_at
-from gateway.domain.finding import Place
-from gateway.store.doctor_jobs import NotTaken, tasks_not_taken
-from gateway.store.open import Store
-from gateway.store.servers import Server, list_servers
+from gateway.db.open import Store
+from gateway.explanations.finding import Place
+from gateway.operations.reads.doctor_jobs import NotTaken, tasks_not_taken
 
 WANTED = frozenset({"task-group-paused", "task-no-threads"})
 

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Callable
 
 from gateway.config.models import DocumentService, Settings
-from gateway.domain.finding import Place
-from gateway.domain.numbers import grows_soon, near_its_end
-from gateway.store.entities import next_numbers
-from gateway.store.open import Store
+from gateway.db.open import Store
+from gateway.explanations.finding import Place
+from gateway.messaging.rules.numbers import grows_soon, near_its_end
+from gateway.messaging.services.entities import next_numbers
 
 LongestKey = Callable[[DocumentService], int | None]
 """Returns how many characters the key of a service's documents may have, None: any; reads schemas, for a thread."""

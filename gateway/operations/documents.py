@@ -13,10 +13,11 @@ from gateway.config.models import Settings
 from gateway.config.models_posting import Posting
 from gateway.config.models_printing import PostedKind
 from gateway.config.suggest import did_you_mean
-from gateway.domain.errors import GatewayError, StoreUnavailable
-from gateway.domain.ids import EntryId
+from gateway.db.open import Store
+from gateway.kernel.errors import GatewayError, StoreUnavailable
+from gateway.kernel.ids import EntryId
 from gateway.operations.audit import recorded
-from gateway.operations.person import NotAllowed, Person
+from gateway.operations.person import NotAllowed, Principal
 from gateway.operations.references import NotFound
 from gateway.queues import EntryAction, change_entry
 from gateway.queues.posting.bulk import post_or_schedule
@@ -25,7 +26,6 @@ from gateway.queues.posting.posting import DocumentBusy, DocumentName, PostedAs,
 from gateway.queues.printing.printing import PrintResult, Sheet, print_each, print_sheet, sheets_of
 from gateway.queues.rules.amounts import Amounts
 from gateway.queues.rules.documents import KINDS, DocumentLine, Kind
-from gateway.store.open import Store
 from gateway.workers.launcher import Launcher
 
 _BY_DOCUMENT: Final = {qualified(kind.name): kind for kind in KINDS.values()}
@@ -129,7 +129,7 @@ def kind_of(document: str) -> Kind:
 async def documents(
     store: Store,
     settings: Settings,
-    who: Person,
+    who: Principal,
     *,
     kind: str | None = None,
     company: str | None = None,
@@ -147,7 +147,7 @@ async def documents(
 
 
 async def document(
-    store: Store, settings: Settings, who: Person, kind: str, number: str, *, company: str | None = None
+    store: Store, settings: Settings, who: Principal, kind: str, number: str, *, company: str | None = None
 ) -> DocumentReport:
     """Return one document, and what keeps it from being posted now.
 
@@ -169,7 +169,7 @@ async def document(
 async def post(
     store: Store,
     settings: Settings,
-    who: Person,
+    who: Principal,
     kind: str,
     numbers: Sequence[str],
     *,
@@ -224,7 +224,7 @@ async def print_document(
     store: Store,
     launcher: Launcher,
     settings: Settings,
-    who: Person,
+    who: Principal,
     document: str,
     number: str,
     *,
@@ -248,7 +248,14 @@ async def print_document(
 
 
 async def unqueue(
-    store: Store, settings: Settings, who: Person, kind: str, number: str, *, company: str | None = None, now: datetime
+    store: Store,
+    settings: Settings,
+    who: Principal,
+    kind: str,
+    number: str,
+    *,
+    company: str | None = None,
+    now: datetime,
 ) -> None:
     """Take a scheduled document out of its job queue; its status is blank then.
 
@@ -279,12 +286,12 @@ def _posting(settings: Settings) -> Posting:
     return settings.posting
 
 
-def _name(settings: Settings, who: Person, kind: str, number: str, company: str | None) -> DocumentName:
+def _name(settings: Settings, who: Principal, kind: str, number: str, company: str | None) -> DocumentName:
     company = _company(settings, who, company)
     return DocumentName(kind=kind_named(kind), partition=who.partition, company=company, number=number)
 
 
-def _company(settings: Settings, who: Person, company: str | None) -> str:
+def _company(settings: Settings, who: Principal, company: str | None) -> str:
     company = company or settings.default_company
     account = settings.accounts.get(who.name)
     if account is not None and account.companies is not None and company not in account.companies:

@@ -6,18 +6,18 @@ from datetime import datetime
 from typing import Final
 
 from gateway import queues
+from gateway.batch.rules.definition import EntryDefinition
 from gateway.config.definitions import entry_definition, group_name
 from gateway.config.masks import without_passwords
 from gateway.config.models import QueueEntry, Settings
 from gateway.config.suggest import did_you_mean
-from gateway.domain.definition import EntryDefinition
-from gateway.domain.errors import EntryRefused
-from gateway.domain.ids import EntryId, RunId
+from gateway.db.open import Store
+from gateway.kernel.errors import EntryRefused
+from gateway.kernel.ids import EntryId, RunId
 from gateway.operations.audit import recorded
-from gateway.operations.person import NotAllowed, Person, known_account
+from gateway.operations.person import NotAllowed, Principal, known_account
 from gateway.operations.references import NotFound
 from gateway.queues import Category, Entry, EntryAction, EntryRun, EntryStatus, Queue
-from gateway.store.open import Store
 
 LAST_RUNS: Final = 5
 _RECORDED: Final = {
@@ -110,7 +110,7 @@ class QueueReport:
 
 
 async def list_entries(
-    store: Store, who: Person, *, statuses: Sequence[EntryStatus] | None = None, category: str | None = None,
+    store: Store, who: Principal, *, statuses: Sequence[EntryStatus] | None = None, category: str | None = None,
     queue: str | None = None,
 ) -> list[EntryRow]:  # fmt: skip
     """Return the entries of the partition by category, best first; with `mine` those that run as the person."""
@@ -121,7 +121,7 @@ async def list_entries(
     return [entry_row(one) for one in found]
 
 
-async def find_entry(store: Store, who: Person, text: str) -> Entry:
+async def find_entry(store: Store, who: Principal, text: str) -> Entry:
     """Return an entry by its number or its name. Raises: NotFound, NotAllowed."""
     if text.isascii() and text.isdecimal() and len(text) < 19:
         try:
@@ -141,7 +141,7 @@ async def find_entry(store: Store, who: Person, text: str) -> Entry:
     return found[0]
 
 
-async def show_entry(store: Store, who: Person, text: str) -> EntryReport:
+async def show_entry(store: Store, who: Principal, text: str) -> EntryReport:
     """Return everything about one entry. Raises: NotFound."""
     entry = await find_entry(store, who, text)
     log = await queues.entry_log(store, partition=who.partition, entry=entry.id, limit=LAST_RUNS)
@@ -149,7 +149,14 @@ async def show_entry(store: Store, who: Person, text: str) -> EntryReport:
 
 
 async def add_entry(
-    store: Store, settings: Settings, who: Person, section: QueueEntry, *, name: str | None, ready: bool, now: datetime
+    store: Store,
+    settings: Settings,
+    who: Principal,
+    section: QueueEntry,
+    *,
+    name: str | None,
+    ready: bool,
+    now: datetime,
 ) -> EntryRow:
     """Add an entry of the person; it is on hold unless it is to be ready.
 
@@ -165,7 +172,7 @@ async def add_entry(
 
 
 async def edit_entry(
-    store: Store, settings: Settings, who: Person, text: str, section: QueueEntry, *, now: datetime
+    store: Store, settings: Settings, who: Principal, text: str, section: QueueEntry, *, now: datetime
 ) -> EntryRow:
     """Replace what an entry says; it must be on hold.
 
@@ -180,7 +187,7 @@ async def edit_entry(
 
 
 async def change_entry(
-    store: Store, who: Person, text: str, action: EntryAction, *, now: datetime
+    store: Store, who: Principal, text: str, action: EntryAction, *, now: datetime
 ) -> EntryRow | None:  # fmt: skip
     """Set an entry to ready (it then runs as the person), put it on hold, or remove it (None).
 
@@ -194,7 +201,7 @@ async def change_entry(
         return None if action is EntryAction.DELETE else entry_row(await queues.read_entry(store, entry.id))
 
 
-async def restart_entry(store: Store, who: Person, text: str, *, now: datetime) -> EntryRow:
+async def restart_entry(store: Store, who: Principal, text: str, *, now: datetime) -> EntryRow:
     """Let an entry that failed run again, with all its attempts. Raises: NotFound, NotAllowed, IllegalTransition."""
     entry = await find_entry(store, who, text)
     if entry.status is not EntryStatus.ERROR:
@@ -207,7 +214,7 @@ async def restart_entry(store: Store, who: Person, text: str, *, now: datetime) 
     return row
 
 
-async def run_once(store: Store, who: Person, text: str, *, now: datetime) -> RunId:
+async def run_once(store: Store, who: Principal, text: str, *, now: datetime) -> RunId:
     """Start a run of an entry now, for a try; returns the run. Raises: NotFound, IllegalTransition."""
     async with recorded(store, who, "entry.run-once", text):
         entry = await find_entry(store, who, text)
@@ -215,7 +222,7 @@ async def run_once(store: Store, who: Person, text: str, *, now: datetime) -> Ru
 
 
 async def entry_log(
-    store: Store, who: Person, *, entry: str | None = None, category: str | None = None,
+    store: Store, who: Principal, *, entry: str | None = None, category: str | None = None,
     statuses: Sequence[str] | None = None, before: int | None = None, limit: int = 50,
 ) -> list[EntryRun]:  # fmt: skip
     """Return the runs of entries of the partition, the newest first, also of those that are gone by now."""
@@ -233,7 +240,7 @@ async def list_queues(store: Store) -> list[QueueRow]:
     return [_queue_row(one) for one in await queues.list_queues(store)]
 
 
-async def show_queue(store: Store, who: Person, name: str) -> QueueReport:
+async def show_queue(store: Store, who: Principal, name: str) -> QueueReport:
     """Return a job queue with its categories and its entries of the partition. Raises: NotFound."""
     queue = await _find_queue(store, name)
     takes = queue.definition.categories
@@ -244,7 +251,7 @@ async def show_queue(store: Store, who: Person, name: str) -> QueueReport:
     )  # fmt: skip
 
 
-async def start_queue(store: Store, who: Person, name: str, started: bool, *, now: datetime) -> QueueRow:
+async def start_queue(store: Store, who: Principal, name: str, started: bool, *, now: datetime) -> QueueRow:
     """Start or stop a job queue; what runs goes on. Raises: NotFound, IllegalTransition."""
     async with recorded(store, who, "queue.start" if started else "queue.stop", name):
         await _find_queue(store, name)
@@ -305,7 +312,9 @@ def _of_operators(entry: Entry, instead: str) -> None:
         raise NotAllowed(f"The entry {entry.shown} stands in the configuration: {instead}.")
 
 
-def _defined(settings: Settings, who: Person, section: QueueEntry, *, name: str | None, user: str) -> EntryDefinition:
+def _defined(
+    settings: Settings, who: Principal, section: QueueEntry, *, name: str | None, user: str
+) -> EntryDefinition:
     if section.partition not in {None, who.partition}:
         raise NotAllowed(
             f"The entry names the partition {section.partition}, and you work in {who.partition}: "

@@ -15,17 +15,8 @@ from pathlib import PurePath
 
 from gateway.config.models import InboundPort, Mode, OutboundPort, Settings
 from gateway.config.suggest import nearest
-from gateway.domain.explain import explain_message
-from gateway.domain.explain_place import (
-    explain_delivery,
-    explain_lane,
-    explain_port,
-    explain_set,
-    explain_trace,
-    explain_unseen,
-    explain_unseen_lane,
-)
-from gateway.domain.explanation import (
+from gateway.db.open import Store
+from gateway.explanations.facts import (
     Deed,
     DeliveryFacts,
     Explanation,
@@ -38,9 +29,21 @@ from gateway.domain.explanation import (
     Trace,
     Turn,
 )
-from gateway.domain.ids import LaneName, MessageKey, PortName
-from gateway.domain.lane import WHOLE_PORT
-from gateway.domain.states import Direction, Outcome, Reason, Stage, Status
+from gateway.explanations.message import explain_message
+from gateway.explanations.place import (
+    explain_delivery,
+    explain_lane,
+    explain_port,
+    explain_set,
+    explain_trace,
+    explain_unseen,
+    explain_unseen_lane,
+)
+from gateway.kernel.ids import LaneName, MessageKey, PortName
+from gateway.messaging.delivery.staging import lost_staging
+from gateway.messaging.queue.leases import ports_with_work
+from gateway.messaging.rules.lane import WHOLE_PORT
+from gateway.messaging.rules.states import Direction, Outcome, Reason, Stage, Status
 from gateway.operations.audit import last_deed
 from gateway.operations.explain_documents import explain_documents
 from gateway.operations.explain_entries import explain_entry
@@ -49,17 +52,14 @@ from gateway.operations.explain_sessions import explain_sessions
 from gateway.operations.jobs import visible_jobs
 from gateway.operations.lanes import rule_subject
 from gateway.operations.nodes import Alive, alive
-from gateway.operations.person import Person
+from gateway.operations.person import Principal
+from gateway.operations.reads import places
+from gateway.operations.reads.gateway import Presence, count_ports, read_presence
+from gateway.operations.reads.lanes import list_lanes
+from gateway.operations.reads.messages import MessageRow, find_messages, read_message
+from gateway.operations.reads.places import IntakeTurn, LanePlace, LeaseHolder
 from gateway.operations.references import NotFound, parse_reference
 from gateway.operations.service_jobs import service_jobs
-from gateway.store import places
-from gateway.store.lane_reports import list_lanes
-from gateway.store.leases import ports_with_work
-from gateway.store.message_reports import MessageRow, find_messages, read_message
-from gateway.store.open import Store
-from gateway.store.places import IntakeTurn, LanePlace, LeaseHolder
-from gateway.store.reports import Presence, count_ports, read_presence
-from gateway.store.staging import lost_staging
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +79,7 @@ _MOST_NAMES = 2_000
 
 
 async def explain(
-    store: Store, settings: Settings, who: Person | None, text: str, files: FileFinder, *, now: datetime
+    store: Store, settings: Settings, who: Principal | None, text: str, files: FileFinder, *, now: datetime
 ) -> Sequence[Explanation]:
     """Explain everything that *text* may mean; never empty. Jobs and runs are those that *who* may see, None: none."""
     there = await read_presence(store)
@@ -91,7 +91,7 @@ class Explainer:
     """Gathers the facts for one question; the state of gateway and ports is read once."""
 
     def __init__(
-        self, store: Store, settings: Settings, who: Person | None, there: Presence,
+        self, store: Store, settings: Settings, who: Principal | None, there: Presence,
         jobs: Mapping[Stage, Sequence[JobFacts]], files: FileFinder, now: datetime,
     ) -> None:  # fmt: skip
         self._store = store

@@ -7,19 +7,19 @@ from asyncpg import Record
 
 from gateway.config.models import Settings
 from gateway.config.models_posting import Posting
-from gateway.domain.explanation import Explanation, GatewayFacts, at, quoted
-from gateway.domain.ids import EntryId, MessageKey
-from gateway.domain.remedy import Action, Remedy
-from gateway.domain.states import Outcome, Status
+from gateway.db.open import Store
+from gateway.explanations.facts import Explanation, GatewayFacts, at, quoted
+from gateway.explanations.remedy import Action, Remedy
+from gateway.kernel.ids import EntryId, MessageKey
+from gateway.messaging.queue.requests import RequestProgress, progress_of_requests
+from gateway.messaging.rules.states import Outcome, Status
 from gateway.operations.documents import DocumentState
 from gateway.operations.explain_entries import explain_entry
-from gateway.operations.person import Person
+from gateway.operations.person import Principal
 from gateway.queues import Entry, EntryStatus, list_entries, read_entry
 from gateway.queues.posting.form import Unreadable, qualified
 from gateway.queues.posting.posting import DocumentName, Poster, Seen
 from gateway.queues.rules.documents import KINDS
-from gateway.store.open import Store
-from gateway.store.requests import RequestProgress, progress_of_requests
 
 _SHAPE: Final = re.compile(r"(?P<kind>[A-Za-z][A-Za-z -]*?)[/ ]+(?P<number>\S+)")
 _NOTHING: Final = Remedy(action=Action.NOTHING, reason="It goes on by itself.")
@@ -28,7 +28,7 @@ _NAMED: Final = 3
 
 
 async def explain_documents(
-    store: Store, settings: Settings, who: Person, text: str, gateway: GatewayFacts
+    store: Store, settings: Settings, who: Principal, text: str, gateway: GatewayFacts
 ) -> list[Explanation]:
     """Explain the document `SalesOrder/1001`, or `sales order 1001`, of each company that has one."""
     shape = _SHAPE.fullmatch(text)
@@ -53,7 +53,7 @@ async def explain_documents(
 class _Document:
     """One document, explained to one person."""
 
-    def __init__(self, store: Store, settings: Settings, posting: Posting, who: Person, name: DocumentName) -> None:
+    def __init__(self, store: Store, settings: Settings, posting: Posting, who: Principal, name: DocumentName) -> None:
         self._store = store
         self._posting = posting
         self._who = who

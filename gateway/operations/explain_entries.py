@@ -3,19 +3,19 @@
 from datetime import datetime
 from typing import Final
 
-from gateway.domain.errors import GatewayError
-from gateway.domain.explanation import Explanation, at, quoted
-from gateway.domain.remedy import Action, Remedy
+from gateway.db.open import Store
+from gateway.explanations.facts import Explanation, at, quoted
+from gateway.explanations.remedy import Action, Remedy
+from gateway.kernel.errors import GatewayError
 from gateway.operations.entries import EntryRow, entry_row, find_entry
-from gateway.operations.person import Person
+from gateway.operations.person import Principal
 from gateway.queues import EntryStatus
-from gateway.store.open import Store
 
 _PREFIX: Final = "entry:"
 _NOTHING: Final = Remedy(action=Action.NOTHING, reason="It goes on by itself.")
 
 
-async def explain_entry(store: Store, who: Person, text: str, *, running: bool) -> list[Explanation]:
+async def explain_entry(store: Store, who: Principal, text: str, *, running: bool) -> list[Explanation]:
     """Explain the entry of this name, or of the number in `entry:17`; empty when there is none."""
     named = text.removeprefix(_PREFIX)
     if text == named and text.isdecimal():

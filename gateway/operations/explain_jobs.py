@@ -3,21 +3,21 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from gateway.batch.rules.definition import TaskDefinition
+from gateway.batch.rules.job import JobMode, JobStatus, TaskStatus
+from gateway.batch.store.jobs import read_job
+from gateway.batch.store.runs import Run, RunDetails, RunTask
+from gateway.batch.store.servers import list_groups
 from gateway.config.definitions import group_name
-from gateway.domain.definition import TaskDefinition
-from gateway.domain.explanation import Deed, Explanation, at, quoted
-from gateway.domain.ids import RunId
-from gateway.domain.job import JobMode, JobStatus, TaskStatus
-from gateway.domain.remedy import Action, Remedy
+from gateway.db.open import Store
+from gateway.explanations.facts import Deed, Explanation, at, quoted
+from gateway.explanations.remedy import Action, Remedy
+from gateway.kernel.ids import RunId
 from gateway.operations.audit import last_deed
 from gateway.operations.jobs import JobReport, show_job
-from gateway.operations.person import Person
+from gateway.operations.person import Principal
 from gateway.operations.references import NotFound
 from gateway.operations.runs import Unserved, nobody_takes, show_run
-from gateway.store.jobs import read_job
-from gateway.store.open import Store
-from gateway.store.runs import Run, RunDetails, RunTask
-from gateway.store.servers import list_groups
 
 _LONGEST_NUMBER = 18
 _MOST_TASKS = 5
@@ -29,7 +29,7 @@ _NOTHING = Remedy(action=Action.NOTHING, reason="It goes on by itself.")
 class JobExplainer:
     """Explains what a person may see; *running*: a gateway runs on this store."""
 
-    def __init__(self, store: Store, who: Person, now: datetime, *, running: bool) -> None:
+    def __init__(self, store: Store, who: Principal, now: datetime, *, running: bool) -> None:
         self._store = store
         self._who = who
         self._now = now

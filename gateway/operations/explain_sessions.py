@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from gateway.domain.explanation import Explanation, at, quoted
-from gateway.domain.remedy import Action, Remedy
+from gateway.db.open import Store
 from gateway.exchange import SessionDirection, SessionRow, SessionStatus, records
-from gateway.store.open import Store
+from gateway.explanations.facts import Explanation, at, quoted
+from gateway.explanations.remedy import Action, Remedy
 
 _WAITS: Final = {
     SessionStatus.STARTED: "It has started. The next message says that its package is available.",

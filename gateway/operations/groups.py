@@ -4,16 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from gateway.batch.rules.definition import GroupDefinition
+from gateway.batch.rules.job import Priority
+from gateway.batch.store import servers
 from gateway.config.definitions import group_key, group_name
 from gateway.config.suggest import did_you_mean
-from gateway.domain.definition import GroupDefinition
-from gateway.domain.errors import JobRefused
-from gateway.domain.job import Priority
+from gateway.db.open import Store
+from gateway.kernel.errors import JobRefused
 from gateway.operations.audit import recorded
-from gateway.operations.person import Person
+from gateway.operations.person import Principal
 from gateway.operations.references import NotFound
-from gateway.store import servers
-from gateway.store.open import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ async def list_groups(store: Store) -> list[GroupRow]:
 
 async def set_group(
     store: Store,
-    who: Person,
+    who: Principal,
     name: str,
     *,
     description: str | None = None,
@@ -73,7 +73,7 @@ async def set_group(
         return row
 
 
-async def delete_group(store: Store, who: Person, name: str) -> None:
+async def delete_group(store: Store, who: Principal, name: str) -> None:
     """Remove a group that nothing names. Raises: JobRefused while something does, and for the default one; NotFound."""
     async with recorded(store, who, "group.delete", name):
         key = await require_group(store, name)

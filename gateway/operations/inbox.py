@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from gateway.db.open import Store
 from gateway.operations.audit import recorded
-from gateway.operations.person import Person
+from gateway.operations.person import Principal
 from gateway.operations.references import NotFound
-from gateway.store.open import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,14 +22,14 @@ class Report:
     opened_at: datetime | None
 
 
-async def reports(store: Store, who: Person, *, limit: int = 50) -> Sequence[Report]:
+async def reports(store: Store, who: Principal, *, limit: int = 50) -> Sequence[Report]:
     """Return the reports of a person, newest first."""
     async with store.reading() as connection:
         rows = await connection.fetch(store.queries.list_reports, who.partition, who.name, limit)
     return [Report(**dict(row)) for row in rows]
 
 
-async def open_report(store: Store, who: Person, number: int) -> tuple[str, bytes]:
+async def open_report(store: Store, who: Principal, number: int) -> tuple[str, bytes]:
     """Return name and content of a report, which counts as opened then. Raises: NotFound."""
     async with store.transaction() as connection:
         row = await connection.fetchrow(store.queries.open_report, who.partition, who.name, number)
@@ -38,7 +38,7 @@ async def open_report(store: Store, who: Person, number: int) -> tuple[str, byte
     return row["name"], row["content"]
 
 
-async def delete_report(store: Store, who: Person, number: int) -> str:
+async def delete_report(store: Store, who: Principal, number: int) -> str:
     """Remove a report; the document can be printed again. Returns its name. Raises: NotFound."""
     async with recorded(store, who, "report.delete", str(number)) as note:
         async with store.transaction() as connection:
@@ -49,5 +49,5 @@ async def delete_report(store: Store, who: Person, number: int) -> str:
     return name
 
 
-def _unknown(who: Person, number: int) -> NotFound:
+def _unknown(who: Principal, number: int) -> NotFound:
     return NotFound(f"there is no report {number} in the inbox of {who.name}; `gateway inbox list` shows those there")

@@ -5,25 +5,25 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+from gateway.batch.rules.capacity import is_open, next_opening
+from gateway.batch.rules.definition import JobDefinition, PeriodDefinition
+from gateway.batch.rules.job import JobMode, JobStatus
+from gateway.batch.rules.recurrence import Recurrence, describe, from_dict, preview
+from gateway.batch.rules.transitions import JobAction
+from gateway.batch.store import cancel, jobs, runs, servers, starting
+from gateway.batch.store.jobs import Job
+from gateway.batch.store.runs import Run, RunTask
 from gateway.config.definitions import group_name, job_definition
 from gateway.config.models import Job as JobSection
 from gateway.config.models import Settings
 from gateway.config.models_batch import ActivePeriod, Group
 from gateway.config.suggest import did_you_mean
-from gateway.domain.capacity import is_open, next_opening
-from gateway.domain.definition import JobDefinition, PeriodDefinition
-from gateway.domain.errors import JobRefused
-from gateway.domain.ids import JobId, RunId
-from gateway.domain.job import JobMode, JobStatus
-from gateway.domain.recurrence import Recurrence, describe, from_dict, preview
-from gateway.domain.transitions import JobAction
+from gateway.db.open import Store
+from gateway.kernel.errors import JobRefused
+from gateway.kernel.ids import JobId, RunId
 from gateway.operations.audit import recorded
-from gateway.operations.person import NotAllowed, Person, known_account
+from gateway.operations.person import NotAllowed, Principal, known_account
 from gateway.operations.references import NotFound
-from gateway.store import cancel, jobs, runs, servers, starting
-from gateway.store.jobs import Job
-from gateway.store.open import Store
-from gateway.store.runs import Run, RunTask
 
 LAST_RUNS = 5
 NEXT_STARTS = 3
@@ -97,7 +97,7 @@ class RunOutcome:
 
 
 async def list_jobs(
-    store: Store, who: Person, *, statuses: Sequence[JobStatus] | None = None, now: datetime
+    store: Store, who: Principal, *, statuses: Sequence[JobStatus] | None = None, now: datetime
 ) -> list[JobRow]:
     """Return the jobs of the partition by name; private ones of others are not among them."""
     found = await visible_jobs(store, who, statuses)
@@ -105,13 +105,13 @@ async def list_jobs(
     return [_row(one, periods, now) for one in found]
 
 
-async def visible_jobs(store: Store, who: Person, statuses: Sequence[JobStatus] | None = None) -> Sequence[Job]:
+async def visible_jobs(store: Store, who: Principal, statuses: Sequence[JobStatus] | None = None) -> Sequence[Job]:
     """Return the jobs of the partition by name as they are stored; private ones of others are not among them."""
     owner = who.name if who.mine else None
     return await jobs.list_jobs(store, partition=who.partition, statuses=statuses, created_by=owner, viewer=who.name)
 
 
-async def find_job(store: Store, who: Person, name: str) -> Job:
+async def find_job(store: Store, who: Principal, name: str) -> Job:
     """Return a job that the person may see. Raises: NotFound naming what there is."""
     found = await jobs.read_job(store, name, partition=who.partition, viewer=who.name)
     if found is not None and not (who.mine and found.created_by != who.name):
@@ -122,7 +122,7 @@ async def find_job(store: Store, who: Person, name: str) -> Job:
     raise NotFound(f"there is no job {name!a}{whose} in the partition {who.partition}{hint}")
 
 
-async def show_job(store: Store, who: Person, name: str, *, now: datetime) -> JobReport:
+async def show_job(store: Store, who: Principal, name: str, *, now: datetime) -> JobReport:
     """Return everything about one job. Raises: NotFound."""
     job = await find_job(store, who, name)
     last = await runs.last_runs(store, job.id, LAST_RUNS)
@@ -138,7 +138,7 @@ async def show_job(store: Store, who: Person, name: str, *, now: datetime) -> Jo
     )
 
 
-async def preview_job(store: Store, who: Person, name: str, count: int, *, now: datetime) -> Preview:
+async def preview_job(store: Store, who: Principal, name: str, count: int, *, now: datetime) -> Preview:
     """Return the next planned starts of a job, those of a withheld one as if it were armed. Raises: NotFound."""
     job = await find_job(store, who, name)
     rule = _rule(job)
@@ -152,7 +152,7 @@ async def preview_job(store: Store, who: Person, name: str, count: int, *, now: 
     )
 
 
-async def known_names(store: Store, settings: Settings, who: Person) -> Settings:
+async def known_names(store: Store, settings: Settings, who: Principal) -> Settings:
     """Return settings that also hold what the store knows by name, for checking a job that somebody writes."""
     groups = {group_name(one.definition.name): Group() for one in await servers.list_groups(store)}
     periods = {one.name: ActivePeriod.model_construct() for one in await servers.list_periods(store)}
@@ -168,7 +168,7 @@ async def known_names(store: Store, settings: Settings, who: Person) -> Settings
 
 
 async def create_job(
-    store: Store, settings: Settings, who: Person, name: str, section: JobSection, *, release: bool, now: datetime
+    store: Store, settings: Settings, who: Principal, name: str, section: JobSection, *, release: bool, now: datetime
 ) -> JobRow:
     """Save a new job of the person; it is withheld unless it is to be released.
 
@@ -183,7 +183,7 @@ async def create_job(
 
 
 async def edit_job(
-    store: Store, settings: Settings, who: Person, name: str, section: JobSection, *, now: datetime
+    store: Store, settings: Settings, who: Principal, name: str, section: JobSection, *, now: datetime
 ) -> JobRow:
     """Replace the definition of a job; its status stays, and a run under way goes on as it was started.
 
@@ -198,24 +198,24 @@ async def edit_job(
         return await _stands(store, who, name, now)
 
 
-async def hold_job(store: Store, who: Person, name: str, *, now: datetime) -> JobRow:
+async def hold_job(store: Store, who: Principal, name: str, *, now: datetime) -> JobRow:
     """Park a job; a run under way ends first. Raises: NotFound, IllegalTransition."""
     return await _change(store, who, name, JobAction.WITHHOLD, now)
 
 
-async def release_job(store: Store, who: Person, name: str, *, now: datetime) -> JobRow:
+async def release_job(store: Store, who: Principal, name: str, *, now: datetime) -> JobRow:
     """Let a job start when it is due, also again after its end. Raises: NotFound, IllegalTransition."""
     return await _change(store, who, name, JobAction.ARM, now)
 
 
-async def start_job(store: Store, who: Person, name: str, *, now: datetime) -> RunId:
+async def start_job(store: Store, who: Principal, name: str, *, now: datetime) -> RunId:
     """Start an occurrence now; the planned starts stay. Returns the run. Raises: NotFound, IllegalTransition."""
     async with recorded(store, who, "job.start", name):
         job = await find_job(store, who, name)
         return await starting.start_now(store, job.id, by=who.name, now=now)
 
 
-async def run_outcome(store: Store, who: Person, name: str, run: int) -> RunOutcome | None:
+async def run_outcome(store: Store, who: Principal, name: str, run: int) -> RunOutcome | None:
     """Return how a run of a job ended, None while it is under way; also of a run that history does not keep.
 
     Raises: NotFound; JobRefused when it is gone and another one has started, so that nobody knows any more.
@@ -233,7 +233,7 @@ async def run_outcome(store: Store, who: Person, name: str, run: int) -> RunOutc
     return RunOutcome(status=job.last_outcome or "", kept=False)
 
 
-async def cancel_job(store: Store, who: Person, name: str, *, only_this: bool = False, now: datetime) -> JobRow:
+async def cancel_job(store: Store, who: Principal, name: str, *, only_this: bool = False, now: datetime) -> JobRow:
     """Let nothing more of a job start; with *only_this* it comes back at its next planned start.
 
     Raises: NotFound, IllegalTransition.
@@ -244,7 +244,7 @@ async def cancel_job(store: Store, who: Person, name: str, *, only_this: bool = 
         return await _stands(store, who, name, now)
 
 
-async def requeue_job(store: Store, who: Person, name: str, *, now: datetime) -> JobRow:
+async def requeue_job(store: Store, who: Principal, name: str, *, now: datetime) -> JobRow:
     """Take back an occurrence that nobody works on any more, and let the job wait again.
 
     Raises: NotFound; IllegalTransition while somebody alive works on it.
@@ -255,7 +255,7 @@ async def requeue_job(store: Store, who: Person, name: str, *, now: datetime) ->
         return await _stands(store, who, name, now)
 
 
-async def copy_job(store: Store, who: Person, name: str, new: str, *, now: datetime) -> JobRow:
+async def copy_job(store: Store, who: Principal, name: str, new: str, *, now: datetime) -> JobRow:
     """Save a copy under another name, withheld and owned by the person. Raises: NotFound, JobRefused."""
     async with recorded(store, who, "job.copy", f"{name} as {new}"):
         job = await find_job(store, who, name)
@@ -263,13 +263,13 @@ async def copy_job(store: Store, who: Person, name: str, new: str, *, now: datet
         return await _stands(store, who, new, now)
 
 
-async def removable_jobs(store: Store, who: Person, status: JobStatus) -> list[str]:
+async def removable_jobs(store: Store, who: Principal, status: JobStatus) -> list[str]:
     """Return the jobs with this status that an operator made and may remove, by name."""
     found = [one for one in await visible_jobs(store, who, [status]) if one.source != "config"]
     return [one.definition.name for one in found if not one.definition.is_system]
 
 
-async def delete_job(store: Store, who: Person, name: str) -> None:
+async def delete_job(store: Store, who: Principal, name: str) -> None:
     """Remove a job; its history stays.
 
     Raises: NotFound; NotAllowed for a job of the configuration; IllegalTransition while a run is under way.
@@ -280,7 +280,7 @@ async def delete_job(store: Store, who: Person, name: str) -> None:
         await jobs.delete_job(store, job.id, by=who.name)
 
 
-async def _change(store: Store, who: Person, name: str, action: JobAction, now: datetime) -> JobRow:
+async def _change(store: Store, who: Principal, name: str, action: JobAction, now: datetime) -> JobRow:
     async with recorded(store, who, _RECORDED[action], name):
         job = await find_job(store, who, name)
         await jobs.change_status(store, job.id, action, by=who.name, now=now)
@@ -293,7 +293,7 @@ def _of_operators(job: Job, instead: str) -> None:
         raise NotAllowed(f"the job {job.definition.name} stands in the configuration: {instead}")
 
 
-def _defined(settings: Settings, who: Person, name: str, section: JobSection, *, owner: str) -> JobDefinition:
+def _defined(settings: Settings, who: Principal, name: str, section: JobSection, *, owner: str) -> JobDefinition:
     if section.partition not in {None, who.partition}:
         raise NotAllowed(
             f"the job names the partition {section.partition}, and you work in {who.partition}: "
@@ -353,7 +353,7 @@ def _opening(job: Job, periods: Mapping[str, PeriodDefinition], planned: datetim
     return next_opening(period, max(planned, now))
 
 
-async def _stands(store: Store, who: Person, name: str, now: datetime) -> JobRow:
+async def _stands(store: Store, who: Principal, name: str, now: datetime) -> JobRow:
     job = await find_job(store, who, name)
     return _row(job, await _periods(store, [job]), now)
 

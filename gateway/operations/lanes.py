@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.config.models import InboundPort, Mode, Settings
-from gateway.domain.ids import LaneName, PortName
-from gateway.domain.lane import WHOLE_PORT, may_be_lane
-from gateway.domain.states import LaneRule
+from gateway.db.open import Store
+from gateway.kernel.ids import LaneName, PortName
+from gateway.messaging.queue import lanes as store_lanes
+from gateway.messaging.queue import operate
+from gateway.messaging.rules.lane import WHOLE_PORT, may_be_lane
+from gateway.messaging.rules.states import LaneRule
 from gateway.operations.audit import recorded
-from gateway.operations.person import Person
+from gateway.operations.person import Principal
+from gateway.operations.reads.lanes import InLane, LaneRow, LaneRuleRow, list_in_lane, list_lane_rules, list_lanes
+from gateway.operations.reads.places import LanePlace, read_lane
 from gateway.operations.references import NotFound, known_port, require_port
-from gateway.store import lanes as store_lanes
-from gateway.store import operate
-from gateway.store.lane_reports import InLane, LaneRow, LaneRuleRow, list_in_lane, list_lane_rules, list_lanes
-from gateway.store.open import Store
-from gateway.store.places import LanePlace, read_lane
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ async def lane(store: Store, settings: Settings, text: str, *, limit: int = 50) 
     return LaneReport(port=port, name=name, lane=place, messages=messages)
 
 
-async def release(store: Store, settings: Settings, who: Person, text: str) -> operate.Changed:
+async def release(store: Store, settings: Settings, who: Principal, text: str) -> operate.Changed:
     """Let a lane go on: what was parked with it runs, or the message that blocks it is tried again.
 
     Raises: NotFound for an unknown port.
@@ -63,7 +63,7 @@ async def release(store: Store, settings: Settings, who: Person, text: str) -> o
 
 
 async def decide(
-    store: Store, settings: Settings, who: Person, text: str, rule: LaneRule | None
+    store: Store, settings: Settings, who: Principal, text: str, rule: LaneRule | None
 ) -> tuple[PortName, LaneName]:
     """Decide what an error means in one lane, now and later; None lets it go by its port again.
 

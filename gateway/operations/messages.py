@@ -6,11 +6,11 @@ from datetime import datetime, tzinfo
 from typing import Generic, TypeVar
 
 from gateway.config.models import Settings
-from gateway.domain.states import Direction, Status
-from gateway.domain.window import beginning, end
-from gateway.operations.references import NotFound, known_port, resolve
-from gateway.store import message_reports as reports
-from gateway.store.message_reports import (
+from gateway.db.open import Store
+from gateway.kernel.window import beginning, end
+from gateway.messaging.rules.states import Direction, Status
+from gateway.operations.reads import messages as reports
+from gateway.operations.reads.messages import (
     Ended,
     ExceptionCauseRow,
     ExceptionRow,
@@ -19,8 +19,8 @@ from gateway.store.message_reports import (
     OutcomeRow,
     QueueRow,
 )
-from gateway.store.open import Store
-from gateway.store.selection import CauseRow, MessageFilter
+from gateway.operations.reads.selection import CauseRow, MessageFilter
+from gateway.operations.references import NotFound, known_port, resolve
 from gateway.xml.encoding import PREFIX_BYTES, detect
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ T = TypeVar("T")
 class Asked:
     """Which messages or exceptions a person means, as it was typed; None does not narrow.
 
-    See `gateway.store.selection.MessageFilter`.
+    See `gateway.operations.reads.selection.MessageFilter`.
     """
 
     port: str | None = None

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from gateway.store.leases import LEASE_SECONDS
-from gateway.store.open import Store
-from gateway.store.places import IntakeTurn, LeaseHolder
-from gateway.store.reports import NodeRow, list_nodes
+from gateway.db.open import Store
+from gateway.messaging.queue.leases import LEASE_SECONDS
+from gateway.operations.reads.gateway import NodeRow, list_nodes
+from gateway.operations.reads.places import IntakeTurn, LeaseHolder
 
 
 class Alive(StrEnum):

@@ -7,15 +7,15 @@ from enum import StrEnum
 from typing import Final
 
 from gateway.config.models import Settings
-from gateway.domain.ids import MessageKey
-from gateway.domain.states import Reason, Status
+from gateway.db.open import Store
+from gateway.kernel.ids import MessageKey
+from gateway.messaging.queue import operate
+from gateway.messaging.rules.states import Reason, Status
 from gateway.operations.audit import recorded
 from gateway.operations.messages import Asked, meant
-from gateway.operations.person import Person
+from gateway.operations.person import Principal
+from gateway.operations.reads.selection import CauseRow, choose_queued, group_queued
 from gateway.operations.references import resolve
-from gateway.store import operate
-from gateway.store.open import Store
-from gateway.store.selection import CauseRow, choose_queued, group_queued
 
 
 class Action(StrEnum):
@@ -89,7 +89,7 @@ async def plan_chosen(
     return await _plan(store, action, keys, is_chosen=True)
 
 
-async def carry_out(store: Store, who: Person, plan: Plan) -> operate.Changed:
+async def carry_out(store: Store, who: Principal, plan: Plan) -> operate.Changed:
     """Do what was planned to the messages that still stand so; it is written down."""
     messages = [*plan.keys, *plan.bound]
     async with recorded(store, who, f"queue.{plan.action}", messages=messages) as note:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from gateway.config.models import Settings
 from gateway.config.suggest import did_you_mean
-from gateway.domain.errors import GatewayError
+from gateway.kernel.errors import GatewayError
 from gateway.operations.references import NotFound
 
 
@@ -15,7 +15,7 @@ class NotAllowed(GatewayError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Person:
+class Principal:
     """Somebody at a terminal or a console.
 
     `partition` is the one they look at: jobs and history of others do not exist for them. With `mine` they see and
@@ -35,7 +35,7 @@ class Person:
 
 def person(
     settings: Settings, name: str, *, partition: str | None = None, mine: bool = False, reason: str | None = None
-) -> Person:
+) -> Principal:
     """Return who asks.
 
     Rule: where accounts are listed, one that has partitions of its own may look into no others.
@@ -46,7 +46,7 @@ def person(
     if account is not None and account.partitions is not None and wanted not in account.partitions:
         allowed = ", ".join(account.partitions) or "none"
         raise NotAllowed(f"the account {name} has no access to the partition {wanted}; it has: {allowed}")
-    return Person(name=name, partition=wanted, mine=mine, reason=reason)
+    return Principal(name=name, partition=wanted, mine=mine, reason=reason)
 
 
 def known_account(settings: Settings, name: str, *, partition: str, company: str) -> None:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from gateway.config.models import Settings
-from gateway.domain.errors import GatewayError
-from gateway.domain.ids import PortName, format_message_id, parse_message_id
-from gateway.store.message_reports import Found, find_messages
-from gateway.store.open import Store
+from gateway.db.open import Store
+from gateway.kernel.errors import GatewayError
+from gateway.kernel.ids import PortName, format_message_id, parse_message_id
+from gateway.operations.reads.messages import Found, find_messages
 
 _LARGEST_KEY = 2**63 - 1
 

@@ -9,15 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.config.models import InboundPort, Settings
-from gateway.domain.errors import IllegalTransition
-from gateway.domain.ids import MessageKey
-from gateway.domain.states import LoggingMode
+from gateway.db.open import Store
+from gateway.kernel.errors import IllegalTransition
+from gateway.kernel.ids import MessageKey
+from gateway.messaging.delivery.staging import Prepared, give_up_promises, prepared_beside
+from gateway.messaging.rules.states import LoggingMode
 from gateway.operations.audit import recorded
 from gateway.operations.nodes import Alive, nodes
-from gateway.operations.person import Person
+from gateway.operations.person import Principal
 from gateway.operations.references import resolve
-from gateway.store.open import Store
-from gateway.store.staging import Prepared, give_up_promises, prepared_beside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ async def lost_with(store: Store, settings: Settings, references: Sequence[str])
     return await asyncio.to_thread(lambda: [Lost(prepared=one, published=_published(settings, one)) for one in found])
 
 
-async def restage(store: Store, settings: Settings, who: Person, lost: Sequence[Lost]) -> list[MessageKey]:
+async def restage(store: Store, settings: Settings, who: Principal, lost: Sequence[Lost]) -> list[MessageKey]:
     """Let lost answers be prepared anew; those that lie in the outbound folder are sent. Returns what was changed."""
     async with recorded(store, who, "queue.restage", messages=[one.prepared.key for one in lost]):
         published = {one.prepared.key: _kept(settings, one.prepared) for one in lost if one.published}

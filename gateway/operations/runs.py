@@ -5,27 +5,27 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, tzinfo
 
+from gateway.batch.rules.capacity import next_change, threads_at
+from gateway.batch.rules.job import JobStatus, TaskStatus
+from gateway.batch.rules.throttle import Starts
+from gateway.batch.store import cancel, runs
+from gateway.batch.store.jobs import read_job_by_id
+from gateway.batch.store.run_files import RunFile, list_run_files, read_run_file
+from gateway.batch.store.runs import LogLine, RunDetails
+from gateway.batch.store.servers import list_servers
+from gateway.batch.store.starting import Repeat, start_now
+from gateway.batch.store.tasks import read_set_aside
 from gateway.config.definitions import group_name
 from gateway.config.masks import without_passwords
-from gateway.domain.capacity import next_change, threads_at
-from gateway.domain.errors import GatewayError, IllegalTransition, JobRefused, NoSuchJob
-from gateway.domain.ids import JobId, RunId
-from gateway.domain.job import JobStatus, TaskStatus
-from gateway.domain.throttle import Starts
-from gateway.domain.window import beginning, end
+from gateway.db.open import Store
+from gateway.kernel.errors import GatewayError, IllegalTransition, JobRefused, NoSuchJob
+from gateway.kernel.ids import JobId, RunId
+from gateway.kernel.window import beginning, end
 from gateway.operations.audit import recorded
 from gateway.operations.jobs import find_job
-from gateway.operations.person import Person
+from gateway.operations.person import Principal
+from gateway.operations.reads.history import By, Page, Search, search_runs
 from gateway.operations.references import NotFound
-from gateway.store import cancel, runs
-from gateway.store.history import By, Page, Search, search_runs
-from gateway.store.jobs import read_job_by_id
-from gateway.store.open import Store
-from gateway.store.run_files import RunFile, list_run_files, read_run_file
-from gateway.store.runs import LogLine, RunDetails
-from gateway.store.servers import list_servers
-from gateway.store.starting import Repeat, start_now
-from gateway.store.tasks import read_set_aside
 
 _PAGE = 1_000
 
@@ -49,7 +49,7 @@ class NothingToFind(GatewayError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a person asks the history for, as it was typed; None does not narrow. See `gateway.store.history.Search`."""
+    """What a person asks the history for, as it was typed; None does not narrow. See `gateway.operations.reads.history.Search`."""
 
     text: Sequence[str] = ()
     job: str | None = None
@@ -64,7 +64,14 @@ class Asked:
 
 
 async def search(
-    store: Store, who: Person, asked: Asked, *, zone: tzinfo, now: datetime, before: int | None = None, limit: int = 50
+    store: Store,
+    who: Principal,
+    asked: Asked,
+    *,
+    zone: tzinfo,
+    now: datetime,
+    before: int | None = None,
+    limit: int = 50,
 ) -> Page:
     """Return a page of runs of the partition, the newest first; *before* is the number to go on from.
 
@@ -93,7 +100,7 @@ async def search(
         raise NotFound(error.message) from None
 
 
-async def show_run(store: Store, who: Person, number: int) -> RunDetails:
+async def show_run(store: Store, who: Principal, number: int) -> RunDetails:
     """Return a run with its tasks and attempts, passwords in addresses masked. Raises: NotFound."""
     try:
         found = await runs.read_run(store, RunId(number))
@@ -158,13 +165,13 @@ async def follow_log(store: Store, number: int, *, poll_seconds: float) -> Async
         await asyncio.sleep(poll_seconds)
 
 
-async def list_files(store: Store, who: Person, number: int) -> list[RunFile]:
+async def list_files(store: Store, who: Principal, number: int) -> list[RunFile]:
     """Return the files that the tasks of a run made. Raises: NotFound."""
     await show_run(store, who, number)
     return await list_run_files(store, RunId(number))
 
 
-async def read_file(store: Store, who: Person, number: int, name: str) -> bytes:
+async def read_file(store: Store, who: Principal, number: int, name: str) -> bytes:
     """Return the content of a file of a run; of several with one name that of the last task.
 
     Raises: NotFound; FileNotKept when it was changed in the database.
@@ -177,7 +184,7 @@ async def read_file(store: Store, who: Person, number: int, name: str) -> bytes:
     raise NotFound(f"the run {number} has no file {name!a}; it has: {names}")
 
 
-async def cancel_run(store: Store, who: Person, number: int, *, now: datetime) -> JobStatus:
+async def cancel_run(store: Store, who: Principal, number: int, *, now: datetime) -> JobStatus:
     """Cancel one run: nothing more of it starts, what runs may finish; a recurring job comes back, an entry does not.
 
     Raises: NotFound; IllegalTransition when it has ended.
@@ -193,7 +200,7 @@ async def cancel_run(store: Store, who: Person, number: int, *, now: datetime) -
 
 
 async def rerun(
-    store: Store, who: Person, number: int, *, first: str | None = None, failed: bool = False, now: datetime
+    store: Store, who: Principal, number: int, *, first: str | None = None, failed: bool = False, now: datetime
 ) -> RunId:
     """Start the job of a run again: whole, from the task *first* on, or what *failed* and all that comes after it.
 
@@ -220,13 +227,13 @@ async def rerun(
         return await start_now(store, job.id, by=who.name, now=now, repeat=repeat)
 
 
-async def abort_run(store: Store, who: Person, number: int, *, now: datetime) -> JobStatus:
+async def abort_run(store: Store, who: Principal, number: int, *, now: datetime) -> JobStatus:
     """Do not wait for what runs on after a cancel. Raises: NotFound, IllegalTransition."""
     async with recorded(store, who, "run.abort", str(number)):
         return await cancel.abort_job(store, await _under_way(store, who, number), by=who.name, now=now)
 
 
-async def _under_way(store: Store, who: Person, number: int) -> JobId:
+async def _under_way(store: Store, who: Principal, number: int) -> JobId:
     run = (await show_run(store, who, number)).run
     if run.ended_at is not None or run.job_id is None:
         raise IllegalTransition(f"the run {number} of {run.job} has ended: {run.status}", run=number)

@@ -10,15 +10,15 @@ from typing import Final
 from uuid import uuid4
 
 from gateway.config.models import OutboundPort, Settings
-from gateway.domain.errors import GatewayError
-from gateway.domain.ids import MessageKey, PortName
-from gateway.domain.outbound import NewSendRequest, RecordKey
-from gateway.domain.states import Outcome, Status
+from gateway.db.open import Store
+from gateway.kernel.errors import GatewayError
+from gateway.kernel.ids import MessageKey, PortName
+from gateway.messaging.queue.requests import RequestProgress, progress_of_requests, put_send_requests
+from gateway.messaging.rules.outbound import NewSendRequest, RecordKey
+from gateway.messaging.rules.states import Outcome, Status
 from gateway.operations.audit import recorded
-from gateway.operations.person import Person
+from gateway.operations.person import Principal
 from gateway.operations.references import require_port
-from gateway.store.open import Store
-from gateway.store.requests import RequestProgress, progress_of_requests, put_send_requests
 
 POLL_SECONDS: Final = 0.1
 _LONGEST_CONVERSATION: Final = 256
@@ -46,7 +46,7 @@ class Progress:
 async def send(
     store: Store,
     settings: Settings,
-    who: Person,
+    who: Principal,
     *,
     port: str | None,
     service_operation: str,

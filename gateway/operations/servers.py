@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from gateway.batch.rules.definition import DEFAULT_GROUP, HoursDefinition, ServerDefinition
+from gateway.batch.store import jobs, servers
 from gateway.config.suggest import did_you_mean
-from gateway.domain.definition import DEFAULT_GROUP, HoursDefinition, ServerDefinition
+from gateway.db.open import Store
 from gateway.operations.audit import recorded
 from gateway.operations.groups import names_of, require_group
-from gateway.operations.person import Person
+from gateway.operations.person import Principal
 from gateway.operations.references import NotFound
-from gateway.store import jobs, servers
-from gateway.store.open import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ async def list_servers(store: Store) -> list[ServerRow]:
     return [_row(one) for one in await servers.list_servers(store)]
 
 
-async def set_server(store: Store, who: Person, name: str, change: ServerChange, *, now: datetime) -> ServerRow:
+async def set_server(store: Store, who: Principal, name: str, change: ServerChange, *, now: datetime) -> ServerRow:
     """Make a server, or change what is given of one that is there; returns it.
 
     Rule: a server of the configuration is set again as the file says when that is read the next time.
@@ -77,7 +77,7 @@ async def groups_left_alone(store: Store) -> list[str]:
     return sorted(names_of(tuple(wanted - served)))
 
 
-async def set_draining(store: Store, who: Person, name: str, draining: bool, *, now: datetime) -> ServerRow:
+async def set_draining(store: Store, who: Principal, name: str, draining: bool, *, now: datetime) -> ServerRow:
     """Let a server take nothing new, or take work again; what runs goes on. Raises: NotFound."""
     async with recorded(store, who, "server.drain" if draining else "server.resume", name):
         names = [one.definition.name for one in await servers.list_servers(store)]

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from gateway.domain.explanation import JobFacts
-from gateway.domain.job import JobStatus
-from gateway.domain.states import Stage
+from gateway.batch.rules.job import JobStatus
+from gateway.db.open import Store
+from gateway.explanations.facts import JobFacts
+from gateway.messaging.rules.states import Stage
 from gateway.operations.audit import last_deed
-from gateway.store import places
-from gateway.store.open import Store
+from gateway.operations.reads import places
 
 
 async def service_jobs(store: Store) -> Mapping[Stage, Sequence[JobFacts]]:

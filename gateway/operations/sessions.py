@@ -7,9 +7,7 @@ from datetime import datetime
 from gateway.config.models import Settings
 from gateway.config.models_exchange import STATUS_MESSAGES
 from gateway.config.suggest import did_you_mean
-from gateway.domain.errors import IllegalTransition, NoSuchJob
-from gateway.domain.ids import MessageKey, RunId
-from gateway.domain.states import Status
+from gateway.db.open import Store
 from gateway.exchange import (
     FAILED,
     FINAL,
@@ -22,13 +20,15 @@ from gateway.exchange import (
     records,
 )
 from gateway.exchange.rules.retention import in_words
+from gateway.kernel.errors import IllegalTransition, NoSuchJob
+from gateway.kernel.ids import MessageKey, RunId
+from gateway.messaging.rules.states import Status
 from gateway.operations.audit import recorded
 from gateway.operations.jobs import find_job, start_job, visible_jobs
 from gateway.operations.messages import Page, page_of
 from gateway.operations.operate import Action, carry_out, plan_named
-from gateway.operations.person import Person
+from gateway.operations.person import Principal
 from gateway.operations.references import NotFound
-from gateway.store.open import Store
 
 _MOST_MESSAGES = 200
 
@@ -109,7 +109,7 @@ async def show_session(store: Store, text: str) -> SessionReport:
     )
 
 
-async def rerun_session(store: Store, who: Person, text: str, *, now: datetime) -> Rerun:
+async def rerun_session(store: Store, who: Principal, text: str, *, now: datetime) -> Rerun:
     """Have a session done again: start the job that makes it, or let the message of a delivery of ours go.
 
     Raises: NotFound; IllegalTransition saying what is possible, when it cannot be done again from here.
@@ -129,7 +129,7 @@ async def rerun_session(store: Store, who: Person, text: str, *, now: datetime) 
     return done
 
 
-async def cancel_session(store: Store, who: Person, text: str) -> SessionRow:
+async def cancel_session(store: Store, who: Principal, text: str) -> SessionRow:
     """Cancel a session: no message changes it any more, and its station can read so. Returns it.
 
     Raises: NotFound; IllegalTransition when it has ended, or when its file is still to be sent.
@@ -172,7 +172,7 @@ async def refused_messages(
     return await records.list_troubles(store, name=name, limit=limit)
 
 
-async def message_stores(store: Store, settings: Settings, who: Person) -> list[StoreReport]:
+async def message_stores(store: Store, settings: Settings, who: Principal) -> list[StoreReport]:
     """Return the message stores of the configuration, each with what passes have made of it."""
     known = {row.store: row for row in await records.read_stores(store)}
     jobs = await copying_jobs(store, who)
@@ -194,7 +194,7 @@ def retention(settings: Settings) -> list[RetentionRow]:
 
 
 async def start_pass(
-    store: Store, settings: Settings, who: Person, *, name: str | None, now: datetime
+    store: Store, settings: Settings, who: Principal, *, name: str | None, now: datetime
 ) -> tuple[str, RunId]:
     """Start the job that copies the messages of a store, or of all; returns its name and the run.
 
@@ -211,7 +211,7 @@ async def start_pass(
     return found[0], await start_job(store, who, found[0], now=now)
 
 
-async def copying_jobs(store: Store, who: Person) -> dict[str | None, list[str]]:
+async def copying_jobs(store: Store, who: Principal) -> dict[str | None, list[str]]:
     """Return which jobs copy the messages of which store; None: those that copy all of them."""
     found: dict[str | None, list[str]] = {None: []}
     for job in await visible_jobs(store, who):
@@ -237,7 +237,7 @@ def _report(name: str, kind: str, row: MessageStoreRow | None, jobs: Sequence[st
     )
 
 
-async def _start(store: Store, who: Person, session: SessionRow, now: datetime) -> RunId:
+async def _start(store: Store, who: Principal, session: SessionRow, now: datetime) -> RunId:
     here = "It is made by nothing that runs here: its station has to do it again"
     if session.job is None:
         raise IllegalTransition(f"the session {session.id} names no job. {here}.", code="session.no-job")
@@ -251,7 +251,7 @@ async def _start(store: Store, who: Person, session: SessionRow, now: datetime) 
     return await start_job(store, who, session.job, now=now)
 
 
-async def _release(store: Store, who: Person, session: SessionRow) -> MessageKey:
+async def _release(store: Store, who: Principal, session: SessionRow) -> MessageKey:
     """Let the message of a failed delivery go. Raises: IllegalTransition when it has left the queue."""
     key = MessageKey(session.message or 0)
     if await _queued(store, key) not in (Status.ERROR, Status.HOLD):

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from gateway.batch.rules.job import JobStatus
 from gateway.config.models import InboundPort, Port, Settings
-from gateway.domain.job import JobStatus
+from gateway.db.open import Store
 from gateway.operations.jobs import JobRow, list_jobs
 from gateway.operations.nodes import Alive, Node, as_node
-from gateway.operations.person import Person
-from gateway.store.open import Store
-from gateway.store.reports import (
+from gateway.operations.person import Principal
+from gateway.operations.reads.gateway import (
     LaneCount,
     LeaseRow,
     PortCount,
@@ -87,7 +87,7 @@ async def status(store: Store, settings: Settings) -> GatewayStatus:
 
 async def _jobs_that_need_somebody(store: Store, settings: Settings) -> Sequence[JobRow]:
     """Return the jobs of the default partition that do not start by themselves, but for those that ended well."""
-    nobody = Person(name="", partition=settings.default_partition)
+    nobody = Principal(name="", partition=settings.default_partition)
     idle = [JobStatus.WITHHOLD, JobStatus.ERROR, JobStatus.CANCELED]
     return await list_jobs(store, nobody, statuses=idle, now=await database_clock(store))
 

@@ -16,13 +16,13 @@ from adapters.file.folder import Folder, open_checked, opened
 from adapters.file.kernel import rename_new
 from adapters.file.names import DONE_SUFFIX, matcher, parse_work_name
 from gateway.config.models import InboundPort, Receive, SendFolders, Settings
-from gateway.domain.errors import AdapterUnavailable, GatewayError
-from gateway.domain.ids import PortName
+from gateway.db.open import Store
+from gateway.kernel.errors import AdapterUnavailable, GatewayError
+from gateway.kernel.ids import PortName
 from gateway.operations.messages import document_text
+from gateway.operations.reads.gateway import DeliveryRow, find_delivery
+from gateway.operations.reads.messages import AnswerRow, FileProgress, answers_to_file, progress_of_file
 from gateway.operations.references import require_port
-from gateway.store.message_reports import AnswerRow, FileProgress, answers_to_file, progress_of_file
-from gateway.store.open import Store
-from gateway.store.reports import DeliveryRow, find_delivery
 
 POLL_SECONDS: Final = 0.1
 _MOST_NAMES: Final = 1000

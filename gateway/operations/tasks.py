@@ -3,18 +3,18 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from gateway.batch.rules.definition import JobDefinition, TaskDefinition
+from gateway.batch.rules.transitions import TaskAction
+from gateway.batch.store import jobs, runs
+from gateway.batch.store.runs import OperatorTask
 from gateway.config.definitions import group_name
 from gateway.config.suggest import did_you_mean
-from gateway.domain.definition import JobDefinition, TaskDefinition
-from gateway.domain.transitions import TaskAction
+from gateway.db.open import Store
 from gateway.operations.audit import recorded
 from gateway.operations.groups import require_group
 from gateway.operations.jobs import find_job, visible_jobs
-from gateway.operations.person import Person
+from gateway.operations.person import Principal
 from gateway.operations.references import NotFound
-from gateway.store import jobs, runs
-from gateway.store.open import Store
-from gateway.store.runs import OperatorTask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,20 +47,22 @@ class TaskReport:
     parameters: dict[str, object]
 
 
-async def list_tasks(store: Store, who: Person, job: str | None = None) -> list[TaskRow]:
+async def list_tasks(store: Store, who: Principal, job: str | None = None) -> list[TaskRow]:
     """Return the tasks of one job, or of all that the person may see. Raises: NotFound."""
     found = [await find_job(store, who, job)] if job is not None else await visible_jobs(store, who)
     return [_row(one.definition, task) for one in found for task in one.definition.tasks]
 
 
-async def show_task(store: Store, who: Person, job: str, name: str) -> TaskReport:
+async def show_task(store: Store, who: Principal, job: str, name: str) -> TaskReport:
     """Return one task with its parameters. Raises: NotFound."""
     definition = (await find_job(store, who, job)).definition
     task = _find(definition, name)
     return TaskReport(task=_row(definition, task), parameters=dict(task.parameters))
 
 
-async def change_task(store: Store, who: Person, job: str, name: str, action: TaskAction, *, now: datetime) -> TaskRow:
+async def change_task(
+    store: Store, who: Principal, job: str, name: str, action: TaskAction, *, now: datetime
+) -> TaskRow:
     """Leave a task out of the next runs, or take it in again.
 
     Raises: NotFound; IllegalTransition while a run is under way or when there is nothing to change.
@@ -75,7 +77,7 @@ async def change_task(store: Store, who: Person, job: str, name: str, action: Ta
 
 async def waiting_tasks(
     store: Store,
-    who: Person,
+    who: Principal,
     *,
     job: str | None = None,
     task: str | None = None,

@@ -8,16 +8,16 @@ from typing import Final
 
 from asyncpg import Connection
 
-from gateway.domain.definition import EntryDefinition
-from gateway.domain.errors import EntryRefused
-from gateway.domain.formula import check_formula
-from gateway.domain.ids import EntryId
-from gateway.domain.text import clean
+from gateway.batch.rules.definition import EntryDefinition
+from gateway.batch.rules.formula import check_formula
+from gateway.batch.store.jobs import JOBS_HINT
+from gateway.db.listen import CHANNEL
+from gateway.db.sql import Queries
+from gateway.db.unit import UnitConnection
+from gateway.kernel.errors import EntryRefused
+from gateway.kernel.ids import EntryId
+from gateway.kernel.text import clean
 from gateway.queues.rules.entry import MOST_ATTEMPTS, EntryStatus
-from gateway.store.jobs import JOBS_HINT
-from gateway.store.listen import CHANNEL
-from gateway.store.sql import Queries
-from gateway.store.unit import UnitConnection
 
 _LONGEST_DELAY_SECONDS: Final = 3600.0
 _SHORTEST_INACTIVITY: Final = 5

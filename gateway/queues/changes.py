@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from asyncpg import Record
 
-from gateway.domain.ids import EntryId, RunId
+from gateway.kernel.ids import EntryId, RunId
 
 
 class Became(StrEnum):

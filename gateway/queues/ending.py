@@ -12,13 +12,13 @@ from typing import Final
 import structlog
 from asyncpg import Connection, Record
 
-from gateway.domain.ids import RunId
-from gateway.domain.job import JobStatus
+from gateway.batch.rules.job import JobStatus
+from gateway.db.open import Store
+from gateway.kernel.ids import RunId
 from gateway.queues.changes import Became, EntryChange, change_of
 from gateway.queues.follow import tell
 from gateway.queues.rules.entry import EntryStatus, Outcome, Step, come_back
 from gateway.queues.starting import timing_of
-from gateway.store.open import Store
 
 log = structlog.get_logger()
 

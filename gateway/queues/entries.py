@@ -10,19 +10,19 @@ from datetime import datetime
 
 from asyncpg import Connection, Record
 
-from gateway.domain.definition import EntryDefinition
-from gateway.domain.errors import EntryRefused, IllegalTransition
-from gateway.domain.ids import EntryId, RunId
-from gateway.domain.job import Cause, Location
+from gateway.batch.rules.definition import EntryDefinition
+from gateway.batch.rules.job import Cause, Location
+from gateway.batch.store.jobs import JOBS_HINT
+from gateway.db.listen import CHANNEL
+from gateway.db.open import Store
+from gateway.kernel.errors import EntryRefused, IllegalTransition
+from gateway.kernel.ids import EntryId, RunId
 from gateway.queues.adding import check_entry, enqueue, entry_row
 from gateway.queues.changes import Became, change_of
 from gateway.queues.follow import tell
 from gateway.queues.rules.entry import EntryAction, EntryStatus, act
 from gateway.queues.rules.timing import Timing
 from gateway.queues.starting import begin_runs
-from gateway.store.jobs import JOBS_HINT
-from gateway.store.listen import CHANNEL
-from gateway.store.open import Store
 
 _PLAIN = (
     "name", "description", "record", "company", "category", "priority", "earliest", "expires", "minutes", "formula",

@@ -6,10 +6,10 @@ from typing import Final
 
 from asyncpg import Connection
 
+from gateway.db.open import Store
 from gateway.queues.changes import EntryChange
 from gateway.queues.notify import tell_people
 from gateway.queues.posting.following import follow_documents
-from gateway.store.open import Store
 
 Follower = Callable[[Store, Connection, Sequence[EntryChange], datetime], Awaitable[None]]
 """Does what follows from changes of entries, in their transaction. It waits for nothing outside of it."""

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from gateway.domain.ids import EntryId, RunId
-from gateway.store.open import Store
+from gateway.db.open import Store
+from gateway.kernel.ids import EntryId, RunId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

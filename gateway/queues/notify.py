@@ -10,12 +10,12 @@ from datetime import datetime
 
 from asyncpg import Connection
 
-from gateway.domain.alert import AlertEvent, Happening
-from gateway.domain.text import clean
+from gateway.batch.alerts.outbox import HINT
+from gateway.batch.rules.alert import AlertEvent, Happening
+from gateway.db.listen import CHANNEL
+from gateway.db.open import Store
+from gateway.kernel.text import clean
 from gateway.queues.changes import Became, EntryChange
-from gateway.store.alerts import HINT
-from gateway.store.listen import CHANNEL
-from gateway.store.open import Store
 
 _EVENTS = {Became.FAILED: AlertEvent.ERROR, Became.SUCCEEDED: AlertEvent.ENDED}
 

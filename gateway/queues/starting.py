@@ -10,15 +10,15 @@ from typing import Final
 
 from asyncpg import Connection, Record
 
-from gateway.domain.ids import EntryId, RunId
-from gateway.domain.job import Cause
+from gateway.batch.rules.job import Cause
+from gateway.batch.store.jobs import JOBS_HINT
+from gateway.db.listen import CHANNEL
+from gateway.db.open import Store
+from gateway.kernel.ids import EntryId, RunId
 from gateway.queues.changes import Became, change_of
 from gateway.queues.follow import tell
 from gateway.queues.rules.entry import EntryStatus, Step, come_due
 from gateway.queues.rules.timing import Timing
-from gateway.store.jobs import JOBS_HINT
-from gateway.store.listen import CHANNEL
-from gateway.store.open import Store
 
 START_LIMIT: Final = 100
 """Entries looked at in one transaction."""

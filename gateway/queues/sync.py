@@ -7,14 +7,14 @@ from datetime import datetime
 
 from asyncpg import Connection
 
-from gateway.domain.definition import CategoryDefinition, EntryDefinition, QueueDefinition
-from gateway.domain.errors import EntryRefused, IllegalTransition
-from gateway.domain.ids import EntryId
+from gateway.batch.rules.definition import CategoryDefinition, EntryDefinition, QueueDefinition
+from gateway.batch.store.jobs import JOBS_HINT
+from gateway.db.listen import CHANNEL
+from gateway.db.open import Store
+from gateway.kernel.errors import EntryRefused, IllegalTransition
+from gateway.kernel.ids import EntryId
 from gateway.queues.adding import entry_row
 from gateway.queues.rules.entry import EntryStatus
-from gateway.store.jobs import JOBS_HINT
-from gateway.store.listen import CHANNEL
-from gateway.store.open import Store
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

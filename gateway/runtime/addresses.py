@@ -3,7 +3,7 @@
 from adapters.file.names import NameOrder
 from adapters.file.settings import FileReceiveSettings, FileSendSettings
 from gateway.config.models import InboundPort, OutboundPort, Settings
-from gateway.domain.ids import PortName
+from gateway.kernel.ids import PortName
 
 
 def receive_settings(name: PortName, settings: Settings) -> FileReceiveSettings | None:

@@ -4,17 +4,17 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from gateway.channels.command import CommandSender
-from gateway.channels.email import EmailSender
-from gateway.channels.webhook import WebhookSender
+from gateway.batch.alerts.channels.command import CommandSender
+from gateway.batch.alerts.channels.email import EmailSender
+from gateway.batch.alerts.channels.webhook import WebhookSender
+from gateway.batch.alerts.delivery import Dispatcher, Reader, watch_silence
+from gateway.batch.alerts.outbox import HINT, AlertRule, sync_entry_rules, sync_port_rules
+from gateway.batch.rules.alert import Channel
 from gateway.config.models import InboundPort, Settings
 from gateway.contracts.alert import AlertSender
-from gateway.domain.alert import Channel
-from gateway.domain.ids import PortName
-from gateway.domain.wall import zone_named
-from gateway.scheduler.alerts import Dispatcher, Reader, watch_silence
-from gateway.store.alerts import HINT, AlertRule, sync_entry_rules, sync_port_rules
-from gateway.store.open import Store
+from gateway.db.open import Store
+from gateway.kernel.ids import PortName
+from gateway.kernel.local_time import zone_named
 
 
 class Alerting:

@@ -15,16 +15,37 @@ from signal import SIGINT, SIGTERM
 import structlog
 
 from adapters.file.identity import Identities
+from gateway.batch.alerts.outbox import HINT as ALERTS_HINT
+from gateway.batch.engine.clock import DatabaseClock
+from gateway.batch.engine.engine import Engine
+from gateway.batch.engine.executor import Executor
+from gateway.batch.events.event_jobs import EventJobs
+from gateway.batch.events.event_run import Bounds
+from gateway.batch.store.ending import task_reaper
+from gateway.batch.store.jobs import JOBS_HINT
+from gateway.batch.store.servers import leave_server, register_server
 from gateway.config.changes import compare
 from gateway.config.definitions import throttle
 from gateway.config.load import read
 from gateway.config.models import Settings
 from gateway.config.models_jobs import Job
 from gateway.contracts.task import TaskHandler
-from gateway.domain.errors import StoreUnavailable
-from gateway.domain.ids import PortName
-from gateway.domain.states import Stage
+from gateway.db.listen import RETRY_HINT, Listener
+from gateway.db.open import Store, open_store
+from gateway.db.waiting import wait_or_stop
 from gateway.exchange import MessageStores
+from gateway.kernel.errors import StoreUnavailable
+from gateway.kernel.ids import PortName
+from gateway.messaging.delivery.send import SendStage
+from gateway.messaging.flow.port import OpenInbound, OpenPort, Ports
+from gateway.messaging.flow.port_state import Trouble
+from gateway.messaging.intake.receive import ReceiveStage
+from gateway.messaging.queue.config_refused import record_config_refused
+from gateway.messaging.queue.lanes import set_port_rule
+from gateway.messaging.queue.leases import start_incarnation, stop_incarnation
+from gateway.messaging.queue.port_health import doubt_ports, forget_health
+from gateway.messaging.rules.states import Stage
+from gateway.operations.reads.gateway import database_clock
 from gateway.queues import follow_runs
 from gateway.runtime.alerts import Alerting
 from gateway.runtime.checking import parse_checked
@@ -40,27 +61,6 @@ from gateway.runtime.reload import ConfigFollower
 from gateway.runtime.runnables import Parts, PreparedRunnables, shipped
 from gateway.runtime.stuck import StuckWatch
 from gateway.runtime.wakeup import Followers, follow_due_times
-from gateway.scheduler.clock import DatabaseClock
-from gateway.scheduler.engine import Engine
-from gateway.scheduler.event_jobs import EventJobs
-from gateway.scheduler.event_run import Bounds
-from gateway.scheduler.executor import Executor
-from gateway.stages.port import OpenInbound, OpenPort, Ports
-from gateway.stages.receive import ReceiveStage
-from gateway.stages.send import SendStage
-from gateway.stages.trouble import Trouble
-from gateway.store.alerts import HINT as ALERTS_HINT
-from gateway.store.config_refused import record_config_refused
-from gateway.store.ending import task_reaper
-from gateway.store.jobs import JOBS_HINT
-from gateway.store.lanes import set_port_rule
-from gateway.store.leases import start_incarnation, stop_incarnation
-from gateway.store.listen import RETRY_HINT, Listener
-from gateway.store.open import Store, open_store
-from gateway.store.port_health import doubt_ports, forget_health
-from gateway.store.reports import database_clock
-from gateway.store.servers import leave_server, register_server
-from gateway.store.waiting import wait_or_stop
 from gateway.workers.launcher import Launcher
 from gateway.xml.pool import ReadersUnavailable, XmlPool
 
@@ -278,7 +278,7 @@ class Gateway:
             self._wake_jobs()
 
         await keep_leases(
-            self._store, self._incarnation, taken_back=again, node_lost=look_again,
+            self._store, self._incarnation, compensated=again, node_lost=look_again,
             reapers=[task_reaper(self._clock.now)],
         )  # fmt: skip
 

@@ -10,22 +10,22 @@ from importlib.metadata import version
 from typing import Final
 from uuid import uuid4
 
+from gateway.batch.engine.clock import DatabaseClock
+from gateway.batch.engine.executor import Execution, Executor, Identity, everybody
+from gateway.batch.store.runs import OperatorTask
+from gateway.batch.store.tasks import ClaimedTask, claim_operator_task, tasks_to_cancel
 from gateway.contracts.task import Preparing
-from gateway.domain.errors import StoreUnavailable
-from gateway.domain.ids import RunTaskId
-from gateway.scheduler.clock import DatabaseClock
-from gateway.scheduler.executor import Execution, Executor, Identity, everybody
-from gateway.store.leases import EXTEND_SECONDS, beat, start_incarnation, stop_incarnation
-from gateway.store.open import Store
-from gateway.store.runs import OperatorTask
-from gateway.store.tasks import ClaimedTask, claim_operator_task, tasks_to_cancel
+from gateway.db.open import Store
+from gateway.kernel.errors import StoreUnavailable
+from gateway.kernel.ids import RunTaskId
+from gateway.messaging.queue.leases import EXTEND_SECONDS, beat, start_incarnation, stop_incarnation
 
 DISTRIBUTION: Final = "aif-gateway"
 CANCEL_SECONDS: Final = 1.0
 """Between two looks whether the run of the task in work is being cancelled."""
 
 
-async def run_by_hand(
+async def run_operator_task(
     store: Store, runnables: Preparing, user: str, tasks: Sequence[OperatorTask], *, identity: Identity = everybody
 ) -> AsyncIterator[ClaimedTask]:
     """Carry out these tasks one after another; yields each when it has ended.

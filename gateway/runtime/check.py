@@ -12,18 +12,18 @@ from adapters.file import check as folders
 from gateway.config.consistency_folders import one_folder_by_two_paths
 from gateway.config.models import PythonService, Settings
 from gateway.config.place import Document
-from gateway.domain.errors import ConfigProblem, GatewayError
-from gateway.domain.ids import PortName
+from gateway.db.data_folder import Use
+from gateway.db.installation import find_installation
+from gateway.db.open import Schema, open_store
+from gateway.kernel.errors import ConfigProblem, GatewayError
+from gateway.kernel.ids import PortName
+from gateway.messaging.services.python import load_handler
 from gateway.runtime.addresses import receive_settings, send_settings
 from gateway.runtime.check_exchange import check_exchange
 from gateway.runtime.check_jobs import check_alert_command, check_jobs, check_servers
 from gateway.runtime.check_outside import check_outside, check_statements
 from gateway.runtime.check_services import check_services
 from gateway.runtime.checked import Finding, Verdict
-from gateway.services.python import load_handler
-from gateway.store.data_folder import Use
-from gateway.store.installation import find_installation
-from gateway.store.open import Schema, open_store
 from gateway.xml.catalog import Catalog
 from gateway.xml.parse import parse_checked
 from gateway.xml.verdict import Checker

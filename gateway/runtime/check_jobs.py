@@ -4,20 +4,20 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Final
 
+from gateway.batch.handlers.command import COMMAND
+from gateway.batch.rules.alert import Channel
+from gateway.batch.rules.job import JobMode
+from gateway.batch.rules.planning import first_start
+from gateway.batch.store.servers import list_groups, list_servers
 from gateway.config.definitions import group_name, job_definition
 from gateway.config.environment import REFERENCE
 from gateway.config.models import Job, Settings
 from gateway.config.models_batch import DEFAULT_GROUP
 from gateway.config.models_jobs import FirstStatus
 from gateway.config.place import Document, value_at
-from gateway.domain.alert import Channel
-from gateway.domain.job import JobMode
-from gateway.domain.planning import first_start
+from gateway.db.open import Store
 from gateway.runtime.checked import Finding, Verdict
 from gateway.runtime.jobs import server_name
-from gateway.scheduler.tasks.command import COMMAND
-from gateway.store.open import Store
-from gateway.store.servers import list_groups, list_servers
 
 MOST_TASKS: Final = 1000
 MOST_CONDITIONS: Final = 100

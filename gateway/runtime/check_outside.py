@@ -10,13 +10,13 @@ from collections.abc import Awaitable, Iterator
 from pathlib import Path
 from typing import Final
 
-from gateway.channels.outside import unreachable_address, unreachable_host, unusable_program
+from gateway.batch.alerts.channels.outside import unreachable_address, unreachable_host, unusable_program
 from gateway.config.models import InboundPort, Settings, Task
-from gateway.domain.errors import GatewayError
+from gateway.db.open import Store
+from gateway.kernel.errors import GatewayError
 from gateway.runtime.checked import Finding, Verdict
 from gateway.runtime.jobs import runnables_to_check, shipped_by_hand
 from gateway.runtime.runnables import KnownRunnables
-from gateway.store.open import Store
 from gateway.workers.account import has_name
 
 _SQL: Final = "sql"

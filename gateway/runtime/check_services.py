@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 
 from gateway.config.models import DocumentService, PythonService, Settings
 from gateway.config.suggest import did_you_mean
-from gateway.domain.errors import ConfigError
-from gateway.domain.numbers import last_number, numbers_left
+from gateway.kernel.errors import ConfigError
+from gateway.messaging.rules.numbers import last_number, numbers_left
 from gateway.runtime.checked import Finding, Verdict
 from gateway.xml.catalog import Catalog
 from gateway.xml.shapes import Shape, Shapes

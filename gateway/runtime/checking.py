@@ -8,11 +8,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
+from gateway.batch.processes.inside import MOST_BYTES
 from gateway.config.load import parse
 from gateway.config.models import Settings
-from gateway.domain.errors import ConfigError, ConfigProblem
+from gateway.kernel.errors import ConfigError, ConfigProblem
 from gateway.runtime.jobs import runnables_to_check
-from gateway.scheduler.tasks.inside import MOST_BYTES
 from gateway.workers.launched import ending, launched
 from gateway.workers.launcher import Child, Launcher
 from gateway.workers.limits import limit_memory

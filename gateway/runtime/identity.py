@@ -1,10 +1,10 @@
 """Whether a task may run as its user in its company, by the accounts of the configuration."""
 
+from gateway.batch.store.tasks import ClaimedTask
 from gateway.config.models import Settings
 from gateway.config.models_jobs import GATEWAY_JOB
-from gateway.domain.errors import GatewayError
+from gateway.kernel.errors import GatewayError
 from gateway.operations.person import known_account
-from gateway.store.tasks import ClaimedTask
 
 
 def refused_identity(settings: Settings, task: ClaimedTask) -> str | None:

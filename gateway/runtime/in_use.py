@@ -16,8 +16,8 @@ import structlog
 from gateway.config.changes import RESTART
 from gateway.config.load import data_folder, parse, read
 from gateway.config.models import Settings
-from gateway.domain.errors import ConfigError
-from gateway.store.data_folder import running_gateway
+from gateway.db.data_folder import running_gateway
+from gateway.kernel.errors import ConfigError
 
 log = structlog.get_logger()
 

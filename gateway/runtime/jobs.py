@@ -8,6 +8,8 @@ from pathlib import Path
 
 import structlog
 
+from gateway.batch.store.jobs import list_jobs, sync_jobs
+from gateway.batch.store.servers import sync_places
 from gateway.config.definitions import (
     category_definitions,
     entry_definition,
@@ -20,16 +22,14 @@ from gateway.config.definitions import (
 from gateway.config.models import Settings
 from gateway.config.models_jobs import GATEWAY_JOB
 from gateway.contracts.task import Runnable
-from gateway.domain.errors import JobRefused
+from gateway.db.open import Store
 from gateway.exchange import MessageStores
+from gateway.kernel.errors import JobRefused
+from gateway.operations.reads.gateway import database_clock
 from gateway.queues import ConfiguredEntry, EntryStatus, sync_queues
 from gateway.runtime.ports import SystemClock
 from gateway.runtime.runnables import KnownRunnables, Parts, shipped, without_gateway
 from gateway.runtime.system_jobs import system_jobs
-from gateway.store.jobs import list_jobs, sync_jobs
-from gateway.store.open import Store
-from gateway.store.reports import database_clock
-from gateway.store.servers import sync_places
 from gateway.workers.launcher import Launcher
 
 log = structlog.get_logger()

@@ -6,23 +6,31 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from gateway.domain.errors import StoreUnavailable
-from gateway.domain.ids import Fence
-from gateway.domain.liveness import Observer
-from gateway.store.leases import EXTEND_SECONDS, LEASE_SECONDS, Reap, beat, lose_nodes, read_beats, take_back
-from gateway.store.migrate import load_migrations, require_current
-from gateway.store.open import Store
+from gateway.db.migrate import load_migrations, require_current
+from gateway.db.open import Store
+from gateway.kernel.errors import StoreUnavailable
+from gateway.kernel.ids import Fence
+from gateway.kernel.liveness import Observer
+from gateway.messaging.queue.leases import (
+    EXTEND_SECONDS,
+    LEASE_SECONDS,
+    Reap,
+    beat,
+    declare_nodes_lost,
+    read_beats,
+    take_back,
+)
 
 log = structlog.get_logger()
 
 
 async def keep_leases(
-    store: Store, incarnation: int, *, taken_back: Callable[[], None], node_lost: Callable[[], None],
+    store: Store, incarnation: int, *, compensated: Callable[[], None], node_lost: Callable[[], None],
     reapers: Sequence[Reap] = (),
 ) -> None:  # fmt: skip
     """Beat for what we work on while we live; take back what stands still, our own claims that nobody knows of too.
 
-    *taken_back* is called when there is work again, *node_lost* when another process died or froze: its files may lie
+    *compensated* is called when there is work again, *node_lost* when another process died or froze: its files may lie
     in folders that we share.
     Raises: SchemaMismatch when the database was migrated by a newer gateway meanwhile.
     """
@@ -39,7 +47,7 @@ async def keep_leases(
                 log.warning("node.returned", incarnation=incarnation)
             beats = await read_beats(store, incarnation)
             now = time.monotonic()
-            lost = await lose_nodes(store, processes.look(beats.processes, now), reapers)
+            lost = await declare_nodes_lost(store, processes.look(beats.processes, now), reapers)
             expired = await take_back(store, leases.look(beats.leases, now), reapers)
         except StoreUnavailable:
             log.debug("store.unavailable", part="leases")
@@ -53,4 +61,4 @@ async def keep_leases(
         if lost:
             node_lost()
         if lost or expired or returned:
-            taken_back()
+            compensated()

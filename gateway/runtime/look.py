@@ -17,10 +17,10 @@ from adapters.file.inspect import (
 )
 from adapters.file.offload import OneAtATime
 from gateway.config.models import Settings
-from gateway.domain.errors import AdapterUnavailable
-from gateway.domain.explanation import Trace
-from gateway.domain.finding import ArchivedFile, Staged, WorkFile
-from gateway.domain.ids import PortName
+from gateway.explanations.facts import Trace
+from gateway.explanations.finding import ArchivedFile, Staged, WorkFile
+from gateway.kernel.errors import AdapterUnavailable
+from gateway.kernel.ids import PortName
 from gateway.operations.doctor import Folders
 from gateway.operations.explain import FileFinder
 from gateway.runtime.addresses import receive_settings, send_settings

@@ -7,15 +7,15 @@ from functools import cache
 from gateway.config.models import DocumentService, NumberSequence, PythonService, Settings
 from gateway.config.models import PythonOperation as PythonEntry
 from gateway.contracts.service import ServiceOperation
+from gateway.db.sql import Queries
+from gateway.messaging.services.answers import Answers
+from gateway.messaging.services.document import Create, Read
+from gateway.messaging.services.document_kind import DocumentKind, Numbering
+from gateway.messaging.services.entity_document import Writer, longest_key
+from gateway.messaging.services.python import CompensatedPythonOperation, Options, PythonOperation, load_handler
+from gateway.messaging.services.registry import Registry, Service
+from gateway.messaging.services.usercode import UserCode
 from gateway.runtime.ports import schema_folders
-from gateway.services.answers import Answers
-from gateway.services.document import Create, Read
-from gateway.services.document_kind import DocumentKind, Numbering
-from gateway.services.entity_document import Writer, longest_key
-from gateway.services.python import CompensatedPythonOperation, Options, PythonOperation, load_handler
-from gateway.services.registry import Registry, Service
-from gateway.services.usercode import UserCode
-from gateway.store.sql import Queries
 from gateway.xml.catalog import Catalog
 
 

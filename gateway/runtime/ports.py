@@ -20,11 +20,11 @@ from adapters.file.names import ResponseNames, response_name
 from adapters.file.receive import FileReceiveAdapter, Probe
 from adapters.file.send import FileSendAdapter
 from gateway.config.models import DocumentService, InboundPort, OutboundPort, PythonService, Settings
-from gateway.domain.errors import FileRefused
-from gateway.domain.ids import PortName, format_message_id
-from gateway.domain.message import Work
+from gateway.kernel.errors import FileRefused
+from gateway.kernel.ids import PortName, format_message_id
+from gateway.messaging.flow.port import NameResponse, OpenInbound, OpenOutbound, OpenPort, ServedInbound, ServedOutbound
+from gateway.messaging.rules.message import Work
 from gateway.runtime.addresses import receive_settings, send_settings
-from gateway.stages.port import NameResponse, OpenInbound, OpenOutbound, OpenPort, ServedInbound, ServedOutbound
 from gateway.xml.limits import ReadRules
 from gateway.xml.pool import TookTooLong, WorkerDied, XmlPool
 from gateway.xml.schema_files import find_schemas

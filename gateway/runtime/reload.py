@@ -15,10 +15,10 @@ from watchfiles import awatch
 from gateway.config.changes import compare
 from gateway.config.load import read
 from gateway.config.models import Settings
-from gateway.domain.errors import ConfigError, GatewayError, StoreUnavailable
+from gateway.db.waiting import wait_for_any, wait_or_stop
+from gateway.kernel.errors import ConfigError, GatewayError, StoreUnavailable
 from gateway.runtime.code_files import Signature, signature
 from gateway.runtime.in_use import KeptConfig
-from gateway.store.waiting import wait_for_any, wait_or_stop
 
 log = structlog.get_logger()
 

@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Final
 
+from gateway.batch.processes.inside import run_task
+from gateway.batch.processes.process import TASK
 from gateway.queues.printing.process import PRINT, be_printer
 from gateway.runtime.checking import CHECK, check_config
 from gateway.runtime.logs import configure_logs
 from gateway.runtime.processing.worker import work
 from gateway.runtime.processing.workers import ROLE as PROCESSING
-from gateway.scheduler.tasks.inside import run_task
-from gateway.scheduler.tasks.process import TASK
 from gateway.workers.forking import Role
 
 ROLES: Final[Mapping[str, Role]] = {

@@ -5,30 +5,30 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from gateway.batch.handlers.batch_post import batch_post_runnable
+from gateway.batch.handlers.command import command_runnable
+from gateway.batch.handlers.http import http_runnable
+from gateway.batch.handlers.own import make_handler, own_runnable
+from gateway.batch.handlers.post import post_runnable
+from gateway.batch.handlers.print import print_runnable
+from gateway.batch.handlers.python import PYTHON, python_runnable
+from gateway.batch.handlers.report import report_runnable
+from gateway.batch.handlers.services import service_runnable
+from gateway.batch.handlers.sql import sql_runnable
+from gateway.batch.handlers.status_messages import status_messages_runnable
+from gateway.batch.housekeeping.task import housekeeping_runnable
+from gateway.batch.processes.process import TaskProcess, Work
 from gateway.config.environment import Filled, fill
 from gateway.config.masks import masking, passwords_in
 from gateway.config.models import Logging, Settings
 from gateway.config.suggest import did_you_mean
 from gateway.contracts.adapter import ReceiveAdapter
 from gateway.contracts.task import UNPACK, Prepared, Runnable, TaskHandler
-from gateway.domain.errors import GatewayError, TaskRefused
-from gateway.domain.ids import PortName
-from gateway.domain.states import Stage
+from gateway.db.open import Store
 from gateway.exchange import MessageStores
-from gateway.scheduler.tasks.batch_post import batch_post_runnable
-from gateway.scheduler.tasks.command import command_runnable
-from gateway.scheduler.tasks.housekeeping import housekeeping_runnable
-from gateway.scheduler.tasks.http import http_runnable
-from gateway.scheduler.tasks.own import make_handler, own_runnable
-from gateway.scheduler.tasks.post import post_runnable
-from gateway.scheduler.tasks.print import print_runnable
-from gateway.scheduler.tasks.process import TaskProcess, Work
-from gateway.scheduler.tasks.python import PYTHON, python_runnable
-from gateway.scheduler.tasks.report import report_runnable
-from gateway.scheduler.tasks.services import service_runnable
-from gateway.scheduler.tasks.sql import sql_runnable
-from gateway.scheduler.tasks.status_messages import status_messages_runnable
-from gateway.store.open import Store
+from gateway.kernel.errors import GatewayError, TaskRefused
+from gateway.kernel.ids import PortName
+from gateway.messaging.rules.states import Stage
 from gateway.workers.launcher import Launcher
 
 

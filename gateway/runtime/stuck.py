@@ -6,12 +6,12 @@ from collections.abc import Callable
 import structlog
 
 from gateway.config.models import Settings
-from gateway.domain.errors import StoreUnavailable
-from gateway.domain.finding import RULES, Place
+from gateway.db.open import Store
+from gateway.db.waiting import wait_or_stop
+from gateway.explanations.finding import RULES, Place
+from gateway.kernel.errors import StoreUnavailable
 from gateway.operations.doctor import Folders, find_stuck
-from gateway.store.doctor import note_stuck
-from gateway.store.open import Store
-from gateway.store.waiting import wait_or_stop
+from gateway.operations.reads.doctor import note_stuck
 
 log = structlog.get_logger()
 

@@ -1,8 +1,8 @@
 """The jobs that the gateway brings along; nobody has to write them, and nobody can cancel or delete them."""
 
+from gateway.batch.rules.definition import JobDefinition, TaskDefinition
+from gateway.batch.rules.job import HistoryMode, JobStatus
 from gateway.config.models import Settings
-from gateway.domain.definition import JobDefinition, TaskDefinition
-from gateway.domain.job import HistoryMode, JobStatus
 
 HOUSEKEEPING = "housekeeping"
 

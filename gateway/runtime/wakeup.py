@@ -9,12 +9,12 @@ from contextlib import suppress
 
 import structlog
 
-from gateway.domain.errors import StoreUnavailable
-from gateway.domain.ids import PortName
-from gateway.domain.states import Stage
-from gateway.stages.port import OpenInbound
-from gateway.store.leases import wake_due
-from gateway.store.open import Store
+from gateway.db.open import Store
+from gateway.kernel.errors import StoreUnavailable
+from gateway.kernel.ids import PortName
+from gateway.messaging.flow.port import OpenInbound
+from gateway.messaging.queue.leases import wake_due
+from gateway.messaging.rules.states import Stage
 
 log = structlog.get_logger()
 

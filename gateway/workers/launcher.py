@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from gateway.domain.errors import GatewayError
+from gateway.kernel.errors import GatewayError
 from gateway.workers.forking import LONGEST, Role, serve_to_the_end
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from gateway.domain.ids import PortName
+from gateway.kernel.ids import PortName
 from gateway.messaging.rules.shares import Turns
 
 TURN_SECONDS: Final = 2.0

@@ -13,10 +13,10 @@ from uuid import UUID
 
 from lxml import etree
 
-from gateway.domain.ids import format_message_id
-from gateway.domain.namespaces import ENTITY_KEY, ENTITY_KEY_LIST, FAULT, XSI, Scheme, in_scheme, scheme_of
-from gateway.domain.problem import Problem
-from gateway.domain.text import clean
+from gateway.kernel.ids import format_message_id
+from gateway.kernel.namespaces import ENTITY_KEY, ENTITY_KEY_LIST, FAULT, XSI, Scheme, in_scheme, scheme_of
+from gateway.kernel.problem import Problem
+from gateway.kernel.text import clean
 from gateway.xml.keys import KEY_LIST, plain_keys
 from gateway.xml.normalise import rewrite_scheme
 from gateway.xml.parse import parse_checked

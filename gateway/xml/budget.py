@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from lxml import etree
 
-from gateway.domain.errors import FileRefused
+from gateway.kernel.errors import FileRefused
 from gateway.xml.parse import line_of
 
 FILE_SECONDS = 1.0

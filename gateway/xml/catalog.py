@@ -14,8 +14,8 @@ from pathlib import Path
 
 from lxml import etree
 
-from gateway.domain.errors import ConfigError, ConfigProblem
-from gateway.domain.namespaces import (
+from gateway.kernel.errors import ConfigError, ConfigProblem
+from gateway.kernel.namespaces import (
     BATCH_NAMESPACES,
     ENTITY_KEY,
     ENTITY_KEY_LIST,

@@ -9,7 +9,7 @@ from typing import cast
 
 from lxml import etree
 
-from gateway.domain.problem import Problem
+from gateway.kernel.problem import Problem
 from gateway.xml import mistakes
 from gateway.xml.parse import LogEntry, clean, document_parser
 from gateway.xml.paths import path_of

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lxml import etree
 
-from gateway.domain.namespaces import XSI
+from gateway.kernel.namespaces import XSI
 
 if TYPE_CHECKING:
     from xmlschema import XMLSchemaBase

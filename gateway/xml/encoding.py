@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from gateway.domain.errors import FileRefused
+from gateway.kernel.errors import FileRefused
 
 PREFIX_BYTES = 4096
 """How many bytes `detect` wants to see, fewer when the file is shorter."""

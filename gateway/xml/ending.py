@@ -8,7 +8,7 @@ import re
 
 from lxml import etree
 
-from gateway.domain.errors import FileRefused
+from gateway.kernel.errors import FileRefused
 from gateway.xml.encoding import Encoding, survey
 from gateway.xml.parse import refusal, unfinished
 from gateway.xml.source import Source

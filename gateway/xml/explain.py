@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from lxml import etree
 
-from gateway.domain.errors import ConfigError
-from gateway.domain.problem import MAX_PROBLEMS, Problem
-from gateway.domain.text import clean
+from gateway.kernel.errors import ConfigError
+from gateway.kernel.problem import MAX_PROBLEMS, Problem
+from gateway.kernel.text import clean
 from gateway.xml import words
 from gateway.xml.catalog import Catalog
 from gateway.xml.declared import DeclaredTypes

@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import cast
 
-from gateway.domain.envelope import FileEnd, FileHead, Header, ReadEnvelope, Root
-from gateway.domain.errors import FileRefused
-from gateway.domain.problem import Problem
+from gateway.kernel.errors import FileRefused
+from gateway.kernel.problem import Problem
+from gateway.messaging.rules.envelope import FileEnd, FileHead, Header, ReadEnvelope, Root
 
 PREFIX = struct.Struct("!BII")
 MAX_FRAME_BYTES = 512_000_000

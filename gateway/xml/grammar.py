@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from lxml import etree
 
-from gateway.domain.errors import ConfigError, ConfigProblem
-from gateway.domain.namespaces import Scheme, canonical, in_scheme
+from gateway.kernel.errors import ConfigError, ConfigProblem
+from gateway.kernel.namespaces import Scheme, canonical, in_scheme
 from gateway.xml.budget import WorkClock
 from gateway.xml.normalise import is_costly, rewrite_scheme
 from gateway.xml.parse import LogEntry, document_parser, line_of

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from gateway.domain.envelope import Header
-from gateway.domain.ids import is_message_id
-from gateway.domain.namespaces import ENVELOPE_NAMESPACES, XSI, canonical
-from gateway.domain.problem import Problem, Problems
+from gateway.kernel.ids import is_message_id
+from gateway.kernel.namespaces import ENVELOPE_NAMESPACES, XSI, canonical
+from gateway.kernel.problem import Problem, Problems
+from gateway.messaging.rules.envelope import Header
 from gateway.xml.likely import meant
 from gateway.xml.parse import MAX_TEXT, clean
 from gateway.xml.plain import PlainFrames

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 
 from lxml import etree
 
-from gateway.domain.errors import MalformedMessage
-from gateway.domain.namespaces import ENTITY_KEY, ENTITY_KEY_LIST, canonical
-from gateway.domain.problem import Problem
+from gateway.kernel.errors import MalformedMessage
+from gateway.kernel.namespaces import ENTITY_KEY, ENTITY_KEY_LIST, canonical
+from gateway.kernel.problem import Problem
 from gateway.xml.paths import path_of
 
 EntityKey = tuple[tuple[str, str], ...]

@@ -10,7 +10,7 @@ import os
 from array import array
 from xml.parsers import expat
 
-from gateway.domain.errors import FileRefused
+from gateway.kernel.errors import FileRefused
 
 CHUNK = 65_536
 _ITSELF_UNICODE = {"UTF8": "utf-8-sig", "UTF16": "utf-16"}

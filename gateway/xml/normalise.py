@@ -7,7 +7,7 @@ Source: rulings, "Validation" and "Namespaces"; reliability, section 0, fact 7.
 import re
 from collections.abc import Iterator
 
-from gateway.domain.namespaces import Scheme, canonical, in_scheme
+from gateway.kernel.namespaces import Scheme, canonical, in_scheme
 
 _START_TAG = re.compile(r"<[^!?/][^>]*>")
 _DECLARATION = re.compile(r'(\sxmlns(?::[\w.-]+)?=")([^"]*)(")')

@@ -21,9 +21,9 @@ from typing import Literal, Protocol, TypedDict, cast
 
 from lxml import etree
 
-from gateway.domain.errors import FileRefused, MalformedMessage
-from gateway.domain.problem import Problem
-from gateway.domain.text import clean as fit_to_show
+from gateway.kernel.errors import FileRefused, MalformedMessage
+from gateway.kernel.problem import Problem
+from gateway.kernel.text import clean as fit_to_show
 from gateway.xml import mistakes
 from gateway.xml.encoding import SUPPORTED
 

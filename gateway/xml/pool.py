@@ -19,9 +19,9 @@ from typing import IO, Any
 
 import structlog
 
-from gateway.domain.envelope import FileEnd, FileHead, ReadEnvelope
-from gateway.domain.errors import FileRefused
-from gateway.domain.ids import PortName
+from gateway.kernel.errors import FileRefused
+from gateway.kernel.ids import PortName
+from gateway.messaging.rules.envelope import FileEnd, FileHead, ReadEnvelope
 from gateway.xml import frames
 from gateway.xml.admission import Admission, Place
 from gateway.xml.frames import Kind

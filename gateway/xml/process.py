@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from gateway.domain.errors import TransientError
+from gateway.kernel.errors import TransientError
 from gateway.workers.launched import ending
 from gateway.workers.launcher import Child, Launcher, NotLaunched
 from gateway.xml.frames import MAX_FRAME_BYTES, PREFIX, READER, Kind

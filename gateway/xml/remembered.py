@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lxml import etree
 
-from gateway.domain.problem import Problem
+from gateway.kernel.problem import Problem
 from gateway.xml.grammar import TreeEntry
 from gateway.xml.terse import CONTENT, VALUES, of_entry
 

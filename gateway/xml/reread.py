@@ -2,7 +2,7 @@
 
 from lxml import etree
 
-from gateway.domain.namespaces import Scheme, scheme_of
+from gateway.kernel.namespaces import Scheme, scheme_of
 from gateway.xml.normalise import rewrite_scheme
 from gateway.xml.parse import document_parser, parse_checked
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from gateway.domain.envelope import FileHead, Root
-from gateway.domain.errors import FileRefused
-from gateway.domain.namespaces import BATCH, BATCH_NAMESPACES, ENVELOPE_NAMESPACES, MESSAGE_2011, XSI, canonical
+from gateway.kernel.errors import FileRefused
+from gateway.kernel.namespaces import BATCH, BATCH_NAMESPACES, ENVELOPE_NAMESPACES, MESSAGE_2011, XSI, canonical
+from gateway.messaging.rules.envelope import FileHead, Root
 from gateway.xml.declarations import MAX_CHARACTERS
 from gateway.xml.encoding import PREFIX_BYTES, Encoding, looks_like
 from gateway.xml.ending import at_the_end, empty_file, incomplete

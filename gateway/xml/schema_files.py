@@ -9,8 +9,8 @@ from typing import NamedTuple, cast
 
 from lxml import etree
 
-from gateway.domain.errors import ConfigError, ConfigProblem
-from gateway.domain.namespaces import HTTPS, MICROSOFT, Scheme, canonical
+from gateway.kernel.errors import ConfigError, ConfigProblem
+from gateway.kernel.namespaces import HTTPS, MICROSOFT, Scheme, canonical
 from gateway.xml.normalise import is_costly, rewrite_scheme, strip_anchors
 from gateway.xml.parse import DoctypeFound, LogEntry, RootFound, document_parser, line_of, refusal, root_parser
 

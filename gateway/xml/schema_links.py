@@ -15,8 +15,8 @@ from urllib.parse import unquote
 
 from lxml import etree
 
-from gateway.domain.errors import ConfigProblem
-from gateway.domain.namespaces import canonical
+from gateway.kernel.errors import ConfigProblem
+from gateway.kernel.namespaces import canonical
 from gateway.xml.parse import line_of
 from gateway.xml.schema_files import (
     XML_NAMESPACE,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from lxml import etree
 
-from gateway.domain.problem import MAX_PROBLEMS, Problem
-from gateway.domain.text import clean
+from gateway.kernel.problem import MAX_PROBLEMS, Problem
+from gateway.kernel.text import clean
 from gateway.xml.declared import DeclaredTypes
 from gateway.xml.grammar import Grammar, accepted
 from gateway.xml.paths import local_name, paths_of

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from lxml import etree
 
-from gateway.domain.namespaces import XSI, canonical
+from gateway.kernel.namespaces import XSI, canonical
 from gateway.xml.schema_files import XSD, SchemaFile
 
 _GROUPS = tuple(XSD + name for name in ("sequence", "choice", "all"))

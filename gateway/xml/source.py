@@ -4,7 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 
-from gateway.domain.errors import FileRefused
+from gateway.kernel.errors import FileRefused
 
 CHUNK_BYTES = 65536
 _HASH_REST_BYTES = 64_000_000

@@ -6,7 +6,7 @@ from copy import deepcopy
 
 from lxml import etree
 
-from gateway.domain.namespaces import ENVELOPE_NAMESPACES, canonical
+from gateway.kernel.namespaces import ENVELOPE_NAMESPACES, canonical
 
 _MENTIONED = re.compile(rb"""[>"\s]([A-Za-z_\x80-\xff][\w.\-\x80-\xff]*):""")
 """What may be the prefix of a value such as `xsi:type="t:Bill"`: a name and a colon, where a word begins."""

@@ -12,10 +12,10 @@ from typing import Any, Protocol, cast
 
 from lxml import etree
 
-from gateway.domain.envelope import FileEnd, FileHead, ReadEnvelope, Root
-from gateway.domain.errors import ConfigError, FileRefused, SchemaUnusable
-from gateway.domain.namespaces import ENVELOPE_NAMESPACES, Scheme, in_scheme
-from gateway.domain.problem import MAX_PROBLEMS, Problem, first_of
+from gateway.kernel.errors import ConfigError, FileRefused, SchemaUnusable
+from gateway.kernel.namespaces import ENVELOPE_NAMESPACES, Scheme, in_scheme
+from gateway.kernel.problem import MAX_PROBLEMS, Problem, first_of
+from gateway.messaging.rules.envelope import FileEnd, FileHead, ReadEnvelope, Root
 from gateway.xml.budget import Budget
 from gateway.xml.declarations import misnamed, too_many_declarations
 from gateway.xml.encoding import PREFIX_BYTES, Encoding, detect

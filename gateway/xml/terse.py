@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from lxml import etree
 
-from gateway.domain.namespaces import XSI
-from gateway.domain.problem import Problem
+from gateway.kernel.namespaces import XSI
+from gateway.kernel.problem import Problem
 from gateway.xml import words
 from gateway.xml.allowed import BOUNDS, form, names, of_facet, of_type, one_of
 from gateway.xml.likely import meant

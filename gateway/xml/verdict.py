@@ -10,10 +10,10 @@ from functools import cached_property
 
 from lxml import etree
 
-from gateway.domain.errors import ConfigError
-from gateway.domain.namespaces import BATCH_NAMESPACES, ENVELOPE_NAMESPACES, XSI, Scheme, canonical
-from gateway.domain.problem import Problem
-from gateway.domain.text import clean
+from gateway.kernel.errors import ConfigError
+from gateway.kernel.namespaces import BATCH_NAMESPACES, ENVELOPE_NAMESPACES, XSI, Scheme, canonical
+from gateway.kernel.problem import Problem
+from gateway.kernel.text import clean
 from gateway.xml.catalog import Catalog
 from gateway.xml.explain import FAR_YEAR, Explainer, far_dates
 from gateway.xml.grammar import Grammar

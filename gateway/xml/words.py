@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, cast
 
 from lxml import etree
 
-from gateway.domain.namespaces import XSI
-from gateway.domain.problem import Problem
-from gateway.domain.text import clean
+from gateway.kernel.namespaces import XSI
+from gateway.kernel.problem import Problem
+from gateway.kernel.text import clean
 from gateway.xml.allowed import BOUNDS, MAX_NAMES, allowed_by, choices_of, facet_of, names, one_of
 from gateway.xml.likely import likely_names, meant
 from gateway.xml.paths import local_name, names_of

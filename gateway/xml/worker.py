@@ -19,8 +19,8 @@ from typing import NoReturn
 
 import xmlschema  # noqa: F401  # its cage lets nothing be imported later
 
-from gateway.domain.envelope import FileEnd, FileHead
-from gateway.domain.errors import FileRefused
+from gateway.kernel.errors import FileRefused
+from gateway.messaging.rules.envelope import FileEnd, FileHead
 from gateway.workers import cage
 from gateway.workers.forking import serve_to_the_end
 from gateway.workers.limits import give_way, renew_limits, resident_bytes, set_limits

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from gateway.batch.store.runs import AttemptRow, LogLine, OperatorTask, Run, RunTask
 from gateway.cli.doctor import record
-from gateway.domain.finding import Finding
 from gateway.exchange import SessionRow, StatusMessageRow, TroubleRow
+from gateway.explanations.finding import Finding
 from gateway.operations.documents import DocumentRow, PostResult
 from gateway.operations.entries import EntryRow
 from gateway.operations.entries import QueueRow as JobQueueRow
@@ -16,19 +17,18 @@ from gateway.operations.groups import GroupRow
 from gateway.operations.inbox import Report
 from gateway.operations.jobs import JobRow
 from gateway.operations.nodes import Node
+from gateway.operations.reads.alerts import AlertRow
+from gateway.operations.reads.audit import ActionRow
+from gateway.operations.reads.gateway import DeliveryRow
+from gateway.operations.reads.lanes import LaneRow
+from gateway.operations.reads.messages import ExceptionCauseRow, ExceptionRow, HistoryRow, OutcomeRow, QueueRow
+from gateway.operations.reads.selection import CauseRow
 from gateway.operations.servers import ServerRow
 from gateway.operations.sessions import RetentionRow, StoreReport
 from gateway.operations.status import PortReport
 from gateway.operations.tasks import TaskRow
 from gateway.queues.log import EntryRun
 from gateway.queues.printing.printing import PrintResult
-from gateway.store.alert_reports import AlertRow
-from gateway.store.audit import ActionRow
-from gateway.store.lane_reports import LaneRow
-from gateway.store.message_reports import ExceptionCauseRow, ExceptionRow, HistoryRow, OutcomeRow, QueueRow
-from gateway.store.reports import DeliveryRow
-from gateway.store.runs import AttemptRow, LogLine, OperatorTask, Run, RunTask
-from gateway.store.selection import CauseRow
 
 FINDINGS = "What doctor finds"
 PAGE = Path(__file__).parents[2] / "docs" / "json.md"

@@ -13,10 +13,10 @@ from lxml import etree
 
 import schemas
 from adapters.file import kernel
-from gateway.domain.action import split_action
-from gateway.domain.envelope import FileEnd, FileHead, ReadEnvelope
-from gateway.domain.ids import parse_message_id
-from gateway.services.entity_document import count_entities
+from gateway.kernel.ids import parse_message_id
+from gateway.messaging.rules.action import split_action
+from gateway.messaging.rules.envelope import FileEnd, FileHead, ReadEnvelope
+from gateway.messaging.services.entity_document import count_entities
 from gateway.xml.answer import AnswerHeader, key_answer
 from gateway.xml.catalog import Catalog
 from gateway.xml.limits import ReadRules

@@ -17,13 +17,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from gateway.domain.ids import PortName
-from gateway.domain.states import Stage
-from gateway.store.embedded import EmbeddedServer
-from gateway.store.inbound import claim_inbound
-from gateway.store.leases import give_back, ports_with_work, wake_due
-from gateway.store.open import Store, open_store
-from gateway.store.outbound import claim_outbound
+from gateway.db.embedded import EmbeddedServer
+from gateway.db.open import Store, open_store
+from gateway.kernel.ids import PortName
+from gateway.messaging.delivery.promises import claim_outbound
+from gateway.messaging.processing.claims import claim_inbound
+from gateway.messaging.queue.leases import give_back, ports_with_work, wake_due
+from gateway.messaging.rules.states import Stage
 from tests.bench.measure import fresh
 
 ORDERS = PortName("orders")

@@ -18,7 +18,7 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
-from gateway.store.embedded import EmbeddedServer
+from gateway.db.embedded import EmbeddedServer
 from tests.bench.measure import fresh, running
 from tests.bench.orders import envelope
 from tests.site import Site, until

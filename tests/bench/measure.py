@@ -19,10 +19,10 @@ import asyncpg
 from rich.console import Console
 from rich.table import Table
 
-from gateway.store.connect import connect
-from gateway.store.embedded import DATABASE, EmbeddedServer
-from gateway.store.migrate import migrate
-from gateway.store.sql import Queries
+from gateway.db.connect import connect
+from gateway.db.embedded import DATABASE, EmbeddedServer
+from gateway.db.migrate import migrate
+from gateway.db.sql import Queries
 from tests.bench.bare import bare_loop
 from tests.bench.orders import envelope, write_batches
 from tests.memory import held_by

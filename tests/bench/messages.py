@@ -24,13 +24,13 @@ from rich.console import Console
 from rich.table import Table
 
 from gateway.config.models import Settings
-from gateway.contracts.task import Tally, Unheard
+from gateway.contracts.task import NullRunLog, Tally
+from gateway.db.data_folder import Use
+from gateway.db.embedded import DATABASE, EmbeddedServer
+from gateway.db.open import Schema, open_store
 from gateway.exchange import MessageStores
 from gateway.exchange.database import STATEMENTS
 from gateway.runtime.ports import SystemClock
-from gateway.store.data_folder import Use
-from gateway.store.embedded import DATABASE, EmbeddedServer
-from gateway.store.open import Schema, open_store
 from tests.bench.measure import fresh
 
 STORE = "shops"
@@ -57,7 +57,7 @@ async def make_passes(url: str, messages: str, data: Path, days: int) -> None:
             tally = Tally()
             sys.stdout.write("begins\n")
             sys.stdout.flush()
-            await stores.make_pass(STORE, tally=tally, lines=Unheard(), stopping=asyncio.Event())
+            await stores.make_pass(STORE, tally=tally, lines=NullRunLog(), stopping=asyncio.Event())
 
 
 async def under_kills(arguments: Sequence[str], kills: int, most: list[int]) -> int:

@@ -21,7 +21,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from gateway.store.embedded import EmbeddedServer
+from gateway.db.embedded import EmbeddedServer
 from tests.bench.measure import fresh, memory_of
 from tests.bench.orders import batch as orders
 from tests.bench.orders import envelope as bench_order

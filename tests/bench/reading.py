@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 import schemas
-from gateway.domain.errors import FileRefused
+from gateway.kernel.errors import FileRefused
 from gateway.xml.budget import WorkClock
 from gateway.xml.catalog import Catalog
 from gateway.xml.explain import Explainer

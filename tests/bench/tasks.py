@@ -19,18 +19,18 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from gateway.domain.definition import JobDefinition, ServerDefinition
-from gateway.domain.job import JobStatus
-from gateway.scheduler.clock import DatabaseClock
-from gateway.scheduler.engine import Engine
-from gateway.scheduler.executor import Executor
-from gateway.store.embedded import EmbeddedServer
-from gateway.store.jobs import create_job
-from gateway.store.leases import start_incarnation
-from gateway.store.listen import Listener
-from gateway.store.open import Store, open_store
-from gateway.store.servers import put_server, register_server
-from gateway.store.starting import start_due
+from gateway.batch.engine.clock import DatabaseClock
+from gateway.batch.engine.engine import Engine
+from gateway.batch.engine.executor import Executor
+from gateway.batch.rules.definition import JobDefinition, ServerDefinition
+from gateway.batch.rules.job import JobStatus
+from gateway.batch.store.jobs import create_job
+from gateway.batch.store.servers import put_server, register_server
+from gateway.batch.store.starting import start_due
+from gateway.db.embedded import EmbeddedServer
+from gateway.db.listen import Listener
+from gateway.db.open import Store, open_store
+from gateway.messaging.queue.leases import start_incarnation
 from tests.bench.measure import fresh
 from tests.fakes import FakeClock, World, task
 

@@ -11,9 +11,9 @@ import pytest
 
 from adapters.file import FileReceiveAdapter, FileReceiveSettings
 from gateway.contracts.adapter import ReceiveAdapter
-from gateway.domain.delivery import Settled, Settlement
-from gateway.domain.errors import AdapterUnavailable
-from gateway.domain.ids import PortName
+from gateway.kernel.errors import AdapterUnavailable
+from gateway.kernel.ids import PortName
+from gateway.messaging.rules.delivery import Settled, Settlement
 
 BODY = b"<Batch></Batch>"
 

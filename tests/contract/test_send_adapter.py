@@ -9,9 +9,9 @@ import pytest
 
 from adapters.file import FileSendAdapter, FileSendSettings
 from gateway.contracts.adapter import SendAdapter
-from gateway.domain.delivery import Outgoing, Promise
-from gateway.domain.errors import AdapterUnavailable
-from gateway.domain.ids import PortName
+from gateway.kernel.errors import AdapterUnavailable
+from gateway.kernel.ids import PortName
+from gateway.messaging.rules.delivery import Outgoing, Promise
 
 FILES = [
     Outgoing(staged_name=f"{number}.1.tmp", final_name=f"answer.{number}.xml", content=b"<a>%d</a>" % number)

@@ -17,29 +17,35 @@ from uuid import uuid4
 
 from lxml import etree
 
+from gateway.batch.alerts import delivery as alerts
+from gateway.batch.engine import clock, engine
+from gateway.batch.rules.recurrence import rule
+from gateway.batch.store import starting
 from gateway.cli import db
 from gateway.contracts.service import Request
-from gateway.domain.delivery import Settled, Settlement
-from gateway.domain.envelope import FileEnd
-from gateway.domain.errors import FileRefused, OperationRejected, StoreUnavailable
-from gateway.domain.faultpoints import reach
-from gateway.domain.ids import SetKey
-from gateway.domain.recurrence import rule
+from gateway.db import migrate
+from gateway.kernel.errors import FileRefused, OperationRejected, StoreUnavailable
+from gateway.kernel.faultpoints import reach
+from gateway.kernel.ids import SetKey
+from gateway.messaging.delivery import promises as store_outbound
+from gateway.messaging.delivery import send
+from gateway.messaging.flow import runner
+from gateway.messaging.flow.port_state import Trouble
+from gateway.messaging.intake import ingest, reading
+from gateway.messaging.intake.ingest import Ingester
+from gateway.messaging.intake.receive import ReceiveStage
+from gateway.messaging.processing import claims as store_inbound
+from gateway.messaging.processing import duplicates, outbound, rollback, units
+from gateway.messaging.processing.inbound import InboundStage
+from gateway.messaging.processing.performed import ChunkResult
+from gateway.messaging.processing.prepare import Refused
+from gateway.messaging.processing.rollback import NotTakenBack, RollbackSet
+from gateway.messaging.queue import leases
+from gateway.messaging.rules.delivery import Settled, Settlement
+from gateway.messaging.rules.envelope import FileEnd
+from gateway.messaging.services.in_flight import NOBODY, InFlightJournal
 from gateway.runtime import app, stuck, wakeup
 from gateway.runtime.processing.watch import Watch
-from gateway.scheduler import alerts, clock, engine
-from gateway.services.in_flight import NOBODY, InFlightJournal
-from gateway.stages import duplicates, ingest, outbound, reading, rollback, runner, send, units
-from gateway.stages.inbound import InboundStage
-from gateway.stages.ingest import Ingester
-from gateway.stages.performed import Performed
-from gateway.stages.prepare import Refused
-from gateway.stages.receive import ReceiveStage
-from gateway.stages.rollback import NotTakenBack, RollbackSet
-from gateway.stages.trouble import Trouble
-from gateway.store import inbound as store_inbound
-from gateway.store import leases, migrate, starting
-from gateway.store import outbound as store_outbound
 from tests.crash.bad_files import OF_FILES, skip, skip_waiting
 from tests.crash.worlds import WORLDS, Observer
 
@@ -161,7 +167,7 @@ def restless(_: Path) -> None:
 
 def naive_local_time(_: Path) -> None:
     """Read a local time as any clock on a wall, whether the clocks are changed or not."""
-    rule.instant_of = lambda local, zone: local.replace(tzinfo=zone).astimezone(UTC)  # type: ignore[assignment]
+    rule.to_utc = lambda local, zone: local.replace(tzinfo=zone).astimezone(UTC)  # type: ignore[assignment]
 
 
 def bare_migrations(_: Path) -> None:
@@ -261,7 +267,7 @@ def rollback_without_savepoint(_: Path) -> None:
 
 def halt_goes_on(_: Path) -> None:
     """Process the messages behind a failed one although its set halts."""
-    Performed._halt_set = skip  # type: ignore[method-assign]
+    ChunkResult._halt_set = skip  # type: ignore[method-assign]
 
 
 def no_patience(_: Path) -> None:

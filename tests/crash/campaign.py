@@ -24,7 +24,7 @@ from rich.progress import track
 from rich.table import Table
 
 from adapters.file.fsops import FAULT_POINTS as FILE_POINTS
-from gateway.stages.faultpoints import FAULT_POINTS as STAGE_POINTS
+from gateway.messaging.flow.faultpoints import FAULT_POINTS as STAGE_POINTS
 from tests.crash.cluster import LEASE_SECONDS, Cluster, cut_connections, freeze
 from tests.crash.nursery import Nursery
 from tests.crash.partner import Partner

@@ -1,7 +1,7 @@
 """A service whose effects are counted: each request takes a number and leaves a row; one quantity is refused."""
 
 from gateway.contracts.service import Reply, Request, ServiceContext
-from gateway.domain.errors import OperationRejected
+from gateway.kernel.errors import OperationRejected
 
 SEQUENCE = "Counted"
 REFUSED = "13"

@@ -33,7 +33,7 @@ from typing import Any
 
 from gateway.cli import db, run
 from gateway.cli.main import main
-from gateway.domain.faultpoints import switched_on
+from gateway.kernel.faultpoints import switched_on
 from gateway.workers.launcher import Launcher
 from gateway.xml import worker
 from gateway.xml.process import ReaderLauncher

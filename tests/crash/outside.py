@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
 from gateway.contracts.service import Reply, Request, ServiceContext
-from gateway.domain.errors import OperationRejected
+from gateway.kernel.errors import OperationRejected
 
 
 @dataclass(frozen=True)

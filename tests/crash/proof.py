@@ -6,12 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gateway.config.load import load
-from gateway.domain.finding import Finding, Severity
+from gateway.db.data_folder import Use
+from gateway.db.open import open_store
+from gateway.explanations.finding import Finding, Severity
 from gateway.operations.doctor import examine
 from gateway.runtime.look import folders_of
 from gateway.runtime.plugins import key_lengths
-from gateway.store.data_folder import Use
-from gateway.store.open import open_store
 from tests.crash.partner import NOTHING, Partner, left_behind
 from tests.site import Site, until
 

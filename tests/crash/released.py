@@ -13,8 +13,8 @@ from pathlib import Path
 import yaml
 from asyncpg import Connection, connect
 
-from gateway.store.migrate import load_migrations
-from gateway.store.sql import Queries
+from gateway.db.migrate import load_migrations
+from gateway.db.sql import Queries
 from tests.crash.partner import Partner, left_behind
 from tests.crash.site import CrashSite
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import psutil
 
-from gateway.store.connect import connect
-from gateway.store.embedded import EmbeddedServer
-from gateway.store.migrate import migrate
-from gateway.store.sql import Queries
+from gateway.db.connect import connect
+from gateway.db.embedded import EmbeddedServer
+from gateway.db.migrate import migrate
+from gateway.db.sql import Queries
 
 
 class OwnServer:

@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 from asyncpg import Connection, Record, connect
 
-from gateway.domain.faultpoints import KILLED_STATUS
+from gateway.kernel.faultpoints import KILLED_STATUS
 from tests.crash.nursery import Birth, Child, Nursery
 from tests.site import Site, until
 

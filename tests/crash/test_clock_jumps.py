@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from signal import SIGCONT, SIGSTOP
 from zoneinfo import ZoneInfo
 
-from gateway.domain.wall import changes, instant_of, local_of
+from gateway.kernel.local_time import changes, local_of, to_utc
 from tests.clock import DatabaseClock, NodeClock
 from tests.crash.partner import Partner
 from tests.crash.proof import drained, everything_happened_once
@@ -265,7 +265,7 @@ def next_changes() -> tuple[datetime, datetime]:
 def night_after(moment: datetime) -> datetime:
     """Return when it is 02:30 on the day after."""
     day = local_of(moment, ZONE).replace(hour=2, minute=30, second=0) + timedelta(days=1)
-    return instant_of(day, ZONE)
+    return to_utc(day, ZONE)
 
 
 async def test_a_nightly_job_runs_once_a_night_whatever_is_done_to_the_clocks(crash_site: CrashSite) -> None:

@@ -10,9 +10,9 @@ import psutil
 import pytest
 from lxml import etree
 
-from gateway.store.data_folder import Use
-from gateway.store.open import open_store
-from gateway.store.operate import release
+from gateway.db.data_folder import Use
+from gateway.db.open import open_store
+from gateway.messaging.queue.operate import release
 from tests.crash.outside import Outside
 from tests.crash.outside import __name__ as OUTSIDE
 from tests.crash.proof import calm
@@ -44,7 +44,7 @@ def changing_keys(outside: Outside) -> list[str]:
     return [message_id for message_id, keys in outside.keys("book").items() if len(keys) > 1]
 
 
-def not_taken_back(outside: Outside) -> list[str]:
+def compensation_failed(outside: Outside) -> list[str]:
     """Return the messages whose bookings were not cancelled, or booked again after that."""
     booked, cancelled = outside.keys("book"), outside.keys("cancel")
     last = {call.message_id: call.what for call in outside.calls}
@@ -158,7 +158,7 @@ async def test_what_a_rolled_back_set_did_elsewhere_is_taken_back(
     reasons = Counter(row["reason"] for row in rows)
     assert reasons["set_rolled_back"] == 4 * sets and reasons["failed"] + reasons["poison"] == sets
     assert outside.keys("book"), "nothing was done: this proved nothing"
-    assert not_taken_back(outside) == []
+    assert compensation_failed(outside) == []
 
 
 async def test_key_of_its_own_for_each_attempt_is_seen(crash_site: CrashSite) -> None:
@@ -190,4 +190,4 @@ async def test_bookings_of_a_life_that_ended_are_taken_back_though_the_next_one_
         outside.is_closed = True
         await crash_site.run(build=build)
         await crash_site.wait_answers(1)
-    assert not_taken_back(outside) == left
+    assert compensation_failed(outside) == left

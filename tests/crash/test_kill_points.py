@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from adapters.file.fsops import FAULT_POINTS as FILE_POINTS
-from gateway.stages.faultpoints import FAULT_POINTS as STAGE_POINTS
+from gateway.messaging.flow.faultpoints import FAULT_POINTS as STAGE_POINTS
 from tests.crash.partner import Partner, left_behind
 from tests.crash.proof import drained, everything_happened_once
 from tests.crash.site import KILLED, CrashSite

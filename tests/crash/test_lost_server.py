@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from gateway.domain.ids import RunId
-from gateway.store.open import Use, open_store
-from gateway.store.runs import RunDetails, read_run
+from gateway.batch.store.runs import RunDetails, read_run
+from gateway.db.open import Use, open_store
+from gateway.kernel.ids import RunId
 from tests.crash.cluster import Cluster
 from tests.crash.proof import calm
 from tests.crash.site import CrashSite

@@ -3,10 +3,10 @@
 from shutil import rmtree
 
 from gateway.config.load import load
-from gateway.operations.person import Person
+from gateway.db.data_folder import Use
+from gateway.db.open import open_store
+from gateway.operations.person import Principal
 from gateway.operations.restage import lost_with, restage
-from gateway.store.data_folder import Use
-from gateway.store.open import open_store
 from tests.crash.cluster import Cluster
 from tests.crash.partner import Partner
 from tests.crash.proof import calm, drained, everything_happened_once
@@ -59,4 +59,4 @@ async def _give_up(cluster: Cluster) -> None:
         rows = await cluster.query("SELECT message_id FROM queue WHERE staged_in IS NOT NULL")
         assert rows, "something is promised"
         found = await lost_with(store, settings, [str(rows[0]["message_id"])])
-        assert len(await restage(store, settings, Person(name="ann", partition="initial"), found)) == len(found)
+        assert len(await restage(store, settings, Principal(name="ann", partition="initial"), found)) == len(found)

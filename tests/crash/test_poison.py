@@ -11,7 +11,7 @@ from signal import SIGABRT, SIGKILL
 import pytest
 from lxml import etree
 
-from gateway.domain.poison import MOST_CRASHES
+from gateway.messaging.rules.poison import MOST_CRASHES
 from gateway.workers.launched import ending
 from tests.crash.bad_code import __name__ as BAD_CODE
 from tests.crash.proof import calm

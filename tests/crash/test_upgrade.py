@@ -10,9 +10,9 @@ from signal import SIGKILL
 
 import pytest
 
-from gateway.domain.finding import Finding, Severity
-from gateway.store.migrate import FAULT_POINTS as MIGRATION_POINTS
-from gateway.store.migrate import load_migrations, migrate
+from gateway.db.migrate import FAULT_POINTS as MIGRATION_POINTS
+from gateway.db.migrate import load_migrations, migrate
+from gateway.explanations.finding import Finding, Severity
 from tests.conftest import Databases
 from tests.crash.nursery import Child
 from tests.crash.proof import effects, look_into

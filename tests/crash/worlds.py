@@ -17,13 +17,15 @@ from typing import Any
 from adapters.file import receive as file_receive
 from adapters.file.folder import Folder
 from adapters.file.fsops import FileOps, Operation
-from gateway.domain import finding
-from gateway.domain.errors import StoreUnavailable
+from gateway.batch.engine import clock, engine
+from gateway.db import migrate
+from gateway.explanations import finding
+from gateway.kernel.errors import StoreUnavailable
+from gateway.messaging.delivery import send
+from gateway.messaging.processing import inbound
+from gateway.operations.reads import doctor
 from gateway.runtime import app, life, stuck
 from gateway.runtime.processing import stages, watch, worker, workers
-from gateway.scheduler import clock, engine
-from gateway.stages import inbound, send
-from gateway.store import doctor, migrate
 from tests.clock import move_this_process
 
 OPERATIONS = "operations.jsonl"

@@ -14,7 +14,7 @@ from uuid import UUID
 from asyncpg import Connection, Record, connect
 from lxml import etree
 
-from gateway.domain.ids import parse_message_id
+from gateway.kernel.ids import parse_message_id
 from tests.crash.nursery import Nursery
 from tests.documents import envelope, guid, single
 from tests.e2e.rows import PORTS, Answered, Fails, Held, Left, Message, Refused, Row, fill

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gateway.contracts.service import Reply, Request, ServiceContext
-from gateway.domain.errors import OperationRejected
+from gateway.kernel.errors import OperationRejected
 from tests.documents import SERVICES
 
 NOTES: Final = "MEETING_NOTES"

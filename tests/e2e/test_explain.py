@@ -4,12 +4,12 @@ import re
 from datetime import UTC, datetime
 
 from gateway.config.load import load
-from gateway.domain.explanation import Explanation
+from gateway.db.data_folder import Use
+from gateway.db.open import open_store
+from gateway.explanations.facts import Explanation
 from gateway.operations.explain import explain
 from gateway.operations.person import person
 from gateway.runtime.look import finder
-from gateway.store.data_folder import Use
-from gateway.store.open import open_store
 from tests.documents import batch, envelope, order, single
 from tests.e2e.operator import ask
 from tests.site import Site, until

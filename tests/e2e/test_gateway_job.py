@@ -12,14 +12,14 @@ from uuid import UUID
 import pytest
 from lxml import etree
 
-from gateway.domain.job import JobStatus
-from gateway.domain.transitions import JobAction
-from gateway.store.cancel import cancel_job
-from gateway.store.jobs import Job, change_status, read_job
-from gateway.store.open import Store, Use, open_store
-from gateway.store.reports import database_clock
-from gateway.store.servers import assign_group, list_servers
-from gateway.store.starting import start_now
+from gateway.batch.rules.job import JobStatus
+from gateway.batch.rules.transitions import JobAction
+from gateway.batch.store.cancel import cancel_job
+from gateway.batch.store.jobs import Job, change_status, read_job
+from gateway.batch.store.servers import assign_group, list_servers
+from gateway.batch.store.starting import start_now
+from gateway.db.open import Store, Use, open_store
+from gateway.operations.reads.gateway import database_clock
 from tests.documents import SERVICES, batch, envelope, guid, order, single
 from tests.e2e import meeting
 from tests.hostile import sized
@@ -304,8 +304,8 @@ async def test_s23_batched_messages_and_order(site: Site) -> None:
 async def test_s23_only_a_parallel_port_that_continues_runs_messages_of_a_batch_at_the_same_time(site: Site) -> None:
     """On every kind of port, and on one whose batch has a ConversationId; a gateway works on two chunks at a time.
 
-    All five at the same time, on several gateways: tests/integration/stages/test_policies.py. A conversation on two
-    gateways: tests/integration/stages/test_order_table.py.
+    All five at the same time, on several gateways: tests/integration/messaging/test_policies.py. A conversation on two
+    gateways: tests/integration/messaging/test_order_table.py.
     """
     site.extra["workers"] = {"chunk": 1}
     site.services["Meeting"] = meeting.SERVICE

@@ -14,7 +14,7 @@ from tests.e2e.operator import gateway
 from tests.site import Site, until
 
 HANDLER = """
-from gateway.domain.errors import OperationRejected
+from gateway.kernel.errors import OperationRejected
 
 
 async def ask(request, context):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.store import connect
+from gateway.db import connect
 
 
 @pytest.fixture(autouse=True)

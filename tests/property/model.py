@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from gateway.domain.poison import MOST_CRASHES
-from gateway.domain.states import Direction, LaneRule, Outcome, Policy, Reason, Status
+from gateway.messaging.rules.poison import MOST_CRASHES
+from gateway.messaging.rules.states import Direction, LaneRule, Outcome, Policy, Reason, Status
 
 STANDING = (Status.HOLD, Status.ERROR)
 LANES_PER_CLAIM = 50
@@ -71,7 +71,7 @@ class MessageSet:
 
 
 @dataclass
-class Performed:
+class ChunkResult:
     """What a worker made of its claim."""
 
     done: list[Message] = field(default_factory=list)
@@ -197,9 +197,9 @@ class Model:
         self.claims[fence] = sorted(taken, key=lambda m: m.key)
         self.rules_at_claim[fence] = {m.lane: self.rule(m.lane) for m in taken if m.lane is not None}
 
-    def perform(self, fence: int, endings: Mapping[int, Ending]) -> Performed:
+    def perform(self, fence: int, endings: Mapping[int, Ending]) -> ChunkResult:
         """What a worker makes of its claim, when each message ends as told."""
-        result, claimed = Performed(), self.claims[fence]
+        result, claimed = ChunkResult(), self.claims[fence]
         endings = {m.key: m.refused or endings[m.key] for m in claimed}
         for m in (m for m in claimed if m.lane is None):
             {Ending.GOOD: result.done, Ending.LATER: result.again}.get(endings[m.key], result.failed).append(m)
@@ -213,7 +213,7 @@ class Model:
         return result
 
     def _perform_lane(
-        self, items: list[Message], rule: LaneRule, endings: Mapping[int, Ending], result: Performed
+        self, items: list[Message], rule: LaneRule, endings: Mapping[int, Ending], result: ChunkResult
     ) -> None:
         if items[0].policy is Policy.ROLLBACK:
             bad = next((m for m in items if m.refused), None)  # known before anything runs
@@ -245,7 +245,7 @@ class Model:
             result.released += [o for o in items[place + 1 :] if o.set_key is None or o.set_key not in result.halted]
             return
 
-    def record(self, fence: int, result: Performed) -> None:
+    def record(self, fence: int, result: ChunkResult) -> None:
         claimed = self.claims.pop(fence)
         for m in claimed:
             m.judge_anew = False

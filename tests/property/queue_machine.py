@@ -20,31 +20,31 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from gateway.config.models import Respond
 from gateway.contracts.adapter import SendAdapter
 from gateway.contracts.service import Reply, Request, ServiceContext
-from gateway.domain.errors import LeaseLost, OperationRejected, TransientError
-from gateway.domain.ids import Fence, LaneName, MessageKey
-from gateway.domain.lane import lane_of
-from gateway.domain.message import Claimed, NewResponse, Retry, Sending, Work
-from gateway.domain.namespaces import Scheme
-from gateway.domain.poison import why_not
-from gateway.domain.states import Direction, LaneRule, Outcome, Policy, Reason, Status
-from gateway.services.registry import Found
-from gateway.stages.breaker import Breaker
-from gateway.stages.decide import Failed
-from gateway.stages.perform import Performance, Performed
-from gateway.stages.prepare import Item, Prepared, Refused
-from gateway.stages.responses import cause_of, drafts_of
-from gateway.store.doctor import find_wrong
-from gateway.store.inbound import InboundResult, claim_inbound, record_inbound, take_response_keys
-from gateway.store.ingest import ingestion
-from gateway.store.lanes import set_lane_rule, set_port_rule
-from gateway.store.leases import end_worker, read_beats, start_incarnation, start_worker, take_back, wake_due
-from gateway.store.open import Store, open_store
-from gateway.store.operate import delete, hold, release, release_lane
-from gateway.store.outbound import SendResult, claim_outbound, record_outbound
-from gateway.store.poison import count_crashes, note_held_loop
-from gateway.store.unit import UnitTransaction
+from gateway.db.open import Store, open_store
+from gateway.db.unit import UnitTransaction
+from gateway.kernel.errors import LeaseLost, OperationRejected, TransientError
+from gateway.kernel.ids import Fence, LaneName, MessageKey
+from gateway.kernel.namespaces import Scheme
+from gateway.messaging.delivery.promises import SendResult, claim_outbound, record_outbound
+from gateway.messaging.intake.writing import ingestion
+from gateway.messaging.processing.breaker import Breaker
+from gateway.messaging.processing.claims import InboundResult, claim_inbound, record_inbound, take_response_keys
+from gateway.messaging.processing.decide import Failed
+from gateway.messaging.processing.perform import ChunkResult, Performance
+from gateway.messaging.processing.prepare import Item, Prepared, Refused
+from gateway.messaging.processing.responses import cause_of, drafts_of
+from gateway.messaging.queue.lanes import set_lane_rule, set_port_rule
+from gateway.messaging.queue.leases import end_worker, read_beats, start_incarnation, start_worker, take_back, wake_due
+from gateway.messaging.queue.operate import delete, hold, release, release_lane
+from gateway.messaging.queue.poison import count_crashes, note_held_loop
+from gateway.messaging.rules.lane import lane_of
+from gateway.messaging.rules.message import Claimed, NewResponse, Retry, Sending, Work
+from gateway.messaging.rules.poison import why_not
+from gateway.messaging.rules.states import Direction, LaneRule, Outcome, Policy, Reason, Status
+from gateway.messaging.services.registry import Found
+from gateway.operations.reads.doctor import find_wrong
 from tests.factories import ORDERS, a_claim, a_file, a_message
-from tests.integration.stages.test_inbound import a_port
+from tests.integration.messaging.test_inbound import a_port
 from tests.property.model import STANDING, Ending, Message, MessageSet, Model
 
 Result = TypeVar("Result")
@@ -519,7 +519,7 @@ def _answer(work: Work, key: MessageKey, *, is_fault: bool) -> NewResponse:
     )
 
 
-def _result(performed: Performed) -> InboundResult:
+def _result(performed: ChunkResult) -> InboundResult:
     return InboundResult(
         done=[(item.work, []) for item, _ in performed.done],
         failed=[failed.failure for failed in performed.failed],

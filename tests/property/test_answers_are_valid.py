@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from lxml import etree
 
 import schemas
-from gateway.domain.namespaces import MESSAGE_2011
-from gateway.services.document_kind import DocumentKind
-from gateway.services.entity_document import Writer, count_entities, root_entities
-from gateway.store.entities import Entity
+from gateway.kernel.namespaces import MESSAGE_2011
+from gateway.messaging.services.document_kind import DocumentKind
+from gateway.messaging.services.entities import Entity
+from gateway.messaging.services.entity_document import Writer, count_entities, root_entities
 from gateway.xml.answer import AnswerHeader, response
 from gateway.xml.catalog import Catalog
 from gateway.xml.parse import parse_checked

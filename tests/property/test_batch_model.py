@@ -16,21 +16,21 @@ from datetime import UTC, datetime
 import pytest
 from asyncpg import Record
 
+from gateway.batch.rules.definition import ConditionDefinition, GroupDefinition, JobDefinition, TaskDefinition
+from gateway.batch.rules.job import ConditionType, Wanted
+from gateway.batch.rules.throttle import Throttle
+from gateway.batch.rules.transitions import Attempt, JobAction
+from gateway.batch.store.cancel import cancel_job
+from gateway.batch.store.ending import Result, TaskEnd, end_tasks, task_reaper
+from gateway.batch.store.jobs import change_status, create_job, read_job_by_id
+from gateway.batch.store.servers import put_group
+from gateway.batch.store.starting import next_moment, start_due
+from gateway.batch.store.tasks import ClaimedTask, claim_tasks, spawn_tasks
 from gateway.contracts.task import SpawnedTask
-from gateway.domain.definition import ConditionDefinition, GroupDefinition, JobDefinition, TaskDefinition
-from gateway.domain.errors import IllegalTransition, LeaseLost, TaskRefused
-from gateway.domain.ids import Fence, JobId
-from gateway.domain.job import ConditionType, Wanted
-from gateway.domain.throttle import Throttle
-from gateway.domain.transitions import Attempt, JobAction
-from gateway.store.cancel import cancel_job
-from gateway.store.ending import Result, TaskEnd, end_tasks, task_reaper
-from gateway.store.jobs import change_status, create_job, read_job_by_id
-from gateway.store.leases import read_beats, take_back
-from gateway.store.open import Store
-from gateway.store.servers import put_group
-from gateway.store.starting import next_moment, start_due
-from gateway.store.tasks import ClaimedTask, claim_tasks, spawn_tasks
+from gateway.db.open import Store
+from gateway.kernel.errors import IllegalTransition, LeaseLost, TaskRefused
+from gateway.kernel.ids import Fence, JobId
+from gateway.messaging.queue.leases import read_beats, take_back
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 GROUPS = ("", "slow")

@@ -6,8 +6,8 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.domain.conditions import Changes, Condition, TaskState, outcome, settle
-from gateway.domain.job import ConditionType, TaskStatus, Wanted
+from gateway.batch.rules.conditions import Changes, Condition, TaskState, outcome, settle
+from gateway.batch.rules.job import ConditionType, TaskStatus, Wanted
 
 RETURNS = (TaskStatus.ENDED, TaskStatus.ERROR)
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import schemas
-from gateway.domain.errors import FileRefused
-from gateway.domain.namespaces import canonical
-from gateway.services.document import _parsed
-from gateway.services.document_kind import DocumentKind
+from gateway.kernel.errors import FileRefused
+from gateway.kernel.namespaces import canonical
+from gateway.messaging.services.document import _parsed
+from gateway.messaging.services.document_kind import DocumentKind
 from gateway.xml.cuts import Cutter
 from tests.bench import orders
 from tests.documents import BATCH, CREATE, MESSAGE, SALES_ORDER, batch, envelope, order

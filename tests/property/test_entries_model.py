@@ -13,16 +13,16 @@ from typing import Any
 
 import pytest
 
-from gateway.domain.definition import EntryDefinition
-from gateway.domain.errors import GatewayError
-from gateway.domain.ids import EntryId, Fence
-from gateway.domain.transitions import Attempt
+from gateway.batch.rules.definition import EntryDefinition
+from gateway.batch.rules.transitions import Attempt
+from gateway.batch.store.cancel import cancel_run
+from gateway.batch.store.ending import Result, TaskEnd, end_tasks, task_reaper
+from gateway.batch.store.tasks import ClaimedTask, claim_tasks
+from gateway.db.open import Store
+from gateway.kernel.errors import GatewayError
+from gateway.kernel.ids import EntryId, Fence
 from gateway.queues import EntryAction, EntryStatus, add_entry, change_entry, list_entries, run_once, start_entries
 from gateway.queues.rules.entry import FREE_INTERRUPTIONS
-from gateway.store.cancel import cancel_run
-from gateway.store.ending import Result, TaskEnd, end_tasks, task_reaper
-from gateway.store.open import Store
-from gateway.store.tasks import ClaimedTask, claim_tasks
 
 WIDTHS = {"narrow": 1, "wide": 2}
 STEPS = 50

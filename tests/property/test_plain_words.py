@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from lxml import etree
 
 import schemas
-from gateway.domain.errors import FileRefused
-from gateway.domain.problem import Problem
+from gateway.kernel.errors import FileRefused
+from gateway.kernel.problem import Problem
 from gateway.xml.catalog import Catalog
 from gateway.xml.explain import Explainer
 from gateway.xml.limits import ReadRules

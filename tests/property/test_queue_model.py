@@ -10,11 +10,11 @@ from asyncpg import PostgresError
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from gateway.domain.ids import MessageKey
-from gateway.domain.poison import MOST_CRASHES
-from gateway.domain.states import Direction, LaneRule, Policy, Status
-from gateway.store.operate import hold
-from gateway.store.sql import Queries
+from gateway.db.sql import Queries
+from gateway.kernel.ids import MessageKey
+from gateway.messaging.queue.operate import hold
+from gateway.messaging.rules.poison import MOST_CRASHES
+from gateway.messaging.rules.states import Direction, LaneRule, Policy, Status
 from tests.property.model import Ending
 from tests.property.queue_machine import Bench, QueueMachine
 

@@ -12,8 +12,8 @@ from dateutil.rrule import rrulestr
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from gateway.domain.recurrence import Recurrence, RecurrenceError, from_dict, next_after
-from gateway.domain.recurrence import rule as rules
+from gateway.batch.rules.recurrence import Recurrence, RecurrenceError, from_dict, next_after
+from gateway.batch.rules.recurrence import rule as rules
 
 ZONES = ("Europe/Copenhagen", "America/Los_Angeles", "Australia/Lord_Howe", "Asia/Kathmandu", "Pacific/Apia", "UTC")
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -146,7 +146,7 @@ def test_local_time_without_thought_of_clock_changes_is_seen(
     monkeypatch: pytest.MonkeyPatch, naive: Callable[[datetime, ZoneInfo], datetime]
 ) -> None:
     """The proof can fail: a day with a skipped hour, or all summers, are wrong."""
-    monkeypatch.setattr(rules, "instant_of", naive)
+    monkeypatch.setattr(rules, "to_utc", naive)
     found, expected = twenty_years(0, "Europe/Copenhagen")
     assert len(found) == len(expected) and found != expected
 

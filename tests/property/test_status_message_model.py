@@ -16,9 +16,9 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from gateway.domain.faultpoints import InjectedFault, switched_on
+from gateway.db.open import open_store
 from gateway.exchange.rules.statuses import FAILED, RANKS, SAID, SessionDirection, SessionStatus, parse_status
-from gateway.store.open import open_store
+from gateway.kernel.faultpoints import InjectedFault, switched_on
 from tests.conftest import Databases
 from tests.integration.exchange.world import DatabaseStation, ExchangeWorld, FolderStation, Message
 

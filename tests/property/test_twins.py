@@ -18,15 +18,15 @@ from hypothesis import strategies as st
 
 from gateway.contracts.service import Reply, Request, ServiceContext
 from gateway.contracts.task import Tally, TaskContext
-from gateway.domain.errors import LeaseLost, OperationRejected, TransientError
-from gateway.domain.ids import MessageKey
-from gateway.domain.message import Claimed, Work
-from gateway.store.doctor import find_wrong
-from gateway.store.inbound import claim_inbound
-from gateway.store.leases import read_beats, start_incarnation, take_back, wake_due
-from gateway.store.open import Store, open_store
-from gateway.store.operate import hold, release
-from gateway.store.sql import Queries
+from gateway.db.open import Store, open_store
+from gateway.db.sql import Queries
+from gateway.kernel.errors import LeaseLost, OperationRejected, TransientError
+from gateway.kernel.ids import MessageKey
+from gateway.messaging.processing.claims import claim_inbound
+from gateway.messaging.queue.leases import read_beats, start_incarnation, take_back, wake_due
+from gateway.messaging.queue.operate import hold, release
+from gateway.messaging.rules.message import Claimed, Work
+from gateway.operations.reads.doctor import find_wrong
 from tests.factories import ORDERS
 from tests.inbound_bench import InboundBench, NothingComes
 from tests.property.queue_machine import EMPTY, PASS_TIME

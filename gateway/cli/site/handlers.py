@@ -10,7 +10,7 @@ from decimal import Decimal
 from lxml import etree
 
 from gateway.contracts.service import Reply, Request, ServiceContext
-from gateway.domain.errors import OperationRejected
+from gateway.kernel.errors import OperationRejected
 
 TIME_SHEET = "http://example.com/documents/TimeSheet"
 TOTAL = "http://example.com/documents/Total"

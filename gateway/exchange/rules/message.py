@@ -5,8 +5,6 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-from gateway.domain.errors import GatewayError
-from gateway.domain.text import clean
 from gateway.exchange.rules.statuses import (
     FAILED,
     RANKS,
@@ -16,6 +14,8 @@ from gateway.exchange.rules.statuses import (
     parse_direction,
     parse_status,
 )
+from gateway.kernel.errors import GatewayError
+from gateway.kernel.text import clean
 
 LARGEST: Final = 2**63 - 1
 _YEARS: Final = range(1970, 3000)

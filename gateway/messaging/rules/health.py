@@ -7,7 +7,7 @@ their partners thousands of faults, one after another.
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.domain.ids import PortName
+from gateway.kernel.ids import PortName
 
 PAUSE_SECONDS: Final = 60.0
 """Between two tries of a port whose services do not work."""

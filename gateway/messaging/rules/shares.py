@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from gateway.domain.ids import PortName
+from gateway.kernel.ids import PortName
 
 CREDIT_SECONDS: Final = 0.25
 """So much a port that comes back may be behind those that were served meanwhile; what it did not use before is gone."""

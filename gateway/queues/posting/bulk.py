@@ -8,15 +8,15 @@ from typing import Final
 from asyncpg import Record
 
 from gateway.config.models import Settings
-from gateway.domain.faultpoints import reach
-from gateway.domain.ids import EntryId, RunId
+from gateway.db.open import Store
+from gateway.kernel.faultpoints import reach
+from gateway.kernel.ids import EntryId, RunId
 from gateway.queues.posting.form import Unreadable, qualified, read_document
 from gateway.queues.posting.offers import send_posted
 from gateway.queues.posting.posting import DocumentName, PostedAs, Poster, PostingRefused, Work
 from gateway.queues.posting.scheduling import schedule
 from gateway.queues.rules.documents import Document, Kind
 from gateway.queues.rules.filters import Filter, passes
-from gateway.store.open import Store
 
 FIELDS: Final = ("No", "Status", "PostingDate", "Party", "Location", "Currency")
 """What documents can be filtered by."""

@@ -6,8 +6,8 @@ from typing import Final
 
 from asyncpg import Connection
 
+from gateway.db.open import Store
 from gateway.queues.changes import Became, EntryChange
-from gateway.store.open import Store
 
 _STATUS: Final = {
     Became.READIED: "scheduled",

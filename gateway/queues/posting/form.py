@@ -12,7 +12,7 @@ from typing import Final
 
 from lxml import etree
 
-from gateway.domain.errors import GatewayError
+from gateway.kernel.errors import GatewayError
 from gateway.queues.rules.amounts import NOTHING_POSTED, ZERO, Amounts, InvoiceDiscount, Posted
 from gateway.queues.rules.checks import Item, plain
 from gateway.queues.rules.documents import Document, DocumentLine, Kind, LineType, Move, Share, Side

@@ -6,12 +6,12 @@ from uuid import uuid4
 from asyncpg import Connection
 
 from gateway.config.models import DocumentService, OutboundPort, Settings
-from gateway.domain.ids import PortName
-from gateway.domain.outbound import NewSendRequest
+from gateway.db.sql import Queries
+from gateway.kernel.ids import PortName
+from gateway.messaging.queue.requests import add_send_requests
+from gateway.messaging.rules.outbound import NewSendRequest
 from gateway.queues.posting.form import qualified
 from gateway.queues.posting.posting import DocumentName, PostedAs
-from gateway.store.requests import add_send_requests
-from gateway.store.sql import Queries
 
 READ = "read"
 

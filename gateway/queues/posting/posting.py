@@ -16,9 +16,11 @@ from typing import Final
 from asyncpg import Connection, Record
 
 from gateway.config.models_posting import CurrencySettings, Kept, Posting, PostingPeriod
-from gateway.domain.errors import GatewayError
-from gateway.domain.faultpoints import reach
-from gateway.domain.ids import EntryId, MessageKey, RunId, RunTaskId
+from gateway.db.sql import Queries
+from gateway.kernel.errors import GatewayError
+from gateway.kernel.faultpoints import reach
+from gateway.kernel.ids import EntryId, MessageKey, RunId, RunTaskId
+from gateway.messaging.services.entities import NewEntity, insert_entities, read_entities
 from gateway.queues.posting.form import (
     Progress,
     Stamp,
@@ -44,8 +46,6 @@ from gateway.queues.rules.checks import (
     signed,
 )
 from gateway.queues.rules.documents import Document, Kind, LineType, Made, Move, Share, Side, Wanted, shares
-from gateway.store.entities import NewEntity, insert_entities, read_entities
-from gateway.store.sql import Queries
 
 _RELEASED_FIRST: Final = "Its status is Open, and `posting.require_released` asks for Released."
 

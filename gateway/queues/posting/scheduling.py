@@ -8,8 +8,8 @@ from typing import Final
 
 from asyncpg import Connection
 
-from gateway.domain.definition import EntryDefinition
-from gateway.domain.ids import EntryId
+from gateway.batch.rules.definition import EntryDefinition
+from gateway.kernel.ids import EntryId
 from gateway.queues.adding import enqueue
 from gateway.queues.posting.posting import DocumentName, Poster
 from gateway.queues.rules.documents import Side

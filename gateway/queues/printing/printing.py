@@ -4,17 +4,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from gateway.batch.rules.definition import INITIAL_PARTITION
 from gateway.config.models_printing import Printing, Selection
 from gateway.contracts.task import KeepFile
-from gateway.domain.definition import INITIAL_PARTITION
-from gateway.domain.errors import GatewayError, StoreUnavailable
-from gateway.domain.ids import RunId
+from gateway.db.open import Store
+from gateway.kernel.errors import GatewayError, StoreUnavailable
+from gateway.kernel.ids import RunId
 from gateway.queues.posting.form import qualified
 from gateway.queues.posting.posting import DocumentName, PostedAs
 from gateway.queues.printing.process import PrintFailed, draw
 from gateway.queues.printing.targets import deliver
 from gateway.queues.rules.documents import KINDS, Side
-from gateway.store.open import Store
 from gateway.workers.launcher import Launcher
 
 _CARDS: Final = {

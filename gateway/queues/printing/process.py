@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from gateway.config.models_printing import Letterhead, Printing
-from gateway.domain.errors import GatewayError
+from gateway.kernel.errors import GatewayError
 from gateway.workers.launched import ending, launched
 from gateway.workers.launcher import Launcher
 from gateway.workers.limits import limit_memory

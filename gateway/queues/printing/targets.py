@@ -6,9 +6,9 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from gateway.channels.command import run_program
+from gateway.batch.alerts.channels.command import run_program
 from gateway.config.models_printing import Printer
-from gateway.domain.errors import GatewayError
+from gateway.kernel.errors import GatewayError
 from gateway.queues.printing.process import PrintFailed
 
 

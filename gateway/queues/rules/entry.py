@@ -11,7 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from gateway.domain.errors import IllegalTransition
+from gateway.kernel.errors import IllegalTransition
 from gateway.queues.rules.timing import Timing
 
 

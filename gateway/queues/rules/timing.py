@@ -7,8 +7,8 @@ Source: batch reference, sections 10.4, 10.5, 19.1; gap G37.
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
-from gateway.domain.formula import next_date
-from gateway.domain.wall import instant_of, local_of, zone_named
+from gateway.batch.rules.formula import next_date
+from gateway.kernel.local_time import local_of, to_utc, zone_named
 
 _DAY = timedelta(days=1)
 _NAMES = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -83,20 +83,20 @@ class Timing:
         zone = zone_named(self.zone)
         if self.formula is not None:
             day = next_date(self.formula, local_of(ended, zone).date())
-            return self.opens(max(ended, instant_of(datetime.combine(day, self.starting or time()), zone)))
+            return self.opens(max(ended, to_utc(datetime.combine(day, self.starting or time()), zone)))
         if self.minutes:
             return self.opens(ended + timedelta(minutes=self.minutes))
         tomorrow = self._opened_on(started, zone) + _DAY
-        return self.opens(max(ended, instant_of(datetime.combine(tomorrow, self.starting or time()), zone)))
+        return self.opens(max(ended, to_utc(datetime.combine(tomorrow, self.starting or time()), zone)))
 
     def _window(self, day: date, zone: tzinfo) -> tuple[datetime, datetime]:
         """Return when the window of *day* opens, and the first instant after it."""
         starting = self.starting or time()
-        opening = instant_of(datetime.combine(day, starting), zone)
+        opening = to_utc(datetime.combine(day, starting), zone)
         if self.ending is None or self.ending == self.starting:
-            return opening, instant_of(datetime.combine(day + _DAY, time()), zone)
+            return opening, to_utc(datetime.combine(day + _DAY, time()), zone)
         last = day if self.ending > starting else day + _DAY
-        return opening, instant_of(datetime.combine(last, self.ending), zone) + timedelta(microseconds=1)
+        return opening, to_utc(datetime.combine(last, self.ending), zone) + timedelta(microseconds=1)
 
     def _opened_on(self, moment: datetime, zone: tzinfo) -> date:
         """Return the day to which a start at *moment* belongs: of a window across midnight the day before."""

@@ -5,9 +5,9 @@ import signal
 from dataclasses import dataclass, field
 
 from gateway.config.models import Settings
-from gateway.domain.ids import MessageKey, PortName
+from gateway.kernel.ids import MessageKey, PortName
+from gateway.messaging.services.in_flight import NOBODY, InFlightJournal
 from gateway.runtime.code_files import Signature
-from gateway.services.in_flight import NOBODY, InFlightJournal
 from gateway.workers.launcher import Child
 from gateway.workers.link import Link
 

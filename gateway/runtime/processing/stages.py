@@ -7,8 +7,8 @@ from itertools import count
 from typing import Any, Final, Protocol
 
 from gateway.contracts.task import TaskContext
-from gateway.domain.errors import GatewayError
-from gateway.domain.states import Stage
+from gateway.kernel.errors import GatewayError
+from gateway.messaging.rules.states import Stage
 
 _CANCEL_SECONDS: Final = 5.0
 """How long workers may take to give back what they have in hand when the time to drain is over."""

@@ -11,10 +11,10 @@ from typing import Final
 
 import structlog
 
-from gateway.domain.ids import MessageKey
-from gateway.domain.poison import HELD_SECONDS
+from gateway.kernel.ids import MessageKey
+from gateway.messaging.rules.poison import HELD_SECONDS
+from gateway.messaging.services.in_flight import NOBODY
 from gateway.runtime.processing.handle import Seen, WorkerHandle
-from gateway.services.in_flight import NOBODY
 
 log = structlog.get_logger()
 

@@ -18,22 +18,22 @@ import structlog
 
 from gateway.config.models import InboundPort, OutboundPort, Settings
 from gateway.contracts.task import Tally, TaskContext, TaskHandler
-from gateway.domain.errors import GatewayError, StoreUnavailable
-from gateway.domain.faultpoints import belongs_to
-from gateway.domain.ids import PortName
-from gateway.domain.states import Stage
+from gateway.db.data_folder import Use
+from gateway.db.open import Schema, Store, open_store
+from gateway.kernel.errors import GatewayError, StoreUnavailable
+from gateway.kernel.faultpoints import belongs_to
+from gateway.kernel.ids import PortName
+from gateway.messaging.flow.port import ServedInbound, ServedOutbound
+from gateway.messaging.processing.inbound import InboundStage
+from gateway.messaging.processing.outbound import OutboundStage
+from gateway.messaging.queue.leases import EXTEND_SECONDS, beat, start_worker
+from gateway.messaging.rules.states import Stage
+from gateway.messaging.services.in_flight import InFlightJournal
+from gateway.messaging.services.usercode import UserCode
 from gateway.runtime.code_files import Signature, loaded_besides
 from gateway.runtime.logs import configure_logs, secrets_of
 from gateway.runtime.plugins import build_registry
 from gateway.runtime.ports import serve_inbound, serve_outbound
-from gateway.services.in_flight import InFlightJournal
-from gateway.services.usercode import UserCode
-from gateway.stages.inbound import InboundStage
-from gateway.stages.outbound import OutboundStage
-from gateway.stages.port import ServedInbound, ServedOutbound
-from gateway.store.data_folder import Use
-from gateway.store.leases import EXTEND_SECONDS, beat, start_worker
-from gateway.store.open import Schema, Store, open_store
 from gateway.workers.link import Link, Message
 from gateway.xml.pool import XmlPool
 
@@ -131,7 +131,7 @@ async def _make(beginning: Beginning, link: Link, journal: InFlightJournal, stac
 
 
 class ServedPorts:
-    """The ports that this worker serves (`gateway.stages.port.Served`): all of them but some, or only some."""
+    """The ports that this worker serves (`gateway.messaging.flow.port.Served`): all of them but some, or only some."""
 
     def __init__(self, settings: Settings, *, only: frozenset[PortName] | None, but: frozenset[PortName]) -> None:
         self.settings = settings
@@ -156,7 +156,7 @@ class ServedPorts:
 
 
 class _Health:
-    """What the stages say of their ports goes to the gateway, when it has changed (`gateway.stages.trouble.Health`)."""
+    """What the stages say of their ports goes to the gateway, when it has changed (`gateway.messaging.flow.port_state.Health`)."""
 
     def __init__(self, link: Link) -> None:
         self._link = link

@@ -23,21 +23,21 @@ import structlog
 
 from gateway.config.models import Settings
 from gateway.contracts.task import TaskContext, TaskHandler
-from gateway.domain.errors import GatewayError, StoreUnavailable
-from gateway.domain.ids import MessageKey, PortName
-from gateway.domain.states import Stage
+from gateway.db.open import Store
+from gateway.db.waiting import wait_or_stop
+from gateway.kernel.errors import GatewayError, StoreUnavailable
+from gateway.kernel.ids import MessageKey, PortName
+from gateway.messaging.flow.port_state import Trouble
+from gateway.messaging.queue.leases import end_worker
+from gateway.messaging.queue.poison import Crash, count_crashes, note_held_loop, ports_of
+from gateway.messaging.rules.states import Stage
+from gateway.messaging.services.in_flight import NOBODY, InFlightJournal
+from gateway.messaging.services.python import HandlerNotFound
 from gateway.runtime.code_files import Signature
 from gateway.runtime.processing.handle import Generation, WorkerHandle
 from gateway.runtime.processing.stages import Runs
 from gateway.runtime.processing.watch import LOOK_SECONDS, Finding, Watch
 from gateway.runtime.processing.worker import Beginning
-from gateway.services.in_flight import NOBODY, InFlightJournal
-from gateway.services.python import HandlerNotFound
-from gateway.stages.trouble import Trouble
-from gateway.store.leases import end_worker
-from gateway.store.open import Store
-from gateway.store.poison import Crash, count_crashes, note_held_loop, ports_of
-from gateway.store.waiting import wait_or_stop
 from gateway.workers.launched import ending
 from gateway.workers.launcher import Launcher
 from gateway.workers.link import Link, Message

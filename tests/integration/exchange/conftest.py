@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.store.open import Store
+from gateway.db.open import Store
 from tests.conftest import Databases
 from tests.integration.exchange.world import DatabaseStation, ExchangeWorld, FolderStation
 

@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import pytest
 
-from gateway.domain.errors import StoreUnavailable
-from gateway.domain.faultpoints import InjectedFault, switched_on
 from gateway.exchange import MessageStoreAway, MessageStoreUnusable, SessionStatus, records
 from gateway.exchange.transfer import FAULT_POINTS
+from gateway.kernel.errors import StoreUnavailable
+from gateway.kernel.faultpoints import InjectedFault, switched_on
 from tests.integration.exchange.world import STORE, ExchangeWorld, FolderStation, Held, Message
 
 NOW = datetime.now(UTC)

@@ -7,15 +7,15 @@ from uuid import uuid4
 
 import pytest
 
+from gateway.batch.alerts.late import raise_overdue
+from gateway.batch.rules.job import JobStatus
+from gateway.batch.store.jobs import create_job
 from gateway.config.definitions import job_definition
 from gateway.config.models import Settings
 from gateway.contracts.task import Tally
-from gateway.domain.faultpoints import InjectedFault, switched_on
-from gateway.domain.job import JobStatus
 from gateway.exchange import SessionStatus
-from gateway.scheduler.late import tell_lateness
-from gateway.store.alert_reports import list_alerts
-from gateway.store.jobs import create_job
+from gateway.kernel.faultpoints import InjectedFault, switched_on
+from gateway.operations.reads.alerts import list_alerts
 from tests.integration.exchange.world import ExchangeWorld, Held, Message
 
 NOW = datetime.now(UTC)
@@ -150,8 +150,8 @@ async def test_s24_job_that_has_not_run_for_a_day_is_overdue(world: ExchangeWorl
     definition = job_definition(settings, "process-status-messages", settings.jobs["process-status-messages"])
     planned = datetime(2031, 5, 5, 2, tzinfo=UTC)
     await create_job(world.store, definition, by="ann", now=planned - timedelta(hours=1), status=JobStatus.WAITING)
-    assert await tell_lateness(world.store, planned + timedelta(hours=23, minutes=59), set()) == set()
-    assert len(await tell_lateness(world.store, planned + timedelta(hours=24, minutes=1), set())) == 1
+    assert await raise_overdue(world.store, planned + timedelta(hours=23, minutes=59), set()) == set()
+    assert len(await raise_overdue(world.store, planned + timedelta(hours=24, minutes=1), set())) == 1
     (alert,) = await list_alerts(world.store, user="ann")
     assert (alert.event, alert.job) == ("overdue", "process-status-messages")
 

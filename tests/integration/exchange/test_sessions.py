@@ -9,20 +9,20 @@ import pytest
 from lxml import etree
 
 import schemas
-from gateway.domain.definition import JobDefinition, TaskDefinition
-from gateway.domain.errors import IllegalTransition
-from gateway.domain.job import JobStatus
+from gateway.batch.rules.definition import JobDefinition, TaskDefinition
+from gateway.batch.rules.job import JobStatus
+from gateway.batch.store.jobs import create_job
+from gateway.db.open import Store
 from gateway.exchange import SessionFilter, SessionStatus
+from gateway.kernel.errors import IllegalTransition
 from gateway.operations import sessions as operations
 from gateway.operations.audit import actions
-from gateway.operations.person import Person
+from gateway.operations.person import Principal
 from gateway.operations.references import NotFound
-from gateway.store.jobs import create_job
-from gateway.store.open import Store
 from tests.integration.exchange.world import ExchangeWorld, Message
 
 NOW = datetime.now(UTC)
-ANN = Person(name="ann", partition="initial", reason="bad data")
+ANN = Principal(name="ann", partition="initial", reason="bad data")
 
 
 @pytest.fixture
@@ -232,5 +232,5 @@ async def test_stores_tell_of_their_passes_and_jobs(world: ExchangeWorld) -> Non
     name, run = await operations.start_pass(world.store, settings, ANN, name="shops", now=NOW)
     assert name == "nightly" and run
     with pytest.raises(NotFound, match="no job copies"):
-        await operations.start_pass(world.store, settings, Person(name="bob", partition="p2"), name=None, now=NOW)
+        await operations.start_pass(world.store, settings, Principal(name="bob", partition="p2"), name=None, now=NOW)
     assert [row.meaning for row in operations.retention(settings)] == ["kept for 30 days"] * 2

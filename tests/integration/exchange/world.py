@@ -15,9 +15,9 @@ from asyncpg import Connection, connect
 
 from gateway.config.models import Settings
 from gateway.contracts.task import Tally
+from gateway.db.open import Store
 from gateway.exchange import MessageStores, SessionFilter, SessionRow, StatusMessageRow, TroubleRow, records
 from gateway.exchange.database import STATEMENTS
-from gateway.store.open import Store
 
 STORE = "shops"
 

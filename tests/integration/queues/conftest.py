@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gateway.store.open import Store
+from gateway.db.open import Store
 from tests.fakes import FakeClock, World
 
 

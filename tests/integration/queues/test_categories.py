@@ -7,10 +7,13 @@ from itertools import pairwise
 import pytest
 from asyncpg import UniqueViolationError
 
-from gateway.domain.definition import EntryDefinition
-from gateway.domain.errors import EntryRefused, IllegalTransition
-from gateway.domain.ids import EntryId, PortName
-from gateway.domain.job import JobStatus
+from gateway.batch.rules.definition import EntryDefinition
+from gateway.batch.rules.job import JobStatus
+from gateway.batch.store.cancel import cancel_run
+from gateway.batch.store.ending import task_reaper
+from gateway.db.unit import UnitConnection, UnitTransaction
+from gateway.kernel.errors import EntryRefused, IllegalTransition
+from gateway.kernel.ids import EntryId, PortName
 from gateway.queues import (
     EntryAction,
     EntryStatus,
@@ -23,9 +26,6 @@ from gateway.queues import (
     run_once,
     start_entries,
 )
-from gateway.store.cancel import cancel_run
-from gateway.store.ending import task_reaper
-from gateway.store.unit import UnitConnection, UnitTransaction
 from tests.fakes import World
 
 S = EntryStatus

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
+from gateway.batch.rules.alert import AlertEvent
 from gateway.cli.remedies import worded
 from gateway.config.load import parse
 from gateway.config.models import Settings
 from gateway.config.section import parse_entry
-from gateway.domain.alert import AlertEvent
-from gateway.domain.errors import ConfigError, GatewayError, IllegalTransition
+from gateway.kernel.errors import ConfigError, GatewayError, IllegalTransition
 from gateway.operations import entries
 from gateway.operations.explain_entries import explain_entry
-from gateway.operations.person import NotAllowed, Person
+from gateway.operations.person import NotAllowed, Principal
 from gateway.operations.references import NotFound
 from gateway.queues import EntryAction, EntryStatus
 from gateway.runtime.alerts import Alerting
@@ -22,7 +22,7 @@ from gateway.runtime.jobs import keep_jobs, runnables_to_check
 from tests.fakes import World
 
 S = EntryStatus
-ANN, BEN = Person(name="ann", partition="initial"), Person(name="ben", partition="initial")
+ANN, BEN = Principal(name="ann", partition="initial"), Principal(name="ben", partition="initial")
 SITE = """
 jobs: {gateway: {active: false}}
 groups: {posting: {}}
@@ -112,11 +112,11 @@ async def test_people_add_change_and_remove_entries_of_their_own(site: World) ->
     ready = await entries.change_entry(store, BEN, str(row.id), EntryAction.READY, now=now)
     assert ready is not None
     assert (ready.status, ready.user) == (S.READY, "ben")
-    own = Person(name="ben", partition="initial", mine=True)
+    own = Principal(name="ben", partition="initial", mine=True)
     assert [one.name for one in await entries.list_entries(store, own)] == ["mine"]
     with pytest.raises(NotAllowed, match="belongs to ben"):
         await entries.change_entry(
-            store, Person(name="ann", partition="initial", mine=True), "mine", EntryAction.HOLD, now=now
+            store, Principal(name="ann", partition="initial", mine=True), "mine", EntryAction.HOLD, now=now
         )
     with pytest.raises(NotAllowed, match="only one in error is restarted"):
         await entries.restart_entry(store, BEN, "mine", now=now)

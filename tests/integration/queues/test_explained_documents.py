@@ -2,17 +2,17 @@
 
 import pytest
 
+from gateway.batch.handlers.post import post_runnable
+from gateway.batch.rules.definition import CategoryDefinition, QueueDefinition
 from gateway.config.models import Settings
-from gateway.domain.definition import CategoryDefinition, QueueDefinition
-from gateway.domain.explanation import Explanation, GatewayFacts
+from gateway.explanations.facts import Explanation, GatewayFacts
 from gateway.operations import documents as operations
 from gateway.operations.doctor_documents import find_documents
 from gateway.operations.explain_documents import explain_documents
-from gateway.operations.person import Person
+from gateway.operations.person import Principal
 from gateway.queues import follow_runs, start_queue
 from gateway.queues.starting import start_entries
 from gateway.queues.sync import sync_queues
-from gateway.scheduler.tasks.post import post_runnable
 from tests.fakes import World
 from tests.posting import ITEM, document, keep
 
@@ -26,7 +26,7 @@ SETTINGS = Settings.model_validate({
     },
     "ports": {"out": {"direction": "outbound", "send": {"folder": "./out"}, "operations": ["Invoices.read"]}},
 })  # fmt: skip
-ANN = Person(name="ann", partition="initial")
+ANN = Principal(name="ann", partition="initial")
 
 
 async def explain(world: World, text: str, settings: Settings = SETTINGS) -> list[Explanation]:

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 
 from gateway.config.models_posting import CurrencySettings, Kept, Posting, PostingPeriod, Series, TotalRounding
+from gateway.db.open import Store
 from gateway.queues.posting.form import NAMESPACE, Unreadable
 from gateway.queues.posting.posting import (
     DocumentBusy,
@@ -18,7 +19,6 @@ from gateway.queues.posting.posting import (
     PostingRefused,
 )
 from gateway.queues.rules.documents import KINDS
-from gateway.store.open import Store
 from tests.posting import ITEM, document, is_valid, keep, read, texts
 
 NOW = datetime(2031, 2, 10, 12, tzinfo=UTC)

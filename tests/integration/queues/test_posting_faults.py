@@ -8,30 +8,30 @@ from decimal import Decimal
 
 import pytest
 
+from gateway.batch.handlers.batch_post import batch_post_runnable
+from gateway.batch.handlers.post import post_runnable
+from gateway.batch.rules.definition import CategoryDefinition, JobDefinition, TaskDefinition
+from gateway.batch.rules.job import JobStatus
+from gateway.batch.store.jobs import create_job
 from gateway.config.models import Settings
 from gateway.config.models_posting import Posting
-from gateway.domain.definition import CategoryDefinition, JobDefinition, TaskDefinition
-from gateway.domain.errors import StoreUnavailable
-from gateway.domain.faultpoints import switched_on
-from gateway.domain.ids import EntryId
-from gateway.domain.job import JobStatus
+from gateway.kernel.errors import StoreUnavailable
+from gateway.kernel.faultpoints import switched_on
+from gateway.kernel.ids import EntryId
 from gateway.operations import documents as operations
 from gateway.operations.documents import DocumentRow, DocumentState, PostResult
-from gateway.operations.person import Person
+from gateway.operations.person import Principal
 from gateway.queues import EntryAction, EntryStatus, change_entry, follow_runs, list_entries, run_once
 from gateway.queues.posting import bulk, posting
 from gateway.queues.posting.posting import Poster
 from gateway.queues.sync import sync_queues
-from gateway.scheduler.tasks.batch_post import batch_post_runnable
-from gateway.scheduler.tasks.post import post_runnable
-from gateway.store.jobs import create_job
 from tests.fakes import World
 from tests.posting import ITEM, document, keep
 
 POSTING = Posting.model_validate({
     "via_job_queue": True, "sales_category": "SalesPost", "taxes": {"FULL": 25}, "period": {"first": "2026-01-01"},
 })  # fmt: skip
-ANN = Person(name="ann", partition="initial")
+ANN = Principal(name="ann", partition="initial")
 PART = {
     **{name: ITEM[name] for name in ("Type", "No", "Quantity", "UnitCode", "UnitPrice", "TaxGroup")},
     "QtyToShip": "4",
@@ -302,7 +302,7 @@ async def test_a_database_that_is_away_in_the_middle_is_waited_for(shop: Shop, m
         tries.append(made)
         raise StoreUnavailable("the reply to the commit got lost", outcome_unknown=True)
 
-    monkeypatch.setattr("gateway.scheduler.tasks.post.post_now", post)
+    monkeypatch.setattr("gateway.batch.handlers.post.post_now", post)
     shop_entry(await shop.post("1"))
     await shop.world.server("A", threads=4)
     await shop.world.pass_(minutes=10)

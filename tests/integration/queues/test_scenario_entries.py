@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import pytest
 
-from gateway.domain.definition import EntryDefinition
-from gateway.domain.errors import EntryRefused, IllegalTransition
+from gateway.batch.rules.definition import EntryDefinition
+from gateway.kernel.errors import EntryRefused, IllegalTransition
 from gateway.queues import EntryAction, EntryStatus, add_entry, change_entry, edit_entry, list_entries, read_entry
 from tests.fakes import World
 

@@ -5,19 +5,19 @@ from datetime import UTC, datetime
 
 import pytest
 
+from gateway.batch.handlers.batch_post import batch_post_runnable
+from gateway.batch.handlers.post import PostTask, post_runnable
+from gateway.batch.rules.definition import JobDefinition, TaskDefinition
+from gateway.batch.rules.job import JobStatus
+from gateway.batch.store.jobs import create_job
 from gateway.config.models import Settings
 from gateway.config.models_posting import Posting
 from gateway.contracts.task import TaskContext, TaskHandler
-from gateway.domain.definition import JobDefinition, TaskDefinition
-from gateway.domain.job import JobStatus
 from gateway.operations import documents as operations
 from gateway.operations.documents import DocumentRow, DocumentState, PostResult
-from gateway.operations.person import Person
+from gateway.operations.person import Principal
 from gateway.queues import EntryStatus, follow_runs, list_entries
 from gateway.queues.posting.posting import DocumentBusy, DocumentName, Poster
-from gateway.scheduler.tasks.batch_post import batch_post_runnable
-from gateway.scheduler.tasks.post import PostTask, post_runnable
-from gateway.store.jobs import create_job
 from tests.fakes import World
 from tests.posting import ITEM, document, keep
 
@@ -31,8 +31,8 @@ def at(hour: int, minute: int = 0) -> datetime:
     return datetime(2026, 3, 6, hour, minute, tzinfo=UTC)
 
 
-def person(name: str) -> Person:
-    return Person(name=name, partition="initial")
+def person(name: str) -> Principal:
+    return Principal(name=name, partition="initial")
 
 
 @pytest.fixture

@@ -8,23 +8,23 @@ from pathlib import Path
 import pytest
 from pypdf import PdfReader
 
+from gateway.batch.handlers.batch_post import batch_post_runnable
+from gateway.batch.handlers.post import post_runnable
+from gateway.batch.handlers.print import print_runnable
+from gateway.batch.rules.definition import TaskDefinition
 from gateway.config.models import Settings
-from gateway.domain.definition import TaskDefinition
 from gateway.operations import documents as operations
 from gateway.operations import inbox
 from gateway.operations.documents import DocumentState, PostingOff, PostResult
-from gateway.operations.person import Person
+from gateway.operations.person import Principal
 from gateway.operations.references import NotFound
 from gateway.queues import EntryAction, EntryStatus, change_entry, follow_runs, list_entries
 from gateway.queues.printing.process import PrintFailed
-from gateway.scheduler.tasks.batch_post import batch_post_runnable
-from gateway.scheduler.tasks.post import post_runnable
-from gateway.scheduler.tasks.print import print_runnable
 from gateway.workers.launcher import Launcher
 from tests.fakes import World
 from tests.posting import ITEM, document, keep
 
-ANN = Person(name="ann", partition="initial")
+ANN = Principal(name="ann", partition="initial")
 
 
 class Shop:
@@ -237,7 +237,7 @@ async def test_a_person_prints_reads_and_removes(shop: Shop) -> None:
     assert name == report.name and "COPY" in PdfReader(BytesIO(content)).pages[0].extract_text()
     assert (await inbox.reports(store, ANN))[0].opened_at is not None
     with pytest.raises(NotFound, match="no report 1 in the inbox of ben"):
-        await inbox.open_report(store, Person(name="ben", partition="initial"), report.id)
+        await inbox.open_report(store, Principal(name="ben", partition="initial"), report.id)
     assert await inbox.delete_report(store, ANN, report.id) == name and await inbox.reports(store, ANN) == []
     with pytest.raises(NotFound):
         await inbox.delete_report(store, ANN, report.id)

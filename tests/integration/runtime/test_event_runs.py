@@ -8,10 +8,10 @@ from json import loads
 import pytest
 from structlog.testing import capture_logs
 
+from gateway.batch.rules.transitions import JobAction
 from gateway.contracts.task import TaskContext
-from gateway.domain.transitions import JobAction
-from gateway.stages.port import OpenInbound
-from gateway.stages.receive import ReceiveStage
+from gateway.messaging.flow.port import OpenInbound
+from gateway.messaging.intake.receive import ReceiveStage
 from tests.documents import SERVICES, envelope, guid, single
 from tests.integration.runtime.test_scenario_gateway_job import gateway, hold
 from tests.site import Site, until

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from gateway.batch.rules.definition import JobDefinition
+from gateway.batch.rules.job import JobStatus
+from gateway.batch.rules.transitions import TaskAction
+from gateway.batch.store.jobs import change_task, create_job, delete_job, list_jobs, read_job
+from gateway.batch.store.servers import list_groups, list_periods, list_servers
 from gateway.config.load import parse
 from gateway.config.models import Settings
-from gateway.domain.definition import JobDefinition
-from gateway.domain.errors import JobRefused
-from gateway.domain.job import JobStatus
-from gateway.domain.transitions import TaskAction
+from gateway.db.open import Store
+from gateway.kernel.errors import JobRefused
+from gateway.operations.reads.gateway import database_clock
 from gateway.runtime.jobs import keep_jobs, keep_owners
-from gateway.store.jobs import change_task, create_job, delete_job, list_jobs, read_job
-from gateway.store.open import Store
-from gateway.store.reports import database_clock
-from gateway.store.servers import list_groups, list_periods, list_servers
 
 TEXT = """\
 groups: {heavy: {priority: low}}

@@ -16,18 +16,18 @@ from pathlib import Path
 import pytest
 from asyncpg import Record
 
+from gateway.batch.rules.job import JobStatus
+from gateway.batch.rules.transitions import JobAction
+from gateway.batch.store.jobs import JOBS_HINT, change_status, read_job
 from gateway.config.load import load
 from gateway.contracts.service import Reply, Request, ServiceContext
-from gateway.domain.job import JobStatus
-from gateway.domain.transitions import JobAction
+from gateway.db.listen import CHANNEL
+from gateway.db.open import Store, open_store
+from gateway.messaging.queue.leases import start_incarnation
 from gateway.runtime import app
 from gateway.runtime.in_use import KeptConfig
 from gateway.runtime.jobs import runnables_to_check
 from gateway.runtime.roles import ROLES
-from gateway.store.jobs import JOBS_HINT, change_status, read_job
-from gateway.store.leases import start_incarnation
-from gateway.store.listen import CHANNEL
-from gateway.store.open import Store, open_store
 from gateway.workers.launcher import Launcher
 from gateway.xml.pool import XmlPool
 from tests.documents import SERVICES, envelope, guid, single

@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from adapters.file import FileReceiveAdapter, FileReceiveSettings, FileSendAdapter, FileSendSettings
-from gateway.domain.delivery import Claim, Outgoing, Promise, Settled, Settlement
-from gateway.domain.faultpoints import switched_on
+from gateway.kernel.faultpoints import switched_on
+from gateway.messaging.rules.delivery import Claim, Outgoing, Promise, Settled, Settlement
 from tests.unit.adapters.support import PORT, FakeClock
 
 

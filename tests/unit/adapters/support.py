@@ -10,8 +10,8 @@ from pathlib import Path
 from adapters.file import FileReceiveAdapter, FileReceiveSettings, FileSendAdapter, FileSendSettings, Probe
 from adapters.file.fsops import FileOps, Operation
 from adapters.file.identity import Identities
-from gateway.domain.delivery import Claim, Outgoing, Promise, Settled, Settlement
-from gateway.domain.ids import PortName
+from gateway.kernel.ids import PortName
+from gateway.messaging.rules.delivery import Claim, Outgoing, Promise, Settled, Settlement
 
 PORT = PortName("orders")
 WHOLE = b"<?xml version='1.0'?>\n<Batch><Envelope/></Batch>\n"

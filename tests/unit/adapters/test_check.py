@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from adapters.file.check import Finding, Severity, check_receive, check_send
-from gateway.domain.faultpoints import switched_on
+from gateway.kernel.faultpoints import switched_on
 from tests.unit.adapters.support import Site
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from adapters.file.errors import Place, folder_errors, unavailable
-from gateway.domain.errors import AdapterUnavailable
+from gateway.kernel.errors import AdapterUnavailable
 
 NEAR = Place(path=Path("/srv/in"), setting="ports.orders.receive.folder", port="orders")
 FAR = Place(path=Path("/data/work"), setting="ports.orders.receive.work", port="orders")

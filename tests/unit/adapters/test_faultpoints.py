@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from adapters.file.fsops import FAULT_POINTS
-from gateway.domain.errors import AdapterUnavailable
-from gateway.domain.faultpoints import (
+from gateway.kernel.errors import AdapterUnavailable
+from gateway.kernel.faultpoints import (
     KILLED_STATUS,
     VARIABLE,
     Fault,
@@ -56,7 +56,7 @@ def test_only_the_nth_time_counts_or_all_from_it_on() -> None:
 
 
 def test_the_environment_switches_a_process_on() -> None:
-    script = "from gateway.domain.faultpoints import reach; reach('x'); print('alive', flush=True); reach('x')"
+    script = "from gateway.kernel.faultpoints import reach; reach('x'); print('alive', flush=True); reach('x')"
     done = subprocess.run(
         [sys.executable, "-c", script], env={**os.environ, VARIABLE: "x:2:kill"}, capture_output=True, check=False
     )
@@ -90,7 +90,7 @@ def test_a_process_that_was_launched_takes_its_gateway_along_or_dies_alone(
 ) -> None:
     script = """if True:
         import os
-        from gateway.domain.faultpoints import belongs_to, reach
+        from gateway.kernel.faultpoints import belongs_to, reach
         gateway = os.getpid()
         pid = os.fork()
         if pid == 0:

@@ -11,9 +11,9 @@ from adapters.file.check import Severity, check_receive
 from adapters.file.errors import Place, unavailable
 from adapters.file.folder import ForeignLink, opened
 from adapters.file.identity import Identities
-from gateway.domain.delivery import Outgoing, Promise
-from gateway.domain.errors import AdapterUnavailable
-from gateway.domain.ids import PortName
+from gateway.kernel.errors import AdapterUnavailable
+from gateway.kernel.ids import PortName
+from gateway.messaging.rules.delivery import Outgoing, Promise
 from tests.unit.adapters.support import Site, names
 
 PARTNER = 4242

@@ -11,7 +11,7 @@ from adapters.file import claim
 from adapters.file.deliver import identity_of_staging
 from adapters.file.fsops import FileOps
 from adapters.file.inspect import claimed_files, find_file, staged_files
-from gateway.domain.explanation import Lies, Trace
+from gateway.explanations.facts import Lies, Trace
 from gateway.runtime.ports import SystemClock
 from tests.unit.adapters.support import WHOLE, Site, archived, quarantined
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from adapters.file.fsops import FAULT_POINTS
-from gateway.domain.faultpoints import KILLED_STATUS
+from gateway.kernel.faultpoints import KILLED_STATUS
 
 REQUESTS = {b"a.xml": b"1", b"bb.xml": b"2", b"c" * 230 + b".xml": b"3", b"dd.xml": b"4", b"e" * 229 + b".xml": b"5"}
 NOT_ON_THE_WAY = {

@@ -9,7 +9,7 @@ import pytest
 
 from adapters.file.errors import Place
 from adapters.file.offload import OneAtATime
-from gateway.domain.errors import AdapterUnavailable
+from gateway.kernel.errors import AdapterUnavailable
 
 PLACE = Place(path=Path("/srv/in"), setting="ports.orders.receive.folder", port="orders")
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from adapters.file.deliver import FEW_FILES
-from gateway.domain.delivery import Settled, Settlement
+from gateway.messaging.rules.delivery import Settled, Settlement
 from tests.unit.adapters.support import Site, after_power_loss, archived, outgoing, promise, quarantined
 
 

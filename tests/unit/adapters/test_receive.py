@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.domain.delivery import Claim, Settled, Settlement
-from gateway.domain.errors import AdapterUnavailable, FileRefused, LeaseLost
-from gateway.domain.faultpoints import switched_on
+from gateway.kernel.errors import AdapterUnavailable, FileRefused, LeaseLost
+from gateway.kernel.faultpoints import switched_on
+from gateway.messaging.rules.delivery import Claim, Settled, Settlement
 from tests.unit.adapters.support import PORT, START, WHOLE, Site, archived, names, quarantined
 
 AWKWARD = [

@@ -11,9 +11,9 @@ import pytest
 
 from adapters.file.check import Severity, check_send
 from adapters.file.deliver import FEW_FILES, STAGING_MARK
-from gateway.domain.delivery import Outgoing
-from gateway.domain.errors import AdapterUnavailable, GatewayError
-from gateway.domain.faultpoints import switched_on
+from gateway.kernel.errors import AdapterUnavailable, GatewayError
+from gateway.kernel.faultpoints import switched_on
+from gateway.messaging.rules.delivery import Outgoing
 from tests.unit.adapters.support import Site, outgoing, promise
 
 MANY = FEW_FILES + 3

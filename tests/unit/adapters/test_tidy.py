@@ -5,8 +5,8 @@ from datetime import date
 
 import pytest
 
-from gateway.domain.delivery import Claim, Settled, Settlement
-from gateway.domain.errors import AdapterUnavailable
+from gateway.kernel.errors import AdapterUnavailable
+from gateway.messaging.rules.delivery import Claim, Settled, Settlement
 from tests.unit.adapters.support import Site
 
 DAY = 86_400.0

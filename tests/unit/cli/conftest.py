@@ -15,16 +15,16 @@ from typer.testing import CliRunner, Result
 
 from gateway.cli import desk
 from gateway.cli.main import commands
-from gateway.domain.ids import PortName
-from gateway.domain.message import Failure, NewResponse, RefusedFile
-from gateway.domain.problem import Problem
-from gateway.domain.states import Policy
-from gateway.store.data_folder import Use
-from gateway.store.inbound import InboundResult, claim_inbound, record_inbound, take_response_keys
-from gateway.store.ingest import ingestion
-from gateway.store.leases import start_incarnation
-from gateway.store.open import Store, open_store
-from gateway.store.outbound import SendResult, claim_outbound, record_outbound
+from gateway.db.data_folder import Use
+from gateway.db.open import Store, open_store
+from gateway.kernel.ids import PortName
+from gateway.kernel.problem import Problem
+from gateway.messaging.delivery.promises import SendResult, claim_outbound, record_outbound
+from gateway.messaging.intake.writing import ingestion
+from gateway.messaging.processing.claims import InboundResult, claim_inbound, record_inbound, take_response_keys
+from gateway.messaging.queue.leases import start_incarnation
+from gateway.messaging.rules.message import Failure, NewResponse, RefusedFile
+from gateway.messaging.rules.states import Policy
 from tests.factories import ORDERS, a_claim, a_file, a_message
 
 DONE_ID = UUID("722b196b-4acb-4048-8ed3-36915a7dd269")

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from gateway.cli.demo_samples import FOLDER, SAMPLES, Sample, message_ids, renewed, verify
-from gateway.domain.ids import format_message_id
+from gateway.kernel.ids import format_message_id
 from gateway.operations.submit import Answer
 
 REQUEST_ID = UUID("722b196b-4acb-4048-8ed3-36915a7dd269")

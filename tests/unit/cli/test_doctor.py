@@ -12,9 +12,9 @@ import pytest
 from asyncpg import connect
 
 from gateway.cli.remedies import worded
-from gateway.domain.finding import RULES, Place, grouped, unread_too_long, unsettled_too_long
+from gateway.db.data_folder import DataLock, Use
+from gateway.explanations.finding import RULES, Place, grouped, unread_too_long, unsettled_too_long
 from gateway.runtime.in_use import KeptConfig
-from gateway.store.data_folder import DataLock, Use
 from tests.unit.cli.conftest import Cli
 from tests.unit.cli.test_explain import stop
 
@@ -153,7 +153,7 @@ def test_old_file_in_work_that_the_store_does_not_know_is_told(cli: Cli, monkeyp
     work.mkdir(parents=True)
     (work / f"{CLAIM}~order.xml").write_text("<Envelope/>")
     assert cli.run("doctor").exit_code == 0, "it was claimed a moment ago"
-    monkeypatch.setattr("gateway.domain.finding._SETTLE", timedelta(seconds=-1))
+    monkeypatch.setattr("gateway.explanations.finding._SETTLE", timedelta(seconds=-1))
     result = cli.run("doctor")
     assert result.exit_code == 1 and "file-not-read" in result.stdout and "order.xml" in result.stdout
 
@@ -168,7 +168,7 @@ def test_file_in_work_of_a_paused_port_is_not_stuck(
         database_url,
         "INSERT INTO port_status (port, state, reason, incarnation) VALUES ('orders', 'paused', 'full', 1)",
     )
-    monkeypatch.setattr("gateway.domain.finding._SETTLE", timedelta(seconds=-1))
+    monkeypatch.setattr("gateway.explanations.finding._SETTLE", timedelta(seconds=-1))
     assert cli.run("doctor").exit_code == 0
 
 

@@ -5,9 +5,9 @@ from io import StringIO
 from rich.console import Console
 from rich.text import Text
 
+from gateway.batch.rules.definition import ConditionDefinition, TaskDefinition
+from gateway.batch.rules.job import ConditionType, Location, Wanted
 from gateway.cli.graph import task_tree
-from gateway.domain.definition import ConditionDefinition, TaskDefinition
-from gateway.domain.job import ConditionType, Location, Wanted
 
 
 def a_task(name: str, *parents: tuple[str, Wanted], **options: object) -> TaskDefinition:

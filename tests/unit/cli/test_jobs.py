@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 from gateway.cli import desk
 from gateway.cli.main import commands
 from gateway.config.load import load
+from gateway.db.data_folder import Use
+from gateway.db.open import open_store
 from gateway.runtime.jobs import keep_jobs
-from gateway.store.data_folder import Use
-from gateway.store.open import open_store
 from tests.unit.cli.conftest import NIGHTLY, Cli
 
 

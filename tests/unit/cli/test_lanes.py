@@ -5,13 +5,13 @@ import json
 
 import pytest
 
-from gateway.domain.message import Failure
-from gateway.domain.states import LaneRule, Policy
-from gateway.store.data_folder import Use
-from gateway.store.inbound import InboundResult, claim_inbound, record_inbound
-from gateway.store.ingest import ingestion
-from gateway.store.lanes import set_port_rule
-from gateway.store.open import open_store
+from gateway.db.data_folder import Use
+from gateway.db.open import open_store
+from gateway.messaging.intake.writing import ingestion
+from gateway.messaging.processing.claims import InboundResult, claim_inbound, record_inbound
+from gateway.messaging.queue.lanes import set_port_rule
+from gateway.messaging.rules.message import Failure
+from gateway.messaging.rules.states import LaneRule, Policy
 from tests.factories import ORDERS, a_claim, a_file, a_message
 from tests.unit.cli.conftest import Cli
 

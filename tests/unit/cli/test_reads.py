@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from gateway.domain.outbound import RequestFailure
-from gateway.store.data_folder import Use
-from gateway.store.open import open_store
-from gateway.store.requests import RequestResult, claim_requests, put_send_requests, record_requests
+from gateway.db.data_folder import Use
+from gateway.db.open import open_store
+from gateway.messaging.queue.requests import RequestResult, claim_requests, put_send_requests, record_requests
+from gateway.messaging.rules.outbound import RequestFailure
 from tests.factories import COPIES, a_send_request
 from tests.unit.cli.conftest import DONE_ID, FAILED_ID, RESPONSE_ID, Cli
 

@@ -9,15 +9,15 @@ from uuid import uuid4
 import pytest
 from asyncpg import connect
 
-from gateway.domain.delivery import StagingPlace, staged_name
-from gateway.domain.ids import MessageKey, PortName
-from gateway.domain.message import NewResponse
-from gateway.store.data_folder import Use
-from gateway.store.inbound import InboundResult, claim_inbound, record_inbound, take_response_keys
-from gateway.store.leases import give_back, lose_nodes, start_incarnation
-from gateway.store.open import Store, open_store
-from gateway.store.outbound import claim_outbound, promise_staged
-from gateway.store.staging import put_off_unreachable, register_staging
+from gateway.db.data_folder import Use
+from gateway.db.open import Store, open_store
+from gateway.kernel.ids import MessageKey, PortName
+from gateway.messaging.delivery.promises import claim_outbound, promise_staged
+from gateway.messaging.delivery.staging import put_off_unreachable, register_staging
+from gateway.messaging.processing.claims import InboundResult, claim_inbound, record_inbound, take_response_keys
+from gateway.messaging.queue.leases import declare_nodes_lost, give_back, start_incarnation
+from gateway.messaging.rules.delivery import StagingPlace, staged_name
+from gateway.messaging.rules.message import NewResponse
 from tests.factories import ORDERS
 from tests.unit.cli.conftest import Cli, put_messages
 
@@ -41,7 +41,7 @@ async def _lose(url: str, data: Path) -> list[int]:
         staged = [(item.key, staged_name(item.key, sending.fence)) for item in sending.items]
         await promise_staged(store, sending.fence, staged, place.id)
         await give_back(store, sending.fence)
-        await lose_nodes(store, {gone: 0})
+        await declare_nodes_lost(store, {gone: 0})
         await put_off_unreachable(store, ORDERS)
         await start_incarnation(store, "here", "1")  # this process: it runs
         return [int(item.key) for item in sending.items]

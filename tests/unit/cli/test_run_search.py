@@ -2,9 +2,9 @@
 
 import pytest
 
+from gateway.batch.rules.transitions import Attempt
+from gateway.batch.store.ending import Result
 from gateway.cli.run_search import FOUND, SNIPPET, marked
-from gateway.domain.transitions import Attempt
-from gateway.store.ending import Result
 from tests.unit.cli.conftest import Cli
 from tests.unit.cli.test_runs import work
 

@@ -9,20 +9,20 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from gateway.batch.rules.definition import HoursDefinition, ServerDefinition
+from gateway.batch.rules.transitions import Attempt
+from gateway.batch.store.ending import Result, TaskEnd, end_tasks
+from gateway.batch.store.run_files import keep_file
+from gateway.batch.store.run_log import StoredLog
+from gateway.batch.store.servers import put_server, register_server
+from gateway.batch.store.tasks import claim_tasks
 from gateway.cli import desk
-from gateway.domain.definition import HoursDefinition, ServerDefinition
-from gateway.domain.errors import JobRefused
-from gateway.domain.transitions import Attempt
+from gateway.db.data_folder import Use
+from gateway.db.open import open_store
+from gateway.kernel.errors import JobRefused
+from gateway.messaging.queue.leases import start_incarnation
 from gateway.operations.jobs import RunOutcome, run_outcome
-from gateway.operations.person import Person
-from gateway.store.data_folder import Use
-from gateway.store.ending import Result, TaskEnd, end_tasks
-from gateway.store.leases import start_incarnation
-from gateway.store.open import open_store
-from gateway.store.run_files import keep_file
-from gateway.store.run_log import StoredLog
-from gateway.store.servers import put_server, register_server
-from gateway.store.tasks import claim_tasks
+from gateway.operations.person import Principal
 from tests.unit.cli.conftest import Cli
 
 
@@ -124,7 +124,7 @@ def test_how_a_run_ended_is_known_whether_history_keeps_it_or_not(
 
     async def outcome() -> RunOutcome | None:
         async with open_store(database_url, cli.config.parent / "data", use=Use.VISIT) as store:
-            return await run_outcome(store, Person(name="ann", partition="initial"), "j", number)
+            return await run_outcome(store, Principal(name="ann", partition="initial"), "j", number)
 
     assert asyncio.run(outcome()) is None
     work(cli, database_url, Result(attempt=Attempt.ERROR, code="task.failed", error="no connection"))

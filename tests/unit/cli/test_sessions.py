@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.store.data_folder import Use
-from gateway.store.open import open_store
+from gateway.db.data_folder import Use
+from gateway.db.open import open_store
 from tests.unit.cli.conftest import Cli
 
 SESSIONS = """

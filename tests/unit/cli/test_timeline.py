@@ -7,9 +7,9 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
+from gateway.batch.store.runs import AttemptRow, Run, RunDetails, RunTask
 from gateway.cli.timeline import shown_duration, timeline
-from gateway.domain.ids import RunId, RunTaskId
-from gateway.store.runs import AttemptRow, Run, RunDetails, RunTask
+from gateway.kernel.ids import RunId, RunTaskId
 
 START = datetime(2026, 3, 1, 2, tzinfo=UTC)
 

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.config.load import parse
 from gateway.config.models import Settings
-from gateway.domain.errors import ConfigError
+from gateway.kernel.errors import ConfigError
 
 Build = Callable[..., Settings]
 Told = Callable[..., list[tuple[int | None, str, str]]]

@@ -4,15 +4,7 @@ from datetime import UTC, datetime, time
 
 import pytest
 
-from gateway.config.definitions import (
-    group_definitions,
-    job_definition,
-    job_definitions,
-    period_definitions,
-    server_definitions,
-    throttle,
-)
-from gateway.domain.definition import (
+from gateway.batch.rules.definition import (
     AlertDefinition,
     ConditionDefinition,
     DependencyDefinition,
@@ -22,7 +14,15 @@ from gateway.domain.definition import (
     PeriodDefinition,
     ServerDefinition,
 )
-from gateway.domain.job import JobMode, JobStatus, Priority, Wanted
+from gateway.batch.rules.job import JobMode, JobStatus, Priority, Wanted
+from gateway.config.definitions import (
+    group_definitions,
+    job_definition,
+    job_definitions,
+    period_definitions,
+    server_definitions,
+    throttle,
+)
 from tests.unit.config.conftest import Build
 
 

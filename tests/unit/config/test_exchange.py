@@ -10,7 +10,7 @@ import pytest
 from gateway.config.definitions import job_definitions
 from gateway.config.load import parse
 from gateway.config.models import Settings
-from gateway.domain.errors import ConfigError
+from gateway.kernel.errors import ConfigError
 from gateway.runtime.logs import secrets_of
 
 

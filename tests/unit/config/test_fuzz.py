@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.config.load import parse
-from gateway.domain.errors import ConfigError
+from gateway.kernel.errors import ConfigError
 
 EXAMPLE = (Path(__file__).parents[3] / "config.yaml").read_bytes()
 LINES = [line for line in EXAMPLE.split(b"\n") if line.strip() and not line.lstrip().startswith(b"#")]

@@ -4,10 +4,10 @@ from datetime import date, datetime, time
 
 import pytest
 
+from gateway.batch.rules.job import JobMode, Wanted
+from gateway.batch.rules.recurrence import describe, from_dict
 from gateway.config.definitions import job_definition
 from gateway.config.models import Settings
-from gateway.domain.job import JobMode, Wanted
-from gateway.domain.recurrence import describe, from_dict
 from tests.unit.config.conftest import Build, Told
 
 TASKS = "tasks: {a: {run: sql}}"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.load import load
-from gateway.domain.errors import ConfigError
+from gateway.kernel.errors import ConfigError
 from tests.unit.config.conftest import Build, Told
 
 WINDOWS = "is a path of Windows; write the path that the folder has on this machine, such as /mnt/orders"

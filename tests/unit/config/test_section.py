@@ -10,7 +10,7 @@ from gateway.config.load import parse
 from gateway.config.models import Job, Settings
 from gateway.config.section import parse_job
 from gateway.contracts.task import Runnable, TaskContext, TaskHandler
-from gateway.domain.errors import ConfigError, TaskRefused
+from gateway.kernel.errors import ConfigError, TaskRefused
 
 
 class Parameters(BaseModel):

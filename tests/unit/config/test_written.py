@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from gateway.batch.rules.definition import JobDefinition
 from gateway.config.definitions import job_definition, job_definitions
 from gateway.config.models import Settings
 from gateway.config.section import parse_job
 from gateway.config.written import section_of, section_text
-from gateway.domain.definition import JobDefinition
 from tests.unit.config.conftest import Build
 from tests.unit.config.test_section import Known
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 import pytest
 from pydantic import BaseModel, ConfigDict
 
+from gateway.batch.engine.alone import OneShotFeed
 from gateway.contracts.task import Runnable, Tally, TaskContext
-from gateway.domain.errors import TaskRefused
-from gateway.domain.ids import RunId, RunTaskId
-from gateway.scheduler.alone import Alone
+from gateway.kernel.errors import TaskRefused
+from gateway.kernel.ids import RunId, RunTaskId
 
 
 class Greeting(BaseModel):
@@ -69,7 +69,7 @@ def test_wrong_parameters_are_named_without_their_values() -> None:
 
 
 async def test_a_task_outside_a_run_cannot_spawn() -> None:
-    context = TaskContext(task="t", feed=Alone(), stopping=asyncio.Event(), tally=Tally())
+    context = TaskContext(task="t", feed=OneShotFeed(), stopping=asyncio.Event(), tally=Tally())
     with pytest.raises(TaskRefused):
         await context.spawn([])
 
@@ -77,7 +77,7 @@ async def test_a_task_outside_a_run_cannot_spawn() -> None:
 def test_a_step_has_one_key_in_every_attempt_and_another_in_every_run() -> None:
     def key(run: int, attempt: int) -> str:
         return TaskContext(
-            task="t", job="j", run_id=RunId(run), run_task_id=RunTaskId(7), attempt=attempt, feed=Alone(),
+            task="t", job="j", run_id=RunId(run), run_task_id=RunTaskId(7), attempt=attempt, feed=OneShotFeed(),
             stopping=asyncio.Event(), tally=Tally(),
         ).idempotency_key("post")  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.domain.ids import PortName
+from gateway.kernel.ids import PortName
 from gateway.messaging.rules.health import Findings, ServiceHealth
 
 MOST = 3

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.domain.ids import PortName
+from gateway.kernel.ids import PortName
 from gateway.messaging.rules.shares import CREDIT_SECONDS, Places, Turns
 
 A, B, NEW = PortName("a"), PortName("b"), PortName("new")

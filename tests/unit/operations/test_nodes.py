@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from gateway.db.open import Store
+from gateway.messaging.queue.leases import beat, declare_nodes_lost, start_incarnation, stop_incarnation
 from gateway.operations.nodes import Alive, nodes
-from gateway.store.leases import beat, lose_nodes, start_incarnation, stop_incarnation
-from gateway.store.open import Store
 
 
 async def alive(store: Store) -> list[Alive]:
@@ -31,7 +31,7 @@ async def test_process_of_this_machine_runs_until_it_says_that_it_stopped(store:
 async def test_process_that_is_gone_without_a_word_has_ended(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    monkeypatch.setattr("gateway.store.leases.getpid", lambda: ended.pid)
+    monkeypatch.setattr("gateway.messaging.queue.leases.getpid", lambda: ended.pid)
     await start_incarnation(store, "node", "0")
     assert await alive(store) == [Alive.ENDED]
 
@@ -44,7 +44,7 @@ async def test_process_of_another_machine_runs_while_it_beats(store: Store, monk
     async with store.transaction() as connection:
         await connection.execute("UPDATE incarnation SET beat_at = beat_at - interval '40 seconds'")
     assert await alive(store) == [Alive.SILENT]
-    await lose_nodes(store, {incarnation: 0})
+    await declare_nodes_lost(store, {incarnation: 0})
     assert await alive(store) == [Alive.LOST]
     await beat(store, incarnation)
     assert await alive(store) == [Alive.RUNNING]

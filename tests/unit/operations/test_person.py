@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.config.models import Settings
-from gateway.domain.errors import GatewayError
+from gateway.kernel.errors import GatewayError
 from gateway.operations.person import NotAllowed, known_account, person
 from gateway.operations.references import NotFound
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.domain.errors import IllegalTransition
+from gateway.kernel.errors import IllegalTransition
 from gateway.queues.rules.entry import (
     FREE_INTERRUPTIONS,
     MOVES,

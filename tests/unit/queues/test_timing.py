@@ -4,8 +4,8 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 
-from gateway.domain.errors import EntryRefused
-from gateway.domain.formula import check_formula, next_date
+from gateway.batch.rules.formula import check_formula, next_date
+from gateway.kernel.errors import EntryRefused
 from gateway.queues.rules.timing import Timing
 
 WORKDAYS = (0, 1, 2, 3, 4)

@@ -1,7 +1,7 @@
 """The file adapter is told the folders of a port, and which settings name them."""
 
 from gateway.config.models import Settings
-from gateway.domain.ids import PortName
+from gateway.kernel.ids import PortName
 from gateway.runtime.addresses import receive_settings, send_settings
 
 SETTINGS = Settings.model_validate(

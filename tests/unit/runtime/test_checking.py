@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.domain.errors import ConfigError
+from gateway.kernel.errors import ConfigError
 from gateway.runtime import checking
 from gateway.runtime.checking import parse_checked
 from gateway.workers.launcher import Launcher

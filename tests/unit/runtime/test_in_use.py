@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.domain.errors import ConfigError
+from gateway.db.data_folder import DataLock, Use, running_gateway
+from gateway.kernel.errors import ConfigError
 from gateway.runtime.in_use import FILE_NAME, KeptConfig, read_site_config
-from gateway.store.data_folder import DataLock, Use, running_gateway
 
 GOOD = "data: ./own\nqueue: {max_ready: 7}\n"
 

@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 
 from gateway.config.models import InboundPort, Settings
-from gateway.domain.ids import PortName
+from gateway.kernel.ids import PortName
 from gateway.runtime import ports as ports_module
 from gateway.runtime.ports import documents_of, make_folders, prepare_folders, read_rules
 

@@ -12,12 +12,12 @@ from structlog.testing import capture_logs
 
 from gateway.config.load import load, parse
 from gateway.config.models import Settings
-from gateway.domain.errors import StoreUnavailable
+from gateway.kernel.errors import StoreUnavailable
+from gateway.messaging.services.python import HandlerNotFound
 from gateway.runtime import reload
 from gateway.runtime.code_files import Signature, signature
 from gateway.runtime.in_use import KeptConfig
 from gateway.runtime.reload import ConfigFollower
-from gateway.services.python import HandlerNotFound
 
 BEFORE = "ports: {}\n"
 AFTER = "queue: {max_ready: 7}\n"

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from gateway.batch.processes import process as task_process
 from gateway.config.models import Logging
 from gateway.config.models_base import Count, Options, Text
 from gateway.contracts.task import Runnable, SpawnedTask, TaskContext
-from gateway.domain.errors import TaskFailed, TaskRefused
+from gateway.kernel.errors import TaskFailed, TaskRefused
 from gateway.runtime.runnables import KnownRunnables, NotRunning, PreparedRunnables, shipped, without_gateway
-from gateway.scheduler.tasks import process as task_process
 from gateway.workers.launcher import Launcher
 from tests.occasion import Occasion
 

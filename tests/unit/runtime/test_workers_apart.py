@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.domain.ids import PortName
+from gateway.kernel.ids import PortName
 from gateway.runtime.processing.handle import Generation
 from gateway.runtime.processing.workers import MOST_APART, Workers
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gateway.contracts.task import Tally, TaskContext
-from gateway.domain.states import Stage
+from gateway.messaging.rules.states import Stage
 from gateway.runtime.processing.stages import Run, Runs, StageFailed
 
 

@@ -8,11 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from gateway.domain.ids import MessageKey
+from gateway.kernel.ids import MessageKey
+from gateway.messaging.services.in_flight import NOBODY, Held, InFlightJournal
 from gateway.runtime.processing import watch
 from gateway.runtime.processing.handle import WorkerHandle
 from gateway.runtime.processing.watch import FROZEN_LOOKS, HELD_LOOKS, STANDS_LOOKS, Finding, Watch
-from gateway.services.in_flight import NOBODY, Held, InFlightJournal
 
 ONE, TWO = MessageKey(1), MessageKey(2)
 

@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Iterator
 from typing import NoReturn
 
-from gateway.domain.errors import FileRefused
+from gateway.kernel.errors import FileRefused
 from gateway.workers import landlock, seccomp
 from gateway.xml import worker
 from gateway.xml.limits import ReadRules

@@ -9,7 +9,7 @@ import pytest
 import structlog
 
 import schemas
-from gateway.domain.errors import FileRefused
+from gateway.kernel.errors import FileRefused
 from gateway.workers.account import NAMELESS
 from gateway.xml import process
 from gateway.xml.limits import ReadRules

@@ -2,7 +2,7 @@
 
 from lxml import etree
 
-from gateway.domain.namespaces import MESSAGE_2011
+from gateway.kernel.namespaces import MESSAGE_2011
 from gateway.xml.parse import document_parser
 
 SALES_ORDER = "http://schemas.microsoft.com/dynamics/2008/01/documents/SalesOrder"

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from gateway.domain.envelope import FileEnd, FileHead, ReadEnvelope
+from gateway.messaging.rules.envelope import FileEnd, FileHead, ReadEnvelope
 from gateway.xml.limits import ReadRules
 from gateway.xml.stream import Explainer, PartChecker, read_envelopes
 

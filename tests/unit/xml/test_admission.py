@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from gateway.domain.ids import PortName
+from gateway.kernel.ids import PortName
 from gateway.xml.admission import MOST_RESTING, TURN_SECONDS, Admission, Place
 
 

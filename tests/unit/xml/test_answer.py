@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from lxml import etree
 
 import schemas
-from gateway.domain.namespaces import MESSAGE_2008, MESSAGE_2011
-from gateway.domain.problem import Problem
+from gateway.kernel.namespaces import MESSAGE_2008, MESSAGE_2011
+from gateway.kernel.problem import Problem
 from gateway.xml.answer import AnswerHeader, fault, key_answer, response
 from gateway.xml.catalog import Catalog
 from gateway.xml.keys import build_keys, read_keys

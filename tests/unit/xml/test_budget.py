@@ -3,8 +3,8 @@ from collections.abc import Sequence
 import pytest
 from lxml import etree
 
-from gateway.domain.errors import FileRefused
-from gateway.domain.problem import Problem
+from gateway.kernel.errors import FileRefused
+from gateway.kernel.problem import Problem
 from gateway.xml.budget import ENVELOPE_SECONDS, FILE_SECONDS, Budget, WorkClock
 from tests.hostile import batch, envelope
 from tests.unit.xml.reading import read

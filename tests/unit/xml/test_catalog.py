@@ -4,8 +4,8 @@ import pytest
 from lxml import etree
 
 import schemas
-from gateway.domain.errors import ConfigError
-from gateway.domain.namespaces import BATCH, ENTITY_KEY_LIST, MESSAGE_2011
+from gateway.kernel.errors import ConfigError
+from gateway.kernel.namespaces import BATCH, ENTITY_KEY_LIST, MESSAGE_2011
 from gateway.xml.budget import WorkClock
 from gateway.xml.catalog import Catalog
 from gateway.xml.grammar import Grammar

@@ -1,7 +1,7 @@
 import pytest
 
 import schemas
-from gateway.domain.errors import FileRefused
+from gateway.kernel.errors import FileRefused
 from gateway.xml.catalog import Catalog
 from gateway.xml.explain import Explainer
 from tests.hostile import batch, declaring, envelope, order

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.domain.errors import FileRefused
+from gateway.kernel.errors import FileRefused
 from gateway.xml.encoding import Encoding, detect, looks_like, survey
 
 

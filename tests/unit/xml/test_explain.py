@@ -10,8 +10,8 @@ import pytest
 from lxml import etree
 
 import schemas
-from gateway.domain.errors import FileRefused
-from gateway.domain.problem import MAX_PROBLEMS, Problem
+from gateway.kernel.errors import FileRefused
+from gateway.kernel.problem import MAX_PROBLEMS, Problem
 from gateway.xml import explain
 from gateway.xml.catalog import Catalog
 from gateway.xml.explain import EXPLAINED_WHOLE, MAX_PLACES, MOST_FOUND, Explainer

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lxml import etree
 
-from gateway.domain.envelope import Header
-from gateway.domain.errors import MalformedMessage
-from gateway.domain.problem import MAX_PROBLEMS
+from gateway.kernel.errors import MalformedMessage
+from gateway.kernel.problem import MAX_PROBLEMS
+from gateway.messaging.rules.envelope import Header
 from gateway.xml.header import FIELDS, XML_SPACE, Names, read_frame
 from gateway.xml.limits import ReadRules
 from gateway.xml.parse import parse_checked

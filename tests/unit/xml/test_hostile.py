@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import schemas
-from gateway.domain.envelope import FileEnd, FileHead, ReadEnvelope
-from gateway.domain.errors import FileRefused
+from gateway.kernel.errors import FileRefused
+from gateway.messaging.rules.envelope import FileEnd, FileHead, ReadEnvelope
 from gateway.xml.catalog import Catalog
 from gateway.xml.explain import Explainer
 from gateway.xml.limits import ReadRules

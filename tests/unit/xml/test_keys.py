@@ -1,7 +1,7 @@
 import pytest
 from lxml import etree
 
-from gateway.domain.errors import MalformedMessage
+from gateway.kernel.errors import MalformedMessage
 from gateway.xml.keys import EntityKey, build_keys, plain_keys, read_keys
 
 LIST = "http://schemas.microsoft.com/dynamics/2006/02/documents/EntityKeyList"

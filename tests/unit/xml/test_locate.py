@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.domain.errors import FileRefused
+from gateway.kernel.errors import FileRefused
 from gateway.xml.locate import CHUNK, Locator
 
 BATCH = '<b:Batch xmlns:b="urn:b">\n'

@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.domain.errors import FileRefused
+from gateway.kernel.errors import FileRefused
 from tests.hostile import BATCH, MESSAGE, batch, envelope, order
 from tests.unit.xml.reading import read
 

@@ -1,6 +1,6 @@
 import pytest
 
-from gateway.domain.namespaces import Scheme
+from gateway.kernel.namespaces import Scheme
 from gateway.xml.normalise import is_costly, rewrite_scheme, strip_anchors
 
 

@@ -14,7 +14,7 @@ import pytest
 from lxml import etree
 
 import gateway
-from gateway.domain.errors import FileRefused, MalformedMessage
+from gateway.kernel.errors import FileRefused, MalformedMessage
 from gateway.xml.parse import clean, document_parser, parse_checked, pull_parser
 from tests.hostile import batch, envelope, laughs, order
 from tests.unit.xml.reading import read

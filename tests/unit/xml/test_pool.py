@@ -20,10 +20,10 @@ import psutil
 import pytest
 
 import schemas
-from gateway.domain.envelope import FileEnd, FileHead, Header, ReadEnvelope, Root
-from gateway.domain.errors import FileRefused, TransientError
-from gateway.domain.ids import PortName
-from gateway.domain.problem import Problem
+from gateway.kernel.errors import FileRefused, TransientError
+from gateway.kernel.ids import PortName
+from gateway.kernel.problem import Problem
+from gateway.messaging.rules.envelope import FileEnd, FileHead, Header, ReadEnvelope, Root
 from gateway.runtime.ports import probe_with
 from gateway.xml import admission, frames, process
 from gateway.xml.frames import Kind

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import schemas
-from gateway.domain.envelope import FileHead, ReadEnvelope
+from gateway.messaging.rules.envelope import FileHead, ReadEnvelope
 from gateway.xml.catalog import Catalog
 from gateway.xml.explain import Explainer
 from gateway.xml.limits import ReadRules

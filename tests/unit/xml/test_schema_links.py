@@ -8,7 +8,7 @@ import pytest
 from lxml import etree
 
 import schemas
-from gateway.domain.errors import ConfigError
+from gateway.kernel.errors import ConfigError
 from gateway.xml.catalog import Catalog
 from gateway.xml.grammar import Grammar
 from gateway.xml.verdict import Checker

@@ -8,8 +8,8 @@ import pytest
 from lxml import etree
 
 import schemas
-from gateway.domain.errors import ConfigError
-from gateway.domain.problem import Problem
+from gateway.kernel.errors import ConfigError
+from gateway.kernel.problem import Problem
 from gateway.xml import declared
 from gateway.xml.catalog import Catalog
 from gateway.xml.grammar import LARGE

@@ -1,6 +1,6 @@
 from lxml import etree
 
-from gateway.domain.namespaces import MESSAGE_2011
+from gateway.kernel.namespaces import MESSAGE_2011
 from gateway.xml.standalone import standalone
 
 

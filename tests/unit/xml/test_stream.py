@@ -9,9 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from gateway.domain.envelope import FileEnd, FileHead, ReadEnvelope, Root
-from gateway.domain.errors import ConfigError, ConfigProblem, FileRefused
-from gateway.domain.problem import Problem
+from gateway.kernel.errors import ConfigError, ConfigProblem, FileRefused
+from gateway.kernel.problem import Problem
+from gateway.messaging.rules.envelope import FileEnd, FileHead, ReadEnvelope, Root
 from gateway.xml.limits import ReadRules
 from gateway.xml.parse import parse_checked
 from gateway.xml.stream import read_envelopes

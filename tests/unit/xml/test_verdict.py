@@ -5,7 +5,7 @@ import pytest
 from lxml import etree
 
 import schemas
-from gateway.domain.problem import Problem
+from gateway.kernel.problem import Problem
 from gateway.xml.catalog import Catalog
 from gateway.xml.grammar import LARGE
 from gateway.xml.verdict import Checker

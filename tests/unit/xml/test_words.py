@@ -8,7 +8,7 @@ import pytest
 from lxml import etree
 
 import schemas
-from gateway.domain.problem import Problem
+from gateway.kernel.problem import Problem
 from gateway.xml.catalog import Catalog
 from gateway.xml.explain import _by_libxml2
 from gateway.xml.verdict import Checker

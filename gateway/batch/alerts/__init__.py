@@ -1,0 +1,1 @@
+"""Alerts: their outbox, their delivery by channels, and what is late."""

@@ -1,0 +1,254 @@
+"""Carrying out one claimed task: from its handler's name to a recorded result.
+
+Whatever the code does, the attempt ends: with its return or its error, at its time-out, or when its run is cancelled.
+Code that does not come back although it was interrupted is left behind, and its late result changes nothing.
+"""
+
+import asyncio
+import traceback
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+import structlog
+
+from gateway.batch.engine.alone import OneShotFeed
+from gateway.batch.engine.clock import Clock
+from gateway.batch.engine.masked import MaskedLog
+from gateway.batch.engine.recording import Recorder
+from gateway.batch.rules.transitions import Attempt
+from gateway.batch.store.ending import LONGEST_TRACEBACK, Result, TaskEnd
+from gateway.batch.store.run_files import keep_file
+from gateway.batch.store.run_log import StoredLog, flushed_often
+from gateway.batch.store.tasks import ClaimedTask, spawn_tasks
+from gateway.contracts.task import (
+    CodeRaised,
+    Mask,
+    Prepared,
+    Preparing,
+    Runnable,
+    SpawnedTask,
+    Tally,
+    TaskContext,
+    TaskHandler,
+    unmasked,
+)
+from gateway.db.open import Store
+from gateway.db.waiting import uninterrupted
+from gateway.kernel.errors import GatewayError, TaskRefused, TransientError
+from gateway.kernel.ids import RunTaskId
+
+log = structlog.get_logger()
+
+LONGEST_ERROR: Final = 4_000
+GRACE_SECONDS: Final = 10.0
+"""How long code that was asked to stop, and then code that was interrupted, may take to come back."""
+TIMEOUT: Final = "task.timeout"
+INTERRUPTED: Final = "task.interrupted"
+IDENTITY: Final = "identity"
+_FIRST_FREE_SECONDS: Final = (5.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0)
+"""Pauses before repetitions that cost nothing. Source: batch reference, section 8, transient faults."""
+
+Identity = Callable[[ClaimedTask], str | None]
+"""Says why a task must not run as its user in its company, None when it may."""
+
+
+def everybody(_: ClaimedTask) -> None:
+    """Let every task run."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Execution:
+    """A task in work. `cancelled` is set when its run is being cancelled, `interrupted` when the server must end."""
+
+    task: ClaimedTask
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    interrupted: asyncio.Event = field(default_factory=asyncio.Event)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+    work: asyncio.Task[None] | None = None
+
+
+class Executor:
+    """Carries tasks out, each on its own; `left_behind` are those whose code does not come back.
+
+    `produced` is told the name of what made input for others.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        runnables: Preparing,
+        *,
+        identity: Identity = everybody,
+        grace_seconds: float = GRACE_SECONDS,
+        produced: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._runnables = runnables
+        self._identity = identity
+        self._grace_seconds = grace_seconds
+        self._produced = produced
+        self._recorder = Recorder(store, clock)
+        self.left_behind: set[asyncio.Task[None]] = set()
+
+    def idempotent(self) -> Collection[str]:
+        """Return the names of what an interruption costs nothing."""
+        return [runnable.name for runnable in self._runnables.known() if runnable.idempotent]
+
+    async def carry_out(self, execution: Execution, stopping: asyncio.Event) -> bool:
+        """Run a task and record how it ended, however long the database is away; *stopping* ends that wait.
+
+        Returns whether something else may start, or stop, because of it.
+        """
+        task = execution.task
+        bound = {"job": task.job, "run_id": task.run_id, "task": task.name}
+        with structlog.contextvars.bound_contextvars(**bound):
+            log.debug("task.started", attempt=task.attempt, handler=task.handler)
+            began = self._clock.elapsed()
+            lines = StoredLog(self._store, task.run_id, task.id, task.attempt, self._clock.now)
+            result = await self._result(execution, lines)
+            end = TaskEnd(task=task, result=result, lines=lines.rest())
+            ended = await uninterrupted(self._recorder.record(end, stopping))
+            if ended is None:
+                return True
+            seconds = round(self._clock.elapsed() - began, 3)
+            if result.attempt is Attempt.ENDED:
+                log.info("task.ended", attempt=task.attempt, status=ended.status, seconds=seconds)
+            else:
+                log.warning(
+                    "task.failed", attempt=task.attempt, status=ended.status, code=result.code, error=result.error,
+                    seconds=seconds,
+                )  # fmt: skip
+            return ended.led_on
+
+    async def _result(self, execution: Execution, lines: StoredLog) -> Result:
+        """Return how the attempt ended. Never raises but for our own cancellation."""
+        task = execution.task
+        tally = Tally()
+        try:
+            if reason := self._identity(task):
+                raise TaskRefused(reason, code=IDENTITY)
+            async with (
+                self._runnables.prepare(task.handler, task.parameters, task.parameters_version) as prepared,
+                flushed_often(lines),
+            ):
+                context = TaskContext(
+                    task=task.name, feed=OneShotFeed(partial(self._produced, task.handler)), stopping=execution.stopping,
+                    tally=tally, job=task.job, run_id=task.run_id, run_task_id=task.id, attempt=task.attempt,
+                    planned_at=task.planned_at, company=task.company, partition=task.partition, user=task.user,
+                    log=MaskedLog(lines, prepared.mask), mask=prepared.mask, spawn=partial(self._spawn, task),
+                    keep_file=partial(keep_file, self._store, task.run_id, task.id),
+                )  # fmt: skip
+                return await self._supervise(execution, prepared, context)
+        except TaskRefused as error:
+            return Result(attempt=Attempt.ERROR, code=error.code, error=error.message, can_help=False)
+        except Exception as error:  # of the code's making, or of ours: the task has failed, the server goes on
+            return _failed(error, tally, unmasked)
+
+    async def _supervise(self, execution: Execution, prepared: Prepared, context: TaskContext) -> Result:
+        """Wait for the code, its time-out, or a wish that it ends; take it back gently, then less so."""
+        task, clock, runnable = execution.task, self._clock, prepared.runnable
+        done = asyncio.Event()
+        work = asyncio.create_task(_run(prepared.handler, context), name=f"task:{task.job}:{task.name}")
+        work.add_done_callback(lambda _: done.set())
+        seconds = task.timeout_seconds if task.timeout_seconds is not None else runnable.timeout_seconds
+        began = clock.elapsed()
+        try:
+            await clock.wait(seconds, done, execution.cancelled, execution.interrupted)
+            if not done.is_set() and execution.cancelled.is_set():
+                context.stopping.set()
+                if runnable.cancellable:
+                    await clock.wait(self._grace_seconds, done, execution.interrupted)
+                else:
+                    left = None if seconds is None else max(0.0, seconds - (clock.elapsed() - began))
+                    await clock.wait(left, done, execution.interrupted)
+            if not done.is_set():
+                context.stopping.set()
+                work.cancel()
+                await clock.wait(self._grace_seconds, done)
+        except asyncio.CancelledError:
+            work.cancel()
+            raise
+        finally:
+            if not done.is_set():
+                self._leave(work, task)
+        if done.is_set() and not work.cancelled():
+            error = work.exception()
+            if error is None:
+                return Result(attempt=Attempt.ENDED, counts=context.tally.counts)
+            if not isinstance(error, _TakenBack):
+                return _failed(error, context.tally, context.mask, runnable, task)
+        return self._taken_back(execution, seconds, context.tally)
+
+    def _taken_back(self, execution: Execution, seconds: float | None, tally: Tally) -> Result:
+        if execution.interrupted.is_set():
+            text = "interrupted: its server was stopped while it worked on this"
+            return Result(attempt=Attempt.LOST, code=INTERRUPTED, error=text, counts=tally.counts)
+        if execution.cancelled.is_set():
+            return Result(attempt=Attempt.CANCELED, error="stopped because its run was cancelled", counts=tally.counts)
+        text = f"not done after {seconds:g} seconds, its time-out" if seconds is not None else "it was cancelled"
+        return Result(attempt=Attempt.ERROR, code=TIMEOUT, error=text, counts=tally.counts)
+
+    def _leave(self, work: asyncio.Task[None], task: ClaimedTask) -> None:
+        """Do not wait any longer: its result will not count."""
+        log.error("task.left_behind", handler=task.handler)
+        self.left_behind.add(work)
+        work.add_done_callback(self._came_back)
+
+    def _came_back(self, work: asyncio.Task[None]) -> None:
+        self.left_behind.discard(work)
+        if not work.cancelled():
+            work.exception()  # seen: nobody waits for it
+
+    async def _spawn(self, task: ClaimedTask, tasks: Sequence[SpawnedTask]) -> Sequence[RunTaskId]:
+        versions = {name: await self._runnables.version_of(name) for name in {spawned.run for spawned in tasks}}
+        return await spawn_tasks(self._store, task, tasks, versions=versions, now=self._clock.now())
+
+
+class _TakenBack(Exception):
+    """The code was interrupted by us."""
+
+
+async def _run(handler: TaskHandler, context: TaskContext) -> None:
+    """Run the code; nothing it raises ends more than its task."""
+    try:
+        await handler.run(context)
+    except asyncio.CancelledError:
+        raise _TakenBack from None
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise RuntimeError(f"the code tried to end the whole process ({type(error).__name__})") from error
+
+
+def _failed(
+    error: BaseException, tally: Tally, mask: Mask, runnable: Runnable | None = None, task: ClaimedTask | None = None
+) -> Result:
+    """Return how the attempt failed; texts are masked whole, before they are cut."""
+    code, stack = "task.error", None
+    match error:
+        case GatewayError():
+            code, text = error.code, error.message
+        case CodeRaised():
+            text, stack = str(error), error.traceback
+        case _:
+            text, stack = f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error))
+    return Result(
+        attempt=Attempt.ERROR,
+        code=code,
+        error=mask(text)[:LONGEST_ERROR],
+        traceback=None if stack is None else mask(stack)[-LONGEST_TRACEBACK:],
+        counts=tally.counts,
+        can_help=not isinstance(error, TaskRefused),
+        free_after_seconds=_free_after(error, runnable, task),
+    )
+
+
+def _free_after(error: BaseException, runnable: Runnable | None, task: ClaimedTask | None) -> float | None:
+    """Return the pause before a repetition that costs nothing, None when the failure counts."""
+    if runnable is None or task is None or not isinstance(error, TransientError):
+        return None
+    if not (runnable.idempotent or runnable.retryable) or task.attempt > len(_FIRST_FREE_SECONDS):
+        return None
+    return _FIRST_FREE_SECONDS[task.attempt - 1]

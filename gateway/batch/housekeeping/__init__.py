@@ -1,0 +1,1 @@
+"""What was finished long enough ago is removed."""

@@ -1,0 +1,201 @@
+"""The ends of attempts: recorded under the guard of their leases, many in one transaction; taken back from the dead.
+
+Whoever ends a task deletes its lease in the same transaction, so that a late result changes nothing. Ends that come
+together are read and written as sets; what follows from them is settled there too. Source: batch reference, sections
+6.3, 8, 9, 14.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+from asyncpg import Connection, Record
+
+from gateway.batch.rules.job import TaskStatus
+from gateway.batch.rules.transitions import Attempt, after_attempt
+from gateway.batch.store.jobs import JOBS_HINT
+from gateway.batch.store.run_log import Line, write_lines
+from gateway.batch.store.settling import advance_runs
+from gateway.batch.store.tasks import ClaimedTask
+from gateway.db.listen import CHANNEL
+from gateway.db.open import Store
+from gateway.kernel.ids import Fence
+from gateway.kernel.text import clean
+from gateway.messaging.queue.leases import Reap
+
+SERVER_LOST: Final = "task.server_lost"
+"""Code of a task whose server died, or stood still for too long, while it worked on it."""
+LONGEST_TRACEBACK: Final = 20_000
+FREE_INTERRUPTIONS: Final = 3
+"""So often an interruption costs an idempotent task nothing: one that kills its server must not do so for ever."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How an attempt ended.
+
+    `can_help` is False when trying again cannot (unknown handler, parameters, account): no retries are used. With
+    `free_after_seconds` the attempt is repeated after that time at no cost.
+    """
+
+    attempt: Attempt
+    code: str | None = None
+    error: str | None = None
+    traceback: str | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+    can_help: bool = True
+    free_after_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskEnd:
+    """A task that has come back: how, and what of its log is not written yet."""
+
+    task: ClaimedTask
+    result: Result
+    lines: Sequence[Line] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """What became of a task that came back. `led_on`: something else may start, or stop, because of it."""
+
+    status: TaskStatus
+    led_on: bool
+
+
+async def end_tasks(store: Store, ends: Sequence[TaskEnd], now: datetime) -> Sequence[Ended | None]:
+    """Record how attempts ended and everything that follows from it, in one transaction.
+
+    Returns what became of the tasks in the order given. None: the claim was taken back meanwhile; nothing is changed
+    for that one then, and what it still had to say is dropped with its result.
+    """
+    sql = store.queries
+    async with store.transaction() as connection:
+        kept = {row["fence"] for row in await connection.fetch(sql.drop_task_leases, [end.task.fence for end in ends])}
+        ours = [end for end in ends if end.task.fence in kept]
+        runs = await _lock(store, connection, {end.task.run_id for end in ours})
+        await write_lines(
+            connection, sql,
+            [((end.task.run_id, end.task.id, end.task.attempt), end.lines) for end in ours if end.task.run_id in runs],
+        )  # fmt: skip
+        ended = await _end(store, connection, runs, {end.task.fence: end.result for end in ours}, now)
+    return [ended.get(end.task.fence) for end in ends]
+
+
+def task_reaper(now: Callable[[], datetime]) -> Reap:
+    """Return what takes tasks back from the dead, in the transaction that removes their leases. Source: T7, T8."""
+
+    async def reap(store: Store, connection: Connection, fences: Sequence[Fence]) -> None:
+        rows = await connection.fetch(store.queries.runs_of_fences, list(fences))
+        if not rows:
+            return
+        runs = await _lock(store, connection, {row["run_id"] for row in rows})
+        lost = Result(
+            attempt=Attempt.LOST, code=SERVER_LOST, error="server lost: it died or stood still while it worked on this"
+        )
+        await _end(store, connection, runs, dict.fromkeys(fences, lost), now())
+
+    return reap
+
+
+async def _lock(store: Store, connection: Connection, runs: set[int]) -> Mapping[int, Record]:
+    return {row["id"]: row for row in await connection.fetch(store.queries.lock_runs, sorted(runs))}
+
+
+async def _end(
+    store: Store, connection: Connection, runs: Mapping[int, Record], results: Mapping[Fence, Result], now: datetime
+) -> Mapping[Fence, Ended]:
+    """End attempts under the locks of their runs; the tasks are read only now, they may have changed before."""
+    sql = store.queries
+    rows = [row for row in await connection.fetch(sql.tasks_to_end, list(results)) if row["run_id"] in runs]
+    if not rows:
+        return {}
+    steps = [_step(row, results[row["fence"]], now) for row in rows]
+    await connection.execute(sql.end_attempts, now, *map(list, zip(*map(_attempt, steps), strict=True)))
+    await connection.execute(sql.end_tasks, now, *map(list, zip(*map(_changed, steps), strict=True)))
+    if any(step.frees for step in steps):
+        await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
+    over = [step.row["id"] for step in steps if not step.again]
+    followed = {row["run_id"] for row in await connection.fetch(sql.runs_to_follow, over)} if over else set()
+    if followed:
+        await advance_runs(store, connection, [runs[run] for run in sorted(followed)], now)
+    return {
+        Fence(step.row["fence"]): Ended(status=step.status, led_on=step.frees or step.row["run_id"] in followed)
+        for step in steps
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """What the end of an attempt makes of its task. `ready_at` is set when it is tried again."""
+
+    row: Record
+    result: Result
+    status: TaskStatus
+    waits: bool
+    retries: int
+    ready_at: datetime | None
+
+    @property
+    def again(self) -> bool:
+        """Whether it is tried again."""
+        return self.ready_at is not None
+
+    @property
+    def frees(self) -> bool:
+        """Whether it is ready again, or its place among those that run at once is."""
+        return self.again or bool(self.row["is_limited"])
+
+
+def _step(row: Record, result: Result, now: datetime) -> _Step:
+    waits = result.attempt is Attempt.ENDED and row["wait_for_children"] and row["has_children"]
+    free = result.free_after_seconds is not None or (
+        result.attempt is Attempt.LOST
+        and row["is_idempotent"]
+        and row["attempts"] - row["retries"] <= FREE_INTERRUPTIONS
+    )
+    status = after_attempt(
+        result.attempt,
+        TaskStatus(row["status"]),
+        retries=-1 if free else row["retries"],
+        max_retries=row["max_retries"],
+        can_help=result.can_help,
+        has_open_children=waits,
+    )
+    if status is not TaskStatus.READY:
+        return _Step(row=row, result=result, status=status, waits=waits, retries=row["retries"], ready_at=None)
+    if result.free_after_seconds is not None:
+        pause = result.free_after_seconds
+    else:
+        pause = 0.0 if free else row["retry_seconds"] * 2 ** row["retries"]
+    return _Step(
+        row=row, result=result, status=status, waits=waits, retries=row["retries"] + (0 if free else 1),
+        ready_at=now + timedelta(seconds=pause),
+    )  # fmt: skip
+
+
+def _error(result: Result) -> str | None:
+    return None if result.error is None else clean(result.error)
+
+
+def _attempt(step: _Step) -> tuple[object, ...]:
+    """Return the columns of `end_attempts`."""
+    result = step.result
+    trace = None if result.traceback is None else clean(result.traceback, limit=LONGEST_TRACEBACK)
+    return (
+        step.row["id"], step.row["attempts"], result.attempt, result.code, _error(result), trace,
+        json.dumps(result.counts),
+    )  # fmt: skip
+
+
+def _changed(step: _Step) -> tuple[object, ...]:
+    """Return the columns of `end_tasks`."""
+    result = step.result
+    failed = step.status is not TaskStatus.ENDED and not step.waits
+    return (
+        step.row["id"], step.status, step.retries, step.waits, step.ready_at, result.code if failed else None,
+        _error(result) if failed else None, json.dumps(result.counts), failed and not result.can_help,
+    )  # fmt: skip

@@ -1,0 +1,127 @@
+"""The log of one attempt of a task: written in batches while the task runs, the rest with its end."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import structlog
+from asyncpg import Connection
+
+from gateway.db.open import Store
+from gateway.db.sql import Queries
+from gateway.db.waiting import wait_or_stop
+from gateway.kernel.errors import StoreUnavailable
+from gateway.kernel.ids import RunId, RunTaskId
+from gateway.kernel.text import clean
+
+log = structlog.get_logger()
+
+MOST_LINES: Final = 10_000
+"""Lines of one attempt that are kept; errors and warnings may be a tenth more."""
+LONGEST_LINE: Final = 4_000
+_FLUSH_SECONDS: Final = 1.0
+
+Place = tuple[RunId, RunTaskId, int]
+"""Below which run, task and attempt lines belong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What a task said."""
+
+    at: datetime
+    severity: str
+    text: str
+
+
+class StoredLog:
+    """Takes lines from any thread and keeps them until they are flushed (`gateway.contracts.task.RunLog`)."""
+
+    def __init__(
+        self, store: Store, run_id: RunId, run_task_id: RunTaskId, attempt: int, now: Callable[[], datetime]
+    ) -> None:
+        self._store = store
+        self._place = (run_id, run_task_id, attempt)
+        self._now = now
+        self._lock = threading.Lock()
+        self._lines: list[Line] = []
+        self._taken = 0
+        self._dropped = 0
+
+    def info(self, text: str) -> None:
+        """Say what was done."""
+        self._add("info", text, MOST_LINES)
+
+    def warning(self, text: str) -> None:
+        """Say what somebody may want to look at."""
+        self._add("warning", text, MOST_LINES + MOST_LINES // 10)
+
+    def error(self, text: str) -> None:
+        """Say what went wrong."""
+        self._add("error", text, MOST_LINES + MOST_LINES // 10)
+
+    def _add(self, severity: str, text: str, limit: int) -> None:
+        line = Line(self._now(), severity, clean(text, limit=LONGEST_LINE))
+        with self._lock:
+            if self._taken >= limit:
+                self._dropped += 1
+            else:
+                self._taken += 1
+                self._lines.append(line)
+
+    async def flush(self) -> None:
+        """Write what has come together; what cannot be written is kept for the next time. Raises: StoreUnavailable."""
+        with self._lock:
+            lines = list(self._lines)
+        if not lines:
+            return
+        async with self._store.transaction() as connection:
+            await write_lines(connection, self._store.queries, [(self._place, lines)])
+        with self._lock:
+            del self._lines[: len(lines)]
+
+    def rest(self) -> Sequence[Line]:
+        """Return what is not written yet, and how much was left out: it is written with the end of the attempt."""
+        with self._lock:
+            if self._dropped:
+                text = f"{self._dropped} further lines were not kept: an attempt may write {MOST_LINES}."
+                self._lines.append(Line(self._now(), "warning", text))
+                self._dropped = 0
+            return tuple(self._lines)
+
+
+async def write_lines(connection: Connection, sql: Queries, logs: Sequence[tuple[Place, Sequence[Line]]]) -> None:
+    """Write lines of several attempts, those of each in their order."""
+    rows = [(*place, line.at, line.severity, line.text) for place, lines in logs for line in lines]
+    if rows:
+        await connection.execute(sql.insert_log, *map(list, zip(*rows, strict=True)))
+
+
+@asynccontextmanager
+async def flushed_often(stored: StoredLog) -> AsyncIterator[None]:
+    """Write the lines every second until the end of the block; the `rest` is written with the end of the attempt.
+
+    Rule: a database that is away while the task runs costs nothing; lines wait for it.
+    """
+    over = asyncio.Event()
+    flusher = asyncio.create_task(_flush_often(stored, over), name="run log")
+    try:
+        yield
+    finally:
+        over.set()
+        await flusher
+
+
+async def _flush_often(stored: StoredLog, over: asyncio.Event) -> None:
+    while True:
+        await wait_or_stop(over, _FLUSH_SECONDS)
+        if over.is_set():
+            return
+        try:
+            await stored.flush()
+        except StoreUnavailable:
+            log.debug("store.unavailable", part="run log")

@@ -1,0 +1,1 @@
+"""The database: embedded or by URL, connections, migrations, transactions, named statements."""

@@ -1,0 +1,378 @@
+"""Why is this message where it is, and what would move it? Facts become two sentences.
+
+Rule: every stored status and reason has exactly one explanation, and each says a way out. What the stored reason
+cannot know (a port that is switched off, a gateway that does not run) is added to it.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+from typing import NamedTuple, assert_never
+
+from gateway.explanations.facts import (
+    Answered,
+    Explanation,
+    Hindrance,
+    Holder,
+    LaneFacts,
+    MessageFacts,
+    Other,
+    at,
+    hindrance,
+    quoted,
+)
+from gateway.messaging.rules.states import Direction, Outcome, Policy, Reason, Stage
+
+_WORKERS = {Stage.INBOUND: "inbound processing", Stage.OUTBOUND: "outbound processing", Stage.SEND: "the send stage"}
+
+
+class _Said(NamedTuple):
+    why: str
+    way_out: str
+    until: datetime | None = None
+    others: tuple[int | None, ...] = ()
+    code: str | None = None  # where reason or outcome do not say enough
+
+
+def explain_message(m: MessageFacts) -> Explanation:
+    """Explain one message or send request, finished or not."""
+    said = _finished(m) if m.reason is None else _unfinished(m, m.reason)
+    code = said.code or f"message.{m.reason or m.outcome or 'unknown'}"
+    others = dict.fromkeys((m.key, *(other for other in said.others if other is not None)))
+    explanation = Explanation(
+        subject=subject_of(m), code=code, why=said.why, way_out=said.way_out, until=said.until, port=m.port.name,
+        lane=m.lane.reference if m.lane else None, file=m.file, messages=tuple(others),
+    )  # fmt: skip
+    return explanation if m.reason is None else _hindered(m, explanation)
+
+
+def subject_of(m: MessageFacts) -> str:
+    """Return what people call it."""
+    if m.is_request_to_send:
+        return f"send request {m.key}"
+    return f"message {m.key}"
+
+
+def _unfinished(m: MessageFacts, reason: Reason) -> _Said:
+    match reason:
+        case Reason.READY:
+            return _ready(m)
+        case Reason.BEHIND_IN_LANE:
+            return _behind(m)
+        case Reason.BACKOFF:
+            tried = f" at try {m.attempts}" if m.attempts else ""  # what waits for the database has not failed
+            return _Said(
+                f"It could not be done{tried} for a passing reason, and waits: {quoted(m.error)}.",
+                f"It is tried again by itself at {at(m.not_before)}; at once with `gateway ports retry {m.port.name}`.",
+                m.not_before,
+            )
+        case Reason.ADDRESS_UNAVAILABLE:
+            return _address_unavailable(m)
+        case Reason.RUNNING:
+            return _running(m)
+        case Reason.HELD_BY_OPERATOR:
+            return _Said(
+                f"It was held {m.deed.told if m.deed else f'by an operator at {at(m.since)}'}{_with_set(m)}.",
+                f"Let it go: `gateway queue release {m.key}`.",
+            )
+        case Reason.SET_HALTED:
+            return _held_with_set(m, "an earlier message of its file", "on_error: halt", "it and those behind it run")
+        case Reason.SET_ROLLED_BACK:
+            return _held_with_set(m, "another message of its file", "on_error: rollback", "the whole file runs again")
+        case Reason.LANE_PARKED:
+            return _parked(m)
+        case Reason.FAILED:
+            return _failed(m)
+        case Reason.POISON:
+            return _Said(
+                f"It ended the gateway's process twice, so nobody tries it again: {quoted(m.error)}.",
+                f"Mend the operation it calls, then `gateway queue release {m.key}`; or remove it with "
+                f"`gateway queue delete {m.key}`.",
+            )
+        case Reason.MALFORMED:
+            return _Said(
+                f"The file {m.file} could not be read, and nothing of it took effect: {quoted(m.error)}.",
+                f"The file lies in {m.folder or 'the error folder'} of the node that took it: mend it and put it into "
+                "the inbound folder again; "
+                f"`gateway queue delete {m.key}` removes this note.",
+            )
+        case _ as never:
+            assert_never(never)
+
+
+def _ready(m: MessageFacts) -> _Said:
+    port = m.port
+    if m.stage is Stage.INBOUND and port.max_in_work is not None and m.in_work >= port.max_in_work:
+        return _Said(
+            f"It is ready, but {m.in_work} messages of the port {port.name} are in work, as many as "
+            f"ports.{port.name}.process.max_parallel allows.",
+            "It is taken by itself when some of them are done.",
+        )
+    first = "it is the first of its lane" if m.lane else "nothing orders it"
+    older = f"{m.before} older messages of the port {port.name} are ready too" if m.before else "nothing is before it"
+    return _Said(f"It is ready: {first}, and {older}.{_turn(m)}", f"It is taken by itself by {_WORKERS[m.stage]}.")
+
+
+def _turn(m: MessageFacts) -> str:
+    """Say whom it shares its stage with, and what its own port does meanwhile."""
+    most = m.port.max_in_work if m.stage is Stage.INBOUND else None
+    has = f"{m.in_work} {'message' if m.in_work == 1 else 'messages'} in work{f', of {most} at most' if most else ''}"
+    if m.sharing > 1:
+        return f" It waits for its turn: {m.sharing} ports have work, and this one has {has}."
+    return f" Its port has {has}." if m.in_work else ""
+
+
+def _behind(m: MessageFacts) -> _Said:
+    lane = m.lane
+    if lane is None:
+        return _Said("It waits for its lane, and its lane is not known.", "Run `gateway doctor`.")
+    if lane.blocked_by is not None:
+        return _Said(
+            f"The lane {lane.reference} is blocked by message {lane.blocked_by.key}, {state_of(lane.blocked_by)}, and "
+            f"nothing may pass it.{lane.decision}",
+            unblock(lane, lane.blocked_by),
+            others=(lane.blocked_by.key,),
+            code="message.lane-blocked",
+        )
+    ahead = m.ahead
+    if lane.holder is not None:
+        head = f", which is at message {lane.head}" if lane.head else ""
+        return _Said(
+            f"Its lane {lane.reference}{head}, is in work {_by(lane.holder)}.",
+            _when_done(lane.holder, "It moves up by itself when that is done."),
+            others=(lane.head,),
+        )
+    if lane.not_before is not None:
+        error = f": {quoted(ahead.error)}" if ahead and ahead.error else ""
+        return _Said(
+            f"Message {lane.head} comes first in the lane {lane.reference} and waits before it is tried again{error}.",
+            f"Message {lane.head} is tried again by itself at {at(lane.not_before)}; then the lane goes on.",
+            lane.not_before,
+            (lane.head,),
+        )
+    if ahead is None:
+        return _Said(
+            f"It stands in the lane {lane.reference}, and nothing unfinished is before it.",
+            "It moves up by itself when the lane is taken next; when it does not, run `gateway doctor`.",
+        )
+    whose = f" of the file {ahead.file} (set {ahead.set_key})" if ahead.set_key not in (None, m.set_key) else ""
+    return _Said(
+        f"Message {ahead.key}{whose} comes first in the lane {lane.reference}.",
+        f"It moves up by itself when message {ahead.key} is done.",
+        others=(ahead.key,),
+    )
+
+
+def _address_unavailable(m: MessageFacts) -> _Said:
+    if m.lost_staging is not None and m.gateway.running:
+        return _Said(
+            f"Its file is prepared {m.lost_staging}, and no gateway that runs uses that folder.",
+            "It is published when that gateway runs again, or when another one uses the folder for staging. Only when "
+            f"the folder is permanently lost: `gateway queue restage {m.key}` prepares it anew, and the partner may "
+            "get it twice.",
+        )
+    return _Said(
+        f"Its file cannot be put into the folder of the port {m.port.name} (try {m.attempts}): {quoted(m.error)}.",
+        "Mend that; it is delivered by itself as soon as the folder can be used again, and tried at "
+        f"{at(m.not_before)} in any case.",
+        m.not_before,
+    )
+
+
+def _running(m: MessageFacts) -> _Said:
+    if m.holder is None:
+        return _Said(
+            "It is marked as in work, but nobody holds the lease for it, which must not be.",
+            "Run `gateway doctor`, and restart the gateway: its start takes such work back.",
+            code="message.lease-missing",
+        )
+    return _Said(
+        f"It is in work {_by(m.holder)}, try {m.attempts}.",
+        _when_done(m.holder, "It moves by itself when that is done."),
+    )
+
+
+def _held_with_set(m: MessageFacts, who: str, policy: str, what: str) -> _Said:
+    if m.policy is Policy.CONTINUE:  # it goes on until so many have failed
+        who, policy, what = "so many messages of its file", "max_failed", "it and all that waits with it run"
+    if m.culprit is None:
+        return _Said(
+            f"It is held because {who} failed under `{policy}`; no failed one is in the queue any more.",
+            f"`gateway queue release {m.key}`: {what}.",
+        )
+    return _Said(
+        f"It is held because {who} failed under `{policy}`, in set {m.set_key} message {m.culprit.key}: "
+        f"{quoted(m.culprit.error)}.",
+        f"Mend the cause, then `gateway queue release {m.culprit.key}`: {what}, in order.",
+        others=(m.culprit.key,),
+    )
+
+
+def _parked(m: MessageFacts) -> _Said:
+    lane = m.lane
+    name = lane.reference if lane else m.port.name
+    culprit = lane.parked_by if lane and lane.parked_by else m.culprit
+    because = f"when message {culprit.key} failed: {quoted(culprit.error)}" if culprit else "when one of it failed"
+    return _Said(
+        f"Its lane {name} was parked {because}.{lane.decision if lane else ''}",
+        f"Mend the cause; `gateway queue release {culprit.key if culprit else 'NUMBER'}` tries the failed one alone, "
+        f"`gateway lanes release {name}` lets the others go.",
+        others=(culprit.key if culprit else None,),
+    )
+
+
+def _failed(m: MessageFacts) -> _Said:
+    if m.is_request_to_send:
+        return _Said(
+            f"Its document could not be read at {at(m.since)}, so nothing was sent: {quoted(m.error)}.",
+            f"Mend the cause, then `gateway queue release {m.key}` reads it anew.",
+        )
+    if m.direction is Direction.OUT:
+        return _Said(
+            f"Its file could not be delivered, and it is not tried again: {quoted(m.error)}.",
+            f"Mend the cause, then `gateway queue release {m.key}` tries again.",
+        )
+    fault = next((answer for answer in reversed(m.answers) if answer.is_fault), None)
+    told = f" The partner got the fault {fault.file}." if fault and fault.sent_at else ""
+    blocks = f" Until then it blocks its lane {m.lane.reference}." if _blocks(m) and m.lane else ""
+    if not m.is_kept:
+        return _Said(
+            f"It failed at {at(m.since)}, at try {m.attempts}: {quoted(m.error)}.{told}",
+            "It was not kept, so that a release cannot help: the partner must send it in smaller messages. Then "
+            f"`gateway queue delete {m.key}`.{blocks}",
+            others=(fault.key if fault else None,),
+        )
+    return _Said(
+        f"It failed at {at(m.since)}, at try {m.attempts}: {quoted(m.error)}.{told}",
+        f"Mend the cause, then `gateway queue release {m.key}` tries again{_with_set(m)}; or "
+        f"`gateway queue delete {m.key}`.{blocks}",
+        others=(fault.key if fault else None,),
+    )
+
+
+def _blocks(m: MessageFacts) -> bool:
+    return m.lane is not None and m.lane.blocked_by is not None and m.lane.blocked_by.key == m.key
+
+
+def _finished(m: MessageFacts) -> _Said:
+    others = tuple(answer.key for answer in m.answers)
+    match m.outcome:
+        case Outcome.PROCESSED:
+            stuck = next((answer for answer in m.answers if answer.stuck), None)
+            if stuck is not None:
+                return _Said(
+                    f"It was processed at {at(m.finished_at)}. Its {_kind(stuck)}, message {stuck.key}, is not "
+                    f"delivered: {quoted(stuck.error)}.",
+                    f"See `gateway explain {stuck.key}`.",
+                    others=others,
+                    code="message.answer-stuck",
+                )
+            return _Said(f"It was processed at {at(m.finished_at)}{_answers(m)}.", "Nothing is open.", others=others)
+        case Outcome.SENT:
+            return _Said(
+                f"Its file {m.file} was put into {m.folder or 'the outbound folder'} at {at(m.finished_at)}.",
+                "The partner takes the file away.",
+                others=others,
+            )
+        case Outcome.DELETED:
+            return _Said(
+                f"It was deleted from the queue {m.deed.told if m.deed else f'at {at(m.finished_at)}'}.",
+                "To have it run, send it again.",
+            )
+        case None:
+            return _Said("It is neither finished nor in the queue, which must not be.", "Run `gateway doctor`.")
+        case _ as never:
+            assert_never(never)
+
+
+def _answers(m: MessageFacts) -> str:
+    if not m.answers:
+        return ", and its port answers nothing"
+    answer = next((answer for answer in m.answers if answer.reason is not None), m.answers[-1])
+    if answer.sent_at is not None:
+        return f"; its {_kind(answer)} {answer.file} (message {answer.key}) was delivered at {at(answer.sent_at)}"
+    if answer.reason is not None:
+        return f"; its {_kind(answer)}, message {answer.key}, is on its way"
+    return f"; its {_kind(answer)}, message {answer.key}, was deleted from the queue"
+
+
+def _kind(answer: Answered) -> str:
+    return "fault" if answer.is_fault else "response"
+
+
+def unblock(lane: LaneFacts, blocker: Other) -> str:
+    """Return what lets a blocked lane go on."""
+    return (
+        f"Mend its cause and `gateway queue release {blocker.key}`, or `gateway queue delete {blocker.key}`; the lane "
+        f"then goes on by itself. Or let it pass: `gateway lanes set {lane.reference} --on-error continue`."
+    )
+
+
+def state_of(other: Other) -> str:
+    """Return why another message stands still, as part of a sentence."""
+    if other.reason in (Reason.FAILED, Reason.POISON):
+        return f"which failed ({quoted(other.error)})"
+    if other.reason is Reason.HELD_BY_OPERATOR:
+        return f"which was held {other.held.told if other.held else f'by an operator at {at(other.since)}'}"
+    return f"which is {other.status} ({other.reason})"
+
+
+def _by(holder: Holder) -> str:
+    return f"by {holder.process} since {at(holder.since)} (stage {holder.stage}, lease {holder.fence})"
+
+
+def _when_done(holder: Holder, sentence: str) -> str:
+    if holder.alive:
+        return sentence
+    return "That process has ended: a running gateway takes the work back within a minute and does it again."
+
+
+def _with_set(m: MessageFacts) -> str:
+    """Say that its set waits together with it; under Continue it does not."""
+    together = m.direction is Direction.IN and m.policy in (Policy.HALT, Policy.ROLLBACK)
+    return f", with the rest of its set {m.set_key}" if together else ""
+
+
+_MOVES_BY_ITSELF = frozenset({
+    Reason.READY, Reason.BEHIND_IN_LANE, Reason.BACKOFF, Reason.ADDRESS_UNAVAILABLE, Reason.RUNNING
+})  # fmt: skip
+
+
+def _hindered(m: MessageFacts, said: Explanation) -> Explanation:
+    """Add what keeps the whole gateway or port from moving anything to what would move by itself."""
+    found = _hindrance(m)
+    in_good_hands = m.reason is Reason.RUNNING and m.holder is not None and m.holder.alive
+    if found is None or in_good_hands or m.reason not in _MOVES_BY_ITSELF:
+        return said
+    return replace(
+        said,
+        code=found.code,
+        why=f"{said.why} {found.why}",
+        way_out=f"{found.way_out} {said.way_out}",
+        until=found.until,
+    )
+
+
+def _hindrance(m: MessageFacts) -> Hindrance | None:
+    port = m.port
+    found = hindrance(m.gateway, port, m.stage)
+    if found is not None:
+        return found
+    if m.stage is Stage.INBOUND and port.spares_services:
+        return Hindrance(
+            "port.stopped",
+            f"The port {port.name} is stopped: {quoted(port.reason)}.",
+            f"Mend that; the port goes on by itself, and at once with `gateway ports retry {port.name}`.",
+        )
+    if m.stage is not Stage.SEND:
+        return None
+    if not port.delivers:
+        return Hindrance(
+            "port.no-address",
+            f"The port {port.name} has no outbound folder any more.",
+            f"Put ports.{port.name}.respond back.",
+        )
+    if port.state == "degraded" and m.reason is Reason.READY:
+        return Hindrance(
+            "port.degraded", f"The port {port.name} is degraded: {quoted(port.reason)}.", "Mend that first."
+        )
+    return None

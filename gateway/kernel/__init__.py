@@ -1,0 +1,1 @@
+"""What every room may know: identifiers, errors, text, time, points to fail at. No rows, no clock of its own."""

@@ -1,0 +1,1 @@
+"""Answers and messages become files: staging, promising, publishing."""

@@ -1,0 +1,108 @@
+"""Outbound work in the queue: claim files to send, promise what is staged, record what is published."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from asyncpg import Connection, Record
+
+from gateway.db.open import Store
+from gateway.db.slices import cooperative_map
+from gateway.db.sql import Queries
+from gateway.kernel.ids import Fence, MessageKey, PortName
+from gateway.messaging.queue.exceptions import Entry, insert_exceptions
+from gateway.messaging.queue.leases import CLAIM_BYTES, draw_fence, drop_lease, hold_lease, take_lease
+from gateway.messaging.rules.message import Claimed, Sending
+from gateway.messaging.rules.states import LoggingMode, Stage
+
+
+@dataclass(slots=True, kw_only=True)
+class SendResult:
+    """What became of a claimed chunk; every item stands in exactly one of the lists.
+
+    `later` are items with the seconds to wait and the reason in words; `failed` likewise without a time. `logging`
+    says what is kept of those that are sent.
+    """
+
+    sent: list[Sending] = field(default_factory=list)
+    later: list[tuple[Sending, float, str]] = field(default_factory=list)
+    failed: list[tuple[Sending, str]] = field(default_factory=list)
+    logging: LoggingMode = LoggingMode.ORIGINAL
+
+
+async def claim_outbound(
+    store: Store, incarnation: int, port: PortName, limit: int, staging: UUID | None = None
+) -> Claimed[Sending] | None:
+    """Lease up to *limit* responses of a port, oldest first; None when there is nothing to send.
+
+    Rule: of those that are promised only those that lie in the folder *staging*: nobody else can publish them.
+    """
+    async with store.transaction() as connection:
+        fence = await draw_fence(store, connection)
+        taken = await connection.fetch(store.queries.claim_outbound, port, fence, limit, CLAIM_BYTES, staging)
+        if not taken:
+            return None
+        await take_lease(store, connection, fence, incarnation, Stage.SEND, port, len(taken))
+        rows = await connection.fetch(store.queries.read_sending, fence)
+    return Claimed(fence=fence, items=await cooperative_map(_sending, rows))
+
+
+def _sending(row: Record) -> Sending:
+    key, port, file_name, is_fault, attempts, staged_name, staged_in, content = row.values()
+    return Sending(
+        key=MessageKey(key), port=PortName(port), file_name=file_name, is_fault=is_fault, attempts=attempts,
+        staged_name=staged_name, staged_in=staged_in, content=content,
+    )  # fmt: skip
+
+
+async def promise_staged(store: Store, fence: Fence, staged: Sequence[tuple[MessageKey, str]], staging: UUID) -> None:
+    """Promise files that are durable in the folder *staging*: from the commit on, only publication may remove them.
+
+    Raises: LeaseLost; the staged files are the caller's to remove.
+    """
+    async with store.transaction() as connection:
+        await hold_lease(store, connection, fence)
+        await connection.execute(
+            store.queries.promise_staged, [key for key, _ in staged], [name for _, name in staged], fence, staging
+        )
+
+
+async def record_sent(connection: Connection, sql: Queries, keys: Sequence[MessageKey], logging: LoggingMode) -> None:
+    """Let published answers leave the queue, inside the caller's transaction; *logging* says what is kept of them."""
+    if logging is LoggingMode.OFF:
+        await connection.execute(sql.forget_finished, keys)
+    else:
+        await connection.execute(sql.finish_outbound, keys)
+    if logging is LoggingMode.HEADER:
+        await connection.execute(sql.forget_documents, keys)
+
+
+async def record_outbound(store: Store, fence: Fence, result: SendResult) -> None:
+    """Record a chunk: what is published leaves the queue.
+
+    Raises: LeaseLost; whoever has the work now finds the promised files published and records the same.
+    """
+    sql = store.queries
+    async with store.transaction() as connection:
+        await drop_lease(store, connection, fence)
+        if result.sent:
+            await record_sent(connection, sql, [item.key for item in result.sent], result.logging)
+        if result.later:
+            await connection.execute(
+                sql.postpone_outbound, [item.key for item, _, _ in result.later],
+                [text[:2000] for _, _, text in result.later], [delay for _, delay, _ in result.later],
+            )  # fmt: skip
+        if result.failed:
+            await connection.execute(
+                sql.fail_outbound,
+                [item.key for item, _ in result.failed],
+                [text[:2000] for _, text in result.failed],
+            )
+            await insert_exceptions(
+                connection,
+                sql,
+                [
+                    Entry(code="send.failed", text=text, port=item.port, message_key=item.key, file=item.file_name)
+                    for item, text in result.failed
+                ],
+            )

@@ -1,0 +1,1 @@
+"""What all stages share: the loop of a stage, the port it works for, what a port says of itself."""

@@ -1,0 +1,1 @@
+"""Files become queued messages: whose turn, reading, debatching, writing."""

@@ -1,0 +1,1 @@
+"""Queued messages become effects and answers: claim, perform, decide, record."""

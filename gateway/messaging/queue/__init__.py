@@ -1,0 +1,1 @@
+"""The gateway queue in the store: lanes, leases, sets, ports, the exception log, what operators do to them."""

@@ -1,1 +1,0 @@
-"""What drives tasks: the streams of event-driven jobs, the engine of timed ones."""

@@ -1,1 +1,0 @@
-"""The way of a message: receive, inbound, outbound, send."""

@@ -1,1 +1,0 @@
-"""The durable store in PostgreSQL: whole operations over many rows, SQL in named statements."""
