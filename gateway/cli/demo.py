@@ -22,9 +22,9 @@ from gateway.cli.demo_samples import FOLDER, SAMPLES, Sample, message_ids, renew
 from gateway.cli.live import REFRESH_SECONDS, Scene
 from gateway.cli.render import console, print_document, table
 from gateway.config.models import InboundPort, Settings
+from gateway.db.clock import database_clock
 from gateway.kernel.errors import GatewayError
 from gateway.kernel.ids import PortName
-from gateway.operations.reads.gateway import database_clock
 from gateway.operations.reads.messages import known_message_ids
 from gateway.operations.submit import Reception, Submission, check_target, place_file, wait_for_answers
 from gateway.runtime.visible import visible

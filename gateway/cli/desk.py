@@ -13,9 +13,9 @@ import typer
 from gateway.cli.common import ConfigOption, account_of, open_site, zone_of
 from gateway.cli.render import SHOWN_ZONE
 from gateway.config.models import Settings
+from gateway.db.clock import database_clock
 from gateway.db.open import Store
 from gateway.operations.person import Principal, person
-from gateway.operations.reads.gateway import database_clock
 
 PartitionOption = Annotated[
     str | None, typer.Option("--partition", help="The partition to look at. Default: `default_partition`.")

@@ -22,10 +22,10 @@ from gateway.config.models import Job as JobSection
 from gateway.config.models import Settings
 from gateway.config.section import parse_job
 from gateway.config.written import section_text
+from gateway.db.clock import database_clock
 from gateway.kernel.errors import ConfigError, ConfigProblem
 from gateway.operations import jobs as operations
 from gateway.operations.jobs import JobReport, JobRow, Preview, RunOutcome
-from gateway.operations.reads.gateway import database_clock
 from gateway.operations.references import NotFound
 from gateway.operations.runs import nobody_takes, show_run
 from gateway.runtime.jobs import runnables_to_check

@@ -13,12 +13,12 @@ from rich.text import Text
 from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, load_site, perform
 from gateway.cli.render import console, print_document, print_json, print_rows
 from gateway.config.models import Settings
+from gateway.db.clock import database_clock
 from gateway.db.data_folder import Use
 from gateway.db.open import open_store
 from gateway.db.postmaster import running
 from gateway.kernel.errors import GatewayError
 from gateway.kernel.ids import format_message_id
-from gateway.operations.reads.gateway import database_clock
 from gateway.operations.submit import Reception, Submission, check_target, place_file, wait_for_answers
 from gateway.runtime.visible import visible
 

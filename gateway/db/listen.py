@@ -20,6 +20,8 @@ from gateway.kernel.errors import StoreUnavailable
 log = structlog.get_logger()
 
 CHANNEL: Final = "gateway_hint"
+JOBS_HINT: Final = "jobs"
+"""What is notified when something about jobs may have become due, ready, or is to be stopped."""
 RETRY_HINT: Final = "retry:"
 """Stands before the name of a port whose next try is to come at once."""
 HEARTBEAT_SECONDS: Final = 10.0

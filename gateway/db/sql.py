@@ -1,4 +1,4 @@
-"""Named SQL statements, read once from `queries/*.sql` of the store and `statements/*.sql` of each room.
+"""Named SQL statements, read once from `statements/*.sql` of each room.
 
 A statement starts at `-- name: claim_messages` and ends at the next name or the end of the file. Comments
 say why, for the reader of the file; they do not travel to the server.
@@ -13,8 +13,7 @@ from typing import LiteralString, Self
 
 from gateway.kernel.errors import GatewayError
 
-_STORE = Path(__file__).parent
-FOLDERS = (_STORE / "queries", *sorted(_STORE.parent.glob("*/statements")))
+FOLDERS = sorted(Path(__file__).parents[1].glob("*/statements"))
 
 _NAME = re.compile(r"^--[ \t]*name:[ \t]*(.*?)[ \t]*$", re.MULTILINE)
 _IDENTIFIER = re.compile(r"[a-z][a-z0-9_]*")

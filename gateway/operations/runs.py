@@ -49,7 +49,7 @@ class NothingToFind(GatewayError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What a person asks the history for, as it was typed; None does not narrow. See `gateway.operations.reads.history.Search`."""
+    """What a person asks the history for, as it was typed; None does not narrow. See `reads.history.Search`."""
 
     text: Sequence[str] = ()
     job: str | None = None

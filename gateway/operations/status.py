@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gateway.batch.rules.job import JobStatus
 from gateway.config.models import InboundPort, Port, Settings
+from gateway.db.clock import database_clock
 from gateway.db.open import Store
 from gateway.operations.jobs import JobRow, list_jobs
 from gateway.operations.nodes import Alive, Node, as_node
@@ -19,7 +20,6 @@ from gateway.operations.reads.gateway import (
     QueueCount,
     RunRow,
     count_ports,
-    database_clock,
     read_overview,
     read_presence,
 )

@@ -10,8 +10,7 @@ from asyncpg import Connection
 
 from gateway.batch.rules.definition import EntryDefinition
 from gateway.batch.rules.formula import check_formula
-from gateway.batch.store.jobs import JOBS_HINT
-from gateway.db.listen import CHANNEL
+from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.sql import Queries
 from gateway.db.unit import UnitConnection
 from gateway.kernel.errors import EntryRefused

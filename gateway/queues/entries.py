@@ -12,8 +12,7 @@ from asyncpg import Connection, Record
 
 from gateway.batch.rules.definition import EntryDefinition
 from gateway.batch.rules.job import Cause, Location
-from gateway.batch.store.jobs import JOBS_HINT
-from gateway.db.listen import CHANNEL
+from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
 from gateway.kernel.errors import EntryRefused, IllegalTransition
 from gateway.kernel.ids import EntryId, RunId

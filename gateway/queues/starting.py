@@ -11,8 +11,7 @@ from typing import Final
 from asyncpg import Connection, Record
 
 from gateway.batch.rules.job import Cause
-from gateway.batch.store.jobs import JOBS_HINT
-from gateway.db.listen import CHANNEL
+from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
 from gateway.kernel.ids import EntryId, RunId
 from gateway.queues.changes import Became, change_of

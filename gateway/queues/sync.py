@@ -8,8 +8,7 @@ from datetime import datetime
 from asyncpg import Connection
 
 from gateway.batch.rules.definition import CategoryDefinition, EntryDefinition, QueueDefinition
-from gateway.batch.store.jobs import JOBS_HINT
-from gateway.db.listen import CHANNEL
+from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
 from gateway.kernel.errors import EntryRefused, IllegalTransition
 from gateway.kernel.ids import EntryId

@@ -22,7 +22,6 @@ from gateway.batch.engine.executor import Executor
 from gateway.batch.events.event_jobs import EventJobs
 from gateway.batch.events.event_run import Bounds
 from gateway.batch.store.ending import task_reaper
-from gateway.batch.store.jobs import JOBS_HINT
 from gateway.batch.store.servers import leave_server, register_server
 from gateway.config.changes import compare
 from gateway.config.definitions import throttle
@@ -30,7 +29,8 @@ from gateway.config.load import read
 from gateway.config.models import Settings
 from gateway.config.models_jobs import Job
 from gateway.contracts.task import TaskHandler
-from gateway.db.listen import RETRY_HINT, Listener
+from gateway.db.clock import database_clock
+from gateway.db.listen import JOBS_HINT, RETRY_HINT, Listener
 from gateway.db.open import Store, open_store
 from gateway.db.waiting import wait_or_stop
 from gateway.exchange import MessageStores
@@ -45,7 +45,6 @@ from gateway.messaging.queue.lanes import set_port_rule
 from gateway.messaging.queue.leases import start_incarnation, stop_incarnation
 from gateway.messaging.queue.port_health import doubt_ports, forget_health
 from gateway.messaging.rules.states import Stage
-from gateway.operations.reads.gateway import database_clock
 from gateway.queues import follow_runs
 from gateway.runtime.alerts import Alerting
 from gateway.runtime.checking import parse_checked

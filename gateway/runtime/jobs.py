@@ -22,10 +22,10 @@ from gateway.config.definitions import (
 from gateway.config.models import Settings
 from gateway.config.models_jobs import GATEWAY_JOB
 from gateway.contracts.task import Runnable
+from gateway.db.clock import database_clock
 from gateway.db.open import Store
 from gateway.exchange import MessageStores
 from gateway.kernel.errors import JobRefused
-from gateway.operations.reads.gateway import database_clock
 from gateway.queues import ConfiguredEntry, EntryStatus, sync_queues
 from gateway.runtime.ports import SystemClock
 from gateway.runtime.runnables import KnownRunnables, Parts, shipped, without_gateway

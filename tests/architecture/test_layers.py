@@ -15,10 +15,10 @@ def test_imports_go_downwards_only_and_in_no_circle(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_sql_stands_in_the_store_and_in_the_statements_of_a_room() -> None:
+def test_sql_stands_in_the_statements_of_a_room_and_in_migrations() -> None:
     """Statements are files; nothing outside these folders knows a table."""
     gateway = ROOT / "gateway"
     for path in gateway.rglob("*.sql"):
         folder = path.parent.relative_to(gateway)
         room = folder.parts[1:2] == ("statements",)
-        assert room or folder.is_relative_to("store"), f"{path} is in neither"
+        assert room or folder.is_relative_to("db/migrations"), f"{path} is in neither"

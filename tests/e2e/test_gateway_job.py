@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from gateway.db.clock import database_clock
 from lxml import etree
 
 from gateway.batch.rules.job import JobStatus
@@ -19,7 +20,6 @@ from gateway.batch.store.jobs import Job, change_status, read_job
 from gateway.batch.store.servers import assign_group, list_servers
 from gateway.batch.store.starting import start_now
 from gateway.db.open import Store, Use, open_store
-from gateway.operations.reads.gateway import database_clock
 from tests.documents import SERVICES, batch, envelope, guid, order, single
 from tests.e2e import meeting
 from tests.hostile import sized

@@ -26,13 +26,13 @@ from gateway.batch.alerts.outbox import (
 )
 from gateway.batch.rules.alert import Channel, in_words
 from gateway.contracts.alert import AlertSender, Message
+from gateway.db.clock import database_clock
 from gateway.db.open import Store
 from gateway.db.waiting import wait_for_any, wait_or_stop
 from gateway.kernel.errors import AlertRefused, StoreUnavailable, TransientError
 from gateway.kernel.faultpoints import reach
 from gateway.kernel.ids import PortName
 from gateway.kernel.retry import Backoff
-from gateway.operations.reads.gateway import database_clock
 
 log = structlog.get_logger()
 

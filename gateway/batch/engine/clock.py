@@ -8,9 +8,9 @@ from asyncio import Event
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
+from gateway.db.clock import database_clock
 from gateway.db.open import Store
 from gateway.db.waiting import wait_for_any
-from gateway.operations.reads.gateway import database_clock
 
 LOOK_SECONDS: Final = 10.0
 """Between two looks at the database's clock."""

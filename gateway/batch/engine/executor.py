@@ -136,8 +136,9 @@ class Executor:
                 flushed_often(lines),
             ):
                 context = TaskContext(
-                    task=task.name, feed=OneShotFeed(partial(self._produced, task.handler)), stopping=execution.stopping,
-                    tally=tally, job=task.job, run_id=task.run_id, run_task_id=task.id, attempt=task.attempt,
+                    task=task.name, feed=OneShotFeed(partial(self._produced, task.handler)),
+                    stopping=execution.stopping, tally=tally, job=task.job,
+                    run_id=task.run_id, run_task_id=task.id, attempt=task.attempt,
                     planned_at=task.planned_at, company=task.company, partition=task.partition, user=task.user,
                     log=MaskedLog(lines, prepared.mask), mask=prepared.mask, spawn=partial(self._spawn, task),
                     keep_file=partial(keep_file, self._store, task.run_id, task.id),

@@ -27,12 +27,12 @@ from gateway.batch.store.event_jobs import (
 )
 from gateway.batch.store.servers import list_servers
 from gateway.contracts.task import TaskHandler
+from gateway.db.clock import database_clock
 from gateway.db.open import Store
 from gateway.db.waiting import wait_for_any
 from gateway.kernel.errors import StoreUnavailable
 from gateway.kernel.ids import RunId
 from gateway.messaging.rules.states import Stage
-from gateway.operations.reads.gateway import database_clock
 
 log = structlog.get_logger()
 

@@ -11,9 +11,9 @@ from gateway.batch.handlers.print import tell_prints
 from gateway.config.models import Settings
 from gateway.config.models_base import Flag, Options, Text
 from gateway.contracts.task import Runnable, TaskContext
+from gateway.db.clock import database_clock
 from gateway.db.open import Store
 from gateway.kernel.errors import GatewayError, StoreUnavailable, TaskRefused
-from gateway.operations.reads.gateway import database_clock
 from gateway.queues.posting.bulk import FIELDS, open_documents, post_or_schedule
 from gateway.queues.posting.posting import Poster
 from gateway.queues.printing.printing import print_each, sheets_of

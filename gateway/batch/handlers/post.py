@@ -8,9 +8,9 @@ from pydantic import AfterValidator
 from gateway.config.models import Settings
 from gateway.config.models_base import Flag, Options, Text
 from gateway.contracts.task import Runnable, TaskContext
+from gateway.db.clock import database_clock
 from gateway.db.open import Store
 from gateway.kernel.errors import TaskRefused
-from gateway.operations.reads.gateway import database_clock
 from gateway.queues.posting.bulk import post_now
 from gateway.queues.posting.posting import DocumentName, PostedBefore, Poster, Work
 from gateway.queues.posting.scheduling import POST

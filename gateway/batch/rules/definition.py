@@ -81,8 +81,8 @@ class AlertDefinition:
 class JobDefinition:
     """A job with its tasks.
 
-    `start` is aware; None: the moment of saving. `recurrence` is the plain form of `gateway.batch.rules.recurrence`, None:
-    once. None stands for: `owner` who saves it, `batch_group` the default group, `priority` that of the group, `run_as`
+    `start` is aware; None: the moment of saving. `recurrence` is the plain form of a rule of `recurrence`, None: once.
+    None stands for: `owner` who saves it, `batch_group` the default group, `priority` that of the group, `run_as`
     its owner, `max_retries` what each task says. Units: seconds.
     """
 

@@ -10,9 +10,8 @@ from asyncpg import Connection, Record
 
 from gateway.batch.rules.job import JobStatus
 from gateway.batch.rules.transitions import JobAction, act_on_job
-from gateway.batch.store.jobs import JOBS_HINT
 from gateway.batch.store.settling import advance_runs
-from gateway.db.listen import CHANNEL
+from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
 from gateway.kernel.errors import IllegalTransition, NoSuchJob
 from gateway.kernel.ids import JobId, RunId

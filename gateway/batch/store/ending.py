@@ -15,11 +15,10 @@ from asyncpg import Connection, Record
 
 from gateway.batch.rules.job import TaskStatus
 from gateway.batch.rules.transitions import Attempt, after_attempt
-from gateway.batch.store.jobs import JOBS_HINT
 from gateway.batch.store.run_log import Line, write_lines
 from gateway.batch.store.settling import advance_runs
 from gateway.batch.store.tasks import ClaimedTask
-from gateway.db.listen import CHANNEL
+from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
 from gateway.kernel.ids import Fence
 from gateway.kernel.text import clean

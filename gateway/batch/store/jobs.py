@@ -14,13 +14,10 @@ from gateway.batch.rules.definition import INITIAL_PARTITION, JobDefinition
 from gateway.batch.rules.job import JobStatus
 from gateway.batch.rules.transitions import JobAction, TaskAction, act_on_job, act_on_task
 from gateway.batch.store.definitions import Parts, check_circles, check_places, definition_of, job_document, write_parts
-from gateway.db.listen import CHANNEL
+from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
 from gateway.kernel.errors import JobRefused, NoSuchJob
 from gateway.kernel.ids import JobId, RunId
-
-JOBS_HINT = "jobs"
-"""What is notified when something about jobs may have become due, ready, or is to be stopped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,7 @@ from asyncpg import Connection
 
 from gateway.batch.rules.definition import GroupDefinition, HoursDefinition, PeriodDefinition, ServerDefinition
 from gateway.batch.rules.job import Priority
-from gateway.batch.store.jobs import JOBS_HINT
-from gateway.db.listen import CHANNEL
+from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
 from gateway.kernel.errors import JobRefused, NoSuchJob
 

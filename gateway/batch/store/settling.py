@@ -18,8 +18,7 @@ from gateway.batch.rules.conditions import Changes, Condition, TaskState, outcom
 from gateway.batch.rules.job import Cause, ConditionType, HistoryMode, JobStatus, TaskStatus, Wanted
 from gateway.batch.rules.planning import Plan
 from gateway.batch.rules.transitions import after_run
-from gateway.batch.store.jobs import JOBS_HINT
-from gateway.db.listen import CHANNEL
+from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
 from gateway.kernel.errors import GatewayError
 from gateway.kernel.ids import JobId, RunId

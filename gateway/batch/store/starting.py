@@ -18,10 +18,9 @@ from gateway.batch.rules.conditions import Condition, TaskState, to_repeat
 from gateway.batch.rules.definition import PeriodDefinition
 from gateway.batch.rules.job import Cause, JobMode, JobStatus, TaskStatus, Wanted
 from gateway.batch.rules.planning import Plan
-from gateway.batch.store.jobs import JOBS_HINT
 from gateway.batch.store.servers import read_periods
 from gateway.batch.store.settling import advance_runs
-from gateway.db.listen import CHANNEL
+from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
 from gateway.kernel.errors import GatewayError, IllegalTransition, JobRefused, NoSuchJob
 from gateway.kernel.ids import JobId, RunId

@@ -16,9 +16,8 @@ from gateway.batch.rules.conditions import GraphError, check_graph
 from gateway.batch.rules.job import JobStatus, Priority, TaskStatus
 from gateway.batch.rules.picking import Candidate, select_tasks
 from gateway.batch.rules.throttle import MINUTE, Starts, Throttle
-from gateway.batch.store.jobs import JOBS_HINT
 from gateway.contracts.task import SpawnedTask
-from gateway.db.listen import CHANNEL
+from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
 from gateway.kernel.errors import TaskRefused
 from gateway.kernel.ids import Fence, JobId, RunId, RunTaskId

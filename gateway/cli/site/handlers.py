@@ -9,8 +9,7 @@ from decimal import Decimal
 
 from lxml import etree
 
-from gateway.contracts.service import Reply, Request, ServiceContext
-from gateway.kernel.errors import OperationRejected
+from gateway.contracts import OperationRejected, Reply, Request, ServiceContext
 
 TIME_SHEET = "http://example.com/documents/TimeSheet"
 TOTAL = "http://example.com/documents/Total"

@@ -25,3 +25,10 @@ SELECT set_config('client_connection_check_interval', '5s', false)
 
 -- name: ping
 SELECT 1
+
+-- name: database_clock
+SELECT clock_timestamp()
+
+-- name: hint
+-- Heard by every running gateway when the transaction commits.
+SELECT pg_notify($1, $2)

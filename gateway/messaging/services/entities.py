@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 from asyncpg import Connection
 
-from gateway.batch.store.jobs import JOBS_HINT
-from gateway.db.listen import CHANNEL
+from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
 from gateway.db.sql import Queries
 from gateway.db.unit import UnitTransaction

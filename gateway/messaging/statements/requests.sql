@@ -6,10 +6,6 @@ FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::te
             $10::uuid[])
      AS new (id, port, service, operation, keys, company, partition_key, conversation_id, submitter, message_id)
 
--- name: hint
--- Heard by every running gateway when the transaction commits.
-SELECT pg_notify($1, $2)
-
 -- name: claim_requests
 -- Oldest first; SKIP LOCKED passes what somebody else is just claiming. Limits as in claim_lanes.
 WITH chosen AS (

@@ -242,13 +242,6 @@ async def find_delivery(store: Store, port: str, name: bytes, since: datetime) -
     return None if row is None else DeliveryRow(**row)
 
 
-async def database_clock(store: Store) -> datetime:
-    """Return the time by the clock that dates all rows."""
-    async with store.transaction() as connection:
-        now: datetime = await connection.fetchval(store.queries.database_clock)
-    return now
-
-
 async def read_activity(
     store: Store, since: datetime, *, latest: int
 ) -> tuple[Sequence[Activity], Sequence[QueueCount], Sequence[Happening]]:

@@ -237,9 +237,6 @@ SELECT claim_id, port, display AS file, size_bytes, owner, submitter, received_a
        settlement, code, reason
 FROM delivery WHERE port = $1 AND name = $2 AND received_at >= $3 ORDER BY received_at LIMIT 1
 
--- name: database_clock
-SELECT clock_timestamp()
-
 -- name: progress_of_file
 -- How far the messages of a file and their answers are. `stuck` waits for an operator. What has left the queue is
 -- finished, also where history keeps nothing of it.

@@ -156,7 +156,7 @@ class ServedPorts:
 
 
 class _Health:
-    """What the stages say of their ports goes to the gateway, when it has changed (`gateway.messaging.flow.port_state.Health`)."""
+    """What the stages say of their ports goes to the gateway, when it has changed (`port_state.Health`)."""
 
     def __init__(self, link: Link) -> None:
         self._link = link

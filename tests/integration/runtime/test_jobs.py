@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from gateway.db.clock import database_clock
 
 from gateway.batch.rules.definition import JobDefinition
 from gateway.batch.rules.job import JobStatus
@@ -14,7 +15,6 @@ from gateway.config.load import parse
 from gateway.config.models import Settings
 from gateway.db.open import Store
 from gateway.kernel.errors import JobRefused
-from gateway.operations.reads.gateway import database_clock
 from gateway.runtime.jobs import keep_jobs, keep_owners
 
 TEXT = """\

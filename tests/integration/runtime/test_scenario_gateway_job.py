@@ -18,10 +18,10 @@ from asyncpg import Record
 
 from gateway.batch.rules.job import JobStatus
 from gateway.batch.rules.transitions import JobAction
-from gateway.batch.store.jobs import JOBS_HINT, change_status, read_job
+from gateway.batch.store.jobs import change_status, read_job
 from gateway.config.load import load
 from gateway.contracts.service import Reply, Request, ServiceContext
-from gateway.db.listen import CHANNEL
+from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store, open_store
 from gateway.messaging.queue.leases import start_incarnation
 from gateway.runtime import app
