@@ -4,8 +4,7 @@ import asyncio
 import gc
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, closing, suppress
 from functools import partial
 from importlib.metadata import version
@@ -14,7 +13,6 @@ from signal import SIGINT, SIGTERM
 
 import structlog
 
-from adapters.file.identity import Identities
 from gateway.batch.alerts.outbox import HINT as ALERTS_HINT
 from gateway.batch.engine.clock import DatabaseClock
 from gateway.batch.engine.engine import Engine
@@ -37,11 +35,10 @@ from gateway.exchange import MessageStores
 from gateway.kernel.errors import StoreUnavailable
 from gateway.kernel.ids import PortName
 from gateway.messaging.delivery.send import SendStage
-from gateway.messaging.flow.port import OpenInbound, OpenPort, Ports
+from gateway.messaging.flow.port import Ports
 from gateway.messaging.flow.port_state import Trouble
 from gateway.messaging.intake.receive import ReceiveStage
 from gateway.messaging.queue.config_refused import record_config_refused
-from gateway.messaging.queue.lanes import set_port_rule
 from gateway.messaging.queue.leases import start_incarnation, stop_incarnation
 from gateway.messaging.queue.port_health import doubt_ports, forget_health
 from gateway.messaging.rules.states import Stage
@@ -52,14 +49,16 @@ from gateway.runtime.identity import refused_identity
 from gateway.runtime.in_use import KeptConfig
 from gateway.runtime.jobs import keep_jobs, keep_owners, server_name
 from gateway.runtime.life import keep_leases
+from gateway.runtime.live_ports import LivePorts, until_stored
 from gateway.runtime.logs import configure_logs, secrets_of
 from gateway.runtime.look import folders_of
-from gateway.runtime.ports import SystemClock, documents_of, open_port, prepare_folders
+from gateway.runtime.ports import SystemClock, documents_of
 from gateway.runtime.processing.workers import Workers
 from gateway.runtime.reload import ConfigFollower
 from gateway.runtime.runnables import Parts, PreparedRunnables, shipped
+from gateway.runtime.services import Services
 from gateway.runtime.stuck import StuckWatch
-from gateway.runtime.wakeup import Followers, follow_due_times
+from gateway.runtime.wakeup import Wakeup, follow_due_times
 from gateway.workers.launcher import Launcher
 from gateway.xml.pool import ReadersUnavailable, XmlPool
 
@@ -79,137 +78,101 @@ DEFAULT_JOB = Job()
 
 
 class Gateway:
-    """A running gateway, put together from a configuration."""
+    """A running gateway, put together from a configuration. `run` lists its parts in the order of their starts."""
 
     def __init__(
-        self, settings: Settings, store: Store, incarnation: int, pool: XmlPool, threads: AsyncExitStack,
-        stopping: asyncio.Event, config: Path, kept: KeptConfig, launcher: Launcher,
+        self, settings: Settings, config: Path, kept: KeptConfig, *, store: Store, pool: XmlPool, launcher: Launcher,
+        stopping: asyncio.Event,
     ) -> None:  # fmt: skip
         self._config = config
         self._kept = kept
         self._store = store
-        self._incarnation = incarnation
         self._pool = pool
-        self._threads = threads
-        self._files: dict[PortName, ThreadPoolExecutor] = {}
-        self._stopping = stopping
-        self._look = asyncio.Event()
-        self._trouble = Trouble(store, incarnation)
-        self._ports = Ports(settings)
-        self._identities = Identities()
-        self._receive = ReceiveStage(
-            store=store,
-            incarnation=incarnation,
-            ports=self._ports,
-            pool=pool,
-            readers=settings.workers.xml,
-            trouble=self._trouble,
-        )
         self._launcher = launcher
-        self._workers = Workers(
-            launcher=launcher, store=store, incarnation=incarnation, trouble=self._trouble, wake=self._wake
-        )
-        self._send = SendStage(
-            store=store, incarnation=incarnation, ports=self._ports, chunk=settings.workers.chunk, trouble=self._trouble
-        )
-        self._stages: Mapping[Stage, TaskHandler] = {
-            Stage.RECEIVE: self._receive,
-            Stage.INBOUND: self._workers.stage(Stage.INBOUND),
-            Stage.OUTBOUND: self._workers.stage(Stage.OUTBOUND),
-            Stage.SEND: self._send,
-        }
-        self._alerting = Alerting(store, lambda: self._ports.settings, config.parent)
+        self._stopping = stopping
+        self._wakeup = Wakeup()
         self._clock = DatabaseClock(store)
-        self._jobs: EventJobs | None = None
-        self._engine: Engine | None = None
+        self._ports = LivePorts(
+            settings, site=config.parent, store=store, pool=pool, wakeup=self._wakeup, stopping=stopping
+        )
+        self._alerting = Alerting(store, self._settings, config.parent)
+
+    def _settings(self) -> Settings:
+        return self._ports.now.settings
 
     async def run(self, ready: asyncio.Event | None) -> None:
         """Open the ports and move messages until a stop is asked for."""
-        async with asyncio.TaskGroup() as group:
-            followers = Followers(group, lambda: self._wake(Stage.RECEIVE))
-            await self._keep_jobs(self._ports.settings)
+        settings = self._settings()
+        async with Services() as services:
+            ports = await services.start(self._ports)
+            await self._clock.look()
+            incarnation = await self._begin_incarnation()
+            services.at_end(partial(stop_incarnation, self._store, incarnation))
+            await self._keep_jobs(settings)
             server = await register_server(
-                self._store, server_name(self._ports.settings), self._incarnation, await database_clock(self._store)
+                self._store, server_name(settings), incarnation, await database_clock(self._store)
             )
-            await doubt_ports(self._store, self._ports.settings.active_ports())
-            self._workers.use(await self._workers.prepare(self._ports.settings))
-            for port in await self._make_ports(self._ports.settings.active_ports(), self._ports.settings):
-                await self._open(port, followers)
-
-            async def apply(old: Settings, new: Settings, code_changed: bool) -> None:
-                await self._apply(old, new, code_changed, followers)
-
-            beside = [
-                group.create_task(follow_due_times(self._store, self._wake, self._look), name="due times"),
-                group.create_task(self._keep_leases(), name="leases"),
-                group.create_task(self._listen(), name="hints"),
-                group.create_task(self._warm_readers(), name="warming"),
-                group.create_task(self._workers.run(), name="workers"),
-                group.create_task(
-                    self._send.follow_addresses(lambda: self._wake(Stage.SEND), self._stopping), name="addresses"
-                ),
-                group.create_task(self._watch_stuck(), name="stuck"),
-                group.create_task(
-                    ConfigFollower(
-                        self._config,
-                        self._ports.settings,
-                        parse=partial(parse_checked, self._launcher, self._config),
-                        apply=apply,
-                        report=self._report_refusal,
-                        kept=self._kept,
-                        loaded=lambda: self._workers.loaded,
-                    ).run(self._stopping),
-                    name="configuration",
-                ),
-            ]
-            self._jobs = self._event_jobs(server)
-            self._engine = self._batch_engine(server)
-            working = [
-                group.create_task(self._jobs.run(), name="event jobs"),
-                group.create_task(self._engine.run(), name="engine"),
-                group.create_task(self._alerting.run(self._stopping), name="alerts"),
-            ]
-            log.info("gateway.started", ports=list(self._ports.all()), incarnation=self._incarnation, pid=os.getpid())
+            services.at_end(partial(self._leave_server, server, incarnation))
+            await doubt_ports(self._store, settings.active_ports())
+            stages = Stages(self._store, incarnation, ports.now, self._pool, self._launcher, self._wakeup.stage)
+            ports.renewed += [stages.receive.forget, stages.send.forget]
+            stages.workers.use(await stages.workers.prepare(settings))
+            for port in await ports.make(settings.active_ports(), settings):
+                await ports.open(port)
+            services.keep("due times", follow_due_times(self._store, self._wakeup))
+            services.keep("leases", self._keep_leases(incarnation, stages))
+            services.keep("hints", self._listen(stages.workers))
+            services.keep("warming", self._warm_readers())
+            services.keep(
+                "addresses", stages.send.follow_addresses(partial(self._wakeup.stage, Stage.SEND), self._stopping)
+            )
+            services.keep("stuck", self._watch_stuck())
+            services.keep("configuration", self._follow_configuration(stages.workers))
+            services.keep("workers", stages.workers.run())
+            services.at_end(stages.workers.close)
+            jobs = self._event_jobs(server, incarnation, stages)
+            engine = self._batch_engine(server, incarnation, stages)
+            self._wakeup.begin(jobs, engine)
+            services.drain(
+                lambda: self._settings().shutdown.drain_seconds, engine.interrupt,
+                event_jobs=jobs.run(), engine=engine.run(), alerts=self._alerting.run(self._stopping),
+            )  # fmt: skip
+            log.info("gateway.started", ports=list(ports.now.all()), incarnation=incarnation, pid=os.getpid())
             if ready is not None:
                 ready.set()
             await self._stopping.wait()
             log.info("gateway.stopping")
-            followers.leave_all()
-            drain_seconds = self._ports.settings.shutdown.drain_seconds
-            _, unfinished = await asyncio.wait(working, timeout=drain_seconds)
-            if unfinished:
-                log.warning("gateway.drain_over", drain_seconds=drain_seconds)
-                if self._engine is not None:
-                    await self._engine.interrupt()
-            for task in unfinished:
-                task.cancel()
-            await asyncio.wait(working)
-            await self._workers.close()
-            for task in beside:
-                task.cancel()
-            with suppress(StoreUnavailable):
-                await leave_server(self._store, server, self._incarnation)
+            ports.follow_none()
 
-    def _event_jobs(self, server: str) -> EventJobs:
+    async def _begin_incarnation(self) -> int:
+        return await start_incarnation(
+            self._store, str(self._store.node), version(DISTRIBUTION), reapers=[task_reaper(self._clock.now)]
+        )
+
+    async def _leave_server(self, server: str, incarnation: int) -> None:
+        with suppress(StoreUnavailable):
+            await leave_server(self._store, server, incarnation)
+
+    def _event_jobs(self, server: str, incarnation: int, stages: "Stages") -> EventJobs:
         def bounds(name: str) -> Bounds:
-            job = self._ports.settings.jobs.get(name, DEFAULT_JOB)
+            job = self._settings().jobs.get(name, DEFAULT_JOB)
             return Bounds(messages=job.max_messages, seconds=job.max_seconds)
 
         return EventJobs(
-            store=self._store, server=server, incarnation=self._incarnation, clock=self._clock, stages=self._stages,
-            bounds=bounds, rested=self._look.set, stopping=self._stopping,
+            store=self._store, server=server, incarnation=incarnation, clock=self._clock, stages=stages.handlers,
+            bounds=bounds, rested=self._wakeup.due.set, stopping=self._stopping,
         )  # fmt: skip
 
-    def _batch_engine(self, server: str) -> Engine:
+    def _batch_engine(self, server: str, incarnation: int, stages: "Stages") -> Engine:
         parts = Parts(
             store=self._store,
-            stages=self._stages,
-            settings=lambda: self._ports.settings,
-            archives=lambda: {name: port.receive for name, port in self._ports.inbound.items()},
+            stages=stages.handlers,
+            settings=self._settings,
+            archives=lambda: {name: port.receive for name, port in self._ports.now.inbound.items()},
             message_stores=MessageStores(
                 self._store,
-                lambda: self._ports.settings,
-                threads=lambda name: self._files_of(PortName(f"store {name}")),
+                self._settings,
+                threads=lambda name: self._ports.files_of(PortName(f"store {name}")),
                 clock=SystemClock(),
             ),
             launcher=self._launcher,
@@ -223,174 +186,140 @@ class Gateway:
                 environ=os.environ,
                 base=base,
                 launcher=self._launcher,
-                logging=lambda: self._ports.settings.logging,
+                logging=lambda: self._settings().logging,
             ),
-            identity=lambda task: refused_identity(self._ports.settings, task),
-            produced=self._produced,
+            identity=lambda task: refused_identity(self._settings(), task),
+            produced=self._wakeup.produced,
         )
         return Engine(
-            store=self._store, server=server, incarnation=self._incarnation, clock=self._clock, executor=executor,
-            stopping=self._stopping, throttle=lambda: throttle(self._ports.settings),
+            store=self._store, server=server, incarnation=incarnation, clock=self._clock, executor=executor,
+            stopping=self._stopping, throttle=lambda: throttle(self._settings()),
         )  # fmt: skip
 
-    def _produced(self, handler: str) -> None:
-        """Let the event-driven jobs know of what a task of another job has made."""
-        if self._jobs is not None and handler in set(Stage):
-            self._jobs.produced(Stage(handler))
+    async def _listen(self, workers: Workers) -> None:
+        def heard(hint: str | None) -> None:
+            """Wake whom a hint is for; None is for everybody."""
+            if hint is not None and hint.startswith(RETRY_HINT):
+                workers.retry(PortName(hint.removeprefix(RETRY_HINT)))
+                self._wakeup.due.set()
+            if hint is None or hint == JOBS_HINT:
+                self._wakeup.jobs()
+            if hint not in {JOBS_HINT, ALERTS_HINT}:
+                self._wakeup.stages()
+            self._alerting.heard(hint)
 
-    def _wake(self, stage: Stage) -> None:
-        if self._jobs is not None:
-            self._jobs.wake(stage)
+        await Listener(self._store.url, self._store.queries, heard).run(self._stopping)
 
-    def _wake_all(self) -> None:
-        for stage in Stage:
-            self._wake(stage)
-
-    def _wake_jobs(self) -> None:
-        if self._jobs is not None and self._engine is not None:
-            self._jobs.look_again()
-            self._engine.wake()
-
-    def _heard(self, hint: str | None) -> None:
-        """Wake whom a hint is for; None is for everybody."""
-        if hint is not None and hint.startswith(RETRY_HINT):
-            self._workers.retry(PortName(hint.removeprefix(RETRY_HINT)))
-            self._look.set()
-        if hint is None or hint == JOBS_HINT:
-            self._wake_jobs()
-        if hint not in {JOBS_HINT, ALERTS_HINT}:
-            self._wake_all()
-        self._alerting.heard(hint)
-
-    async def _listen(self) -> None:
-        await Listener(self._store.url, self._store.queries, self._heard).run(self._stopping)
-
-    async def _keep_leases(self) -> None:
+    async def _keep_leases(self, incarnation: int, stages: "Stages") -> None:
         def look_again() -> None:
-            for name in self._ports.inbound:
-                self._receive.forget(name)
-            for name in self._ports.all():
-                self._send.forget(name)
+            for name in self._ports.now.inbound:
+                stages.receive.forget(name)
+            for name in self._ports.now.all():
+                stages.send.forget(name)
 
         def again() -> None:
-            self._wake_all()
-            self._wake_jobs()
+            self._wakeup.stages()
+            self._wakeup.jobs()
 
         await keep_leases(
-            self._store, self._incarnation, compensated=again, node_lost=look_again,
-            reapers=[task_reaper(self._clock.now)],
-        )  # fmt: skip
+            self._store, incarnation, compensated=again, node_lost=look_again, reapers=[task_reaper(self._clock.now)]
+        )
 
     async def _watch_stuck(self) -> None:
-        folders = folders_of(lambda: self._ports.settings, self._files_of)
-        await StuckWatch(self._store, lambda: self._ports.settings, folders).run(self._stopping)
+        folders = folders_of(self._settings, self._ports.files_of)
+        await StuckWatch(self._store, self._settings, folders).run(self._stopping)
 
     async def _warm_readers(self) -> None:
         """Get the readers ready while nothing else is to be done, now and again after changes and replacements."""
         while not self._stopping.is_set():
-            rules = [port.rules for port in self._ports.inbound.values() if port.rules.validate]
+            rules = [port.rules for port in self._ports.now.inbound.values() if port.rules.validate]
             if rules:
                 try:
-                    await self._pool.warm(rules[0], documents_of(self._ports.settings))
+                    await self._pool.warm(rules[0], documents_of(self._settings()))
                 except ReadersUnavailable as error:
                     log.warning("reader.not_ready", error=error.message)
             await wait_or_stop(self._stopping, _WARM_SECONDS)
 
-    async def _make_ports(self, names: Sequence[PortName], settings: Settings) -> Sequence[OpenPort]:
-        """Make ports side by side: the folders of some may hang."""
-        return await asyncio.gather(*(self._make_port(name, settings) for name in names))
+    async def _follow_configuration(self, workers: Workers) -> None:
+        async def apply(old: Settings, new: Settings, code_changed: bool) -> None:
+            await self._apply(old, new, code_changed, workers)
 
-    async def _make_port(self, name: PortName, settings: Settings) -> OpenPort:
-        await prepare_folders(name, settings, self._config.parent, self._files_of(name))
-        return await asyncio.to_thread(
-            open_port, name, settings, executor=self._files_of(name), pool=self._pool, identities=self._identities
-        )
+        async def report(problems: Sequence[str]) -> None:
+            await record_config_refused(self._store, str(self._config), problems)
 
-    async def _open(self, port: OpenPort, followers: Followers) -> None:
-        name = port.name
-        self._identities.forget(name)
-        if isinstance(port, OpenInbound):
-            await self._rule_lanes(port)
-        followers.leave(name)
-        self._ports.add(port)
-        self._receive.forget(name)
-        self._send.forget(name)
-        if isinstance(port, OpenInbound):
-            followers.follow(port)
-        else:
-            self._wake(Stage.OUTBOUND)
-        log.info("port.opened", port=name)
-
-    async def _rule_lanes(self, port: OpenInbound) -> None:
-        """Let the lanes of a port go by its setting, also those that have work; waits for a database that is away."""
-        while not self._stopping.is_set():
-            try:
-                if changed := await set_port_rule(self._store, port.name, port.settings.process.on_lane_error):
-                    log.info("lanes.changed", port=port.name, rule=port.settings.process.on_lane_error, lanes=changed)
-                    self._wake(Stage.INBOUND)
-            except StoreUnavailable as error:
-                log.warning("store.unavailable", part="lanes", port=port.name, error=error.message)
-                await self._store.wait_until_available(self._stopping)
-            else:
-                return
+        await ConfigFollower(
+            self._config,
+            self._settings(),
+            parse=partial(parse_checked, self._launcher, self._config),
+            apply=apply,
+            report=report,
+            kept=self._kept,
+            loaded=lambda: workers.loaded,
+        ).run(self._stopping)
 
     async def _keep_jobs(self, settings: Settings) -> None:
         """Let the store know the jobs and alerts of the configuration; waits for a database that is away."""
-        while not self._stopping.is_set():
-            try:
-                await keep_jobs(self._store, settings)
-                await self._alerting.keep_rules(settings)
-            except StoreUnavailable as error:
-                log.warning("store.unavailable", part="jobs", error=error.message)
-                await self._store.wait_until_available(self._stopping)
-            else:
-                return
 
-    def _files_of(self, name: PortName) -> ThreadPoolExecutor:
-        """Return the threads for the folders of a port: its own, so that a hanging share holds up nobody else."""
-        if name not in self._files:
-            threads = ThreadPoolExecutor(self._ports.settings.workers.threads, thread_name_prefix=f"files-{name}")
-            self._files[name] = self._threads.enter_context(threads)
-        return self._files[name]
+        async def keep() -> None:
+            await keep_jobs(self._store, settings)
+            await self._alerting.keep_rules(settings)
 
-    async def _apply(self, old: Settings, new: Settings, code_changed: bool, followers: Followers) -> None:
+        await until_stored(self._store, keep, self._stopping, part="jobs")
+
+    async def _apply(self, old: Settings, new: Settings, code_changed: bool, workers: Workers) -> None:
         """Take a valid configuration into use: only what changed is touched.
 
         Rule: everything that may fail comes first, so that a configuration is in use whole or not at all.
         """
         changes = compare(old, new)
         kept = new.model_copy(update={name: getattr(old, name) for name in changes.restart_needed})
-        was = set(self._ports.all())
+        was = set(self._ports.now.all())
         renewed = [name for name in kept.active_ports() if name in changes.changed or name not in was]
-        ports = await self._make_ports(renewed, kept)
-        workers = await self._workers.prepare(kept) if code_changed or changes.concern_services else None
+        made = await self._ports.make(renewed, kept)
+        generation = await workers.prepare(kept) if code_changed or changes.concern_services else None
         try:
             await keep_owners(self._store, old, new)
             await self._keep_jobs(new)
         except BaseException:
-            if workers is not None:
-                self._workers.discard(workers)
+            if generation is not None:
+                workers.discard(generation)
             raise
-        self._ports.settings = kept
+        self._ports.now.settings = kept
         for name in was - set(kept.active_ports()):
-            followers.leave(name)
-            self._ports.remove(name)
-            self._identities.forget(name)
-            log.info("port.closed", port=name)
-        for port in ports:
-            await self._open(port, followers)
-        if workers is not None:
-            self._workers.use(workers)
+            self._ports.close(name)
+        for port in made:
+            await self._ports.open(port)
+        if generation is not None:
+            workers.use(generation)
         with suppress(StoreUnavailable):  # then the next try of a port decides
             for name in await forget_health(self._store, renewed):
                 log.info("port.resumed", port=name)
         configure_logs(kept.logging, secrets_of(kept))
 
-    async def _report_refusal(self, problems: Sequence[str]) -> None:
-        await record_config_refused(self._store, str(self._config), problems)
+
+class Stages:
+    """The four stages that move messages: two in this process, two in processing workers."""
+
+    def __init__(
+        self, store: Store, incarnation: int, ports: Ports, pool: XmlPool, launcher: Launcher,
+        wake: Callable[[Stage], None],
+    ) -> None:  # fmt: skip
+        workers = ports.settings.workers
+        trouble = Trouble(store, incarnation)
+        self.receive = ReceiveStage(
+            store=store, incarnation=incarnation, ports=ports, pool=pool, readers=workers.xml, trouble=trouble
+        )
+        self.workers = Workers(launcher=launcher, store=store, incarnation=incarnation, trouble=trouble, wake=wake)
+        self.send = SendStage(store=store, incarnation=incarnation, ports=ports, chunk=workers.chunk, trouble=trouble)
+        self.handlers: Mapping[Stage, TaskHandler] = {
+            Stage.RECEIVE: self.receive,
+            Stage.INBOUND: self.workers.stage(Stage.INBOUND),
+            Stage.OUTBOUND: self.workers.stage(Stage.OUTBOUND),
+            Stage.SEND: self.send,
+        }
 
 
-def _calm_the_collector() -> None:
+def _tune_gc() -> None:
     """Set aside what lives as long as the process: walking it again and again would hold the event loop."""
     gc.collect()
     gc.freeze()
@@ -433,13 +362,6 @@ async def _serve(config: Path, launcher: Launcher, ready: asyncio.Event | None) 
         store = await stack.enter_async_context(open_store(settings.store, settings.data, pool_size=10))
         follow_runs(store)
         kept = await asyncio.to_thread(KeptConfig, settings.data, config, content)
-        clock = DatabaseClock(store)
-        await clock.look()
-        incarnation = await start_incarnation(
-            store, str(store.node), version(DISTRIBUTION), reapers=[task_reaper(clock.now)]
-        )
-        _calm_the_collector()
-        gateway = Gateway(settings, store, incarnation, pool, stack, stopping, config, kept, launcher)
-        await gateway.run(ready)
-        await stop_incarnation(store, incarnation)
+        _tune_gc()
+        await Gateway(settings, config, kept, store=store, pool=pool, launcher=launcher, stopping=stopping).run(ready)
         log.info("gateway.stopped")

@@ -1,4 +1,4 @@
-"""What wakes the gateway's job: file events, due times, hints from other processes, and the sweep.
+"""What wakes those who look for work: file events, due times, hints from other processes, and the sweep.
 
 Everything here only shortens waiting; a look that comes too often or too late changes nothing but latency.
 """
@@ -9,9 +9,10 @@ from contextlib import suppress
 
 import structlog
 
+from gateway.batch.engine.engine import Engine
+from gateway.batch.events.event_jobs import EventJobs
 from gateway.db.open import Store
 from gateway.kernel.errors import StoreUnavailable
-from gateway.kernel.ids import PortName
 from gateway.messaging.flow.port import OpenInbound
 from gateway.messaging.queue.leases import wake_due
 from gateway.messaging.rules.states import Stage
@@ -20,6 +21,43 @@ log = structlog.get_logger()
 
 _POLL_SECONDS = 5.0
 _NEARLY = 0.01
+
+
+class Wakeup:
+    """Wakes the event-driven jobs and the engine, once they are there; before that, their first look finds all.
+
+    `due` is set when something may have begun to wait: the next due time is then asked for at once.
+    """
+
+    def __init__(self) -> None:
+        self.due = asyncio.Event()
+        self._jobs: EventJobs | None = None
+        self._engine: Engine | None = None
+
+    def begin(self, jobs: EventJobs, engine: Engine) -> None:
+        """Wake these from now on."""
+        self._jobs, self._engine = jobs, engine
+
+    def stage(self, stage: Stage) -> None:
+        """Hint that a stage may have input."""
+        if self._jobs is not None:
+            self._jobs.wake(stage)
+
+    def stages(self) -> None:
+        """Hint that every stage may have input."""
+        for stage in Stage:
+            self.stage(stage)
+
+    def jobs(self) -> None:
+        """Hint that a job, a run, a group or a server may have changed."""
+        if self._jobs is not None and self._engine is not None:
+            self._jobs.look_again()
+            self._engine.wake()
+
+    def produced(self, handler: str) -> None:
+        """Hint those who go on with what a task of a job has made, by the name of its handler."""
+        if self._jobs is not None and handler in set(Stage):
+            self._jobs.produced(Stage(handler))
 
 
 async def follow_port(port: OpenInbound, wake: Callable[[], None]) -> None:
@@ -50,11 +88,8 @@ async def _follow_clock(port: OpenInbound, wake: Callable[[], None]) -> None:
             wake()
 
 
-async def follow_due_times(store: Store, wake: Callable[[Stage], None], look: asyncio.Event) -> None:
-    """Wake messages whose waiting time is over; the database's clock decides.
-
-    *look* is set when something may have begun to wait: the next time is then asked for at once.
-    """
+async def follow_due_times(store: Store, wakeup: Wakeup) -> None:
+    """Wake messages whose waiting time is over; the database's clock decides."""
     while True:
         pause = _POLL_SECONDS
         try:
@@ -63,35 +98,10 @@ async def follow_due_times(store: Store, wake: Callable[[Stage], None], look: as
             log.debug("store.unavailable", part="due times")
         else:
             for stage in woken:
-                wake(stage)
+                wakeup.stage(stage)
             if seconds is not None:
                 pause = min(max(seconds, 0.1), 1.0)
         with suppress(TimeoutError):
             async with asyncio.timeout(pause):
-                await look.wait()
-        look.clear()
-
-
-class Followers:
-    """One follower per open inbound port; a reload starts and ends them port by port."""
-
-    def __init__(self, group: asyncio.TaskGroup, wake: Callable[[], None]) -> None:
-        self._group = group
-        self._wake = wake
-        self._tasks: dict[PortName, asyncio.Task[None]] = {}
-
-    def follow(self, port: OpenInbound) -> None:
-        """Start following a port, in place of what was followed under its name."""
-        self.leave(port.name)
-        self._tasks[port.name] = self._group.create_task(follow_port(port, self._wake), name=f"port:{port.name}")
-
-    def leave(self, name: PortName) -> None:
-        """Stop following a port."""
-        task = self._tasks.pop(name, None)
-        if task is not None:
-            task.cancel()
-
-    def leave_all(self) -> None:
-        """Stop following."""
-        for name in list(self._tasks):
-            self.leave(name)
+                await wakeup.due.wait()
+        wakeup.due.clear()

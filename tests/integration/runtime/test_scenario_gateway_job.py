@@ -23,7 +23,6 @@ from gateway.config.load import load
 from gateway.contracts.service import Reply, Request, ServiceContext
 from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store, open_store
-from gateway.messaging.queue.leases import start_incarnation
 from gateway.runtime import app
 from gateway.runtime.in_use import KeptConfig
 from gateway.runtime.jobs import runnables_to_check
@@ -109,13 +108,12 @@ async def gateway(site: Site, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
     stopping, ready = asyncio.Event(), asyncio.Event()
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(settings.store, settings.data))
-        incarnation = await start_incarnation(store, str(store.node), "0")
         pool = await stack.enter_async_context(XmlPool(size=1))
         launcher = stack.enter_context(closing(Launcher.start(ROLES)))
         running = asyncio.create_task(
             app.Gateway(
-                settings, store, incarnation, pool, stack, stopping, site.config,
-                KeptConfig(settings.data, site.config, site.config.read_bytes()), launcher,
+                settings, site.config, KeptConfig(settings.data, site.config, site.config.read_bytes()),
+                store=store, pool=pool, launcher=launcher, stopping=stopping,
             ).run(ready)
         )  # fmt: skip
         await asyncio.wait([running, asyncio.create_task(ready.wait())], return_when=asyncio.FIRST_COMPLETED)
