@@ -11,7 +11,7 @@ from gateway.cli.render import console, plain, print_json
 from gateway.explanations.facts import at
 from gateway.explanations.finding import Finding, Severity
 from gateway.operations.doctor import examine
-from gateway.runtime.look import folders_of
+from gateway.runtime.folders import folders_of
 from gateway.runtime.plugins import key_lengths
 from gateway.runtime.visible import visible
 

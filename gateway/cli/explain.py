@@ -13,7 +13,7 @@ from gateway.cli.render import console, plain, print_json
 from gateway.explanations.facts import Explanation
 from gateway.operations import explain as operations
 from gateway.operations.person import NotAllowed, Principal, person
-from gateway.runtime.look import finder
+from gateway.runtime.folders import finder
 from gateway.runtime.visible import visible
 
 WhatArgument = Annotated[

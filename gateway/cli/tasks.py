@@ -30,9 +30,9 @@ from gateway.contracts.task import Runnable
 from gateway.operations import tasks as operations
 from gateway.operations.audit import recorded
 from gateway.operations.tasks import TaskReport, TaskRow
-from gateway.runtime.by_hand import run_operator_task
 from gateway.runtime.identity import refused_identity
 from gateway.runtime.jobs import runnables_to_check, shipped_by_hand
+from gateway.runtime.operator_task import run_operator_task
 from gateway.runtime.roles import ROLES
 from gateway.runtime.runnables import PreparedRunnables
 from gateway.workers.launcher import Launcher

@@ -7,6 +7,7 @@ A gateway that starts clears whatever an earlier one left behind: a server still
 Before: the caller holds the lock of the data folder (`data_folder.DataLock`).
 """
 
+import asyncio
 import os
 import secrets
 import shutil
@@ -15,7 +16,9 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import AsyncIterator
 from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
@@ -37,6 +40,7 @@ from gateway.db.installation import (
     who_gets_in,
 )
 from gateway.db.postmaster import Postmaster, end_leftover
+from gateway.db.waiting import back_off, uninterrupted
 from gateway.workers.limits import limit_reached
 
 log = structlog.get_logger()
@@ -349,3 +353,47 @@ def url_of(socket_folder: Path) -> str:
     """Return the address of the embedded database behind a socket folder."""
     host = quote(str(socket_folder), safe="/")
     return f"postgresql://{ROLE}@/{DATABASE}?host={host}&port={PORT}&sslmode=disable"
+
+
+LOG_CHECK_SECONDS: Final = 30.0
+
+
+@asynccontextmanager
+async def embedded_server(data: Path) -> AsyncIterator[EmbeddedServer]:
+    """Start the embedded server of *data*, start it again whenever it ends by itself, stop it at the end.
+
+    Before: the caller holds the lock of the data folder.
+    Raises: StoreRefused when it does not start.
+    """
+    server = EmbeddedServer(data)
+    watch: asyncio.Task[None] | None = None
+    try:
+        await uninterrupted(asyncio.to_thread(server.start), server.interrupt)
+        watch = asyncio.create_task(_keep_running(server), name="store.server")
+        yield server
+    finally:
+        if watch is not None:
+            watch.cancel()
+            await uninterrupted(asyncio.wait([watch]), server.interrupt)
+        await uninterrupted(asyncio.to_thread(server.stop))
+
+
+async def _keep_running(server: EmbeddedServer) -> None:
+    while True:
+        ended = asyncio.wrap_future(server.ended)
+        while not ended.done():
+            await asyncio.wait([ended], timeout=LOG_CHECK_SECONDS)
+            await asyncio.to_thread(server.bound_log)
+        log.error("store.server_ended", exit_code=ended.result())
+        await _start_again(server)
+
+
+async def _start_again(server: EmbeddedServer) -> None:
+    for delay in back_off():
+        try:
+            await uninterrupted(asyncio.to_thread(server.start), server.interrupt)
+        except StoreRefused as error:
+            log.error("store.server_not_started", error=error.message)
+            await asyncio.sleep(delay)
+        else:
+            return

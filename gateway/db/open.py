@@ -24,14 +24,12 @@ from gateway.db.connect import (
     open_pool,
 )
 from gateway.db.data_folder import DataLock, Use, node_identity
-from gateway.db.embedded import url_of
+from gateway.db.embedded import embedded_server, url_of
 from gateway.db.errors import DRIVER_ERRORS, DataFolderInUse, database_errors, is_lost
 from gateway.db.migrate import migrate, require_current
 from gateway.db.postmaster import running
-from gateway.db.serve import embedded_server
-from gateway.db.shared_numbers import SharedNumbers
+from gateway.db.shared import SharedNumbers, UnitPlaces
 from gateway.db.sql import Queries
-from gateway.db.unit_places import UnitPlaces
 from gateway.db.waiting import back_off, uninterrupted, wait_or_stop
 from gateway.kernel.errors import StoreCrowded, StoreUnavailable
 from gateway.kernel.ids import Fence, RunId

@@ -15,9 +15,9 @@ from asyncpg.transaction import Transaction
 
 from gateway.db.errors import database_errors, is_lost
 from gateway.db.open import Store
-from gateway.db.savepoint import TransactionAborted, savepoint
-from gateway.db.shared_numbers import Gate
-from gateway.kernel.errors import OperationTimeout, StoreBusy, StoreCrowded, StoreUnavailable
+from gateway.db.shared import Gate
+from gateway.db.sql import Queries
+from gateway.kernel.errors import GatewayError, OperationTimeout, StoreBusy, StoreCrowded, StoreUnavailable
 from gateway.kernel.ids import PortName
 from gateway.kernel.meter import METER
 
@@ -350,3 +350,40 @@ async def set_idle_timeout(store: Store, connection: Connection, seconds: float)
     """Let the transaction stay open although nothing is asked of the database for up to *seconds*."""
     if seconds > _SILENCE_SECONDS:
         await connection.fetchval(store.queries.set_idle_timeout, f"{int(seconds + _SILENCE_SECONDS) * 1000}ms")
+
+
+class TransactionAborted(GatewayError):
+    """A statement failed, and the code went on as if it had not."""
+
+    code = "operation.failed"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "A statement failed, and the code went on although nothing works in the transaction after that. Put "
+            "what may fail into `async with context.connection.transaction():`, and catch its error outside."
+        )
+
+
+@asynccontextmanager
+async def savepoint(store: Store, connection: Connection) -> AsyncIterator[None]:
+    """Undo what the block did when it raises, and when it leaves a transaction in which nothing works any more.
+
+    Raises: Spoiled in the second case; StoreUnavailable.
+    """
+    sql = store.queries
+    with database_errors():
+        await connection.execute(sql.set_savepoint)
+        try:
+            yield
+            await connection.execute(sql.release_savepoint)
+        except InFailedSQLTransactionError as error:
+            await _undo(connection, sql)
+            raise TransactionAborted from error
+        except BaseException:
+            await _undo(connection, sql)
+            raise
+
+
+async def _undo(connection: Connection, sql: Queries) -> None:
+    await connection.execute(sql.undo_savepoint)
+    await connection.execute(sql.release_savepoint)

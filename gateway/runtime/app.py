@@ -38,20 +38,20 @@ from gateway.messaging.delivery.send import SendStage
 from gateway.messaging.flow.port import Ports
 from gateway.messaging.flow.port_state import Trouble
 from gateway.messaging.intake.receive import ReceiveStage
-from gateway.messaging.queue.config_refused import record_config_refused
+from gateway.messaging.queue.exceptions import record_config_refused
 from gateway.messaging.queue.leases import start_incarnation, stop_incarnation
 from gateway.messaging.queue.port_health import doubt_ports, forget_health
 from gateway.messaging.rules.states import Stage
 from gateway.queues import follow_runs
 from gateway.runtime.alerts import Alerting
 from gateway.runtime.checking import parse_checked
+from gateway.runtime.folders import folders_of
+from gateway.runtime.heartbeat import keep_leases
 from gateway.runtime.identity import refused_identity
 from gateway.runtime.in_use import KeptConfig
 from gateway.runtime.jobs import keep_jobs, keep_owners, server_name
-from gateway.runtime.life import keep_leases
 from gateway.runtime.live_ports import LivePorts, until_stored
 from gateway.runtime.logs import configure_logs, secrets_of
-from gateway.runtime.look import folders_of
 from gateway.runtime.ports import SystemClock, documents_of
 from gateway.runtime.processing.workers import Workers
 from gateway.runtime.reload import ConfigFollower

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import structlog
 
+from gateway.batch.rules.definition import JobDefinition, TaskDefinition
+from gateway.batch.rules.job import HistoryMode, JobStatus
 from gateway.batch.store.jobs import list_jobs, sync_jobs
 from gateway.batch.store.servers import sync_places
 from gateway.config.definitions import (
@@ -29,7 +31,6 @@ from gateway.kernel.errors import JobRefused
 from gateway.queues import ConfiguredEntry, EntryStatus, sync_queues
 from gateway.runtime.ports import SystemClock
 from gateway.runtime.runnables import KnownRunnables, Parts, shipped, without_gateway
-from gateway.runtime.system_jobs import system_jobs
 from gateway.workers.launcher import Launcher
 
 log = structlog.get_logger()
@@ -116,3 +117,26 @@ async def keep_owners(store: Store, old: Settings, new: Settings) -> None:
             f"accounts are missing that jobs belong to or run as: {left}. Give these jobs to others with "
             "`gateway jobs edit`, delete them, or switch the accounts off with `enabled: false`."
         )
+
+
+HOUSEKEEPING = "housekeeping"
+
+
+def system_jobs(settings: Settings) -> list[tuple[JobDefinition, JobStatus]]:
+    """Return them with the status each is born with.
+
+    Rule: a job of the configuration that has the name of one stands in its place.
+    """
+    if HOUSEKEEPING in settings.jobs:
+        return []
+    house = JobDefinition(
+        name=HOUSEKEEPING,
+        description="Removes what was kept long enough",
+        partition=settings.default_partition,
+        company=settings.default_company,
+        recurrence={"every": "1 hour"},
+        history=HistoryMode.ERRORS,
+        is_system=True,
+        tasks=(TaskDefinition(name=HOUSEKEEPING, handler=HOUSEKEEPING),),
+    )
+    return [(house, JobStatus.WAITING)]

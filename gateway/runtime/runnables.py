@@ -13,7 +13,6 @@ from gateway.batch.handlers.post import post_runnable
 from gateway.batch.handlers.print import print_runnable
 from gateway.batch.handlers.python import PYTHON, python_runnable
 from gateway.batch.handlers.report import report_runnable
-from gateway.batch.handlers.services import service_runnable
 from gateway.batch.handlers.sql import sql_runnable
 from gateway.batch.handlers.status_messages import status_messages_runnable
 from gateway.batch.housekeeping.task import housekeeping_runnable
@@ -21,6 +20,7 @@ from gateway.batch.processes.process import TaskProcess, Work
 from gateway.config.environment import Filled, fill
 from gateway.config.masks import masking, passwords_in
 from gateway.config.models import Logging, Settings
+from gateway.config.models_base import Options
 from gateway.config.suggest import did_you_mean
 from gateway.contracts.adapter import ReceiveAdapter
 from gateway.contracts.task import UNPACK, Prepared, Runnable, TaskHandler
@@ -173,3 +173,31 @@ class PreparedRunnables(KnownRunnables):
                 logging=self._logging(),
             )  # fmt: skip
             yield Prepared(runnable, process.handler(work), mask)
+
+
+_DOES = {
+    Stage.RECEIVE: "takes files from inbound folders into the queue",
+    Stage.INBOUND: "runs the services that requests call",
+    Stage.OUTBOUND: "makes messages of send requests",
+    Stage.SEND: "delivers responses and other messages as files",
+}
+
+
+class NoParameters(Options):
+    """A service handles what it finds: there is nothing to say."""
+
+
+def service_runnable(stage: Stage, handler: Callable[[], TaskHandler]) -> Runnable:
+    """Describe a stage; *handler* returns the one of this gateway.
+
+    An interruption costs nothing: every stage goes on from the store.
+    """
+    return Runnable(
+        name=stage.value,
+        description=_DOES[stage],
+        parameters=NoParameters,
+        make=lambda _: handler(),
+        idempotent=True,
+        retryable=True,
+        timeout_seconds=None,
+    )

@@ -10,7 +10,7 @@ from gateway.db.data_folder import Use
 from gateway.db.open import open_store
 from gateway.explanations.finding import Finding, Severity
 from gateway.operations.doctor import examine
-from gateway.runtime.look import folders_of
+from gateway.runtime.folders import folders_of
 from gateway.runtime.plugins import key_lengths
 from tests.crash.partner import NOTHING, Partner, left_behind
 from tests.site import Site, until

@@ -24,7 +24,7 @@ from gateway.kernel.errors import StoreUnavailable
 from gateway.messaging.delivery import send
 from gateway.messaging.processing import inbound
 from gateway.operations.reads import doctor
-from gateway.runtime import app, life, stuck
+from gateway.runtime import app, heartbeat, stuck
 from gateway.runtime.processing import stages, watch, worker, workers
 from tests.clock import move_this_process
 
@@ -113,14 +113,14 @@ def _unanswered(operation: Callable[..., Awaitable[Any]]) -> Callable[..., Await
 
 def short_leases(_: Path) -> None:
     """World: leases of a second, so that a test need not wait for one to run out."""
-    life.LEASE_SECONDS = 1.0  # type: ignore[misc]
-    life.EXTEND_SECONDS = worker.EXTEND_SECONDS = 0.3  # type: ignore[misc]
+    heartbeat.LEASE_SECONDS = 1.0  # type: ignore[misc]
+    heartbeat.EXTEND_SECONDS = worker.EXTEND_SECONDS = 0.3  # type: ignore[misc]
 
 
 def leases_of_ten_seconds(_: Path) -> None:
     """World: leases that no slow machine lets run out, and no day that a clock is moved by."""
-    life.LEASE_SECONDS = 10.0  # type: ignore[misc]
-    life.EXTEND_SECONDS = worker.EXTEND_SECONDS = 0.3  # type: ignore[misc]
+    heartbeat.LEASE_SECONDS = 10.0  # type: ignore[misc]
+    heartbeat.EXTEND_SECONDS = worker.EXTEND_SECONDS = 0.3  # type: ignore[misc]
 
 
 def short_looks(_: Path) -> None:
@@ -149,7 +149,7 @@ def counted_looks(folder: Path) -> None:
 def impatient(_: Path) -> None:
     """World: somebody who looks all the time and waits for nothing."""
     stuck.LOOK_SECONDS = 0.2  # type: ignore[misc]
-    life.EXTEND_SECONDS = worker.EXTEND_SECONDS = 0.3  # type: ignore[misc]
+    heartbeat.EXTEND_SECONDS = worker.EXTEND_SECONDS = 0.3  # type: ignore[misc]
     for module, names in IMPATIENT.items():
         for name, value in names.items():
             setattr(module, name, value)

@@ -9,7 +9,7 @@ from gateway.db.open import open_store
 from gateway.explanations.facts import Explanation
 from gateway.operations.explain import explain
 from gateway.operations.person import person
-from gateway.runtime.look import finder
+from gateway.runtime.folders import finder
 from tests.documents import batch, envelope, order, single
 from tests.e2e.operator import ask
 from tests.site import Site, until

@@ -5,7 +5,7 @@ it is sent again, under the same name.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -15,6 +15,7 @@ from asyncpg import Connection, Record
 from gateway.batch.rules.alert import AlertEvent, Channel, Happening
 from gateway.batch.rules.job import HistoryMode
 from gateway.db.listen import CHANNEL
+from gateway.db.open import Store
 from gateway.db.sql import Queries
 from gateway.kernel.ids import JobId, PortName, RunId
 from gateway.kernel.text import clean
@@ -189,3 +190,36 @@ def _of_job(row: Record) -> dict[str, Any]:
         "job_id": JobId(row["id"]), "name": row["name"], "partition": row["partition_key"], "company": row["company"],
         "category": row["category"], "is_critical": row["is_critical"], "history": HistoryMode(row["history"]),
     }  # fmt: skip
+
+
+async def raise_overdue(store: Store, now: datetime, told: Set[str]) -> set[str]:
+    """Raise the alerts of what is late now, but for those in *told*; returns the keys of all that is late.
+
+    Rule: who tells twice, after a restart or on two servers, tells nothing new: the outbox knows each happening.
+    """
+    sql = store.queries
+    async with store.transaction() as connection:
+        late = [
+            *await overdue_jobs(connection, sql, now),
+            *await _overdue_tasks(store, connection, now),
+            *await long_runs(connection, sql, now),
+        ]
+        for happening in late:
+            if happening.key not in told:
+                await raise_alerts(connection, sql, happening)
+    return {happening.key for happening in late}
+
+
+async def _overdue_tasks(store: Store, connection: Connection, now: datetime) -> list[Happening]:
+    """Return the runs in which a task is ready for longer than its job may be late."""
+    return [
+        Happening(
+            event=AlertEvent.OVERDUE, name=row["name"], at=now, job_id=JobId(row["id"]), run_id=RunId(row["run_id"]),
+            planned_at=row["planned_at"], started_at=row["started_at"],
+            text=f"Its task {row['task']} is ready, but no server that serves "
+            f"{'the group ' + row['batch_group'] if row['batch_group'] else 'the default group'} has taken it.",
+            partition=row["partition_key"], company=row["company"], category=row["category"],
+            is_critical=row["is_critical"], history=HistoryMode(row["history"]),
+        )
+        for row in await connection.fetch(store.queries.overdue_tasks, now)
+    ]  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from gateway.batch.alerts.late import raise_overdue
+from gateway.batch.alerts.outbox import raise_overdue
 from gateway.batch.engine.clock import Clock
 from gateway.batch.engine.executor import GRACE_SECONDS, Execution, Executor
 from gateway.batch.rules.capacity import next_change, reserved_of, threads_at

@@ -15,7 +15,6 @@ import structlog
 
 from gateway.batch.engine.alone import OneShotFeed
 from gateway.batch.engine.clock import Clock
-from gateway.batch.engine.masked import MaskedLog
 from gateway.batch.engine.recording import Recorder
 from gateway.batch.rules.transitions import Attempt
 from gateway.batch.store.ending import LONGEST_TRACEBACK, Result, TaskEnd
@@ -27,6 +26,7 @@ from gateway.contracts.task import (
     Mask,
     Prepared,
     Preparing,
+    RunLog,
     Runnable,
     SpawnedTask,
     Tally,
@@ -253,3 +253,23 @@ def _free_after(error: BaseException, runnable: Runnable | None, task: ClaimedTa
     if not (runnable.idempotent or runnable.retryable) or task.attempt > len(_FIRST_FREE_SECONDS):
         return None
     return _FIRST_FREE_SECONDS[task.attempt - 1]
+
+
+@dataclass(frozen=True, slots=True)
+class MaskedLog:
+    """Lines go through a mask, whole, before the log below cuts them (`gateway.contracts.task.RunLog`)."""
+
+    below: RunLog
+    mask: Mask
+
+    def info(self, text: str) -> None:
+        """Say what was done."""
+        self.below.info(self.mask(text))
+
+    def warning(self, text: str) -> None:
+        """Say what somebody may want to look at."""
+        self.below.warning(self.mask(text))
+
+    def error(self, text: str) -> None:
+        """Say what went wrong."""
+        self.below.error(self.mask(text))

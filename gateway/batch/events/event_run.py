@@ -17,9 +17,26 @@ from typing import Final
 import structlog
 
 from gateway.batch.engine.clock import Clock
-from gateway.batch.events.lag import LagMeter
 from gateway.contracts.task import Tally, TaskContext, TaskHandler
 from gateway.kernel.errors import StoreUnavailable
+
+_BEAT_SECONDS = 0.01
+
+
+class LagMeter:
+    """Beats every ten milliseconds and keeps the longest delay. Units: seconds."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+
+    async def run(self) -> None:
+        """Measure until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _BEAT_SECONDS
+            await asyncio.sleep(_BEAT_SECONDS)
+            self.longest = max(self.longest, loop.time() - due)
+
 
 log = structlog.get_logger()
 

@@ -7,6 +7,9 @@ from uuid import UUID
 
 from asyncpg import Connection
 
+from gateway.batch.alerts.outbox import raise_alerts
+from gateway.batch.rules.alert import AlertEvent, Happening
+from gateway.db.open import Store
 from gateway.db.sql import Queries
 from gateway.kernel.ids import ClaimId, MessageKey, PortName, SetKey
 from gateway.kernel.problem import Problem
@@ -51,3 +54,24 @@ async def insert_exceptions(connection: Connection, sql: Queries, entries: Seque
 
 def _plain(problem: Problem) -> dict[str, object]:
     return {name: clean(value) if isinstance(value, str) else value for name, value in asdict(problem).items()}
+
+
+_MOST = 10
+
+
+async def record_config_refused(store: Store, file: str, problems: Sequence[str]) -> None:
+    """Record it once, for everybody who hears of errors of a port or of a job that moves messages.
+
+    Raises: StoreUnavailable.
+    """
+    more = [f"and {len(problems) - _MOST} more"] if len(problems) > _MOST else []
+    text = (
+        "The changed configuration was refused, and the gateway goes on with the one before: "
+        f"{'; '.join([*problems[:_MOST], *more])}. Mend the file: it is then taken into use by itself. "
+        "`gateway check` tells everything that is wrong with it."
+    )
+    async with store.transaction() as connection:
+        at = await connection.fetchval(store.queries.database_clock)
+        happening = Happening(event=AlertEvent.ERROR, name=file, at=at, text=text)
+        await insert_exceptions(connection, store.queries, [Entry(code="config.refused", text=text, file=file)])
+        await raise_alerts(connection, store.queries, happening)

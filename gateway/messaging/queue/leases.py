@@ -1,7 +1,7 @@
 """Leases: the right to work on a chunk of the queue, for as long as its owner beats, under a fencing number.
 
 A beat counts up what a process works on, and the process itself. Everybody observes everybody
-(`gateway.kernel.liveness`); what stands still for a term is taken back. No clock is compared with another one.
+(`gateway.runtime.heartbeat`); what stands still for a term is taken back. No clock is compared with another one.
 """
 
 import socket

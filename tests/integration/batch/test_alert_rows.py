@@ -26,7 +26,7 @@ from gateway.batch.rules.alert import AlertEvent, Channel, Happening
 from gateway.batch.rules.job import HistoryMode
 from gateway.db.open import Store
 from gateway.kernel.ids import JobId, PortName, RunId
-from gateway.messaging.queue.config_refused import record_config_refused
+from gateway.messaging.queue.exceptions import record_config_refused
 from gateway.operations.reads.alerts import list_alert_rules, list_alerts, mark_read, read_alert, retry_alerts
 from tests.factories import ORDERS
 

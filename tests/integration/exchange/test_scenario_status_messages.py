@@ -7,7 +7,7 @@ from uuid import uuid4
 
 import pytest
 
-from gateway.batch.alerts.late import raise_overdue
+from gateway.batch.alerts.outbox import raise_overdue
 from gateway.batch.rules.job import JobStatus
 from gateway.batch.store.jobs import create_job
 from gateway.config.definitions import job_definition

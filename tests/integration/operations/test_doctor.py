@@ -15,7 +15,7 @@ from gateway.messaging.queue.requests import put_send_requests
 from gateway.messaging.rules.message import NewResponse
 from gateway.operations import doctor as operations
 from gateway.operations.reads.doctor import find_stuck, find_wrong
-from gateway.runtime.look import folders_of
+from gateway.runtime.folders import folders_of
 from gateway.runtime.stuck import StuckWatch
 from tests.factories import ORDERS, a_message, a_send_request
 from tests.integration.messaging.test_way_of_a_message import claim, put, record, rows

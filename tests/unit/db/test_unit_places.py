@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from gateway.db.unit_places import UnitPlaces
+from gateway.db.shared import UnitPlaces
 from gateway.kernel.ids import PortName
 
 SLOW, OTHER = PortName("slow"), PortName("other")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from gateway.config.models import Settings
-from gateway.runtime.check_exchange import check_exchange
+from gateway.runtime.check import check_exchange
 from gateway.runtime.checked import Verdict
 
 

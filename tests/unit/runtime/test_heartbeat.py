@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.kernel.liveness import Observer
+from gateway.runtime.heartbeat import Observer
 
 TERM = 30.0
 

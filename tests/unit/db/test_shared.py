@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from gateway.db import shared_numbers
-from gateway.db.shared_numbers import Gate, SharedNumbers
+from gateway.db import shared as shared_numbers
+from gateway.db.shared import Gate, SharedNumbers
 from gateway.kernel.ids import PortName
 
 
