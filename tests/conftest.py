@@ -24,7 +24,7 @@ from gateway.db.sql import Queries
 from gateway.queues import follow_runs
 from gateway.runtime.roles import ROLES
 from gateway.workers.launcher import Launcher
-from tests.crash.nursery import Nursery
+from tests.crash.process_factory import ProcessFactory
 from tests.site import Site
 
 Result = TypeVar("Result")
@@ -195,19 +195,19 @@ async def launcher() -> AsyncIterator[Launcher]:
 
 
 @pytest.fixture(scope="session")
-def nursery() -> Iterator[Nursery]:
+def process_factory() -> Iterator[ProcessFactory]:
     """A process that bears gateways; all of them end with it."""
-    nursery = Nursery()
+    process_factory = ProcessFactory()
     try:
-        yield nursery
+        yield process_factory
     finally:
-        nursery.close()
+        process_factory.close()
 
 
 @pytest.fixture
-async def site(tmp_path: Path, database_url: str, nursery: Nursery) -> AsyncIterator[Site]:
+async def site(tmp_path: Path, database_url: str, process_factory: ProcessFactory) -> AsyncIterator[Site]:
     """A gateway to be run as a process, on a fresh database of the run's server."""
-    site = Site(tmp_path, database_url, nursery)
+    site = Site(tmp_path, database_url, process_factory)
     yield site
     await site.close()
 

@@ -14,7 +14,7 @@ from uuid import uuid4
 import yaml
 from asyncpg import Connection, Record, connect
 
-from tests.crash.nursery import Birth, Child, Nursery
+from tests.crash.process_factory import Birth, Child, ProcessFactory
 
 T = TypeVar("T")
 
@@ -35,12 +35,12 @@ EVERYTHING = ["SalesOrderService.*", "CustomerService.*", "Ping.ping"]
 
 
 class Site:
-    """Folders, configuration and at most one running process of a gateway, started by `exec` or born in a nursery."""
+    """Folders, configuration and at most one running process of a gateway, by `exec` or by a process factory."""
 
-    def __init__(self, folder: Path, store: str = "embedded", nursery: Nursery | None = None) -> None:
+    def __init__(self, folder: Path, store: str = "embedded", process_factory: ProcessFactory | None = None) -> None:
         self.folder = folder
         self.store = store
-        self.nursery = nursery
+        self.process_factory = process_factory
         self.ports: dict[str, dict[str, Any]] = {}
         self.services: dict[str, Any] = dict(SERVICES)
         self.extra: dict[str, Any] = {}
@@ -124,9 +124,9 @@ class Site:
         position = self.log_file.stat().st_size if self.log_file.exists() else 0
         env = {**os.environ, **(environment or {}), "GATEWAY_FAULT": faults, "PYTHONUNBUFFERED": "1"}
         self.log_file.touch()
-        if self.nursery is not None:
+        if self.process_factory is not None:
             birth = Birth(config=str(self.config), log=str(self.log_file), faults=faults, environment=env)
-            self.process = self.nursery.bear(birth)
+            self.process = self.process_factory.bear(birth)
         else:
             with self.log_file.open("ab") as log:
                 self.process = await asyncio.create_subprocess_exec(

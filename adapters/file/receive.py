@@ -20,7 +20,7 @@ from adapters.file.identity import Identities
 from adapters.file.names import reason_name
 from adapters.file.offload import OneAtATime
 from adapters.file.settings import Clock, FileReceiveSettings
-from adapters.file.settle import settle_wave
+from adapters.file.settle import archive_files
 from adapters.file.tidy import archived_days, held_claims, remove_archived, remove_kept
 from adapters.file.watch import watch_folder
 from gateway.kernel.errors import FileRefused, LeaseLost, TransientError
@@ -141,7 +141,7 @@ class FileReceiveAdapter:
             if item.settlement is Settlement.QUARANTINE:
                 await self._write_reason(item)
         day = self._clock.now().date().isoformat()
-        await self._settling.run(partial(settle_wave, self._ops, self._settings, settled, day))
+        await self._settling.run(partial(archive_files, self._ops, self._settings, settled, day))
 
     async def _write_reason(self, item: Settled) -> None:
         place = self._settings.error_place

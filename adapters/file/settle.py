@@ -20,7 +20,7 @@ from gateway.messaging.rules.delivery import Claim, Settled, Settlement
 log = structlog.get_logger()
 
 
-def settle_wave(ops: FileOps, settings: FileReceiveSettings, settled: Sequence[Settled], day: str) -> None:
+def archive_files(ops: FileOps, settings: FileReceiveSettings, settled: Sequence[Settled], day: str) -> None:
     """Archive under *day*, delete or quarantine; every folder that changed is flushed once at the end.
 
     A file that is no longer there was settled before. The reason beside a quarantined file is written first,

@@ -26,13 +26,13 @@ from rich.table import Table
 from adapters.file.fsops import FAULT_POINTS as FILE_POINTS
 from gateway.messaging.flow.faultpoints import FAULT_POINTS as STAGE_POINTS
 from tests.crash.cluster import LEASE_SECONDS, Cluster, cut_connections, freeze
-from tests.crash.nursery import Nursery
+from tests.crash.oracle import out_of_order, watch_effects
 from tests.crash.partner import Partner
+from tests.crash.process_factory import ProcessFactory
 from tests.crash.proof import drained, effects
 from tests.crash.server import OwnServer
 from tests.crash.site import CrashSite
 from tests.crash.test_random_kills import WINDOW_SECONDS, moment
-from tests.crash.witness import out_of_order, watch_effects
 from tests.site import Site, until
 
 WORLD = "short_leases"
@@ -231,12 +231,12 @@ def plan(kills: int) -> dict[str, int]:
 
 
 async def campaign(
-    folder: Path, nursery: Nursery, chance: Random, *, nodes: int, kills: int, build: str = ""
+    folder: Path, process_factory: ProcessFactory, chance: Random, *, nodes: int, kills: int, build: str = ""
 ) -> list[Tally]:
     """Run the plan for so many kills on a fresh database and fresh folders; *build* breaks a rule of the gateway."""
     server = OwnServer(folder / "server")
     try:
-        cluster = Cluster(Site(folder, await server.start_with_schema()), nursery, nodes)
+        cluster = Cluster(Site(folder, await server.start_with_schema()), process_factory, nodes)
         if nodes > 1:
             cluster.share()  # the order of files over several nodes needs it
         cluster.add_port(process={"mode": "parallel"})
@@ -282,17 +282,17 @@ async def main(kills: int, kills_of_two: int, seed: str, build: str) -> int:
     console = Console(width=None if sys.stdout.isatty() else 120)
     console.print(f"repeat with --seed {seed}")
     tallies: list[Tally] = []
-    nursery = Nursery()
+    process_factory = ProcessFactory()
     try:
         for nodes, number in ((1, kills), (2, kills_of_two)):
             if number == 0:
                 continue
             with tempfile.TemporaryDirectory(prefix="gateway-campaign-") as folder:
                 os.chmod(folder, 0o711)  # a server started by root runs under another account
-                tallies += await campaign(Path(folder), nursery, chance, nodes=nodes, kills=number, build=build)
+                tallies += await campaign(Path(folder), process_factory, chance, nodes=nodes, kills=number, build=build)
                 console.print(f"{nodes} node(s): done after {time.monotonic() - began:.0f} s")
     finally:
-        nursery.close()
+        process_factory.close()
     console.print(draw(tallies, f"{sum(one.faults for one in tallies)} faults, {time.monotonic() - began:.0f} s"))
     return int(any(one.harm for one in tallies))
 
@@ -302,7 +302,7 @@ if __name__ == "__main__":
     parser.add_argument("--kills", type=int, default=500, help="kills of a single node; other faults in proportion")
     parser.add_argument("--two-nodes", type=int, help="kills with two nodes (default: a fifth of --kills)")
     parser.add_argument("--seed", default=str(int.from_bytes(os.urandom(4))), help="repeat a campaign")
-    parser.add_argument("--build", default="", help="break a rule of the gateway (tests.crash.bad_builds), to see harm")
+    parser.add_argument("--build", default="", help="break a rule of the gateway (tests.crash.mutants), to see harm")
     asked = parser.parse_args()
     of_two = -(-asked.kills // 5) if asked.two_nodes is None else asked.two_nodes
     sys.exit(asyncio.run(main(asked.kills, of_two, asked.seed, asked.build)))

@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 from asyncpg import connect
 
-from tests.crash.nursery import Nursery
+from tests.crash.process_factory import ProcessFactory
 from tests.crash.site import AskingSite, CrashSite
 from tests.site import Site
 
@@ -22,15 +22,15 @@ LEASE_SECONDS = 1.0
 class Cluster(AskingSite):
     """The folders of the partner, and nodes that each have a data folder of their own."""
 
-    def __init__(self, site: Site, nursery: Nursery, nodes: int = 2) -> None:
+    def __init__(self, site: Site, process_factory: ProcessFactory, nodes: int = 2) -> None:
         super().__init__(site.folder, site.store)
-        self.nodes = [self._node(number, nursery) for number in range(1, nodes + 1)]
+        self.nodes = [self._node(number, process_factory) for number in range(1, nodes + 1)]
         self._common: Path | None = None
 
-    def _node(self, number: int, nursery: Nursery) -> CrashSite:
+    def _node(self, number: int, process_factory: ProcessFactory) -> CrashSite:
         folder = self.folder / f"node-{number}"
         folder.mkdir()
-        return CrashSite(Site(folder, self.store), nursery)
+        return CrashSite(Site(folder, self.store), process_factory)
 
     def share(self) -> "Cluster":
         """Give all nodes the same folders for claimed files and for prepared answers."""

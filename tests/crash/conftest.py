@@ -1,4 +1,4 @@
-"""Sites whose gateways are born in the nursery of the run."""
+"""Sites whose gateways are born in the process factory of the run."""
 
 import asyncio
 import os
@@ -9,24 +9,24 @@ from random import Random
 import pytest
 
 from tests.crash.cluster import Cluster
-from tests.crash.nursery import Nursery
+from tests.crash.process_factory import ProcessFactory
 from tests.crash.server import OwnServer
 from tests.crash.site import CrashSite
 from tests.site import Site
 
 
 @pytest.fixture
-async def crash_site(site: Site, nursery: Nursery) -> AsyncIterator[CrashSite]:
+async def crash_site(site: Site, process_factory: ProcessFactory) -> AsyncIterator[CrashSite]:
     """A gateway to be killed, on a fresh database of the run's server."""
-    crash_site = CrashSite(site, nursery)
+    crash_site = CrashSite(site, process_factory)
     yield crash_site
     await crash_site.close()
 
 
 @pytest.fixture
-async def cluster(site: Site, nursery: Nursery) -> AsyncIterator[Cluster]:
+async def cluster(site: Site, process_factory: ProcessFactory) -> AsyncIterator[Cluster]:
     """Two gateways to be broken, each with a data folder of its own, on one database and the same partner folders."""
-    cluster = Cluster(site, nursery)
+    cluster = Cluster(site, process_factory)
     yield cluster
     await cluster.close()
 
@@ -42,9 +42,9 @@ async def server(server_folder: Path) -> AsyncIterator[OwnServer]:
 
 
 @pytest.fixture
-async def away_site(server: OwnServer, tmp_path: Path, nursery: Nursery) -> AsyncIterator[CrashSite]:
+async def away_site(server: OwnServer, tmp_path: Path, process_factory: ProcessFactory) -> AsyncIterator[CrashSite]:
     """A gateway on the server of this test."""
-    site = CrashSite(Site(tmp_path, await server.start_with_schema()), nursery)
+    site = CrashSite(Site(tmp_path, await server.start_with_schema()), process_factory)
     yield site
     await site.close()
 

@@ -1,4 +1,4 @@
-"""A site whose gateway is born in the nursery: quick to start, easy to break."""
+"""A site whose gateway is born in the process factory: quick to start, easy to break."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -9,7 +9,7 @@ import psutil
 from asyncpg import Connection, Record, connect
 
 from gateway.kernel.faultpoints import KILLED_STATUS
-from tests.crash.nursery import Birth, Child, Nursery
+from tests.crash.process_factory import Birth, Child, ProcessFactory
 from tests.site import Site, until
 
 KILLED = (KILLED_STATUS, -SIGKILL)
@@ -40,8 +40,8 @@ class CrashSite(AskingSite):
 
     process: Child | None  # type: ignore[assignment]
 
-    def __init__(self, site: Site, nursery: Nursery) -> None:
-        super().__init__(site.folder, site.store, nursery)
+    def __init__(self, site: Site, process_factory: ProcessFactory) -> None:
+        super().__init__(site.folder, site.store, process_factory)
         self._log_start = 0
         self.extra = {"workers": {"xml": 1}}
 
@@ -56,8 +56,8 @@ class CrashSite(AskingSite):
         self, words: str, *, faults: str = "", build: str = "", pauses: Mapping[str, str] | None = None
     ) -> Child:
         """Start a command of the gateway on the configuration as it is; what it says goes to the log."""
-        assert self.nursery is not None
-        return self.nursery.bear(
+        assert self.process_factory is not None
+        return self.process_factory.bear(
             Birth(config=str(self.config), log=str(self.log_file), command=words, faults=faults, build=build,
                   pauses=pauses or {})
         )  # fmt: skip

@@ -11,10 +11,10 @@ from zoneinfo import ZoneInfo
 
 from gateway.kernel.local_time import changes, local_of, to_utc
 from tests.clock import DatabaseClock, NodeClock
+from tests.crash.environments import AHEAD, LOOKS
 from tests.crash.partner import Partner
 from tests.crash.proof import drained, everything_happened_once
 from tests.crash.site import CrashSite
-from tests.crash.worlds import AHEAD, LOOKS
 from tests.site import until
 
 DAY = 86_400.0

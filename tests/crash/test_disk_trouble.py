@@ -6,10 +6,10 @@ from random import Random
 import pytest
 from asyncpg import connect
 
+from tests.crash.environments import OPERATIONS
 from tests.crash.partner import Partner
 from tests.crash.proof import drained, everything_happened_once
 from tests.crash.site import CrashSite
-from tests.crash.worlds import OPERATIONS
 from tests.site import until
 
 NO_ROOM = """

@@ -6,9 +6,9 @@ from random import Random
 import pytest
 
 from tests.crash.cluster import LEASE_SECONDS, Cluster, freeze
+from tests.crash.oracle import out_of_order, watch_effects
 from tests.crash.partner import Partner
 from tests.crash.proof import calm, drained, effects, everything_happened_once
-from tests.crash.witness import out_of_order, watch_effects
 from tests.documents import envelope, guid, single
 from tests.site import until
 

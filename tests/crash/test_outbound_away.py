@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.crash.environments import TROUBLE
 from tests.crash.partner import Partner
 from tests.crash.proof import drained, everything_happened_once
 from tests.crash.site import CrashSite
-from tests.crash.worlds import TROUBLE
 from tests.site import until
 
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import pytest
 
 from adapters.file.fsops import Operation
+from tests.crash.environments import OPERATIONS
 from tests.crash.site import CrashSite
-from tests.crash.worlds import OPERATIONS
 from tests.documents import batch, envelope, guid, single
 from tests.unit.adapters.support import after_power_loss
 

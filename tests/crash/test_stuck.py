@@ -6,9 +6,9 @@ person's to mend.
 
 import pytest
 
+from tests.crash.environments import IMPATIENT
 from tests.crash.proof import look_into
 from tests.crash.site import KILLED, CrashSite
-from tests.crash.worlds import IMPATIENT
 from tests.documents import envelope, guid, single
 from tests.site import until
 

@@ -9,8 +9,8 @@ from signal import SIGCONT, SIGQUIT, SIGSTOP
 import pytest
 
 from tests.crash.cluster import LEASE_SECONDS, Cluster, cut_connections, freeze, signal_all
-from tests.crash.nursery import Nursery
 from tests.crash.partner import Partner
+from tests.crash.process_factory import ProcessFactory
 from tests.crash.proof import drained, everything_happened_once
 from tests.crash.server import OwnServer
 from tests.site import Site, until
@@ -91,9 +91,9 @@ async def test_without_the_fence_a_frozen_node_does_harm(cluster: Cluster) -> No
 
 
 @pytest.fixture
-async def server_cluster(server: OwnServer, tmp_path: Path, nursery: Nursery) -> AsyncIterator[Cluster]:
+async def server_cluster(server: OwnServer, tmp_path: Path, process_factory: ProcessFactory) -> AsyncIterator[Cluster]:
     """Two gateways on the server of this test."""
-    cluster = Cluster(Site(tmp_path, await server.start_with_schema()), nursery)
+    cluster = Cluster(Site(tmp_path, await server.start_with_schema()), process_factory)
     yield cluster
     await cluster.close()
 

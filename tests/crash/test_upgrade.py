@@ -14,7 +14,7 @@ from gateway.db.migrate import FAULT_POINTS as MIGRATION_POINTS
 from gateway.db.migrate import load_migrations, migrate
 from gateway.explanations.finding import Finding, Severity
 from tests.conftest import Databases
-from tests.crash.nursery import Child
+from tests.crash.process_factory import Child
 from tests.crash.proof import effects, look_into
 from tests.crash.released import (
     QUERIES,

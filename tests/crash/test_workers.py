@@ -10,13 +10,13 @@ from lxml import etree
 from gateway.workers.launched import ending
 from tests.crash.bad_code import SIGN
 from tests.crash.bad_code import __name__ as BAD_CODE
+from tests.crash.oracle import out_of_order, watch_effects
 from tests.crash.partner import Partner
 from tests.crash.proof import drained, everything_happened_once
 from tests.crash.server import OwnServer
 from tests.crash.site import CrashSite
 from tests.crash.test_database_away import says_so
 from tests.crash.test_random_kills import moment
-from tests.crash.witness import out_of_order, watch_effects
 from tests.documents import READ, SERVICES, batch, envelope, guid, order, single
 from tests.site import until
 

@@ -23,7 +23,7 @@ import pytest
 import pytest_asyncio
 from asyncpg import Record
 
-from tests.crash.nursery import Nursery
+from tests.crash.process_factory import ProcessFactory
 from tests.documents import envelope, guid, single
 from tests.e2e.rows import ME
 from tests.site import Site, until
@@ -138,9 +138,9 @@ class Entries:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def entries(
-    tmp_path_factory: pytest.TempPathFactory, module_database_url: str, nursery: Nursery
+    tmp_path_factory: pytest.TempPathFactory, module_database_url: str, process_factory: ProcessFactory
 ) -> AsyncIterator[Entries]:
-    site = Site(tmp_path_factory.mktemp("entries"), module_database_url, nursery)
+    site = Site(tmp_path_factory.mktemp("entries"), module_database_url, process_factory)
     for name in PORTS:
         receive = {"grace_seconds": 600.0 if name in PATIENT else 0.5, "settle_seconds": 0.1}
         security = {"default_user": "somebody"} if name == "sheltered" else {}

@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from gateway.db.clock import database_clock
 from lxml import etree
 
 from gateway.batch.rules.job import JobStatus
@@ -19,9 +18,10 @@ from gateway.batch.store.cancel import cancel_job
 from gateway.batch.store.jobs import Job, change_status, read_job
 from gateway.batch.store.servers import assign_group, list_servers
 from gateway.batch.store.starting import start_now
+from gateway.db.clock import database_clock
 from gateway.db.open import Store, Use, open_store
 from tests.documents import SERVICES, batch, envelope, guid, order, single
-from tests.e2e import meeting
+from tests.e2e import rendezvous
 from tests.hostile import sized
 from tests.site import Site, until
 
@@ -308,7 +308,7 @@ async def test_s23_only_a_parallel_port_that_continues_runs_messages_of_a_batch_
     gateways: tests/integration/messaging/test_order_table.py.
     """
     site.extra["workers"] = {"chunk": 1}
-    site.services["Meeting"] = meeting.SERVICE
+    site.services["Meeting"] = rendezvous.SERVICE
     began = {"continue": [1, 2, 3, 4, 5], "halt": [1, 2, 3], "rollback": [1, 2, 3]}
     answered = {"continue": [1, 2, 3, 4, 5], "halt": [1, 2, 3], "rollback": [3]}  # the bad one by a fault
     ports = {f"{mode}-{policy}": (mode, policy, "") for mode in ("sequential", "parallel") for policy in began}
@@ -317,18 +317,18 @@ async def test_s23_only_a_parallel_port_that_continues_runs_messages_of_a_batch_
         site.add_port(port, process={"mode": mode, "on_error": policy}, operations=["Meeting.*"])
         action = f"{SERVICES}/Meeting/{'together' if port == 'parallel-continue' else 'alone'}"
         members = [
-            envelope(order(meeting.BAD if number == 3 else "10"), message_id=guid(number), action=action)
+            envelope(order(rendezvous.BAD if number == 3 else "10"), message_id=guid(number), action=action)
             for number in range(1, 6)
         ]
         site.drop("004_batch.xml", batch(members, f'BatchId="B" {attributes}'), port)
     site.extra["jobs"] = {"gateway": TIMED}
     folder = site.folder / "notes"
     folder.mkdir()
-    await site.start(environment={meeting.NOTES: str(folder)})
+    await site.start(environment={rendezvous.NOTES: str(folder)})
     async with visit(site) as store:
         await occurrence(site, store)
     for port, (_, policy, _) in ports.items():
-        found = meeting.notes(folder, port)
+        found = rendezvous.notes(folder, port)
         if port == "parallel-continue":
             assert sorted(found[:2]) == ["begin 1", "begin 2"]
             assert sorted(found) == sorted(f"{what} {number}" for number in began[policy] for what in ("begin", "end"))

@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 from lxml import etree
 
-from tests.crash.nursery import Nursery
+from tests.crash.process_factory import ProcessFactory
 from tests.documents import batch, envelope, order
 from tests.e2e.operator import ask
 from tests.site import Site, running, until
@@ -18,9 +18,9 @@ BAD = envelope(order("many"))
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def site(
-    tmp_path_factory: pytest.TempPathFactory, module_database_url: str, nursery: Nursery
+    tmp_path_factory: pytest.TempPathFactory, module_database_url: str, process_factory: ProcessFactory
 ) -> AsyncIterator[Site]:
-    site = Site(tmp_path_factory.mktemp("policies"), module_database_url, nursery)
+    site = Site(tmp_path_factory.mktemp("policies"), module_database_url, process_factory)
     for policy in ("continue", "halt", "rollback"):
         site.add_port(policy, process={"on_error": policy})
     for name in ("blocked", "reloaded"):

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from tests.crash.nursery import Nursery
+from tests.crash.process_factory import ProcessFactory
 from tests.documents import READ, batch, envelope, guid, keys, single
 from tests.e2e.operator import ask
 from tests.e2e.test_running import event
@@ -19,10 +19,10 @@ NAMES = ("B.xml", "a.xml", "Ä.xml", "b2.xml", "b10.xml", "A1.xml")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def site(
-    tmp_path_factory: pytest.TempPathFactory, module_database_url: str, nursery: Nursery
+    tmp_path_factory: pytest.TempPathFactory, module_database_url: str, process_factory: ProcessFactory
 ) -> AsyncIterator[Site]:
     """The files of the port `ordered` are there before the gateway is: it finds them together."""
-    site = Site(tmp_path_factory.mktemp("ports"), module_database_url, nursery)
+    site = Site(tmp_path_factory.mktemp("ports"), module_database_url, process_factory)
     site.add_port("one").add_port("two").add_port("three").add_port("ordered")
     site.add_port("halted", process={"on_error": "halt"})
     for number, name in enumerate(NAMES, start=1):

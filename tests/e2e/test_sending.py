@@ -6,7 +6,7 @@ import pytest
 import pytest_asyncio
 from lxml import etree
 
-from tests.crash.nursery import Nursery
+from tests.crash.process_factory import ProcessFactory
 from tests.documents import MESSAGE, READ, SALES_ORDER
 from tests.e2e.operator import ask, gateway
 from tests.e2e.test_outbound import created, with_copies
@@ -17,10 +17,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def site(
-    tmp_path_factory: pytest.TempPathFactory, module_database_url: str, nursery: Nursery
+    tmp_path_factory: pytest.TempPathFactory, module_database_url: str, process_factory: ProcessFactory
 ) -> AsyncIterator[Site]:
     """Two ports that send orders, one whose folder cannot be used, and two orders."""
-    site = Site(tmp_path_factory.mktemp("sending"), module_database_url, nursery)
+    site = Site(tmp_path_factory.mktemp("sending"), module_database_url, process_factory)
     with_copies(site, "copies", "archive", "gone", name="{port}-{response_id}.xml")
     site.ports["gone"]["operations"] = ["CustomerService.read"]
     (site.folder / "gone" / "out").rmdir()

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from tests.crash.nursery import Nursery
+from tests.crash.process_factory import ProcessFactory
 from tests.documents import batch, envelope, order, single
 from tests.site import Site, running, until
 
@@ -19,10 +19,10 @@ OLD_DAY = "2020-02-02"
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def site(
-    tmp_path_factory: pytest.TempPathFactory, module_database_url: str, nursery: Nursery
+    tmp_path_factory: pytest.TempPathFactory, module_database_url: str, process_factory: ProcessFactory
 ) -> AsyncIterator[Site]:
     """A gateway that finds what earlier runs left: a staged file that nobody needs, and an archive of long ago."""
-    site = Site(tmp_path_factory.mktemp("settings"), module_database_url, nursery)
+    site = Site(tmp_path_factory.mktemp("settings"), module_database_url, process_factory)
     site.add_port().add_port("off", logging="off").add_port("headers", logging="header")
     site.extra["retention"] = {"archive_days": 3}
     staging, day = site.data / "staging" / "orders", site.data / "archive" / "orders" / OLD_DAY

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 from lxml import etree
 
-from tests.crash.nursery import Nursery
+from tests.crash.process_factory import ProcessFactory
 from tests.documents import (
     KEY,
     KEY_LIST,
@@ -75,9 +75,9 @@ FORMS = forms_of_the_example()
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def site(
-    tmp_path_factory: pytest.TempPathFactory, module_database_url: str, nursery: Nursery
+    tmp_path_factory: pytest.TempPathFactory, module_database_url: str, process_factory: ProcessFactory
 ) -> AsyncIterator[Site]:
-    site = Site(tmp_path_factory.mktemp("spine"), module_database_url, nursery)
+    site = Site(tmp_path_factory.mktemp("spine"), module_database_url, process_factory)
     for name in (
         "created",
         "missing",

@@ -8,7 +8,7 @@ import pytest
 from gateway.batch.handlers.report import ReportParameters, ReportTask, bounds
 from gateway.db.open import Store
 from tests.integration.batch.test_alert_rows import rows
-from tests.occasion import Occasion
+from tests.task_contexts import Occasion
 
 DAY = datetime(2031, 5, 5, tzinfo=UTC)
 """The day before the planned start of an `Occasion`."""

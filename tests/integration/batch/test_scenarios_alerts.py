@@ -32,7 +32,7 @@ from gateway.runtime.alerts import reader_of, senders
 from tests.fakes import World, task
 from tests.integration.batch.test_alert_rows import a_job, rows
 from tests.mailbox import Mailbox, mail_server
-from tests.occasion import Occasion
+from tests.task_contexts import Occasion
 
 
 def at(hour: int, minute: int = 0) -> datetime:

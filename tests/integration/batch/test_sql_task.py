@@ -8,7 +8,7 @@ import pytest
 from gateway.batch.handlers.sql import SqlParameters, SqlTask
 from gateway.db.open import Store
 from gateway.kernel.errors import StoreUnavailable, TaskFailed, TaskRefused
-from tests.occasion import Occasion
+from tests.task_contexts import Occasion
 
 TABLE = (
     "CREATE TABLE shelf (item text PRIMARY KEY, number int, price numeric, since date, seen timestamptz, more json);"

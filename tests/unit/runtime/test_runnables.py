@@ -15,7 +15,7 @@ from gateway.contracts.task import Runnable, SpawnedTask, TaskContext
 from gateway.kernel.errors import TaskFailed, TaskRefused
 from gateway.runtime.runnables import KnownRunnables, NotRunning, PreparedRunnables, shipped, without_gateway
 from gateway.workers.launcher import Launcher
-from tests.occasion import Occasion
+from tests.task_contexts import Occasion
 
 
 class Parameters(Options):

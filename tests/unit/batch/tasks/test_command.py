@@ -11,8 +11,8 @@ from pydantic import ValidationError
 
 from gateway.batch.handlers.command import CommandParameters, CommandTask
 from gateway.kernel.errors import TaskFailed, TaskRefused
-from tests.occasion import Occasion
 from tests.site import until
+from tests.task_contexts import Occasion
 
 
 def python(code: str, *arguments: str, **options: Any) -> CommandParameters:
@@ -154,7 +154,7 @@ async def test_a_command_ends_when_the_gateway_is_killed(tmp_path: Path) -> None
 import asyncio, sys
 from pathlib import Path
 from gateway.batch.handlers.command import CommandParameters, CommandTask
-from tests.occasion import Occasion
+from tests.task_contexts import Occasion
 
 class Log:
     def info(self, text): print(text, flush=True)

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from gateway.batch.handlers.http import HttpParameters, HttpTask
 from gateway.kernel.errors import TaskFailed, TransientError
-from tests.occasion import Occasion
 from tests.stub import web_service
+from tests.task_contexts import Occasion
 
 
 async def call(url: str, occasion: Occasion | None = None, **options: Any) -> Occasion:

@@ -23,8 +23,8 @@ from gateway.contracts.task import CodeRaised, SpawnedTask, TaskContext
 from gateway.kernel.errors import FileNotKept, GatewayError, TaskFailed, TaskRefused, TransientError
 from gateway.runtime.roles import ROLES
 from gateway.workers.launcher import Launcher
-from tests.occasion import Occasion
 from tests.site import until
+from tests.task_contexts import Occasion
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

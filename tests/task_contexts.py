@@ -11,7 +11,7 @@ from gateway.kernel.ids import RunId, RunTaskId
 
 
 @dataclass(slots=True)
-class HeardLog:
+class KeptLog:
     """Keeps what a task says (`gateway.contracts.task.RunLog`)."""
 
     lines: list[tuple[str, str]] = field(default_factory=list)
@@ -34,7 +34,7 @@ class HeardLog:
 class Occasion:
     """A run of one task: gives it a context and keeps everything it does with it."""
 
-    log: HeardLog = field(default_factory=HeardLog)
+    log: KeptLog = field(default_factory=KeptLog)
     files: dict[str, bytes] = field(default_factory=dict)
     spawned: list[SpawnedTask] = field(default_factory=list)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)

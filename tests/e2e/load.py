@@ -15,7 +15,7 @@ from asyncpg import Connection, Record, connect
 from lxml import etree
 
 from gateway.kernel.ids import parse_message_id
-from tests.crash.nursery import Nursery
+from tests.crash.process_factory import ProcessFactory
 from tests.documents import envelope, guid, single
 from tests.e2e.rows import PORTS, Answered, Fails, Held, Left, Message, Refused, Row, fill
 from tests.memory import held_by
@@ -46,7 +46,7 @@ class Memory:
 
 
 @dataclass
-class Crowd:
+class Load:
     """A running gateway, what was sent to it, and a connection to its database."""
 
     site: Site
@@ -265,9 +265,11 @@ class Crowd:
 
 
 @asynccontextmanager
-async def crowd(folder: Path, database_url: str, nursery: Nursery, rows: Sequence[Row]) -> AsyncIterator[Crowd]:
+async def load(
+    folder: Path, database_url: str, process_factory: ProcessFactory, rows: Sequence[Row]
+) -> AsyncIterator[Load]:
     """Start a gateway with a port for every kind of row and send it all *rows* at once."""
-    site = Site(folder, database_url, nursery)
+    site = Site(folder, database_url, process_factory)
     for name, options in PORTS.items():
         waits = {"grace_seconds": 0.5, "settle_seconds": 0.1}
         receive = {**waits, **options.get("receive", {})}
@@ -277,7 +279,7 @@ async def crowd(folder: Path, database_url: str, nursery: Nursery, rows: Sequenc
     connection: Connection = await connect(database_url)
     with socket.create_server(("127.0.0.1", 0)) as trap:
         trap.setblocking(False)
-        running = Crowd(site=site, connection=connection, trap=trap)
+        running = Load(site=site, connection=connection, trap=trap)
         try:
             await site.start()
             assert site.process is not None

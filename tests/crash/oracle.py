@@ -7,17 +7,17 @@ from asyncpg import connect
 from tests.site import Site
 
 _WITNESS = """
-CREATE TABLE witnessed (n bigserial, request_id bigint, transaction bigint);
-CREATE FUNCTION witness() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE TABLE observed (n bigserial, request_id bigint, transaction bigint);
+CREATE FUNCTION observe() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    INSERT INTO witnessed (request_id, transaction) VALUES (NEW.request_id, txid_current());
+    INSERT INTO observed (request_id, transaction) VALUES (NEW.request_id, txid_current());
     PERFORM pg_sleep(0.004);
     RETURN NULL;
 END $$;
-CREATE TRIGGER witness AFTER INSERT ON entity FOR EACH ROW EXECUTE FUNCTION witness();
+CREATE TRIGGER observe AFTER INSERT ON entity FOR EACH ROW EXECUTE FUNCTION observe();
 """
 _SEEN = """
-SELECT coalesce(s.conversation_id, m.conversation_id), v.display, w.transaction FROM witnessed w
+SELECT coalesce(s.conversation_id, m.conversation_id), v.display, w.transaction FROM observed w
 JOIN message m ON m.id = w.request_id JOIN delivery v ON v.claim_id = m.claim_id
 LEFT JOIN message_set s ON s.id = m.set_id
 WHERE coalesce(s.conversation_id, m.conversation_id) IS NOT NULL ORDER BY w.n

@@ -1,13 +1,13 @@
 """Bears gateways by fork: a process that has imported everything once, so that a life takes a fraction of a second.
 
-Run as `python -m tests.crash.nursery`. Each line on standard input is a `Birth` as JSON; each line on standard
+Run as `python -m tests.crash.process_factory`. Each line on standard input is a `Birth` as JSON; each line on standard
 output tells the process id of a child that began, or that ended and how. A child is the real `gateway run` from
-its first statement on, in a session of its own, and dies with the nursery.
+its first statement on, in a session of its own, and dies with the process factory.
 
 What differs from a start by `exec`, beside the time it takes: the list of processes shows the command line of the
-nursery, and `/proc` its environment; modules of the tests are in memory, too, and all children have the same seed for
+factory, and `/proc` its environment; modules of the tests are in memory, too, and all children have the same seed for
 the order of sets; the first launcher of readers is forked before the gateway begins and not a program of its own, so
-that it has in memory what the nursery has, but it has no environment either. Everything else is that of a start in a
+that it has in memory what the factory has, but it has no environment either. Everything else is that of a start in a
 session of its own with nothing as its input: environment, signals, mask of new files, limits, descriptors. Starts that
 prove the start itself are made by `exec`: those with an embedded database in `tests.e2e`, and `test_command_line`.
 """
@@ -37,7 +37,7 @@ from gateway.kernel.faultpoints import switched_on
 from gateway.workers.launcher import Launcher
 from gateway.xml import worker
 from gateway.xml.process import ReaderLauncher
-from tests.crash import bad_builds
+from tests.crash import mutants
 
 ROOT = Path(__file__).resolve().parents[2]
 _PR_SET_PDEATHSIG = 1
@@ -48,7 +48,7 @@ COMMANDS = (db, run)
 
 @dataclass(frozen=True, kw_only=True)
 class Birth:
-    """What a child is to be: *build* names one of the bad builds or of the worlds, `pauses` where it waits."""
+    """What a child is to be: *build* names one of the mutants or of the environments, `pauses` where it waits."""
 
     config: str
     log: str
@@ -57,7 +57,7 @@ class Birth:
     build: str = ""
     pauses: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] | None = None
-    """All of it; None is that of the nursery."""
+    """All of it; None is that of the process factory."""
 
 
 class Child:
@@ -79,7 +79,7 @@ class Child:
         return await asyncio.wrap_future(self._ended)
 
 
-class Nursery:
+class ProcessFactory:
     """The test's side; the process starts with the first birth."""
 
     def __init__(self) -> None:
@@ -92,8 +92,8 @@ class Nursery:
         """Fork a gateway; returns as soon as it exists."""
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.crash.nursery"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                text=True, bufsize=1,
+                [sys.executable, "-m", "tests.crash.process_factory"], cwd=ROOT,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1,
             )  # fmt: skip
             self._reader.start()
         born: Future[Child] = Future()
@@ -103,7 +103,7 @@ class Nursery:
         return born.result(60)
 
     def close(self) -> None:
-        """End the nursery, and with it every child."""
+        """End the process factory, and with it every child."""
         if self._process is None:
             return
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -129,7 +129,7 @@ class Nursery:
 
 
 def _serve() -> Birth | None:
-    """Bear children until standard input closes; returns in each child, and in the nursery at its end (None)."""
+    """Bear children until standard input closes; returns in each child, and in the factory at its end (None)."""
     woken, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(wake)
@@ -190,7 +190,7 @@ def _become(birth: Birth) -> None:
         os.environ.update(birth.environment)
     if birth.command == "run":
         _have_launcher_of_readers()
-    observers = bad_builds.apply(birth.build, Path(birth.config).parent)
+    observers = mutants.apply(birth.build, Path(birth.config).parent)
     paused: set[str] = set()
 
     def pause(point: str) -> None:

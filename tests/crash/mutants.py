@@ -1,7 +1,7 @@
 """Gateways with one rule of the protocol broken, to show that the proofs can see it.
 
-Each is a small patch of the real program, applied in a child of the nursery before it starts. Those about files and
-folders are in `bad_files`, worlds that misbehave in `worlds`; here is the list of all.
+Each is a small patch of the real program, applied in a child of the process factory before it starts. Those about
+files and folders are in `bad_files`, surroundings that misbehave in `environments`; here is the list of all.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ from gateway.messaging.services.in_flight import NOBODY, InFlightJournal
 from gateway.runtime import app, stuck, wakeup
 from gateway.runtime.processing.watch import Watch
 from tests.crash.bad_files import OF_FILES, skip, skip_waiting
-from tests.crash.worlds import WORLDS, Observer
+from tests.crash.environments import WORLDS, Observer
 
 
 def apply(build: str, folder: Path) -> list[Observer]:

@@ -16,8 +16,8 @@ import pytest
 
 import adapters
 import gateway
-from tests.crash import bad_builds, bad_files, worlds
-from tests.crash.bad_builds import BUILDS
+from tests.crash import bad_files, environments, mutants
+from tests.crash.mutants import BUILDS
 
 MISSING = object()
 NAMELESS = (["_"], ["folder"])
@@ -128,7 +128,7 @@ def test_build_changes_what_is_there_and_used_into_something_that_can_be_called_
 def test_every_build_is_in_the_list() -> None:
     made = {
         name
-        for module in (bad_builds, bad_files, worlds)
+        for module in (mutants, bad_files, environments)
         for name, one in vars(module).items()
         if isfunction(one) and one.__module__ == module.__name__ and list(inspect.signature(one).parameters) in NAMELESS
     }
