@@ -31,7 +31,7 @@ class Services:
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
+    ) -> bool | None:
         return await self._stack.__aexit__(kind, error, trace)
 
     async def start(self, service: AbstractAsyncContextManager[T]) -> T:

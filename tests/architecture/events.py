@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = ("gateway", "adapters", "pipelines", "schemas")
 LEVELS = {"debug": "debug", "info": "info", "warning": "warning", "error": "error", "exception": "error"}
 _LOGGERS = {"log", "_log"}
-TASKS = ROOT / "gateway" / "scheduler" / "tasks"
+TASKS = [ROOT / "gateway" / "batch" / room for room in ("handlers", "housekeeping", "processes")]
 """What tasks say to the log of their run (`context.log`) are lines for people, not events."""
 _NOT_FIELDS = {"exc_info"}
 
@@ -27,7 +27,7 @@ def written_events() -> dict[str, Written]:
     """Return all events of the product by name."""
     found: dict[str, Written] = {}
     for path in sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py")):
-        for call, level in _calls(ast.parse(path.read_text("utf-8")), of_task=path.is_relative_to(TASKS)):
+        for call, level in _calls(ast.parse(path.read_text("utf-8")), of_task=any(map(path.is_relative_to, TASKS))):
             place = f"{path.relative_to(ROOT)}:{call.lineno}"
             name = call.args[0] if call.args else None
             assert isinstance(name, ast.Constant) and isinstance(name.value, str), f"{place}: not a constant event name"

@@ -177,7 +177,7 @@ async def test_statement_that_failed_unnoticed_fails_the_message(bench: InboundB
     operation.does = go_on
     await bench.put(["M1"])
     await bench.run()
-    assert await bench.rows("SELECT code, text LIKE 'Spoiled: A statement failed%' FROM exception") == [
+    assert await bench.rows("SELECT code, text LIKE 'TransactionAborted: A statement failed%' FROM exception") == [
         ("operation.failed", True)
     ]
 
