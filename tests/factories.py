@@ -24,7 +24,7 @@ def a_claim(name: str = "order.xml", *, port: PortName = ORDERS, size: int = 100
         port=port,
         name=name.encode(),
         display=name,
-        work_name=f"{claim_id}~{name}".encode(),
+        handle=f"{claim_id}~{name}".encode(),
         size=size,
         modified_at=datetime(2031, 2, 3, tzinfo=UTC),
         owner_uid=1000,

@@ -1,10 +1,17 @@
-"""Files in folders: takes requests from inbound folders, delivers responses to outbound folders."""
+"""Files in folders: claims requests from inbound folders, delivers responses to outbound folders.
 
-from adapters.file.check import Finding, Severity, check_receive, check_send
+Read first: `inbound.adapter` and `outbound.adapter`, which do what `gateway.contracts.adapter` asks of an adapter.
+They promise that each file is claimed once and each response appears once, whole, whatever breaks off in between; all
+that changes a folder is in `fsops`, with the fault points between its steps. `check` says whether the folders of a
+port can be used, `inspect` where a file lies among them.
+"""
+
+from adapters.file.errors import Place
 from adapters.file.identity import Identities
-from adapters.file.names import NameOrder, response_name
-from adapters.file.receive import FileReceiveAdapter, Probe
-from adapters.file.send import FileSendAdapter
+from adapters.file.inbound.adapter import FileReceiveAdapter, Probe
+from adapters.file.names import NameOrder, ResponseNames
+from adapters.file.offload import OneAtATime
+from adapters.file.outbound.adapter import FileSendAdapter
 from adapters.file.settings import Clock, FileReceiveSettings, FileSendSettings
 
 __all__ = [
@@ -13,12 +20,10 @@ __all__ = [
     "FileReceiveSettings",
     "FileSendAdapter",
     "FileSendSettings",
-    "Finding",
     "Identities",
     "NameOrder",
+    "OneAtATime",
+    "Place",
     "Probe",
-    "Severity",
-    "check_receive",
-    "check_send",
-    "response_name",
+    "ResponseNames",
 ]

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from adapters.file.deliver import may_give, wanted_group
 from adapters.file.errors import Place, account, unavailable
 from adapters.file.folder import opened
 from adapters.file.fsops import try_move
-from adapters.file.kernel import file_system_at
+from adapters.file.linux import file_system_at
 from adapters.file.names import is_temporary
+from adapters.file.outbound.stage import may_give, wanted_group
 from adapters.file.settings import FileReceiveSettings, FileSendSettings
 from gateway.kernel.errors import AdapterUnavailable
 

@@ -1,4 +1,4 @@
-"""The one place that turns an OSError of a folder into a sentence for the operator."""
+"""A folder of a port with the setting that names it, and the one place where an OSError becomes a sentence about it."""
 
 import errno
 import pwd
@@ -6,23 +6,40 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-from adapters.file.folder import ForeignLink
+from adapters.file.folder import Folder, ForeignLink, opened
 from gateway.kernel.errors import AdapterUnavailable
 
-FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-REFUSED = frozenset({errno.EACCES, errno.EPERM})
-AWAY = frozenset(
-    {
-        errno.ESTALE,
-        errno.ENOTCONN,
-        errno.EHOSTDOWN,
-        errno.ETIMEDOUT,
-        errno.ENODEV,
-        errno.ENXIO,
-        errno.EREMOTEIO,
-    }
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+AWAY: Final = frozenset({
+    errno.ESTALE, errno.ENOTCONN, errno.EHOSTDOWN, errno.ETIMEDOUT, errno.ENODEV, errno.ENXIO, errno.EREMOTEIO,
+})  # fmt: skip
+
+_NOT_A_FOLDER = ("address.no-folder", "is a file or a symbolic link. Set {setting} to the folder itself.")
+_NOT_PERMITTED = (
+    "address.not-permitted",
+    "does not let the gateway's account read, write and rename in it: {reason}. Give it these rights; look at the "
+    "sticky bit and at the immutable and append-only flags too.",
 )
+_SENTENCES: Final = {
+    errno.ENOENT: ("address.missing", "does not exist. Make it, mount it, or change the setting."),
+    errno.ENOTDIR: _NOT_A_FOLDER,
+    errno.ELOOP: _NOT_A_FOLDER,
+    errno.ENOSPC: (
+        "address.full", "cannot take anything more: its disk is full. Make room; work goes on by itself.",
+    ),
+    errno.EDQUOT: (
+        "address.full", "cannot take anything more: its quota is used up. Make room; work goes on by itself.",
+    ),
+    errno.EROFS: ("address.read-only", "is on a file system that is mounted read-only. Remount it writable."),
+    errno.EACCES: _NOT_PERMITTED,
+    errno.EPERM: _NOT_PERMITTED,
+    **dict.fromkeys(
+        AWAY, ("address.away", "does not answer: {reason}. Look at its server and its mount.")
+    ),
+}  # fmt: skip
+"""Code and the rest of the sentence about the folder, by error number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,13 +50,39 @@ class Place:
     setting: str
     port: str
 
+    @contextmanager
+    def opened(self, other: "Place | None" = None) -> Iterator[Folder]:
+        """Open the folder. Raises: AdapterUnavailable, also for any OSError inside the block."""
+        with folder_errors(self, other), opened(self.path) as folder:
+            yield folder
+
+    def unavailable(self, code: str, sentence: str, **context: object) -> AdapterUnavailable:
+        """Return the error that says of this folder why it cannot be used."""
+        return AdapterUnavailable(
+            sentence, code=code, port=self.port, folder=str(self.path), setting=self.setting, **context
+        )
+
 
 def unavailable(error: OSError, place: Place, other: Place | None = None) -> AdapterUnavailable:
     """Say why *place* cannot be used; *other* is the far end when something was moved between the two."""
-    code, sentence = _say(error, place, other)
-    return AdapterUnavailable(
-        sentence, code=code, port=place.port, folder=str(place.path), setting=place.setting, errno=error.errno
-    )
+    where, reason = f"The folder {place.path} ({place.setting})", error.strerror or str(error)
+    if isinstance(error, ForeignLink):
+        code, rest = (
+            "address.foreign-link",
+            f"is reached through {error.link}, a symbolic link of {account(error.owner)}, who could lead the gateway "
+            f"to any other folder by it. Set {place.setting} to the folder itself, or let root make the link.",
+        )
+    elif error.errno == errno.EXDEV:
+        far = f"{other.path} ({other.setting})" if other else "the folder it belongs to"
+        code, rest = (
+            "address.other-file-system",
+            f"is on another file system than {far}, so nothing can be moved at one stroke. Set {place.setting} to a "
+            "folder on the same file system.",
+        )
+    else:
+        code, rest = _SENTENCES.get(error.errno or 0, ("address.unavailable", "cannot be used: {reason}."))
+        rest = rest.format(setting=place.setting, reason=reason)
+    return place.unavailable(code, f"{where} {rest}", errno=error.errno)
 
 
 def account(uid: int) -> str:
@@ -48,56 +91,6 @@ def account(uid: int) -> str:
         return f"the account {pwd.getpwuid(uid).pw_name}"
     except KeyError:
         return f"the account with the number {uid}"
-
-
-def _say(error: OSError, place: Place, other: Place | None) -> tuple[str, str]:
-    where, number = f"The folder {place.path} ({place.setting})", error.errno
-    result: tuple[str, str]
-    if isinstance(error, ForeignLink):
-        result = (
-            "address.foreign-link",
-            f"{where} is reached through {error.link}, a symbolic link of {account(error.owner)}, who could lead the "
-            f"gateway to any other folder by it. Set {place.setting} to the folder itself, or let root make the link.",
-        )
-    elif number == errno.EXDEV:
-        far = f"{other.path} ({other.setting})" if other else "the folder it belongs to"
-        result = (
-            "address.other-file-system",
-            f"{where} is on another file system than {far}, so nothing can be moved at one stroke. "
-            f"Set {place.setting} to a folder on the same file system.",
-        )
-    elif number == errno.ENOENT:
-        result = "address.missing", f"{where} does not exist. Make it, mount it, or change the setting."
-    elif number in (errno.ENOTDIR, errno.ELOOP):
-        result = (
-            "address.no-folder",
-            f"{where} is a file or a symbolic link. Set {place.setting} to the folder itself.",
-        )
-    elif number in FULL:
-        reason = "its quota is used up" if number == errno.EDQUOT else "its disk is full"
-        result = (
-            "address.full",
-            f"{where} cannot take anything more: {reason}. Make room; work goes on by itself.",
-        )
-    elif number == errno.EROFS:
-        result = (
-            "address.read-only",
-            f"{where} is on a file system that is mounted read-only. Remount it writable.",
-        )
-    elif number in REFUSED:
-        result = (
-            "address.not-permitted",
-            f"{where} does not let the gateway's account read, write and rename in it: {error.strerror}. "
-            "Give it these rights; look at the sticky bit and at the immutable and append-only flags too.",
-        )
-    elif number in AWAY:
-        result = (
-            "address.away",
-            f"{where} does not answer: {error.strerror}. Look at its server and its mount.",
-        )
-    else:
-        result = "address.unavailable", f"{where} cannot be used: {error.strerror or error}."
-    return result
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
@@ -148,6 +149,12 @@ def scan(folder: Folder, slice_entries: int = SLICE_ENTRIES) -> Iterator[list[tu
         yield part
 
 
+def entries(folder: Folder) -> Iterator[tuple[bytes, EntryKind]]:
+    """List *folder*, in no order."""
+    for part in scan(folder):
+        yield from part
+
+
 def _kind_of(entry: "os.DirEntry[str]") -> EntryKind:
     if entry.is_symlink():
         return EntryKind.SYMLINK
@@ -206,3 +213,11 @@ def read_small(folder: Folder, name: bytes, limit: int = 4096) -> bytes | None:
             return os.read(fd, limit)
     except FileNotFoundError:
         return None
+
+
+def moment(seconds: float) -> datetime:
+    """Return a file's time as UTC; a time beyond the calendar, which anybody may set, counts as the epoch."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.fromtimestamp(0, UTC)

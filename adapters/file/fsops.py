@@ -6,15 +6,17 @@ may leave.
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import aiofiles
 
+from adapters.file.errors import Place
 from adapters.file.folder import Folder, opened, status_of
-from adapters.file.kernel import rename_new, sync_file_system
+from adapters.file.linux import rename_new, sync_file_system
 from gateway.kernel.faultpoints import reach
 
 FAULT_POINTS = (
@@ -87,6 +89,31 @@ def try_move(source: Path, target: Path, name: bytes) -> None:
         finally:
             os.close(fd)
             os.unlink(name, dir_fd=left.fd)
+
+
+def replace_files(place: Place, files: Mapping[str, bytes]) -> None:
+    """Write small files by name over those that are there, none of them ever seen half written.
+
+    Nothing depends on them: they can be written again at any time. All are durable when this returns.
+    Raises: AdapterUnavailable.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+    with place.opened() as folder:
+        for name, content in files.items():
+            with os.fdopen(os.open(f".{name}.tmp", flags, 0o644, dir_fd=folder.fd), "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())  # before the rename: no name may lead to a file that a power cut empties
+            os.rename(f".{name}.tmp", name, src_dir_fd=folder.fd, dst_dir_fd=folder.fd)
+        os.fsync(folder.fd)
+
+
+def remove_files(place: Place, names: Iterable[str]) -> None:
+    """Remove such files; those that are gone are fine. Raises: AdapterUnavailable."""
+    with place.opened() as folder:
+        for name in names:
+            with suppress(FileNotFoundError):
+                os.unlink(name, dir_fd=folder.fd)
 
 
 class FileOps:

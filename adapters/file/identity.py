@@ -9,9 +9,9 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
-from adapters.file.errors import Place, folder_errors
-from adapters.file.folder import Folder, opened
-from adapters.file.kernel import Identity, identity_of
+from adapters.file.errors import Place
+from adapters.file.folder import Folder
+from adapters.file.linux import Identity, identity_of
 from gateway.kernel.errors import AdapterUnavailable
 
 
@@ -34,7 +34,7 @@ class Identities:
 
         Raises: AdapterUnavailable, also when it is the folder of another port.
         """
-        with folder_errors(place, other), opened(place.path) as folder:
+        with place.opened(other) as folder:
             self._admit(place, identity_of(folder.fd), inbound)
             yield folder
 
@@ -57,12 +57,9 @@ class Identities:
 
 
 def _other_port(place: Place, its: Place) -> AdapterUnavailable:
-    return AdapterUnavailable(
+    return place.unavailable(
+        "address.other-port",
         f"The folder {place.path} ({place.setting}) is the one that port {its.port} has as {its.path} "
         f"({its.setting}): it was moved, mounted or linked there. Nothing is taken from it or put into it for port "
         f"{place.port}. Give each port its own folder again.",
-        code="address.other-port",
-        port=place.port,
-        folder=str(place.path),
-        setting=place.setting,
     )

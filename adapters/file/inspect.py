@@ -1,6 +1,6 @@
-"""Where a file of a given name lies among the folders of a port, and whether it would be taken. Nothing is moved.
+"""Where a file of a given name lies among the folders of a port, and whether it would be claimed. Nothing is moved.
 
-Everything blocks. The rules are those by which files are taken: the same claimer is asked, which takes nothing here.
+Everything blocks. The rules are those by which files are claimed: the same claimer is asked, which claims nothing here.
 """
 
 import errno
@@ -9,16 +9,16 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from datetime import date, datetime
 from hashlib import file_digest
+from itertools import islice
 from pathlib import Path
 from time import monotonic
 from uuid import UUID
 
-from adapters.file.claim import Claimer
-from adapters.file.deliver import marked_as, staged_names
-from adapters.file.describe import moment
 from adapters.file.errors import folder_errors
-from adapters.file.folder import EntryKind, Folder, opened, scan, status_of
+from adapters.file.folder import EntryKind, Folder, entries, moment, opened, status_of
 from adapters.file.fsops import FileOps
+from adapters.file.inbound.claim import Claimer
+from adapters.file.inbound.settle import archived_days, archived_names
 from adapters.file.names import (
     TEMPORARY_PREFIXES,
     TEMPORARY_SUFFIXES,
@@ -28,33 +28,32 @@ from adapters.file.names import (
     sort_key,
     work_name,
 )
+from adapters.file.outbound.stage import marked_as, staged_names
 from adapters.file.settings import Clock, FileReceiveSettings, FileSendSettings
-from adapters.file.tidy import archived_days
-from gateway.explanations.facts import Lies, Trace
+from gateway.explanations.facts import FileLocation, FileSighting
 from gateway.explanations.finding import ArchivedFile, Staged, WorkFile
 from gateway.kernel.errors import AdapterUnavailable
 from gateway.kernel.ids import ClaimId
-from gateway.messaging.rules.delivery import LeftInPlace
+from gateway.messaging.rules.delivery import SkippedFile
 
 _MOST_SUBFOLDERS = 100
 _DIGEST_SECONDS = 5.0
 
 
-def find_file(settings: FileReceiveSettings, clock: Clock, name: bytes, claims: Collection[str]) -> list[Trace]:
+def find_file(settings: FileReceiveSettings, clock: Clock, name: bytes, claims: Collection[str]) -> list[FileSighting]:
     """Return where a file that its partner named *name* lies: inbound, claimed or refused; empty when nowhere.
 
-    *claims* are those under which it is known to have been taken: of these the archive is looked for, too.
+    *claims* are those under which it is known to have been claimed: of these the archive is searched, too.
     Rule: a folder that cannot be used has no file to show; what is wrong with it the port says.
     """
-    traces: list[Trace] = []
-    with suppress(AdapterUnavailable):
-        traces += _inbound(settings, clock, name)
-    for lies, path in ((Lies.WORK, settings.work_place), (Lies.ERROR, settings.error_place)):
-        with suppress(AdapterUnavailable), folder_errors(path), opened(path.path) as folder:
-            traces += _claimed(settings, folder, lies, name)
-    with suppress(AdapterUnavailable):
-        traces += _archived(settings, name, claims)
-    return traces
+    found: list[FileSighting] = []
+    for sightings in (
+        _inbound(settings, clock, name), _kept(settings, FileLocation.WORK, name),
+        _kept(settings, FileLocation.ERROR, name), _archived(settings, name, claims),
+    ):  # fmt: skip
+        with suppress(AdapterUnavailable):
+            found += sightings
+    return found
 
 
 def claimed_files(settings: FileReceiveSettings) -> list[WorkFile]:
@@ -62,8 +61,8 @@ def claimed_files(settings: FileReceiveSettings) -> list[WorkFile]:
     found: list[WorkFile] = []
     if not os.path.lexists(settings.work):
         return found
-    with folder_errors(settings.work_place), opened(settings.work) as work:
-        for entry in sorted(entry for part in scan(work) for entry, _ in part):
+    with settings.work_place.opened() as work:
+        for entry in sorted(entry for entry, _ in entries(work)):
             parsed, status = parse_work_name(entry), status_of(work, entry)
             if parsed is not None and status is not None:
                 found.append(WorkFile(str(parsed[0]), display(parsed[1]), status.st_size, moment(status.st_ctime)))
@@ -78,8 +77,8 @@ def waiting_files(settings: FileReceiveSettings) -> list[str]:
     if not os.path.lexists(settings.inbound):
         return []
     takes = matcher(settings.pattern)
-    with folder_errors(settings.inbound_place), opened(settings.inbound) as inbound:
-        names = [name for part in scan(inbound) for name, kind in part if kind is EntryKind.FILE and takes(name)]
+    with settings.inbound_place.opened() as inbound:
+        names = [name for name, kind in entries(inbound) if kind is EntryKind.FILE and takes(name)]
     return [display(name) for name in sorted(names, key=sort_key(settings.order))]
 
 
@@ -87,14 +86,9 @@ def archived_files(settings: FileReceiveSettings) -> list[ArchivedFile]:
     """Return what lies in the archive, the oldest day first; nothing before it was made. Raises: AdapterUnavailable."""
     found: list[ArchivedFile] = []
     for day in archived_days(settings, date.max) if os.path.lexists(settings.archive) else ():
-        with (
-            folder_errors(settings.archive_place),
-            suppress(FileNotFoundError),
-            opened(settings.archive / day) as folder,
-        ):
-            for name in sorted(name for part in scan(folder) for name, _ in part):
-                if (parsed := parse_work_name(name)) is not None:
-                    found.append(ArchivedFile(day, name, str(parsed[0])))
+        for name in sorted(archived_names(settings, day, frozenset())):
+            if (parsed := parse_work_name(name)) is not None:
+                found.append(ArchivedFile(day, name, str(parsed[0])))
     return found
 
 
@@ -135,31 +129,30 @@ def staged_files(settings: FileSendSettings) -> Staged | None:
     """
     if not os.path.lexists(settings.staging):
         return None
-    with folder_errors(settings.staging_place), opened(settings.staging) as staging:
+    with settings.staging_place.opened() as staging:
         identity = marked_as(staging)
     return None if identity is None else Staged(identity, frozenset(staged_names(settings)))
 
 
-def _inbound(settings: FileReceiveSettings, clock: Clock, name: bytes) -> Iterator[Trace]:
-    with folder_errors(settings.inbound_place), opened(settings.inbound) as inbound:
+def _inbound(settings: FileReceiveSettings, clock: Clock, name: bytes) -> Iterator[FileSighting]:
+    with settings.inbound_place.opened() as inbound:
         for form in _forms(name):
-            status = status_of(inbound, form)
-            if status is not None:
-                since = moment(status.st_ctime)
-                yield _trace(settings, form, _why_left(settings, clock, inbound, form, since), since)
-        for folder in _subfolders(inbound):
-            path = settings.inbound / os.fsdecode(folder)
-            with suppress(OSError), opened(path) as inner:
-                status = status_of(inner, name)
-                if status is not None:
+            if (status := status_of(inbound, form)) is not None:
+                skipped = _why_skipped(settings, clock, inbound, form, moment(status.st_ctime))
+                yield _sighting(settings, FileLocation.INBOUND, form, form, status, skipped=skipped)
+        folders = (folder for folder, kind in entries(inbound) if kind is EntryKind.FOLDER)
+        for folder in islice(folders, _MOST_SUBFOLDERS):
+            with suppress(OSError), opened(settings.inbound / os.fsdecode(folder)) as inner:
+                if (status := status_of(inner, name)) is not None:
                     text = f"It is in the subfolder {display(folder)}, which is not looked into."
-                    left = LeftInPlace(name=name, display=display(name), code="entry.in-subfolder", text=text,
-                                       since=clock.now())  # fmt: skip
-                    yield _trace(settings, folder + b"/" + name, left, moment(status.st_ctime))
+                    skipped = SkippedFile(name=name, display=display(name), code="entry.in-subfolder", text=text,
+                                          since=clock.now())  # fmt: skip
+                    inside = folder + b"/" + name
+                    yield _sighting(settings, FileLocation.INBOUND, inside, inside, status, skipped=skipped)
 
 
 class _Later:
-    """A clock that has seen the file when it last changed: a single look cannot tell by itself how long that is ago."""
+    """A clock that has seen the file when it last changed: a single poll cannot tell by itself how long that is ago."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -172,14 +165,14 @@ class _Later:
         return self._clock.monotonic() + self.passed
 
 
-def _why_left(
+def _why_skipped(
     settings: FileReceiveSettings, clock: Clock, inbound: Folder, name: bytes, since: datetime
-) -> LeftInPlace | None:
+) -> SkippedFile | None:
     later = _Later(clock)
-    claimer = Claimer(settings, later, FileOps(), can_ask=False)
-    claimer.would_leave(inbound, name)
+    claimer = Claimer(settings, later, FileOps(), has_parser=False)
+    claimer.would_skip(inbound, name)
     later.passed = max(0.0, (clock.now() - since).total_seconds())
-    return claimer.would_leave(inbound, name)
+    return claimer.would_skip(inbound, name)
 
 
 def _forms(name: bytes) -> Iterator[bytes]:
@@ -190,43 +183,38 @@ def _forms(name: bytes) -> Iterator[bytes]:
     yield from (b"." + name + suffix for suffix in TEMPORARY_SUFFIXES)
 
 
-def _subfolders(inbound: Folder) -> list[bytes]:
-    found: list[bytes] = []
-    for part in scan(inbound):
-        found += [name for name, kind in part if kind is EntryKind.FOLDER]
-        if len(found) >= _MOST_SUBFOLDERS:
-            break
-    return found[:_MOST_SUBFOLDERS]
-
-
-def _trace(settings: FileReceiveSettings, name: bytes, left: LeftInPlace | None, since: datetime) -> Trace:
-    path = settings.inbound / display(name)
-    return Trace(
-        port=settings.port, lies=Lies.INBOUND, name=display(name), path=str(path), since=since, left=left
-    )  # fmt: skip
-
-
-def _claimed(settings: FileReceiveSettings, folder: Folder, lies: Lies, name: bytes) -> Iterator[Trace]:
-    for part in scan(folder):
-        for entry, _ in part:
+def _kept(settings: FileReceiveSettings, location: FileLocation, name: bytes) -> Iterator[FileSighting]:
+    place = settings.work_place if location is FileLocation.WORK else settings.error_place
+    with place.opened() as folder:
+        for entry, _ in entries(folder):
             parsed = parse_work_name(entry)
             if parsed is None or entry != work_name(parsed[0], name)[0]:
                 continue
             if (status := status_of(folder, entry)) is not None:
-                yield Trace(
-                    port=settings.port, lies=lies, name=display(name),
-                    path=str((settings.work if lies is Lies.WORK else settings.error) / os.fsdecode(entry)),
-                    since=moment(status.st_ctime), claim_id=str(parsed[0]),
-                )  # fmt: skip
+                yield _sighting(settings, location, name, entry, status, claim_id=str(parsed[0]))
 
 
-def _archived(settings: FileReceiveSettings, name: bytes, claims: Collection[str]) -> Iterator[Trace]:
-    names = [(claim, work_name(ClaimId(UUID(claim)), name)[0]) for claim in claims]
-    for day in archived_days(settings, date.max) if names and settings.archive.is_dir() else ():
+def _archived(settings: FileReceiveSettings, name: bytes, claims: Collection[str]) -> Iterator[FileSighting]:
+    handles = [(claim, work_name(ClaimId(UUID(claim)), name)[0]) for claim in claims]
+    for day in archived_days(settings, date.max) if handles and settings.archive.is_dir() else ():
         with folder_errors(settings.archive_place), opened(settings.archive / day) as folder:
-            for claim, entry in names:
-                if (status := status_of(folder, entry)) is not None:
-                    yield Trace(
-                        port=settings.port, lies=Lies.ARCHIVE, name=display(name), claim_id=claim,
-                        path=str(settings.archive / day / os.fsdecode(entry)), since=moment(status.st_ctime),
-                    )  # fmt: skip
+            for claim, handle in handles:
+                if (status := status_of(folder, handle)) is not None:
+                    inside = day.encode() + b"/" + handle
+                    yield _sighting(settings, FileLocation.ARCHIVE, name, inside, status, claim_id=claim)
+
+
+def _sighting(
+    settings: FileReceiveSettings, location: FileLocation, name: bytes, entry: bytes, status: os.stat_result, *,
+    skipped: SkippedFile | None = None, claim_id: str | None = None,
+) -> FileSighting:  # fmt: skip
+    folders = {
+        FileLocation.INBOUND: settings.inbound,
+        FileLocation.WORK: settings.work,
+        FileLocation.ERROR: settings.error,
+        FileLocation.ARCHIVE: settings.archive,
+    }
+    return FileSighting(
+        port=settings.port, location=location, name=display(name), path=f"{folders[location]}/{display(entry)}",
+        since=moment(status.st_ctime), skipped=skipped, claim_id=claim_id,
+    )  # fmt: skip

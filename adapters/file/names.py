@@ -6,10 +6,10 @@ reduced to letters, digits and `._-` in the names of responses.
 
 import fnmatch
 import re
-import string
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from enum import StrEnum
+from functools import partial
 from uuid import UUID
 
 from gateway.kernel.ids import ClaimId
@@ -148,97 +148,39 @@ def stem(name: bytes) -> str:
     """
     text = name.decode("utf-8", "surrogateescape")
     head, dot, _ = text.rpartition(".")
-    return _reduced(head if dot and head else text) or "file"
-
-
-def _reduced(text: str) -> str:
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", text).lstrip(".-")[:_MAX_STEM].rstrip(".")
-    return f"_{plain}"[:_MAX_STEM] if _RESERVED.match(plain) else plain
-
-
-def response_name(
-    pattern: str,
-    *,
-    request: bytes,
-    position: int,
-    response_id: str,
-    request_message_id: str = "",
-    port: str = "",
-    date: str = "",
-    fault: bool = False,
-) -> str:
-    """Return the final name of a response: letters, digits and `._{}-`, at most 120 bytes.
-
-    Shape: *request* is the request file's name as bytes; *position* counts from 1 inside the file; the name of
-    a fault ends in `.fault.xml`.
-    Rule: the stem gives way when the name would become too long, so that the response id stays whole.
-    Raises: ValueError when the pattern has an unknown field or gives too long a name.
-    """
-    texts: dict[str, str] = {
-        "response_id": response_id,
-        "request_message_id": request_message_id,
-        "port": port,
-        "date": date,
-    }
-    values: dict[str, str | int] = {key: _allowed(text) for key, text in texts.items()}
-    values["position"] = position
-    base = stem(request)
-    suffix = ".fault.xml" if fault else ".xml"
-    excess = len(_filled(pattern, {**values, "stem": base})) + len(suffix) - _MAX_RESPONSE_BYTES
-    if excess > 0:
-        base = base[: max(1, len(base) - excess)].rstrip(".") or "x"
-    filled = _filled(pattern, {**values, "stem": base})
-    if len(filled) + len(suffix) > _MAX_RESPONSE_BYTES:
-        raise ValueError(f"it gives a name of more than {_MAX_RESPONSE_BYTES} bytes: {filled}{suffix}")
-    return filled + suffix
+    plain = re.sub(r"[^A-Za-z0-9._-]+", "_", head if dot and head else text).lstrip(".-")[:_MAX_STEM].rstrip(".")
+    return (f"_{plain}"[:_MAX_STEM] if _RESERVED.match(plain) else plain) or "file"
 
 
 class ResponseNames:
-    """Names the responses of one port: what `response_name` gives, cheaper when many answer one file.
+    """Names the responses of one port: letters, digits and `._{}-`, at most 120 bytes.
 
-    *pattern* is one that the configuration has accepted: plain placeholders only.
+    *pattern* is one that the configuration has accepted: plain placeholders only, and room for the shortest stem.
     """
 
     def __init__(self, pattern: str, port: str) -> None:
-        self._pattern = pattern
         self._port = port
         self._template = pattern.removesuffix(".xml")
-        self._last: tuple[str, str] = ("", "")
+        self._last: tuple[str, str] = ("", "file")
 
     def name(
         self, request: str, position: int, response_id: str, request_message_id: str, date: str, *, fault: bool
     ) -> str:
-        """Return the final name of a response to the file with the display name *request*."""
+        """Return the final name of a response to the file with the display name *request*, empty for none.
+
+        Shape: *position* counts from 1 inside the file; the name of a fault ends in `.fault.xml`.
+        Rule: the stem gives way when the name would become too long, so that the response id stays whole.
+        """
         file, base = self._last
-        if file != request:
+        if file != request:  # many answer one file
             base = stem(request.encode("utf-8", "surrogateescape"))
             self._last = (request, base)
-        filled = self._template.format(
-            stem=base, position=position, response_id=response_id, request_message_id=request_message_id,
+        fill = partial(
+            self._template.format, position=position, response_id=response_id, request_message_id=request_message_id,
             port=self._port, date=date,
         )  # fmt: skip
         suffix = ".fault.xml" if fault else ".xml"
-        if len(filled) + len(suffix) <= _MAX_RESPONSE_BYTES:
-            return filled + suffix
-        return response_name(
-            self._pattern, request=request.encode("utf-8", "surrogateescape"), position=position,
-            response_id=response_id, request_message_id=request_message_id, port=self._port, date=date, fault=fault,
-        )  # fmt: skip
-
-
-def _filled(pattern: str, values: Mapping[str, str | int]) -> str:
-    """Fill the pattern, without its extension; what the pattern itself adds is reduced as well."""
-    parts: list[str] = []
-    for literal, field, spec, conversion in string.Formatter().parse(pattern.removesuffix(".xml")):
-        parts.append(_allowed(literal))
-        if field is None:
-            continue
-        # only plain names: attributes and items would reach into Python objects
-        if field not in values or conversion:
-            raise ValueError(f"unknown field {{{field}}}")
-        parts.append(format(values[field], spec or ""))
-    return "".join(parts)
-
-
-def _allowed(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._{}-]+", "_", text)
+        name = fill(stem=base) + suffix
+        if (excess := len(name) - _MAX_RESPONSE_BYTES) > 0:
+            name = fill(stem=base[: max(1, len(base) - excess)].rstrip(".") or "x") + suffix
+        return name

@@ -47,10 +47,7 @@ class OneAtATime:
 
     def _hanging(self) -> AdapterUnavailable:
         where = f"The folder {self._place.path} ({self._place.setting})"
-        return AdapterUnavailable(
+        return self._place.unavailable(
+            "address.away",
             f"{where} has not answered for {self._seconds:g} seconds. Look at its disk, its server and its mount.",
-            code="address.away",
-            port=self._place.port,
-            folder=str(self._place.path),
-            setting=self._place.setting,
         )

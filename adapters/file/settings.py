@@ -27,7 +27,7 @@ class FileReceiveSettings:
     """The folders of an inbound port and its rules for taking files; all durations in seconds.
 
     Shape: absolute folders; `work`, `archive` and `error` lie on the file system of `inbound`, never inside it.
-    `io_seconds` is how long one look or one settling may take before the folder counts as hanging. `section` is the
+    `io_seconds` is how long one poll or one settling may last before the folder counts as hanging. `section` is the
     part of the configuration that names the folders, None for that of the port; the last two are named in it.
     """
 

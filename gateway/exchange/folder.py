@@ -12,12 +12,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from adapters.file.errors import Place
+from adapters.file import Clock, FileReceiveAdapter, FileReceiveSettings, OneAtATime, Place
 from adapters.file.folder import refuse_foreign_link
-from adapters.file.offload import OneAtATime
-from adapters.file.publish import remove_states, write_states
-from adapters.file.receive import FileReceiveAdapter
-from adapters.file.settings import Clock, FileReceiveSettings
+from adapters.file.fsops import remove_files, replace_files
 from gateway.config.models import MessageStore, StoreFolders
 from gateway.contracts.adapter import Opener
 from gateway.exchange.reading import MOST_BYTES, read_status_message
@@ -86,14 +83,14 @@ class FolderSource:
         """
         await asyncio.get_running_loop().run_in_executor(self._executor, self._make_folders)
         self._claims, self._waited = {}, False
-        self._left = list(await self._adapter.claimed())
+        self._left = list(await self._adapter.recover())
 
     async def take(self, limit: int) -> Sequence[Given]:
         """Claim and read files that are ready. Raises: AdapterUnavailable."""
         claims, self._left = self._left[:limit], self._left[limit:]
         if not claims:
-            claims = [claim for claim in await self._claim(limit) if claim.work_name not in self._claims]
-        self._claims = {claim.work_name: claim for claim in claims}
+            claims = [claim for claim in await self._claim(limit) if claim.handle not in self._claims]
+        self._claims = {claim.handle: claim for claim in claims}
         given = await asyncio.get_running_loop().run_in_executor(self._executor, self._read, claims)
         if claims and not given:  # somebody else put all of them away
             return await self.take(limit)
@@ -118,36 +115,36 @@ class FolderSource:
             if one.place is not None:
                 days.setdefault(one.place, []).append(one.copy)
         for day, names in days.items():
-            if await self._adapter.remove_kept(day, names) < len(names):  # put away just after midnight
-                await self._adapter.remove_kept((date.fromisoformat(day) + timedelta(days=1)).isoformat(), names)
+            if await self._adapter.remove_archived(day, names) < len(names):  # put away just after midnight
+                await self._adapter.remove_archived((date.fromisoformat(day) + timedelta(days=1)).isoformat(), names)
 
     def left(self) -> Sequence[str]:
         """Say which files were left in the folder, and why."""
-        return [f"{one.display} was left in the folder. {one.text}" for one in self._adapter.left_in_place()]
+        return [f"{one.display} was left in the folder. {one.text}" for one in self._adapter.skipped()]
 
     async def publish(self, sessions: Sequence[Told]) -> None:
         """Write a file per session, where there is a folder for them. Raises: AdapterUnavailable."""
         if self._told is not None:
             files = {_file_of(told.name): write_session(told) for told in sessions}
-            await self._telling.run(partial(write_states, self._told, files))
+            await self._telling.run(partial(replace_files, self._told, files))
 
     async def withdraw(self, sessions: Sequence[SessionName]) -> None:
         """Remove the files of sessions. Raises: AdapterUnavailable."""
         if self._told is not None:
-            await self._telling.run(partial(remove_states, self._told, [_file_of(name) for name in sessions]))
+            await self._telling.run(partial(remove_files, self._told, [_file_of(name) for name in sessions]))
 
     async def _claim(self, limit: int) -> Sequence[Claim]:
         """Claim what is ready; a file that may be whole in a moment is waited for, once in a pass."""
-        claims = await self._adapter.claim(limit)
-        due = self._adapter.next_look_seconds()
+        claims = await self._adapter.poll(limit)
+        due = self._adapter.next_poll_seconds()
         if claims or self._waited or due is None or due > self._settle_seconds + _PATIENCE_SECONDS:
             return claims
         self._waited = True
         await asyncio.sleep(due)
-        return await self._adapter.claim(limit)
+        return await self._adapter.poll(limit)
 
     def _read(self, claims: Sequence[Claim]) -> list[Given]:
-        with self._adapter.opener() as open_claim:
+        with self._adapter.open() as open_claim:
             found: list[Given] = []
             for claim in claims:
                 with suppress(LeaseLost):  # put away by another pass
@@ -155,7 +152,7 @@ class FolderSource:
         return found
 
     def _read_one(self, claim: Claim, open_claim: Opener) -> Given:
-        copy, name = claim.work_name, claim.display
+        copy, name = claim.handle, claim.display
         try:
             with open_claim(claim) as fd:
                 content = _content(fd)

@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from adapters.file.settings import Clock
+from adapters.file import Clock
 from gateway.config.models import MessageStore, OutboundPort, Settings, StoreFolders
 from gateway.contracts.task import RunLog, Tally
 from gateway.db.open import Store

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from gateway.batch.rules.job import JobStatus
 from gateway.explanations.remedy import Remedy
-from gateway.messaging.rules.delivery import LeftInPlace
+from gateway.messaging.rules.delivery import SkippedFile
 from gateway.messaging.rules.states import Direction, Outcome, Policy, Reason, Stage, Status
 
 _FINE = frozenset({
@@ -270,7 +270,7 @@ class MessageFacts:
         return Stage.INBOUND if self.direction is Direction.IN else Stage.SEND
 
 
-class Lies(StrEnum):
+class FileLocation(StrEnum):
     """In which folder of a port a file lies."""
 
     INBOUND = "inbound"  # the partner put it there, nobody took it yet
@@ -280,19 +280,19 @@ class Lies(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Trace:
+class FileSighting:
     """A file of the name in question in a folder of a port.
 
-    Shape: `left` says why the adapter does not take it, None: it would; `name` differs from the one asked for
+    Shape: `skipped` says why the adapter does not claim it, None: it would; `name` differs from the one asked for
     when only a hidden or temporary form of it is there; `claim_id` as text, for claimed and refused files.
     """
 
     port: str
-    lies: Lies
+    location: FileLocation
     name: str
     path: str
     since: datetime
-    left: LeftInPlace | None = None
+    skipped: SkippedFile | None = None
     claim_id: str | None = None
 
 

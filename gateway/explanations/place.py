@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 from gateway.explanations.facts import (
     DeliveryFacts,
     Explanation,
+    FileLocation,
+    FileSighting,
     GatewayFacts,
     LaneFacts,
-    Lies,
     Other,
     PortFacts,
     SetFacts,
-    Trace,
     Turn,
     at,
     hindrance,
@@ -249,9 +249,9 @@ def _answers(number: int) -> str:
     return f"{number} answers are" if number != 1 else "1 answer is"
 
 
-def explain_trace(
-    trace: Trace, asked: str, gateway: GatewayFacts, port: PortFacts, sweep_seconds: float, grace_seconds: float,
-    turn: Turn | None = None,
+def explain_sighting(
+    sighting: FileSighting, asked: str, gateway: GatewayFacts, port: PortFacts, sweep_seconds: float,
+    grace_seconds: float, turn: Turn | None = None,
 ) -> Explanation:  # fmt: skip
     """Explain a file that lies in a folder of a port and that the store does not know.
 
@@ -261,39 +261,46 @@ def explain_trace(
 
     def said(code: str, why: str, way_out: str, until: datetime | None = None) -> Explanation:
         return Explanation(
-            subject=f"file {asked}", code=code, why=why, way_out=way_out, until=until, port=trace.port, file=trace.path
+            subject=f"file {asked}",
+            code=code,
+            why=why,
+            way_out=way_out,
+            until=until,
+            port=sighting.port,
+            file=sighting.path,
         )
 
     hindered = hindrance(gateway, port, Stage.RECEIVE)
-    if trace.lies is Lies.ERROR:
+    if sighting.location is FileLocation.ERROR:
         return said(
             "file.put-aside",
-            f"It lies in the error folder of the port {trace.port} since {at(trace.since)}, as {trace.path}.",
-            f"The text beside it says why; mend the file, then `gateway submit {shlex.quote(trace.path)} "
-            f"--port {trace.port}` puts it into the inbound folder again, under its own name.",
+            f"It lies in the error folder of the port {sighting.port} since {at(sighting.since)}, as {sighting.path}.",
+            f"The text beside it says why; mend the file, then `gateway submit {shlex.quote(sighting.path)} "
+            f"--port {sighting.port}` puts it into the inbound folder again, under its own name.",
         )
-    if trace.lies is Lies.WORK:
+    if sighting.location is FileLocation.WORK:
         if hindered is not None:
             return said(
                 hindered.code,
-                f"The port {trace.port} took it at {at(trace.since)}; it is not in the queue yet. {hindered.why}",
+                f"The port {sighting.port} took it at {at(sighting.since)}; it is not in the queue yet. {hindered.why}",
                 f"{hindered.way_out} Its next look into the work folder goes on with the file.",
             )
         return said(
             "file.in-work",
-            f"It was taken by the port {trace.port} at {at(trace.since)} and is being read (claim {trace.claim_id}).",
+            f"It was taken by the port {sighting.port} at {at(sighting.since)} and is being read (claim "
+            f"{sighting.claim_id}).",
             "Its messages are in the queue when all of it is read; when that does not happen, run `gateway doctor`.",
         )
-    here = f"It lies in the inbound folder of the port {trace.port}"
-    if trace.left is not None:
-        left = trace.left
-        other = f" as {trace.name}" if trace.name != asked else ""
-        until = trace.since + timedelta(seconds=grace_seconds) if left.code == "file.incomplete" else None
-        way_out = _WAYS_OUT.get(left.code, "Put a regular file with a fitting name there.")
+    here = f"It lies in the inbound folder of the port {sighting.port}"
+    if sighting.skipped is not None:
+        skipped = sighting.skipped
+        other = f" as {sighting.name}" if sighting.name != asked else ""
+        until = sighting.since + timedelta(seconds=grace_seconds) if skipped.code == "file.incomplete" else None
+        way_out = _WAYS_OUT.get(skipped.code, "Put a regular file with a fitting name there.")
         return said(
-            f"file.{left.code.removeprefix('file.')}",
-            f"{here}{other} and is not taken: {quoted(left.text)}.",
-            way_out.format(port=trace.port, until=at(until)),
+            f"file.{skipped.code.removeprefix('file.')}",
+            f"{here}{other} and is not taken: {quoted(skipped.text)}.",
+            way_out.format(port=sighting.port, until=at(until)),
             until,
         )
     if hindered is not None:

@@ -20,13 +20,13 @@ from gateway.explanations.facts import (
     Deed,
     DeliveryFacts,
     Explanation,
+    FileSighting,
     GatewayFacts,
     Holder,
     JobFacts,
     LaneFacts,
     MessageFacts,
     PortFacts,
-    Trace,
     Turn,
 )
 from gateway.explanations.message import explain_message
@@ -35,7 +35,7 @@ from gateway.explanations.place import (
     explain_lane,
     explain_port,
     explain_set,
-    explain_trace,
+    explain_sighting,
     explain_unseen,
     explain_unseen_lane,
 )
@@ -70,7 +70,7 @@ class FileFinder:
     inbound folder.
     """
 
-    find: Callable[[PortName, bytes, Collection[str]], Sequence[Trace]]
+    find: Callable[[PortName, bytes, Collection[str]], Sequence[FileSighting]]
     names: Callable[[PortName], Sequence[str]]
 
 
@@ -211,15 +211,15 @@ class Explainer:
             if not isinstance(each, InboundPort):
                 continue
             facts = await self._port_facts(PortName(port))
-            for trace in await asyncio.to_thread(self._files_in.find, PortName(port), os.fsencode(name), taken):
-                if trace.claim_id in taken:
-                    lying[trace.claim_id] = trace.path
+            for sighting in await asyncio.to_thread(self._files_in.find, PortName(port), os.fsencode(name), taken):
+                if sighting.claim_id in taken:
+                    lying[sighting.claim_id] = sighting.path
                 else:
                     turn = _turn(await places.turn_of_intake(self._store, PortName(port)))
                     receive = each.receive
                     found.append(
-                        explain_trace(
-                            trace, name, self._gateway, facts, receive.sweep_seconds, receive.grace_seconds, turn
+                        explain_sighting(
+                            sighting, name, self._gateway, facts, receive.sweep_seconds, receive.grace_seconds, turn
                         )
                     )
         for delivery in _replaced(deliveries):

@@ -13,7 +13,7 @@ from typing import Final
 from uuid import UUID
 
 from adapters.file.folder import Folder, open_checked, opened
-from adapters.file.kernel import rename_new
+from adapters.file.linux import rename_new
 from adapters.file.names import DONE_SUFFIX, matcher, parse_work_name
 from gateway.config.models import InboundPort, Receive, SendFolders, Settings
 from gateway.db.open import Store

@@ -1,7 +1,6 @@
 """The folders of a port, as the file adapter wants to be told of them."""
 
-from adapters.file.names import NameOrder
-from adapters.file.settings import FileReceiveSettings, FileSendSettings
+from adapters.file import FileReceiveSettings, FileSendSettings, NameOrder
 from gateway.config.models import InboundPort, OutboundPort, Settings
 from gateway.kernel.ids import PortName
 

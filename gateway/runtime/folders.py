@@ -1,12 +1,12 @@
 """Looks into the folders of ports for those who ask what lies there; takes nothing."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import Executor
 from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
-from adapters.file.errors import Place
+from adapters.file import FileReceiveSettings, OneAtATime, Place
 from adapters.file.inspect import (
     archived_digests,
     archived_files,
@@ -15,10 +15,9 @@ from adapters.file.inspect import (
     staged_files,
     waiting_files,
 )
-from adapters.file.offload import OneAtATime
 from gateway.config.models import Settings
-from gateway.explanations.facts import Trace
-from gateway.explanations.finding import ArchivedFile, Staged, WorkFile
+from gateway.explanations.facts import FileSighting
+from gateway.explanations.finding import ArchivedFile, Staged
 from gateway.kernel.errors import AdapterUnavailable
 from gateway.kernel.ids import PortName
 from gateway.operations.doctor import Folders
@@ -32,7 +31,7 @@ T = TypeVar("T")
 def finder(settings: Settings) -> FileFinder:
     """Return how the folders of inbound ports are searched for a file."""
 
-    def find(port: PortName, name: bytes, claims: Collection[str]) -> Sequence[Trace]:
+    def find(port: PortName, name: bytes, claims: Collection[str]) -> Sequence[FileSighting]:
         receiving = receive_settings(port, settings)
         return [] if receiving is None else find_file(receiving, SystemClock(), name, claims)
 
@@ -52,39 +51,35 @@ def folders_of(settings: Callable[[], Settings], executor_of: Callable[[PortName
     """
     turns: dict[Place, OneAtATime] = {}
 
-    async def look(port: PortName, place: Place, seconds: float, work: Callable[[], T]) -> T:
+    async def ask(port: PortName, place: Place, seconds: float, work: Callable[[], T]) -> T:
         if place not in turns:
             turns[place] = OneAtATime(executor_of(port), place, seconds)
         return await turns[place].run(work)
 
-    async def claimed(port: PortName) -> Sequence[WorkFile]:
-        receiving = receive_settings(port, settings())
-        if receiving is None:
-            return []
-        return await look(port, receiving.work_place, receiving.io_seconds, partial(claimed_files, receiving))
+    def received(
+        place: Callable[[FileReceiveSettings], Place], work: Callable[[FileReceiveSettings], Sequence[T]]
+    ) -> Callable[[PortName], Awaitable[Sequence[T]]]:
+        """Return how a folder of a port that receives is listed; one that sends only has nothing in it."""
+
+        async def listed(port: PortName) -> Sequence[T]:
+            its = receive_settings(port, settings())
+            return [] if its is None else await ask(port, place(its), its.io_seconds, partial(work, its))
+
+        return listed
 
     async def staged(port: PortName) -> Staged | None:
-        sending = send_settings(port, settings())
-        if sending is None:
-            return None
-        return await look(port, sending.staging_place, sending.io_seconds, partial(staged_files, sending))
-
-    async def waiting(port: PortName) -> Sequence[str]:
-        receiving = receive_settings(port, settings())
-        if receiving is None:
-            return []
-        return await look(port, receiving.inbound_place, receiving.io_seconds, partial(waiting_files, receiving))
-
-    async def archived(port: PortName) -> Sequence[ArchivedFile]:
-        receiving = receive_settings(port, settings())
-        if receiving is None:
-            return []
-        return await look(port, receiving.archive_place, receiving.io_seconds, partial(archived_files, receiving))
+        its = send_settings(port, settings())
+        return None if its is None else await ask(port, its.staging_place, its.io_seconds, partial(staged_files, its))
 
     async def digests(port: PortName, files: Sequence[ArchivedFile]) -> Sequence[bytes | None]:
-        receiving = receive_settings(port, settings())
-        assert receiving is not None  # it has listed these files
-        work = partial(archived_digests, receiving, files)
-        return await look(port, receiving.archive_place, receiving.io_seconds, work)
+        its = receive_settings(port, settings())
+        assert its is not None  # it has listed these files
+        return await ask(port, its.archive_place, its.io_seconds, partial(archived_digests, its, files))
 
-    return Folders(claimed=claimed, staged=staged, waiting=waiting, archived=archived, digests=digests)
+    return Folders(
+        claimed=received(lambda its: its.work_place, claimed_files),
+        staged=staged,
+        waiting=received(lambda its: its.inbound_place, waiting_files),
+        archived=received(lambda its: its.archive_place, archived_files),
+        digests=digests,
+    )

@@ -11,7 +11,7 @@ from typing import Self
 
 import structlog
 
-from adapters.file.identity import Identities
+from adapters.file import Identities
 from gateway.config.models import Settings
 from gateway.db.open import Store
 from gateway.kernel.errors import StoreUnavailable

@@ -14,11 +14,8 @@ from typing import Any
 from uuid import UUID
 
 import schemas
+from adapters.file import FileReceiveAdapter, FileSendAdapter, Identities, Probe, ResponseNames
 from adapters.file.folder import refuse_foreign_link
-from adapters.file.identity import Identities
-from adapters.file.names import ResponseNames, response_name
-from adapters.file.receive import FileReceiveAdapter, Probe
-from adapters.file.send import FileSendAdapter
 from gateway.config.models import DocumentService, InboundPort, OutboundPort, PythonService, Settings
 from gateway.kernel.errors import FileRefused
 from gateway.kernel.ids import PortName, format_message_id
@@ -81,7 +78,7 @@ def serve_outbound(name: PortName, settings: Settings) -> ServedOutbound:
         for service, operation in settings.exposed(name)
     }
     return ServedOutbound(
-        name=name, settings=port, actions=actions, name_sent=partial(_name_sent, name, port.send.name)
+        name=name, settings=port, actions=actions, name_sent=partial(_name_sent, ResponseNames(port.send.name, name))
     )
 
 
@@ -200,8 +197,5 @@ def _naming(name: PortName, port: InboundPort) -> NameResponse:
     return name_response
 
 
-def _name_sent(port: PortName, pattern: str, message_id: UUID) -> str:
-    return response_name(
-        pattern, request=b"", position=1, response_id=str(message_id), port=port,
-        date=datetime.now(UTC).strftime("%Y%m%d"),
-    )  # fmt: skip
+def _name_sent(names: ResponseNames, message_id: UUID) -> str:
+    return names.name("", 1, str(message_id), "", f"{datetime.now(UTC):%Y%m%d}", fault=False)

@@ -77,14 +77,14 @@ async def _follow_clock(port: OpenInbound, wake: Callable[[], None]) -> None:
     loop = asyncio.get_running_loop()
     next_sweep = loop.time() + port.settings.receive.sweep_seconds
     while True:
-        waiting = port.receive.next_look_seconds()
+        waiting = port.receive.next_poll_seconds()
         until_sweep = next_sweep - loop.time()
         # a waiting file is looked at when it is due; the short poll notices one that began to wait meanwhile
         await asyncio.sleep(max(_NEARLY, min(until_sweep, 0.5 if waiting is None else waiting)))
         if loop.time() >= next_sweep:
             next_sweep = loop.time() + port.settings.receive.sweep_seconds
             wake()
-        elif waiting is not None and (port.receive.next_look_seconds() or 0.0) <= _NEARLY:
+        elif waiting is not None and (port.receive.next_poll_seconds() or 0.0) <= _NEARLY:
             wake()
 
 

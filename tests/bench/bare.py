@@ -12,7 +12,7 @@ import asyncpg
 from lxml import etree
 
 import schemas
-from adapters.file import kernel
+from adapters.file import linux
 from gateway.kernel.ids import parse_message_id
 from gateway.messaging.rules.action import split_action
 from gateway.messaging.rules.envelope import FileEnd, FileHead, ReadEnvelope
@@ -110,7 +110,7 @@ def _sync_file_system(folder: Path) -> None:
     """Flush what was written as one group, as the file adapter does."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        kernel.sync_file_system(descriptor)
+        linux.sync_file_system(descriptor)
     finally:
         os.close(descriptor)
 

@@ -1,9 +1,10 @@
 """What every send adapter must do; run on each implementation."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
+from uuid import uuid4
 
 import pytest
 
@@ -12,6 +13,7 @@ from gateway.contracts.adapter import SendAdapter
 from gateway.kernel.errors import AdapterUnavailable
 from gateway.kernel.ids import PortName
 from gateway.messaging.rules.delivery import Outgoing, Promise
+from tests.postbox import OutBox, PostBoxSender
 
 FILES = [
     Outgoing(staged_name=f"{number}.1.tmp", final_name=f"answer.{number}.xml", content=b"<a>%d</a>" % number)
@@ -63,20 +65,44 @@ class FolderAddress:
         self._outbound.rename(self._outbound.with_name("gone"))
 
 
-@pytest.fixture(params=["folder"])
+class PostBoxAddress:
+    def __init__(self, _: Path, __: ThreadPoolExecutor) -> None:
+        self._box = OutBox(PortName("orders"))
+
+    def adapter(self) -> SendAdapter:
+        return PostBoxSender(self._box)
+
+    def visible(self) -> dict[str, bytes]:
+        return dict(self._box.delivered)
+
+    def take(self) -> dict[str, bytes]:
+        taken = self.visible()
+        self._box.delivered.clear()
+        return taken
+
+    def close(self) -> None:
+        self._box.closed = True
+
+
+ADDRESSES: dict[str, Callable[[Path, ThreadPoolExecutor], Address]] = {
+    "folder": FolderAddress, "post box": PostBoxAddress,
+}  # fmt: skip
+
+
+@pytest.fixture(params=ADDRESSES)
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Address]:
     with ThreadPoolExecutor(2) as executor:
-        yield {"folder": FolderAddress}[request.param](tmp_path, executor)
+        yield ADDRESSES[request.param](tmp_path, executor)
 
 
 async def test_staged_files_are_invisible_until_published_and_then_whole(address: Address) -> None:
     adapter = address.adapter()
     assert await adapter.stage(FILES) == [None] * len(FILES)
     assert address.visible() == {}
-    assert sorted(await adapter.staged()) == sorted(file.staged_name for file in FILES)
+    assert sorted(await adapter.recover()) == sorted(file.staged_name for file in FILES)
     assert await address.adapter().publish(PROMISES) == [None] * len(FILES)
     assert address.visible() == {file.final_name: file.content for file in FILES}
-    assert await adapter.staged() == []
+    assert await adapter.recover() == []
 
 
 async def test_publishing_again_delivers_nothing_twice(address: Address) -> None:
@@ -86,6 +112,17 @@ async def test_publishing_again_delivers_nothing_twice(address: Address) -> None
     assert len(address.take()) == 3
     assert await address.adapter().publish(PROMISES) == [None] * len(FILES)
     assert sorted(address.take()) == [file.final_name for file in FILES[3:]]
+
+
+async def test_absence_proves_nothing_of_what_was_staged_elsewhere(address: Address) -> None:
+    adapter = address.adapter()
+    here = await adapter.place()
+    await adapter.stage(FILES[:1])
+    elsewhere = Promise(staged_name="9.1.tmp", final_name="answer.9.xml", staging=uuid4())
+    gone = Promise(staged_name="8.1.tmp", final_name="answer.8.xml", staging=here.id)
+    error, done = await adapter.publish([elsewhere, gone])
+    assert isinstance(error, AdapterUnavailable) and done is None
+    assert address.visible() == {}
 
 
 async def test_place_keeps_its_identity_over_restarts(address: Address) -> None:
@@ -98,7 +135,7 @@ async def test_discarded_files_are_never_seen(address: Address) -> None:
     adapter = address.adapter()
     await adapter.stage(FILES[:2])
     await adapter.discard([FILES[0].staged_name, "never-staged.tmp"])
-    assert await adapter.staged() == [FILES[1].staged_name]
+    assert await adapter.recover() == [FILES[1].staged_name]
     assert address.visible() == {}
 
 
@@ -108,13 +145,13 @@ async def test_an_address_that_cannot_be_used_keeps_what_is_staged(address: Addr
     address.close()
     results = await adapter.publish(PROMISES)
     assert all(isinstance(error, AdapterUnavailable) for error in results)
-    assert len(await adapter.staged()) == len(FILES)
+    assert len(await adapter.recover()) == len(FILES)
 
 
 async def test_a_probe_tells_whether_the_address_can_be_used_and_leaves_no_trace(address: Address) -> None:
     adapter = address.adapter()
     await adapter.probe()
-    assert (address.visible(), await adapter.staged()) == ({}, [])
+    assert (address.visible(), await adapter.recover()) == ({}, [])
     address.close()
     with pytest.raises(AdapterUnavailable):
         await adapter.probe()

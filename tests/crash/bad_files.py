@@ -4,11 +4,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from adapters.file import fsops, settle
+from adapters.file import fsops
 from adapters.file.folder import Folder
 from adapters.file.fsops import FileOps
-from adapters.file.ready import Look, ReadyLadder
-from adapters.file.send import FileSendAdapter
+from adapters.file.inbound import settle
+from adapters.file.inbound.ready import ReadyLadder, Verdict
+from adapters.file.outbound.adapter import FileSendAdapter
 
 
 def skip(*_: object, **__: object) -> None:
@@ -22,10 +23,10 @@ async def skip_waiting(*_: object, **__: object) -> None:
 def no_readiness(_: Path) -> None:
     """Take every file at the first look."""
 
-    def look(*_: object, **__: object) -> Look:
-        return Look.READY
+    def ready(*_: object, **__: object) -> Verdict:
+        return Verdict.READY
 
-    ReadyLadder.look = look  # type: ignore[method-assign]
+    ReadyLadder.judge = ready  # type: ignore[method-assign]
 
 
 def retry_fsync(_: Path) -> None:

@@ -14,9 +14,9 @@ from signal import SIGKILL
 from types import ModuleType
 from typing import Any
 
-from adapters.file import receive as file_receive
 from adapters.file.folder import Folder
 from adapters.file.fsops import FileOps, Operation
+from adapters.file.inbound import adapter as file_receive
 from gateway.batch.engine import clock, engine
 from gateway.db import migrate
 from gateway.explanations import finding
@@ -44,9 +44,9 @@ Observer = Callable[[str], None]
 def deaf(_: Path) -> None:
     """World: the system tells of no file, as on a network share."""
 
-    async def silence(path: Path, *, stop: asyncio.Event, **_: Any) -> AsyncIterator[None]:
+    async def silence(*_: Any, **__: Any) -> AsyncIterator[None]:
         yield None
-        await stop.wait()
+        await asyncio.Event().wait()
 
     file_receive.watch_folder = silence
 

@@ -126,7 +126,7 @@ def whole_tree(_: Path) -> None:
     read_file = reading.read_file
 
     async def read_tree(claim, port, pool, *, alone):  # type: ignore[no-untyped-def]
-        with port.receive.opener() as opener, opener(claim) as descriptor:
+        with port.receive.open() as opener, opener(claim) as descriptor:
             tree = await asyncio.to_thread(etree.parse, f"/proc/self/fd/{descriptor}")
         async for piece in read_file(claim, port, pool, alone=alone):
             yield piece
@@ -344,7 +344,7 @@ def taken_in_again(_: Path) -> None:
         except StoreUnavailable:
             folders = port.receive._settings
             for claim in (file.claim for file in files):
-                (folders.work / os.fsdecode(claim.work_name)).rename(folders.inbound / os.fsdecode(claim.name))
+                (folders.work / os.fsdecode(claim.handle)).rename(folders.inbound / os.fsdecode(claim.name))
             raise
 
     Ingester.write = write_or_put_back  # type: ignore[method-assign]

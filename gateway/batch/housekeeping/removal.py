@@ -83,14 +83,14 @@ class Housekeeping:
     async def _port(
         self, name: PortName, archive: ReceiveAdapter, history: datetime, archived: datetime, context: TaskContext
     ) -> None:
-        held = await archive.held()
+        claimed = await archive.claimed()
 
         async def deliveries(limit: int) -> int:
-            return await delete_deliveries(self._store, history, limit, name, held)
+            return await delete_deliveries(self._store, history, limit, name, claimed)
 
         await self._all("files", deliveries, context)
         unfinished = await unfinished_claims(self._store, name, archived)
-        context.tally.add("archived", await archive.remove_archived(archived.date(), unfinished))
+        context.tally.add("archived", await archive.purge(archived.date(), unfinished))
 
     async def _all(self, what: str, delete: Delete, context: TaskContext) -> None:
         """Delete chunk by chunk; others get their turn in between."""

@@ -155,7 +155,7 @@ class SendStage:
         if adapter is not None:
             try:
                 async with asyncio.timeout(_QUICK_SECONDS):
-                    found = {staged: fence_of(staged) for staged in await adapter.staged()}
+                    found = {staged: fence_of(staged) for staged in await adapter.recover()}
                 if found:
                     needed = await needed_staged(self._store, name, found)
                     await adapter.discard(sorted(found.keys() - needed))

@@ -39,7 +39,7 @@ class Prepared:
 async def register_staging(store: Store, incarnation: int, port: PortName, place: StagingPlace) -> None:
     """Say that this process publishes what is promised in *place*; what waited for that is ready again."""
     async with store.transaction() as connection:
-        await connection.execute(store.queries.register_staging, incarnation, port, place.id, place.folder)
+        await connection.execute(store.queries.register_staging, incarnation, port, place.id, place.where)
 
 
 async def known_staging(store: Store, incarnation: int, port: PortName) -> UUID | None:

@@ -11,7 +11,7 @@ from gateway.db.open import Store
 from gateway.kernel.errors import StoreBusy, StoreUnavailable
 from gateway.kernel.ids import PortName
 from gateway.messaging.queue.ports import write_port_status
-from gateway.messaging.rules.delivery import LeftInPlace
+from gateway.messaging.rules.delivery import SkippedFile
 from gateway.messaging.rules.states import PortState, Stage
 
 log = structlog.get_logger()
@@ -118,7 +118,7 @@ class Trouble:
             log.info("port.recovered", port=port, part=part)
         await self._write(port, said)
 
-    async def left_in_place(self, port: PortName, entries: Sequence[LeftInPlace]) -> None:
+    async def left_in_place(self, port: PortName, entries: Sequence[SkippedFile]) -> None:
         """Say which entries of the inbound folder are not taken, and why."""
         said = self._said.setdefault(port, _Said())
         said.left = [{"name": e.display, "code": e.code, "text": e.text, "since": e.since.isoformat()} for e in entries]

@@ -22,7 +22,7 @@ def submitter_of(claim: Claim, port: OpenInbound, settings: Settings) -> str | N
 
     Source: rulings, "Submitter".
     """
-    mapped = settings.users.get(claim.owner_uid)
+    mapped = None if claim.owner_uid is None else settings.users.get(claim.owner_uid)
     if mapped is None and claim.owner is not None:
         mapped = settings.users.get(claim.owner)
     return mapped or claim.owner or port.settings.security.default_user

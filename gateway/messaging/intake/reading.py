@@ -112,7 +112,7 @@ async def _read_small(
     found: list[WholeFile | BadFile] = []
     while left := claims[len(found) :]:
         try:
-            with port.receive.opener() as opener:
+            with port.receive.open() as opener:
                 files = [_opened(claim, opener) for claim in left]
                 reading = pool.read_each(files, port.rules, port=port.name, weight=port.weight)
                 async with aclosing(reading) as pieces:
@@ -170,7 +170,7 @@ async def read_file(claim: Claim, port: OpenInbound, pool: XmlPool, *, alone: bo
 
     Raises: FileRefused; WorkerDied when its reader ended, ReadersUnavailable when there is none.
     """
-    with port.receive.opener() as opener, _opened(claim, opener) as descriptor:
+    with port.receive.open() as opener, _opened(claim, opener) as descriptor:
         reading = pool.read(descriptor, port.rules, port=port.name, weight=port.weight, alone=alone)
         async with aclosing(reading) as pieces:
             async for piece in pieces:
@@ -180,11 +180,6 @@ async def read_file(claim: Claim, port: OpenInbound, pool: XmlPool, *, alone: bo
 @contextmanager
 def _opened(claim: Claim, opener: Opener) -> Iterator[int]:
     """Open a claimed file. Raises: FileRefused; LeaseLost, AdapterUnavailable."""
-    if claim.hard_linked:
-        raise FileRefused(
-            "The file has a second name (hard link), so its owner need not be its sender. Copy it instead.",
-            code="entry.hardlink",
-        )
     try:
         with opener(claim) as descriptor:
             yield descriptor

@@ -125,7 +125,7 @@ class ReceiveStage:
 
     async def _look(self, port: OpenInbound, context: TaskContext) -> bool:
         try:
-            held = bool(await port.receive.held())
+            held = bool(await port.receive.claimed())
             found = held or await port.receive.may_find()
             if found:
                 if not await self._is_our_turn(port, asking=held):
@@ -136,9 +136,9 @@ class ReceiveStage:
                     self._recovered.add(port.name)
             if await self._must_wait(port):
                 return await self._gets_done(port, context)
-            claims = await port.receive.claim(_ALL_FILES if context.feed.once else _WAVE_FILES) if found else ()
+            claims = await port.receive.poll(_ALL_FILES if context.feed.once else _WAVE_FILES) if found else ()
         except (AdapterUnavailable, ReadersUnavailable, SpoolFull) as error:
-            await self._trouble.left_in_place(port.name, port.receive.left_in_place())
+            await self._trouble.left_in_place(port.name, port.receive.skipped())
             await self._trouble.degraded(port.name, error.message, "receive")
             await self._turns.end(port.name)  # it may be there for another node
             return False
@@ -147,7 +147,7 @@ class ReceiveStage:
             self.forget(port.name)
             return True
         await self._trouble.working(port.name, "receive")
-        await self._trouble.left_in_place(port.name, port.receive.left_in_place())
+        await self._trouble.left_in_place(port.name, port.receive.skipped())
         if claims:
             self.forget(port.name)  # until all is settled, what was claimed lies in the work folder
             try:
@@ -208,7 +208,7 @@ class ReceiveStage:
 
         False when some is left, because intake must wait or a stop was asked for.
         """
-        claims = await port.receive.claimed()
+        claims = await port.receive.recover()
         if not claims:
             return True
         known = await known_deliveries(self._store, [claim.id for claim in claims])

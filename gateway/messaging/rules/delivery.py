@@ -18,22 +18,23 @@ class Settlement(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A file that is ours: renamed into the work folder under its claim id, rename made durable.
+    """A file that is ours, for good, under its claim id.
 
-    Shape: `name` is the original name as bytes, `display` its printable form; `owner_uid` and the sizes
-    come from the descriptor after the claim, never from a path; times are aware UTC; `size` in bytes.
+    Shape: `name` is what its sender called it, as bytes, `display` its printable form; `handle` is how the adapter
+    finds it again, and nothing to anybody else; `size` in bytes; `modified_at`, aware UTC, is when its sender changed
+    it last, or when it came. `owner` is how the address knows its sender: an account, an AS2 identifier; `owner_uid`
+    the number of the account, None where an address knows no accounts.
     """
 
     id: ClaimId
     port: PortName
     name: bytes
     display: str
-    work_name: bytes
+    handle: bytes
     size: int
     modified_at: datetime
-    owner_uid: int
-    owner: str | None
-    hard_linked: bool = False
+    owner_uid: int | None = None
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +47,8 @@ class Settled:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LeftInPlace:
-    """An entry of an inbound folder that is not taken: symlink, folder, FIFO, unreadable, still being written."""
+class SkippedFile:
+    """What is at an inbound address and is not claimed, and why: no file, unreadable, still being written."""
 
     name: bytes
     display: str
@@ -72,7 +73,7 @@ class Outgoing:
 class Promise:
     """A staged file that the store has promised: it is in staging exactly until the one rename that publishes it.
 
-    `staging` is the identity of the folder it was staged in; None when it was promised before folders had one.
+    `staging` is the identity of the place it was staged in; None when it was promised before places had one.
     """
 
     staged_name: str
@@ -82,10 +83,10 @@ class Promise:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagingPlace:
-    """Where an address prepares its files: the identity that its mark holds, and where it is, in words."""
+    """Where an address prepares its files: an identity that no other place has, and where it is, in words."""
 
     id: UUID
-    folder: str
+    where: str
 
 
 def prepared_where(folder: str | None, host: str | None) -> str:

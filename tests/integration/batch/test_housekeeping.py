@@ -228,7 +228,7 @@ async def test_content_that_was_processed_is_forgotten_with_the_history(house: H
 
 async def test_file_that_is_still_claimed_is_remembered_so_that_it_is_not_taken_twice(house: House) -> None:
     house.drop("a.xml")
-    (claim,) = await house.adapter.claim(1)
+    (claim,) = await house.adapter.poll(1)
     await house.exchange(claim=claim)  # and the archive could not be reached
     await house.age(1000)
     assert await house.clean() == {"messages": 3, "sets": 1}
@@ -240,7 +240,7 @@ async def test_file_that_is_still_claimed_is_remembered_so_that_it_is_not_taken_
 async def test_old_archived_files_go_but_not_those_of_unfinished_messages(house: House) -> None:
     house.drop("a.xml")
     house.drop("b.xml")
-    done, waiting = await house.adapter.claim(2)
+    done, waiting = await house.adapter.poll(2)
     await house.adapter.settle([Settled(claim=c, settlement=Settlement.ARCHIVE) for c in (done, waiting)])
     (today,) = house.archive.iterdir()
     today.rename(house.archive / "2020-02-02")
@@ -249,7 +249,7 @@ async def test_old_archived_files_go_but_not_those_of_unfinished_messages(house:
         await ingesting.end_file(a_file(waiting), None, [])
     await house.age(11)
     assert await house.clean() == {"archived": 1}
-    assert os.listdir(house.archive / "2020-02-02") == [waiting.work_name.decode()]
+    assert os.listdir(house.archive / "2020-02-02") == [waiting.handle.decode()]
 
 
 async def test_port_whose_folders_are_away_does_not_keep_the_rest_from_being_done(house: House) -> None:
@@ -335,7 +335,7 @@ async def test_a_clock_that_jumps_while_things_are_removed_makes_nothing_old(
         with ThreadPoolExecutor(2) as executor:
             house = House(store, tmp_path, executor)
             house.drop("a.xml")
-            (claim,) = await house.adapter.claim(1)
+            (claim,) = await house.adapter.poll(1)
             await house.exchange(claim=claim)
             await house.adapter.settle([Settled(claim=claim, settlement=Settlement.ARCHIVE)])
             for row in A_ROW_OF_EVERY_OTHER_KIND:

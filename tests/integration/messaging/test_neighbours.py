@@ -37,7 +37,7 @@ class Folder:
     """A send adapter that keeps what is published; one call of it stands still as long as a test wants."""
 
     def __init__(self, name: PortName, published: list[str]) -> None:
-        self._place = StagingPlace(id=uuid4(), folder=f"/srv/{name}")
+        self._place = StagingPlace(id=uuid4(), where=f"/srv/{name}")
         self._published = published
         self._inside = 0
         self.hangs_in = ""
@@ -75,8 +75,8 @@ class Folder:
         async with self._call("discard"):
             pass
 
-    async def staged(self) -> Sequence[str]:
-        async with self._call("staged"):
+    async def recover(self) -> Sequence[str]:
+        async with self._call("recover"):
             return []
 
 
@@ -166,7 +166,7 @@ async def until(holds: Any) -> None:
             await asyncio.sleep(0.01)
 
 
-@pytest.mark.parametrize("call", ["place", "staged", "stage", "publish"])
+@pytest.mark.parametrize("call", ["place", "recover", "stage", "publish"])
 async def test_folders_that_hang_hold_up_only_their_own_answers(
     store: Store, executor: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch, call: str
 ) -> None:

@@ -51,7 +51,7 @@ class Nowhere:
     async def discard(self, staged_names: Sequence[str]) -> None:
         raise AssertionError
 
-    async def staged(self) -> Sequence[str]:
+    async def recover(self) -> Sequence[str]:
         raise AssertionError
 
 

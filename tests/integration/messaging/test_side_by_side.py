@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from adapters.file.send import FileSendAdapter
+from adapters.file.outbound.adapter import FileSendAdapter
 from adapters.file.settings import FileSendSettings
 from gateway.config.models import Respond
 from gateway.contracts.service import Reply, Request, ServiceContext

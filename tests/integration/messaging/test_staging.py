@@ -31,8 +31,8 @@ from gateway.messaging.rules.states import LoggingMode, Stage
 from tests.factories import ORDERS
 from tests.integration.messaging.test_way_of_a_message import a_message, claim, put, record, rows
 
-MINE = StagingPlace(id=uuid4(), folder="/srv/mine")
-THEIRS = StagingPlace(id=uuid4(), folder="/srv/theirs")
+MINE = StagingPlace(id=uuid4(), where="/srv/mine")
+THEIRS = StagingPlace(id=uuid4(), where="/srv/theirs")
 
 
 async def answers(store: Store, count: int) -> None:
@@ -101,7 +101,7 @@ async def test_promise_in_a_folder_that_nobody_uses_says_where_it_is(
         case "stopped":
             await stop_incarnation(store, theirs)
         case _:
-            await register_staging(store, theirs, ORDERS, StagingPlace(id=uuid4(), folder="/srv/new"))
+            await register_staging(store, theirs, ORDERS, StagingPlace(id=uuid4(), where="/srv/new"))
     assert await put_off_unreachable(store, ORDERS) == 1
     ((reason, error, attempts),) = await rows(store, "SELECT reason, error, attempts FROM queue")
     assert (reason, attempts) == ("address_unavailable", 0)
@@ -192,7 +192,7 @@ async def test_promise_of_a_node_that_came_back_is_not_given_up(store: Store, tw
 async def test_node_knows_its_folder_also_when_it_cannot_be_reached(store: Store, two_nodes: tuple[int, int]) -> None:
     again = await start_incarnation(store, "mine", "2")
     assert await known_staging(store, again, ORDERS) == MINE.id
-    newer = StagingPlace(id=uuid4(), folder="/srv/newer")
+    newer = StagingPlace(id=uuid4(), where="/srv/newer")
     await register_staging(store, again, ORDERS, newer)
     assert await known_staging(store, again, ORDERS) == newer.id
 

@@ -49,10 +49,10 @@ async def run(root: Path) -> None:
         send = FileSendAdapter(
             FileSendSettings(port=PORT, outbound=root / "outbound", staging=root / "staging"), executor=executor
         )
-        await ingest(receive, await receive.claimed(), ingested)
-        await ingest(receive, await receive.claim(100), ingested)
+        await ingest(receive, await receive.recover(), ingested)
+        await ingest(receive, await receive.poll(100), ingested)
         known = {line.split()[0] for line in promised.lines}
-        await send.discard([name for name in await send.staged() if not any(name in line for line in promised.lines)])
+        await send.discard([name for name in await send.recover() if not any(name in line for line in promised.lines)])
         unanswered = [line.split()[0] for line in ingested.lines if line.split()[0] not in known]
         files = [
             Outgoing(staged_name=f"{claim_id}.{os.getpid()}.tmp", final_name=f"{claim_id}.xml", content=b"<a/>" * 500)
@@ -73,7 +73,7 @@ async def ingest(receive: FileReceiveAdapter, claims: Sequence[Claim], ingested:
     known = {line.split()[0] for line in ingested.lines}
     for claim in claims:
         if str(claim.id) not in known:
-            with receive.opener() as opener, opener(claim) as fd:
+            with receive.open() as opener, opener(claim) as fd:
                 ingested.add(f"{claim.id} {os.read(fd, 100).decode()}")
     kinds = list(Settlement)
     await receive.settle(

@@ -58,7 +58,7 @@ def test_what_is_no_folder_is_refused(site: Site, kind: str) -> None:
 def test_files_that_will_not_have_the_group_of_their_folder_are_told(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("adapters.file.deliver.may_give", lambda _: False)
+    monkeypatch.setattr("adapters.file.outbound.stage.may_give", lambda _: False)
     monkeypatch.setattr("adapters.file.check.may_give", lambda _: False)
     (finding,) = [each for each in check_send(site.send_settings) if "will not have its group" in each.text]
     assert (finding.severity, finding.setting) == (Severity.WARNING, "ports.orders.respond.folder")

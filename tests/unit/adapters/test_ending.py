@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adapters.file.ending import Ending, ending
+from adapters.file.inbound.ending import Ending, ending
 from tests.unit.adapters.support import WHOLE
 
 

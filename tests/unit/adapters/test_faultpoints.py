@@ -71,8 +71,8 @@ async def test_every_point_on_the_list_is_reached_and_no_other(site: Site) -> No
             (site.inbound / (os.fsdecode(name) + ".done")).touch()
         adapter = site.receiver(done_marker=True)
         with pytest.raises(AdapterUnavailable):
-            await adapter.claim(10)
-        a, b, c = await adapter.claim(10)
+            await adapter.poll(10)
+        a, b, c = await adapter.poll(10)
         await adapter.settle([*archived([a]), quarantined(b), *archived([c])])
         sender, files = site.sender(), [outgoing(number) for number in range(9)]
         await sender.stage(files[:2])

@@ -47,7 +47,7 @@ async def test_a_partners_link_above_his_folder_is_not_followed(site: Site, link
     link(site.root / "a", site.root / "b")
     receiver = site.receiver(inbound=site.root / "a" / "in", settle_seconds=0.0)
     with pytest.raises(AdapterUnavailable, match=rf"reached through {site.root}/a, a symbolic link of") as refused:
-        await receiver.claim(10)
+        await receiver.poll(10)
     assert refused.value.code == "address.foreign-link"
     assert os.listdir(theirs) == ["a.xml"]
     findings = check_receive(replace(site.receive_settings, inbound=site.root / "a" / "in"))
@@ -98,18 +98,18 @@ async def test_a_folder_that_becomes_another_ports_is_refused(site: Site) -> Non
         for name, path in (("a", ours), ("b", theirs))
     ]
     for port in ports:
-        assert await port.claim(10) == []
+        assert await port.poll(10) == []
     (theirs / "x.xml").write_bytes(b"<x/>")
     ours.rmdir()
     theirs.rename(ours)
     with pytest.raises(AdapterUnavailable, match="is the one that port b has") as refused:
-        await ports[0].claim(10)
+        await ports[0].poll(10)
     assert refused.value.code == "address.other-port"
     assert os.listdir(ours) == ["x.xml"]
     ours.rename(theirs)
     ours.mkdir()
-    assert await ports[0].claim(10) == []  # a new folder is nobody else's
-    assert names(await ports[1].claim(10)) == [b"x.xml"]
+    assert await ports[0].poll(10) == []  # a new folder is nobody else's
+    assert names(await ports[1].poll(10)) == [b"x.xml"]
 
 
 def test_outbound_folders_may_be_shared_but_not_become_so(tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from adapters.file import claim
-from adapters.file.deliver import identity_of_staging
 from adapters.file.fsops import FileOps
+from adapters.file.inbound import claim
 from adapters.file.inspect import claimed_files, find_file, staged_files
-from gateway.explanations.facts import Lies, Trace
+from adapters.file.outbound.stage import identity_of_staging
+from gateway.explanations.facts import FileLocation, FileSighting
 from gateway.runtime.ports import SystemClock
 from tests.unit.adapters.support import WHOLE, Site, archived, quarantined
 
@@ -26,14 +26,16 @@ class Soon(SystemClock):
         return super().now() + timedelta(seconds=self._seconds)
 
 
-def ask(site: Site, name: str, *, seconds: float = 0.0, claims: tuple[str, ...] = (), **changes: object) -> Trace:
+def ask(
+    site: Site, name: str, *, seconds: float = 0.0, claims: tuple[str, ...] = (), **changes: object
+) -> FileSighting:
     settings = site.receiver(**changes)._settings
-    (trace,) = find_file(settings, Soon(seconds), name.encode(), claims)
-    return trace
+    (sighting,) = find_file(settings, Soon(seconds), name.encode(), claims)
+    return sighting
 
 
-def code(trace: Trace) -> str | None:
-    return trace.left.code if trace.left else None
+def code(sighting: FileSighting) -> str | None:
+    return sighting.skipped.code if sighting.skipped else None
 
 
 @contextmanager
@@ -44,8 +46,12 @@ def open_for_writing(site: Site, name: str) -> Iterator[None]:
 
 def test_whole_file_would_be_taken_and_stays(site: Site) -> None:
     site.drop("order.xml")
-    trace = ask(site, "order.xml", seconds=60)
-    assert (trace.lies, code(trace), trace.path) == (Lies.INBOUND, None, str(site.inbound / "order.xml"))
+    sighting = ask(site, "order.xml", seconds=60)
+    assert (sighting.location, code(sighting), sighting.path) == (
+        FileLocation.INBOUND,
+        None,
+        str(site.inbound / "order.xml"),
+    )
     assert site.inbound_names() == [b"order.xml"] and site.recorded == []
 
 
@@ -72,38 +78,43 @@ def test_missing_marker_is_told(site: Site) -> None:
     site.drop("order.xml")
     assert code(ask(site, "order.xml", done_marker=True)) == "file.no-done-marker"
     (site.inbound / "order.xml.done").touch()
-    names = [trace.name for trace in find_file(site.receiver(done_marker=True)._settings, Soon(0), b"order.xml", ())]
+    names = [
+        sighting.name for sighting in find_file(site.receiver(done_marker=True)._settings, Soon(0), b"order.xml", ())
+    ]
     assert names[0] == "order.xml"
 
 
 def test_unfinished_form_of_the_name_is_found(site: Site) -> None:
     site.drop("order.xml.filepart")
-    trace = ask(site, "order.xml")
-    assert (trace.name, code(trace)) == ("order.xml.filepart", "not-matched")
+    sighting = ask(site, "order.xml")
+    assert (sighting.name, code(sighting)) == ("order.xml.filepart", "not-matched")
 
 
 async def test_claimed_refused_and_archived_files_are_found_under_their_claims(site: Site) -> None:
     site.drop("order.xml")
     receiver = site.receiver()
-    (first,) = await receiver.claim(10)
-    assert ask(site, "order.xml").lies is Lies.WORK
+    (first,) = await receiver.poll(10)
+    assert ask(site, "order.xml").location is FileLocation.WORK
     assert [(file.claim_id, file.name) for file in claimed_files(site.receive_settings)] == [
         (str(first.id), "order.xml"),
     ]  # fmt: skip
     await receiver.settle(archived([first]))
     site.drop("order.xml")
-    (second,) = await receiver.claim(10)
+    (second,) = await receiver.poll(10)
     await receiver.settle([quarantined(second)])
     claims = (str(first.id), str(second.id))
-    found = {trace.claim_id: trace.lies for trace in find_file(site.receive_settings, Soon(0), b"order.xml", claims)}
-    assert found == {str(first.id): Lies.ARCHIVE, str(second.id): Lies.ERROR}
+    found = {
+        sighting.claim_id: sighting.location
+        for sighting in find_file(site.receive_settings, Soon(0), b"order.xml", claims)
+    }
+    assert found == {str(first.id): FileLocation.ARCHIVE, str(second.id): FileLocation.ERROR}
 
 
 async def test_name_too_long_for_the_work_folder_is_found(site: Site) -> None:
     name = "x" * 240 + ".xml"
     site.drop(name)
-    await site.receiver().claim(10)
-    assert ask(site, name).lies is Lies.WORK
+    await site.receiver().poll(10)
+    assert ask(site, name).location is FileLocation.WORK
 
 
 def test_staging_folder_tells_its_identity_only_when_it_was_used(site: Site) -> None:

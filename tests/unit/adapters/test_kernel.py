@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.file.kernel import Writer, file_system, probe_writer, rename_new, sync_file_system, tells_writers
+from adapters.file.linux import Writer, file_system, probe_writer, rename_new, sync_file_system, tells_writers
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_a_writer_that_opens_during_the_probe_does_not_end_the_process(readable:
     # in a process of its own: the default action of SIGIO would end the test run
     script = (
         "import os, sys, threading\n"
-        "from adapters.file.kernel import probe_writer\n"
+        "from adapters.file.linux import probe_writer\n"
         "path, stop = sys.argv[1], threading.Event()\n"
         "def write():\n"
         "    while not stop.is_set():\n"
@@ -79,7 +79,7 @@ def test_the_file_system_has_a_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize("without_call", [False, True], ids=["renameat2", "look and rename"])
 def test_a_rename_never_overwrites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, without_call: bool) -> None:
     if without_call:
-        monkeypatch.setattr("adapters.file.kernel._LIBC", object())
+        monkeypatch.setattr("adapters.file.linux._LIBC", object())
     (tmp_path / "one").write_text("1")
     (tmp_path / "two").write_text("2")
     folder = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)

@@ -1,12 +1,15 @@
 """Names: partners' bytes shown and encoded, ours plain."""
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adapters.file.describe import ClaimIds
+from adapters.file.inbound.claimed import ClaimIds
 from adapters.file.names import (
     NameOrder,
+    ResponseNames,
     display,
     escape,
     is_temporary,
@@ -14,7 +17,6 @@ from adapters.file.names import (
     name_file,
     parse_work_name,
     reason_name,
-    response_name,
     sort_key,
     stem,
     unescape,
@@ -144,9 +146,15 @@ def test_stems_are_reduced_to_plain_short_safe_text(name: bytes, expected: str) 
     assert stem(name) == expected
 
 
+def response_name(
+    pattern: str, request: str, position: int = 1, *, fault: bool = False, response_id: str = "R1"
+) -> str:
+    return ResponseNames(pattern, "orders").name(request, position, response_id, "{A-1}", "20310203", fault=fault)
+
+
 @given(FILE_NAMES, st.integers(1, 10**9), st.booleans())
 def test_response_names_are_plain_and_at_most_120_bytes(name: bytes, position: int, fault: bool) -> None:
-    made = response_name(PATTERN, request=name, position=position, response_id="0" * 36, fault=fault)
+    made = response_name(PATTERN, os.fsdecode(name), position, fault=fault, response_id="0" * 36)
     assert len(made) <= 120
     assert set(made) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._{}-")
     assert not made.startswith((".", "-"))
@@ -154,30 +162,27 @@ def test_response_names_are_plain_and_at_most_120_bytes(name: bytes, position: i
 
 
 def test_default_response_name() -> None:
-    made = response_name(PATTERN, request=b"orders.xml", position=7, response_id="R1")
-    assert made == "orders.000007.R1.xml"
+    assert response_name(PATTERN, "orders.xml", 7) == "orders.000007.R1.xml"
 
 
 def test_response_pattern_may_use_every_documented_field() -> None:
-    made = response_name(
-        "{port}-{date}-{request_message_id}-{response_id}.xml",
-        request=b"x.xml",
-        position=1,
-        response_id="R1",
-        request_message_id="{A-1}",
-        port="orders",
-        date="20310203",
-        fault=True,
-    )
+    made = response_name("{port}-{date}-{request_message_id}-{response_id}.xml", "x.xml", fault=True)
     assert made == "orders-20310203-{A-1}-R1.fault.xml"
 
 
-@pytest.mark.parametrize("pattern", ["{stem.__class__}.xml", "{nothing}.xml", "{stem!r}.xml", "{0}.xml"])
-def test_response_patterns_cannot_reach_into_objects(pattern: str) -> None:
-    with pytest.raises(ValueError, match="unknown field"):
-        response_name(pattern, request=b"x.xml", position=1, response_id="R1")
+def test_what_answers_no_file_has_a_name_too() -> None:
+    assert response_name("{stem}.{response_id}.xml", "") == "file.R1.xml"
 
 
-def test_a_response_id_is_never_cut() -> None:
-    with pytest.raises(ValueError, match="120 bytes"):
-        response_name("{response_id}.xml", request=b"x.xml", position=1, response_id="R" * 200)
+@given(st.integers(1, 10**10 - 1), st.booleans())
+def test_only_the_stem_gives_way_in_the_longest_name_that_is_allowed(position: int, fault: bool) -> None:
+    pattern = "{stem}" + "x" * 51 + "{position}.{response_id}.xml"
+    assert Respond.model_validate({"folder": "out", "name": pattern}).name == pattern
+    made = response_name(pattern, "y" * 80 + ".xml", position, fault=fault, response_id="0" * 38)
+    assert len(made) <= 120 and f"{position}.{'0' * 38}." in made
+
+
+def test_names_of_one_file_and_then_of_another_are_their_own() -> None:
+    names = ResponseNames(PATTERN, "orders")
+    made = [names.name(file, 1, "R1", "", "", fault=False) for file in ("a.xml", "a.xml", "b.xml", "a.xml")]
+    assert made == ["a.000001.R1.xml", "a.000001.R1.xml", "b.000001.R1.xml", "a.000001.R1.xml"]

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from adapters.file.deliver import FEW_FILES
+from adapters.file.outbound.stage import FEW_FILES
 from gateway.messaging.rules.delivery import Settled, Settlement
 from tests.unit.adapters.support import Site, after_power_loss, archived, outgoing, promise, quarantined
 
@@ -20,10 +20,10 @@ def steps(site: Site) -> list[tuple[str, str]]:
     return made
 
 
-async def test_claims_are_renamed_then_flushed_once_per_wave_work_first(site: Site) -> None:
+async def test_claims_are_renamed_then_flushed_once_per_batch_work_first(site: Site) -> None:
     for name in ("a.xml", "b.xml"):
         site.drop(name)
-    await site.receiver().claim(10)
+    await site.receiver().poll(10)
     assert steps(site) == [
         ("rename", "inbound"),
         ("rename", "inbound"),
@@ -34,9 +34,9 @@ async def test_claims_are_renamed_then_flushed_once_per_wave_work_first(site: Si
 
 async def test_recovered_claims_are_flushed_before_they_are_handed_over(site: Site) -> None:
     site.drop("a.xml")
-    await site.receiver().claim(1)
+    await site.receiver().poll(1)
     site.recorded.clear()
-    await site.receiver().claimed()
+    await site.receiver().recover()
     assert steps(site) == [("fsync_folder", "work"), ("fsync_folder", "inbound")]
 
 
@@ -71,7 +71,7 @@ async def test_a_group_of_responses_is_flushed_as_one(site: Site) -> None:
 async def test_a_reason_is_durable_before_its_file_is_quarantined(site: Site) -> None:
     site.drop("a.xml")
     adapter = site.receiver()
-    (claim,) = await adapter.claim(1)
+    (claim,) = await adapter.poll(1)
     site.recorded.clear()
     await adapter.settle([quarantined(claim)])
     assert [op for op, _ in steps(site)] == ["create", "write", "fsync", "rename", "fsync_folder", "fsync_folder"]
@@ -83,7 +83,7 @@ async def test_whenever_the_power_fails_a_request_is_in_one_place_and_a_claim_ha
     for name in (b"a.xml", b"x" * 251 + b".xml"):
         site.drop(name)
     adapter = site.receiver()
-    claims = await adapter.claim(10)
+    claims = await adapter.poll(10)
     handed_over = len(site.recorded)
     await adapter.settle([*archived(claims[:1]), quarantined(claims[1])])
     for count in range(len(site.recorded) + 1):
@@ -129,7 +129,7 @@ async def test_the_model_sees_a_missing_flush(site: Site) -> None:
 async def test_deleting_is_flushed_too(site: Site) -> None:
     site.drop("a.xml")
     adapter = site.receiver()
-    (claim,) = await adapter.claim(1)
+    (claim,) = await adapter.poll(1)
     site.recorded.clear()
     await adapter.settle([Settled(claim=claim, settlement=Settlement.DELETE)])
     assert steps(site) == [("unlink", "work"), ("fsync_folder", "work")]

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from adapters.file.check import Severity, check_send
-from adapters.file.deliver import FEW_FILES, STAGING_MARK
+from adapters.file.outbound.stage import FEW_FILES, STAGING_MARK
 from gateway.kernel.errors import AdapterUnavailable, GatewayError
 from gateway.kernel.faultpoints import switched_on
 from gateway.messaging.rules.delivery import Outgoing
@@ -28,12 +28,12 @@ async def test_files_are_staged_unseen_and_then_published_whole(site: Site, coun
     adapter, files = site.sender(), [outgoing(number) for number in range(count)]
     assert codes(await adapter.stage(files)) == [None] * count
     assert os.listdir(site.outbound) == []
-    assert len(await adapter.staged()) == count
+    assert len(await adapter.recover()) == count
     assert codes(await adapter.publish([promise(file) for file in files])) == [None] * count
     assert {path.name: path.read_bytes() for path in site.outbound.iterdir()} == {
         file.final_name: file.content for file in files
     }
-    assert await adapter.staged() == []
+    assert await adapter.recover() == []
 
 
 async def test_published_files_may_be_read_by_the_partners_group_only(site: Site) -> None:
@@ -165,7 +165,7 @@ async def test_nothing_is_staged_in_a_folder_that_took_the_place_of_ours(site: S
     site.staging.rename(site.root / "unmounted")
     site.staging.mkdir()
     assert codes(await adapter.stage([file])) == ["address.other-staging"]
-    assert await adapter.staged() == []
+    assert await adapter.recover() == []
     assert (await adapter.place()).id != before.id, "it is asked anew"
     assert codes(await adapter.stage([file])) == [None]
 
@@ -174,7 +174,7 @@ async def test_nodes_that_share_a_folder_agree_on_its_identity(site: Site) -> No
     adapters = [site.sender() for _ in range(4)]
     assert len({(await adapter.place()).id for adapter in adapters}) == 1
     assert len({place.id for place in await asyncio.gather(*(site.sender().place() for _ in range(4)))}) == 1
-    assert await site.sender().staged() == []
+    assert await site.sender().recover() == []
 
 
 async def test_a_mark_that_tells_nothing_is_made_anew(site: Site) -> None:
@@ -187,12 +187,12 @@ async def test_a_missing_outbound_folder_is_no_proof_either(site: Site) -> None:
     await adapter.stage([file])
     site.outbound.rename(site.root / "away")
     assert codes(await adapter.publish([promise(file)])) == ["address.missing"]
-    assert await adapter.staged() == [file.staged_name]
+    assert await adapter.recover() == [file.staged_name]
     (site.root / "away").rename(site.outbound)
     assert codes(await adapter.publish([promise(file)])) == [None]
 
 
-async def test_an_outbound_folder_that_goes_during_the_wave_loses_nothing(site: Site) -> None:
+async def test_an_outbound_folder_that_goes_meanwhile_loses_nothing(site: Site) -> None:
     adapter, files = site.sender(), [outgoing(1), outgoing(2)]
     await adapter.stage(files)
 
@@ -203,7 +203,7 @@ async def test_an_outbound_folder_that_goes_during_the_wave_loses_nothing(site: 
     with switched_on(observer=remove):
         results = await adapter.publish([promise(file) for file in files])
     assert all(result is not None for result in results)
-    assert await adapter.staged() == [file.staged_name for file in files]
+    assert await adapter.recover() == [file.staged_name for file in files]
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ async def test_a_file_that_could_not_be_made_durable_is_removed_and_made_anew(
     action = "enospc" if code == "address.full" else "eio"
     with switched_on(f"{point}:1+:{action}"):
         assert codes(await adapter.stage(files)) == [code] * count
-    assert await adapter.staged() == []
+    assert await adapter.recover() == []
     again = [outgoing(number, attempt=2) for number in range(count)]
     assert codes(await adapter.stage(again)) == [None] * count
 
@@ -233,7 +233,9 @@ async def test_a_failed_group_flush_is_asked_for_each_file(site: Site) -> None:
     with switched_on("stage.syncfs:1:eio,stage.fsync:2:eio"):
         results = await adapter.stage(files)
     assert codes(results) == [None, "address.unavailable", *[None] * (MANY - 2)]
-    assert await adapter.staged() == [file.staged_name for file, error in zip(files, results, strict=True) if not error]
+    assert await adapter.recover() == [
+        file.staged_name for file, error in zip(files, results, strict=True) if not error
+    ]
 
 
 async def test_a_full_disk_stops_the_group_and_keeps_what_was_written(site: Site) -> None:
@@ -243,7 +245,7 @@ async def test_a_full_disk_stops_the_group_and_keeps_what_was_written(site: Site
     assert codes(results) == [None, None, *["address.full"] * (MANY - 2)]
     assert results[2] is not None
     assert "ports.orders.respond.staging" in results[2].message
-    assert len(await adapter.staged()) == 2
+    assert len(await adapter.recover()) == 2
 
 
 @pytest.mark.parametrize(
@@ -266,7 +268,7 @@ async def test_discarding_is_for_staged_files_and_may_be_repeated(site: Site) ->
     await adapter.stage([file])
     for _ in range(2):
         await adapter.discard([file.staged_name])
-    assert await adapter.staged() == []
+    assert await adapter.recover() == []
 
 
 async def test_nothing_to_do_touches_nothing(site: Site) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from adapters.file import FileReceiveAdapter
-from adapters.file.ready import Look, ReadyLadder
+from adapters.file.inbound.ready import ReadyLadder, Verdict
 from tests.unit.adapters.support import Site
 
 FILES = 12
@@ -99,10 +99,10 @@ async def take_all(site: Site, seed: int) -> list[bytes]:
     try:
         async with asyncio.timeout(60):
             while len(taken) < FILES:
-                for claim in await adapter.claim(100):
-                    with adapter.opener() as opener, opener(claim) as fd:
+                for claim in await adapter.poll(100):
+                    with adapter.open() as opener, opener(claim) as fd:
                         taken.append(os.read(fd, 2 * len(DOCUMENT)))
-                wait = adapter.next_look_seconds()
+                wait = adapter.next_poll_seconds()
                 await asyncio.sleep(0.002 if wait is None else min(wait, 0.01))
     finally:
         for thread in threads:
@@ -115,12 +115,12 @@ async def test_a_slow_writer_is_never_read_early(
     site: Site, monkeypatch: pytest.MonkeyPatch, kernel_tells: bool
 ) -> None:
     if not kernel_tells:
-        monkeypatch.setattr("adapters.file.claim.tells_writers", lambda fd: False)
+        monkeypatch.setattr("adapters.file.inbound.claim.tells_writers", lambda fd: False)
     assert await take_all(site, seed=1) == [DOCUMENT] * FILES
     assert os.listdir(site.inbound) == []
 
 
 async def test_without_the_ladder_the_same_writers_are_read_early(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ReadyLadder, "look", lambda *args, **options: Look.READY)
+    monkeypatch.setattr(ReadyLadder, "judge", lambda *args, **options: Verdict.READY)
     shutil.copy(os.devnull, site.inbound / "first.xml")
     assert any(content != DOCUMENT for content in await take_all(site, seed=1))

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from adapters.file import sweep as module
 from adapters.file.folder import EntryKind, Folder, opened
+from adapters.file.inbound import sweep as module
+from adapters.file.inbound.sweep import Sweep
 from adapters.file.names import NameOrder, matcher, sort_key
-from adapters.file.sweep import Sweep
 
 
 def fill(folder: Path, count: int) -> list[bytes]:
@@ -22,7 +22,7 @@ def fill(folder: Path, count: int) -> list[bytes]:
     return [b"o%07d.xml" % number for number in range(count)]
 
 
-def left_nothing(name: bytes, kind: EntryKind | None) -> None:
+def skipped_nothing(name: bytes, kind: EntryKind | None) -> None:
     raise AssertionError(name)
 
 
@@ -40,7 +40,7 @@ def test_every_name_comes_once_and_in_order_page_by_page(tmp_path: Path, page_na
     expected = fill(tmp_path, 300)
     sweep = Sweep(matcher("*.xml"), sort_key(NameOrder.NAME), page_names=page_names)
     with opened(tmp_path) as folder:
-        assert list(sweep.names(folder, left_nothing)) == expected
+        assert list(sweep.names(folder, skipped_nothing)) == expected
 
 
 def test_a_walk_goes_on_where_it_stopped(tmp_path: Path) -> None:
@@ -49,7 +49,7 @@ def test_a_walk_goes_on_where_it_stopped(tmp_path: Path) -> None:
     seen: list[bytes] = []
     for _ in range(10):
         with opened(tmp_path) as folder:
-            walk = sweep.names(folder, left_nothing)
+            walk = sweep.names(folder, skipped_nothing)
             seen += [name for _, name in zip(range(5), walk, strict=False)]
     assert seen == expected
 
@@ -58,7 +58,7 @@ def test_a_name_that_comes_late_and_belongs_earlier_is_for_the_next_walk(tmp_pat
     fill(tmp_path, 20)
     sweep = Sweep(matcher("*.xml"), sort_key(NameOrder.NAME), page_names=10)
     with opened(tmp_path) as folder:
-        walk = sweep.names(folder, left_nothing)
+        walk = sweep.names(folder, skipped_nothing)
         first = [next(walk) for _ in range(12)]
         (tmp_path / "a-late.xml").touch()
         assert b"a-late.xml" not in [*first, *walk]
@@ -98,7 +98,7 @@ def test_a_file_that_a_listing_left_out_comes_before_later_ones(
     listings(monkeypatch, iter(shown))
     sweep = Sweep(matcher("*.xml"), sort_key(NameOrder.NAME))
     with opened(tmp_path) as folder:
-        assert list(sweep.names(folder, left_nothing)) == shown[-1]
+        assert list(sweep.names(folder, skipped_nothing)) == shown[-1]
 
 
 def test_a_file_that_a_listing_left_out_may_move_the_end_of_the_page(
@@ -108,20 +108,20 @@ def test_a_file_that_a_listing_left_out_may_move_the_end_of_the_page(
     listings(monkeypatch, iter([whole[1:], whole, whole, whole, whole]))
     sweep = Sweep(matcher("*.xml"), sort_key(NameOrder.NAME), page_names=2)
     with opened(tmp_path) as folder:
-        assert list(sweep.names(folder, left_nothing)) == whole
+        assert list(sweep.names(folder, skipped_nothing)) == whole
 
 
 def test_names_beyond_the_last_one_are_for_the_next_walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listings(monkeypatch, iter([[b"a.xml"], [b"a.xml", b"b.xml"]]))
     sweep = Sweep(matcher("*.xml"), sort_key(NameOrder.NAME))
     with opened(tmp_path) as folder:
-        assert list(sweep.names(folder, left_nothing)) == [b"a.xml"]
+        assert list(sweep.names(folder, skipped_nothing)) == [b"a.xml"]
 
 
 def test_a_walk_ends_although_earlier_names_keep_coming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listings(monkeypatch, ([b"%06d.xml" % number for number in range(1000 - n, 1000)] for n in count(1)))
     sweep = Sweep(matcher("*.xml"), sort_key(NameOrder.NAME))
     with opened(tmp_path) as folder:
-        found = list(sweep.names(folder, left_nothing))
+        found = list(sweep.names(folder, skipped_nothing))
     assert found == sorted(found)
     assert found[-1] == b"000999.xml"

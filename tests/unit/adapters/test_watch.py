@@ -6,16 +6,16 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from threading import Event as ThreadEvent
 
 import pytest
 from structlog.testing import capture_logs
 
-from adapters.file import FileReceiveAdapter, inotify, ready, watch
-from adapters.file.inotify import Event, Happened
-from adapters.file.kernel import Writer
+from adapters.file import FileReceiveAdapter, linux
+from adapters.file.inbound import ready, watch
+from adapters.file.linux import Event, Happened, Writer
 from tests.unit.adapters.support import WHOLE, Site, names
 
 
@@ -47,9 +47,10 @@ async def listening(site: Site, adapter: FileReceiveAdapter | None = None, **cha
     try:
         yield hints
     finally:
-        adapter.stop()
-        async with asyncio.timeout(60):
-            await task
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            async with asyncio.timeout(60):
+                await task
 
 
 @pytest.mark.parametrize("polling", [False, True], ids=["events", "polling"])
@@ -114,7 +115,7 @@ async def test_trouble_with_watching_is_told_once_and_hints_go_on(site: Site, mo
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         yield
 
-    monkeypatch.setattr(inotify, "watched", used_up)
+    monkeypatch.setattr(linux, "watched", used_up)
     monkeypatch.setattr(watch, "_BACKOFF_SECONDS", (0.001,))
     with capture_logs() as told:
         async with listening(site) as hints:
@@ -140,9 +141,9 @@ async def test_a_file_of_another_account_that_is_renamed_in_is_taken_at_once(
         (site.inbound / "later.part").rename(site.inbound / "renamed here.xml")
         site.drop("renamed in.xml")
         assert await claimed_in_time(adapter, hints, 2) == [b"renamed here.xml", b"renamed in.xml"]
-        assert names(await adapter.claim(10)) == []
+        assert names(await adapter.poll(10)) == []
         site.clock.move(2)
-        assert names(await adapter.claim(10)) == [b"changed.xml", b"replaced.xml", b"written.xml"]
+        assert names(await adapter.poll(10)) == [b"changed.xml", b"replaced.xml", b"written.xml"]
         before = hints.count
         site.drop("last.xml")
         await hints.after(before)
@@ -160,7 +161,7 @@ async def claimed_in_time(adapter: FileReceiveAdapter, hints: "Hints", count: in
     found: list[bytes] = []
     while True:
         before = hints.count
-        found += names(await adapter.claim(10))
+        found += names(await adapter.poll(10))
         if len(found) >= count:
             return found
         await hints.after(before)
@@ -172,7 +173,7 @@ async def test_our_own_claims_give_no_hint(site: Site) -> None:
         before = hints.count
         site.drop("a.xml")
         await hints.after(before)
-        await site.receiver().claim(1)
+        await site.receiver().poll(1)
         before = hints.count
         os.unlink(os.path.join(site.work, os.listdir(site.work)[0]))
         (site.inbound / "b.xml").write_bytes(WHOLE)

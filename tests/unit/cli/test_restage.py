@@ -33,7 +33,7 @@ def lost(cli: Cli, database_url: str) -> list[int]:
 async def _lose(url: str, data: Path) -> list[int]:
     async with open_store(url, data, use=Use.RUN) as store:
         gone = await start_incarnation(store, "gone", "1")
-        place = StagingPlace(id=uuid4(), folder=FOLDER)
+        place = StagingPlace(id=uuid4(), where=FOLDER)
         await register_staging(store, gone, ORDERS, place)
         await _answer(store, gone)
         sending = await claim_outbound(store, gone, ORDERS, 10)

@@ -9,21 +9,21 @@ import pytest
 from gateway.batch.rules.job import JobStatus
 from gateway.explanations.facts import (
     Deed,
+    FileLocation,
+    FileSighting,
     GatewayFacts,
     Holder,
     JobFacts,
     LaneFacts,
-    Lies,
     MessageFacts,
     Other,
     PortFacts,
     SetFacts,
-    Trace,
     Turn,
 )
 from gateway.explanations.message import explain_message
-from gateway.explanations.place import explain_lane, explain_port, explain_set, explain_trace
-from gateway.messaging.rules.delivery import LeftInPlace
+from gateway.explanations.place import explain_lane, explain_port, explain_set, explain_sighting
+from gateway.messaging.rules.delivery import SkippedFile
 from gateway.messaging.rules.states import Direction, Policy, Reason, Stage, Status
 
 NOON = datetime(2031, 2, 3, 12, tzinfo=UTC)
@@ -238,14 +238,16 @@ def test_every_state_of_a_set_has_its_code(more: dict[str, Any], code: str, word
 def test_file_that_waits_names_the_node_whose_turn_it_is(
     port: PortFacts, turn: Turn | None, code: str, word: str
 ) -> None:
-    trace = Trace(port="orders", lies=Lies.INBOUND, name="a.xml", path="/in/a.xml", since=NOON)
-    one = explain_trace(trace, "a.xml", RUNNING, port, 5.0, 600.0, turn)
+    sighting = FileSighting(port="orders", location=FileLocation.INBOUND, name="a.xml", path="/in/a.xml", since=NOON)
+    one = explain_sighting(sighting, "a.xml", RUNNING, port, 5.0, 600.0, turn)
     assert one.code == code and word in one.why
 
 
 def test_unfinished_file_tells_when_it_is_refused() -> None:
-    left = LeftInPlace(name=b"a.xml", display="a.xml", code="file.incomplete", text="It has no end.", since=NOON)
-    trace = Trace(port="orders", lies=Lies.INBOUND, name="a.xml", path="/in/a.xml", since=NOON, left=left)
-    one = explain_trace(trace, "a.xml", RUNNING, OPEN, 5.0, 600.0)
+    skipped = SkippedFile(name=b"a.xml", display="a.xml", code="file.incomplete", text="It has no end.", since=NOON)
+    sighting = FileSighting(
+        port="orders", location=FileLocation.INBOUND, name="a.xml", path="/in/a.xml", since=NOON, skipped=skipped
+    )
+    one = explain_sighting(sighting, "a.xml", RUNNING, OPEN, 5.0, 600.0)
     assert one.code == "file.incomplete" and one.until == NOON + timedelta(seconds=600)
     assert "refused at 2031-02-03 12:10:00 UTC (ports.orders.receive.grace_seconds" in one.way_out

@@ -3,8 +3,8 @@
 1. Its `.done` marker is there (when the port wants one): ready. 2. The kernel says that nobody has it open for
 writing, or, where the kernel cannot say (on shares, and for files of another account), it was seen to be renamed in,
 or size and times have not changed for `settle_seconds`: go on. 3. It ends like a whole document: ready. Otherwise it
-waits until `grace_seconds` after its last change and is then taken as it is, so that the reader can refuse it with
-the reason; a silent writer gets no longer than that either. Only a parser can tell cut off from broken, and it is asked
+waits until `grace_seconds` after its last change and is then claimed as it is, so that the reader can refuse it with
+the reason; a silent writer gets no longer than that either. Only a parser can tell cut off from broken, and it checks
 less and less often about a file that keeps changing: reading a large one to its end costs more than writing a byte.
 
 A file with two names waits for `settle_seconds`, whatever else is known of it: SFTP servers rename by making the new
@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from adapters.file.ending import Ending, ending
-from adapters.file.kernel import Writer, probe_writer
+from adapters.file.inbound.ending import Ending, ending
+from adapters.file.linux import Writer, probe_writer
 
-_FIRST_LOOK_SECONDS = 0.05  # after a writer was seen; doubles with the age of its last change
-_LAST_LOOK_SECONDS = 2.0
-_ASK_AGAIN_SECONDS = 2.0  # so long a file must be left alone before it is asked about again; doubles each time
+_FIRST_WAIT_SECONDS = 0.05  # after a writer was seen; doubles with the age of its last change
+_LONGEST_WAIT_SECONDS = 2.0
+_CHECK_AGAIN_SECONDS = 2.0  # so long a file must be left alone before it is checked again; doubles each time
 
 
 class Monotonic(Protocol):
@@ -34,12 +34,12 @@ class Monotonic(Protocol):
         ...
 
 
-class Look(StrEnum):
-    """What one look at a file says."""
+class Verdict(StrEnum):
+    """What the ladder says of a file."""
 
-    READY = "ready"  # take it
-    WAIT = "wait"  # look again later
-    ASK = "ask"  # its end is suspicious: only a parser can tell cut off from broken
+    READY = "ready"  # claim it
+    WAIT = "wait"  # judge it again later
+    CHECK = "check"  # its end is suspicious: only a parser can tell cut off from broken
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +69,8 @@ def signature_of(status: os.stat_result) -> Signature:
 class Waiting:
     """A file that was not ready: its signature, since when that stands, why it waits, when to look again.
 
-    Shape: `since` and `due` by the monotonic clock; `broken` is the answer of the parser, None when not asked; `asked`
-    counts how often it was, about all that this name has been.
+    Shape: `since` and `due` by the monotonic clock; `broken` is what the parser found, None before it checked; `checks`
+    counts how often it did, of all that this name has been.
     """
 
     signature: Signature
@@ -79,16 +79,16 @@ class Waiting:
     text: str = ""
     due: float | None = None
     broken: bool | None = None
-    asked: int = 0
+    checks: int = 0
 
 
 class ReadyLadder:
-    """Remembers what waits in one inbound folder and answers look by look; used by one thread at a time."""
+    """Remembers what waits in one inbound folder and judges file by file; used by one thread at a time."""
 
-    def __init__(self, rules: ReadyRules, clock: Monotonic, *, can_ask: bool) -> None:
+    def __init__(self, rules: ReadyRules, clock: Monotonic, *, has_parser: bool) -> None:
         self._rules = rules
         self._clock = clock
-        self._can_ask = can_ask
+        self._has_parser = has_parser
         self._before: dict[bytes, Waiting] = {}
         self._now: dict[bytes, Waiting] = {}
 
@@ -107,33 +107,35 @@ class ReadyLadder:
         return self._now.get(name)
 
     def forget(self, name: bytes) -> None:
-        """Drop *name*: it was taken or has gone."""
+        """Drop *name*: it was claimed or has gone."""
         self._before.pop(name, None)
         self._now.pop(name, None)
 
-    def answer(self, name: bytes, signature: Signature, *, broken: bool | None) -> None:
-        """Keep the parser's answer for a file that had *signature* when it was asked; None: it had no time to say."""
+    def checked(self, name: bytes, signature: Signature, *, broken: bool | None) -> None:
+        """Keep what the parser found in a file that had *signature* before; None: it had no time to say."""
         waiting = self._now.get(name)
         if waiting is None:
             return
         if broken is None:
-            waiting.due = self._clock.monotonic() + _ASK_AGAIN_SECONDS
+            waiting.due = self._clock.monotonic() + _CHECK_AGAIN_SECONDS
             return
-        waiting.asked += 1
+        waiting.checks += 1
         if waiting.signature == signature:
             waiting.broken = broken
 
-    def look(self, name: bytes, fd: int, status: os.stat_result, *, kernel_tells: bool, renamed: bool = False) -> Look:
-        """Look at the open regular file *fd* once; *renamed* when it was seen to be renamed in and left alone since."""
+    def judge(
+        self, name: bytes, fd: int, status: os.stat_result, *, kernel_tells: bool, renamed: bool = False
+    ) -> Verdict:
+        """Judge the open regular file *fd*; *renamed* when it was seen to be renamed in and left alone since."""
         now = self._clock.monotonic()
         signature = signature_of(status)
         known = self._now.get(name) or self._before.pop(name, None)
         if known is None or known.signature != signature:
-            known = Waiting(signature, now, asked=known.asked if known else 0)
+            known = Waiting(signature, now, checks=known.checks if known else 0)
         quiet = now - known.since
         writer = probe_writer(fd) if kernel_tells else Writer.UNKNOWN
         if writer is Writer.SOMEBODY and quiet < self._rules.grace_seconds:
-            due = now + min(max(quiet, _FIRST_LOOK_SECONDS), _LAST_LOOK_SECONDS)
+            due = now + min(max(quiet, _FIRST_WAIT_SECONDS), _LONGEST_WAIT_SECONDS)
             return self._wait(name, known, "file.being-written", "A program has it open for writing.", due)
         settled = known.since + self._rules.settle_seconds
         if status.st_nlink > 1 and now < settled:
@@ -142,30 +144,31 @@ class ReadyLadder:
         if writer is Writer.UNKNOWN and not renamed and now < settled:
             return self._wait(name, known, "file.being-written", "It changed a moment ago.", settled)
         end = Ending.COMPLETE if status.st_nlink > 1 else ending(fd, status.st_size)
+        # asked again after its end was read: a writer may have come between
         if (after := signature_of(os.fstat(fd))) != signature:
-            known = Waiting(after, now, asked=known.asked)
-            return self._wait(name, known, "file.being-written", "It is changing.", now + _FIRST_LOOK_SECONDS)
-        return self._judge(name, known, end, now)
+            known = Waiting(after, now, checks=known.checks)
+            return self._wait(name, known, "file.being-written", "It is changing.", now + _FIRST_WAIT_SECONDS)
+        return self._judge_end(name, known, end, now)
 
-    def _judge(self, name: bytes, known: Waiting, end: Ending, now: float) -> Look:
+    def _judge_end(self, name: bytes, known: Waiting, end: Ending, now: float) -> Verdict:
         over = known.since + self._rules.grace_seconds
         if end in (Ending.COMPLETE, Ending.FOREIGN) or now >= over or known.broken:
-            return Look.READY
-        if end is Ending.SUSPICIOUS and self._can_ask and known.broken is None:
-            may_ask = known.since + (_ASK_AGAIN_SECONDS * 2 ** min(known.asked - 1, 20) if known.asked else 0.0)
-            if now < may_ask:
-                return self._wait(name, known, "file.incomplete", self._incomplete(end), min(may_ask, over))
+            return Verdict.READY
+        if end is Ending.SUSPICIOUS and self._has_parser and known.broken is None:
+            may_check = known.since + (_CHECK_AGAIN_SECONDS * 2 ** min(known.checks - 1, 20) if known.checks else 0.0)
+            if now < may_check:
+                return self._wait(name, known, "file.incomplete", self._incomplete(end), min(may_check, over))
             self._wait(name, known, "file.incomplete", self._incomplete(end), over)
-            return Look.ASK
+            return Verdict.CHECK
         return self._wait(name, known, "file.incomplete", self._incomplete(end), over)
 
     def _incomplete(self, end: Ending) -> str:
         return f"{_INCOMPLETE[end]} It is refused when it stays so for {self._rules.grace_seconds:g} s."
 
-    def _wait(self, name: bytes, waiting: Waiting, code: str, text: str, due: float) -> Look:
+    def _wait(self, name: bytes, waiting: Waiting, code: str, text: str, due: float) -> Verdict:
         waiting.code, waiting.text, waiting.due = code, text, due
         self._now[name] = waiting
-        return Look.WAIT
+        return Verdict.WAIT
 
 
 _INCOMPLETE = {

@@ -1,4 +1,4 @@
-"""What Linux offers beyond Python's os module: lease probe, group flush, rename that never overwrites.
+"""What Linux offers beyond Python's os module: lease probe, group flush, rename that never overwrites, folder events.
 
 Elsewhere each function says "cannot tell" or "not supported", and the callers fall back to portable ways.
 """
@@ -8,14 +8,21 @@ import errno
 import fcntl
 import os
 import signal
+import struct
 import sys
-from enum import StrEnum
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import IntFlag, StrEnum
 from pathlib import Path
+from typing import NamedTuple
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _RENAME_NOREPLACE = 1
 _AT_EMPTY_PATH = 0x1000
 _STATX_BTIME = 0x800
+_EVENT_HEAD = struct.Struct("iIII")  # watch, mask, cookie, length of the name with its NULs
+_EVENT_BYTES = 65_536
+_ONLY_FOLDERS = 0x0100_0000
 
 _FILE_SYSTEMS = {
     0xEF53: "ext4",
@@ -121,9 +128,7 @@ def sync_file_system(fd: int) -> None:
     syncfs = getattr(_LIBC, "syncfs", None)
     if syncfs is None:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
-    if syncfs(fd) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+    _checked(syncfs(fd))
 
 
 def rename_new(source: bytes, source_fd: int, target: bytes, target_fd: int) -> None:
@@ -150,3 +155,73 @@ def rename_new(source: bytes, source_fd: int, target: bytes, target_fd: int) -> 
         os.rename(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd)
     else:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fsdecode(target))
+
+
+EVENTS_AVAILABLE = sys.platform.startswith("linux")
+
+
+class Happened(IntFlag):
+    """What happened to an entry of the folder, or to the folder. Source: inotify(7)."""
+
+    MODIFIED = 0x2
+    CHANGED = 0x4  # permissions, owner, times
+    WRITER_CLOSED = 0x8
+    RENAMED_AWAY = 0x40
+    RENAMED_IN = 0x80
+    CREATED = 0x100  # made to be written, or linked
+    DELETED = 0x200
+    FOLDER_DELETED = 0x400
+    FOLDER_MOVED = 0x800
+    UNMOUNTED = 0x2000
+    LOST = 0x4000  # events: there were too many
+    IGNORED = 0x8000  # the watch has ended
+
+
+WHOLE = Happened.WRITER_CLOSED | Happened.RENAMED_IN
+"""Whoever made the file is probably done with it."""
+GONE = Happened.RENAMED_AWAY | Happened.DELETED
+FOLDER_GONE = Happened.FOLDER_DELETED | Happened.FOLDER_MOVED | Happened.UNMOUNTED | Happened.IGNORED
+_ENTRIES = GONE | Happened.MODIFIED | Happened.CHANGED | Happened.WRITER_CLOSED | Happened.RENAMED_IN | Happened.CREATED
+
+
+class Event(NamedTuple):
+    """One event; `name` is empty for the folder itself."""
+
+    what: Happened
+    name: bytes
+
+
+@contextmanager
+def watched(path: Path) -> Iterator[int]:
+    """Give a descriptor that becomes readable when something happens in the folder *path*; `events` reads it.
+
+    Raises: OSError, also when the account has used up its watches.
+    """
+    fd = _checked(_LIBC.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), str(path))
+    try:
+        mask = int(_ENTRIES | Happened.FOLDER_DELETED | Happened.FOLDER_MOVED) | _ONLY_FOLDERS
+        _checked(_LIBC.inotify_add_watch(fd, os.fsencode(path), mask), str(path))
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def events(fd: int) -> Iterator[Event]:
+    """Yield what has happened since the last call, in order."""
+    while True:
+        try:
+            data = os.read(fd, _EVENT_BYTES)
+        except BlockingIOError:
+            return
+        offset = 0
+        while offset < len(data):
+            _, mask, _, length = _EVENT_HEAD.unpack_from(data, offset)
+            offset += _EVENT_HEAD.size + length
+            yield Event(Happened(mask & 0xFFFF), data[offset - length : offset].rstrip(b"\0"))
+
+
+def _checked(result: int, path: str | None = None) -> int:
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), path)
+    return result

@@ -1,4 +1,4 @@
-"""Hints that a look at an inbound folder may be worth it; they may be lost, a sweep decides.
+"""Hints that a poll of an inbound folder may be worth it; they may be lost, a sweep decides.
 
 The kernel tells what happens within one folder. It tells neither that the folder came back nor what other machines
 change, so the folder's identity is checked from time to time and a missing folder is waited for.
@@ -8,14 +8,14 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from concurrent.futures import Executor
-from contextlib import ExitStack, aclosing
+from contextlib import ExitStack, aclosing, suppress
 from pathlib import Path
 from typing import TypeVar
 
 import structlog
 
-from adapters.file import inotify
-from adapters.file.inotify import FOLDER_GONE, GONE, WHOLE, Event, Happened
+from adapters.file import linux
+from adapters.file.linux import FOLDER_GONE, GONE, WHOLE, Event, Happened
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -29,54 +29,50 @@ async def watch_folder(
     path: Path,
     *,
     executor: Executor,
-    stop: asyncio.Event,
     renamed: set[bytes],
     force_polling: bool = False,
     poll_seconds: float = 1.0,
 ) -> AsyncIterator[None]:
-    """Yield whenever files appear or change in *path*, and whenever the folder (re)appears; end when *stop* is set.
+    """Yield whenever files appear or change in *path*, and whenever the folder (re)appears, for ever.
 
     Shape: our own renames out of the folder give no hint. *renamed* holds, as far as is known, the names of the
     files that came into the folder by a rename and were not written to since. *poll_seconds* counts with
     *force_polling* only, and where there are no events. The folder is asked in *executor*: one that hangs keeps a
     thread of it, and nobody else.
     """
-    failures, told = 0, ""
-    while not stop.is_set():
+    failures, reported = 0, ""
+    while True:
         try:
             watching = (
-                _changes(path, executor, stop, renamed)
-                if inotify.AVAILABLE and not force_polling
-                else _differences(path, executor, stop, poll_seconds)
+                _changes(path, executor, renamed)
+                if linux.EVENTS_AVAILABLE and not force_polling
+                else _differences(path, executor, poll_seconds)
             )
             async with aclosing(watching):
                 async for _ in watching:
-                    failures, told = 0, ""
+                    failures, reported = 0, ""
                     yield None
         except FileNotFoundError:
             pass  # waited for; the port says that it is missing
         except OSError as error:
-            if told != str(error):
-                told = str(error)
-                log.warning("folder.watch_failed", folder=str(path), reason=told)
+            if reported != str(error):
+                reported = str(error)
+                log.warning("folder.watch_failed", folder=str(path), reason=reported)
             yield None
         finally:
             renamed.clear()
-        if not stop.is_set():
-            await _wait(stop, _BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
-            failures += 1
+        await asyncio.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
+        failures += 1
 
 
-async def _changes(
-    path: Path, executor: Executor, stop: asyncio.Event, renamed: set[bytes]
-) -> AsyncGenerator[None, None]:
+async def _changes(path: Path, executor: Executor, renamed: set[bytes]) -> AsyncGenerator[None, None]:
     """Yield at the beginning and per group of changes; return when the folder is no longer the one we began with."""
     happened, whole = asyncio.Event(), asyncio.Event()
     group: list[Event] = []
     loop = asyncio.get_running_loop()
 
-    def take() -> None:  # at once: for as long as something is unread the loop turns and turns
-        new = list(inotify.events(fd))
+    def read() -> None:  # at once: for as long as something is unread the loop turns and turns
+        new = list(linux.events(fd))
         group.extend(new)
         happened.set()
         if any(event.what & (WHOLE | FOLDER_GONE) for event in new):
@@ -84,33 +80,33 @@ async def _changes(
 
     before = await _in_thread(executor, lambda: _identity(path))
     with ExitStack() as stack:
-        fd = await _in_thread(executor, lambda: stack.enter_context(inotify.watched(path)))
-        loop.add_reader(fd, take)
+        fd = await _in_thread(executor, lambda: stack.enter_context(linux.watched(path)))
+        loop.add_reader(fd, read)
         try:
             yield None
-            while not stop.is_set():
-                await _either(happened, stop, _IDENTITY_SECONDS)
+            while True:
+                await _wait(happened, _IDENTITY_SECONDS)
                 if not happened.is_set():
                     if await _in_thread(executor, lambda: _identity(path)) != before:
                         return
                     continue
-                await _either(whole, stop, _GROUP_SECONDS)
+                await _wait(whole, _GROUP_SECONDS)
                 happened.clear()
                 whole.clear()
                 # a folder made anew often gets the number of the old one: the event says more than the identity
                 if any(event.what & FOLDER_GONE for event in group):
                     return
-                worth_a_look = _note(group, renamed)
+                worth_a_poll = _note(group, renamed)
                 group.clear()
-                if worth_a_look:
+                if worth_a_poll:
                     yield None
         finally:
             loop.remove_reader(fd)
 
 
 def _note(group: Iterable[Event], renamed: set[bytes]) -> bool:
-    """Follow which files were renamed in and left alone since; tell whether a look may find something."""
-    worth_a_look = False
+    """Follow which files were renamed in and left alone since; tell whether a poll may find something."""
+    worth_a_poll = False
     for event in group:
         if event.what & Happened.LOST:
             renamed.clear()
@@ -118,18 +114,16 @@ def _note(group: Iterable[Event], renamed: set[bytes]) -> bool:
             renamed.add(event.name)
         elif not event.what & Happened.CHANGED:
             renamed.discard(event.name)
-        worth_a_look |= not event.what & GONE
-    return worth_a_look
+        worth_a_poll |= not event.what & GONE
+    return worth_a_poll
 
 
-async def _differences(
-    path: Path, executor: Executor, stop: asyncio.Event, poll_seconds: float
-) -> AsyncGenerator[None, None]:
+async def _differences(path: Path, executor: Executor, poll_seconds: float) -> AsyncGenerator[None, None]:
     """Yield at the beginning and whenever a listing shows what the one before did not; for folders without events."""
     seen = await _in_thread(executor, lambda: _listing(path))
     yield None
-    while not stop.is_set():
-        await _wait(stop, poll_seconds)
+    while True:
+        await asyncio.sleep(poll_seconds)
         before, seen = seen, await _in_thread(executor, lambda: _listing(path))
         if not seen.items() <= before.items():
             yield None
@@ -160,19 +154,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-async def _either(one: asyncio.Event, other: asyncio.Event, seconds: float) -> None:
-    """Wait for one of two events, or until the time is over."""
-    waits = [asyncio.create_task(event.wait()) for event in (one, other)]
-    try:
-        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for wait in waits:
-            wait.cancel()
-
-
-async def _wait(stop: asyncio.Event, seconds: float) -> None:
-    try:
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
-            await stop.wait()
-    except TimeoutError:
-        return
+            await event.wait()

@@ -1,8 +1,6 @@
-"""Staging and publishing: written where the partner cannot see it, promised by the store, shown by one rename.
+"""Staging: files are written where the partner cannot see them, and made durable in groups.
 
-The absence of a promised staged file is the proof that it was published; so nothing here ever removes a
-promised file but the rename, and absence is only believed in the very folder the file was staged in.
-Everything blocks and runs in one thread. Source: reliability reference 5.3, steps S1, S3 and S4.
+Everything blocks and runs in one thread. Source: reliability reference 5.3, step S1.
 """
 
 import errno
@@ -12,13 +10,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from uuid import UUID, uuid4
 
-from adapters.file.errors import AWAY, FULL, Place, folder_errors, unavailable
-from adapters.file.folder import Folder, opened, read_small, scan, status_of
+from adapters.file.errors import AWAY, FULL, Place, unavailable
+from adapters.file.folder import Folder, entries, read_small, status_of
 from adapters.file.fsops import FileOps
-from adapters.file.identity import Identities
 from adapters.file.settings import FileSendSettings
 from gateway.kernel.errors import AdapterUnavailable, GatewayError
-from gateway.messaging.rules.delivery import Outgoing, Promise
+from gateway.messaging.rules.delivery import Outgoing
 
 STAGING_MARK = b".gateway-staging"
 """Lies in every staging folder we have used and holds its identity: an empty mount point in its place has none."""
@@ -41,7 +38,7 @@ Results = list[GatewayError | None]
 def probe_folders(settings: FileSendSettings) -> None:
     """Look whether both folders are there, may be written to and have room. Raises: AdapterUnavailable."""
     for place in (settings.staging_place, settings.outbound_place):
-        with folder_errors(place), opened(place.path) as folder:
+        with place.opened() as folder:
             system = os.fstatvfs(folder.fd)
             if system.f_flag & os.ST_RDONLY:
                 raise OSError(errno.EROFS, os.strerror(errno.EROFS))
@@ -53,7 +50,7 @@ def probe_folders(settings: FileSendSettings) -> None:
 
 def identity_of_staging(ops: FileOps, settings: FileSendSettings) -> UUID:
     """Return the identity of the staging folder; a folder that has none gets one."""
-    with folder_errors(settings.staging_place), opened(settings.staging) as staging:
+    with settings.staging_place.opened() as staging:
         return _identity(ops, staging)
 
 
@@ -76,7 +73,7 @@ def marked_as(staging: Folder) -> UUID | None:
         return None
 
 
-def stage_wave(
+def stage_files(
     ops: FileOps, settings: FileSendSettings, files: Sequence[Outgoing], identity: UUID | None = None
 ) -> Results:
     """Write all files and make them durable together; a file that could not be is removed, its entry says why.
@@ -85,9 +82,9 @@ def stage_wave(
     A failed flush is never tried again on the same file: the caller comes back with a new staged name.
     """
     place = settings.staging_place
-    with folder_errors(place), opened(settings.staging) as staging:
+    with place.opened() as staging:
         if _identity(ops, staging) != identity and identity is not None:
-            return [_other_staging(settings, file.final_name) for file in files]
+            return [other_staging(settings, file.final_name) for file in files]
         few = len(files) <= FEW_FILES
         results = _write(ops, settings, staging, files, flush=few)
         if not few and None in results:
@@ -122,8 +119,8 @@ def _write(
                 staging, file.staged_name.encode(), file.content, mode=settings.file_mode, group=group, flush=flush
             )
         except FileExistsError:
-            # not ours to remove: it may be promised
-            results.append(_taken(place, file.staged_name))
+            # not ours to remove: it may be promised, and its absence would prove a publication that never was
+            results.append(name_taken(place, file.staged_name))
         except OSError as error:
             _remove(ops, staging, file)
             results.append(unavailable(error, place))
@@ -196,89 +193,34 @@ def _group_for(staging: Folder, target: os.PathLike[str]) -> int | None:
     return None if group == natural else group
 
 
-def publish_wave(
-    ops: FileOps, settings: FileSendSettings, promises: Sequence[Promise], identities: Identities
-) -> Results:
-    """Rename promised files to their final names, then flush the folders; what is gone was published before.
-
-    Folders are flushed for those as well: the process that renamed them may have died before its flush.
-    """
-    results: Results = [None] * len(promises)
-    places = [settings.target_place(promise.final_name) for promise in promises]
-    with folder_errors(settings.staging_place), opened(settings.staging) as staging:
-        for place in sorted(set(places), key=lambda each: each.path):
-            numbers = [number for number, its in enumerate(places) if its == place]
-            try:
-                with identities.opened(place, inbound=False, other=settings.staging_place) as target:
-                    for number in numbers:
-                        results[number] = _publish(ops, settings, staging, target, place, promises[number])
-                    if any(results[number] is None for number in numbers):
-                        ops.flush_folder(target, "publish.outbound")
-            except AdapterUnavailable as error:
-                for number in numbers:
-                    results[number] = results[number] or error
-        if None in results:
-            ops.flush_folder(staging, "publish.staging")
-    return results
-
-
-def _publish(
-    ops: FileOps, settings: FileSendSettings, staging: Folder, target: Folder, place: Place, promise: Promise
-) -> GatewayError | None:
-    try:
-        if ops.publish(staging, promise.staged_name.encode(), target, promise.final_name.encode()):
-            return None
-        if not _absence_counts(staging, target, promise.staging):
-            return _other_staging(settings, promise.final_name)
-    except FileExistsError:
-        return _taken(place, promise.final_name)
-    except OSError as error:
-        return unavailable(error, place, settings.staging_place)
-    return None
-
-
-def _absence_counts(staging: Folder, target: Folder, identity: UUID | None) -> bool:
-    """Return whether a missing staged file proves anything: this is the folder that it was staged in.
-
-    A staging file system that is not mounted, or another node's, looks like a folder where everything was published.
-    """
-    marked = marked_as(staging)
-    same = os.fstat(staging.fd).st_dev == os.fstat(target.fd).st_dev
-    return same and marked is not None and identity in (marked, None)
-
-
-def _other_staging(settings: FileSendSettings, final_name: str) -> AdapterUnavailable:
-    return AdapterUnavailable(
-        f"The folder {settings.staging} ({settings.staging_place.setting}) is not the one in which {final_name} was "
-        f"prepared: its file {STAGING_MARK.decode()} is missing or another one, or it lies on another file system than "
-        "the outbound folder. Mount the right one, or restore it.",
-        code=OTHER_STAGING,
-        port=settings.port,
-        folder=str(settings.staging),
-        setting=settings.staging_place.setting,
+def other_staging(settings: FileSendSettings, final_name: str) -> AdapterUnavailable:
+    """Say that the staging folder is not the one in which a file was prepared."""
+    place = settings.staging_place
+    return place.unavailable(
+        OTHER_STAGING,
+        f"The folder {place.path} ({place.setting}) is not the one in which {final_name} was prepared: its file "
+        f"{STAGING_MARK.decode()} is missing or another one, or it lies on another file system than the outbound "
+        "folder. Mount the right one, or restore it.",
     )
 
 
-def _taken(place: Place, name: str) -> AdapterUnavailable:
-    return AdapterUnavailable(
+def name_taken(place: Place, name: str) -> AdapterUnavailable:
+    """Say that a file of that name is there already."""
+    return place.unavailable(
+        "address.name-taken",
         f"{place.path} already holds a file named {name}, which is never overwritten. Move that file away.",
-        code="address.name-taken",
-        port=place.port,
-        folder=str(place.path),
-        setting=place.setting,
         file=name,
     )
 
 
-def discard_wave(ops: FileOps, settings: FileSendSettings, staged_names: Sequence[str]) -> None:
+def discard_files(ops: FileOps, settings: FileSendSettings, staged_names: Sequence[str]) -> None:
     """Remove staged files that no promise names."""
-    with folder_errors(settings.staging_place), opened(settings.staging) as staging:
+    with settings.staging_place.opened() as staging:
         for name in staged_names:
             ops.unlink(staging, name.encode(), "stage")
 
 
 def staged_names(settings: FileSendSettings) -> list[str]:
     """List the staging folder, sorted, without our mark."""
-    with folder_errors(settings.staging_place), opened(settings.staging) as staging:
-        names = [name for part in scan(staging) for name, _ in part if not name.startswith(b".")]
-    return sorted(os.fsdecode(name) for name in names)
+    with settings.staging_place.opened() as staging:
+        return sorted(os.fsdecode(name) for name, _ in entries(staging) if not name.startswith(b"."))

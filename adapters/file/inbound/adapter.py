@@ -1,4 +1,4 @@
-"""The receive adapter for folders: partners drop files, we take each exactly once.
+"""The receive adapter for folders: partners drop files, we claim each exactly once.
 
 Source: rulings, "Files"; reliability reference 5.
 """
@@ -12,24 +12,23 @@ from functools import partial
 
 import structlog
 
-from adapters.file.claim import Claimer, Question
 from adapters.file.errors import folder_errors
 from adapters.file.folder import Folder, NotRegular, open_checked, opened
 from adapters.file.fsops import FileOps
 from adapters.file.identity import Identities
+from adapters.file.inbound.claim import Claimer, CompletenessCheck
+from adapters.file.inbound.settle import archived_days, archived_names, claimed_ids, remove_archived, settle_files
+from adapters.file.inbound.watch import watch_folder
 from adapters.file.names import reason_name
 from adapters.file.offload import OneAtATime
 from adapters.file.settings import Clock, FileReceiveSettings
-from adapters.file.settle import archive_files
-from adapters.file.tidy import archived_days, held_claims, remove_archived, remove_kept
-from adapters.file.watch import watch_folder
 from gateway.kernel.errors import FileRefused, LeaseLost, TransientError
 from gateway.kernel.ids import ClaimId
-from gateway.messaging.rules.delivery import Claim, LeftInPlace, Settled, Settlement
+from gateway.messaging.rules.delivery import Claim, Settled, Settlement, SkippedFile
 
 log = structlog.get_logger()
 
-_TIDIED_AT_ONCE = 500
+_REMOVED_AT_ONCE = 500
 """Files removed per visit to a thread: other folders wait meanwhile."""
 
 Probe = Callable[[int], Awaitable[bool | None]]
@@ -40,7 +39,7 @@ takes too long, None when nobody has time for it now."""
 class FileReceiveAdapter:
     """Takes files from one inbound folder (`gateway.contracts.adapter.ReceiveAdapter`).
 
-    All disk work runs in *executor*, at most one look and one settling at a time. *probe* judges files whose
+    All disk work runs in *executor*, at most one poll and one settling at a time. *probe* judges files whose
     end looks wrong; without it they wait for the grace time. *identities* are shared by all ports of the process.
     """
 
@@ -59,75 +58,75 @@ class FileReceiveAdapter:
         self._clock = clock
         self._probe = probe
         self._ops = ops or FileOps()
-        self._claimer = Claimer(settings, clock, self._ops, can_ask=probe is not None, identities=identities)
-        self._looking = OneAtATime(executor, settings.inbound_place, settings.io_seconds)
+        self._claimer = Claimer(settings, clock, self._ops, has_parser=probe is not None, identities=identities)
+        self._polling = OneAtATime(executor, settings.inbound_place, settings.io_seconds)
         self._settling = OneAtATime(executor, settings.work_place, settings.io_seconds)
         self._tidying = OneAtATime(executor, settings.archive_place, settings.io_seconds)
-        self._stop = asyncio.Event()
 
-    async def claim(self, limit: int) -> Sequence[Claim]:
-        """Take up to *limit* ready files in name order; fewer than *limit* means that no more were ready.
+    async def poll(self, limit: int) -> Sequence[Claim]:
+        """Claim up to *limit* ready files in name order; fewer than *limit* means that no more were ready.
 
         Raises: AdapterUnavailable. Claims made by a call that was cancelled or timed out come with the next.
         """
         fresh = self._claimer.fresh
         if not fresh:
-            await self._look(limit)
-        taken = fresh[:limit]
-        del fresh[: len(taken)]
-        return taken
+            first = True
+            while (check := await self._polling.run(partial(self._claimer.poll, limit, first=first))) is not None:
+                broken = await self._check(check)
+                await self._polling.run(partial(self._claimer.checked, check, broken))
+                first = False
+        claims = fresh[:limit]
+        del fresh[: len(claims)]
+        return claims
 
-    async def _look(self, limit: int) -> None:
-        first = True
-        while (question := await self._looking.run(partial(self._claimer.look, limit, first=first))) is not None:
-            broken = await self._ask(question)
-            await self._looking.run(partial(self._claimer.answer, question, broken))
-            first = False
-
-    async def _ask(self, question: Question) -> bool | None:
-        """Return the probe's answer, None when it could not say; the file may have changed or gone meanwhile."""
+    async def _check(self, check: CompletenessCheck) -> bool | None:
+        """Return what the probe found, None when it could not say; the file may have changed or gone meanwhile."""
         if self._probe is None:
             return None
         try:
-            fd = await self._looking.run(partial(self._claimer.open_asked, question))
+            fd = await self._polling.run(partial(self._claimer.open_for_check, check))
             return None if fd is None else await self._probe(fd)
         except TransientError as error:
             log.warning("file.probe_failed", port=self._settings.port, reason=error.message)
             return None
         finally:
-            self._claimer.close_asked()
+            self._claimer.close_checked()
 
-    async def claimed(self) -> Sequence[Claim]:
+    async def recover(self) -> Sequence[Claim]:
         """Return what lies claimed in the work folder, in claim order, made durable."""
-        return await self._looking.run(self._claimer.recover)
+        return await self._polling.run(self._claimer.recover)
 
     @contextmanager
-    def opener(self) -> Iterator[Callable[[Claim], AbstractContextManager[int]]]:
+    def open(self) -> Iterator[Callable[[Claim], AbstractContextManager[int]]]:
         """Open the work folder for the opening of claimed files; all of it blocks for as long as the disk does.
 
-        Raises: LeaseLost when a file is gone (another node settled it), FileRefused when it is no regular file,
-        AdapterUnavailable when the work folder cannot be used.
+        Raises: LeaseLost when a file is gone (another node settled it), FileRefused when it is no regular file or has
+        a second name, AdapterUnavailable when the work folder cannot be used.
         """
         with ExitStack() as stack:
-            with folder_errors(self._settings.work_place):
-                folder = stack.enter_context(opened(self._settings.work))
-            yield partial(self._opened, folder)
+            with folder_errors(self._settings.work_place):  # not what goes wrong in the block
+                work = stack.enter_context(opened(self._settings.work))
+            yield partial(self._opened, work)
 
     @contextmanager
-    def _opened(self, folder: Folder, claim: Claim) -> Iterator[int]:
-        settings = self._settings
+    def _opened(self, work: Folder, claim: Claim) -> Iterator[int]:
         with ExitStack() as stack:
-            with folder_errors(settings.work_place):
+            with folder_errors(self._settings.work_place):
                 try:
-                    fd, _ = stack.enter_context(open_checked(folder, claim.work_name))
+                    fd, status = stack.enter_context(open_checked(work, claim.handle))
                 except FileNotFoundError as error:
                     raise LeaseLost(
-                        f"{claim.display} is no longer in {settings.work}: somebody else settled it.",
+                        f"{claim.display} is no longer in {self._settings.work}: somebody else settled it.",
                         code="claim.gone",
                         claim_id=claim.id,
                     ) from error
                 except NotRegular as error:
                     raise FileRefused(f"{claim.display}: {error}.", code="entry.not-regular") from error
+            if status.st_nlink > 1:
+                raise FileRefused(
+                    "The file has a second name (hard link), so its owner need not be its sender. Copy it instead.",
+                    code="entry.hardlink",
+                )
             yield fd
 
     async def settle(self, settled: Sequence[Settled]) -> None:
@@ -139,65 +138,60 @@ class FileReceiveAdapter:
             return
         for item in settled:
             if item.settlement is Settlement.QUARANTINE:
-                await self._write_reason(item)
+                await self._write_reason(item)  # first: no file ever lies in the error folder without one
         day = self._clock.now().date().isoformat()
-        await self._settling.run(partial(archive_files, self._ops, self._settings, settled, day))
+        await self._settling.run(partial(settle_files, self._ops, self._settings, settled, day))
 
     async def _write_reason(self, item: Settled) -> None:
         place = self._settings.error_place
         text = f"{item.claim.display}\n\n{item.reason or 'No reason was given.'}\n"
         with folder_errors(place):
             async with asyncio.timeout(self._settings.io_seconds):
-                await self._ops.write_reason(place.path, reason_name(item.claim.work_name), text, self._executor)
+                await self._ops.write_reason(place.path, reason_name(item.claim.handle), text, self._executor)
 
     async def may_find(self) -> bool:
-        """Tell whether the inbound folder holds anything, or did at the last look. Raises: AdapterUnavailable."""
-        remembered = self._claimer.next_look_seconds() is not None or bool(self._claimer.left_in_place())
-        return remembered or await self._looking.run(self._claimer.may_find)
+        """Tell whether the inbound folder holds anything, or did at the last poll. Raises: AdapterUnavailable."""
+        remembered = self._claimer.next_poll_seconds() is not None or bool(self._claimer.skipped())
+        return remembered or await self._polling.run(self._claimer.may_find)
 
-    async def held(self) -> Set[ClaimId]:
+    async def claimed(self) -> Set[ClaimId]:
         """Return the ids of the files in the work folder; nothing is touched. Raises: AdapterUnavailable."""
-        return await self._tidying.run(partial(held_claims, self._settings))
+        return await self._tidying.run(partial(claimed_ids, self._settings))
 
-    async def remove_archived(self, before: date, keep: Set[ClaimId]) -> int:
+    async def purge(self, before: date, keep: Set[ClaimId]) -> int:
         """Remove what was archived before that day (UTC), but none of *keep*; returns how many files went.
 
         Raises: AdapterUnavailable.
         """
         removed = 0
         for day in await self._tidying.run(partial(archived_days, self._settings, before)):
-            work = partial(remove_archived, self._ops, self._settings, day, keep, _TIDIED_AT_ONCE)
-            while gone := await self._tidying.run(work):
-                removed += gone
+            names = await self._tidying.run(partial(archived_names, self._settings, day, keep))
+            for start in range(0, len(names) or 1, _REMOVED_AT_ONCE):  # once for none: an empty day goes too
+                removed += await self.remove_archived(day, names[start : start + _REMOVED_AT_ONCE])
         return removed
 
-    async def remove_kept(self, day: str, names: Collection[bytes]) -> int:
-        """Remove files that were archived on that day under these work names; returns how many were there.
+    async def remove_archived(self, day: str, handles: Collection[bytes]) -> int:
+        """Remove files that were archived on that day under these handles; returns how many were there.
 
         Raises: AdapterUnavailable.
         """
-        return await self._tidying.run(partial(remove_kept, self._ops, self._settings, day, names))
+        return await self._tidying.run(partial(remove_archived, self._ops, self._settings, day, handles))
 
-    def left_in_place(self) -> Sequence[LeftInPlace]:
-        """Return what the last look saw and did not take, with the reason and since when."""
-        return self._claimer.left_in_place()
+    def skipped(self) -> Sequence[SkippedFile]:
+        """Return what the last poll saw and did not claim, with the reason and since when."""
+        return self._claimer.skipped()
+
+    def next_poll_seconds(self) -> float | None:
+        """Return in how many seconds a waiting file may have become ready, None when nothing waits."""
+        return self._claimer.next_poll_seconds()
 
     def hints(self) -> AsyncIterator[None]:
-        """Yield at once, and whenever something appears or changes in the folder; ends after `stop`."""
+        """Yield at once, and whenever something appears or changes in the folder."""
         settings = self._settings
         return watch_folder(
             settings.inbound,
             executor=self._executor,
-            stop=self._stop,
             renamed=self._claimer.renamed,
             force_polling=settings.force_polling,
             poll_seconds=min(1.0, settings.sweep_seconds),
         )
-
-    def stop(self) -> None:
-        """End `hints` at once."""
-        self._stop.set()
-
-    def next_look_seconds(self) -> float | None:
-        """Return in how many seconds a waiting file may have become ready, None when nothing waits."""
-        return self._claimer.next_look_seconds()

@@ -7,19 +7,19 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
 
-from adapters.file.deliver import (
-    OTHER_STAGING,
-    Results,
-    discard_wave,
-    identity_of_staging,
-    probe_folders,
-    publish_wave,
-    stage_wave,
-    staged_names,
-)
 from adapters.file.fsops import FileOps
 from adapters.file.identity import Identities
 from adapters.file.offload import OneAtATime
+from adapters.file.outbound.publish import publish_files
+from adapters.file.outbound.stage import (
+    OTHER_STAGING,
+    Results,
+    discard_files,
+    identity_of_staging,
+    probe_folders,
+    stage_files,
+    staged_names,
+)
 from adapters.file.settings import FileSendSettings
 from gateway.kernel.errors import AdapterUnavailable, GatewayError
 from gateway.messaging.rules.delivery import Outgoing, Promise, StagingPlace
@@ -51,7 +51,7 @@ class FileSendAdapter:
         """Return the staging folder with its identity, as of the first use. Raises: AdapterUnavailable."""
         if self._place is None:
             identity = await self._staging.run(partial(identity_of_staging, self._ops, self._settings))
-            self._place = StagingPlace(id=identity, folder=str(self._settings.staging))
+            self._place = StagingPlace(id=identity, where=str(self._settings.staging))
         return self._place
 
     async def probe(self) -> None:
@@ -61,20 +61,20 @@ class FileSendAdapter:
     async def stage(self, files: Sequence[Outgoing]) -> Sequence[GatewayError | None]:
         """Write files to the staging folder and make them durable; one entry per file, None when it is."""
         identity = None if self._place is None else self._place.id
-        work = partial(stage_wave, self._ops, self._settings, files, identity)
+        work = partial(stage_files, self._ops, self._settings, files, identity)
         return self._noticed(await _each(self._staging, work, len(files)))
 
     async def publish(self, promises: Sequence[Promise]) -> Sequence[GatewayError | None]:
         """Show promised files to the partner; one entry per promise, None when it is published for good."""
-        work = partial(publish_wave, self._ops, self._settings, promises, self._identities)
+        work = partial(publish_files, self._ops, self._settings, promises, self._identities)
         return self._noticed(await _each(self._publishing, work, len(promises)))
 
     async def discard(self, staged_names: Sequence[str]) -> None:
         """Remove staged files that no promise names. Raises: AdapterUnavailable."""
         if staged_names:
-            await self._staging.run(partial(discard_wave, self._ops, self._settings, staged_names))
+            await self._staging.run(partial(discard_files, self._ops, self._settings, staged_names))
 
-    async def staged(self) -> Sequence[str]:
+    async def recover(self) -> Sequence[str]:
         """Return the names in the staging folder, sorted. Raises: AdapterUnavailable."""
         return await self._staging.run(partial(staged_names, self._settings))
 
