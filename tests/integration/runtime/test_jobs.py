@@ -4,7 +4,6 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from gateway.db.clock import database_clock
 
 from gateway.batch.rules.definition import JobDefinition
 from gateway.batch.rules.job import JobStatus
@@ -13,6 +12,7 @@ from gateway.batch.store.jobs import change_task, create_job, delete_job, list_j
 from gateway.batch.store.servers import list_groups, list_periods, list_servers
 from gateway.config.load import parse
 from gateway.config.models import Settings
+from gateway.db.clock import database_clock
 from gateway.db.open import Store
 from gateway.kernel.errors import JobRefused
 from gateway.runtime.jobs import keep_jobs, keep_owners
