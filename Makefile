@@ -8,10 +8,10 @@ WORKERS ?= $(shell $(PYTHON) -c "import os; print(min(os.cpu_count() or 1, 7) + 
 STAMP := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install run demo test lint format bench crash clean
+.PHONY: help install run demo test lint format statements bench crash clean
 
 help: ## list what can be made
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## make or refresh the environment in .venv
 
@@ -34,7 +34,8 @@ test: $(STAMP) ## run all tests, a few processes side by side
 	@$(BIN)/python -m compileall -q -x /test_ gateway adapters pipelines schemas tests # once, not in each process
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-lint: $(STAMP) ## check style, types and layers
+lint: $(STAMP) ## check style, types, layers, and that statements are generated anew
+	$(BIN)/python -m gateway.db.generate --check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -43,6 +44,9 @@ lint: $(STAMP) ## check style, types and layers
 format: $(STAMP) ## format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+statements: $(STAMP) ## generate functions and rows anew from the .sql files
+	$(BIN)/python -m gateway.db.generate
 
 bench: $(STAMP) ## measure speed, memory and latency
 	$(BIN)/python -m tests.bench

@@ -78,6 +78,8 @@ def plain(value: object) -> object:
     """Turn a record into what JSON knows: times in ISO 8601 UTC, MessageIds upper case in braces, keys by name."""
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):  # a row
+        return {name: plain(item) for name, item in zip(value._fields, value, strict=True)}
     match value:
         case None | bool() | int() | float():
             return value

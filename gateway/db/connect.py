@@ -41,10 +41,13 @@ LONG_SETTINGS: Final[Mapping[str, str]] = {
 }
 
 
-async def connect(url: str, settings: Mapping[str, str] | None = None) -> Connection:
-    """Open a connection without limits on the time of its statements; the caller closes it.
+async def connect(
+    url: str, settings: Mapping[str, str] | None = None, *, answer_seconds: float | None = None
+) -> Connection:
+    """Open a connection; the caller closes it.
 
-    Shape: *settings* are those of its session. Without a `search_path` among them it is that of the role.
+    Shape: *settings* are those of its session. Without a `search_path` among them it is that of the role. None as
+    *answer_seconds* sets no limit on the time of its statements.
     Raises: StoreUnavailable when trying again may help, StoreRefused with what to change when it cannot.
     """
     try:
@@ -52,6 +55,7 @@ async def connect(url: str, settings: Mapping[str, str] | None = None) -> Connec
             return await asyncpg.connect(
                 url,
                 timeout=CONNECT_SECONDS,
+                command_timeout=answer_seconds,
                 server_settings=dict(settings or {"application_name": "gateway"}),
             )
     except asyncpg.InvalidCatalogNameError as error:

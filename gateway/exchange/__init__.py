@@ -11,15 +11,10 @@ Source: batch reference, section 22; docs/status-messages.md.
 """
 
 from gateway.exchange.folder import store_settings
-from gateway.exchange.records import (
-    MessageStoreRow,
-    SessionFilter,
-    SessionRow,
-    StatusMessageRow,
-    TroubleRow,
-)
+from gateway.exchange.records import SessionFilter
 from gateway.exchange.rules.statuses import FAILED, FINAL, SessionDirection, SessionStatus
 from gateway.exchange.sources import MessageStoreAway, MessageStoreUnusable
+from gateway.exchange.statements.sessions_sql import MessageStoreRow, SessionRow, StatusMessageRow, TroubleRow
 from gateway.exchange.stores import MessageStores
 
 __all__ = [

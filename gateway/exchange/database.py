@@ -1,26 +1,26 @@
 """A message store in a PostgreSQL of its own: stations insert rows, and read what became of their sessions."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
-from asyncpg import Connection, Record
+from asyncpg import Connection
 
 from gateway.config.models_exchange import EMBEDDED
 from gateway.db.connect import ANSWER_SECONDS, CLOSE_SECONDS, SETTINGS, connect
 from gateway.db.errors import DRIVER_ERRORS, StoreRefused, database_errors
 from gateway.db.open import Store
-from gateway.db.sql import Queries
 from gateway.db.waiting import uninterrupted
 from gateway.exchange.rules.message import StatusMessageRefused, Written, judge
 from gateway.exchange.sources import Given, Kept, MessageStoreAway, MessageStoreUnusable, SessionName, Told
+from gateway.exchange.statements import message_store_sql, sessions_sql
 from gateway.kernel.errors import StoreUnavailable
 
-STATEMENTS: Final = Queries.load(Path(__file__).parent / "statements" / "message_store")
-"""They are for another database than all others of the gateway."""
+TABLES: Final = Path(__file__).parent / "message_store.sql"
+"""Makes the tables of a message store."""
 _SETTINGS: Final = {**SETTINGS, "application_name": "gateway exchange"}
 _NEEDS: Final = (
     "The role of the gateway needs all rights on the schema `exchange` of that database, or the right to make it "
@@ -43,42 +43,44 @@ class DatabaseSource:
 
     async def prepare(self) -> None:
         """Make the tables where they are missing. Raises: MessageStoreUnusable without the right to."""
-        with _errors(self._name, self._connection):
-            if await self._connection.fetchval(STATEMENTS.is_message_store, timeout=ANSWER_SECONDS):
+        with self._errors():
+            if await message_store_sql.is_message_store(self._connection):
                 return
             async with self._connection.transaction():
-                await self._connection.execute(STATEMENTS.lock_message_store, timeout=ANSWER_SECONDS)
-                await self._connection.execute(STATEMENTS.make_message_store, timeout=ANSWER_SECONDS)
+                await message_store_sql.lock_message_store(self._connection)
+                await self._connection.execute(TABLES.read_text(encoding="utf-8"))
 
     async def take(self, limit: int) -> Sequence[Given]:
         """Return the next rows by number. Raises: MessageStoreAway."""
-        with _errors(self._name, self._connection):
-            rows = await self._connection.fetch(
-                STATEMENTS.message_store_waiting, self._last, limit, timeout=ANSWER_SECONDS
-            )
+        with self._errors():
+            rows = await message_store_sql.waiting(self._connection, self._last, limit)
         if rows:
-            self._last = rows[-1]["id"]
+            self._last = rows[-1].id
         return [_given(row) for row in rows]
 
     async def acknowledge(self, copies: Sequence[bytes]) -> None:
         """Mark rows as uploaded. Raises: MessageStoreAway."""
-        await self._execute(STATEMENTS.message_store_acknowledge, [int(copy) for copy in copies])
+        with self._errors():
+            await message_store_sql.acknowledge(self._connection, [int(copy) for copy in copies])
 
     async def drop(self, copies: Sequence[bytes]) -> None:
         """Remove rows that repeat others. Raises: MessageStoreAway."""
-        await self._execute(STATEMENTS.message_store_drop, [int(copy) for copy in copies])
+        with self._errors():
+            await message_store_sql.drop(self._connection, [int(copy) for copy in copies])
 
     async def refuse(self, refusals: Sequence[tuple[bytes, str]]) -> None:
         """Mark rows as refused. Raises: MessageStoreAway."""
-        await self._execute(
-            STATEMENTS.message_store_refuse, [int(copy) for copy, _ in refusals], [text for _, text in refusals]
-        )
+        with self._errors():
+            await message_store_sql.refuse(
+                self._connection, [int(copy) for copy, _ in refusals], [text for _, text in refusals]
+            )
 
     async def purge(self, kept: Sequence[Kept]) -> None:
         """Remove uploaded rows. Raises: MessageStoreAway."""
-        await self._execute(
-            STATEMENTS.message_store_purge, [int(one.copy) for one in kept], [one.message_id for one in kept]
-        )
+        with self._errors():
+            await message_store_sql.purge(
+                self._connection, [int(one.copy) for one in kept], [one.message_id for one in kept]
+            )
 
     def left(self) -> Sequence[str]:
         """Return nothing: all rows are taken."""
@@ -86,24 +88,34 @@ class DatabaseSource:
 
     async def publish(self, sessions: Sequence[Told]) -> None:
         """Write the sessions into the table that stations read. Raises: MessageStoreAway."""
-        rows = [
-            (
-                *one.name, one.status, one.status_at, one.job, one.data_group, one.rows, one.path, one.text,
-                one.changed_at,
+        with self._errors():
+            await message_store_sql.publish(
+                self._connection,
+                [one.name.station for one in sessions],
+                [one.name.direction for one in sessions],
+                [one.name.number for one in sessions],
+                [one.status for one in sessions],
+                [one.status_at for one in sessions],
+                [one.job for one in sessions],
+                [one.data_group for one in sessions],
+                [one.rows for one in sessions],
+                [one.path for one in sessions],
+                [one.text for one in sessions],
+                [one.changed_at for one in sessions],
             )
-            for one in sessions
-        ]  # fmt: skip
-        await self._execute(STATEMENTS.message_store_publish, *[list(column) for column in zip(*rows, strict=True)])
 
     async def withdraw(self, sessions: Sequence[SessionName]) -> None:
         """Remove sessions from that table. Raises: MessageStoreAway."""
-        await self._execute(
-            STATEMENTS.message_store_withdraw, *[list(column) for column in zip(*sessions, strict=True)]
-        )
+        with self._errors():
+            await message_store_sql.withdraw(
+                self._connection,
+                [one.station for one in sessions],
+                [one.direction for one in sessions],
+                [one.number for one in sessions],
+            )
 
-    async def _execute(self, statement: str, *arguments: object) -> None:
-        with _errors(self._name, self._connection):
-            await self._connection.execute(statement, *arguments, timeout=ANSWER_SECONDS)
+    def _errors(self) -> AbstractContextManager[None]:
+        return _errors(self._name, self._connection)
 
 
 @asynccontextmanager
@@ -115,7 +127,7 @@ async def open_database(name: str, database: str, store: Store) -> AsyncIterator
     """
     with _errors(name):
         url = database if database != EMBEDDED else await _beside(store, f"exchange_{name}")
-        connection = await connect(url, _SETTINGS)
+        connection = await connect(url, _SETTINGS, answer_seconds=ANSWER_SECONDS)
     try:
         source = DatabaseSource(name, connection)
         await source.prepare()
@@ -129,7 +141,7 @@ async def _beside(store: Store, database: str) -> str:
     connection = await store.connect()
     try:
         with database_errors(connection):
-            if statement := await connection.fetchval(store.queries.making_database, database):
+            if statement := await sessions_sql.making_database(connection, database):
                 await connection.execute(statement)
     except asyncpg.DuplicateDatabaseError:
         pass  # another pass made it meanwhile
@@ -138,13 +150,25 @@ async def _beside(store: Store, database: str) -> str:
     return urlunsplit(urlsplit(store.url)._replace(path=f"/{database}"))
 
 
-def _given(row: Record) -> Given:
-    copy, name = str(row["id"]).encode(), f"row {row['id']}"
-    if row["at"] is None:
+def _given(row: message_store_sql.Waiting) -> Given:
+    copy, name = str(row.id).encode(), f"row {row.id}"
+    if row.at is None:
         return Given(copy=copy, name=name, refusal="The time must be of a year from 1970 to 2999.")
-    values = {key: value for key, value in row.items() if key != "id"}
+    written = Written(
+        message_id=row.message_id,
+        station=row.station,
+        direction=row.direction,
+        number=row.number,
+        status=row.status,
+        at=row.at,
+        job=row.job,
+        data_group=row.data_group,
+        rows=row.rows,
+        path=row.path,
+        text=row.text,
+    )
     try:
-        return Given(copy=copy, name=name, message=judge(Written(**values)))
+        return Given(copy=copy, name=name, message=judge(written))
     except StatusMessageRefused as refused:
         return Given(copy=copy, name=name, refusal=refused.message)
 

@@ -20,6 +20,7 @@ from gateway.exchange.records import Verdict, changing
 from gateway.exchange.rules.retention import AT_ONCE, expires_before, gives_up
 from gateway.exchange.rules.statuses import SessionDirection
 from gateway.exchange.sources import Given, MessageSource, MessageStoreAway
+from gateway.exchange.statements import sessions_sql
 from gateway.kernel.errors import StoreUnavailable, TransientError
 from gateway.kernel.faultpoints import reach
 
@@ -78,9 +79,9 @@ class MessagePass:
         Raises: StoreUnavailable; MessageStoreAway, MessageStoreUnusable. The next pass goes on.
         """
         its = await records.begin_pass(self._store, self._name)
-        now = its.began_at
+        now = its.tried_at
         told = await tell_deliveries(
-            self._store, self._name, self._rules.ports, before=its.before, now=now, chunk=self._rules.chunk
+            self._store, self._name, self._rules.ports, before=its.passed_at, now=now, chunk=self._rules.chunk
         )
         self._tally.add("deliveries", told)
         await self._move_waiting()
@@ -102,7 +103,7 @@ class MessagePass:
             if not numbers:
                 return
             async with changing(self._store) as connection:
-                await records.move_sessions(self._store, connection, numbers)
+                await records.move_sessions(connection, numbers)
             last = numbers[-1]
 
     async def _upload(self) -> None:
@@ -117,12 +118,12 @@ class MessagePass:
         """Store a batch with one commit, then say so to its store: from then on no pass is given it again."""
         good = [(one, one.message) for one in given if one.message is not None]
         refusals = [(one, one.refusal) for one in given if one.refusal is not None]
-        troubled = [one for one in given if one.trouble is not None]
+        troubled = [(one, one.trouble) for one in given if one.trouble is not None]
         uploaded: list[bytes] = []
         repeated: list[bytes] = []
         async with changing(self._store) as connection:
             verdicts = await records.store_messages(
-                self._store, connection, self._name, [(message, one.copy) for one, message in good], self._source.place
+                connection, self._name, [(message, one.copy) for one, message in good], self._source.place
             )
             for (one, message), verdict in zip(good, verdicts, strict=True):
                 match verdict:
@@ -134,15 +135,15 @@ class MessagePass:
                         text = f"Another message was uploaded before with the id {message.message_id}."
                         refusals.append((one, text))
             if troubled:
-                tries = await records.note_failures(self._store, connection, self._name, troubled)
+                tries = await records.note_failures(connection, self._name, troubled)
                 refusals += [
-                    (one, f"{one.trouble} Given up after {tries[one.copy]} tries.")
-                    for one in troubled
+                    (one, f"{text} Given up after {tries[one.copy]} tries.")
+                    for one, text in troubled
                     if gives_up(tries[one.copy], self._rules.try_count)
                 ]
             if refusals:
-                await records.note_refusals(self._store, connection, self._name, refusals)
-            await records.forget_troubles(self._store, connection, self._name, [*uploaded, *repeated])
+                await records.note_refusals(connection, self._name, refusals)
+            await sessions_sql.forget_troubles(connection, self._name, [*uploaded, *repeated])
         reach("exchange.stored")
         for work, wanted in (
             (self._source.acknowledge, uploaded),
@@ -157,10 +158,10 @@ class MessagePass:
         self._tally.add("repeated", len(repeated))
         self._tally.add("refused", len(refusals))
         given_up = {one.copy for one, _ in refusals}
-        again = [one for one in troubled if one.copy not in given_up]
+        again = [(one, text) for one, text in troubled if one.copy not in given_up]
         self._tally.add("postponed", len(again))
         self._tell([f"{self._name}: {one.name} was refused. {text}" for one, text in refusals])
-        self._tell([f"{self._name}: {one.name} is tried again. {one.trouble}" for one in again])
+        self._tell([f"{self._name}: {one.name} is tried again. {text}" for one, text in again])
 
     def _tell(self, texts: Sequence[str]) -> None:
         """Say it in the log of the run, but not thousands of times: the rest can be listed."""

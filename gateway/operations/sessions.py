@@ -264,7 +264,7 @@ async def _release(store: Store, who: Principal, session: SessionRow) -> Message
     return key
 
 
-async def _queued(store: Store, key: int) -> Status | None:
+async def _queued(store: Store, key: MessageKey) -> Status | None:
     """Return the status of a message in the queue, None when it is in none."""
     status = await records.queue_status(store, key)
     return None if status is None else Status(status)

@@ -85,7 +85,8 @@ def test_every_section_has_its_record() -> None:
 
 @pytest.mark.parametrize("section", RECORDS)
 def test_every_field_is_described(section: str) -> None:
-    assert sections()[section] == [one.name for one in fields(RECORDS[section])]
+    record = RECORDS[section]
+    assert sections()[section] == ([*getattr(record, "_fields", ())] or [one.name for one in fields(record)])
 
 
 def test_every_field_of_a_finding_is_described() -> None:

@@ -29,7 +29,7 @@ from gateway.db.data_folder import Use
 from gateway.db.embedded import DATABASE, EmbeddedServer
 from gateway.db.open import Schema, open_store
 from gateway.exchange import MessageStores
-from gateway.exchange.database import STATEMENTS
+from gateway.exchange.database import TABLES
 from gateway.runtime.ports import SystemClock
 from tests.bench.measure import fresh
 
@@ -105,7 +105,7 @@ async def measure(rows: int, kills: int, folder: Path) -> bool:
             await connection.execute("CREATE DATABASE messages")
             await connection.close()
             theirs = await connect(messages)
-            await theirs.execute(STATEMENTS.make_message_store)
+            await theirs.execute(TABLES.read_text(encoding="utf-8"))
             await theirs.execute(_FILL.replace("$ROWS", str(rows)), timeout=3600)
             table = Table("", "seconds", "killed", "messages a second", "memory, MB")
             good = True

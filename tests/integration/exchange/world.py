@@ -17,7 +17,7 @@ from gateway.config.models import Settings
 from gateway.contracts.task import Tally
 from gateway.db.open import Store
 from gateway.exchange import MessageStores, SessionFilter, SessionRow, StatusMessageRow, TroubleRow, records
-from gateway.exchange.database import STATEMENTS
+from gateway.exchange.database import TABLES
 
 STORE = "shops"
 
@@ -107,7 +107,7 @@ class DatabaseStation:
     async def connection(self) -> Connection:
         if self._connection is None:
             self._connection = await connect(self.url)
-            await self._connection.execute(STATEMENTS.make_message_store)
+            await self._connection.execute(TABLES.read_text(encoding="utf-8"))
         return self._connection
 
     async def close(self) -> None:
