@@ -96,7 +96,7 @@ COLUMNS: Final[Mapping[str, str]] = {
 }
 """What columns hold that is more than their type in the database tells: `table.column`, or `column` in any table."""
 
-OTHER_SCHEMAS: Final = (PACKAGE / "exchange" / "message_store.sql",)
+OTHER_SCHEMAS: Final = (PACKAGE / "exchange" / "statements" / "message_store" / "tables.sql",)
 """Scripts that make tables of other databases than ours, for the statements that are meant for these."""
 
 _TYPES: Final = {

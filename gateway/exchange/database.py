@@ -19,7 +19,7 @@ from gateway.exchange.sources import Given, Kept, MessageStoreAway, MessageStore
 from gateway.exchange.statements import message_store_sql, sessions_sql
 from gateway.kernel.errors import StoreUnavailable
 
-TABLES: Final = Path(__file__).parent / "message_store.sql"
+TABLES: Final = Path(__file__).parent / "statements" / "message_store" / "tables.sql"
 """Makes the tables of a message store."""
 _SETTINGS: Final = {**SETTINGS, "application_name": "gateway exchange"}
 _NEEDS: Final = (

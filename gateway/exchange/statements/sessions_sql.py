@@ -9,8 +9,8 @@ from uuid import UUID
 
 from asyncpg import Connection, Record
 
-from gateway.kernel.ids import MessageKey, PortName
 from gateway.exchange.rules.statuses import SessionDirection, SessionStatus
+from gateway.kernel.ids import MessageKey, PortName
 
 
 class Stored(NamedTuple):
