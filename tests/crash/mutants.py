@@ -204,7 +204,7 @@ def unfenced(_: Path) -> None:
     """Record results also when somebody else has the work by now."""
 
     async def drop(store, connection, fence):  # type: ignore[no-untyped-def]
-        await connection.execute(store.queries.drop_lease, fence)
+        await connection.execute(store.queries.drop_lease, fence, leases.IDLE_TIMEOUT)
 
     store_inbound.drop_lease = store_outbound.drop_lease = drop
 

@@ -3,6 +3,7 @@
 import pytest
 
 from gateway.db import connect
+from gateway.messaging.queue import leases
 
 
 @pytest.fixture(autouse=True)
@@ -13,3 +14,5 @@ def patient_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     monkeypatch.setitem(connect.SETTINGS, "lock_timeout", "1min")  # type: ignore[arg-type]  # it is a dict
     monkeypatch.setitem(connect.SETTINGS, "idle_in_transaction_session_timeout", "2min")  # type: ignore[arg-type]
+    monkeypatch.setattr(leases, "IDLE_TIMEOUT", "2min")
+    monkeypatch.setattr(leases, "TURN_TIMEOUT", "1min")

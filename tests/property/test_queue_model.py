@@ -198,7 +198,7 @@ BAD_BUILDS = {
     "a release loses the place": ("release", "'behind_in_lane'", "'ready'", release_of_the_second),
     "a late result is taken": (
         "drop_lease", "DELETE FROM lease WHERE fence = $1\nRETURNING awaited",
-        "SELECT $1 < 0, NULL::int --", frozen_worker,
+        "SELECT $1 < 0, NULL::int, --", frozen_worker,
     ),
     "taking back counts as a try": ("reap", "greatest(attempts - 1, 0)", "attempts", frozen_worker),
     "a worker takes others along": (

@@ -2,10 +2,11 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from asyncpg import Connection, Record
+from asyncpg import Connection, LockNotAvailableError, Record
 
 from gateway.db.open import Store
 from gateway.db.slices import cooperative_map
@@ -16,7 +17,7 @@ from gateway.kernel.problem import Problem
 from gateway.messaging.intake.writing import problems_json
 from gateway.messaging.queue.exceptions import Entry, insert_exceptions
 from gateway.messaging.queue.lanes import lock_lanes, park_lanes, recompute_heads
-from gateway.messaging.queue.leases import CLAIM_BYTES, draw_fence, drop_lease, take_lease
+from gateway.messaging.queue.leases import CLAIM_BYTES, claim_in_turn, draw_fence, drop_lease, take_lease
 from gateway.messaging.queue.port_health import begin_try, record_health
 from gateway.messaging.queue.processed import give_up_processed
 from gateway.messaging.rules.health import PAUSE_SECONDS, Findings, ServiceHealth
@@ -54,7 +55,7 @@ class InboundResult:
 
 
 class RoomSoon(GatewayError):
-    """The port is full, and others are just ending claims of it: ask again in a moment.
+    """Others are just making a claim of the port, or are ending one and it is full: ask again in a moment.
 
     Who waited for them in the database would keep other ports waiting, and they may be frozen in the middle of it.
     """
@@ -77,7 +78,7 @@ async def claim_inbound(
     is nothing to do.
     Raises: RoomSoon.
     """
-    async with store.transaction() as connection:
+    async with store.transaction() as connection, _without_waiting(port):
         oldest, health, limit = await _look(store, connection, incarnation, port, most_failures, limit, at_once)
         if not limit or (oldest["lane"] is None and oldest["free"] is None):
             return None
@@ -99,6 +100,14 @@ async def claim_inbound(
     return Claimed(fence=fence, items=await cooperative_map(_work, rows))
 
 
+@asynccontextmanager
+async def _without_waiting(port: PortName) -> AsyncIterator[None]:
+    try:
+        yield
+    except LockNotAvailableError as error:
+        raise RoomSoon(f"Others are just making a claim of the port '{port}'.", port=port) from error
+
+
 async def _look(
     store: Store, connection: Connection, incarnation: int, port: PortName, most_failures: int, limit: int,
     at_once: int | None,
@@ -110,7 +119,7 @@ async def _look(
     """
     sql = store.queries
     if at_once is not None:
-        await connection.execute(sql.claim_in_turn, port)
+        await claim_in_turn(store, connection, port)
     row, health = await _ask(connection, sql, port, most_failures)
     if not health.room(limit, at_once) and not health.is_waiting:
         are_ending = await connection.fetchval(sql.await_room, port, incarnation)

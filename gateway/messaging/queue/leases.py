@@ -24,6 +24,10 @@ LEASE_SECONDS = 30.0
 """How long a claim lasts without a beat. Source: rulings, "Nodes, time, recovery"."""
 EXTEND_SECONDS = 10.0
 """Between two beats of a process, and between two looks at the beats of others."""
+IDLE_TIMEOUT = "3s"
+"""Who is frozen in the middle of a claim or of a record keeps its locks for so long; others wait longer for them."""
+TURN_TIMEOUT = "500ms"
+"""So long a claim waits for those that others make of the same port."""
 WAKE_ROWS = 10_000
 """How many waiting rows are made ready in one transaction."""
 CLAIM_BYTES = 2_000_000
@@ -94,7 +98,15 @@ async def stop_incarnation(store: Store, incarnation: int) -> None:
 
 async def draw_fence(store: Store, connection: Connection) -> Fence:
     """Draw a fencing number for a claim that the same transaction is about to make."""
-    return Fence(await connection.fetchval(store.queries.draw_fence))
+    return Fence(await connection.fetchval(store.queries.draw_fence, IDLE_TIMEOUT))
+
+
+async def claim_in_turn(store: Store, connection: Connection, port: PortName) -> None:
+    """Wait for the claims of a port that others are in the middle of; they wait for ours.
+
+    Raises: asyncpg.LockNotAvailableError, here and in the rest of the transaction, when that takes long.
+    """
+    await connection.execute(store.queries.claim_in_turn, port, TURN_TIMEOUT, IDLE_TIMEOUT)
 
 
 async def take_lease(
@@ -111,10 +123,10 @@ async def drop_lease(store: Store, connection: Connection, fence: Fence) -> int 
     Rule: a node that waits for room in the port hears of it with the commit.
     Raises: LeaseLost when it was taken back; the transaction must be rolled back.
     """
-    row = await connection.fetchrow(store.queries.drop_lease, fence)
+    row = await connection.fetchrow(store.queries.drop_lease, fence, IDLE_TIMEOUT)
     if row is None:
         raise LeaseLost(f"the lease {fence} ended before its work was recorded", fence=fence)
-    awaited, failures = row.values()
+    awaited, failures, _ = row.values()
     if awaited:
         await _tell_of_room(store, connection)
     return None if failures is None else int(failures)

@@ -1,8 +1,9 @@
 -- name: claim_in_turn
--- Where the number of messages in work is bounded, claims of a port are made one after another, in all gateways.
--- A process that is frozen in the middle of one loses its turn before those who wait for it give up.
-SELECT pg_advisory_xact_lock(hashtextextended('claim:' || $1, 0)),
-       set_config('idle_in_transaction_session_timeout', '3s', true)
+-- Where the number of messages in work is bounded, claims of a port are made one after another, in all gateways. Nobody
+-- waits long for the turn ($2, which has to count before the wait begins), and who is frozen in the middle loses it ($3).
+SELECT CASE WHEN set_config('lock_timeout', $2, true) <> '' THEN
+           pg_advisory_xact_lock(hashtextextended('claim:' || $1, 0)) END,
+       set_config('idle_in_transaction_session_timeout', $3, true)
 
 -- name: await_room
 -- The port is full: claims of others will tell that they end. Their rows decide: whoever ends one sees our mark, or has it

@@ -15,16 +15,20 @@ UPDATE incarnation SET stopped_at = clock_timestamp() WHERE id = $1
 -- name: draw_fence
 -- What this transaction claims next is asked all the time, and one plan serves it for any values. Left to itself, the
 -- server plans a claim anew every time, for good, when the table grew a little before the first plan for any values.
-SELECT nextval('fence') AS fence, set_config('plan_cache_mode', 'force_generic_plan', true)
+-- A process that is frozen in the middle of its claim loses it soon ($1).
+SELECT nextval('fence') AS fence, set_config('plan_cache_mode', 'force_generic_plan', true),
+       set_config('idle_in_transaction_session_timeout', $1, true)
 
 -- name: take_lease
 INSERT INTO lease (fence, owner, stage, port, messages) VALUES ($1, $2, $3, $4, $5)
 
 -- name: drop_lease
 -- The guard of every completion: no row means that the work is somebody else's by now. With it comes what is known of the
--- services of the port, so that of those that work nothing more need be asked.
+-- services of the port, so that of those that work nothing more need be asked. From here on no code of others runs in
+-- the transaction: a process that is frozen now loses its locks ($2) before those who wait for them give up.
 DELETE FROM lease WHERE fence = $1
-RETURNING awaited, (SELECT h.failures FROM port_health h WHERE h.port = lease.port) AS failures
+RETURNING awaited, (SELECT h.failures FROM port_health h WHERE h.port = lease.port) AS failures,
+          set_config('idle_in_transaction_session_timeout', $2, true)
 
 -- name: hold_lease
 -- The same guard where the work goes on after this transaction.

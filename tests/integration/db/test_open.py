@@ -1,11 +1,13 @@
 """The store opens, refuses what it cannot trust, and comes back after trouble."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 import asyncpg
 import pytest
+from asyncpg import Connection
 
 from gateway.db import open as open_module
 from gateway.db.connect import connect
@@ -15,7 +17,11 @@ from gateway.db.migrate import migrate
 from gateway.db.open import Schema, Store, open_store
 from gateway.db.sql import Queries
 from gateway.kernel.errors import StoreCrowded, StoreUnavailable
+from gateway.kernel.ids import Fence
+from gateway.messaging.queue import leases
+from gateway.messaging.rules.states import Stage
 from tests.conftest import Databases
+from tests.factories import ORDERS
 from tests.site import until
 
 
@@ -92,18 +98,38 @@ async def test_sessions_keep_what_they_commit_and_give_up_in_time(store: Store) 
     assert idle == "30s"
 
 
-@pytest.mark.parametrize(("turn", "of"), [("claim_in_turn", ["orders"]), ("lock_task_claims", [])])
-async def test_process_frozen_in_a_claim_loses_its_turn_before_others_give_up(
-    store: Store, turn: str, of: list[str]
+async def timeouts(connection: Connection) -> dict[str, int]:
+    """Return, in milliseconds, how long the session may be silent and how long it waits for locks."""
+    names = ["idle_in_transaction_session_timeout", "lock_timeout"]
+    rows = await connection.fetch("SELECT name, setting::int FROM pg_settings WHERE name = ANY($1)", names)
+    return {row["name"]: row["setting"] for row in rows}
+
+
+async def claims_a_task(store: Store, connection: Connection) -> None:
+    await connection.execute(store.queries.lock_task_claims)
+
+
+async def claims_in_turn(store: Store, connection: Connection) -> None:
+    await leases.claim_in_turn(store, connection, ORDERS)
+
+
+async def claims(store: Store, connection: Connection) -> None:
+    await leases.draw_fence(store, connection)
+
+
+async def records(store: Store, connection: Connection) -> None:
+    await leases.take_lease(store, connection, Fence(1), 1, Stage.INBOUND, ORDERS, 1)
+    await leases.drop_lease(store, connection, Fence(1))
+
+
+@pytest.mark.parametrize("does", [claims_a_task, claims_in_turn, claims, records], ids=lambda does: does.__name__)
+async def test_process_that_is_frozen_loses_its_locks_before_others_give_up(
+    store: Store, does: Callable[[Store, Connection], Awaitable[None]]
 ) -> None:
     async with store.transaction() as connection:
-        await connection.execute(getattr(store.queries, turn), *of)
-        shown = await connection.fetch(
-            "SELECT name, setting::int FROM pg_settings"
-            " WHERE name IN ('idle_in_transaction_session_timeout', 'lock_timeout')"
-        )
-    milliseconds = dict(shown)
-    assert 0 < milliseconds["idle_in_transaction_session_timeout"] < milliseconds["lock_timeout"]
+        others_wait = (await timeouts(connection))["lock_timeout"]
+        await does(store, connection)
+        assert 0 < (await timeouts(connection))["idle_in_transaction_session_timeout"] < others_wait
 
 
 async def test_sessions_choose_plans_by_the_same_rules_on_every_server(store: Store) -> None:

@@ -1,0 +1,50 @@
+"""A process that is frozen while it records loses its locks soon: who waits for them does not fail."""
+
+import pytest
+
+from gateway.db.open import Store
+from gateway.kernel.errors import StoreUnavailable
+from gateway.messaging.processing.claims import InboundResult, record_inbound
+from gateway.messaging.queue import leases
+from gateway.messaging.queue.leases import give_back
+from gateway.messaging.rules.message import Claimed, Work
+from tests.factories import a_message
+from tests.integration.messaging.test_way_of_a_message import claim, put, record, rows
+
+
+@pytest.fixture(autouse=True)
+def impatient_records(patient_sessions: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others wait for locks as long as in all tests, but a record that stands still ends soon."""
+    monkeypatch.setattr(leases, "IDLE_TIMEOUT", "1s")
+
+
+def done(claimed: Claimed[Work]) -> InboundResult:
+    return InboundResult(done=[(work, []) for work in claimed.items])
+
+
+async def take_number(store: Store) -> int:
+    async with store.transaction() as connection:
+        return int(await connection.fetchval(store.queries.take_numbers, "Order", 1, 1, 1))
+
+
+async def test_who_waits_for_a_frozen_record_goes_on_and_the_frozen_one_has_done_nothing(store: Store) -> None:
+    """Its own port waits for the set and for the lane, a neighbour for the number."""
+    await put(store, [a_message(1, lane="a"), a_message(2)], batch=True)
+    frozen, other = await claim(store, 1), await claim(store, 1)
+    numbers: list[int] = []
+    with pytest.raises(StoreUnavailable):
+        async with store.transaction() as connection:
+            await connection.fetchval(store.queries.take_numbers, "Order", 1, 1, 1)
+            try:
+                await record_inbound(store, connection, frozen.fence, done(frozen))
+            finally:
+                numbers.append(await take_number(store))
+                await record(store, other, done(other))
+                await put(store, [a_message(1, lane="a")])
+    assert numbers == [1]
+    assert await rows(store, "SELECT processed FROM message_set") == [(1,)]
+    await give_back(store, frozen.fence)
+    again = await claim(store)
+    assert [work.position for work in again.items] == [1, 1]
+    await record(store, again, done(again))
+    assert await rows(store, "SELECT count(*) FROM lane") == [(0,)]
