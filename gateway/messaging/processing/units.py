@@ -1,9 +1,10 @@
 """The loop of inbound processing: units of work of all ports side by side, each under a claim of its own."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
 from typing import Any, Final
 
@@ -46,8 +47,10 @@ _GUESS_SECONDS: Final = 0.001
 _SOON_SECONDS: Final = 0.1
 """Until a port is asked again whose work others are just ending."""
 
-_FILL_SECONDS: Final = 0.05
-"""So long units are begun without a look at what else has come."""
+CLAIMS: Final = 3
+"""Claims under way at the same time, of one port one: units leave so many connections free (`unit_places`)."""
+_TURN_SECONDS: Final = 0.05
+"""A claim that is under way for longer waits for a lock or for a slow database, and holds up no other port."""
 
 Claim = Callable[[ServedInbound, int], Awaitable[Claimed[Work] | None]]
 """Claim up to a number of messages of a port. Raises: RoomSoon."""
@@ -55,17 +58,23 @@ Process = Callable[[ServedInbound, Claimed[Work], TaskContext], Coroutine[Any, A
 """Work on a unit and record it; returns how many of its messages ran."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Unit:
-    """What a unit holds while it runs."""
+    """What a unit holds, from the beginning of its claim to its end.
+
+    `is_claimed` tells that its claim is over, and what it holds is what that found. A set under Rollback that was
+    claimed whole at a slow pace is no set.
+    """
 
     port: PortName
     weight: int
     messages: int
-    size_bytes: int
-    is_set: bool  # a set under Rollback that was claimed whole at a slow pace is none
-    alone: bool
+    is_set: bool
     charged: float
+    began: float
+    size_bytes: int = 0
+    alone: bool = False
+    is_claimed: bool = False
 
 
 class _Share:
@@ -105,13 +114,34 @@ class Shares:
         self._places = Places(PLACES)
         self._bytes = Places(PLACES_BYTES)
         self._shares: dict[PortName, _Share] = {}
+        self._claims: dict[PortName, Unit] = {}
         self._at_work = 0
         self.alone = False
         self._ended = asyncio.Event()
 
-    def order(self, waiting: Iterable[PortName]) -> list[PortName]:
-        """Return ports that have work, the one whose turn it is first."""
-        return self._turns.order(waiting)
+    def next(self, waiting: Collection[ServedInbound]) -> tuple[ServedInbound, int] | None:
+        """Return the port that may claim now and how many messages, None when none may; *waiting* have work.
+
+        Rule: a port has its turn when no other has had less for its weight. What is being claimed counts as had, so
+        claims go side by side; but a port whose turn it is again already comes before those that have had more, as
+        long as its claim takes no longer than a moment.
+        """
+        if self.alone or len(self._claims) >= CLAIMS:
+            return None
+        ports = {port.name: port for port in waiting}
+        for name in self._turns.order({*ports, *self._claims}):
+            if (claim := self._claims.get(name)) is not None:
+                if self._clock() - claim.began < _TURN_SECONDS:
+                    return None
+            elif room := self.room(ports[name], others_wait=len({*ports, *self._claims}) > 1):
+                return ports[name], room
+        return None
+
+    def moment(self, waiting: Collection[PortName]) -> float | None:
+        """Return the seconds after which more may begin although nothing happens; None: never."""
+        if any(map(self.tries, waiting)):
+            return _TRY_SECONDS
+        return _TURN_SECONDS if self._claims and waiting else None
 
     def room(self, port: ServedInbound, *, others_wait: bool) -> int:
         """Return how many messages the next unit of a port may have; 0: none may begin now."""
@@ -139,38 +169,54 @@ class Shares:
     def _tried(self, share: _Share) -> int:
         return min(_UNTRIED, 1 + int((self._clock() - share.trying_since) / _TRY_SECONDS))
 
-    def begin(self, port: ServedInbound, works: Iterable[Work], *, is_set: bool, alone: bool = False) -> Unit:
-        """Let a unit hold its places; its turn is charged with what it will probably take. Beside one that is to be
-        `alone` no other begins (`until_alone`)."""
+    def claim(self, port: ServedInbound, room: int) -> Unit:
+        """Let a unit of up to so many messages be claimed; its turn is charged with what it will probably take."""
         self._at_work += 1
-        self.alone = self.alone or alone
-        sizes = [len(work.content) for work in works]
         share = self._shares.setdefault(port.name, _Share(self._most))
-        share.sets += is_set
+        share.sets += room >= SET
         if not self._places.held(port.name):
             share.trying_since = self._clock()
         unit = Unit(
-            port=port.name, weight=port.weight, messages=len(sizes), size_bytes=sum(sizes), is_set=is_set, alone=alone,
-            charged=len(sizes) * (_GUESS_SECONDS if share.processor is None else share.processor),
+            port=port.name, weight=port.weight, messages=room, is_set=room >= SET, charged=self._guess(share, room),
+            began=self._clock(),
         )  # fmt: skip
-        self._places.take(unit.port, unit.messages)
-        self._bytes.take(unit.port, unit.size_bytes)
+        self._claims[unit.port] = unit
+        self._places.take(unit.port, room)
         self._turns.served(unit.port)
         self._turns.charge(unit.port, unit.charged, unit.weight)
         return unit
 
+    def begin(self, unit: Unit, works: Collection[Work], *, alone: bool = False) -> None:
+        """Let a unit hold what was claimed. Beside one that is to be `alone` no other is claimed (`until_alone`)."""
+        self._claimed(unit, len(works))
+        self.alone = self.alone or alone
+        unit.alone, unit.size_bytes = alone, sum(len(work.content) for work in works)
+        self._bytes.take(unit.port, unit.size_bytes)
+
+    def _claimed(self, unit: Unit, messages: int) -> None:
+        del self._claims[unit.port]
+        self._places.take(unit.port, messages - unit.messages)
+        charged = self._guess(self._shares[unit.port], messages)
+        self._turns.charge(unit.port, charged - unit.charged, unit.weight)
+        unit.is_claimed, unit.messages, unit.charged = True, messages, charged
+
+    def _guess(self, share: _Share, messages: int) -> float:
+        return messages * (_GUESS_SECONDS if share.processor is None else share.processor)
+
     async def until_alone(self) -> None:
-        """Wait until the one unit is left that is to be alone."""
+        """Wait until the one unit is left that is to be alone; what was being claimed beside it goes first."""
         while self._at_work > 1:
             self._ended.clear()
             await self._ended.wait()
 
-    def end(self, unit: Unit, *, ran: int, seconds: float, processor: float) -> None:
-        """Take the places of a unit back; *ran* of its messages took so long, and so much of the processor."""
+    def end(self, unit: Unit, *, ran: int = 0, seconds: float = 0.0, processor: float = 0.0) -> None:
+        """Take back what a unit holds; *ran* of its messages took so long, and so much of the processor."""
+        if not unit.is_claimed:
+            self._claimed(unit, 0)
         self._at_work -= 1
         self.alone = self.alone and not unit.alone
         self._ended.set()
-        share = self._shares.setdefault(unit.port, _Share(self._most))
+        share = self._shares[unit.port]
         share.sets -= unit.is_set
         self._places.back(unit.port, unit.messages)
         self._bytes.back(unit.port, unit.size_bytes)
@@ -183,11 +229,12 @@ class Shares:
 class _Run:
     """One run of the stage: its units at work, and the ports that may have something to claim."""
 
-    waiting: set[PortName] = field(default_factory=set)
+    waiting: set[PortName] = field(default_factory=set)  # those that are being claimed are not among them
     soon: dict[PortName, float] = field(default_factory=dict)  # of those that wait some, and not before when
     running: set[asyncio.Task[None]] = field(default_factory=set)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     ended_since_look: bool = False
+    unavailable: bool = False  # a claim found that the database is
     failures: list[BaseException] = field(default_factory=list)
 
 
@@ -237,16 +284,15 @@ class UnitRunner:
                 if look:
                     run.ended_since_look = False
                     run.waiting.update(await ports_with_work(self._store, Stage.INBOUND, list(self._ports())))
-                look = await self._fill(run, context)
             except StoreUnavailable as error:
-                log.warning("store.unavailable", stage=Stage.INBOUND, error=error.message)
-                await self._store.wait_until_available(context.stopping)
-                look = True
+                self._is_away(run, error)
+            if run.unavailable:
+                run.unavailable = False
+                look = await self._store.wait_until_available(context.stopping)
                 continue
+            self._fill(run, context)
             if context.stopping.is_set() and not run.running:
                 return  # no hint comes any more
-            if look:
-                continue
             if run.running or run.waiting:  # what waits now has no room: it comes when a unit of this process ends
                 look = await self._wait(run, context)
             elif run.ended_since_look:
@@ -254,68 +300,78 @@ class UnitRunner:
             elif not (look := await context.feed.more()):
                 return
 
-    async def _fill(self, run: _Run, context: TaskContext) -> bool:
-        """Begin units, each of the port whose turn it is, while there is room and something to claim.
+    def _is_away(self, run: _Run, error: StoreUnavailable) -> None:
+        log.warning("store.unavailable", stage=Stage.INBOUND, error=error.message)
+        run.unavailable = True
 
-        Returns whether to look for more first: there may be room for thousands of slow messages, and what has come for
-        another port meanwhile must not wait until all of them have begun.
-        """
-        clock = asyncio.get_running_loop().time
-        until = clock() + _FILL_SECONDS
+    def _fill(self, run: _Run, context: TaskContext) -> None:
+        """Begin units, each of the port whose turn it is, while there is room and something to claim."""
+        ports, now = self._ports(), asyncio.get_running_loop().time()
+        run.soon = {name: until for name, until in run.soon.items() if until > now}
         while not context.stopping.is_set():
-            for name in self._shares.order(run.waiting):
-                port = self._ports().get(name)
-                others_wait = len(run.waiting) > 1
-                room = 0 if port is None else self._shares.room(port, others_wait=others_wait)
-                if port is not None and (not room or run.soon.get(name, 0.0) > clock()):
-                    continue
-                run.soon.pop(name, None)
-                try:
-                    claimed = None if port is None else await self._claim(port, room)
-                except RoomSoon:
-                    run.soon[name] = clock() + _SOON_SECONDS
-                    continue
-                if port is None or claimed is None:
-                    run.waiting.discard(name)
-                    continue
-                suspect = has_suspect(claimed)
-                if self._shares.alone or (suspect and self._hand_over(name)):
-                    await give_back(self._store, claimed.fence)
-                else:
-                    self._begin(run, port, claimed, context, is_set=room >= SET, alone=suspect)
-                break
-            else:
-                return False
-            if clock() >= until:
-                return True
-        return False
+            run.waiting.intersection_update(ports)
+            turn = self._shares.next([ports[name] for name in run.waiting if name not in run.soon])
+            if turn is None:
+                return
+            port, room = turn
+            run.waiting.discard(port.name)
+            unit = self._shares.claim(port, room)
+            task = asyncio.create_task(self._serve(run, port, unit, context), name=f"{Stage.INBOUND}:{port.name}")
+            run.running.add(task)
+            task.add_done_callback(partial(self._over, run, unit))
 
-    def _begin(
-        self, run: _Run, port: ServedInbound, claimed: Claimed[Work], context: TaskContext, *, is_set: bool,
-        alone: bool,
-    ) -> None:  # fmt: skip
+    async def _serve(self, run: _Run, port: ServedInbound, unit: Unit, context: TaskContext) -> None:
+        """Claim a unit and work on it."""
+        claimed = await self._claimed(run, port, unit.messages)
+        if claimed is None:
+            return
+        run.waiting.add(port.name)
+        suspect = has_suspect(claimed)
+        if suspect and (self._shares.alone or self._hand_over(port.name)):
+            with suppress(StoreUnavailable):  # then the lease ends by itself
+                await self._return(claimed.fence)
+            return
         self._store.held.add(claimed.fence)
-        unit = self._shares.begin(port, claimed.items, is_set=is_set, alone=alone)
-        task = asyncio.create_task(self._guarded(port, claimed, unit, context), name=f"{Stage.INBOUND}:{port.name}")
-        run.running.add(task)
-
-        def over(ended: asyncio.Task[None]) -> None:
+        self._shares.begin(unit, claimed.items, alone=suspect)
+        self._wake()
+        try:
+            await self._guarded(port, claimed, unit, context)
+        finally:
             self._store.held.discard(claimed.fence)
-            run.running.discard(ended)
-            if not ended.cancelled() and (failure := ended.exception()) is not None:
-                run.failures.append(failure)
-            for each in self._runs:  # its place is free, and what waited behind it may be claimed
-                each.waiting.add(port.name)
-                each.ended_since_look = True
-                each.changed.set()
 
-        task.add_done_callback(over)
+    async def _claimed(self, run: _Run, port: ServedInbound, room: int) -> Claimed[Work] | None:
+        """Claim messages of a port; None when there are none, or it has to be asked again."""
+        try:
+            return await self._claim(port, room)
+        except RoomSoon:
+            run.soon[port.name] = asyncio.get_running_loop().time() + _SOON_SECONDS
+        except StoreUnavailable as error:
+            self._is_away(run, error)
+        run.waiting.add(port.name)
+        return None
+
+    def _over(self, run: _Run, unit: Unit, ended: asyncio.Task[None]) -> None:
+        run.running.discard(ended)
+        if not ended.cancelled() and (failure := ended.exception()) is not None:
+            run.failures.append(failure)
+        if unit.is_claimed:
+            for each in self._runs:  # its place is free, and what waited behind it may be claimed
+                each.waiting.add(unit.port)
+                each.ended_since_look = True
+        else:
+            self._shares.end(unit)
+        self._wake()
+
+    def _wake(self) -> None:
+        """Let all runs look whether something may begin now."""
+        for run in self._runs:
+            run.changed.set()
 
     async def _wait(self, run: _Run, context: TaskContext) -> bool:
         """Wait for a unit to end, a hint, or a moment after which more may begin; returns whether it was a hint."""
         hint = asyncio.create_task(context.feed.hinted(), name=f"{Stage.INBOUND}:hint")
         changed = asyncio.create_task(run.changed.wait(), name=f"{Stage.INBOUND}:changed")
-        moment = _TRY_SECONDS if any(map(self._shares.tries, run.waiting)) else _SOON_SECONDS if run.soon else None
+        moment = self._shares.moment(run.waiting) or (_SOON_SECONDS if run.soon else None)
         try:
             done, _ = await asyncio.wait({hint, changed}, timeout=moment, return_when=asyncio.FIRST_COMPLETED)
         finally:

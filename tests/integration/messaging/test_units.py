@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +23,7 @@ from gateway.messaging.flow.port_state import Trouble
 from gateway.messaging.intake.writing import ingestion
 from gateway.messaging.processing.inbound import InboundStage
 from gateway.messaging.processing.suspects import HandOver, keep
+from gateway.messaging.queue.leases import claim_in_turn
 from gateway.messaging.rules.states import Policy
 from gateway.messaging.services.registry import Registry, Service
 from gateway.xml.pool import XmlPool
@@ -283,6 +284,23 @@ async def test_slow_ports_hold_up_nobody_else(store: Store, tmp_path: Path) -> N
         assert await gateway.answered() == {"c": 30}
         assert operation.most["b"] == 1
     assert await gateway.answered() == {"a": 60, "b": 60, "c": 30}
+
+
+async def test_claim_of_a_port_that_is_held_up_holds_up_nobody_else(store: Store, tmp_path: Path) -> None:
+    """Another process is frozen in the middle of a claim of that port."""
+    operation = Waiting()
+    gateway = Gateway(store, operation, tmp_path, {"a": {}, "b": {}, "c": {"mode": "sequential"}})
+    await gateway.put("a", [None] * 5)
+    async with AsyncExitStack() as frozen:
+        await claim_in_turn(store, await frozen.enter_async_context(store.transaction()), PortName("a"))
+        async with gateway.running():
+            await gateway.put("b", [None] * 40)
+            await gateway.put("c", ["port"] * 40)
+            await gateway.until_answered("b", 40)
+            await gateway.until_answered("c", 40)
+            assert await gateway.answered() == {"b": 40, "c": 40}
+            await frozen.aclose()
+            await gateway.until_answered("a", 5)
 
 
 async def test_port_with_all_that_it_may_have_in_work_goes_on_when_one_ends(store: Store, tmp_path: Path) -> None:

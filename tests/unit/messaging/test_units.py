@@ -1,11 +1,11 @@
 """How much of a port may begin, and whose turn it is."""
 
 import itertools
-from collections import Counter
+from collections import Counter, deque
 from typing import Any, cast
 
 from gateway.messaging.flow.port import OpenInbound
-from gateway.messaging.processing.units import PLACES_BYTES, SET, Shares, Unit
+from gateway.messaging.processing.units import CLAIMS, PLACES, PLACES_BYTES, Shares, Unit
 from gateway.messaging.rules.message import Work
 from tests.integration.messaging.test_inbound import a_port
 
@@ -20,8 +20,13 @@ class Text:
 
 
 def begin(shares: Shares, of: OpenInbound, number: int, size: int = 10) -> Unit:
-    works = cast("list[Work]", [Text(size) for _ in range(number)])
-    return shares.begin(of, works, is_set=number >= SET)
+    unit = shares.claim(of, number)
+    shares.begin(unit, works(number, size))
+    return unit
+
+
+def works(number: int, size: int = 10) -> list[Work]:
+    return cast("list[Work]", [Text(size) for _ in range(number)])
 
 
 def port(name: str = "a", **options: Any) -> OpenInbound:
@@ -102,11 +107,67 @@ def test_large_messages_of_a_port_wait_for_one_another_and_nobody_else_for_them(
 
 
 def test_turns_go_by_weight_and_by_what_a_message_takes_of_the_processor() -> None:
-    shares, ports = Shares(MOST), {each.name: each for each in (port("a"), port("b", weight=3), port("c"))}
+    shares = Shares(MOST, lambda: 5.0)
+    ports = {each.name: each for each in (port("a"), port("b", weight=3), port("c"))}
     takes = {"a": 0.010, "b": 0.010, "c": 0.020}
     turns: Counter[str] = Counter()
+    claims: deque[Unit] = deque()
     for _ in range(700):
-        name = shares.order(ports)[0]
-        turns[name] += 1
-        shares.end(begin(shares, ports[name], 1), ran=1, seconds=9.0, processor=takes[name])
+        while (turn := shares.next(list(ports.values()))) is not None:
+            claims.append(shares.claim(*turn))
+        unit = claims.popleft()
+        turns[unit.port] += 1
+        shares.begin(unit, works(1))
+        shares.end(unit, ran=1, seconds=9.0, processor=takes[unit.port])
     assert all(abs(turns[name] - share) <= 5 for name, share in {"a": 156, "b": 467, "c": 78}.items())
+
+
+def test_claims_of_ports_go_side_by_side_of_each_port_one_and_not_too_many() -> None:
+    shares, ports = Shares(MOST, lambda: 5.0), [port(name) for name in "abcde"]
+    begun = []
+    while (turn := shares.next(ports)) is not None:
+        begun.append(shares.claim(*turn))
+    assert [unit.port for unit in begun] == ["a", "b", "c"] and len(begun) == CLAIMS
+    shares.end(begun[1])
+    turn = shares.next(ports)
+    assert turn is not None and turn[0].name == "b", "it found nothing, and has had nothing"
+    shares.claim(*turn)
+    shares.begin(begun[0], works(1))
+    turn = shares.next(ports)
+    assert turn is not None and turn[0].name == "d"
+
+
+def test_port_whose_turn_it_is_again_waits_for_its_claim_but_others_not_for_long() -> None:
+    now = 5.0
+    shares = Shares(MOST, lambda: now)
+    for name, processor in (("a", 0.010), ("b", 0.030)):
+        learn(shares, port(name), seconds=9.0, processor=processor)
+    stuck, behind = port("a"), port("b")
+    turn = shares.next([stuck, behind])
+    assert turn is not None and turn[0] is stuck
+    shares.claim(*turn)
+    assert shares.next([behind]) is None, "even with this one the other has had less"
+    assert shares.moment([behind.name]) == 0.05
+    now += 0.06
+    turn = shares.next([behind])
+    assert turn is not None and turn[0] is behind
+
+
+def test_what_is_being_claimed_has_its_places() -> None:
+    shares = Shares(PLACES)
+    for name in "ab":
+        learn(shares, port(name), seconds=0.0001, processor=0.0001)
+    for _ in range(4):
+        for name in "ab":
+            unit = shares.claim(port(name), shares.room(port(name), others_wait=False))
+            shares.begin(unit, works(unit.messages))
+            shares.end(unit, ran=unit.messages, seconds=0.0001 * unit.messages, processor=0.0001 * unit.messages)
+    first = shares.claim(port("a"), shares.room(port("a"), others_wait=False))
+    second = shares.claim(port("b"), shares.room(port("b"), others_wait=False))
+    held = first.messages
+    assert held >= PLACES / 2 > second.messages > 0
+    assert held + second.messages <= PLACES
+    shares.begin(first, works(1))
+    shares.end(first)
+    shares.end(second)
+    assert shares.room(port("b"), others_wait=False) == held, "all came back"
