@@ -19,7 +19,7 @@ from typing import Final
 import structlog
 
 from gateway.db.errors import StoreRefused
-from gateway.workers.account import NAMELESS, nameless
+from gateway.workers.cage import NAMELESS, nameless
 from gateway.workers.limits import limit_reached
 
 log = structlog.get_logger()

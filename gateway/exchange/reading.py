@@ -11,7 +11,9 @@ import schemas
 from gateway.exchange.rules.message import StatusMessage, StatusMessageRefused, Written, judge
 from gateway.kernel.errors import GatewayError
 from gateway.kernel.ids import parse_message_id
-from gateway.xml.parse import LogEntry, clean, document_parser, line_of, parse_checked
+from gateway.xml.malformed import LogEntry
+from gateway.xml.names import clean, line_of
+from gateway.xml.parse import document_parser, parse_checked
 
 NAMESPACE: Final = "urn:gateway:exchange:status-message"
 MOST_BYTES: Final = 65_536

@@ -17,7 +17,7 @@ from gateway.kernel.errors import GatewayError
 from gateway.runtime.checked import Finding, Verdict
 from gateway.runtime.jobs import runnables_to_check, shipped_by_hand
 from gateway.runtime.runnables import KnownRunnables
-from gateway.workers.account import has_name
+from gateway.workers.cage import has_name
 
 _SQL: Final = "sql"
 

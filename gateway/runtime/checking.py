@@ -13,8 +13,7 @@ from gateway.config.load import parse
 from gateway.config.models import Settings
 from gateway.kernel.errors import ConfigError, ConfigProblem
 from gateway.runtime.jobs import runnables_to_check
-from gateway.workers.launched import ending, launched
-from gateway.workers.launcher import Child, Launcher
+from gateway.workers.launcher import Child, Launcher, ending, launched
 from gateway.workers.limits import limit_memory
 from gateway.workers.link import Link, packed, read_message
 

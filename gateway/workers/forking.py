@@ -91,7 +91,7 @@ class _Launcher:
             ready, _, _ = select.select([self._connection.fileno(), woken], [], [])
             if woken in ready:
                 os.read(woken, 1000)
-                self._bury()
+                self._reap()
             if self._connection.fileno() not in ready:
                 continue
             data, descriptors, _, _ = socket.recv_fds(self._connection, LONGEST, _MOST_DESCRIPTORS)
@@ -118,12 +118,12 @@ class _Launcher:
             pid = os.fork()
         except OSError as error:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _TYPED)
-            self._tell("failed", f"no process could be started: {error.strerror or error}")
+            self._report("failed", f"no process could be started: {error.strerror or error}")
             return None
         if pid:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _TYPED)
             self._children.add(pid)
-            self._tell("born", pid)
+            self._report("launched", pid)
             return None
         end_with(parent)
         self._become(role)
@@ -134,9 +134,9 @@ class _Launcher:
         try:
             result = self._preparations[what](*fields)
         except Exception as error:
-            self._tell("failed", traceback.format_exception_only(error)[-1].strip()[:_LONGEST_REASON])
+            self._report("failed", traceback.format_exception_only(error)[-1].strip()[:_LONGEST_REASON])
         else:
-            self._tell("prepared", result)
+            self._report("prepared", result)
 
     def _become(self, role: str) -> None:
         self._connection.close()
@@ -153,19 +153,19 @@ class _Launcher:
             with contextlib.suppress(OSError):
                 Path("/proc/self/oom_score_adj").write_text(str(_OUT_OF_MEMORY_FIRST), encoding="ascii")
 
-    def _bury(self) -> None:
-        """Take note of those that have ended, and end what they have started and left behind in their groups."""
+    def _reap(self) -> None:
+        """Take note of those that have ended, and end what they left behind in their groups."""
         while self._children:
             ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if ended is None:
                 return
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(ended.si_pid, signal.SIGKILL)  # before it is buried: its number is still its own
+                os.killpg(ended.si_pid, signal.SIGKILL)  # before it is reaped: its number is still its own
             pid, status = os.waitpid(ended.si_pid, 0)
             self._children.discard(pid)
-            self._tell("ended", pid, os.waitstatus_to_exitcode(status))
+            self._report("ended", pid, os.waitstatus_to_exitcode(status))
 
-    def _tell(self, *message: object) -> None:
+    def _report(self, *message: object) -> None:
         with contextlib.suppress(OSError):  # the gateway has gone, and we are about to
             self._connection.send(json.dumps(message).encode())
 

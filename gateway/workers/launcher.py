@@ -14,11 +14,21 @@ import signal
 import socket
 import sys
 from collections import deque
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
 
 from gateway.kernel.errors import GatewayError
 from gateway.workers.forking import LONGEST, Role, serve_to_the_end
+from gateway.workers.link import Link
+
+_LAST_SECONDS: Final = 1.0
+"""For a process that is not needed any more, to end by itself."""
+_REASONS: Final[Mapping[int, str]] = {
+    signal.SIGKILL: "perhaps the machine had no memory left",
+    signal.SIGSEGV: "a library that it uses is broken; standard error has the place",
+    signal.SIGABRT: "a library that it uses gave up; standard error has the place",
+}
 
 
 class NotLaunched(GatewayError):
@@ -127,9 +137,9 @@ class Launcher:
             self._connection.setblocking(False)
             loop = asyncio.get_running_loop()
             self.died = loop.create_future()
-            loop.add_reader(self._connection.fileno(), self._heard)
+            loop.add_reader(self._connection.fileno(), self._on_message)
 
-    def _heard(self) -> None:
+    def _on_message(self) -> None:
         try:
             data = self._connection.recv(LONGEST)
         except BlockingIOError:
@@ -137,10 +147,10 @@ class Launcher:
         except OSError:
             data = b""
         if not data:
-            self._lost()
+            self._on_end()
             return
         match json.loads(data):
-            case ["born", int(pid)]:
+            case ["launched", int(pid)]:
                 child = self._children[pid] = Child(pid, self)
                 self._asked.popleft().set_result(child)
             case ["failed", str(reason)]:
@@ -150,7 +160,7 @@ class Launcher:
             case ["ended", int(pid), int(status)]:
                 self._children.pop(pid).ended.set_result(status)
 
-    def _lost(self) -> None:
+    def _on_end(self) -> None:
         """The launcher has ended, and so has everything it launched."""
         asyncio.get_running_loop().remove_reader(self._connection.fileno())
         for child in self._children.values():
@@ -161,3 +171,37 @@ class Launcher:
         self._asked.clear()
         if self.died is not None:
             self.died.set_result(None)
+
+
+@asynccontextmanager
+async def launched(launcher: Launcher, role: str) -> AsyncIterator[tuple[Child, Link]]:
+    """Start a process in a role; it is gone at the end of the block. Raises: NotLaunched."""
+    ours, theirs = socket.socketpair()
+    try:
+        with theirs:
+            child = await launcher.launch(role, theirs.fileno())
+        link = await Link.over(ours)
+    except BaseException:
+        ours.close()  # a process that is forked meanwhile ends with it
+        raise
+    try:
+        yield child, link
+    finally:
+        link.close()
+        try:
+            await child.end(seconds=_LAST_SECONDS)
+        except asyncio.CancelledError:
+            child.send_signal(signal.SIGKILL)
+            raise
+
+
+def ending(status: int) -> str:
+    """Say how a process has ended, after its name: with an exit status, or by a signal when it is negative."""
+    if status >= 0:
+        return f"ended with exit status {status}"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = f"signal {-status}"
+    reason = _REASONS.get(-status)
+    return f"was ended by {name}" if reason is None else f"was ended by {name} ({reason})"

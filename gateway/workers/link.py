@@ -1,4 +1,9 @@
-"""Messages between two processes of one gateway: one end in an event loop, the other there or in plain threads."""
+"""Messages between two processes of one gateway: one end in an event loop, the other there or in plain threads.
+
+    JSON length (4 bytes)  body length (4)  JSON: [kind, fields …]  body
+
+No pickle: nothing that the other process says makes this one run or build anything but records.
+"""
 
 import asyncio
 import json
@@ -6,9 +11,9 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Final, Self
+from typing import IO, Any, Final, Self
 
-_LENGTHS: Final = struct.Struct("<II")
+HEAD: Final = struct.Struct("<II")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,18 +27,35 @@ class Message:
 
 def packed(kind: str, *fields: object, body: bytes = b"") -> bytes:
     """Return a message as it travels."""
-    text = json.dumps([kind, *fields]).encode()
-    return _LENGTHS.pack(len(text), len(body)) + text + body
+    text = json.dumps([kind, *fields], separators=(",", ":")).encode()
+    return HEAD.pack(len(text), len(body)) + text + body
 
 
-def read_message(stream: BinaryIO) -> Message | None:
-    """Wait for the next message, in a process or a thread that has nothing else to do; None when nobody talks."""
-    head = stream.read(_LENGTHS.size)
-    if len(head) < _LENGTHS.size:
+def take_message(buffer: bytearray, most_bytes: int) -> Message | None:
+    """Take the next message out of what has come; None when not all of it is there.
+
+    Raises: ValueError when it is announced as longer than *most_bytes*.
+    """
+    if len(buffer) < HEAD.size:
         return None
-    text, body = _LENGTHS.unpack(head)
-    kind, *fields = json.loads(stream.read(text))
-    return Message(kind, tuple(fields), stream.read(body))
+    text_length, body_length = HEAD.unpack_from(buffer)
+    start, end = HEAD.size + text_length, HEAD.size + text_length + body_length
+    if end > most_bytes:
+        raise ValueError(f"a message of {end} bytes was announced")
+    if len(buffer) < end:
+        return None
+    message = _message(buffer[HEAD.size : start], bytes(buffer[start:end]))
+    del buffer[:end]
+    return message
+
+
+def read_message(stream: IO[bytes]) -> Message | None:
+    """Wait for the next message, in a process or a thread that has nothing else to do; None when nobody talks."""
+    head = stream.read(HEAD.size)
+    if len(head) < HEAD.size:
+        return None
+    text, body = HEAD.unpack(head)
+    return _message(stream.read(text), stream.read(body))
 
 
 class Link:
@@ -67,12 +89,16 @@ class Link:
     async def receive(self) -> Message | None:
         """Return the next message; None when the other end is gone."""
         try:
-            text, body = _LENGTHS.unpack(await self._reader.readexactly(_LENGTHS.size))
-            kind, *fields = json.loads(await self._reader.readexactly(text))
-            return Message(kind, tuple(fields), await self._reader.readexactly(body))
+            text, body = HEAD.unpack(await self._reader.readexactly(HEAD.size))
+            return _message(await self._reader.readexactly(text), await self._reader.readexactly(body))
         except (asyncio.IncompleteReadError, OSError):
             return None
 
     def close(self) -> None:
         """Hang up."""
         self._writer.close()
+
+
+def _message(text: bytes | bytearray, body: bytes) -> Message:
+    kind, *fields = json.loads(text)
+    return Message(kind, tuple(fields), body)

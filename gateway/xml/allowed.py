@@ -4,12 +4,13 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from gateway.xml.schema_files import XSD
+
 if TYPE_CHECKING:
     from xmlschema import XMLSchemaBase
     from xmlschema.validators import XMLSchemaValidationError
 
 MAX_NAMES = 12
-XSD = "{http://www.w3.org/2001/XMLSchema}"
 
 _NAME_FORM = "a name: a letter or _ first, then letters, digits, dots, - and _"
 _BUILTIN = {
@@ -48,11 +49,17 @@ for _name, _bits in _BITS.items():
     _BUILTIN[_name] = f"a whole number from {-(2 ** (_bits - 1))} to {2 ** (_bits - 1) - 1}"
     _BUILTIN[f"unsigned{_name.capitalize()}"] = f"a whole number from 0 to {2**_bits - 1}"
 
-BOUNDS = {
-    "minInclusive": "at least",
-    "maxInclusive": "at most",
-    "minExclusive": "more than",
-    "maxExclusive": "less than",
+BOUNDS = ("minInclusive", "maxInclusive", "minExclusive", "maxExclusive")
+_FACETS = {
+    "maxLength": ("at most {} {} long", "character"),
+    "minLength": ("at least {} {} long", "character"),
+    "length": ("exactly {} {} long", "character"),
+    "totalDigits": ("a number with at most {} {}", "digit"),
+    "fractionDigits": ("a number with at most {} {} after the point", "digit"),
+    "minInclusive": ("at least {}", ""),
+    "maxInclusive": ("at most {}", ""),
+    "minExclusive": ("more than {}", ""),
+    "maxExclusive": ("less than {}", ""),
 }
 _RANGE = re.compile(r"value must be (-?\d+(?:\^\d+)?) <= x < (-?\d+(?:\^\d+)?)")
 _SIGNS = {
@@ -99,11 +106,6 @@ def names(listed: Iterable[str]) -> str:
     return f"{text} …" if len(known) > MAX_NAMES else text
 
 
-def builtin(local: str | None) -> str | None:
-    """Say what a type of XML Schema allows, by its local name; None when it is not one of these."""
-    return _BUILTIN.get(local or "")
-
-
 def facet_of(validator: object) -> str:
     """Return the local name of the facet that failed, empty for anything else."""
     name = getattr(getattr(validator, "elem", None), "tag", "")
@@ -129,10 +131,9 @@ def one_of(values: Sequence[str]) -> str:
 
 def of_type(name: str, schema: "XMLSchemaBase") -> str | None:
     """Say in words what a simple type allows at least, by its `{namespace}local` or `xs:local` name."""
-    declared = schema.maps.types.get(name.replace("xs:", XSD, 1) if name.startswith("xs:") else name)
-    base = declared
+    base = schema.maps.types.get(name.replace("xs:", XSD, 1) if name.startswith("xs:") else name)
     while base is not None:
-        known = builtin(getattr(base, "local_name", None)) if _is_builtin(base) else None
+        known = _BUILTIN.get(base.local_name or "") if _is_builtin(base) else None
         if known is not None:
             return known
         base = getattr(base, "base_type", None)
@@ -141,22 +142,10 @@ def of_type(name: str, schema: "XMLSchemaBase") -> str | None:
 
 def of_facet(facet: str, value: object) -> str | None:
     """Say what one facet allows."""
-    characters = "character" if str(value) == "1" else "characters"
-    digits = "digit" if str(value) == "1" else "digits"
-    match facet:
-        case "maxLength":
-            return f"at most {value} {characters} long"
-        case "minLength":
-            return f"at least {value} {characters} long"
-        case "length":
-            return f"exactly {value} {characters} long"
-        case "totalDigits":
-            return f"a number with at most {value} {digits}"
-        case "fractionDigits":
-            return f"a number with at most {value} {digits} after the point"
-        case _ if facet in BOUNDS:
-            return f"{BOUNDS[facet]} {value}"
-    return None
+    if facet not in _FACETS:
+        return None
+    said, unit = _FACETS[facet]
+    return said.format(value, unit if str(value) == "1" else f"{unit}s")
 
 
 def form(patterns: Sequence[str], compiled: Sequence["re.Pattern[str]"] = ()) -> str:
@@ -172,7 +161,7 @@ def _allowed(validator: object) -> str | None:
     kind = type(validator).__name__
     if kind == "XsdAtomicBuiltin":
         local = getattr(validator, "local_name", None) or ""
-        return builtin(local) or f"a value of the type {local}"
+        return _BUILTIN.get(local) or f"a value of the type {local}"
     if kind == "XsdUnion":
         return " or ".join(filter(None, (_allowed(each) for each in getattr(validator, "member_types", ())))) or None
     if kind == "XsdAtomicRestriction":
@@ -193,18 +182,15 @@ def _by_reason(reason: str) -> str | None:
         return f"a whole number from {_number(bounds[1])} to {_number(bounds[2]) - 1}"
     known = _NOT_VALID.search(reason)
     if known is not None:
-        return builtin(known[1]) or f"a value of the type {known[1]}"
+        return _BUILTIN.get(known[1]) or f"a value of the type {known[1]}"
     return next((_BUILTIN[name] for sign, name in _SIGNS.items() if sign in reason), None)
 
 
 def _number(text: str) -> int:
-    base, power, exponent = text.partition("^")
-    if not power:
-        return int(base)
-    value = 1
-    for _ in range(int(exponent)):
-        value *= abs(int(base))
-    return -value if base.startswith("-") else value
+    """Return a number that may be written as a power, as -2^63."""
+    base, _, exponent = text.removeprefix("-").partition("^")
+    value: int = int(base) ** int(exponent or 1)
+    return -value if text.startswith("-") else value
 
 
 def _is_builtin(component: object) -> bool:

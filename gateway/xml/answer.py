@@ -13,16 +13,16 @@ from uuid import UUID
 
 from lxml import etree
 
+from gateway.contracts.service import EntityKey
 from gateway.kernel.ids import format_message_id
 from gateway.kernel.namespaces import ENTITY_KEY, ENTITY_KEY_LIST, FAULT, XSI, Scheme, in_scheme, scheme_of
 from gateway.kernel.problem import Problem
 from gateway.kernel.text import clean
-from gateway.xml.keys import KEY_LIST, plain_keys
 from gateway.xml.normalise import rewrite_scheme
 from gateway.xml.parse import parse_checked
-from gateway.xml.standalone import standalone
+from gateway.xml.parts import standalone
 
-LANGUAGE = "en-us"
+_LANGUAGE = "en-us"
 _MAX_VALUE = 100_000
 _NO_NAMESPACE = etree.XPath(
     "boolean(descendant-or-self::*[namespace-uri()=''] | descendant::*/@xsi:type[not(contains(., ':'))])",
@@ -63,7 +63,7 @@ def response(header: AnswerHeader, parts: Sequence[etree._Element], *, encoding:
     return _envelope(header, "".join(_part(part, header.scheme) for part in parts), encoding)
 
 
-def key_answer(header: AnswerHeader, keys: Sequence[Sequence[tuple[str, str]]], *, encoding: str = "UTF-8") -> bytes:
+def key_answer(header: AnswerHeader, keys: Sequence[EntityKey], *, encoding: str = "UTF-8") -> bytes:
     """Return what `response` returns for an EntityKeyList of *keys*, without building its tree."""
     return _envelope(header, _key_list(keys, header.scheme), encoding)
 
@@ -73,7 +73,6 @@ def fault(
     code: str,
     text: str,
     *,
-    lang: str = LANGUAGE,
     details: Sequence[Problem] = (),
     encoding: str = "UTF-8",
 ) -> bytes:
@@ -82,7 +81,7 @@ def fault(
     Every text is made fit for XML, wherever it came from. Otherwise as `response`.
     """
     namespace = in_scheme(FAULT, header.scheme)
-    return _envelope(header, "".join(_fault(namespace, code, text, lang, details)), encoding)
+    return _envelope(header, "".join(_fault(namespace, code, text, details)), encoding)
 
 
 def _envelope(header: AnswerHeader, body: str, encoding: str) -> bytes:
@@ -97,24 +96,17 @@ def _envelope(header: AnswerHeader, body: str, encoding: str) -> bytes:
     )
     written = "".join(f"    <{name}>{_text(value)}</{name}>\n" for name, value in fields if value)
     declared = _attribute(header.namespace)
-    message_parts = (
-        f'    <MessageParts xmlns="{declared}">\n{body}    </MessageParts>\n'
-        if body
-        else f'    <MessageParts xmlns="{declared}"/>\n'
-    )
+    message_parts = f">\n{body}    </MessageParts>" if body else "/>"
     document = (
         f'<?xml version="1.0" encoding="{encoding}"?>\n<Envelope xmlns="{declared}">\n'
-        f"  <Header>\n{written}  </Header>\n  <Body>\n{message_parts}  </Body>\n</Envelope>\n"
+        f'  <Header>\n{written}  </Header>\n  <Body>\n    <MessageParts xmlns="{declared}"{message_parts}\n'
+        "  </Body>\n</Envelope>\n"
     )
     return document.encode(encoding, "xmlcharrefreplace")
 
 
 def _part(part: etree._Element, scheme: Scheme) -> str:
     """Return one child of MessageParts, indented, in the scheme of the answer."""
-    if part.tag == KEY_LIST:
-        keys = plain_keys(part)
-        if keys is not None:
-            return _key_list(keys, scheme)
     parent = part.getparent()
     indented = parse_checked(standalone(part, {} if parent is None else parent.nsmap))
     etree.indent(indented, space="  ", level=3)
@@ -127,7 +119,7 @@ def _part(part: etree._Element, scheme: Scheme) -> str:
     return f"      {text}\n"
 
 
-def _key_list(keys: Sequence[Sequence[tuple[str, str]]], scheme: Scheme) -> str:
+def _key_list(keys: Sequence[EntityKey], scheme: Scheme) -> str:
     namespace = in_scheme(ENTITY_KEY_LIST, scheme)
     if not keys:
         return f'      <EntityKeyList xmlns="{namespace}"/>\n'
@@ -145,20 +137,13 @@ def _key_list(keys: Sequence[Sequence[tuple[str, str]]], scheme: Scheme) -> str:
     return "\n".join(lines)
 
 
-def _fault(namespace: str, code: str, text: str, lang: str, details: Sequence[Problem]) -> Iterator[str]:
+def _fault(namespace: str, code: str, text: str, details: Sequence[Problem]) -> Iterator[str]:
     yield f'      <Fault xmlns="{namespace}">\n        {_element("Code", code)}\n        <Reason>\n'
-    yield f'          <Text xml:lang="{_attribute(lang)}">{_text(text)}</Text>\n        </Reason>\n'
+    yield f'          <Text xml:lang="{_LANGUAGE}">{_text(text)}</Text>\n        </Reason>\n'
     for problem in details:
         yield "        <Detail>\n"
-        for name, value in (
-            ("Line", problem.line),
-            ("Column", problem.column),
-            ("Path", problem.path),
-            ("Found", problem.found),
-            ("Expected", problem.expected),
-            ("Text", problem.text),
-        ):
-            if value is not None:
+        for name in ("Line", "Column", "Path", "Found", "Expected", "Text"):
+            if (value := getattr(problem, name.lower())) is not None:
                 yield f"          {_element(name, str(value))}\n"
         yield "        </Detail>\n"
     yield "      </Fault>\n"

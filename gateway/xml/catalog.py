@@ -9,7 +9,8 @@ import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from contextlib import suppress
+from functools import cache, cached_property
 from pathlib import Path
 
 from lxml import etree
@@ -26,10 +27,11 @@ from gateway.kernel.namespaces import (
     canonical,
     scheme_of,
 )
-from gateway.xml.budget import WorkClock
 from gateway.xml.grammar import Grammar
-from gateway.xml.schema_files import Local, Reference, SchemaFile, read_schema_files
-from gateway.xml.schema_links import Reach, SchemaLinks, components, meaning, problem
+from gateway.xml.limits import WorkClock
+from gateway.xml.names import split_name
+from gateway.xml.schema_files import Local, Reference, SchemaFile, problem, read_schema_files
+from gateway.xml.schema_links import SchemaLinks, components, meaning
 
 _OURS = frozenset({*ENVELOPE_NAMESPACES, *BATCH_NAMESPACES, ENTITY_KEY, ENTITY_KEY_LIST, FAULT, QUERY_CRITERIA})
 """Namespaces of the exchange itself: the first folder, which is ours, decides what they mean."""
@@ -52,15 +54,17 @@ class Catalog:
         read = read_schema_files(folders)
         self._files = read.files
         self._refused = tuple(read.refused.values())
-        self._links = SchemaLinks(read)
-        self._problems = (*read.problems, *self._links.problems)
-        self._warnings = (*read.warnings, *self._links.warnings)
+        links, clock = SchemaLinks(read), self.clock
+        self._links = links
+        self._problems = (*read.problems, *links.problems)
+        self._warnings = (*read.warnings, *links.warnings)
         self._declaring = self._declarations()
         self._declared = {name: files[0] for name, files in self._declaring.items()}
-        self._reached: dict[tuple[SchemaFile, ...], Reach] = {}
-        self._grammars: dict[tuple[tuple[SchemaFile, ...], Scheme], Grammar] = {}
-        self._sound: dict[SchemaFile, bool] = {}
-        self._components: dict[SchemaFile, Mapping[Reference, etree._Element]] = {}
+        # none of these knows the catalogue: it would be a circle, and stay in memory after schemas have changed
+        is_sound = cache(lambda file: _is_sound(file, links, clock))
+        reach = self._reach = cache(lambda file: links.reach(file, is_sound))
+        self._grammar = cache(lambda file, scheme: Grammar(reach(file), scheme, clock))
+        self._components = cache(lambda file: components(reach(file)))
         self.fingerprint: str = self._hash([folder.resolve() for folder in folders])
         """Changes whenever a schema does; the same for the same content wherever the folders lie."""
 
@@ -73,20 +77,12 @@ class Catalog:
         file = self._declared.get(canonical(name))
         if file is None or file.namespace in _NO_PARTS:
             return None
-        return self._grammar((file,), scheme_of(name[1:]) if canonical(name) != name else Scheme.HTTP)
+        return self._grammar(file, scheme_of(name[1:]) if canonical(name) != name else Scheme.HTTP)
 
     def refused(self, name: str) -> ConfigProblem | None:
         """Return what is wrong with a file that may declare an unknown document, None when there is none."""
-        namespace = canonical(name)[1:].rpartition("}")[0]
+        namespace, _ = split_name(canonical(name))
         return next((each.problem for each in self._refused if namespace and each.namespace == namespace), None)
-
-    def grammar_of(self, namespace: str) -> Grammar | None:
-        """Return the schema of a whole namespace, also of envelope and batch; None when unknown."""
-        files = self._links.by_namespace.get(canonical(namespace))
-        if not files:
-            return None
-        scheme = scheme_of(namespace) if canonical(namespace) != namespace else Scheme.HTTP
-        return self._grammar(tuple(file for file in files if file.path.parent == files[0].path.parent), scheme)
 
     def names(self) -> tuple[str, ...]:
         """Return the canonical `{namespace}local` names of all documents, sorted."""
@@ -111,7 +107,7 @@ class Catalog:
             except ConfigError:
                 continue
             if carried:
-                found[problem(grammar.file, None, "Written in XSD 1.1, which takes a slower validator.")] = None
+                found[problem(grammar.file.path, None, "Written in XSD 1.1, which takes a slower validator.")] = None
         return (*found, *self._contradictions(), *self._ambiguities())
 
     def rivals(self, name: str) -> tuple[Path, ...]:
@@ -121,16 +117,26 @@ class Catalog:
         different = [file for file in files[1:] if self._meaning(name, file) != self._meaning(name, files[0])]
         return tuple(file.path for file in (files[0], *different)) if different else ()
 
+    def prepare(self, name: str) -> None:
+        """Build now what the first fault of a document (`{namespace}local`) would wait for, which takes its time.
+
+        A document without a schema, or whose schema does not compile, needs nothing here: its verdict says so.
+        """
+        grammar = self.element(name)
+        if grammar is not None:
+            with suppress(ConfigError):
+                _ = grammar.explaining
+
     @cached_property
     def _all(self) -> Sequence[Grammar]:
         """The schemas of all files, those left out that are part of another one: its compiler looks at them."""
-        reached = sorted((self._reach((file,)) for file in self._files), key=lambda each: -len(each.files))
+        reached = sorted((self._reach(file) for file in self._files), key=lambda each: -len(each.files))
         grammars: list[Grammar] = []
         seen: set[SchemaFile] = set()
         for reach in reached:
             if not seen.issuperset(reach.files):
                 seen.update(reach.files)
-                grammars.append(self._grammar((reach.files[0],), Scheme.HTTP))
+                grammars.append(self._grammar(reach.files[0], Scheme.HTTP))
         return sorted(grammars, key=lambda each: each.file.number)
 
     def _contradictions(self) -> Iterator[ConfigProblem]:
@@ -138,10 +144,10 @@ class Catalog:
         names: dict[tuple[Path, Path], list[str]] = defaultdict(list)
         for name in self._declaring:
             for other in self.rivals(name)[1:]:
-                names[self._declared[name].path, other].append(name.rpartition("}")[2])
+                names[self._declared[name].path, other].append(split_name(name)[1])
         for (counts, other), locals_ in names.items():
             text = f"Declares {_listed(locals_)} differently from {counts}, which counts. Remove the one not used."
-            yield ConfigProblem(file=str(other), line=None, path="", text=text)
+            yield problem(other, None, text)
 
     def _ambiguities(self) -> Iterator[ConfigProblem]:
         """Tell of imports whose meaning hangs on which of several neighbours comes first."""
@@ -155,38 +161,14 @@ class Catalog:
                 f"Imports the namespace {namespace}, of which {one} and {two} declare {_listed(locals_)} differently; "
                 "the first counts. Put a copy beside this file, or name the file in schemaLocation."
             )
-            yield problem(file, None, text)
+            yield problem(file.path, None, text)
 
     def _meaning(self, name: str, file: SchemaFile) -> Mapping[Reference, object]:
-        namespace, _, local = name[1:].rpartition("}")
+        namespace, local = split_name(name)
         return self._declared_in(file, Reference(namespace, Local("element", local)))
 
     def _declared_in(self, file: SchemaFile, name: Reference) -> Mapping[Reference, object]:
-        if file not in self._components:
-            self._components[file] = components(self._reach((file,)))
-        return meaning(self._components[file], name)
-
-    def _reach(self, files: tuple[SchemaFile, ...]) -> Reach:
-        if files not in self._reached:
-            self._reached[files] = self._links.reach(files, self._is_sound)
-        return self._reached[files]
-
-    def _is_sound(self, file: SchemaFile) -> bool:
-        """Tell whether a file compiles with all that it refers to."""
-        if file not in self._sound:
-            try:
-                Grammar(self._links.reach((file,), lambda _: False), Scheme.HTTP, self.clock).compile()
-            except ConfigError:
-                self._sound[file] = False
-            else:
-                self._sound[file] = True
-        return self._sound[file]
-
-    def _grammar(self, files: tuple[SchemaFile, ...], scheme: Scheme) -> Grammar:
-        key = (files, scheme)
-        if key not in self._grammars:
-            self._grammars[key] = Grammar(self._reach(files), scheme, self.clock)
-        return self._grammars[key]
+        return meaning(self._components(file), name)
 
     def _declarations(self) -> Mapping[str, Sequence[SchemaFile]]:
         """Return the files of one folder that declare each global element, the one that counts first."""
@@ -219,3 +201,12 @@ class Catalog:
 def _listed(names: Sequence[str]) -> str:
     more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
     return ", ".join(names[:_MAX_NAMES]) + more
+
+
+def _is_sound(file: SchemaFile, links: SchemaLinks, clock: WorkClock) -> bool:
+    """Tell whether a file compiles with all that it refers to."""
+    try:
+        Grammar(links.reach(file, lambda _: False), Scheme.HTTP, clock).compile()
+    except ConfigError:
+        return False
+    return True

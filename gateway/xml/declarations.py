@@ -3,16 +3,16 @@
 All that are in scope are gone through, or written out, again and again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import cast
 
 from lxml import etree
 
 from gateway.kernel.problem import Problem
-from gateway.xml import mistakes
-from gateway.xml.parse import LogEntry, clean, document_parser
-from gateway.xml.paths import path_of
+from gateway.xml.malformed import bad_namespace_in
+from gateway.xml.names import clean, path_of
+from gateway.xml.parse import document_parser
 
 MAX_CHARACTERS = 16_384
 """Of all declarations around what is cut out of its document, which carries those that it uses."""
@@ -27,7 +27,7 @@ def too_many_declarations(envelope: etree._Element, content: bytes, parts: Seque
     if len(content) <= MAX_CHARACTERS:
         return None
     for part in parts:
-        if _characters(part.nsmap.items()) > MAX_CHARACTERS:
+        if characters(part.nsmap) > MAX_CHARACTERS:
             return _problem(
                 f"The namespaces that are declared around {etree.QName(part).localname}, and on it, have more than "
                 f"{MAX_CHARACTERS} characters. Declare them where they are used."
@@ -35,6 +35,11 @@ def too_many_declarations(envelope: etree._Element, content: bytes, parts: Seque
     if content.count(b" xmlns") > MAX_IN_SCOPE and _deepest(envelope) > MAX_IN_SCOPE:
         return _problem(f"More than {MAX_IN_SCOPE} namespace declarations are in scope at one place. Declare fewer.")
     return None
+
+
+def characters(declared: Mapping[str | None, str]) -> int:
+    """Return how many characters prefixes and namespaces have."""
+    return sum(len(prefix or "") + len(uri) for prefix, uri in declared.items())
 
 
 def misnamed(envelope: etree._Element, content: bytes) -> Problem | None:
@@ -45,14 +50,14 @@ def misnamed(envelope: etree._Element, content: bytes) -> Problem | None:
     parser = document_parser()
     with suppress(etree.XMLSyntaxError):
         etree.fromstring(content, parser)
-    log: Iterable[LogEntry] = parser.error_log
-    namespace = next(filter(None, (mistakes.misnamed(entry.message) for entry in log)), None)
-    if namespace is None:
+    found = bad_namespace_in(parser.error_log)
+    if found is None:
         return None
+    namespace, text = found
     path = path_of(_declaring(envelope, namespace), envelope).split("/")
     return Problem(
         code="xml.namespace",
-        text=mistakes.of_namespace(clean(namespace)),
+        text=text,
         path="/".join(["", "Envelope", *path[2:]]),  # its number in the file is no part of the path
         found=clean(namespace),
         expected="an address (URI) such as http://www.example.com/a",
@@ -68,10 +73,6 @@ def _declaring(envelope: etree._Element, namespace: str) -> etree._Element:
         elif declared:
             return cast(etree._Element, item)
     return envelope
-
-
-def _characters(declared: Iterable[tuple[str | None, str]]) -> int:
-    return sum(len(prefix or "") + len(uri) for prefix, uri in declared)
 
 
 def _deepest(envelope: etree._Element) -> int:

@@ -54,16 +54,14 @@ _BINARY = (
     (b"\xd0\xcf\x11\xe0", "an old Office document"),
     (b"\x89PNG", "a PNG picture"),
     (b"\xff\xd8\xff", "a JPEG picture"),
-    (b"\x78\x01", "zlib-compressed data"),
-    (b"\x78\x5e", "zlib-compressed data"),
-    (b"\x78\x9c", "zlib-compressed data"),
-    (b"\x78\xda", "zlib-compressed data"),
+    *((bytes((0x78, level)), "zlib-compressed data") for level in (0x01, 0x5E, 0x9C, 0xDA)),
     (b"\0\0\0\0", "NUL bytes (a sparse or preallocated file that was never filled)"),
 )
 _BROWSER = re.compile(r"(?:<\?xml[^<>]*>\s*)?- <")
 _ESCAPED = re.compile(r"&lt;[A-Za-z?!]")
 _EDIFACT = re.compile(r"UN[AB]\W")
 _HTML = re.compile(r"<!doctype html|<html[\s>]", re.IGNORECASE)
+_X12 = re.compile(r"ISA\*")
 _JSON = re.compile(r"[{\[]\s*[\"{\[\]}\d]")
 _CSV = re.compile(r"[^\n<>]*?[,;\t][^\n<>]*?[,;\t\n]")
 
@@ -114,35 +112,29 @@ def detect(prefix: bytes) -> Encoding:
         raise _unsupported("EBCDIC")
     mark, by_bytes = _by_bytes(prefix)
     if mark == 0 and (what := _binary_format(prefix)) is not None:
-        raise FileRefused(
-            f"This is not XML: the file starts with {_hexadecimal(prefix[:4])} and looks like {what}. "
+        raise _refused(
+            "xml.not-wellformed",
+            f"This is not XML: the file starts with {prefix[:4].hex(' ')} and looks like {what}. "
             "Send the XML document itself.",
-            code="xml.not-wellformed",
-            line=1,
-            column=1,
         )
     declared = _declared(prefix[mark:], by_bytes or "latin-1")
     if declared is None:
         if by_bytes is not None and mark == 0:
-            raise FileRefused(
+            raise _refused(
+                "encoding.mismatch",
                 f"The bytes are {by_bytes} but there is neither a byte order mark nor a declared encoding; "
                 'XML without both must be UTF-8. Add the mark or encoding="UTF-16".',
-                code="encoding.mismatch",
-                line=1,
-                column=1,
             )
         return Encoding(name=by_bytes or "UTF-8", mark=mark)
     known = canonical_name(declared)
     if known is None:
         raise _unsupported(declared)
     if not _agree(known, by_bytes):
-        raise FileRefused(
+        raise _refused(
+            "encoding.mismatch",
             f'The declaration says encoding="{declared}" but the bytes are '
             f"{by_bytes or 'not UTF-16'}{' (byte order mark)' if mark else ''}. "
             "Save the file in the declared encoding, or correct the declaration.",
-            code="encoding.mismatch",
-            line=1,
-            column=1,
         )
     return Encoding(name=by_bytes or known, mark=mark, declared=declared)
 
@@ -164,8 +156,7 @@ def canonical_name(declared: str) -> str | None:
 
 def looks_like(prefix: bytes) -> str | None:
     """Say what a file that is no XML looks like, None when nothing comes to mind."""
-    binary = _binary_format(prefix)
-    if binary is not None:
+    if (binary := _binary_format(prefix)) is not None:
         return binary
     text = prefix.decode("latin-1").lstrip("\ufeff \t\r\nï»¿")
     hints = (
@@ -175,11 +166,9 @@ def looks_like(prefix: bytes) -> str | None:
         (_EDIFACT, "an EDIFACT interchange"),
         (_JSON, "JSON"),
         (_CSV, "a CSV file"),
+        (_X12, "an X12 interchange"),
     )
-    for pattern, what in hints:
-        if pattern.match(text) is not None:
-            return what
-    return "an X12 interchange" if text.startswith("ISA*") else None
+    return next((what for pattern, what in hints if pattern.match(text) is not None), None)
 
 
 def survey(chunks: Iterable[bytes], encoding: Encoding) -> Survey:
@@ -197,8 +186,7 @@ def survey(chunks: Iterable[bytes], encoding: Encoding) -> Survey:
         breaks = text.count("\n")
         lines += breaks
         column = len(text) - text.rfind("\n") if breaks else column + len(text)
-    pending_bytes = decoder.getstate()[0]
-    if pending_bytes:  # cut in the middle of a character: the end of the file, not a wrong byte
+    if decoder.getstate()[0]:  # cut in the middle of a character: the end of the file, not a wrong byte
         column += 1
     return Survey(last_line=lines, last_column=column)
 
@@ -208,17 +196,17 @@ def _by_bytes(prefix: bytes) -> tuple[int, str | None]:
     for mark, name in _MARKS:
         if prefix.startswith(mark):
             return len(mark), name
-    if prefix[1:2] == b"\0" and prefix[:1] in b"<\t\r\n ":
-        return 0, "UTF-16LE"
-    if prefix[:1] == b"\0" and prefix[1:2] in (b"<", b"\t", b"\r", b"\n", b" "):
-        return 0, "UTF-16BE"
+    match tuple(prefix[:2]):
+        case (first, 0) if first in b"<\t\r\n ":
+            return 0, "UTF-16LE"
+        case (0, second) if second in b"<\t\r\n ":
+            return 0, "UTF-16BE"
     return 0, None
 
 
 def _declared(prefix: bytes, codec: str) -> str | None:
     """Return the encoding that the XML declaration names."""
-    text = prefix[:PREFIX_BYTES].decode(codec, "replace")
-    match = _DECLARATION.match(text)
+    match = _DECLARATION.match(prefix[:PREFIX_BYTES].decode(codec, "replace"))
     return match[1] if match is not None else None
 
 
@@ -234,13 +222,8 @@ def _binary_format(prefix: bytes) -> str | None:
 
 
 def _unsupported(name: str) -> FileRefused:
-    return FileRefused(
-        f"The encoding {name} is not supported; supported are {SUPPORTED}.",
-        code="encoding.unsupported",
-        line=1,
-        column=1,
-    )
+    return _refused("encoding.unsupported", f"The encoding {name} is not supported; supported are {SUPPORTED}.")
 
 
-def _hexadecimal(data: bytes) -> str:
-    return data.hex(" ")
+def _refused(code: str, text: str) -> FileRefused:
+    return FileRefused(text, code=code, line=1, column=1)

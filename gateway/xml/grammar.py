@@ -15,11 +15,13 @@ from lxml import etree
 
 from gateway.kernel.errors import ConfigError, ConfigProblem
 from gateway.kernel.namespaces import Scheme, canonical, in_scheme
-from gateway.xml.budget import WorkClock
+from gateway.xml.limits import WorkClock
+from gateway.xml.malformed import LogEntry
+from gateway.xml.names import line_of
 from gateway.xml.normalise import is_costly, rewrite_scheme
-from gateway.xml.parse import LogEntry, document_parser, line_of
-from gateway.xml.schema_files import XML_NAMESPACE, XSD, Local, Reference, SchemaFile, declaration, names_in
-from gateway.xml.schema_links import LINKS, Reach, problem
+from gateway.xml.parse import document_parser
+from gateway.xml.schema_files import XML_NAMESPACE, XSD, Local, Reference, SchemaFile, declaration, names_in, problem
+from gateway.xml.schema_links import LINKS, Reach
 from gateway.xml.shapes import Shapes
 
 if TYPE_CHECKING:
@@ -29,9 +31,9 @@ LARGE = 5_000
 """Parts with more elements are judged by a parser: the time libxml2 takes to log errors on a tree grows with
 the square of their number (40,000 take 15 s)."""
 _VERSIONING = "{http://www.w3.org/2007/XMLSchema-versioning}minVersion"
-_ONLY_IN_1_1 = tuple(
+_ONLY_IN_1_1 = [
     XSD + name
-    for name in (
+    for name in [
         "assert",
         "assertion",
         "alternative",
@@ -39,8 +41,8 @@ _ONLY_IN_1_1 = tuple(
         "defaultOpenContent",
         "override",
         "explicitTimezone",
-    )
-)
+    ]
+]
 
 
 class TreeEntry(LogEntry, Protocol):
@@ -164,8 +166,7 @@ class Grammar:
             return None
 
     def _build(self, *, keep_costly: bool) -> "XMLSchemaBase":
-        from elementpath import ElementPathError  # noqa: PLC0415  # only a failed document pays for the import
-        from xmlschema import XMLSchema10, XMLSchema11, XMLSchemaException  # noqa: PLC0415
+        from xmlschema import XMLSchema10, XMLSchema11  # noqa: PLC0415  # only a failed document pays for the import
 
         make = XMLSchema11 if any(_is_1_1(file) for file in self._reach.files) else XMLSchema10
         sources = [
@@ -178,10 +179,10 @@ class Grammar:
             for namespace, source in sources[1:]:
                 schema.add_schema(source, in_scheme(namespace, self._scheme) or schema.target_namespace)
             schema.build()
-        except (XMLSchemaException, ElementPathError, ArithmeticError, ValueError, TypeError, RecursionError) as error:
+        except stumbles() as error:
             first = str(error).strip().splitlines()
             text = f"The schema does not compile: {first[0] if first else type(error).__name__}"
-            raise ConfigError([problem(self.file, None, text)]) from error
+            raise ConfigError([problem(self.file.path, None, text)]) from error
         return schema
 
     def _for_xmlschema(self, root: etree._Element, *, keep_costly: bool) -> str:
@@ -273,13 +274,10 @@ class Grammar:
         problems = []
         for entry in error.error_log:
             address = entry.filename if entry.filename in copies else main
-            text = f"The schema does not compile: {entry.message}"
-            if address in copies:
-                file, copy = copies[address]
-                problems.append(problem(file, _line(entry.line, documents[address], copy), text))
-            else:
-                problems.append(problem(self.file, None, text))
-        return problems or [problem(self.file, None, f"The schema does not compile: {error}")]
+            file, copy = copies.get(address, (self.file, None))
+            line = None if copy is None else _line(entry.line, documents[address], copy)
+            problems.append(problem(file.path, line, f"The schema does not compile: {entry.message}"))
+        return problems or [problem(self.file.path, None, f"The schema does not compile: {error}")]
 
 
 def _line(served: int, document: str, copy: etree._Element) -> int | None:
@@ -291,30 +289,35 @@ def _line(served: int, document: str, copy: etree._Element) -> int | None:
 def _take_out_identities(root: etree._Element) -> None:
     """Make names of all xs:ID and xs:IDREF: libxml2 would compare those of all messages of a file.
 
-    `second_look.Identities` judges them, with types that xmlschema knows.
+    `corrections.Identities` judges them, with types that xmlschema knows.
     """
+
+    def as_name(written: str, name: Reference) -> str:
+        return written.removesuffix(name.local.name) + "NCName" if name in identifying else written
+
+    identifying = {Reference(XSD[1:-1], Local("type", name)) for name in ("ID", "IDREF")}
     for element in root.iter("*"):
         for attribute, names in names_in(element).items():
-            if any(name.namespace == XSD[1:-1] and name.local.name in ("ID", "IDREF") for name in names):
+            if not identifying.isdisjoint(names):
                 written = zip(element.get(attribute, "").split(), names, strict=True)
-                element.set(attribute, " ".join(_as_name(*each) for each in written))
-
-
-def _as_name(written: str, name: Reference) -> str:
-    if name.namespace != XSD[1:-1] or name.local.name not in ("ID", "IDREF"):
-        return written
-    return written.removesuffix(name.local.name) + "NCName"
+                element.set(attribute, " ".join(as_name(*each) for each in written))
 
 
 def accepted(schema: "XMLSchemaBase", part: etree._Element) -> bool | None:
     """Return the verdict of xmlschema on a document, None when it stumbles over it, as over the year 99999999999."""
+    try:
+        return schema.is_valid(part, use_location_hints=False)
+    except stumbles():
+        return None
+
+
+def stumbles() -> tuple[type[Exception], ...]:
+    """Return what xmlschema raises when a document or schema is too much for it: its own errors are many kinds."""
     from elementpath import ElementPathError  # noqa: PLC0415  # only few documents pay for the imports
     from xmlschema import XMLSchemaException  # noqa: PLC0415
 
-    try:
-        return schema.is_valid(part, use_location_hints=False)
-    except (XMLSchemaException, ElementPathError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError):
-        return None  # its own errors are many kinds
+    own = (XMLSchemaException, ElementPathError)
+    return (*own, ArithmeticError, LookupError, TypeError, ValueError, RecursionError)
 
 
 def has_more_than(count: int, part: etree._Element) -> bool:

@@ -14,34 +14,21 @@ from gateway.kernel.ids import is_message_id
 from gateway.kernel.namespaces import ENVELOPE_NAMESPACES, XSI, canonical
 from gateway.kernel.problem import Problem, Problems
 from gateway.messaging.rules.envelope import Header
-from gateway.xml.likely import meant
-from gateway.xml.parse import MAX_TEXT, clean
-from gateway.xml.plain import PlainFrames
+from gateway.xml.names import MAX_TEXT, XML_SPACE, XSI_TYPE, clean, local_name, meant, split_name
+from gateway.xml.usual_header import ELEMENT_OF, FIELDS, UsualFrames
 
-XML_SPACE = " \t\r\n"
 MAX_ID = 256
 MAX_ACTION = 1000
 MAX_PARTS = 100
 """Documents in one message; real ones have one, some few."""
 
-FIELDS = {
-    "MessageId": "message_id",
-    "LogonAsUser": "logon_as_user",
-    "Company": "company",
-    "Action": "action",
-    "ConversationId": "conversation_id",
-    "RequestMessageId": "request_message_id",
-    "PartitionKey": "partition_key",
-}
-"""The header elements in their documented order, and the fields they fill."""
-
 _ORDER = {field: place for place, field in enumerate(FIELDS.values())}
-_ELEMENT_OF = {field: element for element, field in FIELDS.items()}
 _LIMITS = {field: MAX_ACTION if field == "action" else MAX_ID for field in FIELDS.values()}
-XSI_TYPE = f"{{{XSI}}}type"
 _XSI_MARK = XSI.encode()
-_IGNORED = (f"{{{XSI}}}schemaLocation", f"{{{XSI}}}noNamespaceSchemaLocation", f"{{{XSI}}}nil")
-_XML_ATTRIBUTE = "{http://www.w3.org/XML/1998/namespace}"
+LOCATIONS = (f"{{{XSI}}}schemaLocation", f"{{{XSI}}}noNamespaceSchemaLocation")
+"""Attributes that tell where schemas lie: passed over, nothing is fetched."""
+XML_ATTRIBUTE = "{http://www.w3.org/XML/1998/namespace}"
+_IGNORED = (*LOCATIONS, f"{{{XSI}}}nil")
 _SAMPLE = "Header with an Action, then Body with MessageParts"
 
 
@@ -85,20 +72,20 @@ def read_frame(
     envelope: etree._Element,
     names: Names,
     content: bytes = b"",
-    plain: PlainFrames | None = None,
+    usual: UsualFrames | None = None,
     *,
     strict: bool = False,
 ) -> Frame:
-    """Read the frame of an envelope; *content* is its serialised form, which *plain* is asked about first.
+    """Read the frame of an envelope; *content* is its serialised form, which *usual* is asked about first.
 
     Shape: problems carry the path from `/Envelope` but no place in the file; at most one per element.
     """
-    usual = None if plain is None or strict else plain.values(content)
-    if usual is not None:
+    known = None if usual is None or strict else usual.values(content)
+    if known is not None:
         only = envelope[1][0][0] if len(envelope[1][0]) == 1 else None
         if only is not None and not (_XSI_MARK in content and only.get(XSI_TYPE) is not None):
-            wrong = _check_values(usual)
-            return Frame(header=Header(**usual), parts=[only], problems=tuple(wrong))
+            wrong = _check_values(known)
+            return Frame(header=Header(**known), parts=[only], problems=tuple(wrong))
     problems = Problems()
     header, body = _header_and_body(envelope, names, problems)
     values: dict[str, str] = {}
@@ -146,10 +133,10 @@ def _header_and_body(
         if len(found) != 1:
             count = "is missing" if not found else f"stands {len(found)} times"
             text = f"{name} {count}; an Envelope has {_SAMPLE}."
-            problems.append(Problem(code="envelope.structure", text=text, path="/Envelope", expected=_SAMPLE))
+            problems.add(Problem, code="envelope.structure", text=text, path="/Envelope", expected=_SAMPLE)
     if headers and bodies and envelope.index(bodies[0]) < envelope.index(headers[0]):
         text = "Body stands before Header; put the Header first."
-        problems.append(Problem(code="envelope.structure", text=text, path="/Envelope/Body[1]"))
+        problems.add(Problem, code="envelope.structure", text=text, path="/Envelope/Body[1]")
     if stray:
         problems.add(_stray_text, "/Envelope")
     return (headers[0] if headers else None), (bodies[0] if bodies else None)
@@ -169,21 +156,25 @@ def _read_fields(
         if field is None:
             problems.add(_unknown, child, names, "Header", "/Envelope/Header", "header.unknown")
             continue
+        path = f"/Envelope/Header/{ELEMENT_OF[field]}"
         if field == "action":
             actions += 1
         elif field in seen:
-            problems.add(_repeated, field)
+            text = f"{ELEMENT_OF[field]} stands more than once in the Header; leave one."
+            problems.add(Problem, code="header.repeated", text=text, path=f"{path}[2]")
             continue
         seen.add(field)
         if strict:
             if _ORDER[field] < last:
-                problems.add(_out_of_order, field)
+                text = f"{ELEMENT_OF[field]} is out of order; this port wants the documented order of header elements."
+                problems.add(Problem, code="header.order", text=text, path=path, expected=", ".join(FIELDS))
             last = max(last, _ORDER[field])
         if len(child):
-            problems.add(_not_plain, field)
+            text = f"{ELEMENT_OF[field]} holds elements; it must hold text alone."
+            problems.add(Problem, code="header.content", text=text, path=path, expected="text")
             continue
         if child.keys():
-            _check_attributes(child, f"/Envelope/Header/{_ELEMENT_OF[field]}", problems)
+            _check_attributes(child, path, problems)
         value = (child.text or "").strip(XML_SPACE)
         if value:
             values[field] = value
@@ -207,11 +198,16 @@ def _read_body(
     message_parts = body[0]
     parts: list[etree._Element] = []
     if len(message_parts) > MAX_PARTS:
-        problems.add(_too_many_parts)
+        problems.add(
+            Problem,
+            code="envelope.structure",
+            text=f"MessageParts holds more than {MAX_PARTS} documents. Send them in several messages.",
+            path="/Envelope/Body/MessageParts",
+            expected=f"at most {MAX_PARTS} documents",
+        )
     else:
         parts = list(message_parts)
-    stray = _has_text(body.text) or _has_text(message_parts.tail)
-    if stray:
+    if _has_text(body.text) or _has_text(message_parts.tail):
         problems.add(_stray_text, "/Envelope/Body")
     if _has_text(message_parts.text) or any(_has_text(part.tail) for part in parts):
         problems.add(_stray_text, "/Envelope/Body/MessageParts")
@@ -236,7 +232,7 @@ def _check_values(values: dict[str, str]) -> list[Problem]:
         values["message_id"] = message_id[:MAX_TEXT]
     for field, value in values.items():
         if len(value) > _LIMITS[field] and field != "message_id":
-            name, limit = _ELEMENT_OF[field], _LIMITS[field]
+            name, limit = ELEMENT_OF[field], _LIMITS[field]
             problems.append(
                 Problem(
                     code="header.too-long",
@@ -256,9 +252,9 @@ def _check_attributes(element: etree._Element, path: str, problems: Problems) ->
         name = str(key)
         if name == XSI_TYPE:
             problems.add(_typed, element, path)
-        elif name not in _IGNORED and not name.startswith(_XML_ATTRIBUTE):
+        elif name not in _IGNORED and not name.startswith(XML_ATTRIBUTE):
             text = f"{_local(element)} has no attribute {clean(name)}; remove it."
-            problems.append(Problem(code="envelope.attribute", text=text, path=path, found=clean(str(value))))
+            problems.add(Problem, code="envelope.attribute", text=text, path=path, found=clean(str(value)))
 
 
 def _typed(element: etree._Element, path: str) -> Problem:
@@ -300,33 +296,6 @@ def _bad_body(body: etree._Element, names: Names) -> Problem:
     return Problem(code="envelope.structure", text=text, path="/Envelope/Body", expected="one MessageParts")
 
 
-def _too_many_parts() -> Problem:
-    return Problem(
-        code="envelope.structure",
-        text=f"MessageParts holds more than {MAX_PARTS} documents. Send them in several messages.",
-        path="/Envelope/Body/MessageParts",
-        expected=f"at most {MAX_PARTS} documents",
-    )
-
-
-def _repeated(field: str) -> Problem:
-    name = _ELEMENT_OF[field]
-    text = f"{name} stands more than once in the Header; leave one."
-    return Problem(code="header.repeated", text=text, path=f"/Envelope/Header/{name}[2]")
-
-
-def _out_of_order(field: str) -> Problem:
-    name = _ELEMENT_OF[field]
-    text = f"{name} is out of order; this port wants the documented order of header elements."
-    return Problem(code="header.order", text=text, path=f"/Envelope/Header/{name}", expected=", ".join(FIELDS))
-
-
-def _not_plain(field: str) -> Problem:
-    name = _ELEMENT_OF[field]
-    text = f"{name} holds elements; it must hold text alone."
-    return Problem(code="header.content", text=text, path=f"/Envelope/Header/{name}", expected="text")
-
-
 def _action_missing(actions: int) -> Problem:
     text = {0: "Action is missing from the Header", 1: "Action is empty"}.get(
         actions, f"Action stands {actions} times in the Header"
@@ -349,11 +318,5 @@ def _has_text(text: str | None) -> bool:
     return text is not None and bool(text.strip(XML_SPACE))
 
 
-def split_name(tag: str) -> tuple[str, str]:
-    """Return the namespace (empty: none) and the local name of a `{namespace}local` name."""
-    namespace, brace, local = tag.rpartition("}")
-    return (namespace[1:], local) if brace else ("", tag)
-
-
 def _local(element: etree._Element) -> str:
-    return clean(split_name(element.tag)[1])
+    return clean(local_name(element))

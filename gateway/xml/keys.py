@@ -3,19 +3,17 @@
 Source: AIF reference, section 7.1.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from lxml import etree
 
+from gateway.contracts.service import EntityKey
 from gateway.kernel.errors import MalformedMessage
 from gateway.kernel.namespaces import ENTITY_KEY, ENTITY_KEY_LIST, canonical
 from gateway.kernel.problem import Problem
-from gateway.xml.paths import path_of
+from gateway.xml.names import path_of
 
-EntityKey = tuple[tuple[str, str], ...]
-"""The key of one record: field and value, once per field of the key, in the order of the document."""
-
-KEY_LIST = f"{{{ENTITY_KEY_LIST}}}EntityKeyList"
+_KEY_LIST = f"{{{ENTITY_KEY_LIST}}}EntityKeyList"
 _KEY = f"{{{ENTITY_KEY}}}EntityKey"
 _KEY_DATA = f"{{{ENTITY_KEY}}}KeyData"
 _KEY_FIELD = f"{{{ENTITY_KEY}}}KeyField"
@@ -34,34 +32,16 @@ def read_keys(part: etree._Element) -> tuple[EntityKey, ...]:
     has accepted never fails here.
     Raises: MalformedMessage when something else stands where a part of a key must stand.
     """
-    _expect(part, KEY_LIST)
+    _expect(part, _KEY_LIST)
     return tuple(_read_key(entity) for entity in part.iterchildren("*"))
 
 
-def plain_keys(part: etree._Element) -> tuple[EntityKey, ...] | None:
-    """Return the keys of a canonical EntityKeyList exactly as they stand, None when it holds other elements."""
-    keys: list[EntityKey] = []
-    for entity in part:
-        if entity.tag != _KEY or len(entity) != 1 or entity[0].tag != _KEY_DATA:
-            return None
-        fields: list[tuple[str, str]] = []
-        for key_field in entity[0]:
-            if key_field.tag != _KEY_FIELD or len(key_field) != 2:
-                return None
-            field, value = key_field
-            if field.tag != _FIELD or value.tag != _VALUE or len(field) or len(value):
-                return None
-            fields.append((field.text or "", value.text or ""))
-        keys.append(tuple(fields))
-    return tuple(keys)
-
-
-def build_keys(keys: Iterable[Sequence[tuple[str, str]]]) -> etree._Element:
+def build_keys(keys: Iterable[EntityKey]) -> etree._Element:
     """Return an EntityKeyList in canonical (`http://`) namespaces with one EntityKey per key.
 
     Raises: ValueError when a text holds a character that XML forbids.
     """
-    root = etree.Element(KEY_LIST, nsmap=_LIST_PREFIXES)
+    root = etree.Element(_KEY_LIST, nsmap=_LIST_PREFIXES)
     for key in keys:
         entity = etree.SubElement(root, _KEY, nsmap=_KEY_PREFIXES)
         data = etree.SubElement(entity, _KEY_DATA)
@@ -104,6 +84,6 @@ def _refused(element: etree._Element, text: str) -> MalformedMessage:
 def _top(element: etree._Element) -> etree._Element:
     """Return the EntityKeyList around *element*, itself when there is none."""
     for each in (element, *element.iterancestors()):
-        if canonical(str(each.tag)) == KEY_LIST:
+        if canonical(str(each.tag)) == _KEY_LIST:
             return each
     return element

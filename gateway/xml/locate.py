@@ -8,9 +8,15 @@ many fail.
 import codecs
 import os
 from array import array
+from collections.abc import Sequence
+from dataclasses import replace
 from xml.parsers import expat
 
+from lxml import etree
+
 from gateway.kernel.errors import FileRefused
+from gateway.kernel.problem import Problem
+from gateway.xml.names import find
 
 CHUNK = 65_536
 _ITSELF_UNICODE = {"UTF8": "utf-8-sig", "UTF16": "utf-16"}
@@ -18,6 +24,44 @@ _BOM = "\ufeff"
 
 
 class Locator:
+    """Gives problems their places in a file. One per process; remembers how far it read the last file."""
+
+    def __init__(self) -> None:
+        self._walk: FileWalk | None = None
+        self._file: tuple[int, ...] = ()
+        self._position = 0
+
+    def place(
+        self, fd: int, encoding: str, position: int, envelope: etree._Element, problems: Sequence[Problem]
+    ) -> tuple[Problem, ...]:
+        """Return *problems* with line and column in the file behind *fd*, in document order.
+
+        Shape: `position` counts envelopes from 1; *envelope* is its tree; the path of a problem starts at the
+        Envelope or at a child of MessageParts. A problem whose element is missing gets the place of the nearest
+        element around it.
+        """
+        elements = [find(envelope, problem.path or "") for problem in problems]
+        wanted = set(elements)
+        numbers = {element: index for index, element in enumerate(envelope.iter("*")) if element in wanted}
+        places = self._walk_to(fd, encoding, position).places(position)
+        placed: list[tuple[int, Problem]] = []
+        for problem, element in zip(problems, elements, strict=True):
+            number = numbers[element]
+            line, column = places[2 * number : 2 * number + 2] or (None, None)
+            placed.append((number, replace(problem, line=line, column=column)))
+        return tuple(problem for _, problem in sorted(placed, key=lambda each: each[0]))
+
+    def _walk_to(self, fd: int, encoding: str, position: int) -> "FileWalk":
+        """Return the walk through this file: the last one unless it has gone beyond *position*."""
+        status = os.fstat(fd)
+        file = (fd, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+        if self._walk is None or self._file != file or position < self._position:
+            self._walk = FileWalk(fd, encoding)
+        self._file, self._position = file, position
+        return self._walk
+
+
+class FileWalk:
     """Walks through one file beside its reader.
 
     Shape: envelopes are asked for in growing positions, from 1. Lines and columns count from 1; a column counts
@@ -42,9 +86,11 @@ class Locator:
         self._found: dict[int, array[int]] = {}
         self._ended = False
 
-    def places(self, position: int) -> "Places":
+    def places(self, position: int) -> "array[int]":
         """Return where the elements of the envelope at *position* begin; empty when it cannot be told.
 
+        Shape: line and column of each in turn, in document order, the Envelope first; in so little memory because an
+        envelope may hold millions of elements.
         Raises: FileRefused when the file has a DOCTYPE, whatever the reader thought of it.
         """
         self._wanted = position
@@ -52,7 +98,7 @@ class Locator:
             del self._found[passed]
         while position not in self._found and self._position <= position and not self._ended:
             self._read_on()
-        return Places(self._found.get(position, array("Q")))
+        return self._found.get(position, array("Q"))
 
     def _read_on(self) -> None:
         content = os.pread(self._fd, CHUNK, self._offset)
@@ -82,24 +128,6 @@ class Locator:
         if self._depth == self._envelope_depth and self._places is not None:
             self._found[self._position] = self._places
             self._places = None
-
-
-class Places:
-    """Where the elements of one envelope begin: by number from 0, in document order, the Envelope first."""
-
-    __slots__ = ("_numbers",)
-
-    def __init__(self, numbers: "array[int]") -> None:
-        self._numbers = numbers
-
-    def __len__(self) -> int:
-        return len(self._numbers) // 2
-
-    def __getitem__(self, index: int) -> tuple[int, int]:
-        """Return line and column of an element."""
-        if not 0 <= index < len(self):
-            raise IndexError(index)
-        return self._numbers[2 * index], self._numbers[2 * index + 1]
 
 
 def _refuse_doctype(*_: object) -> None:

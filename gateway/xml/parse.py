@@ -1,4 +1,4 @@
-"""The one module that makes XML parsers, and the one place that maps the errors of lxml to ours.
+"""The one module that makes XML parsers.
 
 Every setting stops a measured attack:
 
@@ -15,52 +15,17 @@ lxml is never given a path: it would unzip what lies there.
 Source: reliability reference, sections 4.1 and 4.2.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from inspect import signature
-from typing import Literal, Protocol, TypedDict, cast
+from typing import Any, Literal
 
 from lxml import etree
 
-from gateway.kernel.errors import FileRefused, MalformedMessage
+from gateway.kernel.errors import MalformedMessage
 from gateway.kernel.problem import Problem
-from gateway.kernel.text import clean as fit_to_show
-from gateway.xml import mistakes
-from gateway.xml.encoding import SUPPORTED
+from gateway.xml.malformed import refusal
 
-MAX_TEXT = 200
-
-_NO_MEMORY = {2}
-_TOO_LONG_NAMES = {110}
-_RESOURCE_LIMIT = {114}
-_UNFINISHED = {45, 47, 63}  # comment, processing instruction, CDATA: while bytes come, only a limit ends them
-_BAD_BYTES = {81}
-_UNKNOWN_ENCODING = {31, 32}
-
-
-class LogEntry(Protocol):
-    """One line of libxml2's error log."""
-
-    type: int
-    level: int
-    line: int
-    column: int
-    message: str
-
-
-class _Settings(TypedDict):
-    resolve_entities: bool
-    no_network: bool
-    load_dtd: bool
-    dtd_validation: bool
-    attribute_defaults: bool
-    huge_tree: bool
-    recover: bool
-    remove_comments: bool
-    remove_pis: bool
-    collect_ids: bool
-
-
-_HARDENED: _Settings = {
+_HARDENED: Mapping[str, Any] = {  # Any: keywords of several constructors
     "resolve_entities": False,
     "no_network": True,
     "load_dtd": False,
@@ -151,7 +116,9 @@ def parse_checked(content: bytes, parser: etree.XMLParser | None = None) -> etre
     try:
         root = etree.fromstring(content, parser)
     except etree.XMLSyntaxError as error:
-        raise _malformed(error, parser.error_log) from error
+        refused = refusal(error, parser.error_log)
+        problem = Problem(code=refused.code, text=refused.message, line=refused.line, column=refused.column)
+        raise MalformedMessage(refused.message, code=refused.code, problems=(problem,)) from error
     except OSError as error:  # a resolver refused what a DOCTYPE names
         raise _doctype() from error
     if root.getroottree().docinfo.internalDTD is not None:
@@ -161,70 +128,3 @@ def parse_checked(content: bytes, parser: etree.XMLParser | None = None) -> etre
 
 def _doctype() -> MalformedMessage:
     return MalformedMessage("The document has a DOCTYPE; remove it, it is never accepted.", code="dtd.forbidden")
-
-
-def _malformed(error: etree.XMLSyntaxError, log: Iterable[LogEntry]) -> MalformedMessage:
-    """Return the error for stored bytes that are no document."""
-    refused = refusal(error, log)
-    problem = Problem(code=refused.code, text=refused.message, line=refused.line, column=refused.column)
-    return MalformedMessage(refused.message, code=refused.code, problems=(problem,))
-
-
-def clean(text: str) -> str:
-    """Make text of a partner or a library fit for one line: 200 characters, none that XML forbids."""
-    return fit_to_show(" ".join(text[: 4 * MAX_TEXT].split()), MAX_TEXT)
-
-
-def line_of(element: etree._Element) -> int | None:
-    """Return the line of an element as the parser counted it."""
-    return cast(int | None, element.sourceline)
-
-
-def refusal(error: etree.XMLSyntaxError, log: Iterable[LogEntry], *, root_seen: bool = True) -> FileRefused:
-    """Return our error for what the parser says; *log* is its own error log, whose first error counts.
-
-    *root_seen* is False for what comes before the start tag of the root.
-    Not the log that the exception carries: that one also holds errors of earlier files.
-    Raises: MemoryError when the parser ran out of memory: that is the worker's end, not the file's fault.
-    """
-    first = next((entry for entry in log if entry.level >= etree.ErrorLevels.ERROR), None)
-    number = first.type if first is not None else 0
-    text = first.message if first is not None else (error.msg or "")
-    line, column = (first.line, first.column) if first is not None else (error.lineno, error.offset)
-    if number in _NO_MEMORY:
-        raise MemoryError(text)
-    code, sentence = _classify(number, clean(text), root_seen=root_seen)
-    return FileRefused(sentence, code=code, line=line or None, column=column or None)
-
-
-def unfinished(log: Iterable[LogEntry]) -> bool:
-    """Tell whether the parser stopped inside a comment, an instruction or CDATA: at the end of a file, it was cut."""
-    first = next((entry for entry in log if entry.level >= etree.ErrorLevels.ERROR), None)
-    return first is not None and first.type in _UNFINISHED
-
-
-def only_misnamed(log: Iterable[LogEntry]) -> bool:
-    """Tell whether all that the parser complains of are namespaces that are no valid URI.
-
-    XML itself allows them, so libxml2 reads on to the end and refuses the document only then.
-    """
-    numbers = {entry.type for entry in log if entry.level >= etree.ErrorLevels.ERROR}
-    return numbers == {mistakes.BAD_NAMESPACE}
-
-
-def _classify(number: int, text: str, *, root_seen: bool) -> tuple[str, str]:
-    """Return our code and a sentence for an error number of libxml2."""
-    if number in _RESOURCE_LIMIT and "depth" in text:  # libxml2 has one number for all its limits
-        return "xml.too-deep", "Elements are nested more than 256 deep; no business document needs that."
-    if number in _TOO_LONG_NAMES:
-        return "xml.limit", "A name has more than 50,000 characters; no business document needs that."
-    if number in _RESOURCE_LIMIT | _UNFINISHED:
-        return "xml.limit", "A single text, attribute, comment or instruction is over its limit of 10 MB; send less."
-    if number in _BAD_BYTES:
-        return "encoding.mismatch", "The bytes are not in the encoding that the file declares."
-    if number in _UNKNOWN_ENCODING:
-        return (
-            "encoding.unsupported",
-            f"The encoding that the file declares is not supported; supported are {SUPPORTED}.",
-        )
-    return "xml.not-wellformed", mistakes.say(number, text, root_seen=root_seen)

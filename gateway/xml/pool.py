@@ -22,19 +22,19 @@ import structlog
 from gateway.kernel.errors import FileRefused
 from gateway.kernel.ids import PortName
 from gateway.messaging.rules.envelope import FileEnd, FileHead, ReadEnvelope
-from gateway.xml import frames
+from gateway.workers.link import Message
+from gateway.xml import protocol
 from gateway.xml.admission import Admission, Place
-from gateway.xml.frames import Kind
 from gateway.xml.limits import ReadRules, SchemaSet
 from gateway.xml.process import (
     READY_SECONDS,
-    Frame,
     ReaderLauncher,
     ReadersUnavailable,
     TookTooLong,
     WorkerDied,
     WorkerProcess,
 )
+from gateway.xml.protocol import Kind
 
 log = structlog.get_logger()
 
@@ -228,22 +228,22 @@ class XmlPool:
         end: FileEnd | None = None
         while end is None:
             before = budget
-            frame, budget = await self._receive(worker, budget)
+            message, budget = await self._receive(worker, budget)
             turn.spent(before - budget)
-            match frame.kind, frame.fields:
-                case Kind.HEAD, list(fields):
-                    yield frames.head_from(fields)
-                case Kind.ENVELOPES, list(rows):
-                    yield tuple(frames.envelopes_from(rows, frame.body))
+            match message:
+                case Message(Kind.HEAD, fields):
+                    yield protocol.head_from(fields)
+                case Message(Kind.ENVELOPES, (list(rows),), body):
+                    yield tuple(protocol.envelopes_from(rows, body))
                     await turn.give_way()
-                case Kind.END, [*fields, int(resident)]:
+                case Message(Kind.END, (*fields, int(resident))):
                     worker.answered(resident)
-                    yield (end := frames.end_from(fields))
-                case Kind.REFUSED, [*fields, int(resident)]:
+                    yield (end := protocol.end_from(fields))
+                case Message(Kind.REFUSED, (*fields, int(resident))):
                     worker.answered(resident)
-                    raise frames.refused_from(fields)
+                    raise protocol.refused_from(fields)
                 case _:
-                    raise WorkerDied(f"The reader answered out of turn: {frame.kind.name}.")
+                    raise WorkerDied(f"The reader answered out of turn: {message.kind}.")
 
     def _wall(self, size: int) -> float:
         return self._wall_seconds + size / self._wall_bytes_per_second
@@ -255,12 +255,10 @@ class XmlPool:
         with _anonymous_file() as file:
             file.write(content)
             file.flush()
-            pieces = self.read(file.fileno(), rules, port=port, weight=weight, alone=alone)
-            try:
+            reading = self.read(file.fileno(), rules, port=port, weight=weight, alone=alone)
+            async with aclosing(reading) as pieces:
                 async for piece in pieces:
                     yield piece
-            finally:
-                await pieces.aclose()
 
     @asynccontextmanager
     async def _busy(self) -> AsyncIterator[None]:
@@ -343,17 +341,17 @@ class XmlPool:
         """Return a new worker that is ready. Raises: ReadersUnavailable."""
         async with self._launching:
             launcher = await self._launcher_with(schemas)
-            worker = await launcher.bear()
+            worker = await launcher.fork()
             self._workers.add(worker)
         ready = False
         try:
-            frame, _ = await self._receive(worker, READY_SECONDS)
-            match frame.kind, frame.fields:
-                case Kind.READY, list(lacking):
+            message, _ = await self._receive(worker, READY_SECONDS)
+            match message:
+                case Message(Kind.READY, lacking):
                     ready = True
                     self._tell(lacking)
                     return worker
-            raise WorkerDied(f"The reader answered out of turn: {frame.kind.name}.")
+            raise WorkerDied(f"The reader answered out of turn: {message.kind}.")
         except WorkerDied as error:
             raise ReadersUnavailable.because(error) from error
         finally:
@@ -388,18 +386,18 @@ class XmlPool:
         """Return how many workers there may be: those of files that rest come on top."""
         return self._size + self._admission.resting
 
-    async def _receive(self, worker: WorkerProcess, budget: float) -> tuple[Frame, float]:
-        """Return the next frame and what is left of the time."""
-        if (here := worker.next_frame()) is not None:
+    async def _receive(self, worker: WorkerProcess, budget: float) -> tuple[Message, float]:
+        """Return the next message and what is left of the time."""
+        if (here := worker.next_message()) is not None:
             return here, budget
         clock = asyncio.get_running_loop().time
         started = clock()
         try:
             async with asyncio.timeout(budget):
-                frame = await worker.receive()
+                message = await worker.receive()
         except TimeoutError as error:
             raise TookTooLong("It took longer than it may; the reader was ended.") from error
-        return frame, budget - (clock() - started)
+        return message, budget - (clock() - started)
 
     def _tell(self, lacking: Sequence[str]) -> None:
         """Say once what this system does not have to cage readers."""

@@ -2,29 +2,30 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import socket
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Awaitable
-from dataclasses import dataclass
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from gateway.kernel.errors import TransientError
-from gateway.workers.launched import ending
-from gateway.workers.launcher import Child, Launcher, NotLaunched
-from gateway.xml.frames import MAX_FRAME_BYTES, PREFIX, READER, Kind
+from gateway.workers.launcher import Child, Launcher, NotLaunched, ending
+from gateway.workers.link import Message, packed, take_message
 from gateway.xml.limits import ReadRules, SchemaSet
+from gateway.xml.protocol import READER, Kind
 
 T = TypeVar("T")
 
 READY_SECONDS = 120.0
 """For one step of getting ready, on a machine that has much else to do."""
 _RECEIVE_BYTES = 262_144
+_MOST_BYTES = 512_000_000
+"""Of one message of a worker."""
 _STDERR_CHARACTERS = 2000
 _PROGRAM = ("-m", "gateway.xml.worker")
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
@@ -59,15 +60,6 @@ class ReadersUnavailable(TransientError):
             "If the gateway was upgraded or its machine has reached a limit of processes or memory, mend that and "
             "restart the gateway."
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One frame of a worker: its kind, its JSON, its body."""
-
-    kind: Kind
-    fields: object
-    body: bytes
 
 
 class ReaderLauncher:
@@ -133,22 +125,22 @@ class ReaderLauncher:
         self.documents.add(document)
         return held
 
-    async def bear(self) -> "WorkerProcess":
+    async def fork(self) -> "WorkerProcess":
         """Fork a worker; it is ready when it says so. Raises: ReadersUnavailable."""
         ours, theirs = socket.socketpair()
-        words, mouth = os.pipe()  # its standard error: read when it has ended
+        errors, its_errors = os.pipe()  # its standard error: read when it has ended
         try:
             with theirs:
-                child = await self._in_time(self._launcher.launch(READER, theirs.fileno(), mouth))
+                child = await self._in_time(self._launcher.launch(READER, theirs.fileno(), its_errors))
         except BaseException:
-            ours.close()  # a process that is born meanwhile ends with it
-            os.close(words)
+            ours.close()  # a process that is forked meanwhile ends with it
+            os.close(errors)
             raise
         finally:
-            os.close(mouth)
+            os.close(its_errors)
         ours.setblocking(False)
-        os.set_blocking(words, False)
-        return WorkerProcess(child, ours, os.fdopen(words, "rb"), self)
+        os.set_blocking(errors, False)
+        return WorkerProcess(child, ours, os.fdopen(errors, "rb"), self)
 
     def kill(self) -> None:
         """End the process at once, and with it its workers; `wait` still has to be awaited."""
@@ -196,10 +188,10 @@ class WorkerProcess:
     end, in bytes.
     """
 
-    def __init__(self, process: Child, connection: socket.socket, words: BinaryIO, launcher: ReaderLauncher) -> None:
+    def __init__(self, process: Child, connection: socket.socket, errors: BinaryIO, launcher: ReaderLauncher) -> None:
         self._process = process
         self._connection = connection
-        self._words: BinaryIO | None = words
+        self._errors: BinaryIO | None = errors
         self.launcher = launcher
         self._buffer = bytearray()
         self.owes = 0
@@ -230,33 +222,26 @@ class WorkerProcess:
         except OSError as error:
             raise await self._died() from error
 
-    async def receive(self) -> Frame:
-        """Return the next frame.
+    async def receive(self) -> Message:
+        """Return the next message.
 
         Raises: WorkerDied when the worker ends before, or says that it will; ReadersUnavailable when its launcher has
         ended, and the worker with it.
         """
-        while (frame := self.next_frame()) is None:
+        while (message := self.next_message()) is None:
             await self._receive_more()
-        return frame
+        return message
 
-    def next_frame(self) -> Frame | None:
-        """Return the next frame when all of it is here. Raises: WorkerDied when the worker says that it ends."""
-        if len(self._buffer) < PREFIX.size:
-            return None
-        number, text_length, body_length = PREFIX.unpack_from(self._buffer)
-        start, end = PREFIX.size + text_length, PREFIX.size + text_length + body_length
-        if end > MAX_FRAME_BYTES:
-            raise WorkerDied(f"The reader announced a frame of {end} bytes.")
-        if len(self._buffer) < end:
-            return None
-        kind = Kind(number)
-        fields = json.loads(self._buffer[PREFIX.size : start].decode())
-        body = bytes(self._buffer[start:end])
-        del self._buffer[:end]
-        if kind is Kind.CRASHED:
-            raise WorkerDied(f"The reader of the file failed: {str(fields).strip().splitlines()[-1]}", details=fields)
-        return Frame(kind, fields, body)
+    def next_message(self) -> Message | None:
+        """Return the next message when all of it is here. Raises: WorkerDied when the worker says that it ends."""
+        try:
+            message = take_message(self._buffer, _MOST_BYTES)
+        except ValueError as error:
+            raise WorkerDied(f"The reader cannot be understood: {error}.") from error
+        match message:
+            case Message(Kind.CRASHED, (text,)):
+                raise WorkerDied(f"The reader of the file failed: {str(text).strip().splitlines()[-1]}", details=text)
+        return message
 
     def answered(self, resident: int) -> None:
         """Say that a file has ended, and what memory the worker held then."""
@@ -295,18 +280,17 @@ class WorkerProcess:
 
     def _last_words(self) -> str:
         """Return what the worker, which has ended, said on standard error, when this is asked for the first time."""
-        words, self._words = self._words, None
-        if words is None:
+        errors, self._errors = self._errors, None
+        if errors is None:
             return ""
-        with words:
-            return _end_of(words.read() or b"")
+        with errors:
+            return _end_of(errors.read() or b"")
 
 
 @lru_cache(maxsize=64)
 def _question(rules: ReadRules) -> bytes:
     """Return a request as it travels; most files of a port come with the same."""
-    text = rules.to_json().encode()
-    return PREFIX.pack(Kind.READ, len(text), 0) + text
+    return packed(Kind.READ, asdict(rules))
 
 
 def _end_of(said: bytes) -> str:

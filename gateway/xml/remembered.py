@@ -4,15 +4,15 @@ xmlschema takes a hundred times as long to find words as libxml2 takes to find t
 mistakes. Words are used again only where all that they were made of is the same: then they are the same words.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lxml import etree
 
 from gateway.kernel.problem import Problem
 from gateway.xml.grammar import TreeEntry
-from gateway.xml.terse import CONTENT, VALUES, of_entry
+from gateway.xml.libxml2_errors import CONTENT, VALUES, Entries, of_entry
+from gateway.xml.xmlschema_errors import Found
 
 if TYPE_CHECKING:
     from xmlschema import XMLSchemaBase
@@ -22,10 +22,7 @@ _MOST = 1_000
 MOST_IN_FULL = 20
 """How often an element that is missing or misplaced is explained: only xmlschema looks at what stands behind it."""
 
-Told = tuple[etree._Element, Problem]
 _Key = tuple[object, ...]
-Entries = Mapping[etree._Element, Sequence[TreeEntry]]
-"""What libxml2 has against the elements of a document."""
 
 
 class Remembered:
@@ -41,25 +38,25 @@ class Remembered:
         self._plain: dict[_Key, int] = {}
         """Causes of which libxml2 says the same as xmlschema, and by which of its errors: their values may differ."""
 
-    def recall(self, entries: Entries, part: etree._Element, schema: "XMLSchemaBase | None") -> Sequence[Told] | None:
+    def recall(self, entries: Entries, part: etree._Element, schema: "XMLSchemaBase | None") -> Sequence[Found] | None:
         """Return what is wrong with a document, None when not all of it is known."""
-        told: list[Told] = []
+        found: list[Found] = []
         for element, some in entries.items():
             key = _exact(element, some, part)
             problem = self._words.get(key) if self._often.get(key, MOST_IN_FULL) >= MOST_IN_FULL else None
             if problem is None and (number := self._plain.get(_cause(element, some, part))) is not None:
-                problem = of_entry(some[number], element, part, schema)
+                problem = of_entry(some[number], element, schema)
             if problem is None:
                 return None
-            told.append((element, problem))
-        return told
+            found.append((element, problem))
+        return found
 
     def learn(
-        self, entries: Entries, told: Sequence[Told], part: etree._Element, schema: "XMLSchemaBase | None"
+        self, entries: Entries, found: Sequence[Found], part: etree._Element, schema: "XMLSchemaBase | None"
     ) -> None:
-        """Remember what was *told* of a document, when it is one problem for each element that libxml2 names."""
-        by_element = dict(told)
-        if len(by_element) != len(told) or by_element.keys() != entries.keys():
+        """Remember what was *found* in a document, when it is one problem for each element that libxml2 names."""
+        by_element = dict(found)
+        if len(by_element) != len(found) or by_element.keys() != entries.keys():
             return
         for element, some in entries.items():
             if not all(entry.type == CONTENT or entry.type in VALUES for entry in some):
@@ -69,7 +66,7 @@ class Remembered:
                 self._often.clear()
                 self._plain.clear()
             problem = by_element[element]
-            same = [replace(of_entry(entry, element, part, schema), path=problem.path) == problem for entry in some]
+            same = [of_entry(entry, element, schema) == problem for entry in some]
             if True in same and all(entry.type in VALUES for entry in some):
                 self._plain[_cause(element, some, part)] = same.index(True)
                 continue

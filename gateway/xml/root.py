@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from lxml import etree
 
 from gateway.kernel.errors import FileRefused
-from gateway.kernel.namespaces import BATCH, BATCH_NAMESPACES, ENVELOPE_NAMESPACES, MESSAGE_2011, XSI, canonical
+from gateway.kernel.namespaces import BATCH, BATCH_NAMESPACES, ENVELOPE_NAMESPACES, MESSAGE_2011, canonical
 from gateway.messaging.rules.envelope import FileHead, Root
-from gateway.xml.declarations import MAX_CHARACTERS
+from gateway.xml.declarations import MAX_CHARACTERS, characters
 from gateway.xml.encoding import PREFIX_BYTES, Encoding, looks_like
-from gateway.xml.ending import at_the_end, empty_file, incomplete
-from gateway.xml.header import MAX_ID, XML_SPACE, XSI_TYPE, split_name
+from gateway.xml.header import LOCATIONS, MAX_ID, XML_ATTRIBUTE
 from gateway.xml.limits import ReadRules
-from gateway.xml.parse import DoctypeFound, RootFound, clean, root_parser
+from gateway.xml.malformed import empty_file, incomplete, refusal_of_stopped
+from gateway.xml.names import XML_SPACE, XSI_TYPE, clean, split_name
+from gateway.xml.parse import DoctypeFound, RootFound, root_parser
 from gateway.xml.source import CHUNK_BYTES, Source
 
 _FIRST_PIECE = 1024
@@ -26,8 +27,6 @@ _WITH_BLANK, _WITHOUT_BLANK = "/Microsoft Dynamics/", "/Microsoft_Dynamics/"
 _PROLOG = re.compile(r"\ufeff?(?:\s+|<!--.*?-->|<\?.*?\?>)*", re.DOTALL)
 _START_TAG = re.compile(r"<(?:[^\"'>]|\"[^\"]*\"|'[^']*')*>")
 _SOAP = ("http://schemas.xmlsoap.org/soap/envelope/", "http://www.w3.org/2003/05/soap-envelope")
-_IGNORED = (f"{{{XSI}}}schemaLocation", f"{{{XSI}}}noNamespaceSchemaLocation")
-_XML_ATTRIBUTE = "{http://www.w3.org/XML/1998/namespace}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +60,7 @@ def read_root(source: Source, encoding: Encoding, rules: ReadRules) -> RootEleme
     except DoctypeFound:
         raise _doctype(source, encoding, offset) from None
     except RootFound as root:
-        if closing and _is_cut(source.peek(0, offset), encoding):
+        if closing and _to_end_of_root(source.peek(0, offset), encoding) is None:
             raise incomplete() from None
         head = _checked(root, encoding, rules, _place(source, encoding, offset))
         if _WITH_BLANK in root.tag:
@@ -70,7 +69,7 @@ def read_root(source: Source, encoding: Encoding, rules: ReadRules) -> RootEleme
     except etree.XMLSyntaxError as error:
         if (empty := empty_file(source, encoding)) is not None:
             raise empty from None
-        refused = at_the_end(error, parser, source, encoding, closing=closing, root_seen=False)
+        refused = refusal_of_stopped(error, parser, source, encoding, closing=closing, root_seen=False)
         hint = looks_like(source.peek(0, PREFIX_BYTES))
         if hint is not None and refused.code == "xml.not-wellformed":
             text = f"This is not XML: the file looks like {hint}. Send the XML document itself."
@@ -79,12 +78,20 @@ def read_root(source: Source, encoding: Encoding, rules: ReadRules) -> RootEleme
     raise AssertionError("a parser that ends without root and without error")
 
 
-def _is_cut(start: bytes, encoding: Encoding) -> bool:
-    """Tell whether the file ends inside the root's start tag: at the end the parser makes do with half of it."""
+def _to_end_of_root(start: bytes, encoding: Encoding) -> str | None:
+    """Return the text up to the end of the root's start tag, None when the file ends before that.
+
+    Then the parser makes do with half of the tag.
+    """
     text = start.decode(encoding.codec, "ignore")
+    end = _START_TAG.match(text, _length_of_prolog(text))
+    return None if end is None else text[: end.end()]
+
+
+def _length_of_prolog(text: str) -> int:
     prolog = _PROLOG.match(text)
     assert prolog is not None  # it also matches nothing
-    return _START_TAG.match(text, prolog.end()) is None
+    return prolog.end()
 
 
 def _checked(root: RootFound, encoding: Encoding, rules: ReadRules, place: Mapping[str, int | None]) -> FileHead:
@@ -114,23 +121,19 @@ def _checked(root: RootFound, encoding: Encoding, rules: ReadRules, place: Mappi
 
 def _respelled(tag: str, head: FileHead, start: bytes, encoding: Encoding) -> RootElement:
     """Return the root as the parser can take it: a namespace with a blank, as documented once, is no URI to it."""
-    text = start.decode(encoding.codec, "ignore")
-    prolog = _PROLOG.match(text)
-    assert prolog is not None  # it also matches nothing
-    end = _START_TAG.match(text, prolog.end())
-    assert end is not None  # the parser has read it
+    text = _to_end_of_root(start, encoding)
+    assert text is not None  # the parser has read it
     return RootElement(
         tag=tag.replace(_WITH_BLANK, _WITHOUT_BLANK),
         head=head,
-        length=len(text[: end.end()].encode(encoding.codec)),
+        length=len(text.encode(encoding.codec)),
         respell=(_WITH_BLANK.encode(encoding.codec), _WITHOUT_BLANK.encode(encoding.codec)),
     )
 
 
 def _check_namespaces(root: RootFound, rules: ReadRules, place: Mapping[str, int | None]) -> None:
     """Refuse a Batch whose declarations would blow up every one of its envelopes."""
-    declared = root.namespaces
-    length = sum(len(prefix or "") + len(uri) for prefix, uri in declared.items())
+    declared, length = root.namespaces, characters(root.namespaces)
     if len(declared) > rules.max_attributes or length > MAX_CHARACTERS:
         raise FileRefused(
             f"The Batch declares {len(declared)} namespaces in {length} characters; at most {rules.max_attributes} "
@@ -147,7 +150,7 @@ def _batch_attributes(attributes: Mapping[str, str], place: Mapping[str, int | N
         if name == XSI_TYPE:
             text = "xsi:type is not allowed on Batch; remove it."
             raise FileRefused(text, code="xsi.type.forbidden", **place)
-        if name in _IGNORED or name.startswith(_XML_ATTRIBUTE):
+        if name in LOCATIONS or name.startswith(XML_ATTRIBUTE):
             continue
         if name not in ("BatchId", "ConversationId"):
             case = " Upper and lower case count." if name.lower() in ("batchid", "conversationid") else ""
@@ -197,7 +200,5 @@ def _doctype(source: Source, encoding: Encoding, length: int) -> FileRefused:
 def _place(source: Source, encoding: Encoding, length: int) -> dict[str, int | None]:
     """Return line and column of the first thing after the prolog, within the first *length* bytes."""
     text = source.peek(0, length).decode(encoding.codec, "replace")
-    prolog = _PROLOG.match(text)
-    assert prolog is not None  # it also matches nothing
-    before = text[: prolog.end()].removeprefix("\ufeff")
+    before = text[: _length_of_prolog(text)].removeprefix("\ufeff")
     return {"line": before.count("\n") + 1, "column": len(before) - before.rfind("\n")}

@@ -11,8 +11,10 @@ from lxml import etree
 
 from gateway.kernel.errors import ConfigError, ConfigProblem
 from gateway.kernel.namespaces import HTTPS, MICROSOFT, Scheme, canonical
+from gateway.xml.malformed import LogEntry, refusal
+from gateway.xml.names import line_of
 from gateway.xml.normalise import is_costly, rewrite_scheme, strip_anchors
-from gateway.xml.parse import DoctypeFound, LogEntry, RootFound, document_parser, line_of, refusal, root_parser
+from gateway.xml.parse import DoctypeFound, RootFound, document_parser, root_parser
 
 XSD = "{http://www.w3.org/2001/XMLSchema}"
 XML_NAMESPACE = "http://www.w3.org/XML/1998/namespace"
@@ -112,7 +114,7 @@ def read_schema_files(folders: Sequence[Path]) -> SchemaFiles:
     for index, folder in enumerate(folders):
         base = folder.resolve()
         if not base.is_dir():
-            problems.append(_problem(folder, None, "This schema folder does not exist."))
+            problems.append(problem(folder, None, "This schema folder does not exist."))
             continue
         for found in find_schemas(base, problems):
             path = Path(os.path.realpath(found))
@@ -167,7 +169,7 @@ def find_schemas(base: Path, problems: list[ConfigProblem]) -> list[Path]:
 
     def unreadable(error: OSError) -> None:
         text = f"This folder cannot be read: {error.strerror}. No schema in it is used."
-        problems.append(_problem(Path(error.filename), None, text))
+        problems.append(problem(Path(error.filename), None, text))
 
     found: list[Path] = []
     for parent, folders, names in os.walk(base, onerror=unreadable):
@@ -210,11 +212,11 @@ def _parse(path: Path) -> etree._Element | None:
     try:
         content = path.read_bytes() if path.stat().st_size <= MAX_SCHEMA_BYTES else None
     except OSError as error:
-        raise ConfigError([_problem(path, None, f"Cannot be read: {error.strerror}.")]) from error
+        raise ConfigError([problem(path, None, f"Cannot be read: {error.strerror}.")]) from error
     if content is None:
         if not named:
             return None
-        raise ConfigError([_problem(path, None, f"A schema may have {MAX_SCHEMA_BYTES} bytes at most.")])
+        raise ConfigError([problem(path, None, f"A schema may have {MAX_SCHEMA_BYTES} bytes at most.")])
     tag = None
     start = root_parser()
     try:
@@ -224,7 +226,7 @@ def _parse(path: Path) -> etree._Element | None:
     except DoctypeFound:
         if named:
             text = "The schema has a DOCTYPE; remove it, it is never accepted."
-            raise ConfigError([_problem(path, None, text)]) from None
+            raise ConfigError([problem(path, None, text)]) from None
     except etree.XMLSyntaxError as error:
         if named:
             raise _syntax(path, error, start.feed_error_log) from error
@@ -236,7 +238,7 @@ def _parse(path: Path) -> etree._Element | None:
     except etree.XMLSyntaxError as error:
         raise _syntax(path, error, parser.error_log) from error
     if root.tag != XSD + "schema":
-        raise ConfigError([_problem(path, line_of(root), f"The root is {root.tag}, not an XML schema.")])
+        raise ConfigError([problem(path, line_of(root), f"The root is {root.tag}, not an XML schema.")])
     if (HTTPS + MICROSOFT.split("/", 1)[0]).encode() in content:
         text = rewrite_scheme(etree.tostring(root, encoding="unicode"), Scheme.HTTP, schema=True)
         root = etree.fromstring(text, document_parser())
@@ -256,7 +258,7 @@ def _namespace_in(path: Path) -> str | None:
 
 def _syntax(path: Path, error: etree.XMLSyntaxError, log: object) -> ConfigError:
     told = refusal(error, cast(Iterable[LogEntry], log))
-    return ConfigError([_problem(path, told.line, told.message)])
+    return ConfigError([problem(path, told.line, told.message)])
 
 
 def _normalise_patterns(path: Path, root: etree._Element) -> list[ConfigProblem]:
@@ -271,14 +273,15 @@ def _normalise_patterns(path: Path, root: etree._Element) -> list[ConfigProblem]
             anchored.append((line_of(facet), written))
         if is_costly(pattern):
             text = f"The pattern {pattern} repeats a repetition and can take very long; simplify it."
-            warnings.append(_problem(path, line_of(facet), text))
+            warnings.append(problem(path, line_of(facet), text))
     if anchored:  # generated sets have hundreds
         line, written = anchored[0]
         more = f", as {len(anchored) - 1} more have" if len(anchored) > 1 else ""
         text = f"The pattern {written} has anchors{more}, which mean themselves in a schema; used without them."
-        warnings.insert(0, _problem(path, line, text))
+        warnings.insert(0, problem(path, line, text))
     return warnings
 
 
-def _problem(path: Path, line: int | None, text: str) -> ConfigProblem:
+def problem(path: Path, line: int | None, text: str) -> ConfigProblem:
+    """Return something wrong in a schema file."""
     return ConfigProblem(file=str(path), line=line, path="", text=text)

@@ -17,7 +17,7 @@ from lxml import etree
 
 from gateway.kernel.errors import ConfigProblem
 from gateway.kernel.namespaces import canonical
-from gateway.xml.parse import line_of
+from gateway.xml.names import line_of
 from gateway.xml.schema_files import (
     XML_NAMESPACE,
     XSD,
@@ -27,6 +27,7 @@ from gateway.xml.schema_files import (
     SchemaFiles,
     declaration,
     names_in,
+    problem,
 )
 
 LINKS = tuple(XSD + name for name in ("import", "include", "redefine", "override"))
@@ -73,15 +74,15 @@ class SchemaLinks:
     def __init__(self, read: SchemaFiles) -> None:
         self._read = read
         self._by_folded_path = {path.casefold(): file for path, file in reversed(list(read.by_path.items()))}
-        self.by_namespace: dict[str, list[SchemaFile]] = defaultdict(list)
+        self._by_namespace: dict[str, list[SchemaFile]] = defaultdict(list)
         for file in read.files:
-            self.by_namespace[file.namespace].append(file)
+            self._by_namespace[file.namespace].append(file)
         self.problems: list[ConfigProblem] = []
         self.warnings: list[ConfigProblem] = []
         self._links = [self._link(file) for file in read.files]
 
-    def reach(self, start: Sequence[SchemaFile], sound: Callable[[SchemaFile], bool]) -> Reach:
-        """Return everything that *start*, files of one namespace, refer to, directly or not.
+    def reach(self, start: SchemaFile, sound: Callable[[SchemaFile], bool]) -> Reach:
+        """Return everything that *start* refers to, directly or not.
 
         Rule: what a file includes or imports by an address that leads to a file; then, for names not found so, the
         file's own folder when it declares any of them, else the first of `folders` that declares them all; then
@@ -90,7 +91,7 @@ class SchemaLinks:
         """
         members: _Members = {}
         known: dict[str, set[Local]] = defaultdict(set)
-        waiting: list[tuple[str, SchemaFile]] = [(file.namespace, file) for file in start]
+        waiting = [(start.namespace, start)]
         while waiting:
             for namespace, file in waiting:
                 self._add(namespace, file, members, known)
@@ -163,7 +164,7 @@ class SchemaLinks:
         above before one beside; then the other schema folders in their order, which starts with ours.
         """
         by_parent: dict[Path, list[SchemaFile]] = {}
-        for other in self.by_namespace.get(namespace, ()):
+        for other in self._by_namespace.get(namespace, ()):
             by_parent.setdefault(other.path.parent, []).append(other)
 
         def distance(files: list[SchemaFile]) -> tuple[bool, int, int, int, int]:
@@ -205,7 +206,7 @@ class SchemaLinks:
         """Yield files beside the members that extend what is known."""
         parents = dict.fromkeys((namespace, file.path.parent) for namespace, file in members if file.namespace)
         for namespace, parent in parents:
-            for other in self.by_namespace[namespace]:
+            for other in self._by_namespace[namespace]:
                 if other.path.parent != parent or (namespace, other) in members:
                     continue
                 if any(each.local in known.get(each.namespace, ()) for each in other.extends):
@@ -224,19 +225,19 @@ class SchemaLinks:
                 target = self._located(file, location, {namespace})
                 if target is not None:
                     located[namespace] = (*located.get(namespace, ()), target)
-                elif namespace != XML_NAMESPACE and not self.by_namespace.get(namespace):
+                elif namespace != XML_NAMESPACE and not self._by_namespace.get(namespace):
                     text = f"Imports the namespace {namespace or '(none)'}, which no schema here declares."
-                    self.warnings.append(problem(file, line_of(link), text))
+                    self.warnings.append(problem(file.path, line_of(link), text))
                 continue
             if link.tag == XSD + "override":
                 text = "xs:override is not supported; copy the file and change the copy."
-                self.problems.append(problem(file, line_of(link), text))
+                self.problems.append(problem(file.path, line_of(link), text))
                 continue
             target = self._located(file, location, {file.namespace, ""}) or self._namesake(file, location)
             if target is not None and target is not file:
                 (includes if link.tag == XSD + "include" else redefines).append(target)
             elif target is None and not self._beside(file, location):
-                self.problems.append(problem(file, line_of(link), self._missing(file, location)))
+                self.problems.append(problem(file.path, line_of(link), self._missing(file, location)))
         return Links(includes=tuple(includes), redefines=tuple(redefines), located=located, imports=frozenset(imports))
 
     def _located(self, file: SchemaFile, location: str | None, allowed: Collection[str]) -> SchemaFile | None:
@@ -254,7 +255,7 @@ class SchemaLinks:
 
     def _beside(self, file: SchemaFile, location: str | None) -> bool:
         """Tell whether an address out of reach may mean files beside *file*, which are found by their names."""
-        same = self.by_namespace[file.namespace]
+        same = self._by_namespace[file.namespace]
         return _ELSEWHERE.match(location or "") is not None and any(
             other is not file and other.path.parent == file.path.parent for other in same
         )
@@ -313,8 +314,3 @@ def _content(element: etree._Element) -> object:
     attributes = {**{str(name): value for name, value in element.attrib.items()}, **names_in(element)}
     children = tuple(_content(child) for child in element.iterchildren("*") if child.tag != XSD + "annotation")
     return element.tag, tuple(sorted(attributes.items(), key=lambda each: each[0])), children
-
-
-def problem(file: SchemaFile, line: int | None, text: str) -> ConfigProblem:
-    """Return something wrong in a schema file."""
-    return ConfigProblem(file=str(file.path), line=line, path="", text=text)

@@ -1,13 +1,19 @@
-"""The bytes of a file, read by descriptor: counted, hashed, and never more than the port allows."""
+"""The bytes of a file, read by descriptor: counted, hashed, measured, and never more than the port allows."""
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator
 
 from gateway.kernel.errors import FileRefused
+from gateway.xml.encoding import Encoding
 
 CHUNK_BYTES = 65536
 _HASH_REST_BYTES = 64_000_000
+_TAG_BYTES = 4096  # a tag may begin before the chunk in which it ends
+_NO_TAG = r"<!--.*?(?:-->|\Z)|<!\[CDATA\[.*?(?:\]\]>|\Z)|"
+_START = re.compile(_NO_TAG + r"(<(?:[^\s<>/:!?]+:)?Envelope(?=[\s>/]))", re.DOTALL)
+_END = re.compile(_NO_TAG + r"(</(?:[^\s<>/:!?]+:)?Envelope\s*>)", re.DOTALL)
 
 
 class Source:
@@ -91,3 +97,36 @@ class Source:
             "Send it in several files.",
             code="file.too-large",
         )
+
+
+def measure(source: Source, encoding: Encoding, opened: int, closed: int) -> int:
+    """Return the bytes from start tag to end tag of an envelope as received.
+
+    The parser tells no offsets, so the reader knows only in which chunks an envelope begins and ends: its tags are
+    looked for in them. A serialised length would be wrong by everything the serialiser changes (UTF-16, references,
+    CDATA).
+    Units: *opened* and *closed* are the offsets of the chunks in which the tags were complete. The envelope is
+    larger than a chunk: its start tag is the last one of the first chunk, its end tag the first one of the last.
+    """
+    first, text = _around(source, encoding, opened)
+    starts = [match.start() for match in _START.finditer(text) if match[1]]
+    begin = first + _length(text[: starts[-1]], encoding) if starts else opened
+    last, text = _around(source, encoding, closed)
+    for match in _END.finditer(text):
+        end = last + _length(text[: match.end()], encoding)
+        if match[1] and end > closed:
+            return end - begin
+    return closed + CHUNK_BYTES - begin
+
+
+def _around(source: Source, encoding: Encoding, chunk: int) -> tuple[int, str]:
+    """Return a chunk with what stands right before it: its offset, and every byte or code unit as a character."""
+    start = max(encoding.mark, chunk - _TAG_BYTES)
+    start += (start - encoding.mark) % encoding.unit
+    data = source.peek(start, chunk + CHUNK_BYTES - start)
+    return start, data.decode("latin-1" if encoding.unit == 1 else encoding.codec, "replace")
+
+
+def _length(text: str, encoding: Encoding) -> int:
+    """Return how many bytes of the file decoded text stands for."""
+    return len(text) if encoding.unit == 1 else len(text.encode("utf-16-le", "surrogatepass"))

@@ -4,52 +4,46 @@ Called once per message. libxml2 judges the subtree where it stands; nothing is 
 Source: reliability, sections 0 and 4.3; rulings, "Names and XML".
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 from lxml import etree
 
 from gateway.kernel.errors import ConfigError
-from gateway.kernel.namespaces import BATCH_NAMESPACES, ENVELOPE_NAMESPACES, XSI, Scheme, canonical
+from gateway.kernel.namespaces import BATCH_NAMESPACES, ENVELOPE_NAMESPACES, Scheme, canonical
 from gateway.kernel.problem import Problem
 from gateway.kernel.text import clean
 from gateway.xml.catalog import Catalog
-from gateway.xml.explain import FAR_YEAR, Explainer, far_dates
+from gateway.xml.corrections import Identities, overlooked, overruled
+from gateway.xml.explain import Explainer
 from gateway.xml.grammar import Grammar
-from gateway.xml.likely import meant
+from gateway.xml.names import MAX_TEXT, XSI_TYPE, local_name, meant, path_of, split_name
 from gateway.xml.normalise import rewrite_scheme
 from gateway.xml.parse import document_parser
-from gateway.xml.paths import local_name, path_of
-from gateway.xml.second_look import MIDNIGHT, Identities, midnights, overruled
 from gateway.xml.words import SCHEMA
 
 UNKNOWN = "document.unknown"
 XSI_TYPE_FORBIDDEN = "xsi.type.forbidden"
-_XSI_TYPE = f"{{{XSI}}}type"
-_MAYBE_FAR = re.compile(r"-(?:(?<=\d{5}-)\d\d-\d\d|\d{4}-\d\d-\d\d)")
-"""A date with a year outside 0001 to 9999; begins with a plain character because that is ten times as fast."""
 
 
 class Checker:
     """Judges documents by the schemas of a catalogue. One per process and set of schemas; not for threads."""
 
-    def __init__(self, catalog: Catalog, *, explain: bool = True) -> None:
+    def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._explainer = Explainer(catalog) if explain else None
+        self._explainer = Explainer()
         self._grammars: dict[str, tuple[Grammar, Identities]] = {}
         self.fingerprint: str | None = catalog.fingerprint
         """Names the schemas that a document passed."""
 
     def begin(self) -> None:
         """Get ready for another file."""
-        if self._explainer is not None:
-            self._explainer.begin()
+        self._explainer.begin()
 
-    def check(self, part: etree._Element, *, brief: bool = False) -> tuple[Problem, ...]:
+    def check(self, part: etree._Element, *, brief: bool = False, explain: bool = True) -> tuple[Problem, ...]:
         """Return what is wrong with one child of MessageParts; empty when it is valid.
 
-        Shape: paths start at the document's root; no places in the file (`Explainer.explain` adds them).
+        Shape: paths start at the document's root; no places in the file (`Locator.place` adds them).
         Without *explain* one terse problem stands for all violations of the schema. With *brief* they are told in
         words that cost little to find.
         Raises: ConfigError when the document's schema cannot be read or does not compile; `gateway check` finds it.
@@ -64,24 +58,15 @@ class Checker:
                 return (self._unknown(part),)
             known = self._grammars[tag] = (grammar, Identities(grammar))
         grammar, identities = known
-        if part.get(_XSI_TYPE) is not None:
+        if part.get(XSI_TYPE) is not None:
             return (_typed(part),)
         if not grammar.valid(part) and not overruled(grammar, part):
-            return self._failed(part, grammar, identities, brief=brief)
-        found = identities.check(part)
-        # dates beyond the calendar are rare: only a document that may hold one pays for the types; all text
-        # in one piece is asked first, where a number right before a date looks like a far year
-        text = etree.tostring(part, method="text", encoding="unicode")
-        if MIDNIGHT in text:
-            found += midnights(grammar, part)
-        if _MAYBE_FAR.search(text) is None or not any(FAR_YEAR.match(str(each)) for each in part.itertext()):
-            return found
-        return found + far_dates(grammar, part)
+            return self._failed(part, grammar, identities, brief=brief, explain=explain)
+        return identities.check(part) + overlooked(grammar, part)
 
     def _unknown(self, part: etree._Element) -> Problem:
         """Say that no schema declares the document, and why it may look as if one did."""
-        namespace = str(part.tag)[1:].rpartition("}")[0] if str(part.tag).startswith("{") else ""
-        name = local_name(part)
+        namespace, name = split_name(str(part.tag))
         if not namespace:
             text = f'{name} has no namespace (xmlns=""); write the namespace of its schema on it.'
         elif canonical(namespace) in (*ENVELOPE_NAMESPACES, *BATCH_NAMESPACES):
@@ -90,24 +75,26 @@ class Checker:
             declared = self._declared.get(canonical(namespace), ())
             hint = meant(name, declared) or ("." if declared else "; no schema has this namespace.")
             text = f"No schema declares the document {name} in the namespace {namespace}{hint}"
-        return Problem(code=UNKNOWN, text=clean(text, 1000), path=path_of(part, part), found=clean(str(part.tag), 200))
+        return Problem(
+            code=UNKNOWN, text=clean(text, 1000), path=path_of(part, part), found=clean(str(part.tag), MAX_TEXT)
+        )
 
     @cached_property
     def _declared(self) -> Mapping[str, Sequence[str]]:
         """The names of the documents of each namespace."""
         found: dict[str, list[str]] = {}
         for name in self._catalog.names():
-            namespace, _, local = name[1:].rpartition("}")
+            namespace, local = split_name(name)
             found.setdefault(canonical(namespace), []).append(local)
         return found
 
     def _failed(
-        self, part: etree._Element, grammar: Grammar, identities: Identities, *, brief: bool
+        self, part: etree._Element, grammar: Grammar, identities: Identities, *, brief: bool, explain: bool
     ) -> tuple[Problem, ...]:
         unified = _in_one_scheme(part)
         if unified is not None:
-            return self.check(unified, brief=brief)
-        if self._explainer is None:
+            return self.check(unified, brief=brief, explain=explain)
+        if not explain:
             text = f"{local_name(part)} does not follow its schema."
             return (Problem(code=SCHEMA, text=text, path=path_of(part, part)),)
         return self._explainer.describe(part, grammar, brief=brief) + identities.check(part)
@@ -115,7 +102,7 @@ class Checker:
 
 def _typed(part: etree._Element) -> Problem:
     text = f"{local_name(part)} carries xsi:type, which is not allowed on the root of a document; remove it."
-    found = clean(part.get(_XSI_TYPE) or "", 200)
+    found = clean(part.get(XSI_TYPE) or "", MAX_TEXT)
     return Problem(code=XSI_TYPE_FORBIDDEN, text=text, path=path_of(part, part), found=found)
 
 

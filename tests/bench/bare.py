@@ -21,7 +21,7 @@ from gateway.xml.answer import AnswerHeader, key_answer
 from gateway.xml.catalog import Catalog
 from gateway.xml.limits import ReadRules
 from gateway.xml.parse import document_parser, parse_checked
-from gateway.xml.stream import read_envelopes
+from gateway.xml.reading import read_envelopes
 from gateway.xml.verdict import Checker
 
 CHUNK = 500

@@ -15,11 +15,10 @@ from rich.table import Table
 
 import schemas
 from gateway.kernel.errors import FileRefused
-from gateway.xml.budget import WorkClock
 from gateway.xml.catalog import Catalog
-from gateway.xml.explain import Explainer
-from gateway.xml.limits import ReadRules
-from gateway.xml.stream import read_envelopes
+from gateway.xml.limits import ReadRules, WorkClock
+from gateway.xml.locate import Locator
+from gateway.xml.reading import read_envelopes
 from gateway.xml.verdict import Checker
 from tests.hostile import ACTION, batch, declaring, envelope, line, order
 
@@ -64,7 +63,7 @@ KINDS: dict[str, Callable[[int], str]] = {
 }
 
 
-def read(content: str, checker: Checker, explainer: Explainer, clock: WorkClock) -> tuple[float, str]:
+def read(content: str, checker: Checker, locator: Locator, clock: WorkClock) -> tuple[float, str]:
     """Read one file; return the seconds of processor time it took, and what came out."""
     fd = os.memfd_create("reading")
     problems = 0
@@ -74,7 +73,7 @@ def read(content: str, checker: Checker, explainer: Explainer, clock: WorkClock)
             view = view[os.write(fd, view) :]
         began = time.process_time()
         try:
-            for item in read_envelopes(fd, ReadRules(), checker, explainer, clock):
+            for item in read_envelopes(fd, ReadRules(), checker, locator, clock):
                 problems += len(getattr(item, "header_problems", ())) + len(getattr(item, "body_problems", ()))
             end = f"{problems} problems"
         except FileRefused as refused:
@@ -92,7 +91,7 @@ def main(given: list[str]) -> None:
     options = arguments.parse_args(given)
     sizes = [int(size) for size in options.sizes.split(",")]
     catalog = Catalog([schemas.FOLDER])
-    judges = Checker(catalog), Explainer(catalog), catalog.clock
+    judges = Checker(catalog), Locator(), catalog.clock
     read(KINDS["bad lines of one message"](10), *judges)  # compiles the schemas
     table = Table(title="processor seconds to read a file of n elements")
     for column in ("kind", *(f"n = {size:,}" for size in sizes), "worst ratio", "s/MB", "ends with"):

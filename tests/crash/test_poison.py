@@ -12,7 +12,7 @@ import pytest
 from lxml import etree
 
 from gateway.messaging.rules.poison import MOST_CRASHES
-from gateway.workers.launched import ending
+from gateway.workers.launcher import ending
 from tests.crash.bad_code import __name__ as BAD_CODE
 from tests.crash.proof import calm
 from tests.crash.site import CrashSite

@@ -7,7 +7,7 @@ import psutil
 import pytest
 from lxml import etree
 
-from gateway.workers.launched import ending
+from gateway.workers.launcher import ending
 from tests.crash.bad_code import SIGN
 from tests.crash.bad_code import __name__ as BAD_CODE
 from tests.crash.oracle import out_of_order, watch_effects

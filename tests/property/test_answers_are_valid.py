@@ -20,7 +20,7 @@ from gateway.messaging.services.entity_document import Writer, count_entities, r
 from gateway.xml.answer import AnswerHeader, response
 from gateway.xml.catalog import Catalog
 from gateway.xml.parse import parse_checked
-from gateway.xml.standalone import standalone
+from gateway.xml.parts import standalone
 from gateway.xml.verdict import Checker
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]

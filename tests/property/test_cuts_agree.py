@@ -14,7 +14,7 @@ from gateway.kernel.errors import FileRefused
 from gateway.kernel.namespaces import canonical
 from gateway.messaging.services.document import _parsed
 from gateway.messaging.services.document_kind import DocumentKind
-from gateway.xml.cuts import Cutter
+from gateway.xml.parts import Cutter
 from tests.bench import orders
 from tests.documents import BATCH, CREATE, MESSAGE, SALES_ORDER, batch, envelope, order
 from tests.hostile import HOSTILE

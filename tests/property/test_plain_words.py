@@ -13,9 +13,9 @@ import schemas
 from gateway.kernel.errors import FileRefused
 from gateway.kernel.problem import Problem
 from gateway.xml.catalog import Catalog
-from gateway.xml.explain import Explainer
 from gateway.xml.limits import ReadRules
-from gateway.xml.stream import read_envelopes
+from gateway.xml.locate import Locator
+from gateway.xml.reading import read_envelopes
 from gateway.xml.verdict import Checker
 from tests.hostile import batch, envelope, order
 from tests.unit.xml.documents import envelope as in_envelope
@@ -27,7 +27,7 @@ TOOLS = b"""<ToolJournal xmlns="http://schemas.microsoft.com/dynamics/2008/01/do
  ><ToolTable class="entity"><BorrowedAt>10:00:00</BorrowedAt><DueDate>2011-05-31</DueDate><ToolId>1</ToolId>
  <Owner class="entity"><Name>Ann</Name></Owner></ToolTable></ToolJournal>"""
 CATALOG = Catalog([schemas.FOLDER, AX])
-CHECKER, EXPLAINER = Checker(CATALOG), Explainer(CATALOG)
+CHECKER, LOCATOR = Checker(CATALOG), Locator()
 VALUES = st.sampled_from(["", "x", "1,5", "12", "2011-02-30", "yes", "9" * 30, "31.05.2011", " ", "a b", "-1"])
 PIECES = st.sampled_from(
     [b"<", b">", b"&", b"]]>", b"--", b"</a>", b"<a>", b'"', b"&x;", b"&#0;", b"<?xml version='1.0'?>", b"\x01",
@@ -93,7 +93,7 @@ def test_broken_file_is_told_in_our_words(place: int, cut: int, piece: bytes) ->
     try:
         os.write(fd, content[:place] + piece + content[place + cut :])
         texts = []
-        for item in read_envelopes(fd, ReadRules(), CHECKER, EXPLAINER, still):
+        for item in read_envelopes(fd, ReadRules(), CHECKER, LOCATOR, still):
             for problem in (*getattr(item, "header_problems", ()), *getattr(item, "body_problems", ())):
                 texts.append(problem.text)
     except FileRefused as refused:

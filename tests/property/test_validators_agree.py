@@ -10,8 +10,8 @@ from lxml import etree
 import schemas
 from gateway.xml.catalog import Catalog
 from gateway.xml.grammar import Grammar
-from gateway.xml.paths import find
-from gateway.xml.terse import CONTENT
+from gateway.xml.libxml2_errors import CONTENT
+from gateway.xml.names import find
 from gateway.xml.verdict import Checker
 
 CATALOG = Catalog([schemas.FOLDER])

@@ -21,8 +21,7 @@ from gateway.config.models import Logging
 from gateway.contracts.task import CodeRaised, Runnable, SpawnedTask, TaskContext, TaskHandler
 from gateway.kernel.errors import GatewayError, TaskFailed, TaskRefused, TransientError
 from gateway.kernel.ids import RunTaskId
-from gateway.workers.launched import ending, launched
-from gateway.workers.launcher import Child, Launcher
+from gateway.workers.launcher import Child, Launcher, ending, launched
 from gateway.workers.link import Link
 
 TASK: Final = "task"

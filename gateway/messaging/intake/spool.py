@@ -5,7 +5,6 @@ nothing of it survives the process, and the claimed file is read again.
 """
 
 import asyncio
-import json
 import os
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
@@ -16,8 +15,9 @@ from typing import IO, Final
 from gateway.db.waiting import uninterrupted
 from gateway.kernel.errors import TransientError
 from gateway.messaging.rules.envelope import ReadEnvelope
-from gateway.xml import frames
-from gateway.xml.frames import PREFIX, Kind
+from gateway.workers.link import packed, read_message
+from gateway.xml import protocol
+from gateway.xml.protocol import Kind
 
 MEMORY_BYTES: Final = 4_000_000
 """So much of one file is kept in memory."""
@@ -131,18 +131,17 @@ class Spool:
             self._file = None
 
     def _write(self, envelopes: Sequence[ReadEnvelope]) -> None:
-        rows = [frames.envelope_fields(envelope) for envelope in envelopes]
-        data = frames.pack(Kind.ENVELOPES, rows, b"".join(envelope.content for envelope in envelopes))
+        rows = [protocol.envelope_fields(envelope) for envelope in envelopes]
+        data = packed(Kind.ENVELOPES, rows, body=b"".join(envelope.content for envelope in envelopes))
         self._file = self._spools.append(self._file, data)
 
 
 def _next_piece(file: IO[bytes]) -> Sequence[ReadEnvelope]:
-    prefix = file.read(PREFIX.size)
-    if not prefix:
+    message = read_message(file)
+    if message is None:
         return ()
-    _, text_length, body_length = PREFIX.unpack(prefix)
-    rows: list[list[object]] = json.loads(file.read(text_length))
-    return tuple(frames.envelopes_from(rows, file.read(body_length)))
+    (rows,) = message.fields
+    return tuple(protocol.envelopes_from(rows, message.body))
 
 
 def free_bytes(folder: Path) -> int:

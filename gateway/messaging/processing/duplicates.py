@@ -24,7 +24,7 @@ from gateway.messaging.queue.processed import (
 )
 from gateway.messaging.rules.message import Work
 from gateway.messaging.rules.states import LoggingMode, OnDuplicate
-from gateway.xml.reread import parts_of_answer
+from gateway.xml.parts import parts_of_answer
 
 
 @dataclass(slots=True)

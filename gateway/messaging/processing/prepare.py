@@ -23,7 +23,7 @@ from gateway.messaging.rules.poison import why_not
 from gateway.messaging.rules.states import Policy
 from gateway.messaging.services.registry import Found, Registry
 from gateway.xml.parse import document_parser
-from gateway.xml.reread import parts_of
+from gateway.xml.parts import parts_of
 
 _TOLD_CAUSES = 3
 _MOST_NAMES = 12

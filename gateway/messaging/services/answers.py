@@ -16,7 +16,7 @@ class Answers:
 
     def __init__(self, catalog: Callable[[], Catalog]) -> None:
         self._catalog = catalog
-        self._quick: Checker | None = None
+        self._checker: Checker | None = None
         self._lock = Lock()
 
     def check(self, parts: Sequence[etree._Element], who: str) -> None:
@@ -26,15 +26,15 @@ class Answers:
         """
         with self._lock:
             catalog = self._catalog()
-            if self._quick is None:
-                self._quick = Checker(catalog, explain=False)
+            if self._checker is None:
+                self._checker = Checker(catalog)
             try:
                 for part in parts:
                     if catalog.element(str(part.tag)) is None:
                         continue
                     # judged as it will be read: a tree may hold what its text does not say
                     document = parse_checked(etree.tostring(part, with_tail=False))
-                    if self._quick.check(document):
+                    if self._checker.check(document, explain=False):
                         problem = Checker(catalog).check(document)[0]
                         raise ServiceBroken(
                             f"The answer of {who} does not follow its schema: {problem} Mend the "

@@ -17,10 +17,8 @@ from gateway.kernel.namespaces import ENTITY_KEY_LIST
 from gateway.messaging.services.document_kind import DocumentKind, Numbering
 from gateway.messaging.services.entities import NewEntity, insert_entities, read_entities
 from gateway.messaging.services.entity_document import Writer, count_entities, root_entities
-from gateway.xml.cuts import Cut, Cutter
 from gateway.xml.keys import read_keys
-from gateway.xml.reread import parts_of
-from gateway.xml.standalone import standalone
+from gateway.xml.parts import Cut, Cutter, parts_of, standalone
 
 _FREE_BYTES = 100_000
 _MOST_GROWTH = 20

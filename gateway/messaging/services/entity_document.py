@@ -85,15 +85,15 @@ class Writer:
                 )
             grammar.compile()  # first: only what compiles has shapes without circles
             content = self._join([_canonical(entity.content) for entity in entities])
-            quick = Checker(catalog, explain=False)
+            checker = Checker(catalog)
             for complete in (True, False):  # a schema may use a name of ours for something else
                 document = parse_checked(content)
                 self._fill(document, entities, grammar.shapes, company if complete else None)
                 # judged as it will be read: a tree may hold what its text does not say
                 document = parse_checked(etree.tostring(document))
-                if not quick.check(document):
+                if not checker.check(document, explain=False):
                     return document
-            problem = Checker(catalog).check(document)[0]
+            problem = checker.check(document)[0]
             raise OperationRejected(
                 f"The {kind.name} cannot be sent, because what is kept does not follow its schema: {problem.text} "
                 f"({problem.path})",

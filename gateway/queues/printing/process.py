@@ -13,8 +13,7 @@ from typing import Final
 
 from gateway.config.models_printing import Letterhead, Printing
 from gateway.kernel.errors import GatewayError
-from gateway.workers.launched import ending, launched
-from gateway.workers.launcher import Launcher
+from gateway.workers.launcher import Launcher, ending, launched
 from gateway.workers.limits import limit_memory
 from gateway.workers.link import packed, read_message
 

@@ -38,8 +38,7 @@ from gateway.runtime.processing.handle import Generation, WorkerHandle
 from gateway.runtime.processing.stages import Runs
 from gateway.runtime.processing.watch import LOOK_SECONDS, Finding, Watch
 from gateway.runtime.processing.worker import Beginning
-from gateway.workers.launched import ending
-from gateway.workers.launcher import Launcher
+from gateway.workers.launcher import Launcher, ending
 from gateway.workers.link import Link, Message
 
 log = structlog.get_logger()

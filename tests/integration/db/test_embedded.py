@@ -22,7 +22,7 @@ from gateway.db.errors import DataFolderInUse, StoreRefused
 from gateway.db.installation import Account, Installation, choose_account, find_installation, let_in
 from gateway.db.open import open_store
 from gateway.kernel.errors import StoreUnavailable
-from gateway.workers.account import NAMELESS
+from gateway.workers.cage import NAMELESS
 from tests.conftest import folder_for_server
 
 GATEWAY = """

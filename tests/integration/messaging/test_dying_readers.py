@@ -18,11 +18,12 @@ from gateway.messaging.flow.port_state import Trouble
 from gateway.messaging.intake.receive import ReceiveStage
 from gateway.messaging.queue.leases import start_incarnation
 from gateway.runtime.ports import make_folders, open_port
+from gateway.workers.link import Message
 from gateway.xml import process
-from gateway.xml.frames import Kind
 from gateway.xml.limits import ReadRules
 from gateway.xml.pool import WorkerDied, XmlPool
-from gateway.xml.process import Frame, WorkerProcess
+from gateway.xml.process import WorkerProcess
+from gateway.xml.protocol import Kind
 from tests.documents import batch, envelope
 from tests.factories import ORDERS
 from tests.inbound_bench import NothingComes
@@ -40,14 +41,14 @@ class DyingReaders(XmlPool):
         self.deaths = 0
         self.readers: list[int] = []
 
-    async def _receive(self, worker: WorkerProcess, budget: float) -> tuple[Frame, float]:
-        frame, left = await super()._receive(worker, budget)
-        if frame.kind is Kind.HEAD:
+    async def _receive(self, worker: WorkerProcess, budget: float) -> tuple[Message, float]:
+        message, left = await super()._receive(worker, budget)
+        if message.kind == Kind.HEAD:
             self.readers.append(worker.pid)
-        if frame.kind is Kind.ENVELOPES and self.deaths:
+        if message.kind == Kind.ENVELOPES and self.deaths:
             self.deaths -= 1
             raise WorkerDied("The process that read the file ended unexpectedly (signal 9).")
-        return frame, left
+        return message, left
 
 
 class _Feed(NothingComes):

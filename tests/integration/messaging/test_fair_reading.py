@@ -18,10 +18,11 @@ from gateway.messaging.flow.port_state import Trouble
 from gateway.messaging.intake.receive import ReceiveStage
 from gateway.messaging.queue.leases import start_incarnation
 from gateway.runtime.ports import make_folders, open_port
+from gateway.workers.link import Message
 from gateway.xml import admission
-from gateway.xml.frames import Kind
 from gateway.xml.pool import SMALL_BYTES, XmlPool
-from gateway.xml.process import Frame, WorkerProcess
+from gateway.xml.process import WorkerProcess
+from gateway.xml.protocol import Kind
 from tests.documents import batch, envelope
 from tests.inbound_bench import NothingComes
 from tests.integration.messaging.test_room import put_many
@@ -40,12 +41,12 @@ class SlowReaders(XmlPool):
         self.begun = asyncio.Event()
         self.go_on = asyncio.Event()
 
-    async def _receive(self, worker: WorkerProcess, budget: float) -> tuple[Frame, float]:
-        frame, left = await super()._receive(worker, budget)
-        if frame.kind is Kind.ENVELOPES and len(frame.body) > 10_000:
+    async def _receive(self, worker: WorkerProcess, budget: float) -> tuple[Message, float]:
+        message, left = await super()._receive(worker, budget)
+        if message.kind == Kind.ENVELOPES and len(message.body) > 10_000:
             self.begun.set()
             await self.go_on.wait()
-        return frame, left
+        return message, left
 
 
 class Once(NothingComes):

@@ -15,9 +15,10 @@ from gateway.kernel.faultpoints import switched_on
 from gateway.messaging.intake import spool as spools
 from gateway.messaging.intake.spool import SpoolFull, Spools
 from gateway.messaging.queue.leases import start_incarnation
-from gateway.xml.frames import Kind
+from gateway.workers.link import Message
 from gateway.xml.pool import XmlPool
-from gateway.xml.process import Frame, WorkerProcess
+from gateway.xml.process import WorkerProcess
+from gateway.xml.protocol import Kind
 from tests.documents import batch, envelope, guid
 from tests.factories import ORDERS
 from tests.integration.messaging.test_dying_readers import Bench, _Feed
@@ -27,7 +28,7 @@ LARGE = batch([envelope(message_id=guid(n)) for n in range(LARGE_ENVELOPES)])
 
 
 class HeldReaders(XmlPool):
-    """Readers whose last frame comes when a test lets it."""
+    """Readers whose last message comes when a test lets it."""
 
     def __init__(self) -> None:
         super().__init__(size=2)
@@ -35,13 +36,13 @@ class HeldReaders(XmlPool):
         self.go_on = asyncio.Event()
         self.requests = 0
 
-    async def _receive(self, worker: WorkerProcess, budget: float) -> tuple[Frame, float]:
-        frame, left = await super()._receive(worker, budget)
-        if frame.kind is Kind.END:
+    async def _receive(self, worker: WorkerProcess, budget: float) -> tuple[Message, float]:
+        message, left = await super()._receive(worker, budget)
+        if message.kind == Kind.END:
             self.requests += 1
             self.at_the_end.set()
             await self.go_on.wait()
-        return frame, left
+        return message, left
 
 
 @pytest.fixture

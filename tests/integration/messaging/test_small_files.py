@@ -14,9 +14,10 @@ from gateway.db.open import Store
 from gateway.messaging.intake import ingest
 from gateway.messaging.intake.writing import Ingestion
 from gateway.messaging.queue.leases import start_incarnation
-from gateway.xml.frames import Kind
+from gateway.workers.link import Message
 from gateway.xml.pool import ReadersUnavailable, WorkerDied, XmlPool
-from gateway.xml.process import Frame, WorkerProcess
+from gateway.xml.process import WorkerProcess
+from gateway.xml.protocol import Kind
 from tests.documents import CREATE, batch, envelope, guid, single
 from tests.integration.messaging.test_dying_readers import Bench, _Feed
 
@@ -34,18 +35,18 @@ class PoisonedReaders(XmlPool):
         self.ended = 0
         self.poisoned: list[int] = []
 
-    async def _receive(self, worker: WorkerProcess, budget: float) -> tuple[Frame, float]:
-        frame, left = await super()._receive(worker, budget)
-        self.ended += frame.kind is Kind.END
-        if frame.kind is Kind.ENVELOPES:
-            number = next((n for n in range(COUNT) if name(n).encode() in frame.body), None)
+    async def _receive(self, worker: WorkerProcess, budget: float) -> tuple[Message, float]:
+        message, left = await super()._receive(worker, budget)
+        self.ended += message.kind == Kind.END
+        if message.kind == Kind.ENVELOPES:
+            number = next((n for n in range(COUNT) if name(n).encode() in message.body), None)
             self.times[str(number)] += 1
             if number == POISON:
                 self.poisoned.append(worker.pid)
                 if self.deaths:
                     self.deaths -= 1
                     raise WorkerDied("The process that read the file ended unexpectedly (signal 9).")
-        return frame, left
+        return message, left
 
 
 def name(number: int) -> str:

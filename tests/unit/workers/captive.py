@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 from gateway.kernel.errors import FileRefused
-from gateway.workers import landlock, seccomp
+from gateway.workers import cage, seccomp
 from gateway.xml import worker
 from gateway.xml.limits import ReadRules
 
@@ -35,7 +35,7 @@ def main(*without: str) -> int:
     for name in without:
         match name:
             case "Landlock":
-                landlock.forbid_files = lambda: False
+                cage.forbid_files = lambda: False
             case "seccomp":
                 seccomp.forbid_calls = lambda: False
     worker.read_envelopes = _run  # type: ignore[assignment]  # never returns

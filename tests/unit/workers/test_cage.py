@@ -10,7 +10,7 @@ import structlog
 
 import schemas
 from gateway.kernel.errors import FileRefused
-from gateway.workers.account import NAMELESS
+from gateway.workers.cage import NAMELESS
 from gateway.xml import process
 from gateway.xml.limits import ReadRules
 from gateway.xml.pool import XmlPool

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.workers.launched import ending, launched
-from gateway.workers.launcher import Child, Launcher
+from gateway.workers.launcher import Child, Launcher, ending, launched
 from gateway.workers.link import Message, packed, read_message
 
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 from gateway.messaging.rules.envelope import FileEnd, FileHead, ReadEnvelope
 from gateway.xml.limits import ReadRules
-from gateway.xml.stream import Explainer, PartChecker, read_envelopes
+from gateway.xml.locate import Locator
+from gateway.xml.reading import read_envelopes
+from gateway.xml.verdict import Checker
 
 
 def still() -> float:
-    """Tell no time, so that no outcome depends on how quick the machine is; `test_budget.py` has clocks of its own."""
+    """Tell no time, so that no outcome depends on how quick the machine is; `test_limits.py` has clocks of its own."""
     return 0.0
 
 
@@ -41,12 +43,12 @@ def file_of(content: bytes | Iterable[bytes]) -> Iterator[int]:
 def read(
     content: bytes | str | Iterable[bytes],
     rules: ReadRules | None = None,
-    checker: PartChecker | None = None,
-    explainer: Explainer | None = None,
+    checker: Checker | None = None,
+    locator: Locator | None = None,
     clock: Callable[[], float] = still,
 ) -> Read:
     """Read a whole file."""
     with file_of(content.encode() if isinstance(content, str) else content) as fd:
-        head, *envelopes, end = read_envelopes(fd, rules or ReadRules(), checker, explainer, clock)
+        head, *envelopes, end = read_envelopes(fd, rules or ReadRules(), checker, locator, clock)
     assert isinstance(head, FileHead) and isinstance(end, FileEnd)
     return Read(head, [each for each in envelopes if isinstance(each, ReadEnvelope)], end)

@@ -1,9 +1,7 @@
 import pytest
 
-import schemas
 from gateway.kernel.errors import FileRefused
-from gateway.xml.catalog import Catalog
-from gateway.xml.explain import Explainer
+from gateway.xml.locate import Locator
 from tests.hostile import batch, declaring, envelope, order
 from tests.unit.xml.reading import read
 
@@ -37,7 +35,7 @@ def test_the_same_declaration_on_each_element_is_fine() -> None:
 def test_a_namespace_that_is_no_uri_fails_its_message_alone(blanks: str, uri: str, said: str) -> None:
     bad = envelope("\n" + order(f'<Note xmlns:n="{uri}"/>'))
     text = batch(envelope(), "\n", bad, blanks, envelope(), attributes=' BatchId="1"')
-    good, failed, other = read(text, explainer=Explainer(Catalog([schemas.FOLDER]))).envelopes
+    good, failed, other = read(text, locator=Locator()).envelopes
     assert (*good.header_problems, *other.header_problems) == ()
     (problem,) = failed.header_problems
     assert (problem.code, problem.found, problem.line) == ("xml.namespace", said, 3)

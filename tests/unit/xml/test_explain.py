@@ -14,11 +14,13 @@ from gateway.kernel.errors import FileRefused
 from gateway.kernel.problem import MAX_PROBLEMS, Problem
 from gateway.xml import explain
 from gateway.xml.catalog import Catalog
-from gateway.xml.explain import EXPLAINED_WHOLE, MAX_PLACES, MOST_FOUND, Explainer
+from gateway.xml.explain import EXPLAINED_WHOLE, MAX_PLACES, MOST_FOUND
 from gateway.xml.grammar import Grammar
-from gateway.xml.paths import paths_of
-from gateway.xml.remembered import MOST_IN_FULL, Told
+from gateway.xml.locate import Locator
+from gateway.xml.names import paths_of
+from gateway.xml.remembered import MOST_IN_FULL
 from gateway.xml.verdict import Checker
+from gateway.xml.xmlschema_errors import Found
 from tests.unit.xml.documents import envelope_text, line, part, sales_order
 
 ACCOUNT = "<CustAccount>100002</CustAccount>"
@@ -243,13 +245,13 @@ def test_the_same_mistake_in_many_messages_is_explained_a_few_times(
     catalog: Catalog, mistakes: list[str], most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     explained: list[object] = []
-    in_full = explain._by_xmlschema
+    in_full = explain.by_xmlschema
 
-    def counted(grammar: Grammar, document: etree._Element) -> list[Told]:
+    def counted(grammar: Grammar, document: etree._Element) -> list[Found]:
         explained.append(document)
         return in_full(grammar, document)
 
-    monkeypatch.setattr(explain, "_by_xmlschema", counted)
+    monkeypatch.setattr(explain, "by_xmlschema", counted)
     checker = Checker(catalog)
     said = [told(checker, ACCOUNT + mistake) for mistake in mistakes]
     assert len(explained) == most
@@ -303,7 +305,7 @@ def explained(catalog: Catalog, path: Path, encoding: str, text: str, position: 
     problems = Checker(catalog).check(envelope[1][0][0])
     assert problems
     with opened(path) as fd:
-        return Explainer(catalog).explain(fd, encoding, position, envelope, problems)
+        return Locator().place(fd, encoding, position, envelope, problems)
 
 
 @pytest.mark.parametrize(
@@ -372,7 +374,7 @@ def test_a_problem_of_the_header_gets_the_place_of_what_is_there(
     path.write_text(text)
 
     with opened(path) as fd:
-        (problem,) = Explainer(catalog).explain(
+        (problem,) = Locator().place(
             fd, "UTF-8", 1, etree.fromstring(text), [Problem(code="header.x", text="x", path=path_)]
         )
 
@@ -383,12 +385,12 @@ def test_header_and_body_of_one_envelope_may_be_asked_one_after_the_other(catalo
     text = envelope_text(sales_order())
     path = tmp_path / "file.xml"
     path.write_text(text)
-    explainer = Explainer(catalog)
+    locator = Locator()
     root = etree.fromstring(text)
 
     with opened(path) as fd:
         both = [
-            explainer.explain(fd, "UTF-8", 1, root, [Problem(code="x", text="x", path=asked)])[0].line
+            locator.place(fd, "UTF-8", 1, root, [Problem(code="x", text="x", path=asked)])[0].line
             for asked in ("/SalesOrder", "/Envelope/Header/Action")
         ]
 
@@ -396,14 +398,14 @@ def test_header_and_body_of_one_envelope_may_be_asked_one_after_the_other(catalo
 
 
 def test_the_next_file_behind_the_same_number_is_another_file(catalog: Catalog, tmp_path: Path) -> None:
-    explainer = Explainer(catalog)
+    locator = Locator()
     lines = []
     for name, shift in (("one", ""), ("two", "\n\n\n\n")):
         text = shift + envelope_text(sales_order())
         (tmp_path / name).write_text(text)
         with opened(tmp_path / name) as fd:
             problem = Problem(code="x", text="x", path="/SalesOrder")
-            lines.append(explainer.explain(fd, "UTF-8", 1, etree.fromstring(text.strip()), [problem])[0].line)
+            lines.append(locator.place(fd, "UTF-8", 1, etree.fromstring(text.strip()), [problem])[0].line)
 
     assert lines == [5, 9]
 
@@ -414,9 +416,7 @@ def test_a_doctype_is_refused_here_too(catalog: Catalog, tmp_path: Path) -> None
     path.write_text(f"<!DOCTYPE Envelope>{text}")
 
     with opened(path) as fd, pytest.raises(FileRefused) as refused:
-        Explainer(catalog).explain(
-            fd, "UTF-8", 1, etree.fromstring(text), [Problem(code="x", text="x", path="/Envelope")]
-        )
+        Locator().place(fd, "UTF-8", 1, etree.fromstring(text), [Problem(code="x", text="x", path="/Envelope")])
 
     assert refused.value.code == "dtd.forbidden"
 
@@ -427,7 +427,7 @@ def test_what_the_first_fault_needs_can_be_made_in_advance() -> None:
     grammar = catalog.element(name)
     assert grammar is not None
     assert "explaining" not in vars(grammar)
-    Explainer(catalog).prepare(name)
+    catalog.prepare(name)
     assert vars(grammar)["explaining"] is not None
 
 
@@ -436,6 +436,6 @@ def test_documents_that_cannot_be_explained_are_no_trouble_in_advance(tmp_path: 
         '<xs:schema xmlns:xs="http://www.w3.org/2001/XMLSchema" targetNamespace="urn:b">'
         '<xs:element name="Broken" type="xs:nothing"/></xs:schema>'
     )
-    explainer = Explainer(Catalog([schemas.FOLDER, tmp_path]))
-    explainer.prepare("{urn:b}Broken")
-    explainer.prepare("{urn:b}Unknown")
+    catalog = Catalog([schemas.FOLDER, tmp_path])
+    catalog.prepare("{urn:b}Broken")
+    catalog.prepare("{urn:b}Unknown")

@@ -10,10 +10,10 @@ from lxml import etree
 from gateway.kernel.errors import MalformedMessage
 from gateway.kernel.problem import MAX_PROBLEMS
 from gateway.messaging.rules.envelope import Header
-from gateway.xml.header import FIELDS, XML_SPACE, Names, read_frame
+from gateway.xml.header import Names, read_frame
 from gateway.xml.limits import ReadRules
 from gateway.xml.parse import parse_checked
-from gateway.xml.plain import PlainFrames
+from gateway.xml.usual_header import FIELDS, UsualFrames
 from tests.hostile import ACTION, CREATE, MESSAGE, MESSAGE_2008, batch, envelope, order, parts
 from tests.unit.xml.reading import read
 
@@ -175,7 +175,7 @@ def test_short_ways_and_tree_agree(first: str, second: str, change: tuple[str, s
 
     The second and third envelope are met with the shape of an earlier one in mind.
     """
-    names, plain = Names.of(MESSAGE), PlainFrames(FIELDS, XML_SPACE)
+    names, plain = Names.of(MESSAGE), UsualFrames()
     for text in (envelope(header=f"<Company>ceu</Company>{ACTION}"), first, second, first.replace(*change)):
         try:
             element = parse_checked(text.encode())

@@ -9,20 +9,20 @@ import schemas
 from gateway.kernel.errors import FileRefused
 from gateway.messaging.rules.envelope import FileEnd, FileHead, ReadEnvelope
 from gateway.xml.catalog import Catalog
-from gateway.xml.explain import Explainer
 from gateway.xml.limits import ReadRules
-from gateway.xml.stream import read_envelopes
+from gateway.xml.locate import Locator
+from gateway.xml.reading import read_envelopes
 from gateway.xml.verdict import Checker
 from tests.hostile import HOSTILE, Case
 from tests.unit.xml.reading import still
 
-Judges = tuple[Checker, Explainer, Callable[[], float]]
+Judges = tuple[Checker, Locator, Callable[[], float]]
 
 
 @pytest.fixture(scope="module")
 def judges() -> Judges:
     catalog = Catalog([schemas.FOLDER])
-    return Checker(catalog), Explainer(catalog), still
+    return Checker(catalog), Locator(), still
 
 
 @pytest.fixture

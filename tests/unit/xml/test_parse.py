@@ -15,7 +15,8 @@ from lxml import etree
 
 import gateway
 from gateway.kernel.errors import FileRefused, MalformedMessage
-from gateway.xml.parse import clean, document_parser, parse_checked, pull_parser
+from gateway.xml.names import clean
+from gateway.xml.parse import document_parser, parse_checked, pull_parser
 from tests.hostile import batch, envelope, laughs, order
 from tests.unit.xml.reading import read
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import AbstractContextManager, aclosing, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,8 +25,8 @@ from gateway.kernel.ids import PortName
 from gateway.kernel.problem import Problem
 from gateway.messaging.rules.envelope import FileEnd, FileHead, Header, ReadEnvelope, Root
 from gateway.runtime.ports import probe_with
-from gateway.xml import admission, frames, process
-from gateway.xml.frames import Kind
+from gateway.workers.link import HEAD
+from gateway.xml import admission, process, protocol
 from gateway.xml.limits import ReadRules
 from gateway.xml.pool import SMALL_BYTES, ReadersUnavailable, WorkerDied, XmlPool
 from gateway.xml.process import ReaderLauncher, WorkerProcess
@@ -39,7 +39,7 @@ ONE = batch(envelope()).encode()
 ORDER = "{http://schemas.microsoft.com/dynamics/2008/01/documents/SalesOrder}SalesOrder"
 LARGE = 4_000
 """So many envelopes are more than a small file, and more than sockets hold: their reader waits for whoever asked."""
-DEADLY = "explain.Explainer.prepare = lambda self, name: worker.os._exit(7) if name == {!r} else None"
+DEADLY = "catalog.Catalog.prepare = lambda self, name: worker.os._exit(7) if name == {!r} else None"
 CUSTOMER = "{http://schemas.microsoft.com/dynamics/2008/01/documents/Customer}Customer"
 
 
@@ -340,18 +340,18 @@ async def test_a_large_file_that_begins_while_another_rests_takes_no_reader_from
 ) -> None:
     """It waits itself for the reader that must be started."""
     monkeypatch.setattr(admission, "TURN_SECONDS", 0.0)
-    bear, may_bear = ReaderLauncher.bear, asyncio.Event()
+    fork, may_fork = ReaderLauncher.fork, asyncio.Event()
 
     async def held(self: ReaderLauncher) -> WorkerProcess:
-        await may_bear.wait()
-        return await bear(self)
+        await may_fork.wait()
+        return await fork(self)
 
     async def whole(reading: AsyncGenerator[object, None]) -> object:
         return [piece async for piece in reading][-1]
 
     async with XmlPool(size=2) as pool:
         await pool.warm(LOOSE)
-        monkeypatch.setattr(ReaderLauncher, "bear", held)
+        monkeypatch.setattr(ReaderLauncher, "fork", held)
         with file_of(many_envelopes(5_000)) as one, file_of(many_envelopes(5_000)) as other:
             first = pool.read(one, LOOSE, port=PortName("a"))
             await anext(first)
@@ -364,7 +364,7 @@ async def test_a_large_file_that_begins_while_another_rests_takes_no_reader_from
             async with asyncio.timeout(60):
                 assert isinstance((await _read(pool, ONE, LOOSE))[-1], FileEnd)
             assert not second.done()
-            may_bear.set()
+            may_fork.set()
             assert isinstance(await second, FileEnd)
             assert isinstance(await going_on, FileEnd)
 
@@ -417,7 +417,7 @@ async def test_document_that_ends_the_launcher_does_so_once(
     monkeypatch: pytest.MonkeyPatch, prepared: list[str]
 ) -> None:
     """Files are read all the same, and the next time the other documents have their turn."""
-    start = f"from gateway.xml import explain, worker; {DEADLY.format(ORDER)}; worker.main()"
+    start = f"from gateway.xml import catalog, worker; {DEADLY.format(ORDER)}; worker.main()"
     monkeypatch.setattr(process, "_PROGRAM", ("-c", start))
     async with XmlPool(size=2) as pool:
         with pytest.raises(ReadersUnavailable, match="The process that starts them ended with exit status 7"):
@@ -610,28 +610,28 @@ def test_records_survive_the_journey_between_processes() -> None:
         body_problems=(problem, problem),
         schema="s",
     )  # fmt: skip
-    rows: Sequence[Sequence[object]] = json.loads(json.dumps([frames.envelope_fields(sent)] * 2))
-    assert list(frames.envelopes_from(rows, b"<x/><x/>")) == [sent, sent]
+    rows: Sequence[Sequence[object]] = json.loads(json.dumps([protocol.envelope_fields(sent)] * 2))
+    assert list(protocol.envelopes_from(rows, b"<x/><x/>")) == [sent, sent]
     head = FileHead(root=Root.BATCH, namespace="n", encoding="UTF-8", batch_id="b", conversation_id=None)
-    assert frames.head_from(json.loads(json.dumps(frames.head_fields(head)))) == head
+    assert protocol.head_from(json.loads(json.dumps(protocol.head_fields(head)))) == head
     end = FileEnd(envelopes=1, size=2, sha256=b"\xff" * 32)
-    assert frames.end_from(json.loads(json.dumps(frames.end_fields(end)))) == end
+    assert protocol.end_from(json.loads(json.dumps(protocol.end_fields(end)))) == end
     refused = FileRefused("m", code="c", line=1, column=None, size=3)
-    back = frames.refused_from(json.loads(json.dumps(frames.refused_fields(refused))))
+    back = protocol.refused_from(json.loads(json.dumps(protocol.refused_fields(refused))))
     assert (back.message, back.code, back.line, back.column, back.context) == ("m", "c", 1, None, {"size": 3})
 
 
 def test_rules_survive_the_journey() -> None:
     rules = ReadRules(max_attributes=7, strict_header=True, schema_folders=("/a", "/b"), schema_version="v")
-    assert ReadRules.from_json(rules.to_json()) == rules
+    assert ReadRules.from_fields(json.loads(json.dumps(asdict(rules)))) == rules
 
 
-async def test_frame_of_impossible_size_is_not_waited_for() -> None:
+async def test_message_of_impossible_size_is_not_waited_for() -> None:
     ours, theirs = socket.socketpair()
     ours.setblocking(False)
     launcher = SimpleNamespace(documents=())
     with ours, theirs:
-        theirs.sendall(frames.PREFIX.pack(Kind.HEAD, 0xFFFFFFFF, 0xFFFFFFFF))
+        theirs.sendall(HEAD.pack(0xFFFFFFFF, 0xFFFFFFFF))
         worker = WorkerProcess(SimpleNamespace(), ours, BytesIO(), launcher)  # type: ignore[arg-type]
-        with pytest.raises(WorkerDied, match="announced a frame"):
+        with pytest.raises(WorkerDied, match="bytes was announced"):
             await worker.receive()

@@ -6,9 +6,9 @@ from pathlib import Path
 import schemas
 from gateway.messaging.rules.envelope import FileHead, ReadEnvelope
 from gateway.xml.catalog import Catalog
-from gateway.xml.explain import Explainer
 from gateway.xml.limits import ReadRules
-from gateway.xml.stream import read_envelopes
+from gateway.xml.locate import Locator
+from gateway.xml.reading import read_envelopes
 from gateway.xml.verdict import Checker
 from tests.unit.xml.documents import envelope_text, line, sales_order
 from tests.unit.xml.reading import still
@@ -21,7 +21,7 @@ def read(path: Path, content: bytes, *folders: Path) -> list[ReadEnvelope]:
     path.write_bytes(content)
     fd = os.open(path, os.O_RDONLY)
     try:
-        found = list(read_envelopes(fd, ReadRules(), Checker(catalog), Explainer(catalog), still))
+        found = list(read_envelopes(fd, ReadRules(), Checker(catalog), Locator(), still))
     finally:
         os.close(fd)
     assert isinstance(found[0], FileHead)

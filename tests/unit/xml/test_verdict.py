@@ -135,7 +135,7 @@ def test_the_tree_is_left_as_it_was(checker: Checker) -> None:
 
 
 def test_one_terse_problem_stands_for_all_when_nothing_is_explained(catalog: Catalog) -> None:
-    problem = only(Checker(catalog, explain=False).check(part(sales_order("<Nope/>"))))
+    problem = only(Checker(catalog).check(part(sales_order("<Nope/>")), explain=False))
 
     assert (problem.code, problem.path, problem.expected) == ("schema", "/SalesOrder", None)
 
@@ -210,6 +210,6 @@ def test_texts_that_look_like_far_dates_cost_no_walk_through_the_document(
     def walk(*_: object) -> Sequence[object]:
         raise AssertionError("the whole document is walked through")
 
-    monkeypatch.setattr("gateway.xml.explain._errors", walk)
+    monkeypatch.setattr("gateway.xml.explain.by_xmlschema", walk)
     chosen = f'<any {XSI} xsi:type="dated"><day>2011-05-31</day></any>'
     assert dates.check(part(f'<d xmlns="urn:d">{"<text>12011-05-31</text>" * 50}{chosen}</d>')) == ()

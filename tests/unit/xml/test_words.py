@@ -10,7 +10,7 @@ from lxml import etree
 import schemas
 from gateway.kernel.problem import Problem
 from gateway.xml.catalog import Catalog
-from gateway.xml.explain import _by_libxml2
+from gateway.xml.libxml2_errors import by_libxml2
 from gateway.xml.verdict import Checker
 from tests.unit.xml.documents import SALES_ORDER, XSI, line, part, sales_order
 
@@ -172,7 +172,7 @@ def test_second_validator_speaks_as_plainly(catalog: Catalog, document: str) -> 
 
     assert not grammar.valid(root)
 
-    problems = [problem for _, problem in _by_libxml2(grammar, root)]
+    problems = [problem for _, problem in by_libxml2(grammar, root)]
 
     assert problems
     assert list(raw(problems)) == []

@@ -5,7 +5,7 @@ from lxml import etree
 
 from gateway.kernel.errors import FileRefused
 from gateway.kernel.problem import Problem
-from gateway.xml.budget import ENVELOPE_SECONDS, FILE_SECONDS, Budget, WorkClock
+from gateway.xml.limits import ENVELOPE_SECONDS, FILE_SECONDS, Budget, WorkClock
 from tests.hostile import batch, envelope
 from tests.unit.xml.reading import read
 

@@ -8,7 +8,7 @@ Source: reliability reference, sections 3.1 to 3.4 and 4.1; architecture, sectio
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from lxml import etree
 
@@ -16,58 +16,34 @@ from gateway.kernel.errors import ConfigError, FileRefused, SchemaUnusable
 from gateway.kernel.namespaces import ENVELOPE_NAMESPACES, Scheme, in_scheme
 from gateway.kernel.problem import MAX_PROBLEMS, Problem, first_of
 from gateway.messaging.rules.envelope import FileEnd, FileHead, ReadEnvelope, Root
-from gateway.xml.budget import Budget
 from gateway.xml.declarations import misnamed, too_many_declarations
 from gateway.xml.encoding import PREFIX_BYTES, Encoding, detect
-from gateway.xml.ending import at_the_end, empty_file, incomplete
-from gateway.xml.header import FIELDS, XML_SPACE, XSI_TYPE, Names, read_frame, split_name
-from gateway.xml.limits import ReadRules
-from gateway.xml.parse import clean, line_of, only_misnamed, pull_parser
-from gateway.xml.plain import PlainFrames
+from gateway.xml.header import Names, read_frame
+from gateway.xml.limits import Budget, ReadRules
+from gateway.xml.locate import Locator
+from gateway.xml.malformed import complains_of_namespaces_alone, empty_file, incomplete, refusal_of_stopped
+from gateway.xml.names import XML_SPACE, XSI_TYPE, clean, line_of, local_name, split_name
+from gateway.xml.parse import pull_parser
 from gateway.xml.root import RootElement, read_root
-from gateway.xml.sizes import measure
-from gateway.xml.source import CHUNK_BYTES, Source
+from gateway.xml.source import CHUNK_BYTES, Source, measure
+from gateway.xml.usual_header import UsualFrames
+from gateway.xml.verdict import Checker
 
 _KEPT_CHILDREN = 64
 """Children kept per level of an envelope that is over its limit: enough for its header."""
 
 
-class PartChecker(Protocol):
-    """Judges documents; `fingerprint` names the schemas it does that with, None for none."""
-
-    @property
-    def fingerprint(self) -> str | None: ...
-
-    def begin(self) -> None:
-        """Get ready for another file: nothing that is said of it depends on those before."""
-        ...
-
-    def check(self, part: etree._Element, *, brief: bool = False) -> Sequence[Problem]:
-        """Return what is wrong with a child of MessageParts; with *brief* in words that cost little to find."""
-        ...
-
-
-class Explainer(Protocol):
-    """Finds the places of problems in the partner's file; asked only for envelopes that have some."""
-
-    def explain(
-        self, fd: int, encoding: str, position: int, envelope: etree._Element, problems: Sequence[Problem]
-    ) -> Sequence[Problem]:
-        """Return *problems* with line and column; *position* counts from 1 and never goes back in a file."""
-        ...
-
-
 def read_envelopes(
     fd: int,
     rules: ReadRules,
-    checker: PartChecker | None = None,
-    explainer: Explainer | None = None,
+    checker: Checker | None = None,
+    locator: Locator | None = None,
     clock: Callable[[], float] = time.process_time,
 ) -> Iterator[FileHead | ReadEnvelope | FileEnd]:
     """Yield the head of a file, its envelopes in document order, its end.
 
     Shape: *fd* is open for reading, its shared offset is neither used nor moved; without *checker* documents
-    are not validated, without *explainer* problems carry no place. *clock* tells the seconds that count for what a
+    are not validated, without *locator* problems carry no place. *clock* tells the seconds that count for what a
     file may cost.
     Raises: FileRefused, with size and SHA-256 in its context where the file could be read.
     """
@@ -75,7 +51,7 @@ def read_envelopes(
     if checker is not None:
         checker.begin()
     try:
-        yield from _Reading(source, rules, checker, explainer, clock).run()
+        yield from _Reading(source, rules, checker, locator, clock).run()
     except FileRefused as refused:
         refused.context = {**refused.context, **source.facts()}
         raise
@@ -88,73 +64,73 @@ class _Reading:
         self,
         source: Source,
         rules: ReadRules,
-        checker: PartChecker | None,
-        explainer: Explainer | None,
+        checker: Checker | None,
+        locator: Locator | None,
         clock: Callable[[], float],
     ) -> None:
+        prefix = source.peek(0, PREFIX_BYTES)
+        self._encoding = detect(prefix)
+        if not prefix and (empty := empty_file(source, self._encoding)) is not None:
+            raise empty
         self._source = source
         self._rules = rules
         self._checker = checker
-        self._explainer = explainer
+        self._locator = locator
         self._budget = Budget(source.size, clock)
-        self._names = _NAMES
         self._crowded_tag = re.compile(rb'<[^<>"=]*(?:="[^<>"]*"[^<>"=]*){%d}' % (rules.max_attributes + 1))
-        self._plain = PlainFrames(FIELDS, XML_SPACE)
+        self._usual = UsualFrames()
         self._position = 0
         self._root: etree._Element | None = None
         self._previous: etree._Element | None = None
         self._current: etree._Element | None = None
+        self._in_batch = False
         self._depth = 0  # of Envelopes within one another
         self._nested = False
         self._pruned = False
-        self._misnamed = False  # the parser complains of something, though it reads on
+        self._complained = False  # the parser complains of something, though it reads on
         self._chunk_at = 0
         self._opened_at = 0
         self._ended_at = 0
 
     def run(self) -> Iterator[FileHead | ReadEnvelope | FileEnd]:
-        prefix = self._source.peek(0, PREFIX_BYTES)
-        encoding = detect(prefix)
-        if not prefix and (empty := empty_file(self._source, encoding)) is not None:
-            raise empty
-        root = read_root(self._source, encoding, self._rules)
+        root = read_root(self._source, self._encoding, self._rules)
+        self._in_batch = root.head.root is Root.BATCH
         yield root.head
-        yield from self._envelopes(root, encoding)
+        yield from self._envelopes(root)
         self._source.check_unchanged()
         yield FileEnd(envelopes=self._position, size=self._source.offset, sha256=self._source.digest())
 
-    def _envelopes(self, root: RootElement, encoding: Encoding) -> Iterator[ReadEnvelope]:
+    def _envelopes(self, root: RootElement) -> Iterator[ReadEnvelope]:
         """Feed the file to the parser and hand on what becomes complete."""
-        in_batch = root.head.root is Root.BATCH
-        parser = pull_parser(("start", "end"), (*self._names, root.tag))
+        parser = pull_parser(("start", "end"), (*_NAMES, root.tag))
         for chunk in _respelled(self._source.chunks(), root):
             failure: etree.XMLSyntaxError | None = None
             try:
                 parser.feed(chunk)
             except etree.XMLSyntaxError as error:
                 failure = error  # what was complete before it still comes first
-            self._misnamed = self._misnamed or bool(len(parser.feed_error_log))
-            yield from self._complete(parser, encoding, in_batch=in_batch)
+            self._complained = self._complained or bool(len(parser.feed_error_log))
+            yield from self._complete(parser)
             if failure is not None:
-                raise at_the_end(failure, parser, self._source, encoding, closing=False) from failure
+                raise refusal_of_stopped(failure, parser, self._source, self._encoding, closing=False) from failure
             self._check_memory()
             self._check_time(self._position if self._current is None else self._position + 1)
             self._chunk_at = self._source.offset
         try:
             parser.close()
         except etree.XMLSyntaxError as error:
-            if not only_misnamed(parser.feed_error_log):  # the envelopes with those are told of them
-                raise at_the_end(error, parser, self._source, encoding, closing=True) from error
-        yield from self._complete(parser, encoding, in_batch=in_batch)
+            if not complains_of_namespaces_alone(parser.feed_error_log):  # the envelopes with those are told of them
+                raise refusal_of_stopped(error, parser, self._source, self._encoding, closing=True) from error
+        yield from self._complete(parser)
         if self._root is None or self._depth:
             raise incomplete()  # the parser says so first; nothing but a whole document may pass here
-        _check_document(self._root, encoding)
+        _check_document(self._root, self._encoding)
 
-    def _complete(self, parser: etree.XMLPullParser, encoding: Encoding, *, in_batch: bool) -> Iterator[ReadEnvelope]:
+    def _complete(self, parser: etree.XMLPullParser) -> Iterator[ReadEnvelope]:
         """Follow start and end tags of Batch and Envelope, and yield each Envelope that has ended."""
         events = cast(Iterator[tuple[str, etree._Element]], parser.read_events())
         for event, element in events:
-            is_envelope = element.tag in self._names
+            is_envelope = element.tag in _NAMES
             if event == "start":
                 if self._root is None:
                     self._root = element
@@ -165,39 +141,40 @@ class _Reading:
             elif is_envelope:
                 self._depth -= 1
                 if self._depth == 0:
-                    yield self._finish(element, encoding, in_batch=in_batch)
+                    yield self._finish(element)
             elif element is self._root:
                 self._check_batch_end(element)
 
-    def _finish(self, element: etree._Element, encoding: Encoding, *, in_batch: bool) -> ReadEnvelope:
+    def _finish(self, element: etree._Element) -> ReadEnvelope:
         """Check a complete Envelope and let go of the one before it."""
-        if in_batch:
+        if self._in_batch:
             self._check_neighbours(element)
         self._position += 1
         if self._position > self._rules.max_envelopes:
             text = f"The Batch has more than {self._rules.max_envelopes} envelopes; send it in several files."
             raise FileRefused(text, code="batch.too-many", line=line_of(element))
-        names = self._names[element.tag]
+        names = _NAMES[element.tag]
         problems: list[Problem] = []  # of the whole envelope
-        size = self._size(element, encoding)
+        size = self._size(element)
         if size >= self._rules.max_envelope_bytes:
             content = b""
-            problems.append(_too_large(size, self._rules.max_envelope_bytes, measured=not self._pruned))
+            problems.append(self._too_large(size))
         else:
             content = etree.tostring(element, encoding="utf-8", with_tail=False)
             self._check_attributes(content, element)
         if self._nested:
-            problems.append(_nested_envelope())
-        frame = read_frame(element, names, content, self._plain, strict=self._rules.strict_header)
+            text = "An Envelope stands inside another one; it is not taken for a message. Put it beside the first one."
+            problems.append(Problem(code="envelope.nested", text=text, path="/Envelope"))
+        frame = read_frame(element, names, content, self._usual, strict=self._rules.strict_header)
         if (crowded := too_many_declarations(element, content, frame.parts)) is not None:
             problems.append(crowded)
-        if self._misnamed and (unnamed := misnamed(element, content)) is not None:
+        if self._complained and (unnamed := misnamed(element, content)) is not None:
             problems.append(unnamed)
         judged = self._checker is not None and content and not problems
         body_problems = self._judge(frame.parts) if judged else ()
         problems.extend(frame.problems)
-        header_problems = self._placed(element, encoding, problems[:MAX_PROBLEMS])
-        body_problems = self._placed(element, encoding, body_problems)
+        header_problems = self._placed(element, problems[:MAX_PROBLEMS])
+        body_problems = self._placed(element, body_problems)
         if header_problems or body_problems or size > CHUNK_BYTES:
             self._check_time(self._position)  # so that its time is not counted as that of the next one
         self._ended_at = self._source.offset
@@ -234,18 +211,18 @@ class _Reading:
             try:
                 wrong = self._checker.check(part, brief=self._budget.short)
             except ConfigError as error:  # the operator's mistake: this message waits for him, the file goes on
-                text = f"The schema of {split_name(part.tag)[1]} cannot be used: {clean(str(error.problems[0]))}"
-                wrong = [Problem(code=SchemaUnusable.code, text=text, path=f"/{split_name(part.tag)[1]}")]
+                text = f"The schema of {local_name(part)} cannot be used: {clean(str(error.problems[0]))}"
+                wrong = (Problem(code=SchemaUnusable.code, text=text, path=f"/{local_name(part)}"),)
             if wrong:  # what is good costs little
                 found.extend(wrong)
                 self._check_time(self._position)
         return first_of(found)
 
-    def _placed(self, envelope: etree._Element, encoding: Encoding, problems: Sequence[Problem]) -> Sequence[Problem]:
+    def _placed(self, envelope: etree._Element, problems: Sequence[Problem]) -> Sequence[Problem]:
         """Return problems with their places in the file; of an envelope that was cut down, without."""
-        if not problems or self._explainer is None or self._pruned:
+        if not problems or self._locator is None or self._pruned:
             return problems
-        return self._explainer.explain(self._source.fd, encoding.name, self._position, envelope, problems)
+        return self._locator.place(self._source.fd, self._encoding.name, self._position, envelope, problems)
 
     def _check_neighbours(self, element: etree._Element) -> None:
         """Refuse a Batch that holds anything but Envelopes; drop the Envelope before this one.
@@ -330,7 +307,7 @@ class _Reading:
             self._budget.begin_envelope()
         self._budget.check(envelope, self._source.offset - self._opened_at, self._current)
 
-    def _size(self, element: etree._Element, encoding: Encoding) -> int:
+    def _size(self, element: etree._Element) -> int:
         """Return the bytes of the Envelope that ended in this chunk: an upper bound, exact near the limit.
 
         Where the limit is smaller than a chunk, which may hold many envelopes, those within one chunk go by their
@@ -340,8 +317,18 @@ class _Reading:
         if self._pruned or upper < self._rules.max_envelope_bytes:
             return upper
         if self._opened_at == self._chunk_at:
-            return len(etree.tostring(element, encoding="utf-8", with_tail=False)) * encoding.unit
-        return measure(self._source, encoding, self._opened_at, self._chunk_at)
+            return len(etree.tostring(element, encoding="utf-8", with_tail=False)) * self._encoding.unit
+        return measure(self._source, self._encoding, self._opened_at, self._chunk_at)
+
+    def _too_large(self, size: int) -> Problem:
+        limit = self._rules.max_envelope_bytes
+        return Problem(
+            code="message.too-large",
+            text=f"The message has {'more than ' if self._pruned else ''}{size} bytes; "
+            f"it must be smaller than {limit}. Send it in several messages.",
+            path="/Envelope",
+            expected=f"fewer than {limit} bytes",
+        )
 
 
 def _respelled(chunks: Iterator[bytes], root: RootElement) -> Iterator[bytes]:
@@ -385,25 +372,6 @@ def _foreign(element: etree._Element) -> FileRefused:
         f"A Batch holds Envelopes of the message namespace alone; {clean(local)} {where} is none. {remedy}",
         code="batch.foreign-element",
         line=line_of(element),
-    )
-
-
-def _too_large(size: int, limit: int, *, measured: bool) -> Problem:
-    """Say that an envelope is over its limit."""
-    return Problem(
-        code="message.too-large",
-        text=f"The message has {'' if measured else 'more than '}{size} bytes; it must be smaller than {limit}. "
-        "Send it in several messages.",
-        path="/Envelope",
-        expected=f"fewer than {limit} bytes",
-    )
-
-
-def _nested_envelope() -> Problem:
-    return Problem(
-        code="envelope.nested",
-        text="An Envelope stands inside another one; it is not taken for a message. Put it beside the first one.",
-        path="/Envelope",
     )
 
 

@@ -13,8 +13,9 @@ from gateway.kernel.errors import ConfigError, ConfigProblem, FileRefused
 from gateway.kernel.problem import Problem
 from gateway.messaging.rules.envelope import FileEnd, FileHead, ReadEnvelope, Root
 from gateway.xml.limits import ReadRules
+from gateway.xml.locate import Locator
 from gateway.xml.parse import parse_checked
-from gateway.xml.stream import read_envelopes
+from gateway.xml.reading import read_envelopes
 from tests.hostile import ACTION, BATCH, MESSAGE, batch, endless_envelope, envelope, line, order, parts, sized
 from tests.unit.xml.reading import file_of, read
 
@@ -34,10 +35,10 @@ class _Judge:
         return tuple(Problem(code="schema", text="13", path="/SalesOrder") for _ in wrong)
 
 
-class _Places:
+class _Places(Locator):
     """Puts the position of the envelope where the line should be."""
 
-    def explain(
+    def place(
         self, fd: int, encoding: str, position: int, envelope: etree._Element, problems: Sequence[Problem]
     ) -> Sequence[Problem]:
         return tuple(Problem(code=each.code, text=encoding, line=position) for each in problems)
@@ -103,9 +104,9 @@ def test_only_the_judged_envelope_has_problems_and_the_schemas_are_named() -> No
     assert {each.schema for each in done.envelopes} == {"f-1"}
 
 
-def test_problems_get_their_places_from_the_explainer() -> None:
+def test_problems_get_their_places_from_the_locator() -> None:
     bad = envelope(order().replace(">10<", ">13<"), header="<Company>x</Company>")
-    done = read(batch(ONE, bad), checker=_Judge(), explainer=_Places())
+    done = read(batch(ONE, bad), checker=_Judge(), locator=_Places())
     both = (*done.envelopes[1].header_problems, *done.envelopes[1].body_problems)
     assert [(each.code, each.line) for each in both] == [("action.missing", 2), ("schema", 2)]
 

@@ -10,7 +10,7 @@ from lxml import etree
 import schemas
 from gateway.kernel.errors import ConfigError
 from gateway.kernel.problem import Problem
-from gateway.xml import declared
+from gateway.xml import corrections
 from gateway.xml.catalog import Catalog
 from gateway.xml.grammar import LARGE
 from gateway.xml.verdict import Checker
@@ -120,7 +120,7 @@ def test_documents_without_what_may_be_an_id_cost_no_types(items: Checker, monke
     def refuse(*_: object) -> None:
         raise AssertionError("types are asked for")
 
-    monkeypatch.setattr(declared.DeclaredTypes, "__init__", refuse)
+    monkeypatch.setattr(corrections.DeclaredTypes, "__init__", refuse)
     assert items.check(part('<R xmlns="urn:a"><I text="a"/></R>')) == ()
 
 

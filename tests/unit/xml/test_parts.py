@@ -1,7 +1,7 @@
 from lxml import etree
 
 from gateway.kernel.namespaces import MESSAGE_2011
-from gateway.xml.standalone import standalone
+from gateway.xml.parts import standalone
 
 
 def cut(text: str, *path: int) -> str:

@@ -8,9 +8,23 @@ also finds words for what is wrong; a test holds the ways against one another.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from operator import itemgetter
+
+from gateway.xml.names import XML_SPACE
+
+FIELDS = {
+    "MessageId": "message_id",
+    "LogonAsUser": "logon_as_user",
+    "Company": "company",
+    "Action": "action",
+    "ConversationId": "conversation_id",
+    "RequestMessageId": "request_message_id",
+    "PartitionKey": "partition_key",
+}
+"""The header elements in their documented order, and the fields they fill."""
+ELEMENT_OF = {field: element for element, field in FIELDS.items()}
 
 _NAME = rb"[^\s<>=\"/:]+"
 _DECLARATIONS = rb"(?: xmlns(?::" + _NAME + rb')?="[^"<>]*")*'
@@ -37,13 +51,10 @@ class _Shape:
     closing: bytes
 
 
-class PlainFrames:
+class UsualFrames:
     """Reads usual frames of one file."""
 
-    def __init__(self, fields: Mapping[str, str], space: str) -> None:
-        """Fill the fields that *fields* names for each element; trim values of the characters of *space*."""
-        self._fields = fields
-        self._space = space
+    def __init__(self) -> None:
         self._shape: _Shape | None = None
 
     def values(self, content: bytes) -> dict[str, str] | None:
@@ -68,7 +79,7 @@ class PlainFrames:
             piece = pieces[place]
             if not piece.startswith(tag) or b"&" in piece:
                 return None
-            value = piece[len(tag) :].decode().strip(self._space)
+            value = piece[len(tag) :].decode().strip(XML_SPACE)
             if value:
                 values[field] = value
         return values if "action" in values else None
@@ -85,23 +96,22 @@ class PlainFrames:
         values: dict[str, str] = {}
         names: list[str] = []
         for element, value in _FIELD.findall(opening[2]):
-            field = self._fields.get(element.decode())
+            field = FIELDS.get(element.decode())
             if field is None or field in values:
                 return None
             names.append(field)
-            values[field] = value.decode().strip(self._space)
+            values[field] = value.decode().strip(XML_SPACE)
         if not values.get("action"):
             return None
-        self._shape = _shape(content, opening[1], names, self._fields, closing[0])
+        self._shape = _shape(content, opening[1], names, closing[0])
         return {field: value for field, value in values.items() if value}
 
 
-def _shape(content: bytes, prefix: bytes, names: list[str], fields: Mapping[str, str], closing: bytes) -> _Shape:
+def _shape(content: bytes, prefix: bytes, names: list[str], closing: bytes) -> _Shape:
     """Return what is around the values of a usual frame whose header has the fields *names*."""
     cuts = _VALUES_AT + 2 * len(names) + 3  # and behind the fields: /Header, Body, MessageParts, then the document
     pieces = content.split(b"<", cuts)
     places = range(_VALUES_AT, _VALUES_AT + 2 * len(names), 2)
-    elements = {field: element for element, field in fields.items()}
     fixed = [place for place in range(cuts) if place not in places]
     pick_fixed: Callable[[list[bytes]], tuple[bytes, ...]] = itemgetter(*fixed)
     return _Shape(
@@ -109,7 +119,8 @@ def _shape(content: bytes, prefix: bytes, names: list[str], fields: Mapping[str,
         fixed=pick_fixed(pieces),
         pick_fixed=pick_fixed,
         fields=tuple(
-            (place, prefix + elements[field].encode() + b">", field) for place, field in zip(places, names, strict=True)
+            (place, prefix + ELEMENT_OF[field].encode() + b">", field)
+            for place, field in zip(places, names, strict=True)
         ),
         closing=closing,
     )

@@ -1,17 +1,42 @@
-"""Names an element by a path that a person can follow, and finds it again.
+"""Names, paths and lines of elements, as a partner reads them: split, told, found again, likely meant.
 
-Shape: `/SalesOrder/SalesTable[1]/SalesLine[2]/SalesQty` from a document's root, or `/Envelope/Header/Action`;
-local names only; an entity (it holds others, or is marked with a class) and an
-element with a namesake beside it carry their number from 1.
+Shape of a path: `/SalesOrder/SalesTable[1]/SalesLine[2]/SalesQty` from a document's root, or
+`/Envelope/Header/Action`; local names only; an entity (it holds others, or is marked with a class) and an element with
+a namesake beside it carry their number from 1.
 """
 
+import difflib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 from lxml import etree
 
+from gateway.kernel.namespaces import XSI
+from gateway.kernel.text import clean as fit_to_show
+
+MAX_TEXT = 200
+XML_SPACE = " \t\r\n"
+XSI_TYPE = f"{{{XSI}}}type"
+
 _STEP = re.compile(r"([^/\[\]]+)(?:\[(\d+)\])?")
+
+
+def clean(text: str) -> str:
+    """Make text of a partner or a library fit for one line: 200 characters, none that XML forbids."""
+    return fit_to_show(" ".join(text[: 4 * MAX_TEXT].split()), MAX_TEXT)
+
+
+def line_of(element: etree._Element) -> int | None:
+    """Return the line of an element as the parser counted it."""
+    return cast(int | None, element.sourceline)
+
+
+def split_name(tag: str) -> tuple[str, str]:
+    """Return the namespace (empty: none) and the local name of a `{namespace}local` name."""
+    namespace, brace, local = tag.rpartition("}")
+    return (namespace[1:], local) if brace else ("", tag)
 
 
 def local_name(element: etree._Element) -> str:
@@ -99,3 +124,19 @@ def _child(parent: etree._Element, name: str, number: int) -> etree._Element | N
         if number == 0:
             return child
     return None
+
+
+def likely_names(name: str, known: Sequence[str]) -> Sequence[str]:
+    """Return the names that *name* may have been meant for, the likeliest first."""
+    same = [each for each in known if each.casefold() == name.casefold()]
+    return same or difflib.get_close_matches(name, known, n=2, cutoff=0.75)
+
+
+def meant(name: str, known: Sequence[str]) -> str:
+    """Return the rest of a sentence: a question what was meant, or that only upper and lower case differ."""
+    likely = likely_names(name, known)
+    if not likely:
+        return ""
+    if likely[0].casefold() == name.casefold():
+        return f"; upper and lower case count, write {likely[0]}."
+    return f"; did you mean {' or '.join(likely)}?"
