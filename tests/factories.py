@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
+from gateway.config.models import Settings
+from gateway.db.open import Store
 from gateway.kernel.ids import ClaimId, LaneName, PortName
 from gateway.kernel.namespaces import BATCH, MESSAGE_2011
 from gateway.kernel.problem import Problem
@@ -11,6 +13,7 @@ from gateway.messaging.rules.envelope import FileEnd, FileHead, Header, Root
 from gateway.messaging.rules.message import NewFile, NewMessage
 from gateway.messaging.rules.outbound import NewSendRequest
 from gateway.messaging.rules.states import Policy
+from gateway.operations.principal import OperatorSession, Principal
 
 ORDERS = PortName("orders")
 COPIES = PortName("order-copies")
@@ -87,4 +90,16 @@ def a_file(claim: Claim, *, members: int | None = None, policy: Policy = Policy.
         settlement=Settlement.ARCHIVE,
         batch_id=str(uuid4()) if batch else None,
         policy=policy,
+    )
+
+
+def operator(
+    store: Store, *, principal: Principal | None = None, settings: Settings | None = None, now: datetime | None = None
+) -> OperatorSession:
+    """Return the session of somebody at work on a store; ann, when nobody is named."""
+    return OperatorSession(
+        store=store,
+        settings=settings or Settings.model_construct(),
+        principal=principal or Principal(name="ann", partition="initial"),
+        now=now or datetime.now(UTC),
     )

@@ -1,17 +1,15 @@
-"""What all commands share: options, exit codes, the configuration and the store they work on."""
+"""What all commands share: exit codes, the configuration, and the store on which a person works."""
 
 import asyncio
 import os
 import pwd
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from contextvars import copy_context
-from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
-from typing import Annotated, Any, Final, NoReturn, TypeVar
-from zoneinfo import ZoneInfo
+from typing import Any, Final, NoReturn, TypeVar
 
 import typer
 from rich.text import Text
@@ -20,10 +18,11 @@ from gateway.cli.render import SHOWN_ZONE, console
 from gateway.config.load import load
 from gateway.config.models import Level, LogFormat, Logging, Settings
 from gateway.contracts.task import Runnables
+from gateway.db.clock import database_clock
 from gateway.db.data_folder import Use
-from gateway.db.open import Store, open_store
+from gateway.db.open import open_store
 from gateway.kernel.errors import ConfigError, GatewayError, StoreBusy, StoreUnavailable
-from gateway.kernel.local_time import zone_named
+from gateway.operations.principal import OperatorSession, Principal, principal_of, zone_of
 from gateway.queues import follow_runs
 from gateway.runtime.in_use import SiteConfig, read_site_config
 from gateway.runtime.logs import configure_logs, secrets_of
@@ -40,24 +39,7 @@ _NO_DATABASE: Final = (
 BUG: Final = 3
 INTERRUPTED: Final = 130
 
-ConfigOption = Annotated[
-    Path, typer.Option("--config", "-c", envvar="GATEWAY_CONFIG", help="The configuration file.", show_default=True)
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
-PortOption = Annotated[str | None, typer.Option("--port", "-p", help="Only this port.")]
-LimitOption = Annotated[int, typer.Option("--limit", "-n", min=1, max=100_000, help="Most rows to show.")]
-YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
-DEFAULT_CONFIG: Final = Path("config.yaml")
 COMMAND_LOGS: Final = Logging(level=Level.WARNING, format=LogFormat.CONSOLE)
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """A configuration and the store that goes with it; `config_problems` as in `SiteConfig`."""
-
-    settings: Settings
-    store: Store
-    config_problems: Sequence[str]
 
 
 def perform(work: Coroutine[Any, Any, Result]) -> Result:
@@ -159,17 +141,26 @@ def find_handlers_beside(config: Path) -> None:
 
 
 @asynccontextmanager
-async def open_site(config: Path) -> AsyncIterator[Site]:
-    """Open the store for a short visit: beside a running gateway, or alone.
+async def open_session(
+    config: Path, *, partition: str | None = None, mine: bool = False, reason: str | None = None, shared: bool = False
+) -> AsyncIterator[OperatorSession]:
+    """Open the store for a short visit of the person at the terminal: beside a running gateway, or alone.
 
-    Raises: ConfigError, StoreRefused, StoreUnavailable.
+    With *shared* they look at what all partitions share, which nobody is refused: the queue, its lanes, the history.
+    Raises: ConfigError, StoreRefused, StoreUnavailable; NotAllowed for a partition that is closed to them.
     """
     found = await asyncio.to_thread(load_site, config)
     settings = found.settings
-    SHOWN_ZONE.set(zone_of(settings, await asyncio.to_thread(account_of, settings)))
+    account = await asyncio.to_thread(account_of, settings)
+    SHOWN_ZONE.set(zone_of(settings, account))
     async with open_store(settings.store, settings.data, pool_size=3, use=Use.VISIT) as store:
         follow_runs(store)
-        yield Site(settings, store, found.problems)
+        if shared:
+            who = Principal(name=account, partition=settings.default_partition, reason=reason)
+        else:
+            who = principal_of(settings, account, partition=partition, mine=mine, reason=reason)
+        now = await database_clock(store)
+        yield OperatorSession(store=store, settings=settings, principal=who, now=now, config_problems=found.problems)
 
 
 def account_of(settings: Settings) -> str:
@@ -180,9 +171,3 @@ def account_of(settings: Settings) -> str:
     except KeyError:
         account = str(uid)
     return settings.users.get(uid) or settings.users.get(account) or account
-
-
-def zone_of(settings: Settings, account: str) -> ZoneInfo:
-    """Return the time zone of an account: the one it names, else UTC."""
-    found = settings.accounts.get(account)
-    return zone_named("UTC" if found is None else found.zone)

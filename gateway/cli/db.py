@@ -2,12 +2,15 @@
 
 import asyncio
 from dataclasses import dataclass
+from pathlib import Path
 
 import typer
 from rich.progress import Progress
 
-from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, load_site, perform
-from gateway.cli.render import console, print_fields, print_json
+from gateway.cli.commands import Answer, tell
+from gateway.cli.common import load_site, perform
+from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
+from gateway.cli.render import Fields, console
 from gateway.db.data_folder import Use
 from gateway.db.migrate import Migration, migrate, refuse_running, state
 from gateway.db.open import Schema, open_store
@@ -34,29 +37,23 @@ def migrate_database(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption 
     Refused while a gateway runs on the database. Safe to run on several machines at once. An embedded database is
     migrated by itself when the gateway starts.
     """
-    applied = perform(_migrate(config, quiet=as_json))
-    if as_json:
-        print_json({"applied": [_name(step) for step in applied]})
-    elif applied:
-        console().print(f"Done: {', '.join(_name(step) for step in applied)}.")
-    else:
-        console().print("The schema is up to date.")
+    applied = [_name(step) for step in perform(_migrate(config, quiet=as_json))]
+    text = f"Done: {', '.join(applied)}." if applied else "The schema is up to date."
+    tell(Answer({"applied": applied}, text), as_json=as_json)
 
 
 @app.command("info")
 def info(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
     """Show where the database is, its PostgreSQL server, and whether its schema fits this version."""
     found = perform(_info(config))
-    if as_json:
-        print_json(found)
-        return
-    print_fields(
+    fields = Fields(
         [("store", found.store), ("server", f"PostgreSQL {found.server}"), ("schema version", found.version),
          ("this program has", found.known), ("steps to come", found.pending), ("up to date", found.current)]
     )  # fmt: skip
+    tell(Answer(found, fields), as_json=as_json)
 
 
-async def _migrate(config: ConfigOption, *, quiet: bool) -> tuple[Migration, ...]:
+async def _migrate(config: Path, *, quiet: bool) -> tuple[Migration, ...]:
     settings = (await asyncio.to_thread(load_site, config)).settings
     async with open_store(settings.store, settings.data, pool_size=2, use=Use.VISIT, schema=Schema.IGNORE) as store:
         connection = await store.connect()
@@ -71,7 +68,7 @@ async def _migrate(config: ConfigOption, *, quiet: bool) -> tuple[Migration, ...
             await connection.close()
 
 
-async def _info(config: ConfigOption) -> DatabaseInfo:
+async def _info(config: Path) -> DatabaseInfo:
     settings = (await asyncio.to_thread(load_site, config)).settings
     async with open_store(settings.store, settings.data, pool_size=2, use=Use.VISIT, schema=Schema.IGNORE) as store:
         connection = await store.connect()

@@ -16,11 +16,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, load_settings, perform
+from gateway.cli.common import KNOWN_ERROR, load_settings, perform
 from gateway.cli.demo_process import Running, running_gateway
 from gateway.cli.demo_samples import FOLDER, SAMPLES, Sample, message_ids, renewed, verify
-from gateway.cli.live import REFRESH_SECONDS, Scene
+from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, TextOption
 from gateway.cli.render import console, print_document, table
+from gateway.cli.watch import REFRESH_SECONDS, Scene
 from gateway.config.models import InboundPort, Settings
 from gateway.db.clock import database_clock
 from gateway.kernel.errors import GatewayError
@@ -50,7 +51,7 @@ class Tried:
 
 def demo(
     keep: Annotated[bool, typer.Option("--keep", help="Keep running, with a live table, until Ctrl-C.")] = False,
-    text: Annotated[bool, typer.Option("--text/--no-text", help="Show the text of the answers.")] = True,
+    text: TextOption = True,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
     """Start the gateway, drop sample files, show the answers, stop it.

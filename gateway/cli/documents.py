@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, LimitOption, perform
-from gateway.cli.desk import PartitionOption, ReasonOption, open_session
+from gateway.cli.common import KNOWN_ERROR, perform
+from gateway.cli.desk import open_session
+from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, PartitionOption, ReasonOption
 from gateway.cli.render import console, print_fields, print_json, print_rows
 from gateway.operations import documents as operations
 from gateway.operations.documents import DocumentReport, DocumentRow, DocumentState, PostResult

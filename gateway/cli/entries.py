@@ -12,9 +12,10 @@ from typing import Annotated, Final
 import typer
 from rich.text import Text
 
-from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, perform
-from gateway.cli.desk import MineOption, OperatorSession, PartitionOption, ReasonOption, open_session
+from gateway.cli.common import KNOWN_ERROR, perform
+from gateway.cli.desk import OperatorSession, open_session
 from gateway.cli.entry_views import print_entries, print_entry, print_log, print_stack
+from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, MineOption, PartitionOption, ReasonOption
 from gateway.cli.render import console, print_json, print_rows
 from gateway.config.models import QueueEntry
 from gateway.config.section import parse_entry
@@ -272,10 +273,10 @@ async def _run_once(
     async with open_session(config, partition, mine, reason) as desk:
         number = await operations.run_once(desk.store, desk.who, entry, now=desk.now)
         if wait:
-            async for lines in follow_log(desk.store, number, poll_seconds=POLL_SECONDS):
+            async for lines in follow_log(desk.session, number, poll_seconds=POLL_SECONDS):
                 for line in lines if not quiet else ():
                     console(error=True).print(Text(line.text), soft_wrap=True)
-        run = (await show_run(desk.store, desk.who, number)).run
+        run = (await show_run(desk.session, number)).run
         return number, run.status, run.error
 
 
@@ -329,7 +330,7 @@ async def _section(config: Path, file: str, desk: OperatorSession) -> QueueEntry
     except OSError as error:
         problem = ConfigProblem(file=name, line=None, path="", text=f"cannot be read: {error.strerror}")
         raise ConfigError([problem]) from None
-    settings = await known_names(desk.store, desk.settings, desk.who)
+    settings = await known_names(desk.session)
     return parse_entry(
         content, file=name, base=config.absolute().parent, environ=os.environ, settings=settings,
         runnables=runnables_to_check(config),

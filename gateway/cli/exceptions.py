@@ -1,23 +1,31 @@
 """Commands on the exception log."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
-from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, PortOption, open_site, perform
-from gateway.cli.desk import open_shared_desk
-from gateway.cli.filters import BeforeOption, ByCauseOption, FileOption, SinceOption, UntilOption, tell_older
-from gateway.cli.message import DETAILS
-from gateway.cli.render import console, print_fields, print_json, print_rows, table
+from gateway.cli.commands import Answer, Commands, older
+from gateway.cli.message import wrong_in_document
+from gateway.cli.options import (
+    BeforeOption,
+    ByCauseOption,
+    FileOption,
+    LimitOption,
+    PortOption,
+    SinceOption,
+    UntilOption,
+)
+from gateway.cli.render import Fields, Part, Rows, dim
 from gateway.operations import messages as operations
-from gateway.operations.messages import Asked, Page, meant
-from gateway.operations.reads.messages import ExceptionCauseRow, ExceptionRow
+from gateway.operations.messages import Asked
+from gateway.operations.principal import OperatorSession
+from gateway.operations.reads.messages import ExceptionCauseRow
 from gateway.runtime.visible import visible_lines
 
-app = typer.Typer(no_args_is_help=True, help="The exception log: errors and warnings, with code, place and message.")
+app = Commands("The exception log: errors and warnings, with code, place and message.", shared=True)
 
 
 class Severity(StrEnum):
@@ -27,56 +35,50 @@ class Severity(StrEnum):
     WARNING = "warning"
 
 
-@app.command("list")
-def list_exceptions(
-    port: PortOption = None,
-    severity: Annotated[Severity | None, typer.Option("--severity", help="Only errors, or warnings.")] = None,
-    code: Annotated[str | None, typer.Option("--code", help="Only this code; * for any text.")] = None,
-    file: FileOption = None,
-    message: Annotated[str | None, typer.Option("--message", "-m", help="Only of this message: number or id.")] = None,
-    since: SinceOption = None,
-    until: UntilOption = None,
-    by_cause: ByCauseOption = False,
-    before: BeforeOption = None,
-    limit: LimitOption = 50,
-    config: ConfigOption = DEFAULT_CONFIG,
-    as_json: JsonOption = False,
-) -> None:
-    """List errors and warnings, newest first."""
-    asked = Asked(port=port, code=code, file=file, since=since, until=until)
-    if by_cause:
-        if message is not None or before is not None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chosen(Asked):
+    port: PortOption = None
+    severity: Annotated[Severity | None, typer.Option("--severity", help="Only errors, or warnings.")] = None
+    code: Annotated[str | None, typer.Option("--code", help="Only this code; * for any text.")] = None
+    file: FileOption = None
+    message: Annotated[str | None, typer.Option("--message", "-m", help="Only of this message: number or id.")] = None
+    since: SinceOption = None
+    until: UntilOption = None
+    by_cause: ByCauseOption = False
+    before: BeforeOption = None
+
+    def __post_init__(self) -> None:
+        if self.by_cause and (self.message is not None or self.before is not None):
             raise typer.BadParameter("--by-cause counts all that are alike: without --message and --before")
-        _tell_causes(perform(_causes(config, asked, severity, limit)), limit, as_json=as_json)
-        return
-    page = perform(_list(config, asked, message, severity, before, limit))
-    found = page.rows
-    if as_json:
-        print_json({"exceptions": found, "before": page.before})
-        return
+
+
+@app.query("list")
+async def list_exceptions(session: OperatorSession, chosen: _Chosen, limit: LimitOption = 50) -> Answer:
+    """List errors and warnings, newest first."""
+    if chosen.by_cause:
+        causes = await operations.exceptions_by_cause(session, chosen, severity=chosen.severity, limit=limit)
+        return Answer({"causes": causes}, *_causes(causes, limit))
+    page = await operations.exceptions(
+        session, chosen, message=chosen.message, severity=chosen.severity, before=chosen.before, limit=limit
+    )
     columns = ("number", "at", "severity", "code", "text", "port", "file", "line", "message", "message id", "set")
     rows = [
         (e.id, e.at, e.severity, e.code, e.text, e.port, e.file, e.line, e.message_key, e.message_id, e.set_key)
-        for e in found
+        for e in page.rows
     ]
-    narrow = ("number", "at", "code", "text")
-    nothing = "The exception log is empty." if asked == Asked() and not message and not severity else "None is so."
-    print_rows(columns, rows, nothing=nothing, narrow=narrow, cut=("text",))
-    tell_older(len(rows), page.before)
+    nothing = "The exception log is empty." if chosen == _Chosen() else "None is so."
+    table = Rows(columns, rows, nothing, narrow=("number", "at", "code", "text"), cut=("text",))
+    return Answer({"exceptions": page.rows, "before": page.before}, table, *older(page))
 
 
-@app.command("show")
-def show(
+@app.query("show")
+async def show(
+    session: OperatorSession,
     number: Annotated[int, typer.Argument(metavar="NUMBER", help="The number of the exception.")],
-    config: ConfigOption = DEFAULT_CONFIG,
-    as_json: JsonOption = False,
-) -> None:
+) -> Answer:
     """Show one exception with its details. If Python code failed: with its traceback."""
-    found = perform(_read(config, number))
-    if as_json:
-        print_json(found)
-        return
-    print_fields(
+    found = await operations.exception(session, number)
+    fields = Fields(
         [
             ("at", found.at), ("severity", found.severity), ("code", found.code), ("text", found.text),
             ("port", found.port), ("file", found.file), ("line", found.line), ("column", found.col),
@@ -85,41 +87,13 @@ def show(
         ],
         title=f"Exception {found.id}",
     )  # fmt: skip
-    if found.details:
-        rows = [[detail.get(name) for name in DETAILS] for detail in found.details]
-        console().print(table(DETAILS, rows, title="\nWhat is wrong in the document"))
-    if found.traceback:
-        console().print(Text(f"\n{visible_lines(found.traceback)}"))
+    stack = [f"\n{visible_lines(found.traceback)}"] if found.traceback else []
+    return Answer(found, fields, *wrong_in_document(found.details), *stack)
 
 
-def _tell_causes(found: Sequence[ExceptionCauseRow], limit: int, *, as_json: bool) -> None:
-    if as_json:
-        print_json({"causes": found})
-        return
+def _causes(found: Sequence[ExceptionCauseRow], limit: int) -> list[Part]:
     columns = ("times", "files", "severity", "code", "port", "oldest", "newest", "last", "text")
     rows = [(e.exceptions, e.files, e.severity, e.code, e.port, e.oldest, e.newest, e.last, e.text) for e in found]
     narrow = ("times", "code", "port", "newest", "text")
-    print_rows(columns, rows, nothing="There are none.", narrow=narrow, cut=("text",))
-    if len(rows) == limit:
-        console().print(Text(f"Only {limit} kinds are shown; --limit shows more.", style="dim"))
-
-
-async def _list(
-    config: ConfigOption, asked: Asked, message: str | None, severity: str | None, before: int | None, limit: int
-) -> Page[ExceptionRow]:
-    async with open_shared_desk(config) as desk:
-        wanted = meant(desk.settings, asked, zone=desk.zone, now=desk.now)
-        return await operations.exceptions(
-            desk.store, wanted, message=message, severity=severity, before=before, limit=limit
-        )
-
-
-async def _causes(config: ConfigOption, asked: Asked, severity: str | None, limit: int) -> Sequence[ExceptionCauseRow]:
-    async with open_shared_desk(config) as desk:
-        wanted = meant(desk.settings, asked, zone=desk.zone, now=desk.now)
-        return await operations.exceptions_by_cause(desk.store, wanted, severity=severity, limit=limit)
-
-
-async def _read(config: ConfigOption, number: int) -> ExceptionRow:
-    async with open_site(config) as site:
-        return await operations.exception(site.store, number)
+    more = [dim(f"Only {limit} kinds are shown; --limit shows more.")] if len(rows) == limit else []
+    return [Rows(columns, rows, "There are none.", narrow=narrow, cut=("text",)), *more]

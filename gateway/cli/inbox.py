@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, perform
-from gateway.cli.desk import PartitionOption, ReasonOption, open_session
+from gateway.cli.common import perform
+from gateway.cli.desk import open_session
+from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, LimitOption, PartitionOption, ReasonOption
 from gateway.cli.render import console, print_json, print_rows
 from gateway.cli.runs import save_copy
 from gateway.operations import inbox as operations

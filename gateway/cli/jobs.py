@@ -1,10 +1,9 @@
 """Commands on batch jobs: look at them, hold and release them, make and change them."""
 
 import asyncio
-import os
 import sys
-from collections.abc import Awaitable, Callable
-from datetime import datetime
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final
 from zoneinfo import ZoneInfo
@@ -13,385 +12,237 @@ import typer
 from rich.text import Text
 
 from gateway.batch.rules.job import JobStatus
-from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, YesOption, consent, perform
-from gateway.cli.desk import JobArgument, MineOption, OperatorSession, PartitionOption, ReasonOption, open_session
-from gateway.cli.job_views import due, print_job, repeats_in_words, status_of
-from gateway.cli.render import age, console, job_status, print_json, print_rows
+from gateway.cli.commands import Answer, Commands, Question
+from gateway.cli.job_views import due, job_parts, repeats_in_words, status_of
+from gateway.cli.options import JobArgument
+from gateway.cli.render import Notice, Part, Rows, age, job_status, show
 from gateway.cli.runs import waits_in_words
+from gateway.cli.section import SectionArgument, read_section
 from gateway.config.models import Job as JobSection
-from gateway.config.models import Settings
 from gateway.config.section import parse_job
 from gateway.config.written import section_text
-from gateway.db.clock import database_clock
-from gateway.kernel.errors import ConfigError, ConfigProblem
+from gateway.kernel.ids import RunId
 from gateway.operations import jobs as operations
-from gateway.operations.jobs import JobReport, JobRow, Preview, RunOutcome
+from gateway.operations.jobs import JobRow, Preview, RunOutcome
+from gateway.operations.principal import OperatorSession
 from gateway.operations.references import NotFound
 from gateway.operations.runs import nobody_takes, show_run
-from gateway.runtime.jobs import runnables_to_check
 from gateway.runtime.visible import visible
 
-app = typer.Typer(no_args_is_help=True, help="Batch jobs: what runs, when, and after what.")
-FileArgument = Annotated[
-    str, typer.Argument(metavar="FILE", help="A YAML file with the section of the job; - reads standard input.")
-]
+app = Commands("Batch jobs: what runs, when, and after what.")
 _AT_REST: Final = frozenset(JobStatus) - {JobStatus.WAITING, JobStatus.EXECUTING, JobStatus.CANCELLING}
-STANDARD_INPUT: Final = "-"
 POLL_SECONDS: Final = 0.2
 
 
-@app.command("list")
-def list_jobs(
+@app.query("list", "partition", "mine")
+async def list_jobs(
+    session: OperatorSession,
     status: Annotated[
         list[JobStatus] | None, typer.Option("--status", "-s", help="Only jobs with this status; repeatable.")
     ] = None,
-    partition: PartitionOption = None,
-    mine: MineOption = False,
-    config: ConfigOption = DEFAULT_CONFIG,
-    as_json: JsonOption = False,
-) -> None:
+) -> Answer:
     """List the jobs with their status, next start and last outcome."""
-
-    async def work() -> tuple[list[JobRow], datetime]:
-        async with open_session(config, partition, mine) as desk:
-            return await operations.list_jobs(desk.store, desk.who, statuses=status, now=desk.now), desk.now
-
-    found, now = perform(work())
-    if as_json:
-        print_json({"jobs": found})
-        return
+    found, now = await operations.list_jobs(session, statuses=status), session.now
     columns = ("job", "status", "next start", "last", "ended", "runs", "failed", "repeats", "owner", "group", "from")
     rows = [
         (one.name, status_of(one), due(one, now), job_status(one.last_outcome), age(one.last_ended_at, now), one.runs,
          one.failures, repeats_in_words(one), one.owner, one.group, one.source)
         for one in found
     ]  # fmt: skip
-    print_rows(columns, rows, nothing="There are no jobs here.", narrow=("job", "status", "next start", "last"))
+    narrow = ("job", "status", "next start", "last")
+    return Answer({"jobs": found}, Rows(columns, rows, "There are no jobs here.", narrow=narrow))
 
 
-@app.command("show")
-def show_job(
+@app.query("show", "partition", "mine")
+async def show_job(
+    session: OperatorSession,
     job: JobArgument,
     as_section: Annotated[bool, typer.Option("--yaml", help="Print the section to edit, and nothing else.")] = False,
-    partition: PartitionOption = None,
-    mine: MineOption = False,
-    config: ConfigOption = DEFAULT_CONFIG,
-    as_json: JsonOption = False,
-) -> None:
+) -> Answer | None:
     """Show everything about a job: its tasks with what they wait for, its next starts, its last runs."""
-
-    async def work() -> tuple[JobReport, datetime]:
-        async with open_session(config, partition, mine) as desk:
-            return await operations.show_job(desk.store, desk.who, job, now=desk.now), desk.now
-
-    found, now = perform(work())
+    found = await operations.show_job(session, job)
     if as_section:
         sys.stdout.write(section_text(found.definition))
-    elif as_json:
-        print_json(found)
-    else:
-        print_job(found, now)
+        return None
+    return Answer(found, *job_parts(found, session.now))
 
 
-@app.command("next")
-def preview(
+@app.query("next", "partition", "mine")
+async def preview(
+    session: OperatorSession,
     job: JobArgument,
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=1000, help="How many starts.")] = 5,
-    partition: PartitionOption = None,
-    mine: MineOption = False,
-    config: ConfigOption = DEFAULT_CONFIG,
-    as_json: JsonOption = False,
-) -> None:
+) -> Answer:
     """Show the next starts of a job, in its own time zone and in UTC, and its recurrence in words."""
-
-    async def work() -> tuple[Preview, datetime]:
-        async with open_session(config, partition, mine) as desk:
-            return await operations.preview_job(desk.store, desk.who, job, count, now=desk.now), desk.now
-
-    found, now = perform(work())
-    if as_json:
-        print_json(found)
-        return
-    out = console()
-    out.print(Text(f"{found.name}: {found.repeats or 'does not repeat'}"))
-    if found.starts and found.status in _AT_REST:
-        out.print(Text(f"It is {found.status.value} now, so it starts only once it is released.", style="yellow"))
-    if found.starts and found.active_period:
-        out.print(
-            Text(
-                f"It starts only in the active period {found.active_period}; what comes due outside of it starts when "
-                "that opens."
-            ),
-            soft_wrap=True,
-        )
-    if found.starts and found.starts[0] <= now:
-        out.print(Text("The first start is past: it is due at once.", style="yellow"))
+    found = await operations.preview_job(session, job, count)
     zone = ZoneInfo(found.zone)
-    rows = [(f"{start.astimezone(zone):%a %Y-%m-%d %H:%M:%S}", start) for start in found.starts]
+    local = [f"{start.astimezone(zone):%a %Y-%m-%d %H:%M:%S}" for start in found.starts]
     nothing = "Nothing is planned."
     if found.zone == "UTC":
-        print_rows(("UTC",), [(local,) for local, _ in rows], nothing=nothing)
+        table = Rows(("UTC",), [(one,) for one in local], nothing)
     else:
-        print_rows((found.zone, "UTC"), rows, nothing=nothing)
+        table = Rows((found.zone, "UTC"), list(zip(local, found.starts, strict=True)), nothing)
+    return Answer(found, *_about_starts(found, session), table)
 
 
-@app.command("create")
-def create_job(
+@app.action("create", "partition")
+async def create_job(
+    session: OperatorSession,
     job: JobArgument,
-    file: FileArgument,
+    file: SectionArgument,
+    config: Path,
     release: Annotated[bool, typer.Option("--release", help="Release it at once: it starts when it is due.")] = False,
-    partition: PartitionOption = None,
-    reason: ReasonOption = None,
-    config: ConfigOption = DEFAULT_CONFIG,
-    as_json: JsonOption = False,
-) -> None:
+) -> Answer:
     """Create a job from a YAML section, as below `jobs.NAME` in the configuration. The new job is on hold."""
-
-    async def work(desk: OperatorSession) -> JobRow:
-        settings = await operations.known_names(desk.store, desk.settings, desk.who)
-        section = await _section(config, job, file, desk, settings)
-        return await operations.create_job(desk.store, settings, desk.who, job, section, release=release, now=desk.now)
-
-    _do(config, partition, work, reason=reason, as_json=as_json)
+    section = await _section(session, job, file, config)
+    return _stands(session, await operations.create_job(session, job, section, release=release))
 
 
-@app.command("edit")
-def edit_job(
-    job: JobArgument,
-    file: FileArgument,
-    partition: PartitionOption = None,
-    mine: MineOption = False,
-    reason: ReasonOption = None,
-    config: ConfigOption = DEFAULT_CONFIG,
-    as_json: JsonOption = False,
-) -> None:
+@app.action("edit", "partition", "mine")
+async def edit_job(session: OperatorSession, job: JobArgument, file: SectionArgument, config: Path) -> Answer:
     """Replace the definition of a job by a YAML section. Its status stays; a current run goes on unchanged.
 
     `gateway jobs show NAME --yaml` prints the present section.
     """
-
-    async def work(desk: OperatorSession) -> JobRow:
-        settings = await operations.known_names(desk.store, desk.settings, desk.who)
-        section = await _section(config, job, file, desk, settings)
-        return await operations.edit_job(desk.store, settings, desk.who, job, section, now=desk.now)
-
-    _do(config, partition, work, mine=mine, reason=reason, as_json=as_json)
+    section = await _section(session, job, file, config)
+    return _stands(session, await operations.edit_job(session, job, section))
 
 
-@app.command("run")
-def run_job(
+@app.action("run", "partition", "mine")
+async def run_job(
+    session: OperatorSession,
     job: JobArgument,
     wait: Annotated[
         bool,
         typer.Option("--wait", "-w", help="Wait until the run has ended; exit code 1 if it failed or was cancelled."),
     ] = False,
-    partition: PartitionOption = None,
-    mine: MineOption = False,
-    reason: ReasonOption = None,
-    config: ConfigOption = DEFAULT_CONFIG,
-    as_json: JsonOption = False,
-) -> None:
+) -> Answer:
     """Start a run now; the planned starts do not change."""
-    number, outcome = perform(_run(config, partition, mine, reason, job, wait=wait))
+    number = await operations.start_job(session, job)
+    outcome = await _wait(session, job, number) if wait else None
     status = "executing" if outcome is None else outcome.status
-    if as_json:
-        print_json({"run": number, "status": status})
-    else:
-        print_rows(("run", "job", "status"), [(number, job, job_status(status))], nothing="")
-    if outcome is not None and outcome.status != "ended":
+    failed = outcome is not None and outcome.status != "ended"
+    if failed and outcome is not None:
         more = f"`gateway runs show {number}` says what happened."
         if not outcome.kept:
             more = f"History keeps no runs of {job} (its option `history`): the log of the gateway says what happened."
-        console(error=True).print(Text(more), soft_wrap=True)
-        raise typer.Exit(KNOWN_ERROR)
+        show([Notice(more, style="")])
+    table = Rows(("run", "job", "status"), [(number, job, job_status(status))])
+    return Answer({"run": number, "status": status}, table, failed=failed)
 
 
-@app.command("hold")
-def hold_job(
-    job: JobArgument,
-    partition: PartitionOption = None,
-    mine: MineOption = False,
-    reason: ReasonOption = None,
-    config: ConfigOption = DEFAULT_CONFIG,
-    as_json: JsonOption = False,
-) -> None:
+@app.action("hold", "partition", "mine")
+async def hold_job(session: OperatorSession, job: JobArgument) -> Answer:
     """Put a job on hold. A current run ends first."""
-    _do(
-        config, partition, lambda desk: operations.hold_job(desk.store, desk.who, job, now=desk.now), mine=mine,
-        reason=reason, as_json=as_json,
-    )  # fmt: skip
+    return _stands(session, await operations.hold_job(session, job))
 
 
-@app.command("release")
-def release_job(
-    job: JobArgument,
-    partition: PartitionOption = None,
-    mine: MineOption = False,
-    reason: ReasonOption = None,
-    config: ConfigOption = DEFAULT_CONFIG,
-    as_json: JsonOption = False,
-) -> None:
+@app.action("release", "partition", "mine")
+async def release_job(session: OperatorSession, job: JobArgument) -> Answer:
     """Let a job start when it is due. It may be on hold, ended, failed or cancelled."""
-    _do(
-        config, partition, lambda desk: operations.release_job(desk.store, desk.who, job, now=desk.now), mine=mine,
-        reason=reason, as_json=as_json,
-    )  # fmt: skip
+    return _stands(session, await operations.release_job(session, job))
 
 
-@app.command("cancel")
-def cancel_job(
+@app.action("cancel", "partition", "mine")
+async def cancel_job(
+    session: OperatorSession,
     job: JobArgument,
     only_this: Annotated[
         bool, typer.Option("--only-this", help="Only this run: a recurring job starts again as planned.")
     ] = False,
-    partition: PartitionOption = None,
-    mine: MineOption = False,
-    reason: ReasonOption = None,
-    config: ConfigOption = DEFAULT_CONFIG,
-    as_json: JsonOption = False,
-) -> None:
+) -> Answer:
     """Cancel a job: no more tasks start, running tasks may finish, and it does not start again by itself."""
-    _do(
-        config, partition,
-        lambda desk: operations.cancel_job(desk.store, desk.who, job, only_this=only_this, now=desk.now), mine=mine,
-        reason=reason, as_json=as_json,
-    )  # fmt: skip
+    return _stands(session, await operations.cancel_job(session, job, only_this=only_this))
 
 
-@app.command("requeue")
-def requeue_job(
-    job: JobArgument,
-    partition: PartitionOption = None,
-    mine: MineOption = False,
-    reason: ReasonOption = None,
-    config: ConfigOption = DEFAULT_CONFIG,
-    as_json: JsonOption = False,
-) -> None:
+@app.action("requeue", "partition", "mine")
+async def requeue_job(session: OperatorSession, job: JobArgument) -> Answer:
     """Set an executing job back to waiting when no server works on it. Refused while one does."""
-    _do(
-        config, partition, lambda desk: operations.requeue_job(desk.store, desk.who, job, now=desk.now), mine=mine,
-        reason=reason, as_json=as_json,
-    )  # fmt: skip
+    return _stands(session, await operations.requeue_job(session, job))
 
 
-@app.command("copy")
-def copy_job(
+@app.action("copy", "partition")
+async def copy_job(
+    session: OperatorSession,
     job: JobArgument,
     new: Annotated[str, typer.Argument(metavar="NEW", help="The name of the copy.")],
-    partition: PartitionOption = None,
-    reason: ReasonOption = None,
-    config: ConfigOption = DEFAULT_CONFIG,
-    as_json: JsonOption = False,
-) -> None:
+) -> Answer:
     """Copy a job under another name. The copy is on hold and belongs to you."""
-    _do(
-        config,
-        partition,
-        lambda desk: operations.copy_job(desk.store, desk.who, job, new, now=desk.now),
-        reason=reason,
-        as_json=as_json,
-    )
+    return _stands(session, await operations.copy_job(session, job, new))
 
 
-@app.command("delete")
-def delete_jobs(
-    names: Annotated[list[str] | None, typer.Argument(metavar="JOB", help="Names of jobs.")] = None,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Deleted:
+    names: Annotated[list[str] | None, typer.Argument(metavar="JOB", help="Names of jobs.")] = None
     status: Annotated[
         JobStatus | None,
         typer.Option("--status", "-s", help="All jobs with this status that are not in the configuration."),
-    ] = None,
-    partition: PartitionOption = None,
-    mine: MineOption = False,
-    yes: YesOption = False,
-    reason: ReasonOption = None,
-    config: ConfigOption = DEFAULT_CONFIG,
-    as_json: JsonOption = False,
-) -> None:
+    ] = None
+
+    def __post_init__(self) -> None:
+        if bool(self.names) == (self.status is not None):
+            raise typer.BadParameter("give the names of jobs, or --status")
+
+
+@app.action("delete", "partition", "mine", "yes")
+async def delete_jobs(session: OperatorSession, chosen: _Deleted) -> Answer | Question:
     """Remove jobs that are not running; their history stays. Stops at the first that cannot be removed."""
-    if bool(names) == (status is not None):
-        raise typer.BadParameter("give the names of jobs, or --status")
+    names = chosen.names or await operations.removable_jobs(session, chosen.status or JobStatus.ENDED)
 
-    async def choose() -> list[str]:
-        async with open_session(config, partition, mine) as desk:
-            return await operations.removable_jobs(desk.store, desk.who, status or JobStatus.ENDED)
+    async def delete(session: OperatorSession) -> Answer:
+        for name in names:
+            await operations.delete_job(session, name)
+        rows = [(name, "deleted") for name in names]
+        return Answer({"deleted": names}, Rows(("job", "result"), rows, "There is none to delete."))
 
-    async def delete(chosen: list[str]) -> None:
-        async with open_session(config, partition, mine, reason) as desk:
-            for name in chosen:
-                await operations.delete_job(desk.store, desk.who, name)
-
-    deleted = names or perform(choose())
-    if deleted and not yes:
-        consent(f"Delete {visible(', '.join(deleted))}?")
-    perform(delete(deleted))
-    if as_json:
-        print_json({"deleted": deleted})
-    else:
-        print_rows(("job", "result"), [(name, "deleted") for name in deleted], nothing="There is none to delete.")
+    if not names:
+        return await delete(session)
+    return Question(text=f"Delete {visible(', '.join(names))}?", then=delete)
 
 
-def _do(
-    config: Path,
-    partition: str | None,
-    work: Callable[[OperatorSession], Awaitable[JobRow]],
-    *,
-    mine: bool = False,
-    reason: str | None,
-    as_json: bool,
-) -> None:
-    """Do something to a job and tell how it stands then."""
-
-    async def do() -> tuple[JobRow, datetime]:
-        async with open_session(config, partition, mine, reason) as desk:
-            return await work(desk), desk.now
-
-    row, now = perform(do())
-    if as_json:
-        print_json({"job": row})
-    else:
-        print_rows(("job", "status", "next start"), [(row.name, status_of(row), due(row, now))], nothing="")
+def _stands(session: OperatorSession, row: JobRow) -> Answer:
+    """Tell how a job stands after something was done to it."""
+    shown = (row.name, status_of(row), due(row, session.now))
+    return Answer({"job": row}, Rows(("job", "status", "next start"), [shown]))
 
 
-async def _run(
-    config: Path, partition: str | None, mine: bool, reason: str | None, job: str, *, wait: bool
-) -> tuple[int, RunOutcome | None]:
-    async with open_session(config, partition, mine, reason) as desk:
-        number = await operations.start_job(desk.store, desk.who, job, now=desk.now)
-        if not wait:
-            return number, None
-        told: list[str] = []
-        while (outcome := await operations.run_outcome(desk.store, desk.who, job, number)) is None:
-            for text in await _waits(desk, number):
-                if text not in told:
-                    told.append(text)
-                    console(error=True).print(Text(visible(text), style="yellow"), soft_wrap=True)
-            await asyncio.sleep(POLL_SECONDS)
-        return number, outcome
+def _about_starts(found: Preview, session: OperatorSession) -> list[Part]:
+    parts: list[Part] = [f"{found.name}: {found.repeats or 'does not repeat'}"]
+    if found.starts and found.status in _AT_REST:
+        text = f"It is {found.status.value} now, so it starts only once it is released."
+        parts.append(Text(text, style="yellow"))
+    if found.starts and found.active_period:
+        parts.append(
+            f"It starts only in the active period {found.active_period}; what comes due outside of it starts when "
+            "that opens."
+        )
+    if found.starts and found.starts[0] <= session.now:
+        parts.append(Text("The first start is past: it is due at once.", style="yellow"))
+    return parts
 
 
-async def _waits(desk: OperatorSession, run: int) -> list[str]:
+async def _wait(session: OperatorSession, job: str, number: RunId) -> RunOutcome:
+    """Wait until a run has ended, and say once what keeps its tasks meanwhile."""
+    told: set[str] = set()
+    while (outcome := await operations.run_outcome(session, job, number)) is None:
+        for text in await _waits(session, number):
+            if text not in told:
+                told.add(text)
+                show([Notice(visible(text))])
+        await asyncio.sleep(POLL_SECONDS)
+    return outcome
+
+
+async def _waits(session: OperatorSession, run: RunId) -> list[str]:
     """Say what keeps the tasks of a run from being taken; nothing when it has just ended."""
     try:
-        found = await show_run(desk.store, desk.who, run)
+        found = await show_run(session, run)
     except NotFound:
         return []
-    now = await database_clock(desk.store)
-    return waits_in_words(await nobody_takes(desk.store, found, now=now))
+    return waits_in_words(await nobody_takes(await session.later(), found))
 
 
-async def _section(config: Path, job: str, file: str, desk: OperatorSession, settings: Settings) -> JobSection:
+async def _section(session: OperatorSession, job: str, file: str, config: Path) -> JobSection:
     """Read and check the section of a job. Raises: ConfigError with the lines of the file."""
-    name = "standard input" if file == STANDARD_INPUT else file
-    try:
-        content = await asyncio.to_thread(_read, file)
-    except OSError as error:
-        problem = ConfigProblem(file=name, line=None, path="", text=f"cannot be read: {error.strerror}")
-        raise ConfigError([problem]) from None
-    return parse_job(
-        content, name=job, file=name, base=config.absolute().parent, environ=os.environ, settings=settings,
-        runnables=runnables_to_check(config),
-    )  # fmt: skip
-
-
-def _read(file: str) -> bytes:
-    return sys.stdin.buffer.read() if file == STANDARD_INPUT else Path(file).read_bytes()
+    settings = await operations.known_names(session)
+    return await read_section(file, config, settings, partial(parse_job, name=job))

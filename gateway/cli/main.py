@@ -36,10 +36,10 @@ _COMMANDS: Final[Mapping[str, tuple[str, str, str]]] = {
     "send": (EXCHANGE, "send", "send_documents"),
     "watch": (EXCHANGE, "watch", "watch"),
     "status": (OPERATE, "status", "status"),
-    "nodes": (OPERATE, "nodes", "nodes"),
+    "nodes": (OPERATE, "status", "nodes"),
     "ports": (OPERATE, "status", "ports_app"),
     "explain": (OPERATE, "explain", "explain"),
-    "doctor": (OPERATE, "doctor", "doctor"),
+    "doctor": (OPERATE, "explain", "doctor"),
     "queue": (OPERATE, "queue", "app"),
     "lanes": (OPERATE, "lanes", "app"),
     "exceptions": (OPERATE, "exceptions", "app"),
@@ -51,15 +51,15 @@ _COMMANDS: Final[Mapping[str, tuple[str, str, str]]] = {
     "queues": (BATCH, "queues", "app"),
     "entries": (BATCH, "entries", "app"),
     "alerts": (BATCH, "alerts", "app"),
-    "groups": (BATCH, "groups", "app"),
+    "groups": (BATCH, "servers", "groups_app"),
     "sessions": (EXCHANGE, "sessions", "app"),
-    "status-messages": (EXCHANGE, "status_messages", "app"),
+    "status-messages": (EXCHANGE, "sessions", "messages_app"),
     "servers": (BATCH, "servers", "app"),
     "documents": (POSTING, "documents", "app"),
     "inbox": (POSTING, "inbox", "app"),
     "db": (OPERATE, "db", "app"),
-    "schema": (START, "about", "schema"),
-    "version": (START, "about", "version"),
+    "schema": (START, "check", "schema"),
+    "version": (START, "version", "version"),
 }
 """Each command: where the help shows it, its module in this package, and what stands for it there."""
 
@@ -86,7 +86,7 @@ def _any(
     version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
 ) -> None:
     if version:
-        import_module("gateway.cli.about").version()
+        import_module("gateway.cli.version").version()
         raise typer.Exit
 
 

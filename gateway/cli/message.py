@@ -1,47 +1,62 @@
 """How one message is shown, in the queue and in the history."""
 
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Final
 
 import typer
-from rich.text import Text
 
-from gateway.cli.common import open_site, perform
-from gateway.cli.render import console, operation_of, plain, print_document, print_fields, print_json, table
+from gateway.cli.commands import Answer
+from gateway.cli.options import FileOption, MessageArgument, PortOption, SinceOption, UntilOption
+from gateway.cli.render import Document, Fields, Part, Rows, dim, operation_of, print_document, record
+from gateway.messaging.rules.states import Direction
 from gateway.operations import messages as operations
+from gateway.operations.messages import Asked
+from gateway.operations.principal import OperatorSession
 from gateway.operations.reads.messages import MessageReport, MessageRow
 
-MessageArgument = Annotated[
-    str, typer.Argument(metavar="MESSAGE", help="A number, or a MessageId: any case, with or without braces.")
-]
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageOptions(Asked):
+    """The options by which messages are chosen."""
+
+    port: PortOption = None
+    direction: Annotated[
+        Direction | None, typer.Option("--direction", "-d", help="Only requests (in) or answers (out).")
+    ] = None
+    code: Annotated[
+        str | None, typer.Option("--code", help="Only messages that failed with this code; * for any text.")
+    ] = None
+    file: FileOption = None
+    user: Annotated[str | None, typer.Option("--user", help="Only messages that this account submitted.")] = None
+    since: SinceOption = None
+    until: UntilOption = None
+
+
 XmlOption = Annotated[bool, typer.Option("--xml", help="Print the document alone, as it is.")]
-DETAILS = ("line", "column", "path", "text", "found", "expected")
+_DETAILS: Final = ("line", "column", "path", "text", "found", "expected")
 """What is told of each thing wrong in a document."""
 
 
-def show_message(message: str, *, queued: bool, xml: bool, config: Path, as_json: bool) -> None:
-    """Print everything about one message."""
-    report = perform(_read(config, message, queued))
+async def show_message(session: OperatorSession, message: MessageArgument, *, queued: bool, xml: bool) -> Answer | None:
+    """Return everything about one message, or print its document alone."""
+    report = await operations.message(session, message, queued=queued)
     document = operations.document_text(report.document)
     if xml:
         print_document(document or "", whole=True)
-    elif as_json:
-        record = plain(report)
-        assert isinstance(record, dict)
-        print_json({**record, "document": document})
-    else:
-        _print(report, document)
+        return None
+    return Answer(record(report, document=document), *_parts(report, document))
 
 
-async def _read(config: Path, message: str, queued: bool) -> MessageReport:
-    async with open_site(config) as site:
-        return await operations.message(site.store, message, queued=queued)
+def wrong_in_document(details: Iterable[Mapping[str, object]]) -> list[Part]:
+    """Return a table of what is wrong in a document; nothing when there are no details."""
+    rows = [[detail.get(name) for name in _DETAILS] for detail in details]
+    return [Rows(_DETAILS, rows, title="\nWhat is wrong in the document")] if rows else []
 
 
-def _print(report: MessageReport, document: str | None) -> None:
-    out = console()
+def _parts(report: MessageReport, document: str | None) -> Iterator[Part]:
     m = report.message
-    print_fields(
+    yield Fields(
         [
             ("message id", m.message_id), ("as sent", m.message_id_sent), ("port", m.port), ("direction", m.direction),
             ("status", m.status), ("reason", m.reason), ("error", m.error), ("attempts", m.attempts),
@@ -59,7 +74,7 @@ def _print(report: MessageReport, document: str | None) -> None:
     )  # fmt: skip
     if report.message_set is not None:
         s = report.message_set
-        print_fields(
+        yield Fields(
             [("batch id", s.batch_id), ("conversation", s.conversation_id), ("policy", s.policy), ("status", s.status),
              ("processed", f"{s.processed} of {s.members}"), ("failed", s.failed), ("most failures", s.max_failed),
              ("deleted", s.deleted)],
@@ -67,28 +82,23 @@ def _print(report: MessageReport, document: str | None) -> None:
         )  # fmt: skip
     if m.problems:
         rows = [(p.get("code"), p.get("text"), p.get("line"), p.get("column"), p.get("path")) for p in m.problems]
-        out.print(table(("code", "text", "line", "column", "path"), rows, title="\nFound while reading"))
+        yield Rows(("code", "text", "line", "column", "path"), rows, title="\nFound while reading")
     if report.correlated:
         other = "Answers" if m.direction == "in" else "Answers to"
-        rows = [
+        found = [
             (c.key, c.message_id, "fault" if c.is_fault else "response" if c.direction == "out" else "request",
              c.outcome or c.status, c.file_name)
             for c in report.correlated
         ]  # fmt: skip
-        out.print(table(("number", "message id", "kind", "state", "file"), rows, title=f"\n{other}"))
+        yield Rows(("number", "message id", "kind", "state", "file"), found, title=f"\n{other}")
     if report.exceptions:
         entries = [(e.id, e.at, e.severity, e.code, e.text, e.line, e.path) for e in report.exceptions]
-        out.print(table(("number", "at", "severity", "code", "text", "line", "path"), entries, title="\nExceptions"))
-        details = [[detail.get(name) for name in DETAILS] for e in report.exceptions for detail in e.details]
-        if details:
-            out.print(table(DETAILS, details, title="\nWhat is wrong in the document"))
+        yield Rows(("number", "at", "severity", "code", "text", "line", "path"), entries, title="\nExceptions")
+        yield from wrong_in_document(detail for e in report.exceptions for detail in e.details)
     if report.versions:
         versions = [(v.version, v.step, v.size_bytes) for v in report.versions]
-        out.print(table(("version", "step", "bytes"), versions, title="\nDocument"))
-    if document:
-        print_document(document)
-    else:
-        out.print(Text(_why_no_document(m), style="dim"))
+        yield Rows(("version", "step", "bytes"), versions, title="\nDocument")
+    yield Document(document) if document else dim(_why_no_document(m))
 
 
 def _is_send_request(m: MessageRow) -> bool:

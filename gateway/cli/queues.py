@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, perform
-from gateway.cli.desk import PartitionOption, ReasonOption, open_session
+from gateway.cli.common import perform
+from gateway.cli.desk import open_session
 from gateway.cli.entry_views import print_entries
+from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, PartitionOption, ReasonOption
 from gateway.cli.render import print_fields, print_json, print_rows
 from gateway.operations import entries as operations
 from gateway.operations.entries import QueueReport, QueueRow

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime, tzinfo
 from enum import Enum
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 from uuid import UUID
 
 from rich import box
@@ -102,6 +102,13 @@ def plain(value: object) -> object:
     return str(value)
 
 
+def record(value: object, **more: object) -> dict[str, object]:
+    """Return a record as JSON shows it, with *more* fields behind its own, or instead of them."""
+    fields_of = plain(value)
+    assert isinstance(fields_of, dict)
+    return {**fields_of, **more}
+
+
 def print_json(value: object) -> None:
     """Write one JSON document to standard output."""
     sys.stdout.write(json.dumps(plain(value), indent=2, ensure_ascii=True) + "\n")
@@ -145,46 +152,105 @@ def _line(value: object) -> Text:
     return text
 
 
-def print_rows(
-    columns: Sequence[str],
-    rows: Sequence[Sequence[object]],
-    *,
-    nothing: str,
-    title: str = "",
-    narrow: Sequence[str] | None = None,
-    cut: Sequence[str] = (),
-) -> None:
-    """Print a table, or the sentence *nothing* when there are no rows.
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A table, or the sentence *nothing* when there are no rows.
 
     A narrow terminal shows the columns *narrow*, and of the columns *cut* one line each. Where room is scarce, columns
     in which nothing stands are left out.
     """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    nothing: str = ""
+    title: str = ""
+    narrow: Sequence[str] | None = None
+    cut: Sequence[str] = ()
+
+    def __rich_console__(self, out: Console, _options: ConsoleOptions) -> Iterable[RenderableType]:
+        """Draw it as wide as the console is."""
+        if not self.rows:
+            yield Text(self.nothing, style="dim")
+            return
+        columns, rows = self.columns, self.rows
+        kept = list(range(len(columns)))
+        if self.narrow is not None and out.width < NARROW:
+            kept = [place for place in kept if columns[place] in self.narrow]
+        if out.width <= NARROW:  # what nothing stands in takes no room from what something does
+            kept = [place for place in kept if any(row[place] not in _EMPTY for row in rows)] or kept
+        yield table(
+            [columns[place] for place in kept],
+            [[row[place] for place in kept] for row in rows],
+            title=self.title or None,
+            cut=self.cut if out.width < NARROW else (),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """Names and values below one another; empty values are left out."""
+
+    pairs: Iterable[tuple[str, object]]
+    title: str = ""
+
+    def __rich_console__(self, _out: Console, _options: ConsoleOptions) -> Iterable[RenderableType]:
+        """Draw the title and the pairs."""
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(overflow="fold")
+        for name, value in self.pairs:
+            if value is not None and value not in ("", ()):
+                grid.add_row(name, cell(value))
+        if self.title:
+            yield Text(self.title, style="bold")
+        yield grid
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A sentence that goes to standard error, so that it is in nobody's data."""
+
+    text: str
+    style: str = "yellow"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document, shown as it is but for invisible characters."""
+
+    text: str
+
+
+Part: TypeAlias = RenderableType | Notice | Document
+"""What an answer consists of for people. A sentence is never wrapped by us, so that it can be copied."""
+
+
+def show(parts: Iterable[Part]) -> None:
+    """Print the parts of an answer."""
     out = console()
-    if not rows:
-        out.print(Text(nothing, style="dim"))
-        return
-    kept = list(range(len(columns)))
-    if narrow is not None and out.width < NARROW:
-        kept = [place for place in kept if columns[place] in narrow]
-    if out.width <= NARROW:  # what nothing stands in takes no room from what something does
-        kept = [place for place in kept if any(row[place] not in _EMPTY for row in rows)] or kept
-    columns = [columns[place] for place in kept]
-    rows = [[row[place] for place in kept] for row in rows]
-    out.print(table(columns, rows, title=title or None, cut=cut if out.width < NARROW else ()))
+    for part in parts:
+        match part:
+            case Notice():
+                console(error=True).print(Text(part.text, style=part.style), soft_wrap=True)
+            case Document():
+                print_document(part.text)
+            case str():
+                out.print(Text(part), soft_wrap=True)
+            case _:
+                out.print(part, soft_wrap=isinstance(part, Text))
+
+
+def print_rows(
+    columns: Sequence[str], rows: Sequence[Sequence[object]], *, nothing: str, title: str = "",
+    narrow: Sequence[str] | None = None, cut: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Print a table."""
+    show([Rows(columns, rows, nothing, title, narrow, cut)])
 
 
 def print_fields(pairs: Iterable[tuple[str, object]], *, title: str | None = None) -> None:
-    """Print names and values below one another; empty values are left out."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(style="dim", no_wrap=True)
-    grid.add_column(overflow="fold")
-    for name, value in pairs:
-        if value is not None and value not in ("", ()):
-            grid.add_row(name, cell(value))
-    out = console()
-    if title:
-        out.print(Text(title, style="bold"))
-    out.print(grid)
+    """Print names and values."""
+    show([Fields(pairs, title=title or "")])
 
 
 def print_document(text: str, *, whole: bool = False) -> None:
@@ -219,6 +285,16 @@ def shown_time(moment: datetime) -> str:
 def shown_clock(moment: datetime) -> str:
     """Return the time of day of a moment, such as `08:00:00`, as the clock of the person shows it."""
     return f"{moment.astimezone(SHOWN_ZONE.get()):%H:%M:%S}"
+
+
+def dim(text: str) -> Text:
+    """Return a sentence that is less important than what it stands beside."""
+    return Text(text, style="dim")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of things: `1 message`, `2 messages`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def operation_of(service: str | None, operation: str | None) -> str | None:

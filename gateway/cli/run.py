@@ -1,6 +1,7 @@
 """The command that runs the gateway."""
 
-from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, find_handlers_beside, perform
+from gateway.cli.common import find_handlers_beside, perform
+from gateway.cli.options import DEFAULT_CONFIG, ConfigOption
 from gateway.runtime.app import serve
 from gateway.runtime.roles import ROLES
 from gateway.workers.launcher import Launcher

@@ -1,49 +1,47 @@
-"""Commands on the servers that run tasks."""
+"""Commands on the servers that run tasks, and on batch groups, which say what a server runs."""
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import time
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from gateway.batch.rules.definition import HoursDefinition
-from gateway.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, perform
-from gateway.cli.desk import ReasonOption, open_session
-from gateway.cli.render import console, print_json, print_rows
+from gateway.batch.rules.job import Priority
+from gateway.cli.commands import Answer, Commands
+from gateway.cli.render import Notice, Part, Rows
 from gateway.kernel.errors import JobRefused
 from gateway.kernel.local_time import zone_named
 from gateway.operations import servers as operations
+from gateway.operations.principal import OperatorSession
+from gateway.operations.servers import GroupRow, ServerRow
 
-app = typer.Typer(no_args_is_help=True, help="Servers: the gateway processes that run tasks.")
+app = Commands("Servers: the gateway processes that run tasks.")
+groups_app = Commands("Batch groups: which servers may run a task, and how soon.")
 ServerArgument = Annotated[str, typer.Argument(metavar="SERVER", help="The name of a server.")]
+GroupArgument = Annotated[str, typer.Argument(metavar="GROUP", help="The name of a group; `default` always exists.")]
 _HOURS = re.compile(
     r"(?P<threads>[0-9]{1,4}) (?P<start>[0-9]{2}:[0-9]{2})-(?P<end>[0-9]{2}:[0-9]{2})(?: (?P<zone>\S+))?"
 )
 
 
-@app.command("list")
-def list_servers(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
-    """List the servers with their groups, threads and hours."""
-    _tell(perform(_list(config)), as_json=as_json)
-
-
-@app.command("set")
-def set_server(
-    server: ServerArgument,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Set:
     groups: Annotated[
         str | None,
         typer.Option("--groups", help="The groups it serves, with commas between them, such as print,default."),
-    ] = None,
+    ] = None
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, max=1000, help="How many tasks may run at the same time.")
-    ] = None,
+    ] = None
     reserved: Annotated[
         int | None,
         typer.Option(
             "--reserved", help="Percent of its threads that are kept free for priority reserved: 0, 10, 15, 25."
         ),
-    ] = None,
+    ] = None
     hours: Annotated[
         list[str] | None,
         typer.Option(
@@ -51,49 +49,83 @@ def set_server(
             metavar="'N FROM-TO [ZONE]'",
             help="Threads by time of day, such as '20 18:00-07:30 Europe/Copenhagen'; several times; 'none' ends them.",
         ),
-    ] = None,
-    batch: Annotated[bool | None, typer.Option("--batch/--no-batch", help="Whether it runs tasks at all.")] = None,
-    reason: ReasonOption = None,
-    config: ConfigOption = DEFAULT_CONFIG,
-    as_json: JsonOption = False,
-) -> None:
+    ] = None
+    batch: Annotated[bool | None, typer.Option("--batch/--no-batch", help="Whether it runs tasks at all.")] = None
+
+    def __post_init__(self) -> None:
+        if self.reserved not in {None, 0, 10, 15, 25}:
+            raise typer.BadParameter("must be 0, 10, 15 or 25", param_hint="--reserved")
+        self.change()
+
+    def change(self) -> operations.ServerChange:
+        """Return what is to be set. Raises: typer.BadParameter."""
+        return operations.ServerChange(
+            batch=self.batch,
+            groups=None if self.groups is None else [one.strip() for one in self.groups.split(",") if one.strip()],
+            threads=self.threads,
+            reserved_percent=self.reserved,
+            hours=None if not self.hours else [_hours(text) for text in self.hours if text != "none"],
+        )
+
+
+@app.query("list")
+async def list_servers(session: OperatorSession) -> Answer:
+    """List the servers with their groups, threads and hours."""
+    return _servers(await operations.list_servers(session))
+
+
+@app.action("set")
+async def set_server(session: OperatorSession, server: ServerArgument, wanted: _Set) -> Answer:
     """Create or change a server. If the configuration names it too, its values return at the next reload."""
-    if reserved not in {None, 0, 10, 15, 25}:
-        raise typer.BadParameter("must be 0, 10, 15 or 25", param_hint="--reserved")
-    change = operations.ServerChange(
-        batch=batch,
-        groups=None if groups is None else [name.strip() for name in groups.split(",") if name.strip()],
-        threads=threads,
-        reserved_percent=reserved,
-        hours=None if not hours else [_hours(text) for text in hours if text != "none"],
-    )
-    found, alone = perform(_set(config, reason, server, change))
-    _tell([found], as_json=as_json)
-    if alone and not as_json:
-        text = f"No server serves {', '.join(alone)} now: tasks of {'it' if len(alone) == 1 else 'these'} wait."
-        console(error=True).print(Text(text, style="yellow"), soft_wrap=True)
+    found = await operations.set_server(session, server, wanted.change())
+    alone = [] if wanted.groups is None else await operations.groups_left_alone(session)
+    wait = f"tasks of {'it' if len(alone) == 1 else 'these'} wait."
+    return _servers([found], *([Notice(f"No server serves {', '.join(alone)} now: {wait}")] if alone else []))
 
 
-@app.command("drain")
-def drain(
-    server: ServerArgument,
-    reason: ReasonOption = None,
-    config: ConfigOption = DEFAULT_CONFIG,
-    as_json: JsonOption = False,
-) -> None:
+@app.action("drain")
+async def drain(session: OperatorSession, server: ServerArgument) -> Answer:
     """Let a server take no new tasks; running tasks finish."""
-    _tell([perform(_drain(config, reason, server, True))], as_json=as_json)
+    return _servers([await operations.set_draining(session, server, True)])
 
 
-@app.command("resume")
-def resume(
-    server: ServerArgument,
-    reason: ReasonOption = None,
-    config: ConfigOption = DEFAULT_CONFIG,
-    as_json: JsonOption = False,
-) -> None:
+@app.action("resume")
+async def resume(session: OperatorSession, server: ServerArgument) -> Answer:
     """Let a drained server take work again."""
-    _tell([perform(_drain(config, reason, server, False))], as_json=as_json)
+    return _servers([await operations.set_draining(session, server, False)])
+
+
+@groups_app.query("list")
+async def list_groups(session: OperatorSession) -> Answer:
+    """List the batch groups with the servers that serve them."""
+    return _groups(await operations.list_groups(session))
+
+
+@groups_app.action("set")
+async def set_group(
+    session: OperatorSession,
+    group: GroupArgument,
+    description: Annotated[str | None, typer.Option("--description", help="What the group is for.")] = None,
+    priority: Annotated[
+        Priority | None, typer.Option("--priority", help="How often its tasks are picked, relative to other groups.")
+    ] = None,
+    concurrency: Annotated[
+        int | None,
+        typer.Option("--concurrency", min=-1, help="Tasks of each job at once; 0: no limit; -1: the group is paused."),
+    ] = None,
+) -> Answer:
+    """Create or change a group. If the configuration names it too, its values return at the next reload."""
+    row = await operations.set_group(
+        session, group, description=description, priority=priority, concurrency=concurrency
+    )
+    return _groups([row])
+
+
+@groups_app.action("delete")
+async def delete_group(session: OperatorSession, group: GroupArgument) -> Answer:
+    """Remove a group that no job, task or server names."""
+    await operations.delete_group(session, group)
+    return Answer({"deleted": group}, Rows(("group", "result"), [(group, "deleted")]))
 
 
 def _hours(text: str) -> HoursDefinition:
@@ -111,20 +143,18 @@ def _hours(text: str) -> HoursDefinition:
     return HoursDefinition(threads=int(match["threads"]), start=start, end=end, zone=zone)
 
 
-def _tell(found: list[operations.ServerRow], *, as_json: bool) -> None:
-    if as_json:
-        print_json({"servers": found})
-        return
+def _servers(found: Sequence[ServerRow], *more: Part) -> Answer:
     columns = ("server", "state", "groups", "threads", "reserved", "hours", "from")
     rows = [
         (one.name, _state(one), one.groups or "none", "by hours" if one.hours else one.threads,
          f"{one.reserved_percent} %" if one.reserved_percent else None, [_shown(row) for row in one.hours], one.source)
         for one in found
     ]  # fmt: skip
-    print_rows(columns, rows, nothing="No gateway has run yet.", narrow=("server", "state", "groups", "threads"))
+    narrow = ("server", "state", "groups", "threads")
+    return Answer({"servers": found}, Rows(columns, rows, "No gateway has run yet.", narrow=narrow), *more)
 
 
-def _state(server: operations.ServerRow) -> str:
+def _state(server: ServerRow) -> str:
     if not server.batch:
         return "runs no tasks"
     state = "running" if server.running else "stopped"
@@ -135,19 +165,16 @@ def _shown(row: HoursDefinition) -> str:
     return f"{row.threads} {row.start:%H:%M}-{row.end:%H:%M} {row.zone}"
 
 
-async def _list(config: ConfigOption) -> list[operations.ServerRow]:
-    async with open_session(config) as desk:
-        return await operations.list_servers(desk.store)
+def _groups(found: Sequence[GroupRow]) -> Answer:
+    columns = ("group", "description", "priority", "each job", "servers", "from")
+    rows = [
+        (one.name, one.description, one.priority, _concurrency(one.concurrency), one.servers or "none", one.source)
+        for one in found
+    ]
+    return Answer({"groups": found}, Rows(columns, rows, narrow=("group", "priority", "each job", "servers")))
 
 
-async def _set(
-    config: ConfigOption, reason: str | None, server: str, change: operations.ServerChange
-) -> tuple[operations.ServerRow, list[str]]:
-    async with open_session(config, reason=reason) as desk:
-        found = await operations.set_server(desk.store, desk.who, server, change, now=desk.now)
-        return found, [] if change.groups is None else await operations.groups_left_alone(desk.store)
-
-
-async def _drain(config: ConfigOption, reason: str | None, server: str, draining: bool) -> operations.ServerRow:
-    async with open_session(config, reason=reason) as desk:
-        return await operations.set_draining(desk.store, desk.who, server, draining, now=desk.now)
+def _concurrency(number: int) -> str:
+    if number < 0:
+        return "paused"
+    return f"at most {number}" if number else "no limit"

@@ -1,7 +1,7 @@
 """The command that puts files into an inbound folder and shows what comes back."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
@@ -10,8 +10,10 @@ import typer
 from rich.progress import Progress
 from rich.text import Text
 
-from gateway.cli.common import DEFAULT_CONFIG, KNOWN_ERROR, ConfigOption, JsonOption, load_site, perform
-from gateway.cli.render import console, print_document, print_json, print_rows
+from gateway.cli.commands import Answer, tell
+from gateway.cli.common import load_site, perform
+from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, TextOption, TimeoutOption, WaitOption
+from gateway.cli.render import Document, Part, Rows, console
 from gateway.config.models import Settings
 from gateway.db.clock import database_clock
 from gateway.db.data_folder import Use
@@ -34,9 +36,9 @@ class NotRunning(GatewayError):
 def submit(
     files: Annotated[list[Path], typer.Argument(metavar="FILE", help="Files to submit.", exists=True, dir_okay=False)],
     port: Annotated[str, typer.Option("--port", "-p", help="The port to submit to.")],
-    wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the answers and show them.")] = False,
-    timeout: Annotated[float, typer.Option("--timeout", min=0.1, help="How many seconds to wait.")] = 60.0,
-    text: Annotated[bool, typer.Option("--text/--no-text", help="Show the text of the answers.")] = True,
+    wait: WaitOption = False,
+    timeout: TimeoutOption = 60.0,
+    text: TextOption = True,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
@@ -45,32 +47,25 @@ def submit(
     With --wait it shows the answers. The exit code is then 1 when a request failed or the time ran out.
     """
     if not wait:
-        submissions = perform(_load_and_place(config, port, files))
-        if as_json:
-            print_json({"submitted": submissions})
-        else:
-            print_rows(("file", "submitted as"), [(one.source, one.target) for one in submissions], nothing="")
+        placed = perform(_load_and_place(config, port, files))
+        table = Rows(("file", "submitted as"), [(one.source, one.target) for one in placed])
+        tell(Answer({"submitted": placed}, table), as_json=as_json)
         return
     receptions = perform(_exchange(config, port, files, timeout))
-    if as_json:
-        print_json({"submitted": receptions})
-    else:
-        for reception in receptions:
-            show_reception(reception, timeout=timeout, text=text)
-    if not all(reception.good for reception in receptions):
-        raise typer.Exit(KNOWN_ERROR)
+    parts = [part for one in receptions for part in _received(one, timeout=timeout, text=text)]
+    failed = not all(one.good for one in receptions)
+    tell(Answer({"submitted": receptions}, *parts, failed=failed), as_json=as_json)
 
 
-def show_reception(reception: Reception, *, timeout: float, text: bool) -> None:
-    """Print what became of a submitted file: its answers, or why there are none."""
-    out = console()
+def _received(reception: Reception, *, timeout: float, text: bool) -> Iterator[Part]:
+    """Say what became of a submitted file: its answers, or why there are none."""
     delivery, progress = reception.delivery, reception.progress
-    out.print(Text(visible(str(reception.submission.target)), style="bold"))
+    yield Text(visible(str(reception.submission.target)), style="bold")
     if delivery is None:
-        out.print(Text(f"  not taken within {timeout:g} seconds; the file stays in the folder", style="red"))
+        yield Text(f"  not taken within {timeout:g} seconds; the file stays in the folder", style="red")
         return
     if delivery.outcome == "refused":
-        out.print(Text(f"  refused, {delivery.code}: {visible(delivery.reason or '')}", style="red"))
+        yield Text(f"  refused, {delivery.code}: {visible(delivery.reason or '')}", style="red")
         return
     assert progress is not None
     state = f"{progress.finished} of {progress.messages} requests done"
@@ -78,14 +73,15 @@ def show_reception(reception: Reception, *, timeout: float, text: bool) -> None:
         state += f", {progress.stuck} need attention (gateway queue list)"
     if not reception.done:
         state += f"; not finished within {timeout:g} seconds"
-    out.print(Text(f"  {state}", style="green" if reception.good else "red"))
+    yield Text(f"  {state}", style="green" if reception.good else "red")
     for answer in reception.answers:
         kind = Text("fault", style="red") if answer.is_fault else Text("response", style="green")
         place = "not delivered yet" if answer.path is None else str(answer.path)
-        whose = f" to {answer.position} {format_message_id(answer.request_message_id)}: "
-        out.print(Text.assemble("  ", kind, whose, place), soft_wrap=True)  # to be copied
+        yield Text.assemble(
+            "  ", kind, f" to {answer.position} {format_message_id(answer.request_message_id)}: ", place
+        )
         if text and answer.text:
-            print_document(answer.text)
+            yield Document(answer.text)
 
 
 async def _load_and_place(config: Path, port: str, files: Sequence[Path]) -> list[Submission]:

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from gateway.batch.rules.job import JobStatus
-from gateway.explanations.remedy import Remedy
+from gateway.explanations.remedy import Action, Remedy, do, mend, wait
 from gateway.messaging.rules.delivery import SkippedFile
 from gateway.messaging.rules.states import Direction, Outcome, Policy, Reason, Stage, Status
 
@@ -32,18 +32,17 @@ _FINE = frozenset({
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """Why a thing is where it is, in one sentence, and what would move it, in another.
+    """Why a thing is where it is, in one sentence, and what would move it, as data.
 
-    Shape: what would move it is `remedy` where front ends word it themselves, else `way_out`; `code` is stable, for
-    programs; `until` is when it moves by itself, None when that is not known;
-    `messages` are the numbers of all messages that have to do with it, its own first.
+    Shape: `remedies` are never empty, the one to try first at the beginning; `code` is stable, for programs; `until` is
+    when it moves by itself, None when that is not known; `messages` are the numbers of all messages that have to do
+    with it, its own first.
     """
 
     subject: str
     code: str
     why: str
-    way_out: str = ""
-    remedy: Remedy | None = None
+    remedies: tuple[Remedy, ...]
     until: datetime | None = None
     port: str | None = None
     lane: str | None = None
@@ -326,23 +325,29 @@ class Hindrance(NamedTuple):
 
     code: str
     why: str
-    way_out: str
+    remedies: tuple[Remedy, ...]
     until: datetime | None = None
+
+
+START_GATEWAY = do(Action.START_GATEWAY, then="It starts, and everything goes on.")
+NOTHING_IS_OPEN = wait("Nothing is open.")
 
 
 def hindrance(gateway: GatewayFacts, port: PortFacts, stage: Stage) -> Hindrance | None:
     """Return what stands above the reasons of single messages, the widest first; None when nothing does."""
     if not gateway.running:
-        return Hindrance("gateway.not-running", "No gateway runs on this store.", "Start it: `gateway run`.")
+        return Hindrance("gateway.not-running", "No gateway runs on this store.", (START_GATEWAY,))
     if not port.configured:
         return Hindrance(
             "port.not-configured",
             f"The port {port.name} is not in the configuration any more.",
-            f"Put ports.{port.name} back; a running gateway notices by itself.",
+            (mend(f"Put ports.{port.name} back; a running gateway notices by itself."),),
         )
     if not port.active:
         return Hindrance(
-            "port.inactive", f"The port {port.name} is switched off.", f"Set ports.{port.name}.active to true."
+            "port.inactive",
+            f"The port {port.name} is switched off.",
+            (mend(f"Set ports.{port.name}.active to true."),),
         )
     return _job_hindrance(gateway, stage)
 
@@ -355,7 +360,7 @@ def _job_hindrance(gateway: GatewayFacts, stage: Stage) -> Hindrance | None:
         return Hindrance(
             "gateway.no-job",
             f"No job runs the task {stage}.",
-            f"Let jobs.gateway be active, or give another job the task {stage}.",
+            (mend(f"Let jobs.gateway be active, or give another job the task {stage}."),),
         )
     waiting = sorted((job for job in jobs if job.status is JobStatus.WAITING), key=lambda job: job.next_start)
     if waiting:
@@ -363,14 +368,14 @@ def _job_hindrance(gateway: GatewayFacts, stage: Stage) -> Hindrance | None:
         return Hindrance(
             "gateway.job-waits",
             f"The job {job.name}, which runs the task {stage}, starts next at {at(job.next_start)}.",
-            f"It starts by itself then; `gateway jobs run {job.name}` starts it now.",
+            (wait("It starts by itself then."), do(Action.START_JOB, job.name, then="It starts now.")),
             job.next_start,
         )
     job = jobs[0]
     return Hindrance(
         "gateway.job-stopped",
         f"The job {job.name}, which runs the task {stage}, {job.stands}.",
-        f"Let it run: `gateway jobs release {job.name}`.",
+        (do(Action.RELEASE_JOB, job.name, then="It runs again."),),
     )
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import NamedTuple, assert_never
 
 from gateway.explanations.facts import (
+    NOTHING_IS_OPEN,
     Answered,
     Explanation,
     Hindrance,
@@ -20,17 +21,30 @@ from gateway.explanations.facts import (
     hindrance,
     quoted,
 )
+from gateway.explanations.remedy import Action, Remedy, do, mend, wait
 from gateway.messaging.rules.states import Direction, Outcome, Policy, Reason, Stage
 
+MEND_FIRST = mend("Mend the cause first.")
+_EXAMINE = do(Action.EXAMINE, then="It says what is wrong.")
 _WORKERS = {Stage.INBOUND: "inbound processing", Stage.OUTBOUND: "outbound processing", Stage.SEND: "the send stage"}
 
 
 class _Said(NamedTuple):
     why: str
-    way_out: str
+    remedies: tuple[Remedy, ...]
     until: datetime | None = None
     others: tuple[int | None, ...] = ()
     code: str | None = None  # where reason or outcome do not say enough
+
+
+def _said(
+    why: str,
+    *remedies: Remedy,
+    until: datetime | None = None,
+    others: tuple[int | None, ...] = (),
+    code: str | None = None,
+) -> _Said:
+    return _Said(why, remedies, until, others, code)
 
 
 def explain_message(m: MessageFacts) -> Explanation:
@@ -39,7 +53,7 @@ def explain_message(m: MessageFacts) -> Explanation:
     code = said.code or f"message.{m.reason or m.outcome or 'unknown'}"
     others = dict.fromkeys((m.key, *(other for other in said.others if other is not None)))
     explanation = Explanation(
-        subject=subject_of(m), code=code, why=said.why, way_out=said.way_out, until=said.until, port=m.port.name,
+        subject=subject_of(m), code=code, why=said.why, remedies=said.remedies, until=said.until, port=m.port.name,
         lane=m.lane.reference if m.lane else None, file=m.file, messages=tuple(others),
     )  # fmt: skip
     return explanation if m.reason is None else _hindered(m, explanation)
@@ -60,19 +74,20 @@ def _unfinished(m: MessageFacts, reason: Reason) -> _Said:
             return _behind(m)
         case Reason.BACKOFF:
             tried = f" at try {m.attempts}" if m.attempts else ""  # what waits for the database has not failed
-            return _Said(
+            return _said(
                 f"It could not be done{tried} for a passing reason, and waits: {quoted(m.error)}.",
-                f"It is tried again by itself at {at(m.not_before)}; at once with `gateway ports retry {m.port.name}`.",
-                m.not_before,
+                wait(f"It is tried again by itself at {at(m.not_before)}."),
+                do(Action.RETRY_PORT, m.port.name, then="It is tried at once."),
+                until=m.not_before,
             )
         case Reason.ADDRESS_UNAVAILABLE:
             return _address_unavailable(m)
         case Reason.RUNNING:
             return _running(m)
         case Reason.HELD_BY_OPERATOR:
-            return _Said(
+            return _said(
                 f"It was held {m.deed.told if m.deed else f'by an operator at {at(m.since)}'}{_with_set(m)}.",
-                f"Let it go: `gateway queue release {m.key}`.",
+                do(Action.RELEASE_MESSAGE, m.key, then="It goes on."),
             )
         case Reason.SET_HALTED:
             return _held_with_set(m, "an earlier message of its file", "on_error: halt", "it and those behind it run")
@@ -83,17 +98,20 @@ def _unfinished(m: MessageFacts, reason: Reason) -> _Said:
         case Reason.FAILED:
             return _failed(m)
         case Reason.POISON:
-            return _Said(
+            return _said(
                 f"It ended the gateway's process twice, so nobody tries it again: {quoted(m.error)}.",
-                f"Mend the operation it calls, then `gateway queue release {m.key}`; or remove it with "
-                f"`gateway queue delete {m.key}`.",
+                mend("Mend the operation that it calls first."),
+                do(Action.RELEASE_MESSAGE, m.key, then="It is tried again."),
+                do(Action.DELETE_MESSAGE, m.key, then="It is removed."),
             )
         case Reason.MALFORMED:
-            return _Said(
+            return _said(
                 f"The file {m.file} could not be read, and nothing of it took effect: {quoted(m.error)}.",
-                f"The file lies in {m.folder or 'the error folder'} of the node that took it: mend it and put it into "
-                "the inbound folder again; "
-                f"`gateway queue delete {m.key}` removes this note.",
+                mend(
+                    f"The file lies in {m.folder or 'the error folder'} of the node that took it: mend it and put it "
+                    "into the inbound folder again."
+                ),
+                do(Action.DELETE_MESSAGE, m.key, then="This note is removed."),
             )
         case _ as never:
             assert_never(never)
@@ -102,14 +120,16 @@ def _unfinished(m: MessageFacts, reason: Reason) -> _Said:
 def _ready(m: MessageFacts) -> _Said:
     port = m.port
     if m.stage is Stage.INBOUND and port.max_in_work is not None and m.in_work >= port.max_in_work:
-        return _Said(
+        return _said(
             f"It is ready, but {m.in_work} messages of the port {port.name} are in work, as many as "
             f"ports.{port.name}.process.max_parallel allows.",
-            "It is taken by itself when some of them are done.",
+            wait("It is taken by itself when some of them are done."),
         )
     first = "it is the first of its lane" if m.lane else "nothing orders it"
     older = f"{m.before} older messages of the port {port.name} are ready too" if m.before else "nothing is before it"
-    return _Said(f"It is ready: {first}, and {older}.{_turn(m)}", f"It is taken by itself by {_WORKERS[m.stage]}.")
+    return _said(
+        f"It is ready: {first}, and {older}.{_turn(m)}", wait(f"It is taken by itself by {_WORKERS[m.stage]}.")
+    )
 
 
 def _turn(m: MessageFacts) -> str:
@@ -124,68 +144,75 @@ def _turn(m: MessageFacts) -> str:
 def _behind(m: MessageFacts) -> _Said:
     lane = m.lane
     if lane is None:
-        return _Said("It waits for its lane, and its lane is not known.", "Run `gateway doctor`.")
+        return _said("It waits for its lane, and its lane is not known.", _EXAMINE)
     if lane.blocked_by is not None:
-        return _Said(
+        return _said(
             f"The lane {lane.reference} is blocked by message {lane.blocked_by.key}, {state_of(lane.blocked_by)}, and "
             f"nothing may pass it.{lane.decision}",
-            unblock(lane, lane.blocked_by),
+            *unblock(lane, lane.blocked_by),
             others=(lane.blocked_by.key,),
             code="message.lane-blocked",
         )
     ahead = m.ahead
     if lane.holder is not None:
         head = f", which is at message {lane.head}" if lane.head else ""
-        return _Said(
+        return _said(
             f"Its lane {lane.reference}{head}, is in work {_by(lane.holder)}.",
             _when_done(lane.holder, "It moves up by itself when that is done."),
             others=(lane.head,),
         )
     if lane.not_before is not None:
         error = f": {quoted(ahead.error)}" if ahead and ahead.error else ""
-        return _Said(
+        return _said(
             f"Message {lane.head} comes first in the lane {lane.reference} and waits before it is tried again{error}.",
-            f"Message {lane.head} is tried again by itself at {at(lane.not_before)}; then the lane goes on.",
-            lane.not_before,
-            (lane.head,),
+            wait(f"Message {lane.head} is tried again by itself at {at(lane.not_before)}; then the lane goes on."),
+            until=lane.not_before,
+            others=(lane.head,),
         )
     if ahead is None:
-        return _Said(
+        return _said(
             f"It stands in the lane {lane.reference}, and nothing unfinished is before it.",
-            "It moves up by itself when the lane is taken next; when it does not, run `gateway doctor`.",
+            wait("It moves up by itself when the lane is taken next."),
+            do(Action.EXAMINE, then="It says what is wrong when it does not."),
         )
     whose = f" of the file {ahead.file} (set {ahead.set_key})" if ahead.set_key not in (None, m.set_key) else ""
-    return _Said(
+    return _said(
         f"Message {ahead.key}{whose} comes first in the lane {lane.reference}.",
-        f"It moves up by itself when message {ahead.key} is done.",
+        wait(f"It moves up by itself when message {ahead.key} is done."),
         others=(ahead.key,),
     )
 
 
 def _address_unavailable(m: MessageFacts) -> _Said:
     if m.lost_staging is not None and m.gateway.running:
-        return _Said(
+        return _said(
             f"Its file is prepared {m.lost_staging}, and no gateway that runs uses that folder.",
-            "It is published when that gateway runs again, or when another one uses the folder for staging. Only when "
-            f"the folder is permanently lost: `gateway queue restage {m.key}` prepares it anew, and the partner may "
-            "get it twice.",
+            wait("It is published when that gateway runs again, or when another one uses the folder for staging."),
+            do(
+                Action.RESTAGE,
+                m.key,
+                then="Only when the folder is permanently lost: it is prepared anew, and the partner may get it twice.",
+            ),
         )
-    return _Said(
+    return _said(
         f"Its file cannot be put into the folder of the port {m.port.name} (try {m.attempts}): {quoted(m.error)}.",
-        "Mend that; it is delivered by itself as soon as the folder can be used again, and tried at "
-        f"{at(m.not_before)} in any case.",
-        m.not_before,
+        mend(
+            "Mend that; it is delivered by itself as soon as the folder can be used again, and tried at "
+            f"{at(m.not_before)} in any case."
+        ),
+        until=m.not_before,
     )
 
 
 def _running(m: MessageFacts) -> _Said:
     if m.holder is None:
-        return _Said(
+        return _said(
             "It is marked as in work, but nobody holds the lease for it, which must not be.",
-            "Run `gateway doctor`, and restart the gateway: its start takes such work back.",
+            _EXAMINE,
+            mend("Restart the gateway: its start takes such work back."),
             code="message.lease-missing",
         )
-    return _Said(
+    return _said(
         f"It is in work {_by(m.holder)}, try {m.attempts}.",
         _when_done(m.holder, "It moves by itself when that is done."),
     )
@@ -195,14 +222,15 @@ def _held_with_set(m: MessageFacts, who: str, policy: str, what: str) -> _Said:
     if m.policy is Policy.CONTINUE:  # it goes on until so many have failed
         who, policy, what = "so many messages of its file", "max_failed", "it and all that waits with it run"
     if m.culprit is None:
-        return _Said(
+        return _said(
             f"It is held because {who} failed under `{policy}`; no failed one is in the queue any more.",
-            f"`gateway queue release {m.key}`: {what}.",
+            do(Action.RELEASE_MESSAGE, m.key, then=f"{what[0].upper()}{what[1:]}."),
         )
-    return _Said(
+    return _said(
         f"It is held because {who} failed under `{policy}`, in set {m.set_key} message {m.culprit.key}: "
         f"{quoted(m.culprit.error)}.",
-        f"Mend the cause, then `gateway queue release {m.culprit.key}`: {what}, in order.",
+        MEND_FIRST,
+        do(Action.RELEASE_MESSAGE, m.culprit.key, then=f"{what[0].upper()}{what[1:]}, in order."),
         others=(m.culprit.key,),
     )
 
@@ -212,39 +240,43 @@ def _parked(m: MessageFacts) -> _Said:
     name = lane.reference if lane else m.port.name
     culprit = lane.parked_by if lane and lane.parked_by else m.culprit
     because = f"when message {culprit.key} failed: {quoted(culprit.error)}" if culprit else "when one of it failed"
-    return _Said(
+    return _said(
         f"Its lane {name} was parked {because}.{lane.decision if lane else ''}",
-        f"Mend the cause; `gateway queue release {culprit.key if culprit else 'NUMBER'}` tries the failed one alone, "
-        f"`gateway lanes release {name}` lets the others go.",
+        *go_on(name, culprit.key if culprit else None),
         others=(culprit.key if culprit else None,),
     )
 
 
 def _failed(m: MessageFacts) -> _Said:
     if m.is_request_to_send:
-        return _Said(
+        return _said(
             f"Its document could not be read at {at(m.since)}, so nothing was sent: {quoted(m.error)}.",
-            f"Mend the cause, then `gateway queue release {m.key}` reads it anew.",
+            MEND_FIRST,
+            do(Action.RELEASE_MESSAGE, m.key, then="It is read anew."),
         )
     if m.direction is Direction.OUT:
-        return _Said(
+        return _said(
             f"Its file could not be delivered, and it is not tried again: {quoted(m.error)}.",
-            f"Mend the cause, then `gateway queue release {m.key}` tries again.",
+            MEND_FIRST,
+            do(Action.RELEASE_MESSAGE, m.key, then="It is tried again."),
         )
     fault = next((answer for answer in reversed(m.answers) if answer.is_fault), None)
     told = f" The partner got the fault {fault.file}." if fault and fault.sent_at else ""
-    blocks = f" Until then it blocks its lane {m.lane.reference}." if _blocks(m) and m.lane else ""
+    blocks = [wait(f"Until then it blocks its lane {m.lane.reference}.")] if _blocks(m) and m.lane else []
     if not m.is_kept:
-        return _Said(
+        return _said(
             f"It failed at {at(m.since)}, at try {m.attempts}: {quoted(m.error)}.{told}",
-            "It was not kept, so that a release cannot help: the partner must send it in smaller messages. Then "
-            f"`gateway queue delete {m.key}`.{blocks}",
+            mend("It was not kept, so a release cannot help: the partner must send it in smaller messages."),
+            do(Action.DELETE_MESSAGE, m.key, then="It is removed."),
+            *blocks,
             others=(fault.key if fault else None,),
         )
-    return _Said(
+    return _said(
         f"It failed at {at(m.since)}, at try {m.attempts}: {quoted(m.error)}.{told}",
-        f"Mend the cause, then `gateway queue release {m.key}` tries again{_with_set(m)}; or "
-        f"`gateway queue delete {m.key}`.{blocks}",
+        MEND_FIRST,
+        do(Action.RELEASE_MESSAGE, m.key, then=f"It is tried again{_with_set(m)}."),
+        do(Action.DELETE_MESSAGE, m.key, then="It is removed."),
+        *blocks,
         others=(fault.key if fault else None,),
     )
 
@@ -259,27 +291,27 @@ def _finished(m: MessageFacts) -> _Said:
         case Outcome.PROCESSED:
             stuck = next((answer for answer in m.answers if answer.stuck), None)
             if stuck is not None:
-                return _Said(
+                return _said(
                     f"It was processed at {at(m.finished_at)}. Its {_kind(stuck)}, message {stuck.key}, is not "
                     f"delivered: {quoted(stuck.error)}.",
-                    f"See `gateway explain {stuck.key}`.",
+                    do(Action.EXPLAIN, stuck.key, then="It says what is in the way."),
                     others=others,
                     code="message.answer-stuck",
                 )
-            return _Said(f"It was processed at {at(m.finished_at)}{_answers(m)}.", "Nothing is open.", others=others)
+            return _said(f"It was processed at {at(m.finished_at)}{_answers(m)}.", NOTHING_IS_OPEN, others=others)
         case Outcome.SENT:
-            return _Said(
+            return _said(
                 f"Its file {m.file} was put into {m.folder or 'the outbound folder'} at {at(m.finished_at)}.",
-                "The partner takes the file away.",
+                wait("The partner takes the file away."),
                 others=others,
             )
         case Outcome.DELETED:
-            return _Said(
+            return _said(
                 f"It was deleted from the queue {m.deed.told if m.deed else f'at {at(m.finished_at)}'}.",
-                "To have it run, send it again.",
+                mend("To have it run, send it again."),
             )
         case None:
-            return _Said("It is neither finished nor in the queue, which must not be.", "Run `gateway doctor`.")
+            return _said("It is neither finished nor in the queue, which must not be.", _EXAMINE)
         case _ as never:
             assert_never(never)
 
@@ -299,11 +331,22 @@ def _kind(answer: Answered) -> str:
     return "fault" if answer.is_fault else "response"
 
 
-def unblock(lane: LaneFacts, blocker: Other) -> str:
+def unblock(lane: LaneFacts, blocker: Other) -> tuple[Remedy, ...]:
     """Return what lets a blocked lane go on."""
     return (
-        f"Mend its cause and `gateway queue release {blocker.key}`, or `gateway queue delete {blocker.key}`; the lane "
-        f"then goes on by itself. Or let it pass: `gateway lanes set {lane.reference} --on-error continue`."
+        MEND_FIRST,
+        do(Action.RELEASE_MESSAGE, blocker.key, then="It is tried again, and the lane goes on by itself."),
+        do(Action.DELETE_MESSAGE, blocker.key, then="It is removed, and the lane goes on by itself."),
+        do(Action.CONTINUE_LANE, lane.reference, then="The others pass it, now and later."),
+    )
+
+
+def go_on(lane: str, culprit: int | None) -> tuple[Remedy, ...]:
+    """Return what lets a parked lane go on."""
+    return (
+        MEND_FIRST,
+        do(Action.RELEASE_MESSAGE, culprit or "NUMBER", then="The failed one is tried alone."),
+        do(Action.RELEASE_LANE, lane, then="The others go on."),
     )
 
 
@@ -320,10 +363,15 @@ def _by(holder: Holder) -> str:
     return f"by {holder.process} since {at(holder.since)} (stage {holder.stage}, lease {holder.fence})"
 
 
-def _when_done(holder: Holder, sentence: str) -> str:
+def _when_done(holder: Holder, sentence: str) -> Remedy:
     if holder.alive:
-        return sentence
-    return "That process has ended: a running gateway takes the work back within a minute and does it again."
+        return wait(sentence)
+    return wait("That process has ended: a running gateway takes the work back within a minute and does it again.")
+
+
+def retried(port: str) -> tuple[Remedy, ...]:
+    """Return what lets a port go on that spares a service which does not work."""
+    return mend("Mend that; the port goes on by itself."), do(Action.RETRY_PORT, port, then="It goes on at once.")
 
 
 def _with_set(m: MessageFacts) -> str:
@@ -347,7 +395,7 @@ def _hindered(m: MessageFacts, said: Explanation) -> Explanation:
         said,
         code=found.code,
         why=f"{said.why} {found.why}",
-        way_out=f"{found.way_out} {said.way_out}",
+        remedies=(*found.remedies, *said.remedies),
         until=found.until,
     )
 
@@ -361,7 +409,7 @@ def _hindrance(m: MessageFacts) -> Hindrance | None:
         return Hindrance(
             "port.stopped",
             f"The port {port.name} is stopped: {quoted(port.reason)}.",
-            f"Mend that; the port goes on by itself, and at once with `gateway ports retry {port.name}`.",
+            retried(port.name),
         )
     if m.stage is not Stage.SEND:
         return None
@@ -369,10 +417,10 @@ def _hindrance(m: MessageFacts) -> Hindrance | None:
         return Hindrance(
             "port.no-address",
             f"The port {port.name} has no outbound folder any more.",
-            f"Put ports.{port.name}.respond back.",
+            (mend(f"Put ports.{port.name}.respond back."),),
         )
     if port.state == "degraded" and m.reason is Reason.READY:
         return Hindrance(
-            "port.degraded", f"The port {port.name} is degraded: {quoted(port.reason)}.", "Mend that first."
+            "port.degraded", f"The port {port.name} is degraded: {quoted(port.reason)}.", (mend("Mend that first."),)
         )
     return None

@@ -1,10 +1,10 @@
 """Why is this lane, port or file where it is, and what would move it? Facts become two sentences."""
 
-import shlex
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from gateway.explanations.facts import (
+    NOTHING_IS_OPEN,
     DeliveryFacts,
     Explanation,
     FileLocation,
@@ -19,7 +19,8 @@ from gateway.explanations.facts import (
     hindrance,
     quoted,
 )
-from gateway.explanations.message import state_of, unblock
+from gateway.explanations.message import MEND_FIRST, go_on, retried, state_of, unblock
+from gateway.explanations.remedy import Action, Remedy, do, mend, wait
 from gateway.messaging.rules.states import Policy, Stage
 
 
@@ -28,11 +29,11 @@ def explain_lane(lane: LaneFacts, gateway: GatewayFacts, port: PortFacts) -> Exp
     name = lane.reference
     unfinished = f"{lane.waiting} waiting, {lane.held} held, {lane.failed} failed"
 
-    def said(code: str, why: str, way_out: str, until: datetime | None = None) -> Explanation:
+    def said(code: str, why: str, *remedies: Remedy, until: datetime | None = None) -> Explanation:
         others = [other.key for other in (lane.blocked_by, lane.parked_by) if other is not None]
         keys = others if lane.head is None else [lane.head, *others]
         return Explanation(
-            subject=f"lane {name}", code=code, why=why, way_out=way_out, until=until, port=lane.port, lane=name,
+            subject=f"lane {name}", code=code, why=why, remedies=remedies, until=until, port=lane.port, lane=name,
             messages=tuple(dict.fromkeys(keys)),
         )  # fmt: skip
 
@@ -41,15 +42,14 @@ def explain_lane(lane: LaneFacts, gateway: GatewayFacts, port: PortFacts) -> Exp
             "lane.parked",
             f"It was parked{_when(lane.parked_by)} when message {lane.parked_by.key} failed "
             f"({quoted(lane.parked_by.error)}): {unfinished}.{lane.decision}",
-            f"Mend the cause; `gateway queue release {lane.parked_by.key}` tries the failed one alone, `gateway lanes "
-            f"release {name}` lets the others go.",
+            *go_on(name, lane.parked_by.key),
         )
     if lane.blocked_by is not None:
         return said(
             "lane.blocked",
             f"It is blocked{_since(lane.blocked_by.since)} by message {lane.blocked_by.key}, "
             f"{state_of(lane.blocked_by)}: {unfinished}.{lane.decision}",
-            unblock(lane, lane.blocked_by),
+            *unblock(lane, lane.blocked_by),
         )
     if lane.holder is not None:
         over = "It goes on by itself." if lane.holder.alive else (
@@ -59,30 +59,32 @@ def explain_lane(lane: LaneFacts, gateway: GatewayFacts, port: PortFacts) -> Exp
             "lane.in-work",
             f"It is in work by {lane.holder.process} since {at(lane.holder.since)} (lease {lane.holder.fence}): "
             f"{unfinished}.",
-            over,
+            wait(over),
         )
     if lane.head is None:
         if lane.held + lane.failed == 0:
-            return said("lane.empty", "Nothing unfinished stands in it.", "It moves when a message of it comes.")
+            return said("lane.empty", "Nothing unfinished stands in it.", wait("It moves when a message of it comes."))
         first = lane.first.key if lane.first else "?"
         return said(
             "lane.stopped",
             f"None of its messages can be worked on: {unfinished}; the first is message {first}.",
-            f"`gateway queue release {first}` lets that one run again.",
+            do(Action.RELEASE_MESSAGE, first, then="That one runs again."),
         )
     hindered = hindrance(gateway, port, Stage.INBOUND)
     if hindered is not None:
         return said(
-            hindered.code, f"It is free, at message {lane.head}: {unfinished}. {hindered.why}", hindered.way_out
+            hindered.code, f"It is free, at message {lane.head}: {unfinished}. {hindered.why}", *hindered.remedies
         )
     if lane.not_before is not None:
         return said(
             "lane.waiting",
             f"Its first message {lane.head} waits before it is tried again: {unfinished}.",
-            f"It is tried again by itself at {at(lane.not_before)}.",
-            lane.not_before,
+            wait(f"It is tried again by itself at {at(lane.not_before)}."),
+            until=lane.not_before,
         )
-    return said("lane.ready", f"It is free, at message {lane.head}: {unfinished}.", "It is taken by itself, next.")
+    return said(
+        "lane.ready", f"It is free, at message {lane.head}: {unfinished}.", wait("It is taken by itself, next.")
+    )
 
 
 def explain_unseen_lane(port: str, name: str, similar: str | None = None) -> Explanation:
@@ -92,7 +94,7 @@ def explain_unseen_lane(port: str, name: str, similar: str | None = None) -> Exp
         subject=f"lane {port}/{name}", code="lane.never-seen", port=port,
         why=f"Nothing unfinished stands in a lane of this name, and none of the latest messages of the port {port} "
         "belonged to it.",
-        way_out=f"{hint} `gateway lanes list --port {port}` shows the lanes with work.",
+        remedies=(mend(hint), do(Action.LIST_LANES, port, then="It shows the lanes with work.")),
     )  # fmt: skip
 
 
@@ -100,45 +102,47 @@ def explain_port(port: PortFacts, gateway: GatewayFacts, *, waiting: int, held: 
     """Explain a port: what keeps it from taking or delivering, else how much it has to do."""
     work = f"{waiting} messages wait, {port.in_work} are in work, {held} held, {failed} failed"
 
-    def said(code: str, why: str, way_out: str) -> Explanation:
-        return Explanation(subject=f"port {port.name}", code=code, why=why, way_out=way_out, port=port.name)
+    def said(code: str, why: str, *remedies: Remedy) -> Explanation:
+        return Explanation(subject=f"port {port.name}", code=code, why=why, remedies=remedies, port=port.name)
 
     hindered = hindrance(gateway, port, Stage.RECEIVE if port.receives else Stage.OUTBOUND)
     if hindered is not None:
         last = f" Its last word was {port.state}{_because(port)}." if not gateway.running and port.state else ""
-        return said(hindered.code, f"{hindered.why}{last} {work.capitalize()}.", hindered.way_out)
+        return said(hindered.code, f"{hindered.why}{last} {work.capitalize()}.", *hindered.remedies)
     if port.state == "degraded":
         return said(
             "port.degraded",
             f"It is degraded{_since(port.since)}: {quoted(port.reason)}. {work.capitalize()}.",
-            "Mend the folder; the port notices by itself, and nothing is lost meanwhile.",
+            mend("Mend the folder; the port notices by itself, and nothing is lost meanwhile."),
         )
     if port.state == "paused":
         return said(
             "port.paused",
             f"It is paused{_since(port.since)}: {quoted(port.reason)}. {work.capitalize()}.",
-            "It goes on by itself when there is room in the queue and on the disk.",
+            wait("It goes on by itself when there is room in the queue and on the disk."),
         )
     if port.spares_services:
         return said(
             "port.stopped",
             f"Its requests wait{_since(port.since)}: {quoted(port.reason)}. {work.capitalize()}.",
-            f"Mend that; the port goes on by itself, and at once with `gateway ports retry {port.name}`. "
-            f"`gateway exceptions list --port {port.name}` tells the last failure.",
+            *retried(port.name),
+            do(Action.LIST_FAILURES, port.name, then="It tells the last failure."),
         )
     if port.state is None:
         return said(
-            "port.unknown", f"It has not said anything yet. {work.capitalize()}.", "It does with its first look."
+            "port.unknown", f"It has not said anything yet. {work.capitalize()}.", wait("It does with its first look.")
         )
     if held + failed:
         return said(
             "port.needs-attention",
             f"It is open, and some of its messages need attention: {work}.",
-            f"`gateway queue list --port {port.name}` shows them; `gateway explain NUMBER` says what lets one go on.",
+            do(Action.LIST_QUEUE, port.name, then="It shows them."),
+            do(Action.EXPLAIN, "NUMBER", then="It says what lets one go on."),
         )
     if waiting + port.in_work:
-        return said("port.open", f"It is open and works: {work}.", "It goes on by itself.")
-    return said("port.open", f"It is open and has nothing to do: {work}.", "It moves when a file or a request comes.")
+        return said("port.open", f"It is open and works: {work}.", wait("It goes on by itself."))
+    idle = wait("It moves when a file or a request comes.")
+    return said("port.open", f"It is open and has nothing to do: {work}.", idle)
 
 
 def _since(moment: datetime | None) -> str:
@@ -156,41 +160,46 @@ def explain_set(found: SetFacts) -> Explanation:
     counts = f"{done}{gone}, {found.waiting} wait, {found.held} held, {found.failed} failed"
     keys = tuple(key for key in (found.first_failed, found.first) if key is not None)
 
-    def said(code: str, why: str, way_out: str) -> Explanation:
+    def said(code: str, why: str, *remedies: Remedy) -> Explanation:
         return Explanation(
-            subject=f"set {found.key}", code=f"set.{code}", why=why, way_out=way_out, port=found.port, file=found.file,
-            messages=tuple(dict.fromkeys(keys)),
+            subject=f"set {found.key}", code=f"set.{code}", why=why, remedies=remedies, port=found.port,
+            file=found.file, messages=tuple(dict.fromkeys(keys)),
         )  # fmt: skip
 
     if found.waiting + found.held + found.failed == 0:
-        return said("completed", f"All of the batch {found.batch_id} is finished: {done}{gone}.", "Nothing is open.")
+        return said("completed", f"All of the batch {found.batch_id} is finished: {done}{gone}.", NOTHING_IS_OPEN)
     if found.failed or found.held:
         stopped = found.first_failed or found.first
         what = {
             "rolled_back": "It was rolled back, so nothing of it took effect, and all of it waits",
             "error": f"It has failed under `on_error: {found.policy}`",
         }.get(found.status, "Some of it stands still")
-        goes_on = "all that stands still goes on, in order."
-        if found.policy == Policy.CONTINUE:
-            all_of_it = f"--port {found.port} --file {shlex.quote(found.file or 'NAME')}"
-            goes_on = f"it runs again. `gateway queue release {all_of_it}` does so for all of the file."
+        code, why = found.status if found.status != "ready" else "stopped", f"{what}: {counts}; see message {stopped}."
+        if found.policy != Policy.CONTINUE:
+            together = "All that stands still goes on, in order."
+            return said(code, why, MEND_FIRST, do(Action.RELEASE_MESSAGE, stopped, then=together))
         return said(
-            found.status if found.status != "ready" else "stopped",
-            f"{what}: {counts}; see message {stopped}.",
-            f"Mend the cause, then `gateway queue release {stopped}`: {goes_on}",
+            code,
+            why,
+            MEND_FIRST,
+            do(Action.RELEASE_MESSAGE, stopped, then="It runs again."),
+            do(Action.RELEASE_FILE, found.port, found.file or "NAME", then="All of the file runs again."),
         )
     return said(
-        "ready", f"It is under way: {counts}.", f"It goes on by itself; `gateway explain {found.first}` says how."
+        "ready",
+        f"It is under way: {counts}.",
+        wait("It goes on by itself."),
+        do(Action.EXPLAIN, found.first, then="It says how."),
     )
 
 
 def explain_delivery(file: DeliveryFacts, lies_at: str | None) -> Explanation:
     """Explain a file that was taken from an inbound folder and lies there now, None when it is not kept any more."""
 
-    def said(code: str, why: str, way_out: str) -> Explanation:
+    def said(code: str, why: str, *remedies: Remedy) -> Explanation:
         keys = tuple(key for key in (file.first,) if key is not None)
         return Explanation(
-            subject=f"file {file.file}", code=code, why=why, way_out=way_out, port=file.port, file=file.file,
+            subject=f"file {file.file}", code=code, why=why, remedies=remedies, port=file.port, file=file.file,
             messages=keys,
         )  # fmt: skip
 
@@ -200,48 +209,56 @@ def explain_delivery(file: DeliveryFacts, lies_at: str | None) -> Explanation:
             "file.replaced",
             f"{taken} and refused it: {quoted(file.refused)}. The port accepted a newer file of this name at "
             f"{at(file.replaced_at)}.",
-            f"Nothing is open. `gateway queue delete {file.first}` removes the note of the refusal."
-            if file.stopped
-            else "Nothing is open.",
+            NOTHING_IS_OPEN,
+            *(
+                [do(Action.DELETE_MESSAGE, file.first, then="The note of the refusal is removed.")]
+                if file.stopped
+                else ()
+            ),
         )
     if file.refused is not None:
         return said(
             "file.refused",
             f"{taken} and refused it, so nothing of it took effect: {quoted(file.refused)}.",
-            f"It lies in {lies_at}: mend it, then `gateway submit {shlex.quote(lies_at)} --port {file.port}` puts it "
-            "into the inbound folder again, under its own name."
-            if lies_at
-            else "It lies in the error folder of the node that took it, unless somebody moved it: mend it and put it "
-            "into the inbound folder again.",
+            *(
+                (mend(f"It lies in {lies_at}: mend it."), do(Action.SUBMIT, lies_at, file.port, then=_SUBMITTED))
+                if lies_at
+                else (
+                    mend(
+                        "It lies in the error folder of the node that took it, unless somebody moved it: mend it and "
+                        "put it into the inbound folder again."
+                    ),
+                )
+            ),
         )
     if file.first is None:
-        return said(
-            "file.finished", f"{taken}; its {file.messages} messages are finished and gone.", "Nothing is open."
-        )
+        return said("file.finished", f"{taken}; its {file.messages} messages are finished and gone.", NOTHING_IS_OPEN)
     numbers = f"{file.first}" if file.first == file.last else f"{file.first} to {file.last}"
     its = f"its {file.messages} messages (numbers {numbers})" if file.messages != 1 else f"its message {numbers}"
     if file.waiting + file.stopped == 0 and file.unsent:
         what = f"{taken}; {its} finished, and {_answers(file.unsent)}"
         if file.stuck:
             how = "not delivered" if file.stuck == file.unsent else f"not delivered, {file.stuck} of them stuck"
-            return said("file.answers-stuck", f"{what} {how}.", "See what is said of them below.")
-        return said("file.in-queue", f"{what} on the way.", "They are delivered by themselves.")
+            return said("file.answers-stuck", f"{what} {how}.", mend("See what is said of them below."))
+        return said("file.in-queue", f"{what} on the way.", wait("They are delivered by themselves."))
     if file.waiting + file.stopped == 0:
         kept = f"the file lies in {lies_at}" if lies_at else "the file is not kept"
-        return said("file.finished", f"{taken}; {its} finished, {kept}.", "Nothing is open.")
+        return said("file.finished", f"{taken}; {its} finished, {kept}.", NOTHING_IS_OPEN)
     alone = file.messages == 1
     if file.stopped == 0:
         waiting = f"of these {file.finished} are finished and {file.waiting} wait"
         return said(
             "file.in-queue",
             f"{taken}; {its} waits." if alone else f"{taken} with {its}; {waiting}.",
-            "They move by themselves, unless it is said otherwise below; each says more: `gateway explain NUMBER`.",
+            wait("They move by themselves, unless it is said otherwise below."),
+            do(Action.EXPLAIN, "NUMBER", then="It says more of one of them."),
         )
     stopped = f"of these {file.finished} are finished, {file.waiting} wait and {file.stopped} need attention"
     return said(
         "file.stopped",
         f"{taken}; {its} needs attention." if alone else f"{taken} with {its}; {stopped}.",
-        "See those that are explained below, or `gateway queue list`.",
+        mend("See those that are explained below."),
+        do(Action.LIST_QUEUE, then="It shows all."),
     )
 
 
@@ -259,37 +276,34 @@ def explain_sighting(
     None while all are idle.
     """
 
-    def said(code: str, why: str, way_out: str, until: datetime | None = None) -> Explanation:
+    def said(code: str, why: str, *remedies: Remedy, until: datetime | None = None) -> Explanation:
         return Explanation(
-            subject=f"file {asked}",
-            code=code,
-            why=why,
-            way_out=way_out,
-            until=until,
-            port=sighting.port,
+            subject=f"file {asked}", code=code, why=why, remedies=remedies, until=until, port=sighting.port,
             file=sighting.path,
-        )
+        )  # fmt: skip
 
     hindered = hindrance(gateway, port, Stage.RECEIVE)
     if sighting.location is FileLocation.ERROR:
         return said(
             "file.put-aside",
             f"It lies in the error folder of the port {sighting.port} since {at(sighting.since)}, as {sighting.path}.",
-            f"The text beside it says why; mend the file, then `gateway submit {shlex.quote(sighting.path)} "
-            f"--port {sighting.port}` puts it into the inbound folder again, under its own name.",
+            mend("The text beside it says why: mend the file."),
+            do(Action.SUBMIT, sighting.path, sighting.port, then=_SUBMITTED),
         )
     if sighting.location is FileLocation.WORK:
         if hindered is not None:
             return said(
                 hindered.code,
                 f"The port {sighting.port} took it at {at(sighting.since)}; it is not in the queue yet. {hindered.why}",
-                f"{hindered.way_out} Its next look into the work folder goes on with the file.",
+                *hindered.remedies,
+                wait("Its next look into the work folder goes on with the file."),
             )
         return said(
             "file.in-work",
             f"It was taken by the port {sighting.port} at {at(sighting.since)} and is being read (claim "
             f"{sighting.claim_id}).",
-            "Its messages are in the queue when all of it is read; when that does not happen, run `gateway doctor`.",
+            wait("Its messages are in the queue when all of it is read."),
+            do(Action.EXAMINE, then="It says what is wrong when that does not happen."),
         )
     here = f"It lies in the inbound folder of the port {sighting.port}"
     if sighting.skipped is not None:
@@ -300,27 +314,27 @@ def explain_sighting(
         return said(
             f"file.{skipped.code.removeprefix('file.')}",
             f"{here}{other} and is not taken: {quoted(skipped.text)}.",
-            way_out.format(port=sighting.port, until=at(until)),
-            until,
+            mend(way_out.format(port=sighting.port, until=at(until))),
+            until=until,
         )
     if hindered is not None:
-        return said(hindered.code, f"{here}. {hindered.why}", hindered.way_out)
+        return said(hindered.code, f"{here}. {hindered.why}", *hindered.remedies)
     if port.state in ("paused", "degraded"):
         return said(
             f"port.{port.state}", f"{here}. {quoted(port.reason)}.{_whose(turn)}",
-            "It is taken by itself when that is over.",
+            wait("It is taken by itself when that is over."),
         )  # fmt: skip
     if turn is not None and not turn.alive:
         return said(
             "file.turn-of-ended",
             f"{here} and nothing is in its way, but it is the turn of {turn.process} to take files there, which has "
             "ended.",
-            "Another node takes the turn within a minute, and then the file.",
+            wait("Another node takes the turn within a minute, and then the file."),
         )
     return said(
         "file.ready",
         f"{here} and nothing is in its way.{_whose(turn)}",
-        f"It is taken at the next look, within {sweep_seconds:g} s.",
+        wait(f"It is taken at the next look, within {sweep_seconds:g} s."),
     )
 
 
@@ -337,13 +351,17 @@ def explain_unseen(name: str, folders: Sequence[str], similar: str | None = None
         code="file.never-seen",
         why="Nothing is called so: no message, message set, port, lane, job, entry, run, task, session or document to "
         f"post. No file of this name was ever taken, and {looked}.",
-        way_out=f"{hint} Numbers, MessageIds, file names, ports, lanes (port/lane), message sets (set:17), jobs, "
-        "entries (entry:17), runs (run:17), tasks (job/task), sessions (session:17) and documents to post "
-        "(SalesOrder/1001) are understood. A new file goes into the inbound folder of a port.",
+        remedies=(mend(f"{hint} {_UNDERSTOOD}"),),
         file=name,
     )  # fmt: skip
 
 
+_SUBMITTED = "It comes into the inbound folder again, under its own name."
+_UNDERSTOOD = (
+    "Numbers, MessageIds, file names, ports, lanes (port/lane), message sets (set:17), jobs, entries (entry:17), runs "
+    "(run:17), tasks (job/task), sessions (session:17) and documents to post (SalesOrder/1001) are understood. A new "
+    "file goes into the inbound folder of a port."
+)
 _WAYS_OUT = {
     "not-matched": "Rename it to a name that the port takes (ports.{port}.receive.pattern).",
     "file.no-done-marker": "Put an empty file with the same name plus .done beside it.",

@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
 
 from gateway.db.open import Store
 from gateway.explanations.facts import Deed
@@ -11,7 +10,7 @@ from gateway.kernel.errors import GatewayError, StoreUnavailable
 from gateway.kernel.ids import MessageKey
 from gateway.kernel.window import beginning, end
 from gateway.operations.messages import Page, page_of
-from gateway.operations.person import Principal
+from gateway.operations.principal import OperatorSession, Principal
 from gateway.operations.reads.audit import (
     ActionFilter,
     ActionOutcome,
@@ -33,14 +32,19 @@ class Note:
 
 
 @asynccontextmanager
-async def recorded(
-    store: Store,
-    who: Principal,
-    action: str,
-    subject: str | None = None,
-    *,
-    messages: Sequence[MessageKey] | None = None,
+async def written_down(
+    session: OperatorSession, action: str, subject: str | None = None, *, messages: Sequence[MessageKey] | None = None
 ) -> AsyncIterator[Note]:
+    """As `recorded`, for whoever works in this session."""
+    async with recorded(session.store, session.principal, action, subject, messages=messages) as note:
+        yield note
+
+
+@asynccontextmanager
+async def recorded(
+    store: Store, who: Principal, action: str, subject: str | None = None, *,
+    messages: Sequence[MessageKey] | None = None,
+) -> AsyncIterator[Note]:  # fmt: skip
     """Write an action down before it is done in the block, and afterwards what came of it.
 
     Rule: what the block refuses with an error of ours changed nothing. Where it cannot be told, as when the database
@@ -60,34 +64,33 @@ async def recorded(
     await end_action(store, number, ActionOutcome.DONE, note.text)
 
 
-async def actions(
-    store: Store,
-    *,
-    actor: str | None = None,
-    action: str | None = None,
-    subject: str | None = None,
-    message: str | None = None,
-    since: str | None = None,
-    until: str | None = None,
-    zone: tzinfo,
-    now: datetime,
-    before: int | None = None,
-    limit: int = 50,
-) -> Page[ActionRow]:
-    """Return what operators did, the newest first; times as people type them, *message* by number or MessageId.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedActions:
+    """Which actions a person means, as it was typed: *message* by number or MessageId; None does not narrow."""
 
-    Raises: NotFound, Ambiguous; NoMoment.
-    """
-    key = None if message is None else (await resolve(store, message, queued=True, either=True)).key
+    actor: str | None = None
+    action: str | None = None
+    subject: str | None = None
+    message: str | None = None
+    since: str | None = None
+    until: str | None = None
+
+
+async def actions(
+    session: OperatorSession, asked: AskedActions, *, before: int | None = None, limit: int = 50
+) -> Page[ActionRow]:
+    """Return what operators did, the newest first. Raises: NotFound, Ambiguous; NoMoment."""
+    found = None if asked.message is None else await resolve(session.store, asked.message, queued=True, either=True)
+    now, zone = session.now, session.zone
     wanted = ActionFilter(
-        actor=actor,
-        action=action,
-        subject=subject,
-        message=None if key is None else MessageKey(key),
-        since=None if since is None else beginning(since, now=now, zone=zone),
-        until=None if until is None else end(until, now=now, zone=zone),
+        actor=asked.actor,
+        action=asked.action,
+        subject=asked.subject,
+        message=None if found is None else MessageKey(found.key),
+        since=None if asked.since is None else beginning(asked.since, now=now, zone=zone),
+        until=None if asked.until is None else end(asked.until, now=now, zone=zone),
     )
-    return page_of(await list_actions(store, wanted, before=before, limit=limit + 1), limit, lambda row: row.id)
+    return page_of(await list_actions(session.store, wanted, before=before, limit=limit + 1), limit, lambda row: row.id)
 
 
 async def last_deed(

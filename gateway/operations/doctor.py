@@ -25,17 +25,13 @@ from gateway.explanations.finding import (
 from gateway.kernel.errors import AdapterUnavailable
 from gateway.kernel.ids import PortName
 from gateway.messaging.rules.states import Stage
-from gateway.operations.doctor_answers import find_attention
+from gateway.operations.attention import LongestKey, find_attention, find_ending, find_exchange, find_untaken
 from gateway.operations.doctor_documents import find_documents
-from gateway.operations.doctor_exchange import find_exchange
-from gateway.operations.doctor_jobs import find_untaken
-from gateway.operations.doctor_numbers import LongestKey, find_ending
-from gateway.operations.nodes import Alive, as_node
+from gateway.operations.nodes import Alive, as_node, service_jobs
 from gateway.operations.reads import doctor
 from gateway.operations.reads.doctor_answers import archived_digests
 from gateway.operations.reads.doctor_jobs import find_stuck_jobs
 from gateway.operations.reads.gateway import read_presence
-from gateway.operations.service_jobs import service_jobs
 
 _HASHED_AT_ONCE = 100
 AGAIN_SECONDS = 1.0

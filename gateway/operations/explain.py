@@ -13,9 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import PurePath
 
-from gateway.config.models import InboundPort, Mode, OutboundPort, Settings
+from gateway.config.models import InboundPort, Mode, OutboundPort
 from gateway.config.suggest import nearest
-from gateway.db.open import Store
 from gateway.explanations.facts import (
     Deed,
     DeliveryFacts,
@@ -51,15 +50,14 @@ from gateway.operations.explain_jobs import JobExplainer
 from gateway.operations.explain_sessions import explain_sessions
 from gateway.operations.jobs import visible_jobs
 from gateway.operations.lanes import rule_subject
-from gateway.operations.nodes import Alive, alive
-from gateway.operations.person import Principal
+from gateway.operations.nodes import Alive, alive, service_jobs
+from gateway.operations.principal import NotAllowed, OperatorSession, principal_of
 from gateway.operations.reads import places
 from gateway.operations.reads.gateway import Presence, count_ports, read_presence
 from gateway.operations.reads.lanes import list_lanes
 from gateway.operations.reads.messages import MessageRow, find_messages, read_message
 from gateway.operations.reads.places import IntakeTurn, LanePlace, LeaseHolder
 from gateway.operations.references import NotFound, parse_reference
-from gateway.operations.service_jobs import service_jobs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,29 +77,38 @@ _MOST_NAMES = 2_000
 
 
 async def explain(
-    store: Store, settings: Settings, who: Principal | None, text: str, files: FileFinder, *, now: datetime
+    session: OperatorSession, text: str, files: FileFinder, *, partition: str | None = None
 ) -> Sequence[Explanation]:
-    """Explain everything that *text* may mean; never empty. Jobs and runs are those that *who* may see, None: none."""
-    there = await read_presence(store)
-    explainer = Explainer(store, settings, who, there, await service_jobs(store), files, now)
-    return await explainer.explain(text.strip())
+    """Explain everything that *text* may mean; never empty.
+
+    Jobs, runs and documents are those of *partition*; None: of the default one, where the principal may look into it.
+    Raises: NotAllowed for a partition that is named and closed to them.
+    """
+    seen: OperatorSession | None = None
+    try:
+        seen = replace(session, principal=principal_of(session.settings, session.actor, partition=partition))
+    except NotAllowed:
+        if partition is not None:
+            raise
+    there = await read_presence(session.store)
+    return await _Explainer(session, seen, there, await service_jobs(session.store), files).explain(text.strip())
 
 
-class Explainer:
+class _Explainer:
     """Gathers the facts for one question; the state of gateway and ports is read once."""
 
     def __init__(
-        self, store: Store, settings: Settings, who: Principal | None, there: Presence,
-        jobs: Mapping[Stage, Sequence[JobFacts]], files: FileFinder, now: datetime,
+        self, session: OperatorSession, seen: OperatorSession | None, there: Presence,
+        jobs: Mapping[Stage, Sequence[JobFacts]], files: FileFinder,
     ) -> None:  # fmt: skip
-        self._store = store
-        self._settings = settings
-        self._who = who
+        self._store = session.store
+        self._settings = session.settings
+        self._seen = seen  # as it may see jobs and documents; None: it may not
         self._there = there
         self._files_in = files
         running = [f"{row.host}:{row.pid}" for row in there.nodes if alive(row) is Alive.RUNNING]
         self._gateway = GatewayFacts(running=running, jobs=jobs)
-        self._jobs = None if who is None else JobExplainer(store, who, now, running=bool(running))
+        self._jobs = None if seen is None else JobExplainer(seen, running=bool(running))
 
     async def explain(self, text: str) -> list[Explanation]:
         """Explain what *text* means: the first of these that has the name; a port and a job may share it."""
@@ -116,8 +123,7 @@ class Explainer:
 
     async def _names(self) -> list[str]:
         """Return what there is to be asked for, of files those that lie there, and those that came or went last."""
-        seen = [] if self._who is None else await visible_jobs(self._store, self._who)
-        jobs = [job.definition.name for job in seen]
+        jobs = [] if self._seen is None else [job.definition.name for job in await visible_jobs(self._seen)]
         lying: list[str] = []
         for name, port in self._settings.ports.items():
             if isinstance(port, InboundPort):
@@ -129,14 +135,14 @@ class Explainer:
         return [*await self._port(text), *(await self._jobs.job(text) if self._jobs else ())]
 
     async def _entry(self, text: str) -> list[Explanation]:
-        if self._who is None:
+        if self._seen is None:
             return []
-        return await explain_entry(self._store, self._who, text, running=bool(self._gateway.running))
+        return await explain_entry(self._store, self._seen.principal, text, running=bool(self._gateway.running))
 
     async def _documents(self, text: str) -> list[Explanation]:
-        if self._who is None:
+        if self._seen is None:
             return []
-        return await explain_documents(self._store, self._settings, self._who, text, self._gateway)
+        return await explain_documents(self._store, self._settings, self._seen.principal, text, self._gateway)
 
     async def _run(self, text: str) -> list[Explanation]:
         return await self._jobs.run(text) if self._jobs else []

@@ -58,7 +58,7 @@ class _Document:
         self._posting = posting
         self._who = who
         self._name = name
-        elsewhere = () if name.company == settings.default_company else ("--company", name.company)
+        elsewhere = () if name.company == settings.default_company else (name.company,)
         self._target = (name.kind.name, name.number, *elsewhere)
 
     async def explain(self, gateway: GatewayFacts) -> list[Explanation]:
@@ -147,7 +147,7 @@ class _Document:
 
     def _said(self, code: str, why: str, remedy: Remedy, messages: tuple[int, ...] = ()) -> Explanation:
         subject = f"{self._name.title} of company {self._name.company}"
-        return Explanation(subject=subject, code=f"document.{code}", why=why, remedy=remedy, messages=messages)
+        return Explanation(subject=subject, code=f"document.{code}", why=why, remedies=(remedy,), messages=messages)
 
 
 def _progress(one: RequestProgress | None) -> str:

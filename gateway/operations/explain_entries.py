@@ -32,7 +32,7 @@ def _explain(row: EntryRow, *, running: bool) -> Explanation:
 
     def said(code: str, why: str, remedy: Remedy = _NOTHING, until: datetime | None = None) -> Explanation:
         subject = f"entry {row.id}{f' ({row.name})' if row.name else ''} of the job queue"
-        return Explanation(subject=subject, code=f"entry.{code}", why=why, remedy=remedy, until=until)
+        return Explanation(subject=subject, code=f"entry.{code}", why=why, remedies=(remedy,), until=until)
 
     ready = Remedy(action=Action.READY_ENTRY, target=(target,), reason="It runs when it is due, as you.")
     match row.status:

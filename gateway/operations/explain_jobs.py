@@ -9,13 +9,12 @@ from gateway.batch.store.jobs import read_job
 from gateway.batch.store.runs import Run, RunDetails, RunTask
 from gateway.batch.store.servers import list_groups
 from gateway.config.definitions import group_name
-from gateway.db.open import Store
 from gateway.explanations.facts import Deed, Explanation, at, quoted
 from gateway.explanations.remedy import Action, Remedy
 from gateway.kernel.ids import RunId
 from gateway.operations.audit import last_deed
 from gateway.operations.jobs import JobReport, show_job
-from gateway.operations.person import Principal
+from gateway.operations.principal import OperatorSession
 from gateway.operations.references import NotFound
 from gateway.operations.runs import Unserved, nobody_takes, show_run
 
@@ -29,17 +28,17 @@ _NOTHING = Remedy(action=Action.NOTHING, reason="It goes on by itself.")
 class JobExplainer:
     """Explains what a person may see; *running*: a gateway runs on this store."""
 
-    def __init__(self, store: Store, who: Principal, now: datetime, *, running: bool) -> None:
-        self._store = store
-        self._who = who
-        self._now = now
+    def __init__(self, session: OperatorSession, *, running: bool) -> None:
+        self._session = session
+        self._store = session.store
+        self._now = session.now
         self._running = running
 
     async def job(self, name: str) -> list[Explanation]:
         """Explain the job of this name, with the run that is under way; empty when there is none."""
-        if await read_job(self._store, name, partition=self._who.partition, viewer=self._who.name) is None:
+        if await read_job(self._store, name, partition=self._session.partition, viewer=self._session.actor) is None:
             return []
-        report = await show_job(self._store, self._who, name, now=self._now)
+        report = await show_job(self._session, name)
         held = report.job.status is JobStatus.WITHHOLD
         found = [self._job(report, await last_deed(self._store, "job.hold", subject=name) if held else None)]
         under_way = next((run for run in report.runs if run.ended_at is None), None)
@@ -60,9 +59,12 @@ class JobExplainer:
             return []
         number = where
         if not where.startswith("run:"):
-            if await read_job(self._store, where, partition=self._who.partition, viewer=self._who.name) is None:
+            if (
+                await read_job(self._store, where, partition=self._session.partition, viewer=self._session.actor)
+                is None
+            ):
                 return []
-            report = await show_job(self._store, self._who, where, now=self._now)
+            report = await show_job(self._session, where)
             if not report.runs:
                 return [_never_ran(where, task) for task in report.definition.tasks if task.name == name]
             number = str(report.runs[0].id)
@@ -76,7 +78,7 @@ class JobExplainer:
         if not (number.isascii() and number.isdecimal() and len(number) <= _LONGEST_NUMBER):
             return None
         try:
-            return await show_run(self._store, self._who, RunId(int(number)))
+            return await show_run(self._session, RunId(int(number)))
         except NotFound:
             return None
 
@@ -84,7 +86,7 @@ class JobExplainer:
         job, last = report.job, next((run for run in report.runs if run.ended_at is not None), None)
 
         def said(code: str, why: str, remedy: Remedy, until: datetime | None = None) -> Explanation:
-            return Explanation(subject=f"job {job.name}", code=code, why=why, remedy=remedy, until=until)
+            return Explanation(subject=f"job {job.name}", code=code, why=why, remedies=(remedy,), until=until)
 
         run_again = Remedy(action=Action.REQUEUE_JOB, target=(job.name,), reason="It then waits for its next start.")
         match job.status:
@@ -131,7 +133,7 @@ class JobExplainer:
     async def _tasks(self, details: RunDetails, tasks: Sequence[RunTask]) -> list[Explanation]:
         if not tasks:
             return []
-        unserved = await nobody_takes(self._store, details, now=self._now)
+        unserved = await nobody_takes(self._session, details)
         paused = {one.definition.name for one in await list_groups(self._store) if one.definition.concurrency < 0}
         return [self._task(details, task, unserved.get(task.name), paused) for task in tasks]
 
@@ -142,7 +144,7 @@ class JobExplainer:
 
         def said(code: str, why: str, remedy: Remedy, until: datetime | None = None) -> Explanation:
             subject = f"task {task.name} of run {run.id} (job {run.job})"
-            return Explanation(subject=subject, code=f"task.{code}", why=why, remedy=remedy, until=until)
+            return Explanation(subject=subject, code=f"task.{code}", why=why, remedies=(remedy,), until=until)
 
         match TaskStatus(task.status):
             case TaskStatus.WITHHOLD:
@@ -203,7 +205,7 @@ def _never_ran(job: str, task: TaskDefinition) -> Explanation:
     start = Remedy(action=Action.START_JOB, target=(job,), reason="It runs with the job.")
     return Explanation(
         subject=f"task {task.name} of the job {job}", code="task.no-run",
-        why="No run of its job is kept, so nothing is known of it.", remedy=start,
+        why="No run of its job is kept, so nothing is known of it.", remedies=(start,),
     )  # fmt: skip
 
 
@@ -211,7 +213,9 @@ def _run(details: RunDetails) -> Explanation:
     run = details.run
 
     def said(code: str, why: str, remedy: Remedy) -> Explanation:
-        return Explanation(subject=f"run {run.id} of the job {run.job}", code=f"run.{code}", why=why, remedy=remedy)
+        return Explanation(
+            subject=f"run {run.id} of the job {run.job}", code=f"run.{code}", why=why, remedies=(remedy,)
+        )
 
     counts = {status: sum(task.status == status for task in details.tasks) for status in TaskStatus}
     tasks = ", ".join(f"{number} {status}" for status, number in counts.items() if number)

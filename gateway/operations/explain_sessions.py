@@ -65,5 +65,5 @@ def _explain(session: SessionRow) -> Explanation:
     way = "upload" if session.direction is SessionDirection.UPLOAD else "download"
     return Explanation(
         subject=f"session {session.id}, {way} {session.number} of {session.station}", code=f"session.{status}", why=why,
-        remedy=remedy, messages=() if session.message is None else (session.message,),
+        remedies=(remedy,), messages=() if session.message is None else (session.message,),
     )  # fmt: skip

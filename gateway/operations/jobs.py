@@ -21,8 +21,8 @@ from gateway.config.suggest import did_you_mean
 from gateway.db.open import Store
 from gateway.kernel.errors import JobRefused
 from gateway.kernel.ids import JobId, RunId
-from gateway.operations.audit import recorded
-from gateway.operations.person import NotAllowed, Principal, known_account
+from gateway.operations.audit import written_down
+from gateway.operations.principal import NotAllowed, OperatorSession, known_account
 from gateway.operations.references import NotFound
 
 LAST_RUNS = 5
@@ -96,51 +96,51 @@ class RunOutcome:
     kept: bool
 
 
-async def list_jobs(
-    store: Store, who: Principal, *, statuses: Sequence[JobStatus] | None = None, now: datetime
-) -> list[JobRow]:
+async def list_jobs(session: OperatorSession, *, statuses: Sequence[JobStatus] | None = None) -> list[JobRow]:
     """Return the jobs of the partition by name; private ones of others are not among them."""
-    found = await visible_jobs(store, who, statuses)
-    periods = await _periods(store, found)
-    return [_row(one, periods, now) for one in found]
+    found = await visible_jobs(session, statuses)
+    periods = await _periods(session.store, found)
+    return [_row(one, periods, session.now) for one in found]
 
 
-async def visible_jobs(store: Store, who: Principal, statuses: Sequence[JobStatus] | None = None) -> Sequence[Job]:
+async def visible_jobs(session: OperatorSession, statuses: Sequence[JobStatus] | None = None) -> Sequence[Job]:
     """Return the jobs of the partition by name as they are stored; private ones of others are not among them."""
-    owner = who.name if who.mine else None
-    return await jobs.list_jobs(store, partition=who.partition, statuses=statuses, created_by=owner, viewer=who.name)
+    owner = session.actor if session.principal.mine else None
+    return await jobs.list_jobs(
+        session.store, partition=session.partition, statuses=statuses, created_by=owner, viewer=session.actor
+    )
 
 
-async def find_job(store: Store, who: Principal, name: str) -> Job:
+async def find_job(session: OperatorSession, name: str) -> Job:
     """Return a job that the person may see. Raises: NotFound naming what there is."""
-    found = await jobs.read_job(store, name, partition=who.partition, viewer=who.name)
-    if found is not None and not (who.mine and found.created_by != who.name):
+    found = await jobs.read_job(session.store, name, partition=session.partition, viewer=session.actor)
+    if found is not None and not (session.principal.mine and found.created_by != session.actor):
         return found
-    names = [one.definition.name for one in await visible_jobs(store, who)]
+    names = [one.definition.name for one in await visible_jobs(session)]
     hint = did_you_mean(name, names) or (f"; there are {', '.join(names)}" if names else "; there are none")
-    whose = f" of {who.name}" if who.mine else ""
-    raise NotFound(f"there is no job {name!a}{whose} in the partition {who.partition}{hint}")
+    whose = f" of {session.actor}" if session.principal.mine else ""
+    raise NotFound(f"there is no job {name!a}{whose} in the partition {session.partition}{hint}")
 
 
-async def show_job(store: Store, who: Principal, name: str, *, now: datetime) -> JobReport:
+async def show_job(session: OperatorSession, name: str) -> JobReport:
     """Return everything about one job. Raises: NotFound."""
-    job = await find_job(store, who, name)
-    last = await runs.last_runs(store, job.id, LAST_RUNS)
+    job = await find_job(session, name)
+    last = await runs.last_runs(session.store, job.id, LAST_RUNS)
     newest = job.run_id or (last[0].id if last else None)
-    tasks = (await runs.read_run(store, newest)).tasks if newest is not None else ()
-    periods = await _periods(store, [job])
+    tasks = (await runs.read_run(session.store, newest)).tasks if newest is not None else ()
+    periods = await _periods(session.store, [job])
     return JobReport(
-        job=_row(job, periods, now),
+        job=_row(job, periods, session.now),
         definition=job.definition,
-        next_starts=_starts(job, periods, NEXT_STARTS, now),
+        next_starts=_starts(job, periods, NEXT_STARTS, session.now),
         tasks={task.name: task for task in tasks},
         runs=tuple(last),
     )
 
 
-async def preview_job(store: Store, who: Principal, name: str, count: int, *, now: datetime) -> Preview:
+async def preview_job(session: OperatorSession, name: str, count: int) -> Preview:
     """Return the next planned starts of a job, those of a withheld one as if it were armed. Raises: NotFound."""
-    job = await find_job(store, who, name)
+    job = await find_job(session, name)
     rule = _rule(job)
     return Preview(
         name=name,
@@ -148,82 +148,81 @@ async def preview_job(store: Store, who: Principal, name: str, count: int, *, no
         repeats=None if rule is None else describe(rule),
         zone="UTC" if rule is None else rule.zone,
         active_period=job.definition.active_period,
-        starts=_starts(job, await _periods(store, [job]), count, now, armed=True),
+        starts=_starts(job, await _periods(session.store, [job]), count, session.now, armed=True),
     )
 
 
-async def known_names(store: Store, settings: Settings, who: Principal) -> Settings:
+async def known_names(session: OperatorSession) -> Settings:
     """Return settings that also hold what the store knows by name, for checking a job that somebody writes."""
-    groups = {group_name(one.definition.name): Group() for one in await servers.list_groups(store)}
-    periods = {one.name: ActivePeriod.model_construct() for one in await servers.list_periods(store)}
-    named = await jobs.list_jobs(store, partition=who.partition)
-    stubs = {one.definition.name: JobSection.model_construct(partition=who.partition) for one in named}
+    groups = {group_name(one.definition.name): Group() for one in await servers.list_groups(session.store)}
+    periods = {one.name: ActivePeriod.model_construct() for one in await servers.list_periods(session.store)}
+    named = await jobs.list_jobs(session.store, partition=session.partition)
+    stubs = {one.definition.name: JobSection.model_construct(partition=session.partition) for one in named}
     update = {
-        "groups": {**groups, **settings.groups},
-        "active_periods": {**periods, **settings.active_periods},
-        "jobs": {**stubs, **settings.jobs},
-        "default_partition": who.partition,
+        "groups": {**groups, **session.settings.groups},
+        "active_periods": {**periods, **session.settings.active_periods},
+        "jobs": {**stubs, **session.settings.jobs},
+        "default_partition": session.partition,
     }
-    return settings.model_copy(update=update)
+    return session.settings.model_copy(update=update)
 
 
-async def create_job(
-    store: Store, settings: Settings, who: Principal, name: str, section: JobSection, *, release: bool, now: datetime
-) -> JobRow:
+async def create_job(session: OperatorSession, name: str, section: JobSection, *, release: bool) -> JobRow:
     """Save a new job of the person; it is withheld unless it is to be released.
 
     Raises: JobRefused when the name is taken or something it names does not exist; NotFound, NotAllowed for its owner.
     """
-    async with recorded(store, who, "job.create", name):
-        definition = _defined(settings, who, name, section, owner=section.owner or who.name)
-        known_account(settings, definition.owner or "", partition=who.partition, company=definition.company)
+    async with written_down(session, "job.create", name):
+        definition = _defined(session, name, section, owner=section.owner or session.actor)
+        known_account(session.settings, definition.owner or "", partition=session.partition, company=definition.company)
         status = JobStatus.WAITING if release else JobStatus.WITHHOLD
-        await jobs.create_job(store, definition, by=who.name, now=now, status=status)
-        return await _stands(store, who, name, now)
+        await jobs.create_job(session.store, definition, by=session.actor, now=session.now, status=status)
+        return await _stands(session, name)
 
 
-async def edit_job(
-    store: Store, settings: Settings, who: Principal, name: str, section: JobSection, *, now: datetime
-) -> JobRow:
+async def edit_job(session: OperatorSession, name: str, section: JobSection) -> JobRow:
     """Replace the definition of a job; its status stays, and a run under way goes on as it was started.
 
     Raises: NotFound; NotAllowed for a job of the configuration; JobRefused.
     """
-    async with recorded(store, who, "job.edit", name):
-        job = await find_job(store, who, name)
+    async with written_down(session, "job.edit", name):
+        job = await find_job(session, name)
         _of_operators(job, "edit its section there")
         await jobs.edit_job(
-            store, job.id, _defined(settings, who, name, section, owner=section.owner or job.created_by), now=now
+            session.store,
+            job.id,
+            _defined(session, name, section, owner=section.owner or job.created_by),
+            now=session.now,
         )
-        return await _stands(store, who, name, now)
+        return await _stands(session, name)
 
 
-async def hold_job(store: Store, who: Principal, name: str, *, now: datetime) -> JobRow:
+async def hold_job(session: OperatorSession, name: str) -> JobRow:
     """Park a job; a run under way ends first. Raises: NotFound, IllegalTransition."""
-    return await _change(store, who, name, JobAction.WITHHOLD, now)
+    return await _change(session, name, JobAction.WITHHOLD)
 
 
-async def release_job(store: Store, who: Principal, name: str, *, now: datetime) -> JobRow:
+async def release_job(session: OperatorSession, name: str) -> JobRow:
     """Let a job start when it is due, also again after its end. Raises: NotFound, IllegalTransition."""
-    return await _change(store, who, name, JobAction.ARM, now)
+    return await _change(session, name, JobAction.ARM)
 
 
-async def start_job(store: Store, who: Principal, name: str, *, now: datetime) -> RunId:
+async def start_job(session: OperatorSession, name: str) -> RunId:
     """Start an occurrence now; the planned starts stay. Returns the run. Raises: NotFound, IllegalTransition."""
-    async with recorded(store, who, "job.start", name):
-        job = await find_job(store, who, name)
-        return await starting.start_now(store, job.id, by=who.name, now=now)
+    async with written_down(session, "job.start", name):
+        job = await find_job(session, name)
+        return await starting.start_now(session.store, job.id, by=session.actor, now=session.now)
 
 
-async def run_outcome(store: Store, who: Principal, name: str, run: int) -> RunOutcome | None:
+async def run_outcome(session: OperatorSession, name: str, run: int) -> RunOutcome | None:
     """Return how a run of a job ended, None while it is under way; also of a run that history does not keep.
 
     Raises: NotFound; JobRefused when it is gone and another one has started, so that nobody knows any more.
     """
-    found = await runs.find_run(store, RunId(run))
+    found = await runs.find_run(session.store, RunId(run))
     if found is not None:
         return None if found.ended_at is None else RunOutcome(status=found.status, kept=True)
-    job = await find_job(store, who, name)
+    job = await find_job(session, name)
     if job.last_run_id != run:
         raise JobRefused(
             f"the run {run} of {name} has ended, and how is not known: the history of the job does not keep it, and "
@@ -233,58 +232,58 @@ async def run_outcome(store: Store, who: Principal, name: str, run: int) -> RunO
     return RunOutcome(status=job.last_outcome or "", kept=False)
 
 
-async def cancel_job(store: Store, who: Principal, name: str, *, only_this: bool = False, now: datetime) -> JobRow:
+async def cancel_job(session: OperatorSession, name: str, *, only_this: bool = False) -> JobRow:
     """Let nothing more of a job start; with *only_this* it comes back at its next planned start.
 
     Raises: NotFound, IllegalTransition.
     """
-    async with recorded(store, who, "job.cancel", name):
-        job = await find_job(store, who, name)
-        await cancel.cancel_job(store, job.id, by=who.name, now=now, only_this=only_this)
-        return await _stands(store, who, name, now)
+    async with written_down(session, "job.cancel", name):
+        job = await find_job(session, name)
+        await cancel.cancel_job(session.store, job.id, by=session.actor, now=session.now, only_this=only_this)
+        return await _stands(session, name)
 
 
-async def requeue_job(store: Store, who: Principal, name: str, *, now: datetime) -> JobRow:
+async def requeue_job(session: OperatorSession, name: str) -> JobRow:
     """Take back an occurrence that nobody works on any more, and let the job wait again.
 
     Raises: NotFound; IllegalTransition while somebody alive works on it.
     """
-    async with recorded(store, who, "job.requeue", name):
-        job = await find_job(store, who, name)
-        await cancel.requeue_job(store, job.id, by=who.name, now=now)
-        return await _stands(store, who, name, now)
+    async with written_down(session, "job.requeue", name):
+        job = await find_job(session, name)
+        await cancel.requeue_job(session.store, job.id, by=session.actor, now=session.now)
+        return await _stands(session, name)
 
 
-async def copy_job(store: Store, who: Principal, name: str, new: str, *, now: datetime) -> JobRow:
+async def copy_job(session: OperatorSession, name: str, new: str) -> JobRow:
     """Save a copy under another name, withheld and owned by the person. Raises: NotFound, JobRefused."""
-    async with recorded(store, who, "job.copy", f"{name} as {new}"):
-        job = await find_job(store, who, name)
-        await jobs.copy_job(store, job.id, new, by=who.name, now=now)
-        return await _stands(store, who, new, now)
+    async with written_down(session, "job.copy", f"{name} as {new}"):
+        job = await find_job(session, name)
+        await jobs.copy_job(session.store, job.id, new, by=session.actor, now=session.now)
+        return await _stands(session, new)
 
 
-async def removable_jobs(store: Store, who: Principal, status: JobStatus) -> list[str]:
+async def removable_jobs(session: OperatorSession, status: JobStatus) -> list[str]:
     """Return the jobs with this status that an operator made and may remove, by name."""
-    found = [one for one in await visible_jobs(store, who, [status]) if one.source != "config"]
+    found = [one for one in await visible_jobs(session, [status]) if one.source != "config"]
     return [one.definition.name for one in found if not one.definition.is_system]
 
 
-async def delete_job(store: Store, who: Principal, name: str) -> None:
+async def delete_job(session: OperatorSession, name: str) -> None:
     """Remove a job; its history stays.
 
     Raises: NotFound; NotAllowed for a job of the configuration; IllegalTransition while a run is under way.
     """
-    async with recorded(store, who, "job.delete", name):
-        job = await find_job(store, who, name)
+    async with written_down(session, "job.delete", name):
+        job = await find_job(session, name)
         _of_operators(job, "take its section away there, or write `active: false` into it")
-        await jobs.delete_job(store, job.id, by=who.name)
+        await jobs.delete_job(session.store, job.id, by=session.actor)
 
 
-async def _change(store: Store, who: Principal, name: str, action: JobAction, now: datetime) -> JobRow:
-    async with recorded(store, who, _RECORDED[action], name):
-        job = await find_job(store, who, name)
-        await jobs.change_status(store, job.id, action, by=who.name, now=now)
-        return await _stands(store, who, name, now)
+async def _change(session: OperatorSession, name: str, action: JobAction) -> JobRow:
+    async with written_down(session, _RECORDED[action], name):
+        job = await find_job(session, name)
+        await jobs.change_status(session.store, job.id, action, by=session.actor, now=session.now)
+        return await _stands(session, name)
 
 
 def _of_operators(job: Job, instead: str) -> None:
@@ -293,13 +292,13 @@ def _of_operators(job: Job, instead: str) -> None:
         raise NotAllowed(f"the job {job.definition.name} stands in the configuration: {instead}")
 
 
-def _defined(settings: Settings, who: Principal, name: str, section: JobSection, *, owner: str) -> JobDefinition:
-    if section.partition not in {None, who.partition}:
+def _defined(session: OperatorSession, name: str, section: JobSection, *, owner: str) -> JobDefinition:
+    if section.partition not in {None, session.partition}:
         raise NotAllowed(
-            f"the job names the partition {section.partition}, and you work in {who.partition}: "
+            f"the job names the partition {section.partition}, and you work in {session.partition}: "
             f"give --partition {section.partition}"
         )
-    return replace(job_definition(settings, name, section), partition=who.partition, owner=owner)
+    return replace(job_definition(session.settings, name, section), partition=session.partition, owner=owner)
 
 
 def _rule(job: Job) -> Recurrence | None:
@@ -353,9 +352,9 @@ def _opening(job: Job, periods: Mapping[str, PeriodDefinition], planned: datetim
     return next_opening(period, max(planned, now))
 
 
-async def _stands(store: Store, who: Principal, name: str, now: datetime) -> JobRow:
-    job = await find_job(store, who, name)
-    return _row(job, await _periods(store, [job]), now)
+async def _stands(session: OperatorSession, name: str) -> JobRow:
+    job = await find_job(session, name)
+    return _row(job, await _periods(session.store, [job]), session.now)
 
 
 def _row(job: Job, periods: Mapping[str, PeriodDefinition], now: datetime) -> JobRow:

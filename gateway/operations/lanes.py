@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.config.models import InboundPort, Mode, Settings
-from gateway.db.open import Store
 from gateway.kernel.ids import LaneName, PortName
 from gateway.messaging.queue import lanes as store_lanes
 from gateway.messaging.queue import operate
 from gateway.messaging.rules.lane import WHOLE_PORT, may_be_lane
 from gateway.messaging.rules.states import LaneRule
-from gateway.operations.audit import recorded
-from gateway.operations.person import Principal
+from gateway.operations.audit import written_down
+from gateway.operations.principal import OperatorSession
 from gateway.operations.reads.lanes import InLane, LaneRow, LaneRuleRow, list_in_lane, list_lane_rules, list_lanes
 from gateway.operations.reads.places import LanePlace, read_lane
 from gateway.operations.references import NotFound, known_port, require_port
@@ -28,53 +27,51 @@ class LaneReport:
 
 
 async def lanes(
-    store: Store, settings: Settings, *, port: str | None = None, stopped: bool = False, limit: int = 50
+    session: OperatorSession, *, port: str | None = None, stopped: bool = False, limit: int = 50
 ) -> tuple[Sequence[LaneRow], Sequence[LaneRuleRow]]:
     """Return lanes with work, or those alone that wait for an operator; and what was decided for single lanes.
 
     Raises: NotFound for an unknown port.
     """
-    name = known_port(settings, port)
-    rows = await list_lanes(store, port=name, stopped=stopped, limit=limit)
-    return rows, await list_lane_rules(store, port=name, limit=limit)
+    name = known_port(session.settings, port)
+    rows = await list_lanes(session.store, port=name, stopped=stopped, limit=limit)
+    return rows, await list_lane_rules(session.store, port=name, limit=limit)
 
 
-async def lane(store: Store, settings: Settings, text: str, *, limit: int = 50) -> LaneReport:
+async def lane(session: OperatorSession, text: str, *, limit: int = 50) -> LaneReport:
     """Return one lane with its first messages.
 
     Raises: NotFound for an unknown port, or a lane in which nothing is unfinished.
     """
-    port, name = _parse(settings, text)
-    place = await read_lane(store, port, name)
-    messages = await list_in_lane(store, port, name, limit=limit)
+    port, name = _parse(session.settings, text)
+    place = await read_lane(session.store, port, name)
+    messages = await list_in_lane(session.store, port, name, limit=limit)
     if not messages and place.parked_by is None:
         raise NotFound(f"nothing is unfinished in the lane {port}/{name}; `gateway lanes list` shows those with work")
     return LaneReport(port=port, name=name, lane=place, messages=messages)
 
 
-async def release(store: Store, settings: Settings, who: Principal, text: str) -> operate.Changed:
+async def release(session: OperatorSession, text: str) -> operate.Changed:
     """Let a lane go on: what was parked with it runs, or the message that blocks it is tried again.
 
     Raises: NotFound for an unknown port.
     """
-    async with recorded(store, who, "lane.release", text):
-        port, name = _parse(settings, text)
-        return await operate.release_lane(store, port, name)
+    async with written_down(session, "lane.release", text):
+        port, name = _parse(session.settings, text)
+        return await operate.release_lane(session.store, port, name)
 
 
-async def decide(
-    store: Store, settings: Settings, who: Principal, text: str, rule: LaneRule | None
-) -> tuple[PortName, LaneName]:
+async def decide(session: OperatorSession, text: str, rule: LaneRule | None) -> tuple[PortName, LaneName]:
     """Decide what an error means in one lane, now and later; None lets it go by its port again.
 
     Raises: NotFound for an unknown port, or a name that none of its lanes can have.
     """
     port_text, _, lane_text = text.partition("/")
-    async with recorded(store, who, "lane.set", rule_subject(port_text, lane_text or WHOLE_PORT, rule)):
-        port, name = _parse(settings, text)
+    async with written_down(session, "lane.set", rule_subject(port_text, lane_text or WHOLE_PORT, rule)):
+        port, name = _parse(session.settings, text)
         if rule is not None:
-            _check_name(settings, port, name)
-        await store_lanes.set_lane_rule(store, port, name, rule)
+            _check_name(session.settings, port, name)
+        await store_lanes.set_lane_rule(session.store, port, name, rule)
         return port, name
 
 

@@ -1,15 +1,14 @@
 """The gateway queue, the history and the exception log, as people ask for them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from dataclasses import dataclass, fields
 from typing import Generic, TypeVar
 
-from gateway.config.models import Settings
-from gateway.db.open import Store
 from gateway.kernel.window import beginning, end
 from gateway.messaging.rules.states import Direction, Status
+from gateway.operations.principal import OperatorSession
 from gateway.operations.reads import messages as reports
+from gateway.operations.reads.gateway import DeliveryRow, list_deliveries
 from gateway.operations.reads.messages import (
     Ended,
     ExceptionCauseRow,
@@ -42,11 +41,17 @@ class Asked:
     since: str | None = None
     until: str | None = None
 
+    @property
+    def everything(self) -> bool:
+        """True when nothing narrows it."""
+        return all(getattr(self, one.name) == one.default for one in fields(Asked))
 
-def meant(settings: Settings, asked: Asked, *, zone: tzinfo, now: datetime) -> MessageFilter:
+
+def meant(session: OperatorSession, asked: Asked) -> MessageFilter:
     """Return the filter for what was asked. Raises: NotFound for an unknown port; NoMoment."""
+    now, zone = session.now, session.zone
     return MessageFilter(
-        port=known_port(settings, asked.port),
+        port=known_port(session.settings, asked.port),
         statuses=asked.statuses or None,
         direction=asked.direction,
         code=asked.code,
@@ -65,61 +70,61 @@ class Page(Generic[T]):
     before: int | None
 
 
-async def queue(store: Store, wanted: MessageFilter, *, limit: int = 50) -> tuple[Sequence[QueueRow], int]:
+async def queue(session: OperatorSession, asked: Asked, *, limit: int = 50) -> tuple[Sequence[QueueRow], int]:
     """Return unfinished messages in order of arrival, and how many there are in all."""
-    return await reports.list_queue(store, wanted, limit=limit)
+    return await reports.list_queue(session.store, meant(session, asked), limit=limit)
 
 
-async def queue_by_cause(store: Store, wanted: MessageFilter) -> Sequence[CauseRow]:
+async def queue_by_cause(session: OperatorSession, asked: Asked) -> Sequence[CauseRow]:
     """Return unfinished messages by status and cause, most of one kind first."""
-    return await reports.count_causes(store, wanted)
+    return await reports.count_causes(session.store, meant(session, asked))
 
 
 async def history(
-    store: Store,
-    wanted: MessageFilter,
-    *,
-    outcomes: Sequence[Ended] | None = None,
-    before: int | None = None,
+    session: OperatorSession, asked: Asked, *, outcomes: Sequence[Ended] | None = None, before: int | None = None,
     limit: int = 50,
-) -> Page[HistoryRow]:
+) -> Page[HistoryRow]:  # fmt: skip
     """Return finished messages, the newest first; *before* is the number to go on from."""
-    rows = await reports.list_history(store, wanted, outcomes, before=before, limit=limit + 1)
+    wanted = meant(session, asked)
+    rows = await reports.list_history(session.store, wanted, outcomes, before=before, limit=limit + 1)
     return page_of(rows, limit, lambda row: row.key)
 
 
 async def history_by_outcome(
-    store: Store, wanted: MessageFilter, *, outcomes: Sequence[Ended] | None = None
+    session: OperatorSession, asked: Asked, *, outcomes: Sequence[Ended] | None = None
 ) -> Sequence[OutcomeRow]:
     """Return finished messages by what became of them, most of one kind first."""
-    return await reports.count_outcomes(store, wanted, outcomes)
+    return await reports.count_outcomes(session.store, meant(session, asked), outcomes)
+
+
+async def received_files(
+    session: OperatorSession, *, port: str | None = None, limit: int = 50
+) -> Sequence[DeliveryRow]:
+    """Return received files, the newest first. Raises: NotFound for an unknown port."""
+    return list(await list_deliveries(session.store, port=known_port(session.settings, port), limit=limit))
 
 
 async def exceptions(
-    store: Store,
-    wanted: MessageFilter,
-    *,
-    message: str | None = None,
-    severity: str | None = None,
-    before: int | None = None,
-    limit: int = 50,
-) -> Page[ExceptionRow]:
+    session: OperatorSession, asked: Asked, *, message: str | None = None, severity: str | None = None,
+    before: int | None = None, limit: int = 50,
+) -> Page[ExceptionRow]:  # fmt: skip
     """Return entries of the exception log, the newest first; *message* is a number or a MessageId.
 
     Raises: NotFound for an unknown message; Ambiguous.
     """
-    key = None if message is None else (await resolve(store, message, queued=True, either=True)).key
+    key = None if message is None else (await resolve(session.store, message, queued=True, either=True)).key
+    wanted = meant(session, asked)
     rows = await reports.list_exceptions(
-        store, wanted, message_key=key, severity=severity, before=before, limit=limit + 1
+        session.store, wanted, message_key=key, severity=severity, before=before, limit=limit + 1
     )
     return page_of(rows, limit, lambda row: row.id)
 
 
 async def exceptions_by_cause(
-    store: Store, wanted: MessageFilter, *, severity: str | None = None, limit: int = 50
+    session: OperatorSession, asked: Asked, *, severity: str | None = None, limit: int = 50
 ) -> Sequence[ExceptionCauseRow]:
     """Return entries of the exception log by cause, most of one kind first."""
-    return await reports.count_exceptions(store, wanted, severity=severity, limit=limit)
+    return await reports.count_exceptions(session.store, meant(session, asked), severity=severity, limit=limit)
 
 
 def page_of(rows: Sequence[T], limit: int, number: Callable[[T], int]) -> Page[T]:
@@ -128,24 +133,24 @@ def page_of(rows: Sequence[T], limit: int, number: Callable[[T], int]) -> Page[T
     return Page(rows=shown, before=number(shown[-1]) if len(rows) > limit else None)
 
 
-async def exception(store: Store, number: int) -> ExceptionRow:
+async def exception(session: OperatorSession, number: int) -> ExceptionRow:
     """Return one entry of the exception log.
 
     Raises: NotFound.
     """
-    found = await reports.read_exception(store, number)
+    found = await reports.read_exception(session.store, number)
     if found is None:
         raise NotFound(f"there is no exception {number}")
     return found
 
 
-async def message(store: Store, text: str, *, queued: bool) -> MessageReport:
+async def message(session: OperatorSession, text: str, *, queued: bool) -> MessageReport:
     """Return everything about one message: of the queue, or of the history.
 
     Raises: NotFound, Ambiguous.
     """
-    found = await resolve(store, text, queued=queued)
-    report = await reports.read_message(store, found.key)
+    found = await resolve(session.store, text, queued=queued)
+    report = await reports.read_message(session.store, found.key)
     if report is None:
         raise NotFound(f"there is no message {text} any more")
     return report

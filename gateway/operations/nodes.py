@@ -1,14 +1,20 @@
-"""Which gateway processes there are on this database, and what is known of their life."""
+"""Which gateway processes there are on this database, which jobs run their services, and who stopped those."""
 
 import os
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from gateway.batch.rules.job import JobStatus
 from gateway.db.open import Store
+from gateway.explanations.facts import JobFacts
 from gateway.messaging.queue.leases import LEASE_SECONDS
+from gateway.messaging.rules.states import Stage
+from gateway.operations.audit import last_deed
+from gateway.operations.principal import OperatorSession
+from gateway.operations.reads import places
 from gateway.operations.reads.gateway import NodeRow, list_nodes
 from gateway.operations.reads.places import IntakeTurn, LeaseHolder
 
@@ -44,9 +50,9 @@ class Node:
     leases: int
 
 
-async def nodes(store: Store) -> Sequence[Node]:
+async def nodes(session: OperatorSession) -> Sequence[Node]:
     """Return the latest start of every node that ever worked on this database."""
-    return [as_node(row) for row in await list_nodes(store)]
+    return [as_node(row) for row in await list_nodes(session.store)]
 
 
 def as_node(row: NodeRow) -> Node:
@@ -79,3 +85,11 @@ def _exists(pid: int) -> bool:
     except PermissionError:
         pass  # it exists and belongs to somebody else
     return True
+
+
+async def service_jobs(store: Store) -> Mapping[Stage, Sequence[JobFacts]]:
+    """Return the jobs by the service that they run; empty before a gateway has ever run."""
+    found = await places.service_jobs(store)
+    held = {job.name for jobs in found.values() for job in jobs if job.status is JobStatus.WITHHOLD}
+    deeds = {name: await last_deed(store, "job.hold", subject=name) for name in held}
+    return {stage: [replace(job, held=deeds.get(job.name)) for job in jobs] for stage, jobs in found.items()}

@@ -1,19 +1,25 @@
-"""Operator actions on the gateway queue: one message, or all that are alike."""
+"""Operator actions on the gateway queue: one message, all that are alike, or answers whose staging folder is lost.
 
+As long as a staging folder may come back, its promises wait: only its content tells what was published. An operator who
+knows that it is gone decides that a partner may rather get an answer twice than never.
+"""
+
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, tzinfo
 from enum import StrEnum
 from typing import Final
 
-from gateway.config.models import Settings
-from gateway.db.open import Store
+from gateway.config.models import InboundPort, Settings
+from gateway.kernel.errors import IllegalTransition
 from gateway.kernel.ids import MessageKey
+from gateway.messaging.delivery.staging import Prepared, give_up_promises, prepared_beside
 from gateway.messaging.queue import operate
-from gateway.messaging.rules.states import Reason, Status
-from gateway.operations.audit import recorded
+from gateway.messaging.rules.states import LoggingMode, Reason, Status
+from gateway.operations.audit import written_down
 from gateway.operations.messages import Asked, meant
-from gateway.operations.person import Principal
+from gateway.operations.nodes import Alive, nodes
+from gateway.operations.principal import OperatorSession
 from gateway.operations.reads.selection import CauseRow, choose_queued, group_queued
 from gateway.operations.references import resolve
 
@@ -62,49 +68,103 @@ class Plan:
         return self.action is Action.DELETE or self.is_chosen or bool(self.bound)
 
 
-async def plan_named(store: Store, action: Action, references: Sequence[str]) -> Plan:
+async def plan_named(session: OperatorSession, action: Action, references: Sequence[str]) -> Plan:
     """Return what an action on these messages, by number or MessageId, would change.
 
     Raises: NotFound, Ambiguous.
     """
-    keys = [MessageKey((await resolve(store, text, queued=True)).key) for text in references]
-    return await _plan(store, action, keys, is_chosen=False)
+    keys = [MessageKey((await resolve(session.store, text, queued=True)).key) for text in references]
+    return await _plan(session, action, keys, is_chosen=False)
 
 
-async def plan_chosen(
-    store: Store, settings: Settings, action: Action, asked: Asked, *, zone: tzinfo, now: datetime
-) -> Plan:
+async def plan_chosen(session: OperatorSession, action: Action, asked: Asked) -> Plan:
     """Return what an action on all messages that are meant would change: of those, the ones that it can change.
 
     Raises: NotFound for an unknown port; NoMoment.
     """
-    wanted = meant(settings, asked, zone=zone, now=now)
+    wanted = meant(session, asked)
     can = _STATUSES[action]
     statuses = [status for status in wanted.statuses or can if status in can]
     wanted = replace(
         wanted, statuses=sorted(statuses), reasons=sorted(_WAITING) if action is Action.RETRY else wanted.reasons
     )
-    async with store.transaction() as connection:
-        keys, _ = await choose_queued(store, connection, wanted)
-    return await _plan(store, action, keys, is_chosen=True)
+    async with session.store.transaction() as connection:
+        keys, _ = await choose_queued(session.store, connection, wanted)
+    return await _plan(session, action, keys, is_chosen=True)
 
 
-async def carry_out(store: Store, who: Principal, plan: Plan) -> operate.Changed:
+async def carry_out(session: OperatorSession, plan: Plan) -> operate.Changed:
     """Do what was planned to the messages that still stand so; it is written down."""
     messages = [*plan.keys, *plan.bound]
-    async with recorded(store, who, f"queue.{plan.action}", messages=messages) as note:
-        changed = await _ACTIONS[plan.action](store, plan.keys)
+    async with written_down(session, f"queue.{plan.action}", messages=messages) as note:
+        changed = await _ACTIONS[plan.action](session.store, plan.keys)
         note.text = f"changed {len(changed.changed)}, left {len(changed.left)}"
     return changed
 
 
-async def _plan(store: Store, action: Action, keys: Sequence[MessageKey], *, is_chosen: bool) -> Plan:
-    bound = [] if action is Action.DELETE else await operate.bound_to(store, keys)
+async def _plan(session: OperatorSession, action: Action, keys: Sequence[MessageKey], *, is_chosen: bool) -> Plan:
+    bound = [] if action is Action.DELETE else await operate.bound_to(session.store, keys)
     taken = [key for key, status, reason in bound if _changes(action, status, reason)]
-    async with store.transaction() as connection:
-        causes = await group_queued(store, connection, [*keys, *taken])
+    async with session.store.transaction() as connection:
+        causes = await group_queued(session.store, connection, [*keys, *taken])
     return Plan(action=action, keys=tuple(keys), bound=tuple(taken), causes=tuple(causes), is_chosen=is_chosen)
 
 
 def _changes(action: Action, status: Status, reason: Reason) -> bool:
     return status in _STATUSES[action] and (action is not Action.RETRY or reason in _WAITING)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """An answer in a lost folder; one that is `published` lies in the outbound folder still."""
+
+    prepared: Prepared
+    published: bool
+
+
+async def lost_with(session: OperatorSession, references: Sequence[str]) -> list[Lost]:
+    """Return the answers named, by number or MessageId, with all others in the same staging folders.
+
+    Raises: NotFound, Ambiguous; IllegalTransition when one is not prepared in a folder that nobody uses.
+    """
+    keys = [MessageKey((await resolve(session.store, text, queued=True)).key) for text in references]
+    found = await prepared_beside(session.store, keys)
+    prepared = {one.key: one for one in found}
+    for key in keys:
+        if key not in prepared:
+            raise IllegalTransition(f"no file is prepared for message {key}: see `gateway explain {key}`")
+    if not any(node.alive is Alive.RUNNING for node in await nodes(session)):
+        raise IllegalTransition(
+            "no gateway runs, so nobody can tell whether the folder is lost: start it, and it publishes what it finds"
+        )
+    for one in found:
+        if one.reachable:
+            raise IllegalTransition(
+                f"message {one.key} is prepared {one.where}, and a gateway that runs uses that folder: it publishes it "
+                f"by itself; see `gateway explain {one.key}`"
+            )
+    return await asyncio.to_thread(
+        lambda: [Lost(prepared=one, published=_published(session.settings, one)) for one in found]
+    )
+
+
+async def restage(session: OperatorSession, lost: Sequence[Lost]) -> list[MessageKey]:
+    """Let lost answers be prepared anew; those that lie in the outbound folder are sent. Returns what was changed."""
+    async with written_down(session, "queue.restage", messages=[one.prepared.key for one in lost]):
+        published = {one.prepared.key: _kept(session.settings, one.prepared) for one in lost if one.published}
+        return await give_up_promises(
+            session.store, [one.prepared for one in lost], published=published, by=session.actor
+        )
+
+
+def _kept(settings: Settings, one: Prepared) -> LoggingMode:
+    port = settings.ports.get(one.port)
+    return port.logging if isinstance(port, InboundPort) else LoggingMode.ORIGINAL
+
+
+def _published(settings: Settings, one: Prepared) -> bool:
+    """Tell whether the answer lies where it is published: names of answers are given once."""
+    folders = settings.port_folders(one.port).send if one.port in settings.ports else None
+    if folders is None:
+        return False
+    return ((folders.faults if one.is_fault else folders.outbound) / one.file).exists()

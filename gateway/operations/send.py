@@ -10,14 +10,13 @@ from typing import Final
 from uuid import uuid4
 
 from gateway.config.models import OutboundPort, Settings
-from gateway.db.open import Store
 from gateway.kernel.errors import GatewayError
 from gateway.kernel.ids import MessageKey, PortName
 from gateway.messaging.queue.requests import RequestProgress, progress_of_requests, put_send_requests
 from gateway.messaging.rules.outbound import NewSendRequest, RecordKey
 from gateway.messaging.rules.states import Outcome, Status
-from gateway.operations.audit import recorded
-from gateway.operations.person import Principal
+from gateway.operations.audit import written_down
+from gateway.operations.principal import OperatorSession
 from gateway.operations.references import require_port
 
 POLL_SECONDS: Final = 0.1
@@ -44,9 +43,7 @@ class Progress:
 
 
 async def send(
-    store: Store,
-    settings: Settings,
-    who: Principal,
+    session: OperatorSession,
     *,
     port: str | None,
     service_operation: str,
@@ -61,7 +58,7 @@ async def send(
     partition default to those of the gateway; named ones also stand in the header of the message.
     Raises: NotSendable; NotFound for an unknown port.
     """
-    async with recorded(store, who, "send", service_operation) as note:
+    async with written_down(session, "send", service_operation) as note:
         if not keys or any(not key or not all(field and value for field, value in key) for key in keys):
             raise NotSendable("name the documents to send by their keys: field and value, none of them empty")
         if conversation is not None and len(conversation) > _LONGEST_CONVERSATION:
@@ -76,11 +73,11 @@ async def send(
                 company=company,
                 partition_key=partition,
                 conversation_id=conversation,
-                submitter=who.name,
+                submitter=session.actor,
             )
-            for name, service, operation in eligible_ports(settings, service_operation, port)
+            for name, service, operation in eligible_ports(session.settings, service_operation, port)
         ]
-        numbers = await put_send_requests(store, requests)
+        numbers = await put_send_requests(session.store, requests)
         note.text = f"messages {', '.join(map(str, numbers))}"
         return numbers
 
@@ -99,13 +96,18 @@ def eligible_ports(
     return found
 
 
-async def wait_until_sent(store: Store, keys: Sequence[MessageKey], *, seconds: float) -> Progress:
+async def progress(session: OperatorSession, keys: Sequence[MessageKey]) -> Progress:
+    """Return how far requests are now."""
+    return Progress(requests=await progress_of_requests(session.store, keys), done=False)
+
+
+async def wait_until_sent(session: OperatorSession, keys: Sequence[MessageKey], *, seconds: float) -> Progress:
     """Wait until every request is published or needs an operator, at most *seconds*."""
     requests: Sequence[RequestProgress] = []
     try:
         async with asyncio.timeout(seconds):
             while True:
-                requests = await progress_of_requests(store, keys)
+                requests = await progress_of_requests(session.store, keys)
                 if all(_settled(request) for request in requests):
                     return Progress(requests=requests, done=True)
                 await asyncio.sleep(POLL_SECONDS)

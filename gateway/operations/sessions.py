@@ -23,11 +23,11 @@ from gateway.exchange.rules.retention import in_words
 from gateway.kernel.errors import IllegalTransition, NoSuchJob
 from gateway.kernel.ids import MessageKey, RunId
 from gateway.messaging.rules.states import Status
-from gateway.operations.audit import recorded
+from gateway.operations.audit import written_down
 from gateway.operations.jobs import find_job, start_job, visible_jobs
 from gateway.operations.messages import Page, page_of
 from gateway.operations.operate import Action, carry_out, plan_named
-from gateway.operations.person import Principal
+from gateway.operations.principal import OperatorSession
 from gateway.operations.references import NotFound
 
 _MOST_MESSAGES = 200
@@ -74,117 +74,115 @@ class StoreReport:
 
 
 async def sessions(
-    store: Store, settings: Settings, wanted: SessionFilter, *, before: int | None = None, limit: int = 50
+    session: OperatorSession, wanted: SessionFilter, *, before: int | None = None, limit: int = 50
 ) -> Page[SessionRow]:
     """Return sessions, the newest first. Raises: NotFound for an unknown store."""
-    _known_store(settings, wanted.store)
+    _known_store(session.settings, wanted.store)
     return page_of(
-        await records.list_sessions(store, wanted, before=before, limit=limit + 1), limit, lambda row: row.id
+        await records.list_sessions(session.store, wanted, before=before, limit=limit + 1), limit, lambda row: row.id
     )
 
 
-async def find_session(store: Store, text: str) -> SessionRow:
+async def find_session(session: OperatorSession, text: str) -> SessionRow:
     """Return the session that *text* means: its number here, or station/number. Raises: NotFound."""
     station, slash, number = text.strip().rpartition("/")
     if not (number.isascii() and number.isdecimal() and 0 < int(number) < 2**63) or (slash and not station):
         raise NotFound(f"{text!a} is no session: give its number, or station/number such as STORE-12/7")
     if slash:
-        found = await records.find_sessions(store, station, int(number))
+        found = await records.find_sessions(session.store, station, int(number))
         if len(found) > 1:
             numbers = ", ".join(f"{one.id} ({one.direction}, {one.store})" for one in found)
             raise NotFound(f"there are several sessions {text}: give one of the numbers {numbers}")
     else:
-        one = await records.read_session(store, int(number))
+        one = await records.read_session(session.store, int(number))
         found = [] if one is None else [one]
     if not found:
         raise NotFound(f"there is no session {text}; `gateway sessions list --all` shows all")
     return found[0]
 
 
-async def show_session(store: Store, text: str) -> SessionReport:
+async def show_session(session: OperatorSession, text: str) -> SessionReport:
     """Return everything about a session. Raises: NotFound."""
-    session = await find_session(store, text)
+    row = await find_session(session, text)
     return SessionReport(
-        session=session, messages=await records.list_messages(store, session=session.id, limit=_MOST_MESSAGES)
+        session=row, messages=await records.list_messages(session.store, session=row.id, limit=_MOST_MESSAGES)
     )
 
 
-async def rerun_session(store: Store, who: Principal, text: str, *, now: datetime) -> Rerun:
+async def rerun_session(session: OperatorSession, text: str) -> Rerun:
     """Have a session done again: start the job that makes it, or let the message of a delivery of ours go.
 
     Raises: NotFound; IllegalTransition saying what is possible, when it cannot be done again from here.
     """
-    async with recorded(store, who, "session.rerun", text):
-        session = await find_session(store, text)
-        if session.status not in FAILED | FINAL:
+    async with written_down(session, "session.rerun", text):
+        row = await find_session(session, text)
+        if row.status not in FAILED | FINAL:
             raise IllegalTransition(
-                f"the session {session.id} is under way ({_words(session.status)}): wait for its end, or cancel it",
+                f"the session {row.id} is under way ({_words(row.status)}): wait for its end, or cancel it",
                 code="session.under-way",
             )
-        if session.message is not None:
-            done = Rerun(session=session, message=await _release(store, who, session))
+        if row.message is not None:
+            done = Rerun(session=row, message=await _release(session, row))
         else:
-            done = Rerun(session=session, run=await _start(store, who, session, now))
-        await records.note_rerun(store, session.id, who.name)
+            done = Rerun(session=row, run=await _start(session, row))
+        await records.note_rerun(session.store, row.id, session.actor)
     return done
 
 
-async def cancel_session(store: Store, who: Principal, text: str) -> SessionRow:
+async def cancel_session(session: OperatorSession, text: str) -> SessionRow:
     """Cancel a session: no message changes it any more, and its station can read so. Returns it.
 
     Raises: NotFound; IllegalTransition when it has ended, or when its file is still to be sent.
     """
-    async with recorded(store, who, "session.cancel", text):
-        session = await find_session(store, text)
-        if session.message is not None and await _queued(store, session.message) is not None:
+    async with written_down(session, "session.cancel", text):
+        row = await find_session(session, text)
+        if row.message is not None and await _queued(session.store, row.message) is not None:
             raise IllegalTransition(
-                f"the session {session.id} is the delivery of the message {session.message}, which is not sent yet: "
-                f"`gateway queue hold {session.message}` and then `gateway queue delete {session.message}` cancel both",
+                f"the session {row.id} is the delivery of the message {row.message}, which is not sent yet: "
+                f"`gateway queue hold {row.message}` and then `gateway queue delete {row.message}` cancel both",
                 code="session.not-sent",
             )
-        said = f"Canceled by {who.name}" + (f": {who.reason}" if who.reason else ".")
-        if not await records.cancel_session(store, session.id, said, but=FINAL):
+        said = f"Canceled by {session.actor}" + (f": {session.principal.reason}" if session.principal.reason else ".")
+        if not await records.cancel_session(session.store, row.id, said, but=FINAL):
             raise IllegalTransition(
-                f"the session {session.id} has ended ({_words(session.status)}): there is nothing to cancel",
+                f"the session {row.id} has ended ({_words(row.status)}): there is nothing to cancel",
                 code="session.ended",
             )
-        return await find_session(store, str(session.id))
+        return await find_session(session, str(row.id))
 
 
 async def status_messages(
-    store: Store, settings: Settings, *, name: str | None = None, session: str | None = None, waiting: bool = False,
+    session: OperatorSession, *, name: str | None = None, of_session: str | None = None, waiting: bool = False,
     before: int | None = None, limit: int = 50,
 ) -> Page[StatusMessageRow]:  # fmt: skip
     """Return status messages, the newest first: *waiting* are those that have not moved a session. Raises: NotFound."""
-    _known_store(settings, name)
-    number = None if session is None else (await find_session(store, session)).id
+    _known_store(session.settings, name)
+    number = None if of_session is None else (await find_session(session, of_session)).id
     rows = await records.list_messages(
-        store, name=name, session=number, waiting=waiting, before=before, limit=limit + 1
+        session.store, name=name, session=number, waiting=waiting, before=before, limit=limit + 1
     )
     return page_of(rows, limit, lambda row: row.id)
 
 
-async def refused_messages(
-    store: Store, settings: Settings, *, name: str | None = None, limit: int = 50
-) -> list[TroubleRow]:
+async def refused_messages(session: OperatorSession, *, name: str | None = None, limit: int = 50) -> list[TroubleRow]:
     """Return messages that could not be uploaded, the latest first. Raises: NotFound."""
-    _known_store(settings, name)
-    return await records.list_troubles(store, name=name, limit=limit)
+    _known_store(session.settings, name)
+    return await records.list_troubles(session.store, name=name, limit=limit)
 
 
-async def message_stores(store: Store, settings: Settings, who: Principal) -> list[StoreReport]:
+async def message_stores(session: OperatorSession) -> list[StoreReport]:
     """Return the message stores of the configuration, each with what passes have made of it."""
-    known = {row.store: row for row in await records.read_stores(store)}
-    jobs = await copying_jobs(store, who)
+    known = {row.store: row for row in await records.read_stores(session.store)}
+    jobs = await copying_jobs(session)
     return [
         _report(name, "database" if of_store.folder is None else "folder", known.get(name), jobs.get(name, jobs[None]))
-        for name, of_store in settings.data_exchange.stores.items()
+        for name, of_store in session.settings.data_exchange.stores.items()
     ]
 
 
-def retention(settings: Settings) -> list[RetentionRow]:
+def retention(session: OperatorSession) -> list[RetentionRow]:
     """Return how long messages and ended sessions are kept."""
-    exchange = settings.data_exchange
+    exchange = session.settings.data_exchange
     return [
         RetentionRow(direction=direction, days=days, meaning=in_words(days))
         for direction, days in (
@@ -193,28 +191,26 @@ def retention(settings: Settings) -> list[RetentionRow]:
     ]  # fmt: skip
 
 
-async def start_pass(
-    store: Store, settings: Settings, who: Principal, *, name: str | None, now: datetime
-) -> tuple[str, RunId]:
+async def start_pass(session: OperatorSession, *, name: str | None) -> tuple[str, RunId]:
     """Start the job that copies the messages of a store, or of all; returns its name and the run.
 
     Raises: NotFound for an unknown store, and when there is no such job; IllegalTransition when it runs already.
     """
-    _known_store(settings, name)
-    jobs = await copying_jobs(store, who)
+    _known_store(session.settings, name)
+    jobs = await copying_jobs(session)
     found = jobs[None] or jobs.get(name, []) if name is None else jobs.get(name, jobs[None])
     if not found:
         raise NotFound(
             f"no job copies the messages of {name or 'all stores'}: write one with a task `run: {STATUS_MESSAGES}`, "
             "as docs/status-messages.md shows"
         )
-    return found[0], await start_job(store, who, found[0], now=now)
+    return found[0], await start_job(session, found[0])
 
 
-async def copying_jobs(store: Store, who: Principal) -> dict[str | None, list[str]]:
+async def copying_jobs(session: OperatorSession) -> dict[str | None, list[str]]:
     """Return which jobs copy the messages of which store; None: those that copy all of them."""
     found: dict[str | None, list[str]] = {None: []}
-    for job in await visible_jobs(store, who):
+    for job in await visible_jobs(session):
         for task in job.definition.tasks:
             if task.handler != STATUS_MESSAGES:
                 continue
@@ -237,30 +233,30 @@ def _report(name: str, kind: str, row: MessageStoreRow | None, jobs: Sequence[st
     )
 
 
-async def _start(store: Store, who: Principal, session: SessionRow, now: datetime) -> RunId:
+async def _start(session: OperatorSession, row: SessionRow) -> RunId:
     here = "It is made by nothing that runs here: its station has to do it again"
-    if session.job is None:
-        raise IllegalTransition(f"the session {session.id} names no job. {here}.", code="session.no-job")
+    if row.job is None:
+        raise IllegalTransition(f"the session {row.id} names no job. {here}.", code="session.no-job")
     try:
-        await find_job(store, who, session.job)
+        await find_job(session, row.job)
     except (NotFound, NoSuchJob):
         raise IllegalTransition(
-            f"the job {session.job} of the session {session.id} is no job of this gateway. {here}.",
+            f"the job {row.job} of the session {row.id} is no job of this gateway. {here}.",
             code="session.no-job",
         ) from None
-    return await start_job(store, who, session.job, now=now)
+    return await start_job(session, row.job)
 
 
-async def _release(store: Store, who: Principal, session: SessionRow) -> MessageKey:
+async def _release(session: OperatorSession, row: SessionRow) -> MessageKey:
     """Let the message of a failed delivery go. Raises: IllegalTransition when it has left the queue."""
-    key = MessageKey(session.message or 0)
-    if await _queued(store, key) not in (Status.ERROR, Status.HOLD):
+    key = MessageKey(row.message or 0)
+    if await _queued(session.store, key) not in (Status.ERROR, Status.HOLD):
         raise IllegalTransition(
-            f"the message {key} of the session {session.id} has left the queue ({_words(session.status)}): send its "
+            f"the message {key} of the session {row.id} has left the queue ({_words(row.status)}): send its "
             "document anew with `gateway send`, as a session of its own",
             code="session.sent",
         )
-    await carry_out(store, who, await plan_named(store, Action.RELEASE, [str(key)]))
+    await carry_out(session, await plan_named(session, Action.RELEASE, [str(key)]))
     return key
 
 

@@ -1,17 +1,18 @@
-"""How the gateway is: which nodes run, what each port says, what waits, who works on it."""
+"""How the gateway is: which nodes run, what each port says, what waits, who works on it. And a port tries again."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from gateway.batch.rules.job import JobStatus
 from gateway.config.models import InboundPort, Port, Settings
-from gateway.db.clock import database_clock
 from gateway.db.open import Store
+from gateway.messaging.queue.ports import Retried, retry_port
+from gateway.operations.audit import written_down
 from gateway.operations.jobs import JobRow, list_jobs
 from gateway.operations.nodes import Alive, Node, as_node
-from gateway.operations.person import Principal
+from gateway.operations.principal import OperatorSession, Principal
 from gateway.operations.reads.gateway import (
     LaneCount,
     LeaseRow,
@@ -23,6 +24,7 @@ from gateway.operations.reads.gateway import (
     read_overview,
     read_presence,
 )
+from gateway.operations.references import require_port
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +57,7 @@ class PortReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayStatus:
-    """Everything `gateway status` tells. `jobs` are those that do not start by themselves."""
+    """The gateway at a glance. `jobs` are those that do not start by themselves."""
 
     running: bool
     store: str
@@ -68,33 +70,33 @@ class GatewayStatus:
     jobs: Sequence[JobRow]
 
 
-async def status(store: Store, settings: Settings) -> GatewayStatus:
+async def status(session: OperatorSession) -> GatewayStatus:
     """Return the state of the gateway and of every configured port."""
-    overview = await read_overview(store)
+    overview = await read_overview(session.store)
     nodes = [as_node(row) for row in overview.nodes]
     return GatewayStatus(
         running=any(node.alive is Alive.RUNNING for node in nodes),
-        store=settings.store_shown,
+        store=session.settings.store_shown,
         nodes=nodes,
-        ports=await _ports(store, settings, overview.ports),
+        ports=await _ports(session.store, session.settings, overview.ports),
         queue=overview.queue,
         lanes=overview.lanes,
         leases=overview.leases,
         runs=overview.runs,
-        jobs=await _jobs_that_need_somebody(store, settings),
+        jobs=await _jobs_that_need_somebody(session),
     )
 
 
-async def _jobs_that_need_somebody(store: Store, settings: Settings) -> Sequence[JobRow]:
+async def _jobs_that_need_somebody(session: OperatorSession) -> Sequence[JobRow]:
     """Return the jobs of the default partition that do not start by themselves, but for those that ended well."""
-    nobody = Principal(name="", partition=settings.default_partition)
+    nobody = Principal(name="", partition=session.settings.default_partition)
     idle = [JobStatus.WITHHOLD, JobStatus.ERROR, JobStatus.CANCELED]
-    return await list_jobs(store, nobody, statuses=idle, now=await database_clock(store))
+    return await list_jobs(replace(session, principal=nobody), statuses=idle)
 
 
-async def ports(store: Store, settings: Settings) -> Sequence[PortReport]:
+async def ports(session: OperatorSession) -> Sequence[PortReport]:
     """Return every configured port with what it says of itself."""
-    return await _ports(store, settings, (await read_presence(store)).ports)
+    return await _ports(session.store, session.settings, (await read_presence(session.store)).ports)
 
 
 async def _ports(store: Store, settings: Settings, rows: Sequence[PortStatusRow]) -> Sequence[PortReport]:
@@ -127,3 +129,13 @@ def _port(name: str, port: Port, settings: Settings, said: PortStatusRow | None,
         failed=count.failed,
         left_in_place=said.left_in_place if said else (),
     )
+
+
+async def retry_ports(session: OperatorSession, names: Sequence[str]) -> list[Retried]:
+    """Try now what these ports wait for: somebody has mended the cause.
+
+    Raises: NotFound for an unknown port; then nothing is changed.
+    """
+    ports = [require_port(session.settings, name) for name in names]
+    async with written_down(session, "port.retry", ", ".join(ports)):
+        return [await retry_port(session.store, port) for port in ports]

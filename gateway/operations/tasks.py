@@ -1,7 +1,6 @@
 """Tasks of jobs as people see them, and those that wait for a person."""
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from gateway.batch.rules.definition import JobDefinition, TaskDefinition
 from gateway.batch.rules.transitions import TaskAction
@@ -9,12 +8,11 @@ from gateway.batch.store import jobs, runs
 from gateway.batch.store.runs import OperatorTask
 from gateway.config.definitions import group_name
 from gateway.config.suggest import did_you_mean
-from gateway.db.open import Store
-from gateway.operations.audit import recorded
-from gateway.operations.groups import require_group
+from gateway.operations.audit import written_down
 from gateway.operations.jobs import find_job, visible_jobs
-from gateway.operations.person import Principal
+from gateway.operations.principal import OperatorSession
 from gateway.operations.references import NotFound
+from gateway.operations.servers import require_group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,37 +45,34 @@ class TaskReport:
     parameters: dict[str, object]
 
 
-async def list_tasks(store: Store, who: Principal, job: str | None = None) -> list[TaskRow]:
+async def list_tasks(session: OperatorSession, job: str | None = None) -> list[TaskRow]:
     """Return the tasks of one job, or of all that the person may see. Raises: NotFound."""
-    found = [await find_job(store, who, job)] if job is not None else await visible_jobs(store, who)
+    found = [await find_job(session, job)] if job is not None else await visible_jobs(session)
     return [_row(one.definition, task) for one in found for task in one.definition.tasks]
 
 
-async def show_task(store: Store, who: Principal, job: str, name: str) -> TaskReport:
+async def show_task(session: OperatorSession, job: str, name: str) -> TaskReport:
     """Return one task with its parameters. Raises: NotFound."""
-    definition = (await find_job(store, who, job)).definition
+    definition = (await find_job(session, job)).definition
     task = _find(definition, name)
     return TaskReport(task=_row(definition, task), parameters=dict(task.parameters))
 
 
-async def change_task(
-    store: Store, who: Principal, job: str, name: str, action: TaskAction, *, now: datetime
-) -> TaskRow:
+async def change_task(session: OperatorSession, job: str, name: str, action: TaskAction) -> TaskRow:
     """Leave a task out of the next runs, or take it in again.
 
     Raises: NotFound; IllegalTransition while a run is under way or when there is nothing to change.
     """
-    async with recorded(store, who, f"task.{action}", f"{job}/{name}"):
-        found = await find_job(store, who, job)
+    async with written_down(session, f"task.{action}", f"{job}/{name}"):
+        found = await find_job(session, job)
         _find(found.definition, name)
-        await jobs.change_task(store, found.id, name, action, now=now)
-        definition = (await find_job(store, who, job)).definition
+        await jobs.change_task(session.store, found.id, name, action, now=session.now)
+        definition = (await find_job(session, job)).definition
         return _row(definition, _find(definition, name))
 
 
 async def waiting_tasks(
-    store: Store,
-    who: Principal,
+    session: OperatorSession,
     *,
     job: str | None = None,
     task: str | None = None,
@@ -89,11 +84,11 @@ async def waiting_tasks(
     None does not narrow; with *private* only private ones are among them, which are their owner's alone.
     Raises: NotFound for an unknown group.
     """
-    key = None if group is None else await require_group(store, group)
+    key = None if group is None else await require_group(session, group)
     return [
         one
-        for one in await runs.waiting_for_operator(store, who.name)
-        if one.partition_key == who.partition
+        for one in await runs.waiting_for_operator(session.store, session.actor)
+        if one.partition_key == session.partition
         and (job is None or one.job == job)
         and (task is None or one.name == task)
         and (key is None or one.batch_group == key)

@@ -4,7 +4,7 @@ from gateway.batch.store.tasks import ClaimedTask
 from gateway.config.models import Settings
 from gateway.config.models_jobs import GATEWAY_JOB
 from gateway.kernel.errors import GatewayError
-from gateway.operations.person import known_account
+from gateway.operations.principal import known_account
 
 
 def refused_identity(settings: Settings, task: ClaimedTask) -> str | None:

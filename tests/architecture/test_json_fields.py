@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from gateway.batch.store.runs import AttemptRow, LogLine, OperatorTask, Run, RunTask
-from gateway.cli.doctor import record
+from gateway.cli.explain import finding_record
 from gateway.exchange import SessionRow, StatusMessageRow, TroubleRow
 from gateway.explanations.finding import Finding
 from gateway.operations.documents import DocumentRow, PostResult
 from gateway.operations.entries import EntryRow
 from gateway.operations.entries import QueueRow as JobQueueRow
-from gateway.operations.groups import GroupRow
 from gateway.operations.inbox import Report
 from gateway.operations.jobs import JobRow
 from gateway.operations.nodes import Node
@@ -23,7 +22,7 @@ from gateway.operations.reads.gateway import DeliveryRow
 from gateway.operations.reads.lanes import LaneRow
 from gateway.operations.reads.messages import ExceptionCauseRow, ExceptionRow, HistoryRow, OutcomeRow, QueueRow
 from gateway.operations.reads.selection import CauseRow
-from gateway.operations.servers import ServerRow
+from gateway.operations.servers import GroupRow, ServerRow
 from gateway.operations.sessions import RetentionRow, StoreReport
 from gateway.operations.status import PortReport
 from gateway.operations.tasks import TaskRow
@@ -90,4 +89,4 @@ def test_every_field_is_described(section: str) -> None:
 
 
 def test_every_field_of_a_finding_is_described() -> None:
-    assert sections()[FINDINGS] == list(record(Finding(code="folder-away", port="orders", what=(), count=1)))
+    assert sections()[FINDINGS] == list(finding_record(Finding(code="folder-away", port="orders", what=(), count=1)))

@@ -5,11 +5,11 @@ from shutil import rmtree
 from gateway.config.load import load
 from gateway.db.data_folder import Use
 from gateway.db.open import open_store
-from gateway.operations.person import Principal
-from gateway.operations.restage import lost_with, restage
+from gateway.operations.operate import lost_with, restage
 from tests.crash.cluster import Cluster
 from tests.crash.partner import Partner
 from tests.crash.proof import calm, drained, everything_happened_once
+from tests.factories import operator
 from tests.site import until
 
 POINT = "send.after_promise"
@@ -58,5 +58,5 @@ async def _give_up(cluster: Cluster) -> None:
     async with open_store(settings.store, settings.data, use=Use.VISIT) as store:
         rows = await cluster.query("SELECT message_id FROM queue WHERE staged_in IS NOT NULL")
         assert rows, "something is promised"
-        found = await lost_with(store, settings, [str(rows[0]["message_id"])])
-        assert len(await restage(store, settings, Principal(name="ann", partition="initial"), found)) == len(found)
+        found = await lost_with(operator(store, settings=settings), [str(rows[0]["message_id"])])
+        assert len(await restage(operator(store, settings=settings), found)) == len(found)

@@ -1,17 +1,17 @@
 """What `gateway explain` tells to do is done, word for word, and things move."""
 
 import re
-from datetime import UTC, datetime
 
+from gateway.cli.remedies import worded
 from gateway.config.load import load
 from gateway.db.data_folder import Use
 from gateway.db.open import open_store
 from gateway.explanations.facts import Explanation
 from gateway.operations.explain import explain
-from gateway.operations.person import person
 from gateway.runtime.folders import finder
 from tests.documents import batch, envelope, order, single
 from tests.e2e.operator import ask
+from tests.factories import operator
 from tests.site import Site, until
 
 BAD = envelope(order("many"))
@@ -23,13 +23,12 @@ async def told(site: Site, what: str, code: str, advice: str = "") -> str:
     found: list[Explanation] = []
 
     def fitting() -> list[str]:
-        return [one.way_out for one in found if one.code == code and advice in one.way_out]
+        return [told for one in found if one.code == code and advice in (told := worded(*one.remedies))]
 
     async with open_store(settings.store, settings.data, use=Use.VISIT) as store:
 
         async def explained() -> bool:
-            who = person(settings, "ann")
-            found[:] = await explain(store, settings, who, what, finder(settings), now=datetime.now(UTC))
+            found[:] = await explain(operator(store, settings=settings), what, finder(settings))
             return bool(fitting())
 
         await until(explained, f"{what} is {code}", tell=lambda: f"{found}\n{site.tail()}", pause=0.3)

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from gateway.db.open import Store
 from gateway.explanations.finding import PATIENCE, RULES, SILENCE, Place
+from gateway.explanations.remedy import Action
 from gateway.kernel.ids import MessageKey, PortName
 from gateway.messaging.queue.exceptions import Entry, insert_exceptions
 
@@ -99,7 +100,7 @@ async def note_stuck(store: Store, places: Sequence[Place]) -> None:
 
 def _entry(place: Place) -> Entry:
     rule = RULES[place.code]
+    advice = [one.reason for one in rule.remedies if one.action in {Action.MEND, Action.NOTHING}]
+    text = " ".join([f"{place.what} {rule.text}.", *advice])
     port = None if place.port is None else PortName(place.port)
-    return Entry(
-        severity="warning", code=f"stuck.{place.code}", text=f"{place.what} {rule.text}. {rule.way_out}", port=port
-    )
+    return Entry(severity="warning", code=f"stuck.{place.code}", text=text, port=port)

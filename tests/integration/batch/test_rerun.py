@@ -10,8 +10,9 @@ from gateway.batch.store.jobs import edit_job, read_job_by_id
 from gateway.batch.store.runs import read_run
 from gateway.kernel.errors import IllegalTransition, JobRefused
 from gateway.kernel.ids import JobId, RunId
-from gateway.operations.person import Principal
+from gateway.operations.principal import Principal
 from gateway.operations.runs import rerun
+from tests.factories import operator
 from tests.fakes import World, task
 
 ENDED, ERROR, EITHER = Wanted.ENDED, Wanted.ERROR, Wanted.ENDED_OR_ERROR
@@ -52,7 +53,7 @@ async def test_what_failed_is_done_again_with_all_that_comes_after_it(world: Wor
     _, run = await failed_run(world)
     assert (await attempts(world, run))["5"] == ("ended", 1)
 
-    again = await rerun(world.store, ANN, run, failed=True, now=world.clock.now())
+    again = await rerun(operator(world.store, now=world.clock.now()), run, failed=True)
     await world.pass_(minutes=10)
 
     assert await attempts(world, again) == {
@@ -67,7 +68,7 @@ async def test_what_failed_is_done_again_with_all_that_comes_after_it(world: Wor
 
 async def test_from_a_task_on_whatever_came_before_it(world: World) -> None:
     _, run = await failed_run(world)
-    again = await rerun(world.store, ANN, run, first="3", now=world.clock.now())
+    again = await rerun(operator(world.store, now=world.clock.now()), run, first="3")
     await world.pass_(minutes=10)
     assert await attempts(world, again) == {
         "1": ("ended", 0), "2": ("error", 0), "3": ("ended", 1), "4": ("not_run", 0), "5": ("ended", 0),
@@ -78,24 +79,24 @@ async def test_from_a_task_on_whatever_came_before_it(world: World) -> None:
 
 async def test_a_run_is_done_again_whole(world: World) -> None:
     _, run = await failed_run(world)
-    again = await rerun(world.store, ANN, run, now=world.clock.now())
+    again = await rerun(operator(world.store, now=world.clock.now()), run)
     await world.pass_(minutes=10)
     assert {status for status, _ in (await attempts(world, again)).values()} == {"ended", "not_run"}
     assert (await attempts(world, again))["1"] == ("ended", 1)
     with pytest.raises(JobRefused, match=f"no task of the run {again} has failed: there is nothing to do again"):
-        await rerun(world.store, ANN, again, failed=True, now=world.clock.now())
+        await rerun(operator(world.store, now=world.clock.now()), again, failed=True)
 
 
 async def test_a_refusal_starts_nothing(world: World) -> None:
     job, run = await failed_run(world)
     with pytest.raises(JobRefused, match="the job has no task '8'; it has: 1, 2, 3, 4, 5, 6, 7"):
-        await rerun(world.store, ANN, run, first="8", now=world.clock.now())
+        await rerun(operator(world.store, now=world.clock.now()), run, first="8")
     assert len(await world.runs(job)) == 1
 
-    again = await rerun(world.store, ANN, run, failed=True, now=world.clock.now())
+    again = await rerun(operator(world.store, now=world.clock.now()), run, failed=True)
     for number in (run, again):
         with pytest.raises(IllegalTransition):
-            await rerun(world.store, ANN, number, failed=True, now=world.clock.now())
+            await rerun(operator(world.store, now=world.clock.now()), number, failed=True)
     assert len(await world.runs(job)) == 2
 
 
@@ -104,6 +105,6 @@ async def test_a_task_that_is_new_is_done_with_what_failed(world: World) -> None
     definition = (await read_job_by_id(world.store, job)).definition
     more = type(definition)(name="seven", tasks=(*seven(broken=False), task("8", ("1", ENDED))), owner="ann")
     await edit_job(world.store, job, more, now=world.clock.now())
-    again = await rerun(world.store, ANN, run, failed=True, now=world.clock.now())
+    again = await rerun(operator(world.store, now=world.clock.now()), run, failed=True)
     await world.pass_(minutes=10)
     assert (await attempts(world, again))["8"] == ("ended", 1)

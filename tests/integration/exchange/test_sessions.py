@@ -16,9 +16,10 @@ from gateway.db.open import Store
 from gateway.exchange import SessionFilter, SessionStatus
 from gateway.kernel.errors import IllegalTransition
 from gateway.operations import sessions as operations
-from gateway.operations.audit import actions
-from gateway.operations.person import Principal
+from gateway.operations.audit import AskedActions, actions
+from gateway.operations.principal import Principal
 from gateway.operations.references import NotFound
+from tests.factories import operator
 from tests.integration.exchange.world import ExchangeWorld, Message
 
 NOW = datetime.now(UTC)
@@ -119,7 +120,7 @@ async def test_station_reads_in_the_database_how_its_sessions_stand(world: Excha
     await world.station.write(Message(), Message(number=8))
     await world.run()
     assert await world.station.told() == {7: "started", 8: "started"}
-    await operations.cancel_session(world.store, ANN, "STORE-12/8")
+    await operations.cancel_session(operator(world.store, principal=ANN), "STORE-12/8")
     await world.station.write(Message(status="Applied"))
     await world.run()
     assert await world.station.told() == {7: "applied", 8: "canceled"}
@@ -131,15 +132,15 @@ async def test_station_reads_in_the_database_how_its_sessions_stand(world: Excha
 async def test_canceled_session_is_not_moved_by_any_message(world: ExchangeWorld) -> None:
     await world.station.write(Message())
     await world.run()
-    done = await operations.cancel_session(world.store, ANN, "STORE-12/7")
+    done = await operations.cancel_session(operator(world.store, principal=ANN), "STORE-12/7")
     assert (done.status, done.text) == (SessionStatus.CANCELED, "Canceled by ann: bad data")
     await world.station.write(Message(status="Applied"))
     await world.run()
     assert (await world.session()).status is SessionStatus.CANCELED
     assert len(await world.messages()) == 2, "what it says is kept"
     with pytest.raises(IllegalTransition, match="has ended"):
-        await operations.cancel_session(world.store, ANN, "STORE-12/7")
-    page = await actions(world.store, zone=UTC, now=NOW)
+        await operations.cancel_session(operator(world.store, principal=ANN), "STORE-12/7")
+    page = await actions(operator(world.store, now=NOW), AskedActions())
     assert [(row.action, row.outcome, row.reason) for row in page.rows] == [
         ("session.cancel", "refused", "bad data"),
         ("session.cancel", "done", "bad data"),
@@ -158,15 +159,15 @@ async def test_rerun_starts_the_job_of_the_session(world: ExchangeWorld) -> None
             "(1, 'apply_failed', 'P-0001'), (2, 'started', 'P-0001'), (3, 'applied', 'P-0002'), (4, 'canceled', NULL)) "
             "AS v (n, s, j)"
         )
-    done = await operations.rerun_session(world.store, ANN, "S/1", now=NOW)
+    done = await operations.rerun_session(operator(world.store, principal=ANN, now=NOW), "S/1")
     assert done.run is not None
     assert (await world.session(1)).rerun_by == "ann"
     with pytest.raises(IllegalTransition, match="under way"):
-        await operations.rerun_session(world.store, ANN, "S/2", now=NOW)
+        await operations.rerun_session(operator(world.store, principal=ANN, now=NOW), "S/2")
     with pytest.raises(IllegalTransition, match="is no job of this gateway"):
-        await operations.rerun_session(world.store, ANN, "S/3", now=NOW)
+        await operations.rerun_session(operator(world.store, principal=ANN, now=NOW), "S/3")
     with pytest.raises(IllegalTransition, match="names no job"):
-        await operations.rerun_session(world.store, ANN, "S/4", now=NOW)
+        await operations.rerun_session(operator(world.store, principal=ANN, now=NOW), "S/4")
 
 
 async def test_rerun_of_a_delivery_releases_its_message(world: ExchangeWorld) -> None:
@@ -175,28 +176,28 @@ async def test_rerun_of_a_delivery_releases_its_message(world: ExchangeWorld) ->
     await delivery(world.store, 2, queue=None)
     await world.run()
     with pytest.raises(IllegalTransition, match="gateway queue delete 1"):
-        await operations.cancel_session(world.store, ANN, "copies/1")
-    done = await operations.rerun_session(world.store, ANN, "copies/1", now=NOW)
+        await operations.cancel_session(operator(world.store, principal=ANN), "copies/1")
+    done = await operations.rerun_session(operator(world.store, principal=ANN, now=NOW), "copies/1")
     assert done.message == 1
     async with world.store.transaction() as connection:
         assert await connection.fetchval("SELECT status FROM queue WHERE message_id = 1") == "ready"
     await world.station.write(Message(station="copies", number=2, status="ApplyFailed"))
     await world.run()
     with pytest.raises(IllegalTransition, match="gateway send"):
-        await operations.rerun_session(world.store, ANN, "copies/2", now=NOW)
+        await operations.rerun_session(operator(world.store, principal=ANN, now=NOW), "copies/2")
 
 
 async def test_session_is_found_by_its_number_and_by_its_station(world: ExchangeWorld) -> None:
     await world.station.write(Message(), Message(direction="Upload"), Message(number=8))
     await world.run()
-    report = await operations.show_session(world.store, "STORE-12/8")
-    assert report.session.id == (await operations.find_session(world.store, str(report.session.id))).id
+    report = await operations.show_session(operator(world.store), "STORE-12/8")
+    assert report.session.id == (await operations.find_session(operator(world.store), str(report.session.id))).id
     assert [message.status for message in report.messages] == ["started"]
     with pytest.raises(NotFound, match="several sessions"):
-        await operations.find_session(world.store, "STORE-12/7")
+        await operations.find_session(operator(world.store), "STORE-12/7")
     for wrong in ("STORE-12", "/7", "99", "STORE-12/99", "0", ""):
         with pytest.raises(NotFound):
-            await operations.find_session(world.store, wrong)
+            await operations.find_session(operator(world.store), wrong)
 
 
 async def test_lists_are_narrowed_and_go_on(world: ExchangeWorld) -> None:
@@ -204,16 +205,20 @@ async def test_lists_are_narrowed_and_go_on(world: ExchangeWorld) -> None:
     await world.station.write(*messages, Message(number=2, status="Available"))
     await world.run()
     settings = world.settings()
-    page = await operations.sessions(world.store, settings, SessionFilter(), limit=2)
+    page = await operations.sessions(operator(world.store, settings=settings), SessionFilter(), limit=2)
     assert [one.number for one in page.rows] == [5, 4] and page.before is not None
-    rest = await operations.sessions(world.store, settings, SessionFilter(), before=page.before, limit=5)
+    rest = await operations.sessions(
+        operator(world.store, settings=settings), SessionFilter(), before=page.before, limit=5
+    )
     assert [one.number for one in rest.rows] == [3, 2, 1] and rest.before is None
     only = SessionFilter(statuses=[SessionStatus.AVAILABLE], station="STORE-12", store="shops")
-    assert [one.number for one in (await operations.sessions(world.store, settings, only)).rows] == [2]
-    its = await operations.status_messages(world.store, settings, session="STORE-12/2", limit=10)
+    assert [one.number for one in (await operations.sessions(operator(world.store, settings=settings), only)).rows] == [
+        2
+    ]
+    its = await operations.status_messages(operator(world.store, settings=settings), of_session="STORE-12/2", limit=10)
     assert [one.status for one in its.rows] == ["available", "started"]
     with pytest.raises(NotFound, match="did you mean 'shops'"):
-        await operations.sessions(world.store, settings, SessionFilter(store="shop"))
+        await operations.sessions(operator(world.store, settings=settings), SessionFilter(store="shop"))
 
 
 async def test_stores_tell_of_their_passes_and_jobs(world: ExchangeWorld) -> None:
@@ -223,14 +228,21 @@ async def test_stores_tell_of_their_passes_and_jobs(world: ExchangeWorld) -> Non
     )  # fmt: skip
     await create_job(world.store, job, by="ann", now=NOW, status=JobStatus.WITHHOLD)
     settings = world.settings()
-    (before,) = await operations.message_stores(world.store, settings, ANN)
+    (before,) = await operations.message_stores(operator(world.store, settings=settings, principal=ANN))
     assert (before.name, before.kind, before.passed_at, list(before.jobs)) == ("shops", "folder", None, ["nightly"])
     await world.station.write(Message(), Message(status="Nonsense"), Message(number=9, status="Applied"))
     await world.run()
-    (after,) = await operations.message_stores(world.store, settings, ANN)
+    (after,) = await operations.message_stores(operator(world.store, settings=settings, principal=ANN))
     assert (after.waiting, after.refused, after.error) == (1, 1, None) and after.passed_at is not None
-    name, run = await operations.start_pass(world.store, settings, ANN, name="shops", now=NOW)
+    name, run = await operations.start_pass(
+        operator(world.store, settings=settings, principal=ANN, now=NOW), name="shops"
+    )
     assert name == "nightly" and run
     with pytest.raises(NotFound, match="no job copies"):
-        await operations.start_pass(world.store, settings, Principal(name="bob", partition="p2"), name=None, now=NOW)
-    assert [row.meaning for row in operations.retention(settings)] == ["kept for 30 days"] * 2
+        await operations.start_pass(
+            operator(world.store, settings=settings, principal=Principal(name="bob", partition="p2"), now=NOW),
+            name=None,
+        )
+    assert [row.meaning for row in operations.retention(operator(world.store, settings=settings))] == [
+        "kept for 30 days"
+    ] * 2

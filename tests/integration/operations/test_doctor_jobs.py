@@ -7,7 +7,7 @@ from gateway.batch.rules.job import Priority
 from gateway.batch.store.servers import put_group, put_server, register_server, set_draining
 from gateway.db.open import Store
 from gateway.messaging.queue.leases import start_incarnation
-from gateway.operations.doctor_jobs import find_untaken
+from gateway.operations.attention import find_untaken
 from gateway.operations.reads.doctor_jobs import find_stuck_jobs
 
 NOW = datetime.now(UTC)

@@ -157,8 +157,7 @@ async def test_an_entry_explains_itself(site: World) -> None:
 
     async def told(text: str, *, running: bool = True) -> tuple[str, str, bool]:
         (one,) = await explain_entry(store, ANN, text, running=running)
-        assert one.remedy is not None
-        return one.code, worded(one.remedy), one.wrong
+        return one.code, worded(*one.remedies), one.wrong
 
     code, way_out, wrong = await told("once")
     assert (code, wrong) == ("entry.queue-stopped", True)

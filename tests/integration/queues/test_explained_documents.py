@@ -106,7 +106,7 @@ async def test_each_place_on_the_way_is_explained(shop: World) -> None:
     assert found.why == (
         "Its posting failed: Sales order 3 cannot be posted. Line 10000: tax group GONE is not set up."
     )
-    assert found.remedy is not None and found.remedy.target == ("SalesOrder", "3", "--company", "dat")
+    assert found.remedies[0].target == ("SalesOrder", "3", "dat")
     (place,) = await find_documents(shop.store)
     assert (place.code, place.target) == ("document-failed", "SalesOrder/3")
     assert place.what.startswith("sales order 3 of company dat (Sales order 3 cannot be posted.")

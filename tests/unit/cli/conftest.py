@@ -13,7 +13,7 @@ import pytest
 import structlog
 from typer.testing import CliRunner, Result
 
-from gateway.cli import desk
+from gateway.cli import common
 from gateway.cli.main import commands
 from gateway.db.data_folder import Use
 from gateway.db.open import Store, open_store
@@ -145,7 +145,7 @@ async def _process(store: Store, incarnation: int) -> None:
 
 @pytest.fixture
 def as_ann(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "account_of", lambda _: "ann")
+    monkeypatch.setattr(common, "account_of", lambda _: "ann")
 
 
 @pytest.fixture

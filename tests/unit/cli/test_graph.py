@@ -7,7 +7,7 @@ from rich.text import Text
 
 from gateway.batch.rules.definition import ConditionDefinition, TaskDefinition
 from gateway.batch.rules.job import ConditionType, Location, Wanted
-from gateway.cli.graph import task_tree
+from gateway.cli.job_views import task_tree
 
 
 def a_task(name: str, *parents: tuple[str, Wanted], **options: object) -> TaskDefinition:

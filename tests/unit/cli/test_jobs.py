@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from gateway.cli import desk
+from gateway.cli import common
 from gateway.cli.main import commands
 from gateway.config.load import load
 from gateway.db.data_folder import Use
@@ -141,20 +141,20 @@ def test_an_unknown_job_is_told_with_the_nearest_name(nightly: Cli) -> None:
 
 
 def test_a_copy_is_withheld_and_belongs_to_who_made_it(nightly: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "account_of", lambda _: "ben")
+    monkeypatch.setattr(common, "account_of", lambda _: "ben")
     assert nightly.json("jobs", "copy", "nightly", "copy")["job"]["owner"] == "ben"
     assert names(nightly, "--mine") == ["copy"]
     assert names(nightly) == ["copy", "nightly"]
 
 
 def test_with_mine_others_do_not_exist(nightly: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "account_of", lambda _: "ben")
+    monkeypatch.setattr(common, "account_of", lambda _: "ben")
     result = nightly.run("jobs", "release", "nightly", "--mine")
     assert (result.exit_code, status(nightly)) == (1, "withhold")
     assert result.stderr.startswith("Error: there is no job 'nightly' of ben in the partition initial")
     for command in ("cancel", "delete"):
         assert nightly.run("jobs", command, "nightly", "--mine").exit_code == 1
-    monkeypatch.setattr(desk, "account_of", lambda _: "ann")
+    monkeypatch.setattr(common, "account_of", lambda _: "ann")
     result = nightly.run("jobs", "release", "nightly", "--mine")
     assert (result.exit_code, status(nightly)) == (0, "waiting")
 
@@ -164,7 +164,7 @@ def test_private_jobs_are_their_owners_alone(nightly: Cli, tmp_path: Path, monke
     file.write_text(NIGHTLY + "private: true\n")
     nightly.run("jobs", "create", "secret", str(file))
     assert names(nightly) == ["nightly", "secret"]
-    monkeypatch.setattr(desk, "account_of", lambda _: "ben")
+    monkeypatch.setattr(common, "account_of", lambda _: "ben")
     assert names(nightly) == ["nightly"]
     assert nightly.run("jobs", "show", "secret").exit_code == 1
 

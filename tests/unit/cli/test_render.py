@@ -8,7 +8,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from gateway.cli import check, render
-from gateway.cli.render import console, print_document, print_fields, print_rows
+from gateway.cli.render import Fields, Rows, console, print_document
 from gateway.runtime.checked import Finding, Verdict
 
 COLUMNS = ("number", "reason", "message id", "error", "file")
@@ -20,7 +20,7 @@ ROW = (4711, "address_unavailable", "{722B196B-4ACB-4048-8ED3-36915A7DD269}", LO
 def shown(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int) -> list[str]:
     monkeypatch.setattr(render, "console", lambda: Console(width=width, highlight=False, markup=False))
     narrow = ("number", "reason", "error", "file")
-    print_rows(COLUMNS, [ROW, ROW], nothing="", narrow=narrow, cut=("error",))
+    render.show([Rows(COLUMNS, [ROW, ROW], narrow=narrow, cut=("error",))])
     return capsys.readouterr().out.splitlines()
 
 
@@ -44,8 +44,8 @@ def test_a_check_on_a_narrow_terminal_leaves_room_for_what_was_found(
 ) -> None:
     text = "The folder /srv/partner/orders/in does not exist."
     finding = Finding(subject="port orders", verdict=Verdict.ERROR, text=text, file="config.yaml", line=30)
-    monkeypatch.setattr(check, "console", lambda: Console(width=100, highlight=False, markup=False))
-    check._print([finding], [finding])
+    monkeypatch.setenv("COLUMNS", "100")
+    render.show(check.parts_of([finding], 1))
     assert f"config.yaml:30: {text}" in capsys.readouterr().out
 
 
@@ -62,9 +62,9 @@ def test_nothing_that_is_printed_can_move_the_cursor(
     out = console()
     out.print(Text(HOSTILE), soft_wrap=True)
     out.print(Panel(HOSTILE, title="some\x1bwhere"))
-    print_rows([f"name {HOSTILE}"], [[HOSTILE]], nothing="", title=f"title {HOSTILE}")
-    print_rows([], [], nothing=HOSTILE)
-    print_fields([(HOSTILE, HOSTILE)], title=HOSTILE)
+    out.print(Rows([f"name {HOSTILE}"], [[HOSTILE]], title=f"title {HOSTILE}"))
+    out.print(Rows([], [], HOSTILE))
+    out.print(Fields([(HOSTILE, HOSTILE)], title=HOSTILE))
     print_document(f"<a>{HOSTILE}</a>")
     said = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out) if terminal else capsys.readouterr().out
     assert not set("\x1b\x9b\r\u202e\x07") & set(said)
@@ -87,6 +87,6 @@ def test_columns_in_which_nothing_stands_are_left_out_where_room_is_scarce(
     shown = {}
     for width in ("80", "1000"):
         monkeypatch.setenv("COLUMNS", width)
-        render.print_rows(("number", "set", "text"), [(1, None, "a"), (2, None, "b")], nothing="")
+        console().print(Rows(("number", "set", "text"), [(1, None, "a"), (2, None, "b")]))
         shown[width] = capsys.readouterr().out.split("\n")[1].split()
     assert shown == {"80": ["number", "text"], "1000": ["number", "set", "text"]}

@@ -16,13 +16,13 @@ from gateway.batch.store.run_files import keep_file
 from gateway.batch.store.run_log import StoredLog
 from gateway.batch.store.servers import put_server, register_server
 from gateway.batch.store.tasks import claim_tasks
-from gateway.cli import desk
+from gateway.cli import common
 from gateway.db.data_folder import Use
 from gateway.db.open import open_store
 from gateway.kernel.errors import JobRefused
 from gateway.messaging.queue.leases import start_incarnation
 from gateway.operations.jobs import RunOutcome, run_outcome
-from gateway.operations.person import Principal
+from tests.factories import operator
 from tests.unit.cli.conftest import Cli
 
 
@@ -124,7 +124,7 @@ def test_how_a_run_ended_is_known_whether_history_keeps_it_or_not(
 
     async def outcome() -> RunOutcome | None:
         async with open_store(database_url, cli.config.parent / "data", use=Use.VISIT) as store:
-            return await run_outcome(store, Principal(name="ann", partition="initial"), "j", number)
+            return await run_outcome(operator(store), "j", number)
 
     assert asyncio.run(outcome()) is None
     work(cli, database_url, Result(attempt=Attempt.ERROR, code="task.failed", error="no connection"))
@@ -198,7 +198,7 @@ def by_hand(cli: Cli, as_ann: None, tmp_path: Path) -> Iterator[Cli]:
 
 
 def test_a_person_runs_what_waits_for_people(by_hand: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "account_of", lambda _: "ben")
+    monkeypatch.setattr(common, "account_of", lambda _: "ben")
     assert [task["name"] for task in by_hand.json("tasks", "list", "--waiting")["tasks"]] == ["look"]
     assert by_hand.json("tasks", "run", "--private")["tasks"] == []
     (ran,) = by_hand.json("tasks", "run")["tasks"]
@@ -208,9 +208,9 @@ def test_a_person_runs_what_waits_for_people(by_hand: Cli, monkeypatch: pytest.M
 
 def test_private_tasks_are_run_by_their_owner_alone(by_hand: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     by_hand.run("tasks", "run")
-    monkeypatch.setattr(desk, "account_of", lambda _: "ben")
+    monkeypatch.setattr(common, "account_of", lambda _: "ben")
     assert by_hand.json("tasks", "run")["tasks"] == []
-    monkeypatch.setattr(desk, "account_of", lambda _: "ann")
+    monkeypatch.setattr(common, "account_of", lambda _: "ann")
     result = by_hand.run("tasks", "run", "--private")
     assert result.exit_code == 1
     assert "fail" in result.stdout and "error" in result.stdout

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.batch.rules.job import JobStatus
+from gateway.cli.remedies import worded
 from gateway.explanations.facts import (
     Deed,
     FileLocation,
@@ -57,7 +58,7 @@ def a_job(status: JobStatus, *, timed: bool = False) -> JobFacts:
 @pytest.mark.parametrize("reason", Reason)
 def test_every_reason_has_words_of_its_own_and_a_way_out(reason: Reason) -> None:
     one = explain_message(facts_of(reason, lane=LANE, holder=HOLDER))
-    assert one.code == f"message.{reason}" and one.why and one.way_out and one.messages[0] == 17
+    assert one.code == f"message.{reason}" and one.why and one.remedies and one.messages[0] == 17
     whys = {explain_message(facts_of(other, lane=LANE)).why for other in Reason}
     assert len(whys) == len(Reason), "no two reasons sound the same"
     by_itself = (Reason.READY, Reason.BEHIND_IN_LANE, Reason.RUNNING)
@@ -99,7 +100,7 @@ def test_every_reason_has_words_of_its_own_and_a_way_out(reason: Reason) -> None
 )  # fmt: skip
 def test_sentences_name_what_is_involved(reason: Reason, more: dict[str, Any], words: list[str]) -> None:
     one = explain_message(facts_of(reason, **more))
-    told = f"{one.why} {one.way_out}"
+    told = f"{one.why} {worded(*one.remedies)}"
     assert [word for word in words if word not in told] == [], told
 
 
@@ -164,7 +165,7 @@ def test_every_state_of_a_port_has_its_code(port: PortFacts, code: str) -> None:
 
 def test_open_port_with_failed_messages_is_not_called_well() -> None:
     one = explain_port(OPEN, RUNNING, waiting=0, held=0, failed=3)
-    assert one.code == "port.needs-attention" and one.wrong and "queue list --port orders" in one.way_out
+    assert one.code == "port.needs-attention" and one.wrong and "queue list --port orders" in worded(*one.remedies)
 
 
 @pytest.mark.parametrize("state", ["degraded", "paused", "stopped"])
@@ -250,4 +251,4 @@ def test_unfinished_file_tells_when_it_is_refused() -> None:
     )
     one = explain_sighting(sighting, "a.xml", RUNNING, OPEN, 5.0, 600.0)
     assert one.code == "file.incomplete" and one.until == NOON + timedelta(seconds=600)
-    assert "refused at 2031-02-03 12:10:00 UTC (ports.orders.receive.grace_seconds" in one.way_out
+    assert "refused at 2031-02-03 12:10:00 UTC (ports.orders.receive.grace_seconds" in worded(*one.remedies)

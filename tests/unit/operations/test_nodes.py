@@ -11,10 +11,11 @@ import pytest
 from gateway.db.open import Store
 from gateway.messaging.queue.leases import beat, declare_nodes_lost, start_incarnation, stop_incarnation
 from gateway.operations.nodes import Alive, nodes
+from tests.factories import operator
 
 
 async def alive(store: Store) -> list[Alive]:
-    return [node.alive for node in await nodes(store)]
+    return [node.alive for node in await nodes(operator(store))]
 
 
 async def test_gateway_that_never_ran_has_no_process(store: Store) -> None:
@@ -54,6 +55,6 @@ async def test_latest_start_of_each_node_counts(store: Store) -> None:
     before = datetime.now(UTC)
     for node in ("a", "a", "b"):
         await start_incarnation(store, node, "0")
-    found = await nodes(store)
+    found = await nodes(operator(store))
     assert [node.node for node in found] == ["a", "b"]
     assert all(node.pid == os.getpid() and node.started_at >= before for node in found)

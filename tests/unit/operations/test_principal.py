@@ -4,7 +4,7 @@ import pytest
 
 from gateway.config.models import Settings
 from gateway.kernel.errors import GatewayError
-from gateway.operations.person import NotAllowed, known_account, person
+from gateway.operations.principal import NotAllowed, known_account, principal_of
 from gateway.operations.references import NotFound
 
 LISTED = Settings.model_validate(
@@ -16,15 +16,15 @@ LISTED = Settings.model_validate(
 
 
 def test_everybody_may_look_where_no_accounts_are_listed() -> None:
-    assert person(Settings(), "anybody").partition == "initial"
-    assert person(Settings(), "anybody", partition="P9").partition == "P9"
+    assert principal_of(Settings(), "anybody").partition == "initial"
+    assert principal_of(Settings(), "anybody", partition="P9").partition == "P9"
 
 
 def test_an_account_with_partitions_looks_into_no_others() -> None:
-    assert person(LISTED, "ann").partition == "P1"
-    assert person(LISTED, "ben", partition="P2").partition == "P2"
+    assert principal_of(LISTED, "ann").partition == "P1"
+    assert principal_of(LISTED, "ben", partition="P2").partition == "P2"
     with pytest.raises(NotAllowed, match="the account ann has no access to the partition P2; it has: P1"):
-        person(LISTED, "ann", partition="P2")
+        principal_of(LISTED, "ann", partition="P2")
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def test_where_no_accounts_are_listed_every_name_is_good() -> None:
 
 
 def test_with_mine_nobody_touches_what_belongs_to_others() -> None:
-    mine = person(LISTED, "ann", mine=True)
+    mine = principal_of(LISTED, "ann", mine=True)
     mine.check_owner("the run 7", "ann")
     with pytest.raises(GatewayError, match="the run 7 belongs to ben"):
         mine.check_owner("the run 7", "ben")
-    person(LISTED, "ann").check_owner("the run 7", "ben")
+    principal_of(LISTED, "ann").check_owner("the run 7", "ben")
