@@ -1,1 +1,1 @@
-"""Files become queued messages: whose turn, reading, debatching, writing."""
+"""Files become queued messages: lease and capacity of the intake, reading, debatching, writing."""

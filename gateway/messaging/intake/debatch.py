@@ -79,8 +79,8 @@ class Ignored:
         self._count = 0
         self._first: NewMessage | None = None
 
-    def look(self, messages: Sequence[NewMessage]) -> None:
-        """Look at the next messages of the set."""
+    def count(self, messages: Sequence[NewMessage]) -> None:
+        """Count those among the next messages of the set."""
         if self._conversation is None:
             return
         ignored = [m for m in messages if m.conversation_id not in (None, self._conversation)]

@@ -18,9 +18,9 @@ from gateway.kernel.faultpoints import reach
 from gateway.kernel.ids import SetKey
 from gateway.messaging.flow.port import OpenInbound, Ports
 from gateway.messaging.intake.debatch import Ignored, new_messages, submitter_of
+from gateway.messaging.intake.lease import IntakeLease
 from gateway.messaging.intake.reading import BadFile, WholeFile, read_whole
 from gateway.messaging.intake.spool import Spools
-from gateway.messaging.intake.turns import Turns
 from gateway.messaging.intake.writing import Ingestion, earlier_batches, ingestion, same_content
 from gateway.messaging.rules.delivery import Claim, Settled, Settlement
 from gateway.messaging.rules.envelope import FileEnd, FileHead, Root
@@ -37,7 +37,7 @@ here, not for a connection: for that there is a time limit, and then the databas
 
 
 def groups(claims: Sequence[Claim]) -> Iterator[list[Claim]]:
-    """Cut a wave into groups that share a commit, in order; a large file stands alone."""
+    """Cut a batch of files into groups that share a commit, in order; a large file stands alone."""
     group: list[Claim] = []
     size = 0
     for claim in claims:
@@ -84,13 +84,13 @@ class Ingester:
     """Reads files in worker processes and puts what they hold into the queue."""
 
     def __init__(
-        self, *, store: Store, ports: Ports, pool: XmlPool, readers: int, turns: Turns, spools: Spools
+        self, *, store: Store, ports: Ports, pool: XmlPool, readers: int, lease: IntakeLease, spools: Spools
     ) -> None:
         self._store = store
         self._ports = ports
         self._pool = pool
         self._readers = readers
-        self._turns = turns
+        self._lease = lease
         self._spools = spools
         self._short, self._long = asyncio.Semaphore(_SHORT_WRITES), asyncio.Semaphore(_LONG_WRITES)
 
@@ -110,7 +110,7 @@ class Ingester:
             batch_ids = [file.head.batch_id for file in good if file.head.batch_id]
             seen = await earlier_batches(self._store, port.name, batch_ids) if batch_ids else set()
             numbers = sum(1 if isinstance(f, BadFile) else f.end.envelopes + (f.head.root is Root.BATCH) for f in files)
-            guard = partial(self._turns.hold, port=port.name)
+            guard = partial(self._lease.guard, port=port.name)
             async with ingestion(self._store, guard, numbers=numbers) as ingesting:
                 settled = [await self._write(ingesting, file, port, seen, twins) for file in files]
                 reach("ingest.before_commit")
@@ -140,7 +140,7 @@ class Ingester:
         async with aclosing(file.spool.pieces()) as pieces:
             async for envelopes in pieces:
                 new = await new_messages(envelopes, head, set_key, port)
-                ignored.look(new)
+                ignored.count(new)
                 await ingesting.add_messages(port.name, claim.id, submitter, set_key, port.policy, new)
         warnings = [*ignored.warnings(), *_file_warnings(claim, end, twins.get(end.sha256))]
         if repeated:

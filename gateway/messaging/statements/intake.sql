@@ -1,4 +1,4 @@
--- Whose turn it is to take files of a port. A process that stopped or was lost has no turn.
+-- The lease of the intake of a port: who takes its files. A process that stopped or was lost holds none.
 
 -- name: read_intake
 SELECT k.owner, o.id IS NOT NULL AS owner_lives, a.id AS asking
@@ -15,12 +15,12 @@ INSERT INTO intake (port, owner) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNIN
 UPDATE intake SET owner = $3, asking = nullif(asking, $3), since = clock_timestamp() WHERE port = $1 AND owner = $2
 RETURNING owner
 
--- name: ask_for_intake
+-- name: request_intake
 UPDATE intake SET asking = $2 WHERE port = $1
 
 -- name: end_intake
 DELETE FROM intake WHERE port = $1 AND owner = $2
 
--- name: hold_intake
+-- name: guard_intake
 -- The guard of every ingestion: whoever wants to take over waits for its commit.
 SELECT 1 FROM intake WHERE port = $1 AND owner = $2 FOR SHARE

@@ -25,7 +25,7 @@ from gateway.xml.process import WorkerProcess
 from gateway.xml.protocol import Kind
 from tests.documents import batch, envelope
 from tests.inbound_bench import NothingComes
-from tests.integration.messaging.test_room import put_many
+from tests.integration.messaging.test_capacity import put_many
 from tests.site import until
 
 BUSY = [PortName(f"busy{n}") for n in range(7)]

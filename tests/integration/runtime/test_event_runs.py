@@ -67,15 +67,15 @@ async def test_a_job_that_is_armed_again_takes_files_although_one_is_still_being
     gates = {"large": asyncio.Event(), "orders": asyncio.Event()}
     begun: set[str] = set()
     ended: set[str] = set()
-    take = ReceiveStage._look
+    poll_alone = ReceiveStage._poll_alone
 
-    async def look(self: ReceiveStage, port: OpenInbound, context: TaskContext) -> bool:
+    async def poll(self: ReceiveStage, port: OpenInbound, context: TaskContext) -> bool:
         begun.add(port.name)
         await gates[port.name].wait()
         ended.add(port.name)
-        return await take(self, port, context)
+        return await poll_alone(self, port, context)
 
-    monkeypatch.setattr(ReceiveStage, "_look", look)
+    monkeypatch.setattr(ReceiveStage, "_poll_alone", poll)
     with capture_logs() as events:
         async with gateway(site, monkeypatch) as here:
 

@@ -11,7 +11,7 @@ from gateway.contracts.task import Tally, TaskContext
 from gateway.db.open import Store
 from gateway.kernel.ids import PortName
 from gateway.messaging.intake import ingest
-from gateway.messaging.intake.room import FULL_SECONDS, TRUSTED_SECONDS, Room
+from gateway.messaging.intake.capacity import FULL_SECONDS, TRUSTED_SECONDS, QueueCapacity
 from gateway.messaging.intake.writing import unfinished_inbound
 from gateway.messaging.processing.claims import claim_inbound
 from gateway.messaging.queue.leases import start_incarnation
@@ -42,8 +42,8 @@ class Streaming(NothingComes):
     once = False
 
 
-async def mine(room: Room, limit: int = 100) -> int:
-    return (await room.share(ORDERS, PORTS, limit)).mine
+async def mine(capacity: QueueCapacity, limit: int = 100) -> int:
+    return (await capacity.share(ORDERS, PORTS, limit)).mine
 
 
 async def put_many(store: Store, port: PortName, messages: int) -> None:
@@ -56,18 +56,18 @@ async def put_many(store: Store, port: PortName, messages: int) -> None:
 
 async def test_count_is_remembered_and_what_was_taken_in_is_added(store: Store) -> None:
     clock = Clock()
-    room = Room(store, clock)
+    capacity = QueueCapacity(store, clock)
     await put(store, [a_message(1), a_message(2, lane="port"), a_message(3, lane="port")])
-    assert await mine(room) == 3
+    assert await mine(capacity) == 3
     await put(store, [a_message(4)])
-    assert await mine(room) == 3
-    room.took(ORDERS, 1)
-    assert await mine(room) == 4
+    assert await mine(capacity) == 3
+    capacity.reserve(ORDERS, 1)
+    assert await mine(capacity) == 4
     await finish_claim(store)
     clock.seconds = TRUSTED_SECONDS
-    assert await mine(room) == 4, "there is room by what is known"
-    await room.settled()
-    assert await mine(room) == 0
+    assert await mine(capacity) == 4, "there is room by what is known"
+    await capacity.counted()
+    assert await mine(capacity) == 0
 
 
 class Counts:
@@ -76,7 +76,7 @@ class Counts:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.made = 0
         self.go_on = asyncio.Event()
-        monkeypatch.setattr("gateway.messaging.intake.room.unfinished_inbound", self)
+        monkeypatch.setattr("gateway.messaging.intake.capacity.unfinished_inbound", self)
 
     async def __call__(self, store: Store, ports: Sequence[PortName], limit: int) -> dict[PortName, int]:
         self.made += 1
@@ -87,26 +87,26 @@ class Counts:
 async def test_who_has_room_by_the_last_count_waits_for_no_other(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """What many ports have waiting takes long to count."""
     clock = Clock()
-    room = Room(store, clock)
+    capacity = QueueCapacity(store, clock)
     await put(store, [a_message(n) for n in range(1, 4)])
-    assert await mine(room) == 3
+    assert await mine(capacity) == 3
     counts = Counts(monkeypatch)
     clock.seconds = TRUSTED_SECONDS
-    assert [await mine(room), await mine(room)] == [3, 3]
-    room.took(ORDERS, 1)
+    assert [await mine(capacity), await mine(capacity)] == [3, 3]
+    capacity.reserve(ORDERS, 1)
     await asyncio.sleep(0)
-    room.took(ORDERS, 1)
+    capacity.reserve(ORDERS, 1)
     counts.go_on.set()
-    await room.settled()
-    assert await mine(room) == 4, "the last one may not be in the count"
+    await capacity.counted()
+    assert await mine(capacity) == 4, "the last one may not be in the count"
     assert counts.made == 1
 
 
 async def test_all_that_must_wait_for_a_count_wait_for_the_same(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = Counts(monkeypatch)
-    room = Room(store, Clock())
+    capacity = QueueCapacity(store, Clock())
     await put_many(store, ORDERS, 3)
-    asking = [asyncio.create_task(room.share(port, PORTS, 3)) for port in PORTS]
+    asking = [asyncio.create_task(capacity.share(port, PORTS, 3)) for port in PORTS]
     while not counts.made:
         await asyncio.sleep(0)
     counts.go_on.set()
@@ -115,35 +115,35 @@ async def test_all_that_must_wait_for_a_count_wait_for_the_same(store: Store, mo
 
 
 async def test_queue_is_counted_before_intake_stops(store: Store) -> None:
-    room = Room(store, Clock())
-    assert await mine(room, 10) == 0
-    room.took(ORDERS, 10)
-    share = await room.share(ORDERS, PORTS, 10)
+    capacity = QueueCapacity(store, Clock())
+    assert await mine(capacity, 10) == 0
+    capacity.reserve(ORDERS, 10)
+    share = await capacity.share(ORDERS, PORTS, 10)
     assert (share.mine, share.is_full) == (0, False), "what was taken in is done already"
 
 
 async def test_room_is_found_soon_after_a_share_was_used_up(store: Store) -> None:
     clock = Clock()
-    room = Room(store, clock)
+    capacity = QueueCapacity(store, clock)
     await put(store, [a_message(n) for n in range(1, 6)])
-    assert (await room.share(ORDERS, PORTS, 3)).is_full
+    assert (await capacity.share(ORDERS, PORTS, 3)).is_full
     await finish_claim(store)
-    assert (await room.share(ORDERS, PORTS, 3)).is_full
+    assert (await capacity.share(ORDERS, PORTS, 3)).is_full
     clock.seconds = FULL_SECONDS
-    assert not (await room.share(ORDERS, PORTS, 3)).is_full
+    assert not (await capacity.share(ORDERS, PORTS, 3)).is_full
 
 
 async def test_messages_in_work_are_unfinished(store: Store) -> None:
     await put(store, [a_message(n) for n in range(1, 6)])
     await claim_inbound(store, 1, ORDERS, 2)
-    assert await mine(Room(store, Clock())) == 5
+    assert await mine(QueueCapacity(store, Clock())) == 5
 
 
 async def test_a_port_may_have_twice_what_it_leaves_to_others(store: Store) -> None:
     await put_many(store, ORDERS, 200)
-    share = await Room(store, Clock()).share(ORDERS, PORTS, 300)
+    share = await QueueCapacity(store, Clock()).share(ORDERS, PORTS, 300)
     assert (share.mine, share.most, share.others, share.is_full) == (200, 200, 0, True)
-    share = await Room(store, Clock()).share(OTHER, PORTS, 300)
+    share = await QueueCapacity(store, Clock()).share(OTHER, PORTS, 300)
     assert (share.mine, share.most, share.others, share.is_full) == (0, 66, 200, False)
 
 
@@ -153,7 +153,7 @@ async def test_whoever_has_little_goes_on_when_large_files_have_used_up_everythi
     for port, messages, full in ((ORDERS, 0, True), (NEW, 0, False), (NEW, 2, False), (NEW, 1, True)):
         if messages:
             await put_many(store, port, messages)
-        assert (await Room(store, Clock()).share(port, PORTS, 300)).is_full is full
+        assert (await QueueCapacity(store, Clock()).share(port, PORTS, 300)).is_full is full
 
 
 @pytest.fixture
@@ -170,7 +170,7 @@ async def test_a_paused_port_says_what_it_has_and_goes_on_when_some_are_done(
     queue = bench.ports.settings.queue
     bench.ports.settings = bench.ports.settings.model_copy(update={"queue": queue.model_copy(update={"max_ready": 30})})
     monkeypatch.setattr(ingest, "_GROUP_FILES", 1)
-    monkeypatch.setattr("gateway.messaging.intake.room.FULL_SECONDS", 0.0)
+    monkeypatch.setattr("gateway.messaging.intake.capacity.FULL_SECONDS", 0.0)
     content = batch([envelope() for _ in range(12)])
     for name in ("a.xml", "b.xml", "c.xml", "d.xml"):
         aside = bench.folder / "aside"
@@ -201,7 +201,7 @@ async def test_a_paused_port_goes_on_as_soon_as_its_messages_get_done(
     queue = bench.ports.settings.queue
     bench.ports.settings = bench.ports.settings.model_copy(update={"queue": queue.model_copy(update={"max_ready": 30})})
     monkeypatch.setattr(ingest, "_GROUP_FILES", 1)
-    monkeypatch.setattr("gateway.messaging.intake.room.FULL_SECONDS", 0.0)
+    monkeypatch.setattr("gateway.messaging.intake.capacity.FULL_SECONDS", 0.0)
     content = batch([envelope() for _ in range(24)])
     for name in ("a.xml", "b.xml", "c.xml"):
         aside = bench.folder / "aside"
