@@ -3,12 +3,12 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Collection, Iterator
-from typing import Final, TypeVar
+from itertools import count
+from typing import TypeVar
+
+from gateway.kernel.retry import CONNECT
 
 Result = TypeVar("Result")
-
-FIRST_WAIT_SECONDS: Final = 0.1
-LONGEST_WAIT_SECONDS: Final = 5.0
 
 
 async def uninterrupted(work: Awaitable[Result], on_cancel: Callable[[], None] | None = None) -> Result:
@@ -46,11 +46,8 @@ async def wait_for_all(tasks: Collection[asyncio.Task[Result]]) -> None:
 
 
 def back_off() -> Iterator[float]:
-    """Yield ever longer waits in seconds, up to a limit, with jitter so that many do not knock at once."""
-    delay = FIRST_WAIT_SECONDS
-    while True:
-        yield delay * random.uniform(0.5, 1.0)  # noqa: S311 (not a secret)
-        delay = min(delay * 2, LONGEST_WAIT_SECONDS)
+    """Yield the waits of `CONNECT` in seconds, one for each failure."""
+    return (CONNECT.delay(failures, random.random()) for failures in count(1))  # noqa: S311 (not a secret)
 
 
 async def wait_or_stop(stopping: asyncio.Event, seconds: float) -> None:

@@ -20,10 +20,11 @@ from typing import NamedTuple, Protocol
 
 from adapters.file.inbound.ending import Ending, ending
 from adapters.file.linux import Writer, probe_writer
+from gateway.kernel.retry import Backoff
 
 _FIRST_WAIT_SECONDS = 0.05  # after a writer was seen; doubles with the age of its last change
 _LONGEST_WAIT_SECONDS = 2.0
-_CHECK_AGAIN_SECONDS = 2.0  # so long a file must be left alone before it is checked again; doubles each time
+_CHECK_AGAIN = Backoff(first_seconds=2.0)  # so long a file must be left alone before it is checked again
 
 
 class Monotonic(Protocol):
@@ -117,7 +118,7 @@ class ReadyLadder:
         if waiting is None:
             return
         if broken is None:
-            waiting.due = self._clock.monotonic() + _CHECK_AGAIN_SECONDS
+            waiting.due = self._clock.monotonic() + _CHECK_AGAIN.first_seconds
             return
         waiting.checks += 1
         if waiting.signature == signature:
@@ -155,7 +156,7 @@ class ReadyLadder:
         if end in (Ending.COMPLETE, Ending.FOREIGN) or now >= over or known.broken:
             return Verdict.READY
         if end is Ending.SUSPICIOUS and self._has_parser and known.broken is None:
-            may_check = known.since + (_CHECK_AGAIN_SECONDS * 2 ** min(known.checks - 1, 20) if known.checks else 0.0)
+            may_check = known.since + (_CHECK_AGAIN.delay(known.checks) if known.checks else 0.0)
             if now < may_check:
                 return self._wait(name, known, "file.incomplete", self._incomplete(end), min(may_check, over))
             self._wait(name, known, "file.incomplete", self._incomplete(end), over)

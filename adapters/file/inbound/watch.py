@@ -16,13 +16,14 @@ import structlog
 
 from adapters.file import linux
 from adapters.file.linux import FOLDER_GONE, GONE, WHOLE, Event, Happened
+from gateway.kernel.retry import Backoff
 
 log = structlog.get_logger()
 T = TypeVar("T")
 
 _GROUP_SECONDS = 0.01  # what happens within it gives one hint, unless a file is there as a whole before
 _IDENTITY_SECONDS = 2.0
-_BACKOFF_SECONDS = (0.2, 0.5, 1.0, 2.0, 5.0)
+_TRY_AGAIN = Backoff(first_seconds=0.25, most_seconds=5.0)
 
 
 async def watch_folder(
@@ -61,8 +62,8 @@ async def watch_folder(
             yield None
         finally:
             renamed.clear()
-        await asyncio.sleep(_BACKOFF_SECONDS[min(failures, len(_BACKOFF_SECONDS) - 1)])
         failures += 1
+        await asyncio.sleep(_TRY_AGAIN.delay(failures))
 
 
 async def _changes(path: Path, executor: Executor, renamed: set[bytes]) -> AsyncGenerator[None, None]:

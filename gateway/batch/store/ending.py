@@ -21,6 +21,7 @@ from gateway.batch.store.tasks import ClaimedTask
 from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
 from gateway.kernel.ids import Fence
+from gateway.kernel.retry import Backoff
 from gateway.kernel.text import clean
 from gateway.messaging.queue.leases import Reap
 
@@ -169,7 +170,7 @@ def _step(row: Record, result: Result, now: datetime) -> _Step:
     if result.free_after_seconds is not None:
         pause = result.free_after_seconds
     else:
-        pause = 0.0 if free else row["retry_seconds"] * 2 ** row["retries"]
+        pause = 0.0 if free else Backoff(first_seconds=row["retry_seconds"]).delay(row["retries"] + 1)
     return _Step(
         row=row, result=result, status=status, waits=waits, retries=row["retries"] + (0 if free else 1),
         ready_at=now + timedelta(seconds=pause),

@@ -35,7 +35,7 @@ from gateway.kernel.errors import (
     TwinAtWork,
 )
 from gateway.kernel.problem import Problem
-from gateway.kernel.retry import SERVICE, STORE
+from gateway.kernel.retry import SERVICE, STORE, STORE_LOCK
 from gateway.kernel.text import clean
 from gateway.messaging.rules.message import Failure, Work
 from gateway.xml.process import ReadersUnavailable
@@ -146,7 +146,9 @@ def _store_delay(error: StoreBusy, waits: int, chance: float) -> float:
     """Return the wait for the store in seconds; whoever only had a lock or a connection for long is soon done."""
     if error.everywhere:
         return STORE.delay(waits + 1, chance)
-    return 0.05 + 0.45 * chance if waits < _SHORT_WAITS else STORE.delay(waits + 1 - _SHORT_WAITS, chance)
+    if waits < _SHORT_WAITS:
+        return STORE_LOCK.delay(waits + 1, chance)
+    return STORE.delay(waits + 1 - _SHORT_WAITS, chance)
 
 
 def words_of(error: Exception) -> str:

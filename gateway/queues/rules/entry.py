@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Final
 
 from gateway.kernel.errors import IllegalTransition
+from gateway.kernel.retry import Backoff
 from gateway.queues.rules.timing import Timing
 
 
@@ -61,8 +62,8 @@ MOVES: Final[Mapping[str, tuple[frozenset[EntryStatus | None], EntryStatus | Non
 MOST_ATTEMPTS: Final = 10
 FREE_INTERRUPTIONS: Final = 3
 """So often a lost server costs an entry no attempt: one that kills its server must not do so for ever."""
-_EXTRA_UNTIL: Final = 7
-_MOST_EXTRA: Final = timedelta(hours=6)
+EXTRA_DELAY: Final = Backoff(first_seconds=0.01, most_seconds=6 * 3600.0, factor=10.0)
+"""What is added to the rerun delay before each attempt: 10 ms, 100 ms, ... 2.8 hours, then six hours."""
 
 _ALLOWED: Final[Mapping[EntryAction, Mapping[EntryStatus, EntryStatus | None]]] = MappingProxyType({
     EntryAction.READY: {
@@ -178,11 +179,6 @@ def come_back(
         return Step(row="Q11", status=EntryStatus.READY, earliest=timing.following(started=started, ended=now))
     again = outcome in {Outcome.FAILED, Outcome.LOST} and attempts < min(max_attempts, MOST_ATTEMPTS)
     if again:
-        pause = timedelta(seconds=rerun_delay_seconds) + extra_delay(attempts + 1)
+        pause = timedelta(seconds=rerun_delay_seconds + EXTRA_DELAY.delay(attempts + 1))
         return Step(row="Q14", status=EntryStatus.READY, earliest=now + pause, attempts=attempts + 1)
     return Step(row="Q15", status=EntryStatus.ERROR, attempts=attempts)
-
-
-def extra_delay(attempt: int) -> timedelta:
-    """Return what is added to the rerun delay before *attempt*: 10 ms, 100 ms, ... 2.8 hours, then six hours."""
-    return timedelta(milliseconds=10**attempt) if attempt <= _EXTRA_UNTIL else _MOST_EXTRA

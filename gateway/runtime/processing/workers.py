@@ -27,6 +27,7 @@ from gateway.db.open import Store
 from gateway.db.waiting import wait_or_stop
 from gateway.kernel.errors import GatewayError, StoreUnavailable
 from gateway.kernel.ids import MessageKey, PortName
+from gateway.kernel.retry import Backoff
 from gateway.messaging.flow.port_state import Trouble
 from gateway.messaging.queue.leases import end_worker
 from gateway.messaging.queue.poison import Crash, count_crashes, note_held_loop, ports_of
@@ -50,9 +51,9 @@ READY_SECONDS: Final = 60.0
 QUIT_SECONDS: Final = 5.0
 _LAST_WORDS_SECONDS: Final = 1.0
 _SHORT_LIFE_SECONDS: Final = 10.0
-_LONGEST_PAUSE_SECONDS: Final = 2.0
-"""Between the ends of workers that were ready and lived for a moment only; they may have done something in it."""
-_LONGEST_WAIT_SECONDS: Final = 60.0
+_SHORT_LIFE: Final = Backoff(first_seconds=0.1, most_seconds=2.0)
+"""After ends of workers that were ready and lived for a moment only; they may have done something in it."""
+_CANNOT_START: Final = Backoff(first_seconds=1.0, most_seconds=60.0)
 """Until it is tried again to start one that does not get ready."""
 _NOT_READY: Final = -1
 
@@ -91,7 +92,7 @@ class Workers:
         self._all: set[WorkerHandle] = set()
         self._current: Generation | None = None
         self._watch = Watch()
-        self._pause = 0.0
+        self._short_lives = 0
         self._stopping = asyncio.Event()
         self._beside: set[asyncio.Task[None]] = set()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -330,8 +331,9 @@ class Workers:
         if unexpected and served and generation is self._current and not worker.superseded:
             # where somebody is to blame it goes on: it ends after two ends of each message
             goes_on = crashes or asyncio.get_running_loop().time() - worker.began >= _SHORT_LIFE_SECONDS
-            self._pause = 0.0 if goes_on else min(max(2 * self._pause, 0.1), _LONGEST_PAUSE_SECONDS)
-            await self._replace(generation, worker.only, self._pause)
+            self._short_lives = 0 if goes_on else self._short_lives + 1
+            pause = _SHORT_LIFE.delay(self._short_lives) if self._short_lives else 0.0
+            await self._replace(generation, worker.only, pause)
 
     async def _take_back(
         self, incarnation: int, suspects: Collection[MessageKey], held_by: MessageKey
@@ -358,20 +360,22 @@ class Workers:
 
         *earlier* is one that goes on until then.
         """
+        failures = 0
         while True:
             await wait_or_stop(self._stopping, pause)
+            failures += 1
             if self._stopping.is_set() or generation is not self._current:
                 return
             try:
                 worker = await self._launch(generation, only)
                 await self._until_ready(worker)
             except GatewayError as error:
-                pause = min(max(2 * pause, 1.0), _LONGEST_WAIT_SECONDS)
+                pause = _CANNOT_START.delay(failures)
                 await self._cannot_start(generation, error, pause)
                 continue
             await self._trouble.forget(_NOT_READY)
             if worker not in self._all:  # a run must not wait for a dead one
-                pause = min(max(2 * pause, 0.1), _LONGEST_PAUSE_SECONDS)
+                pause = _SHORT_LIFE.delay(failures)
                 continue
             if generation is not self._current:
                 self._retire(worker)

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 
 from adapters.file import FileReceiveAdapter, linux
 from adapters.file.inbound import ready, watch
+from gateway.kernel.retry import Backoff
 from adapters.file.linux import Event, Happened, Writer
 from tests.unit.adapters.support import WHOLE, Site, names
 
@@ -116,7 +117,7 @@ async def test_trouble_with_watching_is_told_once_and_hints_go_on(site: Site, mo
         yield
 
     monkeypatch.setattr(linux, "watched", used_up)
-    monkeypatch.setattr(watch, "_BACKOFF_SECONDS", (0.001,))
+    monkeypatch.setattr(watch, "_TRY_AGAIN", Backoff(first_seconds=0.001, most_seconds=0.001))
     with capture_logs() as told:
         async with listening(site) as hints:
             await hints.after(5)

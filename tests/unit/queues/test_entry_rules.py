@@ -7,6 +7,7 @@ import pytest
 
 from gateway.kernel.errors import IllegalTransition
 from gateway.queues.rules.entry import (
+    EXTRA_DELAY,
     FREE_INTERRUPTIONS,
     MOVES,
     EntryAction,
@@ -16,7 +17,6 @@ from gateway.queues.rules.entry import (
     act,
     come_back,
     come_due,
-    extra_delay,
 )
 from gateway.queues.rules.timing import Timing
 
@@ -96,10 +96,10 @@ def test_a_maximum_of_attempts_comes_after_the_first(maximum: int) -> None:
 
 
 def test_waits_grow_tenfold_and_end_at_six_hours() -> None:
-    assert extra_delay(1) == timedelta(milliseconds=10)
-    assert timedelta(minutes=16) < extra_delay(6) < timedelta(minutes=17)
-    assert timedelta(hours=2.7) < extra_delay(7) < timedelta(hours=2.8)
-    assert extra_delay(8) == extra_delay(10) == timedelta(hours=6)
+    assert EXTRA_DELAY.delay(1) == 0.01
+    assert 16 * 60 < EXTRA_DELAY.delay(6) < 17 * 60
+    assert 2.7 * 3600 < EXTRA_DELAY.delay(7) < 2.8 * 3600
+    assert EXTRA_DELAY.delay(8) == EXTRA_DELAY.delay(10) == 6 * 3600
 
 
 @pytest.mark.parametrize("status", EntryStatus)
