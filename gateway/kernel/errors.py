@@ -294,6 +294,12 @@ class JobRefused(GatewayError):
     code = "job.refused"
 
 
+class RecurrenceError(JobRefused):
+    """A recurrence cannot be read, or can never start anything; the text says what is allowed instead."""
+
+    code = "job.recurrence"
+
+
 class NoSuchJob(GatewayError):
     """No job, run or task has this number or name."""
 

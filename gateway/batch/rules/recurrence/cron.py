@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import MAXYEAR, date, datetime, time, timedelta
 from types import MappingProxyType
 
-from gateway.batch.rules.recurrence.trouble import RecurrenceError
+from gateway.kernel.errors import RecurrenceError
 
 _NICKNAMES: Mapping[str, str] = MappingProxyType(
     {

@@ -1,22 +1,20 @@
-"""Repeating every so many minutes, hours, days, weeks, months or years.
+"""Repeating every so many minutes, hours, days, weeks, months or years: an RRULE in words.
 
 Rule: minutes and hours are elapsed time. The others are read off the calendar and the clock of the zone, at the time
 of day of the original start.
 Source: batch reference, sections 10.2, 10.4.
 """
 
-from calendar import monthrange
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import MAXYEAR, date, datetime, timedelta
+from datetime import date
 from enum import StrEnum
-from types import MappingProxyType
-from typing import assert_never
 
-from gateway.batch.rules.recurrence.trouble import RecurrenceError
+from dateutil.relativedelta import relativedelta
 
-_SATURDAY = 5
-_LONGEST_MONTH = 31
+from gateway.batch.rules.recurrence.rrule import DAYS, RRule
+from gateway.kernel.errors import RecurrenceError
+
+_SHORTEST_MONTH, _LONGEST_MONTH = 28, 31
 
 
 class Unit(StrEnum):
@@ -57,6 +55,26 @@ class Kind(StrEnum):
 
 WEEKDAYS = tuple(Kind)[:7]
 """The named weekdays, Monday first: the place in the tuple is the number that Python gives the day."""
+_DAYS = {
+    **{kind: (day,) for kind, day in zip(WEEKDAYS, DAYS, strict=True)},
+    Kind.DAY: DAYS,
+    Kind.WEEKDAY: DAYS[:5],
+    Kind.WEEKEND_DAY: DAYS[5:],
+}
+_FREQUENCIES = {
+    Unit.MINUTES: "MINUTELY",
+    Unit.HOURS: "HOURLY",
+    Unit.DAYS: "DAILY",
+    Unit.WEEKS: "WEEKLY",
+    Unit.MONTHS: "MONTHLY",
+    Unit.YEARS: "YEARLY",
+}
+_STEPS = {
+    Unit.DAYS: relativedelta(days=1),
+    Unit.WEEKS: relativedelta(weeks=1),
+    Unit.MONTHS: relativedelta(months=1),
+    Unit.YEARS: relativedelta(years=1),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,103 +119,36 @@ class Every:
             raise RecurrenceError("A weekday is a number from 0 (Monday) to 6 (Sunday).")
 
     @property
-    def elapsed(self) -> timedelta | None:
-        """Return the interval where it is elapsed time, None where it is read off the calendar."""
-        match self.unit:
-            case Unit.MINUTES:
-                return timedelta(minutes=self.count)
-            case Unit.HOURS:
-                return timedelta(hours=self.count)
-            case _:
-                return None
+    def picks_days(self) -> bool:
+        """Tell whether it says itself on which days it comes, and does not take them from the original start."""
+        return bool(self.weekdays) or self.day is not None or self.month is not None
 
-    def walls(self, start: datetime, near: datetime) -> Iterator[datetime]:
-        """Yield the local times of a calendar pattern, ascending: all that are later than *near*, few before.
+    def rrule(self, start: date) -> RRule:
+        """Return the RRULE that means the same; *start* is the day of the original start."""
+        parts = {"FREQ": _FREQUENCIES[self.unit], "INTERVAL": str(self.count)}
+        if self.weekdays:
+            parts["BYDAY"] = ",".join(DAYS[day] for day in self.weekdays)
+        if self.unit in (Unit.MONTHS, Unit.YEARS):
+            parts |= _day_of_month(start.day if self.day is None else self.day)
+        if self.unit is Unit.YEARS:
+            parts["BYMONTH"] = str(start.month if self.month is None else self.month)
+        return RRule(parts=tuple(parts.items()))
 
-        Shape: naive local times of the zone; *start* is the original start. Those before it may be among them.
+    def after(self, day: date) -> date:
+        """Return *day* plus one interval of the calendar; a day that the month does not have is its last one.
+
+        Raises: OverflowError where the calendar ends. Source: batch reference, section 10.4, `base = finish`.
         """
-        for day in _until_the_end(self._days(start.date(), near.date())):
-            yield datetime.combine(day, start.time())
-
-    def plus(self, start: datetime, day: date) -> datetime:
-        """Return *day* plus one interval at the time of day of *start*, for a pattern that picks no days of its own.
-
-        Source: batch reference, section 10.4, `base = finish`.
-        """
-        match self.unit:
-            case Unit.DAYS:
-                moved = day + timedelta(days=self.count)
-            case Unit.WEEKS:
-                moved = day + timedelta(weeks=self.count)
-            case Unit.MONTHS:
-                moved = _day_of(*divmod(day.year * 12 + day.month - 1 + self.count, 12), day.day)
-            case Unit.YEARS:
-                moved = _day_of(day.year + self.count, day.month - 1, day.day)
-            case Unit.MINUTES | Unit.HOURS:
-                raise RecurrenceError(f"{self.unit.value} are elapsed time.")
-            case _:
-                assert_never(self.unit)
-        return datetime.combine(moved, start.time())
-
-    def _days(self, start: date, near: date) -> Iterator[date]:
-        match self.unit:
-            case Unit.DAYS:
-                for step in _steps((near - start).days, self.count):
-                    yield start + timedelta(days=step)
-            case Unit.WEEKS:
-                monday = start - timedelta(days=start.weekday())
-                weekdays = sorted(set(self.weekdays)) or [start.weekday()]
-                for step in _steps((near - monday).days // 7, self.count):
-                    for weekday in weekdays:
-                        yield monday + timedelta(weeks=step, days=weekday)
-            case Unit.MONTHS:
-                first = start.year * 12 + start.month - 1
-                for step in _steps(near.year * 12 + near.month - 1 - first, self.count):
-                    yield _day_of(*divmod(first + step, 12), start.day if self.day is None else self.day)
-            case Unit.YEARS:
-                month = start.month if self.month is None else self.month
-                for step in _steps(near.year - start.year, self.count):
-                    yield _day_of(start.year + step, month - 1, start.day if self.day is None else self.day)
-            case Unit.MINUTES | Unit.HOURS:
-                raise RecurrenceError(f"{self.unit.value} are elapsed time.")
-            case _:
-                assert_never(self.unit)
+        try:
+            return day + self.count * _STEPS[self.unit]
+        except ValueError as error:
+            raise OverflowError(f"{self.count} {self.unit} after {day} the calendar has ended") from error
 
 
-_IS: Mapping[Kind, Callable[[int], bool]] = MappingProxyType(
-    {
-        Kind.DAY: lambda _: True,
-        Kind.WEEKDAY: lambda weekday: weekday < _SATURDAY,
-        Kind.WEEKEND_DAY: lambda weekday: weekday >= _SATURDAY,
-    }
-)
-
-
-def _steps(distance: int, count: int) -> Iterator[int]:
-    """Yield multiples of *count* from the last one that is not beyond *distance*, none below 0."""
-    step = max(0, distance // count * count)
-    while True:
-        yield step
-        step += count
-
-
-def _day_of(year: int, month_index: int, day: int | Nth) -> date:
-    """Return a day of a month (January is 0). A number that the month does not have is its last day."""
-    month = month_index + 1
-    if year > MAXYEAR:
-        raise OverflowError("beyond the calendar")
-    first_weekday, length = monthrange(year, month)
-    if isinstance(day, int):
-        return date(year, month, min(day, length))
-    fits = _IS.get(day.kind) or (lambda weekday: weekday == WEEKDAYS.index(day.kind))
-    days = [number for number in range(1, length + 1) if fits((first_weekday + number - 1) % 7)]
-    place = -1 if day.place is Place.LAST else tuple(Place).index(day.place)
-    return date(year, month, days[place])
-
-
-def _until_the_end(days: Iterator[date]) -> Iterator[date]:
-    """End with the calendar, not with an error."""
-    try:
-        yield from days
-    except OverflowError:
-        return
+def _day_of_month(day: int | Nth) -> dict[str, str]:
+    if isinstance(day, Nth):
+        place = -1 if day.place is Place.LAST else tuple(Place).index(day.place) + 1
+        return {"BYDAY": ",".join(_DAYS[day.kind]), "BYSETPOS": str(place)}
+    # The last of the days up to this one that the month has: 31 is 28 or 29 in February.
+    days = range(min(day, _SHORTEST_MONTH), day + 1)
+    return {"BYMONTHDAY": ",".join(map(str, days)), "BYSETPOS": "-1"}

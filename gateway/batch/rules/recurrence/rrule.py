@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from dateutil.rrule import rrulestr
 
-from gateway.batch.rules.recurrence.trouble import RecurrenceError
+from gateway.kernel.errors import RecurrenceError
 from gateway.kernel.local_time import local_of
 
 _PARTS = (
@@ -22,7 +22,7 @@ _PARTS = (
     "BYMINUTE", "BYSECOND", "WKST",
 )  # fmt: skip
 _FREQUENCIES = ("YEARLY", "MONTHLY", "WEEKLY", "DAILY", "HOURLY", "MINUTELY")
-_DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
+DAYS = ("MO", "TU", "WE", "TH", "FR", "SA", "SU")
 _ELAPSED: Mapping[str, timedelta] = MappingProxyType({"HOURLY": timedelta(hours=1), "MINUTELY": timedelta(minutes=1)})
 _PLAIN = frozenset({"FREQ", "INTERVAL", "UNTIL", "WKST"})
 _PICKS_DAYS = ("BYMONTHDAY", "BYYEARDAY", "BYWEEKNO", "BYDAY")
@@ -56,23 +56,19 @@ class RRule:
         """Tell whether it steps by minutes or hours, and so goes on evenly when clocks are changed."""
         return dict(self.parts)["FREQ"] in _ELAPSED
 
-    def walls(self, start: datetime, near: datetime, zone: tzinfo) -> Iterator[datetime]:
-        """Yield the local times of the rule, ascending: all that are later than *near*, few before.
+    def walls(self, start: datetime, near: datetime) -> Iterator[datetime]:
+        """Yield the local times of the rule, ascending: all that are later than *near*, few before; UNTIL is not kept.
 
         Shape: naive local times of the zone; *start* is the first date of the rule. Those before it may be among them.
         Raises: RecurrenceError for parts that can never be met together.
         """
-        until = self.until(zone)
         near = max(near, start)
         years = (_NEAR_THE_END - near.year) // _CYCLE * _CYCLE
         base = self._base(start, near)
         try:
-            rule = rrulestr(self._explicit(start), dtstart=base.replace(year=base.year + years))
-            for moved in rule:
-                wall = moved.replace(year=moved.year - years)
-                if until is not None and wall > until:
-                    return
-                yield wall
+            for moved in rrulestr(self._explicit(start), dtstart=base.replace(year=base.year + years)):
+                # dateutil knows whole seconds only
+                yield moved.replace(year=moved.year - years, microsecond=start.microsecond)
         except ValueError as error:
             raise RecurrenceError(f"rrule: {self.text} can never be met: {error}") from error
 
@@ -89,7 +85,7 @@ class RRule:
                 year, month = divmod(first + _whole(near.year * 12 + near.month - 1 - first, interval), 12)
                 return datetime(year, month + 1, 1)
             case "WEEKLY":
-                weekday = _DAYS.index(parts.get("WKST", "MO"))
+                weekday = DAYS.index(parts.get("WKST", "MO"))
                 first_day = midnight - timedelta(days=(start.weekday() - weekday) % 7)
                 return first_day + timedelta(weeks=_whole((near - first_day).days // 7, interval))
             case "DAILY":
@@ -111,7 +107,7 @@ class RRule:
             if frequency in ("YEARLY", "MONTHLY"):
                 parts["BYMONTHDAY"] = str(start.day)
             if frequency == "WEEKLY":
-                parts["BYDAY"] = _DAYS[start.weekday()]
+                parts["BYDAY"] = DAYS[start.weekday()]
         if frequency not in _ELAPSED:
             parts.setdefault("BYHOUR", str(start.hour))
         if frequency != "MINUTELY":

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from heapq import heappop, heappush
-from itertools import islice
+from itertools import islice, takewhile
 from typing import assert_never
 from zoneinfo import ZoneInfo
 
@@ -19,7 +19,7 @@ from gateway.batch.rules.job import Base, Missed
 from gateway.batch.rules.recurrence.cron import Cron
 from gateway.batch.rules.recurrence.every import Every
 from gateway.batch.rules.recurrence.rrule import RRule
-from gateway.batch.rules.recurrence.trouble import RecurrenceError
+from gateway.kernel.errors import RecurrenceError
 from gateway.kernel.local_time import changes, instants_of, local_of, to_utc, zone_named
 
 _INSTANT = timedelta(microseconds=1)
@@ -152,13 +152,18 @@ def _standing(
 def _after_end(rule: Recurrence, finished: datetime) -> datetime | None:
     """Return the start that follows the end of an occurrence under `base = finish`."""
     pattern = rule.pattern
-    if not isinstance(pattern, Every) or pattern.weekdays or pattern.day is not None or pattern.month is not None:
+    if not isinstance(pattern, Every) or pattern.picks_days:
         return next_after(rule, finished)
     zone = zone_named(rule.zone)
-    if pattern.elapsed is not None:
-        point = finished.astimezone(UTC) + pattern.elapsed
-    else:
-        point = to_utc(pattern.plus(local_of(rule.start, zone), local_of(finished, zone).date()), zone)
+    start, end = local_of(rule.start, zone), local_of(finished, zone)
+    elapsed = pattern.rrule(start.date()).elapsed
+    try:
+        if elapsed is not None:
+            point = finished.astimezone(UTC) + elapsed
+        else:
+            point = to_utc(datetime.combine(pattern.after(end.date()), start.time()), zone)
+    except OverflowError:
+        return None
     return point if _allowed(rule, point) else None
 
 
@@ -180,27 +185,19 @@ def _points(rule: Recurrence, after: datetime) -> Iterator[datetime]:
 def _grid(rule: Recurrence, after: datetime) -> Iterator[datetime]:
     """Yield points of the grid, ascending: all that are later than *after*, and some before."""
     start, zone = rule.start.astimezone(UTC), zone_named(rule.zone)
-    pattern = rule.pattern
-    if not isinstance(pattern, Cron) and pattern.elapsed is not None:
-        until = pattern.until(zone) if isinstance(pattern, RRule) else None
-        point = start + ((after - start) // pattern.elapsed + 1) * pattern.elapsed
+    first_wall, near = local_of(start, zone), local_of(after, zone)
+    pattern = rule.pattern.rrule(first_wall.date()) if isinstance(rule.pattern, Every) else rule.pattern
+    until = pattern.until(zone) if isinstance(pattern, RRule) else None
+    if isinstance(pattern, RRule) and (elapsed := pattern.elapsed) is not None:
+        point = start + ((after - start) // elapsed + 1) * elapsed
         while until is None or local_of(point, zone) <= until:
             yield point
-            point += pattern.elapsed
+            point += elapsed
         return
-    first_wall, near = local_of(start, zone), local_of(after, zone)
-    if not isinstance(pattern, Every) and pattern.by_the_hour and any(changes(after - _DAY, after + _DAY, zone)):
+    if pattern.by_the_hour and any(changes(after - _DAY, after + _DAY, zone)):
         near -= _DAY  # a local time that is past may come again
-    match pattern:
-        case Every():
-            walls = pattern.walls(first_wall, near)
-        case Cron():
-            walls = pattern.walls(first_wall, near)
-        case RRule():
-            walls = pattern.walls(first_wall, near, zone)
-        case _:
-            assert_never(pattern)
-    if not isinstance(pattern, Every) and pattern.by_the_hour:
+    walls = takewhile(lambda wall: until is None or wall <= until, pattern.walls(first_wall, near))
+    if pattern.by_the_hour:
         yield from _every_pass(walls, zone, later_than=near)
         return
     for wall in walls:

@@ -1,7 +1,7 @@
 """Where the points of a recurrence lie: documented examples, month ends, clock changes."""
 
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -143,7 +143,7 @@ MONTHLY = [
     ({"every": "month", "on": "fourth day"}, ["2025-02-04", "2025-03-04", "2025-04-04"]),
     ({"every": "2 months", "on": "last day"}, ["2025-02-28", "2025-04-30", "2025-06-30"]),
     ({"every": "year", "month": "march", "on": "last sunday"}, ["2025-03-30", "2026-03-29", "2027-03-28"]),
-    ({"every": "year", "month": 2, "day": 29}, ["2025-02-28", "2026-02-28", "2027-02-28", "2028-02-29"]),
+    ({"every": "year", "month": "february", "day": 29}, ["2025-02-28", "2026-02-28", "2027-02-28", "2028-02-29"]),
     ({"every": "4 years"}, ["2025-02-01", "2029-02-01"]),
     ({"every": "3 days"}, ["2025-02-01", "2025-02-04", "2025-02-07"]),
     ({"cron": "0 12 13 * fri"}, ["2025-02-07", "2025-02-13", "2025-02-14", "2025-02-21"]),
@@ -196,7 +196,7 @@ def test_a_place_in_a_week_counts_from_the_beginning_of_the_week() -> None:
 
 
 def test_end_by_includes_its_whole_local_day() -> None:
-    plain = {"every": "12 hours", "end_by": date(2025, 2, 2)}
+    plain = {"every": "12 hours", "end_by": "2025-02-02"}
 
     assert points(plain, local("2025-02-01 11:30"), 9) == [
         "Sat 2025-02-01 11:30",
