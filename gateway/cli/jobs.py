@@ -20,7 +20,7 @@ from gateway.cli.runs import waits_in_words
 from gateway.cli.section import SectionArgument, read_section
 from gateway.config.models import Job as JobSection
 from gateway.config.section import parse_job
-from gateway.config.written import section_text
+from gateway.config.definitions import section_text
 from gateway.kernel.ids import RunId
 from gateway.operations import jobs as operations
 from gateway.operations.jobs import JobRow, Preview, RunOutcome

@@ -1,9 +1,17 @@
-"""From the sections of the configuration to the definitions that the store keeps."""
+"""From the sections of the configuration to the definitions that the store keeps, and of a job back again.
+
+An option and a field of one name mean the same; `_FIELDS` has those that are called otherwise. What is left is worked
+out one by one.
+"""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import fields as fields_of
 from datetime import UTC, datetime
-from typing import Final
+from enum import Enum
+from typing import Any, Final
 from zoneinfo import ZoneInfo
+
+import yaml
 
 from gateway.batch.rules import definition as domain
 from gateway.batch.rules.definition import (
@@ -22,16 +30,47 @@ from gateway.batch.rules.definition import (
 )
 from gateway.batch.rules.job import JobMode, JobStatus, Wanted
 from gateway.batch.rules.throttle import Throttle
-from gateway.config.models import DocumentService, Job, QueueEntry, Settings, Task
-from gateway.config.models_batch import DEFAULT_GROUP, Weekday
-from gateway.config.models_exchange import OVERDUE_SECONDS, STATUS_MESSAGES
-from gateway.config.models_jobs import SERVICES, FirstStatus
+from gateway.config.models import Settings
+from gateway.config.models_base import Section
+from gateway.config.models_jobs import DEFAULT_GROUP, SERVICES, FirstStatus, Job, Task, Weekday
+from gateway.config.models_ports import OVERDUE_SECONDS, STATUS_MESSAGES
+from gateway.config.models_queues import QueueEntry
+from gateway.config.models_services import DocumentService
 from gateway.kernel.local_time import to_utc
 
 _FIRST: Final[Mapping[FirstStatus, JobStatus]] = {
     FirstStatus.WAITING: JobStatus.WAITING,
     FirstStatus.WITHHOLD: JobStatus.WITHHOLD,
 }
+_FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "attempts": ("max_attempts",),
+    "batch": ("is_batch",),
+    "condition": ("dependency_type", "condition_type"),
+    "critical": ("is_critical",),
+    "group": ("batch_group",),
+    "hold": ("is_withheld",),
+    "long_running_seconds": ("long_seconds",),
+    "private": ("is_private",),
+    "retries": ("max_retries",),
+    "retry_timeout": ("retries_timeout",),
+    "run": ("handler",),
+    "start_automatically": ("starts_automatically",),
+}
+
+
+def _shared(section: type[Section], definition: type) -> Iterator[tuple[str, str]]:
+    """Yield the options that a definition has too, each with its field there."""
+    known = {field.name for field in fields_of(definition)}
+    for option in section.model_fields:
+        for field in (option, *_FIELDS.get(option, ())):
+            if field in known:
+                yield option, field
+                break
+
+
+def _said(section: Section, definition: type) -> dict[str, Any]:
+    """Return what a section says of the fields of a definition, as it is written."""
+    return {field: getattr(section, option) for option, field in _shared(type(section), definition)}
 
 
 def job_definitions(settings: Settings) -> list[tuple[JobDefinition, JobStatus]]:
@@ -45,41 +84,46 @@ def job_definition(settings: Settings, name: str, job: Job) -> JobDefinition:
     """Return one job as the store keeps it."""
     zone = zone_of(settings, job)
     return JobDefinition(
-        name=name,
-        description=job.description or name,
-        partition=job.partition or settings.default_partition,
-        company=job.company or settings.default_company,
-        mode=job.mode,
-        owner=job.owner,
-        run_as=job.run_as,
-        start=None if job.start is None else moment(job.start, zone),
-        recurrence=None if job.recurrence is None else {**job.recurrence.plain(), "zone": zone},
-        base=job.base,
-        missed=job.missed,
-        tolerance_seconds=job.tolerance_seconds,
-        history=job.history,
-        batch_group=group_key(job.group),
-        priority=job.priority,
-        active_period=job.active_period,
-        concurrency=job.concurrency,
-        max_retries=job.retries,
-        dependency_type=job.condition,
-        dependencies=tuple(DependencyDefinition(parent=parent, wanted=wanted) for parent, wanted in job.after.items()),
-        overdue_seconds=job.overdue_seconds or _overdue_of(job),
-        long_seconds=job.long_running_seconds,
-        category=job.category,
-        is_critical=job.critical,
-        is_private=job.private,
-        tasks=tuple(_tasks(job)),
-        alerts=tuple(
-            AlertDefinition(
-                user=user,
-                events=tuple(event.value for event in alerts.on),
-                channels=tuple(channel.value for channel in alerts.by),
-            )
-            for user, alerts in job.alerts.items()
-        ),
+        **_said(job, JobDefinition)
+        | {
+            "name": name,
+            "description": job.description or name,
+            "partition": job.partition or settings.default_partition,
+            "company": job.company or settings.default_company,
+            "start": None if job.start is None else moment(job.start, zone),
+            "recurrence": None if job.recurrence is None else {**job.recurrence.plain(), "zone": zone},
+            "batch_group": group_key(job.group),
+            "dependencies": tuple(DependencyDefinition(parent=one, wanted=how) for one, how in job.after.items()),
+            "overdue_seconds": job.overdue_seconds or _overdue_of(job),
+            "tasks": tuple(_tasks(job)),
+            "alerts": tuple(
+                AlertDefinition(user=user, events=tuple(map(str, alerts.on)), channels=tuple(map(str, alerts.by)))
+                for user, alerts in job.alerts.items()
+            ),
+        }
     )
+
+
+def _tasks(job: Job) -> Iterator[TaskDefinition]:
+    """Yield the tasks; where a job names none they are those that move messages, each after the one before."""
+    for name, task in job.tasks.items():
+        yield TaskDefinition(
+            **_said(task, TaskDefinition)
+            | {
+                "name": name,
+                "description": task.description or name,
+                "batch_group": group_key(task.group),
+                "conditions": tuple(ConditionDefinition(parent=one, wanted=how) for one, how in task.after.items()),
+            }
+        )
+    for before, name in zip((None, *SERVICES), () if job.tasks else SERVICES, strict=False):
+        waits = job.mode is JobMode.TIMED and before is not None
+        yield TaskDefinition(
+            name=name,
+            handler=name,
+            description=name,
+            conditions=(ConditionDefinition(parent=str(before), wanted=Wanted.ENDED),) if waits else (),
+        )
 
 
 def _overdue_of(job: Job) -> float | None:
@@ -112,51 +156,11 @@ def group_name(key: str) -> str:
     return DEFAULT_GROUP if key == domain.DEFAULT_GROUP else key
 
 
-def _tasks(job: Job) -> Iterator[TaskDefinition]:
-    """Yield the tasks; where a job names none they are those that move messages, each after the one before."""
-    if job.tasks:
-        for name, task in job.tasks.items():
-            yield _task(name, task)
-        return
-    for before, name in zip((None, *SERVICES), SERVICES, strict=False):
-        waits = job.mode is JobMode.TIMED and before is not None
-        yield TaskDefinition(
-            name=name,
-            handler=name,
-            description=name,
-            conditions=(ConditionDefinition(parent=str(before), wanted=Wanted.ENDED),) if waits else (),
-        )
-
-
-def _task(name: str, task: Task) -> TaskDefinition:
-    return TaskDefinition(
-        name=name,
-        handler=task.run,
-        description=task.description or name,
-        parameters=task.parameters,
-        company=task.company,
-        batch_group=group_key(task.group),
-        location=task.location,
-        is_private=task.private,
-        conditions=tuple(ConditionDefinition(parent=parent, wanted=wanted) for parent, wanted in task.after.items()),
-        condition_type=task.condition,
-        ignore_failure=task.ignore_failure,
-        max_retries=task.retries,
-        retry_seconds=task.retry_seconds,
-        timeout_seconds=task.timeout_seconds,
-        wait_for_children=task.wait_for_children,
-        is_withheld=task.hold,
-    )
-
-
 def group_definitions(settings: Settings) -> list[GroupDefinition]:
     """Return the batch groups."""
     return [
         GroupDefinition(
-            name=group_key(name) or "",
-            description=group.description or name,
-            priority=group.priority,
-            concurrency=group.concurrency,
+            **_said(group, GroupDefinition) | {"name": group_key(name), "description": group.description or name}
         )
         for name, group in settings.groups.items()
     ]
@@ -166,15 +170,12 @@ def server_definitions(settings: Settings) -> list[ServerDefinition]:
     """Return the servers with their groups and hours."""
     return [
         ServerDefinition(
-            name=name,
-            is_batch=server.batch,
-            threads=server.threads,
-            reserved_percent=server.reserved_percent,
-            groups=None if server.groups is None else tuple(group_key(group) or "" for group in server.groups),
-            hours=tuple(
-                HoursDefinition(threads=row.threads, start=row.start, end=row.end, zone=row.zone)
-                for row in server.hours
-            ),
+            **_said(server, ServerDefinition)
+            | {
+                "name": name,
+                "groups": None if server.groups is None else tuple(group_key(group) for group in server.groups),
+                "hours": tuple(HoursDefinition(**_said(row, HoursDefinition)) for row in server.hours),
+            }
         )
         for name, server in settings.servers.items()
     ]
@@ -189,11 +190,8 @@ def period_definitions(settings: Settings) -> list[PeriodDefinition]:
     """Return the active periods."""
     return [
         PeriodDefinition(
-            name=name,
-            start=period.start,
-            end=period.end,
-            weekdays=tuple(sorted(day.number for day in period.on or tuple(Weekday))),
-            zone=period.zone,
+            **_said(period, PeriodDefinition)
+            | {"name": name, "weekdays": tuple(sorted(day.number for day in period.on or tuple(Weekday)))}
         )
         for name, period in settings.active_periods.items()
     ]
@@ -202,7 +200,9 @@ def period_definitions(settings: Settings) -> list[PeriodDefinition]:
 def category_definitions(settings: Settings) -> list[CategoryDefinition]:
     """Return the categories of job queue entries."""
     return [
-        CategoryDefinition(name=name, description=category.description or name, width=category.width)
+        CategoryDefinition(
+            **_said(category, CategoryDefinition) | {"name": name, "description": category.description or name}
+        )
         for name, category in settings.job_queues.categories.items()
     ]
 
@@ -211,11 +211,15 @@ def queue_definitions(settings: Settings) -> list[QueueDefinition]:
     """Return the job queues."""
     return [
         QueueDefinition(
-            name=name, description=queue.description or name, categories=queue.categories,
-            batch_group=group_key(queue.group) or domain.DEFAULT_GROUP, starts_automatically=queue.start_automatically,
+            **_said(queue, QueueDefinition)
+            | {
+                "name": name,
+                "description": queue.description or name,
+                "batch_group": group_key(queue.group) or domain.DEFAULT_GROUP,
+            }
         )
         for name, queue in settings.job_queues.queues.items()
-    ]  # fmt: skip
+    ]
 
 
 def entry_definition(settings: Settings, entry: QueueEntry, *, name: str | None, user: str) -> EntryDefinition:
@@ -223,21 +227,90 @@ def entry_definition(settings: Settings, entry: QueueEntry, *, name: str | None,
     account = settings.accounts.get(user)
     zone = entry.zone or (account.zone if account is not None else "UTC")
     return EntryDefinition(
-        run=entry.run, parameters=entry.parameters, name=name, description=entry.description or name or entry.run,
-        record=entry.record, partition=entry.partition or settings.default_partition,
-        company=entry.company or settings.default_company, category=entry.category, priority=entry.priority,
-        earliest=None if entry.earliest is None else moment(entry.earliest, zone),
-        expires=None if entry.expires is None else moment(entry.expires, zone),
-        weekdays=tuple(sorted(day.number for day in entry.on)), minutes=entry.minutes, formula=entry.formula,
-        starting=entry.starting, ending=entry.ending, zone=zone, max_attempts=entry.attempts,
-        rerun_delay_seconds=entry.rerun_delay_seconds, inactivity_minutes=entry.inactivity_minutes,
-        wakes_on=tuple(_document_of(settings, service) for service in entry.wakes_on),
-        timeout_seconds=entry.timeout_seconds, retries_timeout=entry.retry_timeout, location=entry.location,
-        notify_on_success=entry.notify_on_success,
-    )  # fmt: skip
+        **_said(entry, EntryDefinition)
+        | {
+            "name": name,
+            "description": entry.description or name or entry.run,
+            "partition": entry.partition or settings.default_partition,
+            "company": entry.company or settings.default_company,
+            "earliest": None if entry.earliest is None else moment(entry.earliest, zone),
+            "expires": None if entry.expires is None else moment(entry.expires, zone),
+            "weekdays": tuple(sorted(day.number for day in entry.on)),
+            "zone": zone,
+            "wakes_on": tuple(_document_of(settings, service) for service in entry.wakes_on),
+        }
+    )
 
 
 def _document_of(settings: Settings, service: str) -> str:
     found = settings.services[service]
     assert isinstance(found, DocumentService)  # the checks of names have passed
     return found.document
+
+
+def section_text(definition: JobDefinition) -> str:
+    """Return the section of a job as YAML, to be edited and read again; options of the usual value are left out."""
+    text: str = yaml.safe_dump(section_of(definition), sort_keys=False, allow_unicode=True, width=110)
+    return text
+
+
+def section_of(definition: JobDefinition) -> dict[str, object]:
+    """Return the section of a job as YAML holds it.
+
+    Rule: read again for the same name and partition, it makes the same definition.
+    """
+    recurrence = dict(definition.recurrence or {})
+    zone = str(recurrence.pop("zone", "UTC"))
+    written: dict[str, object] = {
+        "start": None if definition.start is None else _local(definition.start, zone),
+        "zone": zone if zone != "UTC" else None,
+        "recurrence": recurrence or None,
+        "after": {one.parent: one.wanted.value for one in definition.dependencies},
+        "alerts": {alert.user: {"on": list(alert.events), "by": list(alert.channels)} for alert in definition.alerts},
+        "partition": None,
+    }
+    tasks = {
+        task.name: _written(Task, task, {"after": {one.parent: one.wanted.value for one in task.conditions}})
+        for task in definition.tasks
+    }
+    return {**_written(Job, definition, written), "tasks": tasks}
+
+
+def _written(
+    section: type[Job | Task], definition: JobDefinition | TaskDefinition, others: Mapping[str, object]
+) -> dict[str, object]:
+    """Return the options whose value is not the usual one: what a definition says, and *others* in its place."""
+    options: dict[str, object] = {
+        option: getattr(definition, field) for option, field in _shared(section, type(definition))
+    }
+    options["description"] = definition.description if definition.description != definition.name else None
+    options["group"] = None if definition.batch_group is None else group_name(definition.batch_group)
+    options |= others
+    written: dict[str, object] = {}
+    for option, field in section.model_fields.items():
+        value = options.get(option)
+        usual = None if field.is_required() else field.get_default(call_default_factory=True)
+        if value is not None and value != usual and option != "tasks":
+            written[field.alias or option] = _plain(value)
+    return written
+
+
+def _local(start: datetime, zone: str) -> str:
+    """Write a moment as the clock of *zone* shows it; with its offset where that alone would be another moment."""
+    local = start.astimezone(ZoneInfo(zone))
+    plain = local.replace(tzinfo=None, fold=0)
+    return plain.isoformat(sep=" ") if moment(plain, zone) == start else local.isoformat(sep=" ")
+
+
+def _plain(value: object) -> object:
+    """Return what an option holds as YAML knows it."""
+    match value:
+        case Mapping():
+            return {str(key): _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case Enum():
+            return value.value
+        case str():
+            return str(value)
+    return value

@@ -1,14 +1,14 @@
 """Fill `${NAME}`, `${NAME:-default}` and `${file:/path}` in texts, from the environment and secret files."""
 
+import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path as FilePath
 from typing import cast
 
-from gateway.config.files import read_file
-from gateway.config.place import Document, Finding, Path, Value, show
-from gateway.config.scalars import Substituted, read_scalar
+from gateway.config.document import Document, Finding, Path, Substituted, Value, read_scalar, show
 from gateway.config.suggest import did_you_mean
 
 MAX_SECRET_BYTES = 65_536
@@ -144,3 +144,15 @@ def fill(value: Mapping[str, object], environ: Mapping[str, str], base: FilePath
         raise ValueError("; ".join(f"{show(finding.path)}: {finding.text}" for finding in work.findings))
     assert isinstance(filled, dict)
     return Filled(value=filled, secrets=tuple(work.brought_in))
+
+
+def read_file(path: FilePath, most_bytes: int) -> bytes:
+    """Return at most the first *most_bytes* bytes of a regular file.
+
+    Raises: OSError, also for a pipe, a device or a socket: one might wait for ever for what they have to say.
+    """
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(fd, "rb") as file:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError("it is not a regular file")
+        return file.read(most_bytes)

@@ -1,20 +1,20 @@
 """From `config.yaml` to checked settings, or to everything that is wrong with it."""
 
 import re
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Final
 
 from pydantic import ValidationError
 
-from gateway.config import consistency, yaml
+from gateway.config import checks, yaml
+from gateway.config.addresses import literal_password
+from gateway.config.checks.runnables import check_entries, check_names, check_runnables
+from gateway.config.document import Document, Finding, Path, Value, show, starts_with_any, value_at
 from gateway.config.environment import REFERENCE, substitute
-from gateway.config.explain import explain, path_of
 from gateway.config.models import Settings
-from gateway.config.place import Document, Finding, Path, Value, show, starts_with_any, value_at
-from gateway.config.runnables import check_entries, check_names, check_runnables
-from gateway.config.secrets import literal_password
+from gateway.config.refusals import explain, path_of
 from gateway.contracts.task import Runnables
 from gateway.kernel.errors import ConfigError, ConfigProblem
 
@@ -56,10 +56,7 @@ def parse(
     if not is_utf8(base):  # the database would be asked to store it, and to listen in it
         text = "the path of this folder is not UTF-8, and a database cannot hold it: rename the folder"
         raise ConfigError([ConfigProblem(file=str(base), line=None, path="", text=text)])
-    try:
-        raw = yaml.read(content)
-    except yaml.Unreadable as error:
-        raise ConfigError([ConfigProblem(file=file, line=error.line, path="", text=error.text)]) from None
+    raw = read_document(content, file)
     document = substitute(raw, environ, base)
     if not for_gateway:
         needed = tuple(one for one in document.findings if not starts_with_any(one.path, _ONLY_GATEWAY))
@@ -71,8 +68,30 @@ def parse(
         findings += check_entries(settings.job_queues.entries, runnables, environ, base)
         findings += check_names(settings.throttling.runnables, ("throttling", "runnables"), runnables)
     if settings is None or findings:
-        raise ConfigError(_problems(findings, document, file))
+        raise refused(findings, document, file)
     return settings
+
+
+def read_document(content: bytes, file: str) -> Document:
+    """Return what *content* holds as YAML; `file` is its name in messages. Raises: ConfigError."""
+    try:
+        return yaml.read(content)
+    except yaml.Unreadable as error:
+        raise ConfigError([ConfigProblem(file=file, line=error.line, path="", text=error.text)]) from None
+
+
+def refused(findings: Iterable[Finding], document: Document, file: str, below: Path = ()) -> ConfigError:
+    """Return everything that was found, in the order of lines; paths are those *below* one that is left out."""
+    problems = dict.fromkeys(
+        ConfigProblem(
+            file=file,
+            line=finding.line or document.line_of(finding.path),
+            path=show(finding.path[len(below) :]),
+            text=finding.text,
+        )
+        for finding in findings
+    )
+    return ConfigError(sorted(problems, key=lambda problem: (problem.line or 0, problem.path)))
 
 
 def is_utf8(path: FilePath) -> bool:
@@ -93,34 +112,18 @@ def data_folder(content: bytes, *, base: FilePath, environ: Mapping[str, str]) -
         return parse(nothing, file="", base=base, environ=environ).data
 
 
-def _problems(findings: list[Finding], document: Document, file: str) -> list[ConfigProblem]:
-    problems = {
-        ConfigProblem(
-            file=file,
-            line=finding.line or document.line_of(finding.path),
-            path=show(finding.path),
-            text=finding.text,
-        ): None
-        for finding in findings
-    }
-    return sorted(problems, key=lambda problem: (problem.line or 0, problem.path))
-
-
 def _secrets(raw: Document) -> Iterator[Finding]:
     """Passwords are looked for in the file as written: what `${…}` brings in is where they belong."""
-    store = value_at(raw.value, ("store",))
-    if isinstance(store, str) and literal_password(store):
-        yield Finding(
-            path=("store",),
-            text="holds a password; take it from outside: "
-            "postgresql://user:${PASSWORD}@host/database or ${file:/run/secrets/…}",
-        )
     stores = value_at(raw.value, ("data_exchange", "stores"))
-    for name, written in stores.items() if isinstance(stores, dict) else ():
-        database = written.get("database") if isinstance(written, dict) else None
-        if isinstance(database, str) and literal_password(database):
+    databases: list[Path] = [("store",)]
+    databases += [
+        ("data_exchange", "stores", name, "database") for name in (stores if isinstance(stores, dict) else ())
+    ]
+    for path in databases:
+        address = value_at(raw.value, path)
+        if isinstance(address, str) and literal_password(address):
             yield Finding(
-                path=("data_exchange", "stores", name, "database"),
+                path=path,
                 text="holds a password; take it from outside: "
                 "postgresql://user:${PASSWORD}@host/database or ${file:/run/secrets/…}",
             )
@@ -151,7 +154,7 @@ def _build(document: Document, base: FilePath) -> tuple[Settings | None, list[Fi
             return None, findings
         taken_away |= broken
         value = _without(value, broken)
-    misfits = consistency.check(settings, unsure=_unsure(settings, taken_away), gone=taken_away)
+    misfits = checks.check(settings, taken_away)
     usable = (finding for finding in misfits if not starts_with_any(finding.path, document.unusable))
     return settings, [*(findings or ()), *usable]
 
@@ -183,11 +186,3 @@ def _without(value: Value, paths: frozenset[Path], at: Path = ()) -> Value:
             for position, item in enumerate(value)
         ]
     return value
-
-
-def _unsure(settings: Settings, taken_away: Set[Path]) -> frozenset[str]:
-    """Return the names of the services that are not known whole: something was taken away of them."""
-    if ("services",) in taken_away or () in taken_away:
-        ports = settings.ports.values()
-        return frozenset(name.partition(".")[0] for port in ports for name in port.operations)
-    return frozenset(str(path[1]) for path in taken_away if path[0] == "services")

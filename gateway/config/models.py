@@ -4,7 +4,6 @@ Paths in it are absolute once loaded; sizes are bytes, times are seconds.
 """
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,106 +12,20 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from gateway.config.addresses import database_address
-from gateway.config.models_alerts import AlertSettings, Mail, MailTls, PortAlerts, Webhook
-from gateway.config.models_base import ByteSize, Count, Flag, Location, Name, Seconds, Section, Text, Word
-from gateway.config.models_batch import Account, ActivePeriod, Group, Server, Throttling
-from gateway.config.models_exchange import DataExchange, MessageStore
-from gateway.config.models_jobs import Job, Jobs, Task
-from gateway.config.models_ports import (
-    After,
-    Conversations,
-    Encoding,
-    InboundPort,
-    Limits,
-    Mode,
-    OnError,
-    Order,
-    OutboundPort,
-    OutboundProcess,
-    Port,
-    Process,
-    Receive,
-    Respond,
-    Security,
-    Send,
-)
+from gateway.config.addresses import EMBEDDED, store_address, web_address, without_password
+from gateway.config.models_base import AnyText, ByteSize, Count, Flag, Location, Name, Seconds, Section, Text, Word
+from gateway.config.models_jobs import Account, ActivePeriod, Alerts, Group, Job, Jobs, Server, Task, Throttling
+from gateway.config.models_ports import DataExchange, InboundPort, MessageStore, OutboundPort, Port, Respond
 from gateway.config.models_posting import Posting
-from gateway.config.models_queues import EntryCategory, JobQueue, QueueEntry, Queues
-from gateway.config.models_services import (
-    DocumentService,
-    NumberSequence,
-    PythonOperation,
-    PythonService,
-    Service,
-)
+from gateway.config.models_queues import QueueEntry, Queues
+from gateway.config.models_services import DocumentService, NumberSequence, PythonService, Service
 from gateway.kernel.ids import PortName
 
+# what other rooms need of the sections below these here
 __all__ = [
-    "Account",
-    "ActivePeriod",
-    "After",
-    "AlertSettings",
-    "ByteSize",
-    "Conversations",
-    "Count",
-    "DataExchange",
-    "DocumentService",
-    "Encoding",
-    "EntryCategory",
-    "Flag",
-    "Group",
-    "InboundPort",
-    "Job",
-    "JobQueue",
-    "Jobs",
-    "Level",
-    "Limits",
-    "Location",
-    "LogFormat",
-    "Logging",
-    "Mail",
-    "MailTls",
-    "MessageStore",
-    "Mode",
-    "NumberSequence",
-    "OnError",
-    "Order",
-    "OutboundPort",
-    "OutboundProcess",
-    "Port",
-    "PortAlerts",
-    "PortFolders",
-    "Process",
-    "PythonOperation",
-    "PythonService",
-    "Queue",
-    "QueueEntry",
-    "Queues",
-    "Receive",
-    "ReceiveFolders",
-    "Respond",
-    "Retention",
-    "Seconds",
-    "Section",
-    "Security",
-    "Send",
-    "SendFolders",
-    "Server",
-    "Service",
-    "Settings",
-    "Shutdown",
-    "StoreFolders",
-    "Task",
-    "Text",
-    "Throttling",
-    "Webhook",
-    "Workers",
-]
-
-EMBEDDED = "embedded"
-_URL = re.compile(r"(?i:postgres(?:ql)?)://(?:[^/?#]|/?[^/?#]*\?.)")
-_URL_PASSWORD = re.compile(r"(?<=://)(?P<user>[^:/?#@]*):.*@|(?P<option>[?&](?:ssl)?password=)[^&]*", re.IGNORECASE)
+    "DocumentService", "InboundPort", "Job", "MessageStore", "NumberSequence", "OutboundPort", "Port", "PythonService",
+    "QueueEntry", "Respond", "Settings", "Task",
+]  # fmt: skip
 
 
 class Level(StrEnum):
@@ -190,6 +103,61 @@ class Logging(Section):
     )
 
 
+class MailTls(StrEnum):
+    """How the connection to the mail server is kept secret."""
+
+    NONE = "none"
+    STARTTLS = "starttls"  # from the server's greeting on
+    TLS = "tls"  # from the first byte on
+
+
+class Mail(Section):
+    """The mail server that takes e-mails of the gateway."""
+
+    host: Text | None = Field(default=None, description="Mail server; null: no e-mails.")
+    port: Count = Field(default=587, ge=1, le=65_535, description="Its port.")
+    tls: MailTls = Field(default=MailTls.STARTTLS, description="none | starttls | tls.")
+    user: Text | None = Field(default=None, description="Account at the server; null: none is needed.")
+    password: Text | None = Field(
+        default=None, repr=False, exclude=True, description="Password of the account, from ${…}."
+    )
+    sender: Text = Field(default="gateway@localhost", alias="from", description="Sender of the e-mails.")
+
+
+class Webhook(Section):
+    """Where alerts are posted."""
+
+    url: Annotated[Text, AfterValidator(web_address)] | None = Field(default=None, description="Address; null: none.")
+    secret: Text | None = Field(
+        default=None, repr=False, exclude=True, description="Key of the signature, from ${…}; null: not signed."
+    )
+
+
+class PortAlerts(Section):
+    """What is told of a port."""
+
+    silent_hours: Seconds | None = Field(
+        default=None, gt=0, le=2_000, description="Hours without a file after which it is overdue; null: never."
+    )
+    to: Mapping[Text, Alerts] = Field(default_factory=dict, description="Who hears of it, by account.")
+
+
+class AlertSettings(Section):
+    """How alerts are delivered, and what ports tell."""
+
+    ax_alerts: Flag = Field(
+        default=False, description="true: outcomes of a job are told only where its history is kept, as in AX."
+    )
+    webhook: Webhook = Field(default_factory=Webhook, description="Where alerts are posted.")
+    command: tuple[AnyText, ...] = Field(
+        default=(), description="Program and arguments that get an alert as JSON on standard input."
+    )
+    entries: Mapping[Text, Alerts] = Field(
+        default_factory=dict, description="Who hears of job queue entries, by account."
+    )
+    ports: Mapping[Name, PortAlerts] = Field(default_factory=dict, description="What is told of ports, by port.")
+
+
 class Retention(Section):
     """How long finished things are kept, in days. Nothing unfinished is ever removed."""
 
@@ -262,21 +230,13 @@ def _owner(value: int | str) -> int | str:
 Owner = Annotated[int | str, AfterValidator(_owner)]
 
 
-def _store(value: str) -> str:
-    if value == EMBEDDED:
-        return value
-    if _URL.match(value) is None:
-        raise ValueError("must be embedded, or a URL such as postgresql://user:${PASSWORD}@host/database")
-    return database_address(value)
-
-
 class Settings(Section):
     """Everything in `config.yaml`."""
 
     site: Text | None = Field(
         default=None, description="What e-mails and webhooks call this gateway. Default: the folder of this file."
     )
-    store: Annotated[Text, AfterValidator(_store)] = Field(
+    store: Annotated[Text, AfterValidator(store_address)] = Field(
         default=EMBEDDED,
         repr=False,
         exclude=True,
@@ -331,10 +291,7 @@ class Settings(Section):
     @property
     def store_shown(self) -> str:
         """Return the store as it may be shown to people: without any password."""
-        return _URL_PASSWORD.sub(
-            lambda match: f"{match['option'] or match['user'] + ':'}***{'' if match['option'] else '@'}",
-            self.store,
-        )
+        return without_password(self.store)
 
     @property
     def postgres_folder(self) -> Path:

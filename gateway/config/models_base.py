@@ -4,20 +4,23 @@ import os
 import re
 from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    GetJsonSchemaHandler,
     Strict,
     ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
-from gateway.config.scalars import Substituted, read_scalar
+from gateway.config.document import Substituted, read_scalar
 
 _UNITS = {
     "b": 1,
@@ -125,21 +128,44 @@ def _without_nul(value: str) -> str:
     return value
 
 
-def _name(value: str) -> str:
-    if not re.fullmatch(_NAME, value):
-        raise ValueError("a name is a letter, then up to 39 letters, digits, '-' and '_'")
-    return value
+def matching(pattern: str, otherwise: str) -> AfterValidator:
+    """Refuse a text that *pattern* does not match as a whole, and say *otherwise*."""
+    compiled = re.compile(pattern)
+
+    def check(value: str) -> str:
+        if compiled.fullmatch(value) is None:
+            raise ValueError(otherwise)
+        return value
+
+    return AfterValidator(check)
 
 
-def _word(value: str) -> str:
-    if not re.fullmatch(_WORD, value):
-        raise ValueError("a name is a letter, then up to 79 letters, digits and '_'")
-    return value
+def _as_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
 
 
-Name = Annotated[str, AfterValidator(_name), WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$"})]
+class _OrOne:
+    """Describes a list that may also be written as a single entry of it."""
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        listed = handler(core)
+        return {"anyOf": [listed["items"], listed]}
+
+
+Item = TypeVar("Item")
+Listed = Annotated[tuple[Item, ...], BeforeValidator(_as_list), _OrOne()]
+"""A list; a single word stands for a list of it."""
+Name = Annotated[
+    str,
+    matching(_NAME, "a name is a letter, then up to 39 letters, digits, '-' and '_'"),
+    WithJsonSchema({"type": "string", "pattern": f"^{_NAME}$"}),
+]
 """Name of a port: also the name of its folders."""
-Word = Annotated[str, AfterValidator(_word), WithJsonSchema({"type": "string", "pattern": f"^{_WORD}$"})]
+Word = Annotated[
+    str,
+    matching(_WORD, "a name is a letter, then up to 79 letters, digits and '_'"),
+    WithJsonSchema({"type": "string", "pattern": f"^{_WORD}$"}),
+]
 """Name of a service or an operation: also a part of an action."""
 Text = Annotated[str, BeforeValidator(_as_text), AfterValidator(_one_line)]
 AnyText = Annotated[str, BeforeValidator(_as_text), AfterValidator(_without_nul)]

@@ -1,18 +1,27 @@
-"""Ports: how files come in, what happens to them, where the answers go; and what is sent without being asked."""
+"""Ports: how files come in, what happens to them, where the answers go; what is sent without being asked.
+
+And message stores, from which the status messages of data exchange come.
+"""
 
 import re
 from collections.abc import Mapping
 from enum import StrEnum
 from string import Formatter
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
 
-from gateway.config.models_base import ByteSize, Count, Flag, Location, Name, Seconds, Section, Text
-from gateway.config.scalars import Substituted, read_scalar
+from gateway.config.addresses import store_address
+from gateway.config.models_base import ByteSize, Count, Flag, Location, Name, Seconds, Section, Text, matching, reread
 from gateway.messaging.rules.message_set import parse_max_failed
 from gateway.messaging.rules.states import LaneRule, LoggingMode, OnDuplicate
 
+STATUS_MESSAGES: Final = "status_messages"
+"""What a task runs that copies status messages."""
+OVERDUE_SECONDS: Final = 86_400.0
+"""A job with such a task is overdue a day after its planned start, unless it says otherwise."""
+
+RetentionDays = Annotated[Count, Field(ge=-1, le=36_500)]
 PLACEHOLDERS = ("stem", "position", "response_id", "request_message_id", "port", "date")
 NAME_LIMIT = 120
 """Longest name of a file we write, in bytes."""
@@ -67,12 +76,6 @@ class Encoding(StrEnum):
     GB18030 = "GB18030"
 
 
-def _file_pattern(value: str) -> str:
-    if "/" in value:
-        raise ValueError("must match names of files, without folders")
-    return value
-
-
 def response_fields(pattern: str) -> tuple[tuple[str, str | None, str], ...]:
     """Split a response name pattern into (literal text, placeholder or None, format).
 
@@ -121,7 +124,7 @@ def _send_name(value: str) -> str:
 
 def _max_failed(value: object) -> object:
     """Take a number of messages or a percentage as text."""
-    value = read_scalar(value) if isinstance(value, Substituted) else value
+    value = reread(value)
     if isinstance(value, str) or type(value) is int:
         parse_max_failed(value)
         return str(value) if isinstance(value, str) else value
@@ -138,15 +141,9 @@ MaxFailed = Annotated[
 """A number of messages, or a part of a file."""
 
 
-class Receive(Section):
-    """The inbound folder of a port and the rules for taking files from it."""
+class Settling(Section):
+    """When a file in an inbound folder is taken."""
 
-    folder: Location = Field(description="Inbound folder: partners put their files here.")
-    pattern: Annotated[Text, AfterValidator(_file_pattern)] = Field(
-        default="*.xml",
-        description="Names of the files that are taken; '*' and '?' are wild, case is ignored.",
-    )
-    order: Order = Field(default=Order.NAME, description="Order of files found together: name | natural.")
     settle_seconds: Seconds = Field(
         default=2.0, ge=0, le=86_400, description="Seconds a file must stay unchanged before it is taken."
     )
@@ -154,8 +151,25 @@ class Receive(Section):
         default=600.0,
         ge=0,
         le=604_800,
-        description="Seconds an incomplete document may wait for its end, then it is an error.",
+        description="Seconds an incomplete file may wait for its end, then it is refused.",
     )
+
+    @model_validator(mode="after")
+    def _incomplete_files_wait_longer_than_they_settle(self) -> Self:
+        if self.grace_seconds < self.settle_seconds:
+            raise ValueError("grace_seconds must not be shorter than settle_seconds")
+        return self
+
+
+class Receive(Settling):
+    """The inbound folder of a port and the rules for taking files from it."""
+
+    folder: Location = Field(description="Inbound folder: partners put their files here.")
+    pattern: Annotated[Text, matching("[^/]*", "must match names of files, without folders")] = Field(
+        default="*.xml",
+        description="Names of the files that are taken; '*' and '?' are wild, case is ignored.",
+    )
+    order: Order = Field(default=Order.NAME, description="Order of files found together: name | natural.")
     done_marker: Flag = Field(
         default=False,
         description="Take a file only when an empty file of the same name plus '.done' lies beside it.",
@@ -196,27 +210,36 @@ def _group(value: int | str | None) -> int | str | None:
 FileMode = Literal["0600", "0640", "0644", "0660", "0664"]
 
 
-class Respond(Section):
-    """The outbound folder of a port and how responses are written to it."""
+class Send(Section):
+    """The outbound folder of a port and how files are written to it."""
 
-    folder: Location = Field(description="Outbound folder: one file per response appears here, complete.")
-    faults: Location | None = Field(default=None, description="Own folder for faults. Default: the outbound folder.")
-    name: Annotated[Text, AfterValidator(_response_name)] = Field(
-        default="{stem}.{position:06}.{response_id}.xml",
-        description="Name of a response file. Placeholders: " + ", ".join(PLACEHOLDERS) + "; must hold response_id.",
+    folder: Location = Field(description="Outbound folder: one file per document appears here, complete.")
+    name: Annotated[Text, AfterValidator(_send_name)] = Field(
+        default="{port}.{response_id}.xml",
+        description="Name of a file. Placeholders: " + ", ".join(SEND_PLACEHOLDERS) + "; must hold response_id.",
     )
     staging: Location | None = Field(
         default=None,
-        description="Folder where responses are prepared, on the file system of the outbound folder. "
+        description="Folder where files are prepared, on the file system of the outbound folder. "
         "Default: data/staging/<port>.",
     )
     encoding: Encoding = Field(
-        default=Encoding.UTF_8, description="Encoding of response files: UTF-8 | UTF-16 | UTF-16BE | GB18030."
+        default=Encoding.UTF_8, description="Encoding of the files: UTF-8 | UTF-16 | UTF-16BE | GB18030."
     )
     file_mode: FileMode = Field(default="0640", description="Rights of the files: 0600 | 0640 | 0644 | 0660 | 0664.")
     group: Annotated[int | str | None, AfterValidator(_group)] = Field(
         default=None, description="Group of the files, by name or number. Default: that of the outbound folder."
     )
+
+
+class Respond(Send):
+    """The outbound folder of a port and how responses are written to it."""
+
+    name: Annotated[Text, AfterValidator(_response_name)] = Field(
+        default="{stem}.{position:06}.{response_id}.xml",
+        description="Name of a response file. Placeholders: " + ", ".join(PLACEHOLDERS) + "; must hold response_id.",
+    )
+    faults: Location | None = Field(default=None, description="Own folder for faults. Default: the outbound folder.")
     errors: Flag = Field(default=True, description="Answer a failed request with a fault.")
     details: Flag = Field(
         default=False,
@@ -327,28 +350,6 @@ class Limits(Section):
     max_attributes: Count = Field(default=100, ge=10, le=10_000, description="Most attributes on one element.")
 
 
-class Send(Section):
-    """The outbound folder of a port that sends without being asked."""
-
-    folder: Location = Field(description="Outbound folder: one file per document appears here, complete.")
-    name: Annotated[Text, AfterValidator(_send_name)] = Field(
-        default="{port}.{response_id}.xml",
-        description="Name of a file. Placeholders: " + ", ".join(SEND_PLACEHOLDERS) + "; must hold response_id.",
-    )
-    staging: Location | None = Field(
-        default=None,
-        description="Folder where files are prepared, on the file system of the outbound folder. "
-        "Default: data/staging/<port>.",
-    )
-    encoding: Encoding = Field(
-        default=Encoding.UTF_8, description="Encoding of the files: UTF-8 | UTF-16 | UTF-16BE | GB18030."
-    )
-    file_mode: FileMode = Field(default="0640", description="Rights of the files: 0600 | 0640 | 0644 | 0660 | 0664.")
-    group: Annotated[int | str | None, AfterValidator(_group)] = Field(
-        default=None, description="Group of the files, by name or number. Default: that of the outbound folder."
-    )
-
-
 class OutboundProcess(Section):
     """How the documents of a port that sends are read."""
 
@@ -377,12 +378,6 @@ class InboundPort(Section):
     logging: LoggingMode = Field(
         default=LoggingMode.ORIGINAL, description="What history keeps of a finished message: original | header | off."
     )
-
-    @model_validator(mode="after")
-    def _incomplete_files_wait_longer_than_they_settle(self) -> "InboundPort":
-        if self.receive.grace_seconds < self.receive.settle_seconds:
-            raise ValueError("receive.grace_seconds must not be shorter than receive.settle_seconds")
-        return self
 
 
 class OutboundPort(Section):
@@ -422,3 +417,66 @@ Port = Annotated[
         custom_error_message="needs a direction: inbound or outbound",
     ),
 ]
+
+
+class MessageStore(Settling):
+    """Where stations write their status messages: a database or a folder, one of the two."""
+
+    database: Annotated[Text, AfterValidator(store_address)] | None = Field(
+        default=None,
+        repr=False,
+        exclude=True,
+        description="A PostgreSQL by URL, with a password from ${…}; embedded: a database of its own beside the "
+        "gateway's.",
+    )
+    folder: Location | None = Field(
+        default=None, description="Inbound folder for status files, one message each, of `StatusMessage.xsd`."
+    )
+    work: Location | None = Field(
+        default=None,
+        description="Folder for claimed files, on the file system of `folder`. Default: data/exchange/<store>/work.",
+    )
+    uploaded: Location | None = Field(
+        default=None,
+        description="Folder for uploaded files, likewise, kept by the retention. "
+        "Default: data/exchange/<store>/uploaded.",
+    )
+    refused: Location | None = Field(
+        default=None,
+        description="Folder for refused files with their reasons, likewise. Default: data/exchange/<store>/refused.",
+    )
+    sessions: Location | None = Field(
+        default=None,
+        description="With `folder`: where the station reads how its sessions stand, a file each. Default: nowhere.",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "MessageStore":
+        if (self.database is None) == (self.folder is None):
+            raise ValueError("needs either `database` or `folder`")
+        if self.folder is None:
+            for name in ("work", "uploaded", "refused", "sessions"):
+                if getattr(self, name) is not None:
+                    raise ValueError(f"{name} goes with `folder`, and this store is a database")
+        return self
+
+
+class DataExchange(Section):
+    """Sessions of data exchange with stations and partners, and their status messages."""
+
+    stores: Mapping[Name, MessageStore] = Field(default_factory=dict, description="Message stores, by name.")
+    upload_session_days: RetentionDays = Field(
+        default=30,
+        description="Days that messages and ended sessions of uploads are kept; 0: for ever; -1: removed at once.",
+    )
+    download_session_days: RetentionDays = Field(
+        default=30,
+        description="Days that messages and ended sessions of downloads are kept; 0: for ever; -1: removed at once.",
+    )
+    try_count: Count = Field(
+        default=3,
+        ge=0,
+        le=10_000,
+        description="How often a message that could not be read is tried again, once a pass, before it is refused; "
+        "0: without end.",
+    )

@@ -1,15 +1,14 @@
-"""Posting of documents: periods, currencies, taxes, number series."""
+"""Posting of documents: periods, currencies, taxes, number series; and printing what was posted."""
 
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from string import Formatter
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from gateway.config.models_base import Count, Date, Flag, Seconds, Section, Text, reread
-from gateway.config.models_printing import Printing
+from gateway.config.models_base import AnyText, Count, Date, Flag, Location, Name, Seconds, Section, Text, reread
+from gateway.config.models_services import NumberFormat
 
 
 def _number(value: object) -> object:
@@ -24,13 +23,6 @@ def _number(value: object) -> object:
     if not number.is_finite():
         raise ValueError("must be a number such as 12.5")
     return number
-
-
-def _series_format(value: str) -> str:
-    fields = [field for _, field, _, _ in Formatter().parse(value) if field is not None]
-    if fields != ["number"]:
-        raise ValueError("must hold {number} exactly once and no other placeholder, such as SINV-{number:06}")
-    return value
 
 
 DecimalNumber = Annotated[Decimal, BeforeValidator(_number), WithJsonSchema({"type": "number"})]
@@ -79,9 +71,7 @@ class CurrencySettings(Section):
 class Series(Section):
     """The numbers of posted documents: without gaps."""
 
-    format: Annotated[Text, AfterValidator(_series_format)] = Field(
-        description="How a number is written, such as SINV-{number:06}."
-    )
+    format: NumberFormat = Field(description="How a number is written, such as SINV-{number:06}.")
     first: Count = Field(default=1, ge=1, le=10**15, description="First number; counts only when the series is new.")
     last: Count = Field(default=999_999, ge=1, le=10**15, description="Last number that may be used.")
 
@@ -98,6 +88,80 @@ SERIES: Mapping[str, Series] = {
     name: Series(format=f"{name}-{{number:06}}")
     for name in ("SHIP", "SINV", "RRCT", "SCRM", "RCPT", "PINV", "RSHP", "PCRM")
 }
+
+
+class PaperForm(StrEnum):
+    """The size of a page."""
+
+    A4 = "A4"
+    LETTER = "Letter"
+
+
+class PostedKind(StrEnum):
+    """What can be printed."""
+
+    SALES_SHIPMENT = "PostedSalesShipment"
+    SALES_INVOICE = "PostedSalesInvoice"
+    RETURN_RECEIPT = "PostedReturnReceipt"
+    SALES_CREDIT_MEMO = "PostedSalesCreditMemo"
+    PURCHASE_RECEIPT = "PostedPurchaseReceipt"
+    PURCHASE_INVOICE = "PostedPurchaseInvoice"
+    RETURN_SHIPMENT = "PostedReturnShipment"
+    PURCHASE_CREDIT_MEMO = "PostedPurchaseCreditMemo"
+
+
+class Letterhead(Section):
+    """Who sends the document."""
+
+    name: Text | None = Field(default=None, description="Name of the company.")
+    address: tuple[Text, ...] = Field(default=(), max_length=5, description="Lines below the name.")
+    tax_number: Text | None = Field(default=None, description="Stands at the foot of each page.")
+    bank: Text | None = Field(default=None, description="Bank and account, likewise.")
+    logo: Location | None = Field(default=None, description="A PNG, JPEG or SVG file. null: none.")
+
+
+class Printer(Section):
+    """Where a printed document goes: one of the three."""
+
+    inbox: Flag = Field(default=False, description="true: into the report inbox of who prints it.")
+    folder: Location | None = Field(default=None, description="Folder that gets a PDF file for each document.")
+    command: tuple[AnyText, ...] | None = Field(
+        default=None, min_length=1, description="Program and arguments; {file} is the PDF, {printer} this name."
+    )
+    timeout_seconds: Seconds = Field(
+        default=60.0, gt=0, le=3600, description="With `command`: seconds it may take; then it is ended."
+    )
+
+    @model_validator(mode="after")
+    def _one_target(self) -> "Printer":
+        if (self.folder is not None) + (self.command is not None) + self.inbox != 1:
+            raise ValueError("needs one of `folder`, `command` and `inbox: true`")
+        if self.command is not None and not any("{file}" in part for part in self.command):
+            raise ValueError("its `command` must say where the file stands: {file}")
+        return self
+
+
+class Selection(Section):
+    """Which printer a document goes to. The most specific row counts: user and document, user, document, neither."""
+
+    user: Text | None = Field(default=None, description="Only what this user prints. null: everybody.")
+    document: PostedKind | None = Field(
+        default=None, description="Only this kind, such as PostedSalesInvoice. null: all."
+    )
+    printer: Text = Field(description="Name of a printer.")
+
+
+class Printing(Section):
+    """Printing of posted documents. Absent: nothing is printed."""
+
+    after_posting: Flag = Field(default=False, description="Every posting also prints what it made.")
+    letterhead: Letterhead = Field(default_factory=Letterhead, description="Who sends the documents.")
+    paper: PaperForm = Field(default=PaperForm.A4, description="A4 | Letter.")
+    fonts: tuple[Location, ...] = Field(
+        default=(), description="Font files for letters that are not Latin, Greek or Cyrillic; the first that has one."
+    )
+    printers: Mapping[Name, Printer] = Field(default_factory=dict, description="Where documents can go.")
+    selections: tuple[Selection, ...] = Field(default=(), description="Which document goes to which printer.")
 
 
 class Posting(Section):

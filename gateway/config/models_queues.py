@@ -9,8 +9,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from gateway.batch.rules.definition import NORMAL_PRIORITY
 from gateway.batch.rules.formula import check_formula
 from gateway.batch.rules.job import Location
-from gateway.config.models_base import Count, Flag, Name, Seconds, Section, Text, reread
-from gateway.config.models_batch import Moment, TimeOfDay, Weekdays, Zone, as_list, text_or_list
+from gateway.config.models_base import Count, Flag, Listed, Name, Seconds, Section, Text, reread
+from gateway.config.models_jobs import Moment, TimeOfDay, Weekdays, Zone
 from gateway.kernel.errors import EntryRefused
 
 PRIORITIES: Final[Mapping[str, int]] = {"high": 500, "normal": NORMAL_PRIORITY, "low": 1500}
@@ -59,10 +59,9 @@ class JobQueue(Section):
     """A container of entries that is started and stopped as a whole."""
 
     description: Text | None = Field(default=None, description="What the queue is for. Default: its name.")
-    categories: (
-        Annotated[tuple[Text, ...], BeforeValidator(as_list), Field(min_length=1), text_or_list({"type": "string"})]
-        | None
-    ) = Field(default=None, description="Categories whose entries it takes. Default: all entries.")
+    categories: Annotated[Listed[Text], Field(min_length=1)] | None = Field(
+        default=None, description="Categories whose entries it takes. Default: all entries."
+    )
     group: Text | None = Field(default=None, description="Batch group whose servers run them. Default: default.")
     start_automatically: Flag = Field(
         default=True, description="false: nothing of it runs until somebody starts it with `gateway queues start`."
@@ -126,7 +125,7 @@ class QueueEntry(Section):
     inactivity_minutes: Annotated[Count, AfterValidator(_inactivity)] = Field(
         default=0, ge=0, description="Minutes it sleeps after a run that found nothing to do; 0: it does not."
     )
-    wakes_on: Annotated[tuple[Text, ...], BeforeValidator(as_list), text_or_list({"type": "string"})] = Field(
+    wakes_on: Listed[Text] = Field(
         default=(), description="Document services; a new document of one wakes the entry when it sleeps."
     )
     timeout_seconds: Seconds | None = Field(

@@ -16,22 +16,16 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from gateway.config.models_base import Count, Flag, Seconds, Section, Text, Word
+from gateway.config.models_base import Count, Flag, Seconds, Section, Text, Word, matching
 from gateway.kernel.namespaces import SERVICES, canonical
 
 DocumentOperation = Literal["create", "read"]
 DOCUMENT_OPERATIONS: tuple[DocumentOperation, ...] = ("create", "read")
 DOCUMENTS = "http://schemas.microsoft.com/dynamics/2008/01/documents/"
 
-_XML_NAME = re.compile(r"[^\W\d][\w.-]*")
+_XML_NAME = r"[^\W\d][\w.-]*"
 _QUALIFIED = re.compile(r"\{([^{}\s]+)\}([^\W\d][\w.-]*)")
-_HANDLER = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*")
-
-
-def _xml_name(value: str) -> str:
-    if not _XML_NAME.fullmatch(value):
-        raise ValueError("must be the name of an XML element, without a namespace")
-    return value
+_HANDLER = r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*(?:\.[^\W\d]\w*)*"
 
 
 def _qualified(value: str) -> str:
@@ -43,7 +37,7 @@ def _qualified(value: str) -> str:
 
 def _document(value: str) -> str:
     """Expand a short document name to its documented namespace."""
-    if _XML_NAME.fullmatch(value):
+    if re.fullmatch(_XML_NAME, value):
         return f"{{{DOCUMENTS}{value}}}{value}"
     try:
         return _qualified(value)
@@ -72,12 +66,10 @@ def _number_format(value: str) -> str:
     return value
 
 
-def _handler(value: str) -> str:
-    if not _HANDLER.fullmatch(value):
-        raise ValueError("must be written module:object, such as my_company.orders:create")
-    return value
-
-
+XmlName = Annotated[Text, matching(_XML_NAME, "must be the name of an XML element, without a namespace")]
+Handler = Annotated[Text, matching(_HANDLER, "must be written module:object, such as my_company.orders:create")]
+NumberFormat = Annotated[Text, AfterValidator(_number_format)]
+"""How a running number is written, such as SO-{number:06}."""
 Qualified = Annotated[Text, AfterValidator(_qualified)]
 Namespaces = Annotated[tuple[Annotated[Text, AfterValidator(_namespace)], ...], Field(min_length=1)]
 
@@ -86,9 +78,7 @@ class NumberSequence(Section):
     """Running numbers for the keys of new documents."""
 
     name: Text = Field(description="Name of the sequence; services that name the same one share its numbers.")
-    format: Annotated[Text, AfterValidator(_number_format)] = Field(
-        default="{number}", description="How a number is written, such as SO-{number:06}."
-    )
+    format: NumberFormat = Field(default="{number}", description="How a number is written, such as SO-{number:06}.")
     first: Count = Field(default=1, ge=0, le=10**15, description="First number; counts only when the sequence is new.")
     step: Count = Field(default=1, ge=1, le=10**6, description="Distance between two numbers.")
     continuous: Flag = Field(
@@ -107,12 +97,8 @@ class DocumentService(Section):
     document: Annotated[Text, AfterValidator(_document)] = Field(
         description="Root of the document as {namespace}Name; a short name means the documented namespace."
     )
-    entity: Annotated[Text, AfterValidator(_xml_name)] = Field(
-        description="Element under the root that holds one record, such as SalesTable."
-    )
-    key: Annotated[Text, AfterValidator(_xml_name)] = Field(
-        description="Field of the entity that names a record, such as SalesId."
-    )
+    entity: XmlName = Field(description="Element under the root that holds one record, such as SalesTable.")
+    key: XmlName = Field(description="Field of the entity that names a record, such as SalesId.")
     number_sequence: NumberSequence | None = Field(
         default=None, description="Makes the keys of new documents. Without it the partner must send the key."
     )
@@ -129,9 +115,7 @@ class DocumentService(Section):
 class PythonOperation(Section):
     """One operation of a service written in Python; a plain text in its place is the handler."""
 
-    handler: Annotated[Text, AfterValidator(_handler)] = Field(
-        description="Function or class that does the work, written module:object."
-    )
+    handler: Handler = Field(description="Function or class that does the work, written module:object.")
     expects: tuple[Qualified, ...] | None = Field(
         default=None, description="The parts of a request as {namespace}Name, in order. Default: anything."
     )
@@ -139,7 +123,7 @@ class PythonOperation(Section):
         default=True,
         description="All effects go through the transaction it gets; if not, on_error: rollback needs compensate.",
     )
-    compensate: Annotated[Text, AfterValidator(_handler)] | None = Field(
+    compensate: Handler | None = Field(
         default=None,
         description="Function that takes back what the operation did elsewhere, written module:object. For undoable: "
         "false.",

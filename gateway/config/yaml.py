@@ -1,28 +1,16 @@
 """Read YAML without its traps (anchors, aliases, merge keys, repeated keys, foreign tags), keeping lines.
 
-Works on the parser's events, so nothing is ever constructed but text, numbers, switches, lists and mappings.
+PyYAML composes the nodes of a document, each with its place; nothing is ever constructed of them but text, numbers,
+switches, lists and mappings.
 Source: reliability reference, section 4.8.
 """
 
-from collections.abc import Iterator
-
 import yaml
-from yaml.events import (
-    AliasEvent,
-    DocumentStartEvent,
-    Event,
-    MappingEndEvent,
-    MappingStartEvent,
-    NodeEvent,
-    ScalarEvent,
-    SequenceEndEvent,
-    SequenceStartEvent,
-    StreamEndEvent,
-)
+from yaml.events import AliasEvent, CollectionStartEvent, Event, ScalarEvent
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.reader import ReaderError
 
-from gateway.config.place import Document, Finding, Path, Value
-from gateway.config.scalars import read_scalar
+from gateway.config.document import Document, Finding, Path, Value, read_scalar
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 20
@@ -74,9 +62,9 @@ def read(content: bytes) -> Document:
     if len(content) > MAX_BYTES:
         raise Unreadable(f"is {len(content)} bytes long; at most {MAX_BYTES} are allowed")
     text = _decode(content)
-    reader = _Reader(yaml.parse(text, Loader=yaml.SafeLoader))
     try:
-        return reader.read()
+        composer = _Composer(text)
+        return _Reader(composer).read()
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise Unreadable(
@@ -86,7 +74,7 @@ def read(content: bytes) -> Document:
         raise _unreadable(error) from None
     except (ValueError, OverflowError):
         # The parser turns an escape such as "\UFFFFFFFF" into a character without checking its range.
-        raise Unreadable("holds an escape that names no character", reader.line) from None
+        raise Unreadable("holds an escape that names no character", composer.line + 1) from None
 
 
 def _decode(content: bytes) -> str:
@@ -110,136 +98,131 @@ def _unreadable(error: yaml.MarkedYAMLError) -> Unreadable:
     return Unreadable(f"not valid YAML at column {mark.column + 1}: {text}{since}", mark.line + 1)
 
 
-class _Reader:
-    """Turns the events of one document into values."""
+class _Composer(yaml.SafeLoader):
+    """Composes nodes as they are written: `tag` is empty where none is, and aliases are nodes of their own."""
 
-    def __init__(self, events: Iterator[Event]) -> None:
-        self._events = events
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.names: dict[Node, str] = {}
+        """Nodes with the names that their anchors give them."""
+        self._depth = 0
+
+    def compose_node(self, parent: Node | None, index: int) -> Node | None:
+        """Compose the next node, and those in it. Raises: Unreadable when it is nested too deep."""
+        event: Event = self.peek_event()  # type: ignore[no-untyped-call]  # of PyYAML
+        if isinstance(event, AliasEvent):
+            self.get_event()  # type: ignore[no-untyped-call]  # of PyYAML
+            alias = _Alias("", event.anchor, None, None)
+            alias.start_mark = event.start_mark
+            return alias
+        if self._depth > MAX_DEPTH:
+            raise Unreadable(f"is nested deeper than {MAX_DEPTH} levels", _line(event))
+        assert isinstance(event, ScalarEvent | CollectionStartEvent)
+        name, event.anchor = event.anchor, None
+        self._depth += 1
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        assert node is not None
+        node.tag = event.tag or ""
+        if name is not None:
+            self.names[node] = name
+        return node
+
+
+class _Alias(Node):
+    """Stands where another value is to be repeated."""
+
+
+class _Reader:
+    """Turns the nodes of one document into values."""
+
+    def __init__(self, composer: _Composer) -> None:
+        self._composer = composer
         self._lines: dict[Path, int] = {}
         self._findings: list[Finding] = []
         self._unusable: set[Path] = set()
-        self.line = 1
 
     def read(self) -> Document:
-        value: Value = None
-        documents = 0
-        for event in self._events:
-            if isinstance(event, DocumentStartEvent):
-                documents += 1
-                if documents > 1:
-                    raise Unreadable("holds a second document after '---'; one is allowed", _line(event))
-            elif isinstance(event, NodeEvent):
-                value = self._node(event, ())
-            elif isinstance(event, StreamEndEvent):
-                break
+        node = self._composer.get_node() if self._composer.check_node() else None
+        if self._composer.check_node():
+            line = _line(self._composer.peek_event())  # type: ignore[no-untyped-call]  # of PyYAML
+            raise Unreadable("holds a second document after '---'; one is allowed", line)
         return Document(
-            value=value,
+            value=None if node is None else self._value(node, ()),
             lines=self._lines,
             findings=tuple(self._findings),
             unusable=frozenset(self._unusable),
         )
 
-    def _next(self) -> Event:
-        event = next(self._events)
-        self.line = _line(event)
-        return event
-
-    def _refuse(self, path: Path, event: Event, text: str) -> None:
-        self._findings.append(Finding(path=path, line=_line(event), text=text))
-
-    def _node(self, event: Event, path: Path) -> Value:
-        self._lines.setdefault(path, _line(event))
-        if isinstance(event, AliasEvent):
-            self._refuse(path, event, f"'*{event.anchor}' repeats another value; write the value out")
-            self._unusable.add(path)
-            return None
-        if len(path) > MAX_DEPTH:
-            raise Unreadable(f"is nested deeper than {MAX_DEPTH} levels", _line(event))
-        if isinstance(event, NodeEvent) and event.anchor is not None:
-            self._refuse(path, event, f"'&{event.anchor}' names a value to repeat it; this is not allowed")
-        if isinstance(event, ScalarEvent):
-            return self._scalar(event, path)
-        if isinstance(event, SequenceStartEvent):
-            self._check_tag(event, path, "seq")
-            return self._sequence(path)
-        if isinstance(event, MappingStartEvent):
-            self._check_tag(event, path, "map")
-            return self._mapping(path)
-        raise Unreadable("is not valid YAML", _line(event))
-
-    def _check_tag(self, event: NodeEvent, path: Path, allowed: str) -> None:
-        tag: str | None = getattr(event, "tag", None)
-        if tag is not None and tag != _TAG + allowed:
-            self._refuse(path, event, f"the tag {tag!a} is not allowed")
+    def _refuse(self, path: Path, node: Node, text: str, *, unusable: bool = False) -> None:
+        self._findings.append(Finding(path=path, line=_line(node), text=text))
+        if unusable:
             self._unusable.add(path)
 
-    def _scalar(self, event: ScalarEvent, path: Path) -> Value:
-        text = event.value
-        if event.tag is None:
-            return read_scalar(text) if event.style is None else text
-        kind = event.tag.removeprefix(_TAG)
+    def _value(self, node: Node, path: Path) -> Value:
+        self._lines.setdefault(path, _line(node))
+        if (name := self._composer.names.get(node)) is not None:
+            self._refuse(path, node, f"'&{name}' names a value to repeat it; this is not allowed")
+        match node:
+            case ScalarNode():
+                return self._scalar(node, path)
+            case SequenceNode():
+                self._check_tag(node, path, "seq")
+                return [self._value(item, (*path, position)) for position, item in enumerate(node.value)]
+            case MappingNode():
+                self._check_tag(node, path, "map")
+                return self._mapping(node, path)
+            case _:
+                self._refuse(path, node, f"'*{node.value}' repeats another value; write the value out", unusable=True)
+                return None
+
+    def _check_tag(self, node: Node, path: Path, allowed: str) -> None:
+        if node.tag not in ("", _TAG + allowed):
+            self._refuse(path, node, f"the tag {node.tag!a} is not allowed", unusable=True)
+
+    def _scalar(self, node: ScalarNode, path: Path) -> Value:
+        text: str = node.value
+        if not node.tag:
+            return read_scalar(text) if node.style is None else text
+        kind = node.tag.removeprefix(_TAG)
         if kind == "str":
             return text
         value = read_scalar(text)
         if kind not in _SCALAR_TAGS:
-            self._refuse(path, event, f"the tag {event.tag!a} is not allowed")
-            self._unusable.add(path)
+            self._refuse(path, node, f"the tag {node.tag!a} is not allowed", unusable=True)
         elif type(value) not in _SCALAR_TAGS[kind]:
-            self._refuse(path, event, f"the value is no {kind}, as its tag says")
-            self._unusable.add(path)
+            self._refuse(path, node, f"the value is no {kind}, as its tag says", unusable=True)
         return value
 
-    def _sequence(self, path: Path) -> list[Value]:
-        values: list[Value] = []
-        while not isinstance(event := self._next(), SequenceEndEvent):
-            values.append(self._node(event, (*path, len(values))))
-        return values
-
-    def _mapping(self, path: Path) -> dict[str | int, Value]:
+    def _mapping(self, node: MappingNode, path: Path) -> dict[str | int, Value]:
         values: dict[str | int, Value] = {}
-        while not isinstance(event := self._next(), MappingEndEvent):
-            key = self._key(event, path)
-            if key is None or key in values:
-                if key is not None:
-                    first = self._lines[(*path, key)]
-                    self._refuse((*path, key), event, f"is given twice; first on line {first}")
-                self._skip()
+        for key_node, value_node in node.value:
+            key = self._key(key_node, path)
+            if key is None:
                 continue
-            self._lines[(*path, key)] = _line(event)
-            values[key] = self._node(self._next(), (*path, key))
+            if key in values:
+                first = self._lines[(*path, key)]
+                self._refuse((*path, key), key_node, f"is given twice; first on line {first}")
+                continue
+            self._lines[(*path, key)] = _line(key_node)
+            values[key] = self._value(value_node, (*path, key))
         return values
 
-    def _key(self, event: Event, path: Path) -> str | int | None:
+    def _key(self, node: Node, path: Path) -> str | int | None:
         """Return the key as a number or as the text written; None, with a finding, when it is no key."""
-        if not isinstance(event, ScalarEvent):
-            self._refuse(path, event, "a key must be a plain text")
-            if not isinstance(event, AliasEvent):
-                self._skip_rest(event)
+        if not isinstance(node, ScalarNode):
+            self._refuse(path, node, "a key must be a plain text")
             return None
-        if event.anchor is not None or event.tag is not None:
-            self._refuse(path, event, "a key must have no anchor and no tag")
-        if event.style is None and event.value == "<<":
-            self._refuse((*path, "<<"), event, "merges another mapping; write its keys out")
+        if node in self._composer.names or node.tag:
+            self._refuse(path, node, "a key must have no anchor and no tag")
+        if node.style is None and node.value == "<<":
+            self._refuse((*path, "<<"), node, "merges another mapping; write its keys out")
             return None
-        key = read_scalar(event.value) if event.style is None else event.value
-        return key if type(key) is int else event.value
-
-    def _skip(self) -> None:
-        """Pass over one value, without looking into it."""
-        self._skip_rest(self._next())
-
-    def _skip_rest(self, event: Event) -> None:
-        depth = 0
-        while True:
-            if isinstance(event, SequenceStartEvent | MappingStartEvent):
-                depth += 1
-            elif isinstance(event, SequenceEndEvent | MappingEndEvent):
-                depth -= 1
-            if depth == 0:
-                return
-            event = self._next()
+        text: str = node.value
+        key = read_scalar(text) if node.style is None else text
+        return key if type(key) is int else text
 
 
-def _line(event: Event) -> int:
-    mark = event.start_mark
+def _line(place: Node | Event) -> int:
+    mark = place.start_mark
     return mark.line + 1 if mark is not None else 1

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 from asyncpg import Connection
 
-from gateway.config.models_exchange import EMBEDDED
+from gateway.config.addresses import EMBEDDED
 from gateway.db.connect import ANSWER_SECONDS, CLOSE_SECONDS, SETTINGS, connect
 from gateway.db.errors import DRIVER_ERRORS, StoreRefused, database_errors
 from gateway.db.open import Store

@@ -10,8 +10,7 @@ from typing import Final
 from asyncpg import Record
 
 from gateway.config.models import Settings
-from gateway.config.models_posting import Posting
-from gateway.config.models_printing import PostedKind
+from gateway.config.models_posting import PostedKind, Posting
 from gateway.config.suggest import did_you_mean
 from gateway.db.open import Store
 from gateway.kernel.errors import GatewayError, StoreUnavailable

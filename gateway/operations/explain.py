@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import PurePath
 
-from gateway.config.models import InboundPort, Mode, OutboundPort
+from gateway.config.models import InboundPort, OutboundPort
+from gateway.config.models_ports import Mode
 from gateway.config.suggest import nearest
 from gateway.explanations.facts import (
     Deed,

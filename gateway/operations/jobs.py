@@ -16,7 +16,7 @@ from gateway.batch.store.runs import Run, RunTask
 from gateway.config.definitions import group_name, job_definition
 from gateway.config.models import Job as JobSection
 from gateway.config.models import Settings
-from gateway.config.models_batch import ActivePeriod, Group
+from gateway.config.models_jobs import ActivePeriod, Group
 from gateway.config.suggest import did_you_mean
 from gateway.db.open import Store
 from gateway.kernel.errors import JobRefused

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gateway.config.models import InboundPort, Mode, Settings
+from gateway.config.models import InboundPort, Settings
+from gateway.config.models_ports import Mode
 from gateway.kernel.ids import LaneName, PortName
 from gateway.messaging.queue import lanes as store_lanes
 from gateway.messaging.queue import operate

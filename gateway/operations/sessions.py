@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gateway.config.models import Settings
-from gateway.config.models_exchange import STATUS_MESSAGES
+from gateway.config.models_ports import STATUS_MESSAGES
 from gateway.config.suggest import did_you_mean
 from gateway.db.open import Store
 from gateway.exchange import (

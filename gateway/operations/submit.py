@@ -15,7 +15,8 @@ from uuid import UUID
 from adapters.file.folder import Folder, open_checked, opened
 from adapters.file.linux import rename_new
 from adapters.file.names import DONE_SUFFIX, matcher, parse_work_name
-from gateway.config.models import InboundPort, Receive, SendFolders, Settings
+from gateway.config.models import InboundPort, SendFolders, Settings
+from gateway.config.models_ports import Receive
 from gateway.db.open import Store
 from gateway.kernel.errors import AdapterUnavailable, GatewayError
 from gateway.kernel.ids import PortName

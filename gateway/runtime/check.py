@@ -9,10 +9,10 @@ from typing import Final
 
 import schemas
 from adapters.file import check as folders
-from gateway.config.consistency_folders import one_folder_by_two_paths
+from gateway.config.checks.folders import one_folder_by_two_paths
+from gateway.config.document import Document
 from gateway.config.models import PythonService, Settings
-from gateway.config.models_exchange import STATUS_MESSAGES
-from gateway.config.place import Document
+from gateway.config.models_ports import STATUS_MESSAGES
 from gateway.db.data_folder import Use
 from gateway.db.installation import find_installation
 from gateway.db.open import Schema, open_store

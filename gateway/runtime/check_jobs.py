@@ -10,11 +10,10 @@ from gateway.batch.rules.job import JobMode
 from gateway.batch.rules.planning import first_start
 from gateway.batch.store.servers import list_groups, list_servers
 from gateway.config.definitions import group_name, job_definition
+from gateway.config.document import Document, value_at
 from gateway.config.environment import REFERENCE
 from gateway.config.models import Job, Settings
-from gateway.config.models_batch import DEFAULT_GROUP
-from gateway.config.models_jobs import FirstStatus
-from gateway.config.place import Document, value_at
+from gateway.config.models_jobs import DEFAULT_GROUP, FirstStatus
 from gateway.db.open import Store
 from gateway.runtime.checked import Finding, Verdict
 from gateway.runtime.jobs import server_name

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from gateway.config.models import DocumentService, NumberSequence, PythonService, Settings
-from gateway.config.models import PythonOperation as PythonEntry
+from gateway.config.models_services import PythonOperation as PythonEntry
 from gateway.contracts.service import ServiceOperation
 from gateway.db.sql import Queries
 from gateway.messaging.services.answers import Answers

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from gateway.batch.handlers.day_report import DayReport, read_day
 from gateway.config.models_base import Options
-from gateway.config.models_batch import Zone
+from gateway.config.models_jobs import Zone
 from gateway.contracts.task import Runnable, TaskContext
 from gateway.db.open import Store
 from gateway.kernel.local_time import zone_named

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from gateway.batch.handlers.statements import Statement, split_statements
 from gateway.config.addresses import database_address
-from gateway.config.files import read_file
+from gateway.config.environment import read_file
 from gateway.config.models_base import Location, Options, Text, reread
 from gateway.contracts.task import Runnable, TaskContext
 from gateway.db.connect import connect

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from gateway.batch.housekeeping.deletes import believed_clock
 from gateway.config.models_base import Name, Options
-from gateway.config.models_exchange import STATUS_MESSAGES
+from gateway.config.models_ports import STATUS_MESSAGES
 from gateway.contracts.task import Runnable, TaskContext
 from gateway.db.open import Store
 from gateway.exchange import MessageStores

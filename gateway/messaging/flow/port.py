@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 from uuid import UUID
 
-from gateway.config.models import InboundPort, Mode, OutboundPort, Settings
+from gateway.config.models import InboundPort, OutboundPort, Settings
+from gateway.config.models_ports import Mode
 from gateway.contracts.adapter import ReceiveAdapter, SendAdapter
 from gateway.kernel.ids import PortName
 from gateway.messaging.rules.message import Work

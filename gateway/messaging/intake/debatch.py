@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from uuid import uuid4
 
-from gateway.config.models import Conversations, Settings
+from gateway.config.models import Settings
+from gateway.config.models_ports import Conversations
 from gateway.db.slices import cooperative_map
 from gateway.kernel.ids import SetKey, parse_message_id
 from gateway.messaging.flow.port import OpenInbound

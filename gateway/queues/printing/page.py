@@ -14,7 +14,7 @@ from typing import Final, Literal
 from fpdf import FPDF
 from fpdf.enums import MethodReturnValue
 
-from gateway.config.models_printing import Letterhead
+from gateway.config.models_posting import Letterhead
 from gateway.queues.printing.breaks import break_pages
 from gateway.queues.printing.paper import Paper, Row
 

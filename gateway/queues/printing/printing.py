@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.batch.rules.definition import INITIAL_PARTITION
-from gateway.config.models_printing import Printing, Selection
+from gateway.config.models_posting import Printing, Selection
 from gateway.contracts.task import KeepFile
 from gateway.db.open import Store
 from gateway.kernel.errors import GatewayError, StoreUnavailable

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from gateway.config.models_printing import Letterhead, Printing
+from gateway.config.models_posting import Letterhead, Printing
 from gateway.kernel.errors import GatewayError
 from gateway.workers.launcher import Launcher, ending, launched
 from gateway.workers.limits import limit_memory

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from gateway.batch.alerts.channels.command import run_program
-from gateway.config.models_printing import Printer
+from gateway.config.models_posting import Printer
 from gateway.kernel.errors import GatewayError
 from gateway.queues.printing.process import PrintFailed
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gateway.config.addresses import database_address, web_address
-from gateway.config.files import read_file
+from gateway.config.environment import read_file
 from tests.unit.config.conftest import Told
 
 PASSWORDS = ["x@y:TopSecret42", "x/TopSecret42", "x#TopSecret42", "Top?Secret42", "Top?Sec=ret42", "[TopSecret42",

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.config.changes import AT_ONCE, EVERY_PORT, RESTART, Changes, compare
 from gateway.config.models import Settings
-from gateway.config.shape import fields
+from gateway.config.refusals import fields
 from gateway.kernel.ids import PortName
 from tests.unit.config.conftest import Build
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config.consistency_folders import one_folder_by_two_paths
+from gateway.config.checks.folders import one_folder_by_two_paths
 from tests.unit.config.conftest import Build, Told
 
 SERVICES = """

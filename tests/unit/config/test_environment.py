@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from gateway.config.document import Document, Substituted
 from gateway.config.environment import MAX_SECRET_BYTES, substitute
-from gateway.config.place import Document
-from gateway.config.scalars import Substituted
 from gateway.config.yaml import read
 from tests.unit.config.conftest import Build, Told
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from gateway.config.load import load
-from gateway.config.models import InboundPort, Section, Settings
-from gateway.config.shape import fields
+from gateway.config.models import InboundPort, Settings
+from gateway.config.models_base import Section
+from gateway.config.refusals import fields
 
 EXAMPLE = Path(__file__).parents[3] / "config.yaml"
 

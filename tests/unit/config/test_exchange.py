@@ -49,8 +49,8 @@ def test_names_of_stores_must_exist(tmp_path: Path) -> None:
         tmp_path, services=services, ports={"copies": port}, jobs={"upload": job},
         data_exchange={"stores": {"shops": {"folder": "./status"}}},
     )  # fmt: skip
-    assert "ports.copies.sessions: there is no message store 'shop'; did you mean 'shops'?" in found
-    assert "jobs.upload.tasks.upload.with.stores[0]: there is no message store 'others'; there are shops" in found
+    assert "ports.copies.sessions: there is no store 'shop'; did you mean 'shops'?" in found
+    assert "jobs.upload.tasks.upload.with.stores[0]: there is no store 'others'; known are shops" in found
 
 
 def test_embedded_message_store_needs_the_embedded_server(tmp_path: Path) -> None:

@@ -7,21 +7,18 @@ from pydantic import ValidationError
 
 from gateway.config.models import (
     InboundPort,
-    Limits,
     NumberSequence,
     OutboundPort,
     PortFolders,
-    Process,
-    PythonOperation,
     ReceiveFolders,
     Respond,
-    Section,
-    Send,
     SendFolders,
     Settings,
 )
-from gateway.config.models_ports import response_fields
-from gateway.config.shape import fields
+from gateway.config.models_base import Section
+from gateway.config.models_ports import Limits, Process, Send, response_fields
+from gateway.config.models_services import PythonOperation
+from gateway.config.refusals import fields
 from tests.unit.config.conftest import Build, Told
 
 PORT = {"receive": {"folder": "in"}, "operations": ["S.create"]}

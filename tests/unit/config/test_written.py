@@ -5,10 +5,9 @@ from pathlib import Path
 import pytest
 
 from gateway.batch.rules.definition import JobDefinition
-from gateway.config.definitions import job_definition, job_definitions
+from gateway.config.definitions import job_definition, job_definitions, section_of, section_text
 from gateway.config.models import Settings
 from gateway.config.section import parse_job
-from gateway.config.written import section_of, section_text
 from tests.unit.config.conftest import Build
 from tests.unit.config.test_section import Known
 

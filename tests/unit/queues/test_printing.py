@@ -12,7 +12,7 @@ from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from pypdf import PdfReader
 
-from gateway.config.models_printing import Letterhead, Printer, Printing, Selection
+from gateway.config.models_posting import Letterhead, Printer, Printing, Selection
 from gateway.queues.printing.breaks import break_pages
 from gateway.queues.printing.page import draw
 from gateway.queues.printing.paper import read_paper

@@ -5,10 +5,11 @@ from pathlib import Path as FilePath
 
 from pydantic import ValidationError
 
+from gateway.config.document import Document, Finding, Path
 from gateway.config.environment import substitute
-from gateway.config.explain import explain
-from gateway.config.models import Job, QueueEntry, Task
-from gateway.config.place import Document, Finding, Path
+from gateway.config.models_jobs import Job, Task
+from gateway.config.models_queues import QueueEntry
+from gateway.config.refusals import explain
 from gateway.contracts.task import Runnables
 from gateway.kernel.errors import TaskRefused
 

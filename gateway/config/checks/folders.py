@@ -2,20 +2,14 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path as FilePath
 
-from gateway.config.models import (
-    InboundPort,
-    OutboundPort,
-    Receive,
-    ReceiveFolders,
-    Respond,
-    Send,
-    SendFolders,
-    Settings,
-)
-from gateway.config.place import Finding, Path
+from gateway.config.checks.whole import Whole
+from gateway.config.document import Finding, Path
+from gateway.config.models import ReceiveFolders, SendFolders, Settings, StoreFolders
+from gateway.config.models_base import Section
+from gateway.config.models_ports import InboundPort, OutboundPort
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,12 +48,12 @@ _DATA = "data folder"
 _AT_DATA: Path = ("data",)
 
 
-def folders_do_not_overlap(settings: Settings) -> Iterator[Finding]:
+def folders_do_not_overlap(whole: Whole) -> Iterator[Finding]:
     """Yield each folder that is, or lies in, another one by its path, and may not."""
-    for outer, folder, text in _overlaps(_folders(settings)):
+    for outer, folder, text in _overlaps(_folders(whole.settings)):
         # Where the whole data folder lies wrong, saying so once is enough.
         part = folder.where == _AT_DATA and folder.kind != _DATA
-        if not (part and settings.data.is_relative_to(outer.path)):
+        if not (part and whole.settings.data.is_relative_to(outer.path)):
             yield Finding(path=folder.where, text=text)
 
 
@@ -101,50 +95,25 @@ def _folders(settings: Settings) -> Iterator[_Folder]:
         yield _folder(settings.postgres_folder, where=_AT_DATA, kind="database folder", owner=None)
     for name, port in settings.ports.items():
         folders = settings.port_folders(name)
-        if isinstance(port, InboundPort) and folders.receive is not None:
-            yield from _receive_folders(name, port.receive, folders.receive)
+        if isinstance(port, InboundPort):
+            yield from _of(("ports", name, "receive"), f"port {name}", port.receive, folders.receive)
         key, out = ("send", port.send) if isinstance(port, OutboundPort) else ("respond", port.respond)
-        if out is not None and folders.send is not None:
-            yield from _send_folders(name, key, out, folders.send)
-    for name in settings.data_exchange.stores:
-        yield from _store_folders(name, settings)
+        yield from _of(("ports", name, key), f"port {name}", out, folders.send)
+    for name, store in settings.data_exchange.stores.items():
+        yield from _of(("data_exchange", "stores", name), f"store {name}", store, settings.store_folders(name))
 
 
-def _store_folders(name: str, settings: Settings) -> Iterator[_Folder]:
-    folders, written = settings.store_folders(name), settings.data_exchange.stores[name]
-    if folders is None:
-        return
-    at: Path = ("data_exchange", "stores", name)
-    owner = f"store {name}"
-    yield _folder(folders.inbound, where=(*at, "folder"), kind=_INBOUND, owner=owner)
-    for kind, path, chosen in (
-        ("work", folders.work, written.work),
-        ("uploaded", folders.uploaded, written.uploaded),
-        ("refused", folders.refused, written.refused),
-    ):
-        yield _folder(path, where=(*at, kind) if chosen else _AT_DATA, kind=f"{kind} folder", owner=owner)
-    if folders.sessions is not None:
-        yield _folder(folders.sessions, where=(*at, "sessions"), kind=_SESSIONS, owner=owner)
-
-
-def _receive_folders(name: str, receive: Receive, folders: ReceiveFolders) -> Iterator[_Folder]:
-    at: Path = ("ports", name, "receive")
-    yield _folder(folders.inbound, where=(*at, "folder"), kind=_INBOUND, owner=f"port {name}")
-    for kind, path, chosen in (
-        ("work", folders.work, receive.work),
-        ("archive", folders.archive, receive.archive),
-        ("error", folders.error, receive.error),
-    ):
-        yield _folder(path, where=(*at, kind) if chosen else _AT_DATA, kind=f"{kind} folder", owner=f"port {name}")
-
-
-def _send_folders(name: str, key: str, out: Respond | Send, folders: SendFolders) -> Iterator[_Folder]:
-    at: Path = ("ports", name, key)
-    where = (*at, "staging") if out.staging else _AT_DATA
-    yield _folder(folders.staging, where=where, kind="staging folder", owner=f"port {name}")
-    yield _folder(folders.outbound, where=(*at, "folder"), kind=_OUTBOUND, owner=f"port {name}")
-    if folders.faults != folders.outbound:
-        yield _folder(folders.faults, where=(*at, "faults"), kind=_FAULTS, owner=f"port {name}")
+def _of(
+    at: Path, owner: str, section: Section | None, folders: ReceiveFolders | SendFolders | StoreFolders | None
+) -> Iterator[_Folder]:
+    """Yield all folders of a section: those it names by their options, the others as a part of the data folder."""
+    for one in () if folders is None else fields(folders):
+        path = getattr(folders, one.name)
+        if path is None or (one.name == "faults" and path == getattr(folders, "outbound", None)):
+            continue  # none, or not one of its own
+        option = "folder" if one.name in {"inbound", "outbound"} else one.name
+        where = (*at, option) if getattr(section, option, None) else _AT_DATA
+        yield _folder(path, where=where, kind=f"{one.name} folder", owner=owner)
 
 
 def _overlap(outer: _Folder, inner: _Folder) -> str | None:

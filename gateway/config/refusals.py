@@ -1,18 +1,22 @@
 """Turn what the models refuse into sentences: what is wrong, what is allowed, which name was meant."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from gateway.config.document import Document, Finding, Path, Value, starts_with_any, value_at
 from gateway.config.models import Settings
 from gateway.config.models_ports import DIRECTIONS
 from gateway.config.models_services import SERVICE_KINDS
-from gateway.config.place import Document, Finding, Path, Value, starts_with_any, value_at
-from gateway.config.shape import fields, is_kind, places, section_at
 from gateway.config.suggest import did_you_mean
 
+Location = tuple[str | int, ...]
+"""A path as pydantic names it: with a step such as `<document>` where a kind of section was chosen."""
+_KINDS: Mapping[str, type[BaseModel]] = {**SERVICE_KINDS, **DIRECTIONS}
 _WANTED = {
     "bool_type": "must be true or false",
     "int_type": "must be a whole number",
@@ -55,7 +59,7 @@ def path_of(details: ErrorDetails) -> Path:
     for step in details["loc"]:
         if step == "[key]":
             break
-        if not is_kind(step):
+        if not _is_kind(step):
             path.append(step)
     return tuple(path)
 
@@ -112,7 +116,7 @@ def _shown(value: Value) -> str:
 
 
 def _missing(details: ErrorDetails, root: type[BaseModel]) -> str:
-    section = section_at(details["loc"][:-1], root)
+    section = _section_at(details["loc"][:-1], root)
     field = fields(section).get(str(details["loc"][-1])) if section else None
     return f"is missing. {field.description}" if field and field.description else "is missing"
 
@@ -120,12 +124,12 @@ def _missing(details: ErrorDetails, root: type[BaseModel]) -> str:
 def _unknown_key(details: ErrorDetails, root: type[BaseModel]) -> str:
     """Say what was meant. A section that is neither inside nor around this one may use the name for something else."""
     location = details["loc"][:-1]
-    section = section_at(location, root)
+    section = _section_at(location, root)
     known = list(fields(section)) if section else []
     name = str(details["loc"][-1])
     if hint := did_you_mean(name, known):
         return f"unknown key{hint}"
-    elsewhere = places(name) if root is Settings else []
+    elsewhere = _places(name) if root is Settings else []
     if near := [place for place in elsewhere if _in_line(place, location)]:
         return f"unknown key; it belongs in {near[0]}"
     also = f"; {name} is an option of {elsewhere[0]}" if elsewhere else ""
@@ -134,5 +138,82 @@ def _unknown_key(details: ErrorDetails, root: type[BaseModel]) -> str:
 
 def _in_line(place: str, location: tuple[str | int, ...]) -> bool:
     """Tell whether a section such as `ports.<name>.receive` lies inside or around the one at *location*."""
-    here = [str(step) for step in location if not is_kind(step)]
+    here = [str(step) for step in location if not _is_kind(step)]
     return all(there in (step, "<name>") for there, step in zip(place.split("."), here, strict=False))
+
+
+def _is_kind(step: str | int) -> bool:
+    """Return whether a step names no key but the chosen kind of a service or a port."""
+    return isinstance(step, str) and step.startswith("<") and step.strip("<>") in _KINDS
+
+
+def fields(section: type[BaseModel]) -> dict[str, FieldInfo]:
+    """Return the options of a section by the key they have in the file."""
+    return {field.alias or name: field for name, field in section.model_fields.items()}
+
+
+def _section_at(location: Location, root: type[BaseModel] = Settings) -> type[BaseModel] | None:
+    """Return the section that stands at *location* below *root*, None when something else does."""
+    annotation: Any = root
+    for step in location:
+        annotation = _below(_plain(annotation, step), step)
+    annotation = _plain(annotation, "")
+    return annotation if _is_section(annotation) else None
+
+
+def _places(key: str) -> list[str]:
+    """Return every section that knows *key*, such as `ports.<name>.receive`."""
+    return sorted(where or "the top level" for known, where in _all_keys(Settings, "") if known == key)
+
+
+def _is_section(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def _plain(annotation: Any, step: str | int) -> Any:
+    """Take wrappers off an annotation: Annotated, and unions that are optional or tell kinds apart."""
+    while True:
+        origin = get_origin(annotation)
+        if origin in {Union, UnionType}:
+            if _is_kind(step):
+                return _KINDS[str(step).strip("<>")]
+            annotation = get_args(annotation)[0]
+        elif origin is Annotated:
+            annotation = get_args(annotation)[0]
+        else:
+            return annotation
+
+
+def _below(annotation: Any, step: str | int) -> Any:
+    if _is_kind(step):
+        return annotation
+    if _is_section(annotation):
+        field = fields(annotation).get(str(step))
+        return field.annotation if field else None
+    arguments = get_args(annotation)
+    if not arguments:
+        return None
+    return arguments[0] if get_origin(annotation) is tuple else arguments[-1]
+
+
+def _all_keys(section: type[BaseModel], where: str) -> Iterator[tuple[str, str]]:
+    for key, field in fields(section).items():
+        yield key, where
+        for child, names in _sections(field.annotation):
+            yield from _all_keys(child, f"{where}.{key}{names}".removeprefix("."))
+
+
+def _sections(annotation: Any) -> Iterator[tuple[type[BaseModel], str]]:
+    """Yield the sections an option holds, with `.<name>` where they are named by the operator."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if _is_section(annotation):
+        yield annotation, ""
+    elif origin is Annotated:
+        yield from _sections(arguments[0])
+    elif origin in {Union, UnionType}:
+        for argument in arguments:
+            yield from _sections(argument)
+    elif origin is tuple:
+        yield from _sections(arguments[0])
+    elif isinstance(origin, type) and issubclass(origin, Mapping):
+        yield from ((section, f".<name>{names}") for section, names in _sections(arguments[1]))
