@@ -15,8 +15,8 @@ from structlog.testing import capture_logs
 
 from adapters.file import FileReceiveAdapter, linux
 from adapters.file.inbound import ready, watch
-from gateway.kernel.retry import Backoff
 from adapters.file.linux import Event, Happened, Writer
+from gateway.kernel.retry import Backoff
 from tests.unit.adapters.support import WHOLE, Site, names
 
 
