@@ -15,8 +15,8 @@ from gateway.cli.common import fail, load_settings, perform
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption
 from gateway.cli.render import NARROW, Part, Rows, console, counted, record
 from gateway.config import yaml
-from gateway.config.export import json_schema
 from gateway.config.document import Document
+from gateway.config.export import json_schema
 from gateway.kernel.errors import ConfigError, GatewayError
 from gateway.runtime.check import check as check_settings
 from gateway.runtime.checked import Finding, Verdict

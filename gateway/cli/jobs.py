@@ -18,9 +18,9 @@ from gateway.cli.options import JobArgument
 from gateway.cli.render import Notice, Part, Rows, age, job_status, show
 from gateway.cli.runs import waits_in_words
 from gateway.cli.section import SectionArgument, read_section
+from gateway.config.definitions import section_text
 from gateway.config.models import Job as JobSection
 from gateway.config.section import parse_job
-from gateway.config.definitions import section_text
 from gateway.kernel.ids import RunId
 from gateway.operations import jobs as operations
 from gateway.operations.jobs import JobRow, Preview, RunOutcome
