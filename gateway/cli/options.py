@@ -27,7 +27,6 @@ SinceOption = Annotated[str | None, typer.Option("--since", help=f"Not before: {
 UntilOption = Annotated[str | None, typer.Option("--until", help="Not after this time; a date includes the whole day.")]
 FileOption = Annotated[str | None, typer.Option("--file", help="Only messages of this file; * for any text.")]
 ByCauseOption = Annotated[bool, typer.Option("--by-cause", help="Group by cause and count.")]
-CategoryOption = Annotated[str | None, typer.Option("--category", help="Only entries of this category.")]
 JobOption = Annotated[str | None, typer.Option("--job", "-j", help="Only this job.")]
 WaitOption = Annotated[bool, typer.Option("--wait", "-w", help="Wait for the answers and show them.")]
 TimeoutOption = Annotated[float, typer.Option("--timeout", min=0.1, help="How many seconds to wait.")]

@@ -47,7 +47,6 @@ class JobStep:
 
     status: JobStatus | None  # None: the job is gone
     hold_after: bool = False  # park it when the occurrence under way has ended
-    afresh: bool = False  # retry counters and stamps are cleared, run-time tasks are gone; the planned start stays
 
 
 JOB_MOVES: Mapping[JobStatus | None, frozenset[JobStatus | None]] = MappingProxyType(
@@ -211,7 +210,7 @@ def _step(action: JobAction, status: JobStatus, *, hold_after: bool, is_system: 
             if status is JobStatus.EXECUTING and hold_after:
                 return JobStep(status=JobStatus.EXECUTING)
             if status is JobStatus.WITHHOLD or status in _FINISHED:
-                return JobStep(status=JobStatus.WAITING, afresh=True)
+                return JobStep(status=JobStatus.WAITING)
         case JobAction.WITHHOLD:
             if status is JobStatus.EXECUTING and not hold_after:
                 return JobStep(status=JobStatus.EXECUTING, hold_after=True)
@@ -224,7 +223,7 @@ def _step(action: JobAction, status: JobStatus, *, hold_after: bool, is_system: 
                 return JobStep(status=JobStatus.CANCELLING)
         case JobAction.FORCE_REQUEUE:
             if status is JobStatus.EXECUTING and not in_work:
-                return JobStep(status=JobStatus.WAITING, afresh=True)
+                return JobStep(status=JobStatus.WAITING)
         case JobAction.DELETE:
             if status in _IDLE and not is_system:
                 return JobStep(status=None)

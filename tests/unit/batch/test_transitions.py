@@ -23,7 +23,7 @@ REQUEUE, DELETE = JobAction.FORCE_REQUEUE, JobAction.DELETE
 WAITING, EXECUTING = JobStatus.WAITING, JobStatus.EXECUTING
 
 IN_WORK = (TaskStatus.EXECUTING, TaskStatus.CANCELLING)
-ARMED = JobStep(status=WAITING, afresh=True)
+ARMED = JobStep(status=WAITING)
 PARKED = JobStep(status=JobStatus.WITHHOLD)
 GONE = JobStep(status=None)
 
