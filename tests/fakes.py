@@ -135,7 +135,9 @@ class World:
         return runnables[name]
 
     @asynccontextmanager
-    async def prepare(self, name: str, parameters: Mapping[str, object], version: int) -> AsyncIterator[Prepared]:
+    async def prepare(
+        self, name: str, parameters: Mapping[str, object], version: int | None
+    ) -> AsyncIterator[Prepared]:
         runnable = self.find(name)
         yield Prepared(runnable, runnable.make(runnable.check(parameters, version)))
 

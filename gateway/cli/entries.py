@@ -17,6 +17,7 @@ from gateway.cli.desk import OperatorSession, open_session
 from gateway.cli.entry_views import print_entries, print_entry, print_log, print_stack
 from gateway.cli.options import DEFAULT_CONFIG, ConfigOption, JsonOption, MineOption, PartitionOption, ReasonOption
 from gateway.cli.render import console, print_json, print_rows
+from gateway.config.definitions import entry_text
 from gateway.config.models import QueueEntry
 from gateway.config.section import parse_entry
 from gateway.kernel.errors import ConfigError, ConfigProblem
@@ -92,18 +93,22 @@ def my_entries(
 @app.command("show")
 def show_entry(
     entry: EntryArgument,
+    as_section: Annotated[bool, typer.Option("--yaml", help="Print the section to edit, and nothing else.")] = False,
     partition: PartitionOption = None,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
     """Show everything about an entry, with its last runs."""
 
-    async def work() -> tuple[EntryReport, datetime]:
+    async def work() -> tuple[EntryReport, str, datetime]:
         async with open_session(config, partition) as desk:
-            return await operations.show_entry(desk.store, desk.who, entry), desk.now
+            found = await operations.show_entry(desk.store, desk.who, entry)
+            return found, entry_text(found.definition, desk.settings), desk.now
 
-    found, now = perform(work())
-    if as_json:
+    found, section, now = perform(work())
+    if as_section:
+        sys.stdout.write(section)
+    elif as_json:
         print_json(found)
     else:
         print_entry(found, now)

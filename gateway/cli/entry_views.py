@@ -9,12 +9,17 @@ from rich.text import Text
 from gateway.cli.render import console, print_fields, print_rows
 from gateway.cli.timeline import shown_duration
 from gateway.operations.entries import EntryReport, EntryRow
-from gateway.queues import EntryRun, EntryStatus, standing
+from gateway.queues import EntryRun, EntryStatus, KeptBy, standing
 
 _STYLES: Final = {
     EntryStatus.READY: "cyan", EntryStatus.WAITING: "cyan", EntryStatus.IN_PROCESS: "bold green",
     EntryStatus.ERROR: "bold red", EntryStatus.FINISHED: "green",
 }  # fmt: skip
+_KEPT: Final = {
+    KeptBy.STOPPED: "the queue {row.queue} is stopped",
+    KeptBy.NO_QUEUE: "no queue takes it any more; {row.last_queue} did",
+    KeptBy.USER: "{row.user} has as many in process as a user may have",
+}
 _LOG: Final = {"executing": "in process", "cancelling": "in process", "ended": "success", "error": "error",
                "canceled": "cancelled"}  # fmt: skip
 _LOG_STYLES: Final = {"success": "green", "error": "bold red", "in process": "bold green"}
@@ -97,10 +102,10 @@ def status_of(row: EntryRow) -> Text:
 def why(row: EntryRow) -> str | None:
     """Say what an entry waits for, or why it failed; None when the status says it all."""
     match row.status:
+        case EntryStatus.READY | EntryStatus.WAITING | EntryStatus.INACTIVE if row.kept_by is not None:
+            return _KEPT[row.kept_by].format(row=row)
         case EntryStatus.WAITING:
             return f"entry {row.held_by} of {row.category} is in process" if row.held_by else "woken in a moment"
-        case EntryStatus.READY if not row.queue_started:
-            return f"the queue {row.queue} is stopped"
         case EntryStatus.READY | EntryStatus.ERROR:
             return row.error
         case EntryStatus.IN_PROCESS:

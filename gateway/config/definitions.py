@@ -23,6 +23,7 @@ from gateway.batch.rules.definition import (
     GroupDefinition,
     HoursDefinition,
     JobDefinition,
+    LimitsDefinition,
     PeriodDefinition,
     QueueDefinition,
     ServerDefinition,
@@ -112,6 +113,7 @@ def _tasks(job: Job) -> Iterator[TaskDefinition]:
             | {
                 "name": name,
                 "description": task.description or name,
+                "parameters_version": task.parameters_version,
                 "batch_group": group_key(task.group),
                 "conditions": tuple(ConditionDefinition(parent=one, wanted=how) for one, how in task.after.items()),
             }
@@ -197,6 +199,11 @@ def period_definitions(settings: Settings) -> list[PeriodDefinition]:
     ]
 
 
+def limits_definition(settings: Settings) -> LimitsDefinition:
+    """Return what all entries of job queues have to keep to."""
+    return LimitsDefinition(**_said(settings.job_queues.limits, LimitsDefinition))
+
+
 def category_definitions(settings: Settings) -> list[CategoryDefinition]:
     """Return the categories of job queue entries."""
     return [
@@ -231,6 +238,7 @@ def entry_definition(settings: Settings, entry: QueueEntry, *, name: str | None,
         | {
             "name": name,
             "description": entry.description or name or entry.run,
+            "parameters_version": entry.parameters_version,
             "partition": entry.partition or settings.default_partition,
             "company": entry.company or settings.default_company,
             "earliest": None if entry.earliest is None else moment(entry.earliest, zone),
@@ -251,6 +259,26 @@ def _document_of(settings: Settings, service: str) -> str:
 def section_text(definition: JobDefinition) -> str:
     """Return the section of a job as YAML, to be edited and read again; options of the usual value are left out."""
     text: str = yaml.safe_dump(section_of(definition), sort_keys=False, allow_unicode=True, width=110)
+    return text
+
+
+def entry_text(definition: EntryDefinition, settings: Settings) -> str:
+    """Return the section of a job queue entry as YAML, as `section_text` does that of a job."""
+    services = {one.document: name for name, one in settings.services.items() if isinstance(one, DocumentService)}
+    others: dict[str, object] = {
+        "on": tuple(list(Weekday)[day] for day in definition.weekdays),
+        "wakes_on": tuple(services.get(document, document) for document in definition.wakes_on),
+        "partition": None,
+    }
+    for option, at in (("earliest", definition.earliest), ("expires", definition.expires)):
+        others[option] = None if at is None else _local(at, definition.zone)
+    for option, time_of_day in (("starting", definition.starting), ("ending", definition.ending)):
+        others[option] = None if time_of_day is None else time_of_day.isoformat()
+    if definition.description == definition.run:
+        others["description"] = None
+    text: str = yaml.safe_dump(
+        _written(QueueEntry, definition, others), sort_keys=False, allow_unicode=True, width=110
+    )  # fmt: skip
     return text
 
 
@@ -277,14 +305,17 @@ def section_of(definition: JobDefinition) -> dict[str, object]:
 
 
 def _written(
-    section: type[Job | Task], definition: JobDefinition | TaskDefinition, others: Mapping[str, object]
+    section: type[Job | Task | QueueEntry],
+    definition: JobDefinition | TaskDefinition | EntryDefinition,
+    others: Mapping[str, object],
 ) -> dict[str, object]:
     """Return the options whose value is not the usual one: what a definition says, and *others* in its place."""
     options: dict[str, object] = {
         option: getattr(definition, field) for option, field in _shared(section, type(definition))
     }
     options["description"] = definition.description if definition.description != definition.name else None
-    options["group"] = None if definition.batch_group is None else group_name(definition.batch_group)
+    if not isinstance(definition, EntryDefinition):
+        options["group"] = None if definition.batch_group is None else group_name(definition.batch_group)
     options |= others
     written: dict[str, object] = {}
     for option, field in section.model_fields.items():

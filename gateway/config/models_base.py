@@ -4,7 +4,7 @@ import os
 import re
 from datetime import date
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -12,6 +12,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     GetJsonSchemaHandler,
+    PrivateAttr,
     Strict,
     ValidationInfo,
     WithJsonSchema,
@@ -62,6 +63,23 @@ class Options(BaseModel):
 
 class Section(Options):
     """A part of the configuration."""
+
+
+class RunsSomething(Section):
+    """A section that says what runs; it may know for which version of that its parameters were written."""
+
+    _version: int | None = PrivateAttr(default=None)
+
+    @property
+    def parameters_version(self) -> int | None:
+        """Return the version, None: whichever is there when it runs, as the file is checked again with each."""
+        return self._version
+
+    def written_for(self, version: int) -> Self:
+        """Return the same section, with the version that its parameters were checked with."""
+        section = self.model_copy()
+        section._version = version
+        return section
 
 
 def reread(value: object) -> object:

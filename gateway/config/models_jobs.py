@@ -15,7 +15,7 @@ from gateway.batch.rules.alert import AlertEvent, Channel
 from gateway.batch.rules.job import Base, ConditionType, HistoryMode, JobMode, Location, Missed, Priority, Wanted
 from gateway.batch.rules.recurrence import MONTHS, WEEKDAYS, Kind, Place, RecurrenceError, Unit, from_dict
 from gateway.batch.rules.throttle import PER_MINUTE
-from gateway.config.models_base import Count, Date, Flag, Listed, Name, Seconds, Section, Text, reread
+from gateway.config.models_base import Count, Date, Flag, Listed, Name, RunsSomething, Seconds, Section, Text, reread
 from gateway.config.suggest import did_you_mean
 from gateway.kernel.errors import JobRefused
 from gateway.kernel.local_time import zone_named
@@ -292,7 +292,7 @@ class Alerts(Section):
     )
 
 
-class Task(Section):
+class Task(RunsSomething):
     """One step of a job."""
 
     run: Text = Field(description="What it runs: receive | inbound | outbound | send | python | command | sql | …")

@@ -6,16 +6,15 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from gateway.batch.rules.definition import NORMAL_PRIORITY
+from gateway.batch.rules.definition import MOST_MINUTES, MOST_PRIORITY, NORMAL_PRIORITY, LimitsDefinition
 from gateway.batch.rules.formula import check_formula
 from gateway.batch.rules.job import Location
-from gateway.config.models_base import Count, Flag, Listed, Name, Seconds, Section, Text, reread
+from gateway.config.models_base import Count, Flag, Listed, Name, RunsSomething, Seconds, Section, Text, reread
 from gateway.config.models_jobs import Moment, TimeOfDay, Weekdays, Zone
 from gateway.kernel.errors import EntryRefused
 
 PRIORITIES: Final[Mapping[str, int]] = {"high": 500, "normal": NORMAL_PRIORITY, "low": 1500}
 """Words for priorities within a category; the lower number goes first."""
-_LONGEST_CATEGORY: Final = 40
 
 
 class EntryFirstStatus(StrEnum):
@@ -29,7 +28,7 @@ def _priority(value: object) -> object:
     value = reread(value)
     if isinstance(value, str) and value in PRIORITIES:
         return PRIORITIES[value]
-    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 1_000_000:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_PRIORITY:
         return value
     raise ValueError("must be high, normal, low, or a number from 0 on; the lower goes first")
 
@@ -68,7 +67,7 @@ class JobQueue(Section):
     )
 
 
-class QueueEntry(Section):
+class QueueEntry(RunsSomething):
     """A job queue entry: what runs, and when."""
 
     run: Text = Field(description="What it runs, as a task does: python | command | sql | … or module:object.")
@@ -104,7 +103,7 @@ class QueueEntry(Section):
         default=(), description="Weekdays on which it repeats. Default: none, and without `formula` it runs once."
     )
     minutes: Count = Field(
-        default=0, ge=0, le=525_600, description="Minutes from the end of a run to the next; 0: once a day."
+        default=0, ge=0, le=MOST_MINUTES, description="Minutes from the end of a run to the next; 0: once a day."
     )
     formula: Annotated[Text, AfterValidator(_formula)] | None = Field(
         default=None, description="Day of the next run, counted from the end of one: 1D, D4, CM+1D. Without `minutes`."
@@ -139,9 +138,46 @@ class QueueEntry(Section):
     notify_on_success: Flag = Field(default=False, description="Its user hears of successes, too.")
 
 
+class SystemTasks(Section):
+    """When the jobs may start that the gateway brings along."""
+
+    start: TimeOfDay = Field(alias="from", description="Begin, such as 01:00.")
+    end: TimeOfDay = Field(alias="to", description="End, not included; before the begin it is the next day's.")
+    zone: Zone | None = Field(
+        default=None, description="Time zone of the two times. Default: that of the machine, or UTC."
+    )
+
+
+class EntryLimits(Section):
+    """What all entries have to keep to."""
+
+    max_timeout_seconds: Seconds = Field(
+        default=LimitsDefinition().max_timeout_seconds, gt=0,
+        description="Seconds that a run may take at most: an entry that asks for more is refused.",
+    )  # fmt: skip
+    per_user: Count | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="Entries of one user that may be in process at once. Default: no limit.",
+    )
+    waiting_per_user: Count | None = Field(
+        default=None, ge=1,
+        description="Entries of one user that may be ready or wait; one more is refused. Default: no limit.",
+    )  # fmt: skip
+    waiting_hours: Seconds | None = Field(
+        default=None, gt=0,
+        description="One that runs once is removed when its turn comes so many hours after it was due. Default: never.",
+    )  # fmt: skip
+    system_tasks: SystemTasks | None = Field(
+        default=None, description="When the gateway's own jobs may start. Default: at any time."
+    )
+
+
 class Queues(Section):
     """Everything about job queues."""
 
+    limits: EntryLimits = Field(default_factory=EntryLimits, description="What all entries have to keep to.")
     categories: Mapping[Name, EntryCategory] = Field(default_factory=dict, description="Categories by name.")
     queues: Mapping[Name, JobQueue] = Field(default_factory=dict, description="Queues by name.")
     entries: Mapping[Name, QueueEntry] = Field(default_factory=dict, description="Entries by name.")

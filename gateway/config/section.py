@@ -44,7 +44,9 @@ def parse_job(
         yield from check_runnables({name: job}, runnables, environ, base)
 
     at: Path = ("jobs", name)
-    return _parse(content, file, base, environ, at=at, find=lambda written: written.jobs[name], check=findings)
+    job = _parse(content, file, base, environ, at=at, find=lambda written: written.jobs[name], check=findings)
+    tasks = {named: task.written_for(runnables.find(task.run).version) for named, task in job.tasks.items()}
+    return job.model_copy(update={"tasks": tasks})
 
 
 def parse_entry(
@@ -64,10 +66,11 @@ def parse_entry(
         yield from check_entries({_UNNAMED: entry}, runnables, environ, base)
 
     at: Path = ("job_queues", "entries", _UNNAMED)
-    return _parse(
+    entry = _parse(
         content, file, base, environ,
         at=at, find=lambda written: written.job_queues.entries[_UNNAMED], check=findings,
     )  # fmt: skip
+    return entry.written_for(runnables.find(entry.run).version)
 
 
 def _parse(

@@ -7,10 +7,11 @@ one contract each; `examples` has a handler to copy from.
 from gateway.batch.rules.definition import EntryDefinition
 from gateway.contracts.service import Reply, Request, ServiceContext
 from gateway.contracts.task import Runnable, SpawnedTask, TaskContext
-from gateway.kernel.errors import OperationRejected, TransientError
+from gateway.kernel.errors import EntryRefused, OperationRejected, TransientError
 
 __all__ = [
     "EntryDefinition",
+    "EntryRefused",
     "OperationRejected",
     "Reply",
     "Request",

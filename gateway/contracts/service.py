@@ -35,7 +35,8 @@ class JobQueue(Protocol):
     async def enqueue(self, entry: EntryDefinition, *, user: str) -> EntryId:
         """Add an entry that runs as *user*, as soon as it may; returns its number.
 
-        Rule: what it runs, and its parameters, are looked at when it starts.
+        Rule: what it runs, and its parameters, are looked at when it starts, with the version that is there then unless
+        the entry names one.
         Raises: EntryRefused when its category is not there, or there is an entry about the same record already.
         """
         ...

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from pydantic import BaseModel, ValidationError
 
+from gateway.batch.rules.definition import EntryDefinition
 from gateway.batch.rules.job import ConditionType, Priority, Wanted
 from gateway.kernel.errors import TaskRefused
 from gateway.kernel.ids import RunId, RunTaskId
@@ -149,12 +150,25 @@ Raises: TaskRefused when one cannot be added; then none is.
 """
 
 
+Enqueue = Callable[[EntryDefinition], Awaitable[None]]
+"""Let an entry be added to the job queue when the task has ended well, in the transaction that records this end.
+
+Rule: it runs as the user of the task. An attempt that fails, is interrupted or loses its server adds nothing. Where the
+entry cannot be added any more by then, because there is one about the same record, the attempt has failed.
+Raises: EntryRefused, TaskRefused for what cannot be an entry, or runs nothing that is known.
+"""
+
+
 async def _keep_nothing(name: str, content: bytes) -> None:
     """Drop the file: nobody keeps the run."""
 
 
 async def _spawn_nothing(tasks: Sequence[SpawnedTask]) -> Sequence[RunTaskId]:
     raise TaskRefused("Tasks can be added only to a run of a timed job.", code="task.spawn")
+
+
+async def _enqueue_nothing(entry: EntryDefinition) -> None:
+    raise TaskRefused("Entries can be added only by the run of a timed job, or of an entry.", code="task.enqueue")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,6 +197,7 @@ class TaskContext:
     mask: Mask = unmasked
     keep_file: KeepFile = _keep_nothing
     spawn: Spawn = _spawn_nothing
+    enqueue: Enqueue = _enqueue_nothing
 
     def idempotency_key(self, step: str = "") -> str:
         """Name one step of this task for systems outside: the same in every attempt, another in every run."""
@@ -310,7 +325,7 @@ class Preparing(Protocol):
     """Everything that can be run, for those who run it: no code of the users gets into their process."""
 
     def prepare(
-        self, name: str, parameters: Mapping[str, object], version: int
+        self, name: str, parameters: Mapping[str, object], version: int | None
     ) -> AbstractAsyncContextManager[Prepared]:
         """Return a handler for one execution, in the block: references filled, everything checked that can be here.
 

@@ -24,8 +24,8 @@ _FINE = frozenset({
     "run.canceled", "task.waiting", "task.ready", "task.executing", "task.cancelling", "task.ended", "task.not-run",
     "task.canceled", "task.no-run", "session.started", "session.available", "session.requested", "session.downloaded",
     "session.uploaded", "session.applied", "session.no_data", "session.canceled", "entry.waiting", "entry.ready",
-    "entry.in-process", "entry.inactive", "entry.finished", "document.open", "document.scheduled", "document.posting",
-    "document.posted",
+    "entry.in-process", "entry.inactive", "entry.finished", "entry.user-limit", "document.open", "document.scheduled",
+    "document.posting", "document.posted",
 })  # fmt: skip
 """What is finished, moves by itself, or waits for what is to come anyway."""
 

@@ -171,6 +171,17 @@ RULES: Mapping[str, Rule] = {
         "is due for more than ten minutes and may start, and nobody starts it",
         (*_IS_ONE_RUNNING, do(Action.HOLD_ENTRY, "ENTRY", then="It does not start.")),
     ),
+    "entry-no-queue": Rule(
+        Severity.ATTENTION,
+        "waits, because no job queue takes it any more",
+        (
+            do(
+                Action.EXPLAIN,
+                "entry:NUMBER",
+                then="It says which ways out there are; an entry with a name is explained by it.",
+            ),
+        ),
+    ),
     "task-no-server": Rule(
         Severity.STUCK,
         "is ready for more than ten minutes, and no server that runs and takes new tasks serves its group",

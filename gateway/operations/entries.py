@@ -17,7 +17,7 @@ from gateway.kernel.ids import EntryId, RunId
 from gateway.operations.audit import recorded
 from gateway.operations.person import NotAllowed, Principal, known_account
 from gateway.operations.references import NotFound
-from gateway.queues import Category, Entry, EntryAction, EntryRun, EntryStatus, Queue
+from gateway.queues import Category, Entry, EntryAction, EntryRun, EntryStatus, KeptBy, Queue
 
 LAST_RUNS: Final = 5
 _RECORDED: Final = {
@@ -30,8 +30,8 @@ class EntryRow:
     """An entry in a list.
 
     `next_start` is when it starts next, or wakes; None where it does not by itself. `held_by` is the entry that has the
-    place of its category while it waits. `queue` takes it, None: none does. Of `source` config it stands in the
-    configuration.
+    place of its category while it waits. `queue` takes it, None: none does; then `last_queue` is the one that did.
+    `kept_by` is what else keeps it from starting. Of `source` config it stands in the configuration.
     """
 
     id: EntryId
@@ -44,7 +44,8 @@ class EntryRow:
     category: str | None
     priority: int
     queue: str | None
-    queue_started: bool
+    last_queue: str | None
+    kept_by: KeptBy | None
     held_by: EntryId | None
     user: str
     created_by: str
@@ -263,12 +264,14 @@ def entry_row(entry: Entry) -> EntryRow:
     """Return an entry as it stands in a list."""
     said = entry.definition
     starts = entry.status in {EntryStatus.READY, EntryStatus.INACTIVE}
+    waits = starts or entry.status is EntryStatus.WAITING
     return EntryRow(
         id=entry.id, name=said.name, description=said.description, status=entry.status, held_after=entry.hold_after,
         run=said.run, record=said.record, category=said.category, priority=said.priority, queue=entry.queue,
-        queue_started=entry.may_start, held_by=entry.held_by if entry.status is EntryStatus.WAITING else None,
+        last_queue=entry.last_queue if entry.queue is None else None, kept_by=entry.kept_by if waits else None,
+        held_by=entry.held_by if entry.status is EntryStatus.WAITING else None,
         user=entry.user_name, created_by=entry.created_by, partition=said.partition, company=said.company,
-        repeats=queues.in_words(said), next_start=said.earliest if starts else None, expires=said.expires,
+        repeats=queues.in_words(said), next_start=entry.next_start if starts else None, expires=said.expires,
         attempts=entry.attempts, max_attempts=said.max_attempts, run_id=entry.run_id, started_at=entry.started_at,
         last_run_id=entry.last_run_id, error_code=entry.error_code, error=entry.error, source=entry.source,
     )  # fmt: skip

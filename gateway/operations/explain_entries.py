@@ -9,7 +9,7 @@ from gateway.explanations.remedy import Action, Remedy
 from gateway.kernel.errors import GatewayError
 from gateway.operations.entries import EntryRow, entry_row, find_entry
 from gateway.operations.person import Principal
-from gateway.queues import EntryStatus
+from gateway.queues import EntryStatus, KeptBy
 
 _PREFIX: Final = "entry:"
 _NOTHING: Final = Remedy(action=Action.NOTHING, reason="It goes on by itself.")
@@ -30,9 +30,11 @@ async def explain_entry(store: Store, who: Principal, text: str, *, running: boo
 def _explain(row: EntryRow, *, running: bool) -> Explanation:
     target = row.name or str(row.id)
 
-    def said(code: str, why: str, remedy: Remedy = _NOTHING, until: datetime | None = None) -> Explanation:
+    def said(code: str, why: str, *remedies: Remedy, until: datetime | None = None) -> Explanation:
         subject = f"entry {row.id}{f' ({row.name})' if row.name else ''} of the job queue"
-        return Explanation(subject=subject, code=f"entry.{code}", why=why, remedies=(remedy,), until=until)
+        return Explanation(
+            subject=subject, code=f"entry.{code}", why=why, remedies=remedies or (_NOTHING,), until=until
+        )
 
     ready = Remedy(action=Action.READY_ENTRY, target=(target,), reason="It runs when it is due, as you.")
     match row.status:
@@ -47,11 +49,27 @@ def _explain(row: EntryRow, *, running: bool) -> Explanation:
             return said("finished", "It is done, and does not repeat.", ready)
         case EntryStatus.IN_PROCESS:
             return said("in-process", f"Its run {row.run_id} is under way since {at(row.started_at)}.")
-        case EntryStatus.WAITING | EntryStatus.READY if not row.queue_started:
+        case EntryStatus.WAITING | EntryStatus.READY | EntryStatus.INACTIVE if row.kept_by is KeptBy.STOPPED:
             start = Remedy(
                 action=Action.START_QUEUE, target=(row.queue or "",), reason="Its entries run when they are due."
             )
             return said("queue-stopped", f"The job queue {row.queue} that takes it is stopped.", start)
+        case EntryStatus.WAITING | EntryStatus.READY | EntryStatus.INACTIVE if row.kept_by is KeptBy.NO_QUEUE:
+            what = f"the category {row.category}" if row.category else "entries without a category"
+            why = f"The job queue {row.last_queue} took it. Now no job queue takes {what}, so it waits."
+            return said(
+                "no-queue", why,
+                Remedy(action=Action.MEND, reason=f"Let a job queue of the configuration take {what}."),
+                Remedy(action=Action.HOLD_ENTRY, target=(target,), reason="Then it can be changed, or run by itself."),
+                Remedy(action=Action.EDIT_ENTRY, target=(target,), reason="Give it another category."),
+                Remedy(action=Action.READY_ENTRY, target=(target,), reason="It runs when it is due, without a queue."),
+            )  # fmt: skip
+        case EntryStatus.READY if row.kept_by is KeptBy.USER:
+            why = (
+                f"It is due, and {row.user} has as many entries in process as a user may have "
+                "(`job_queues.limits.per_user`)."
+            )
+            return said("user-limit", why)
         case EntryStatus.WAITING:
             holder = f"entry {row.held_by} has its place" if row.held_by else "it is woken in a moment"
             return said("waiting", f"It is due, and of the category {row.category} {holder}.")

@@ -7,8 +7,7 @@ then the lower number; an entry that is added in a transaction is there exactly 
 point loses nothing. Read first: `rules.entry` (the life of an entry), `starting`, `ending`, `adding`.
 """
 
-from gateway.queues.adding import UnitQueue, enqueue
-from gateway.queues.changes import Became, EntryChange
+from gateway.queues.adding import UnitQueue, check_entries, enqueue
 from gateway.queues.ending import follow_runs
 from gateway.queues.entries import (
     Entry,
@@ -21,7 +20,7 @@ from gateway.queues.entries import (
     run_once,
 )
 from gateway.queues.log import EntryRun, entry_log
-from gateway.queues.rules.entry import EntryAction, EntryStatus, standing
+from gateway.queues.rules.entry import EntryAction, EntryStatus, KeptBy, standing
 from gateway.queues.starting import next_entry_moment, start_entries
 from gateway.queues.sync import (
     Category,
@@ -34,18 +33,18 @@ from gateway.queues.sync import (
 )
 
 __all__ = [
-    "Became",
     "Category",
     "ConfiguredEntry",
     "Entry",
     "EntryAction",
-    "EntryChange",
     "EntryRun",
     "EntryStatus",
+    "KeptBy",
     "Queue",
     "UnitQueue",
     "add_entry",
     "change_entry",
+    "check_entries",
     "edit_entry",
     "enqueue",
     "entry_log",

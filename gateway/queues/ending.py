@@ -17,7 +17,7 @@ from gateway.db.open import Store
 from gateway.kernel.ids import RunId
 from gateway.queues.changes import Became, EntryChange, change_of
 from gateway.queues.follow import tell
-from gateway.queues.rules.entry import EntryStatus, Outcome, Step, come_back
+from gateway.queues.rules.entry import TIMING, EntryStatus, Outcome, Step, come_back
 from gateway.queues.starting import timing_of
 
 log = structlog.get_logger()
@@ -76,6 +76,8 @@ def _end(row: Record, now: datetime) -> _End:
         inactivity_minutes=row["inactivity_minutes"], keeps=row["source"] == "config", started=row["started_at"],
         now=now,
     )  # fmt: skip
+    if step.error is not None:
+        code, error = TIMING, step.error
     if row["retired"]:
         step = Step(row=step.row, status=None)
     elif row["once_from"] is not None and (outcome is not Outcome.WELL or step.row != "Q10"):

@@ -16,21 +16,21 @@ from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
 from gateway.kernel.errors import EntryRefused, IllegalTransition
 from gateway.kernel.ids import EntryId, RunId
-from gateway.queues.adding import check_entry, enqueue, entry_row
+from gateway.queues.adding import check_entry, check_waiting, enqueue, entry_row, read_limits
 from gateway.queues.changes import Became, change_of
 from gateway.queues.follow import tell
-from gateway.queues.rules.entry import EntryAction, EntryStatus, act
+from gateway.queues.rules.entry import EntryAction, EntryStatus, KeptBy, act
 from gateway.queues.rules.timing import Timing
-from gateway.queues.starting import begin_runs
+from gateway.queues.starting import FreePlaces, begin_runs, kept_categories, take_slots
 
 _PLAIN = (
-    "name", "description", "record", "company", "category", "priority", "earliest", "expires", "minutes", "formula",
+    "name", "description", "record", "company", "category", "priority", "expires", "minutes", "formula",
     "starting", "ending", "zone", "max_attempts", "rerun_delay_seconds", "inactivity_minutes", "timeout_seconds",
     "retries_timeout", "notify_on_success", "parameters_version", "then_run",
 )  # fmt: skip
 _STANDING = (
     "created_by", "user_name", "attempts", "interruptions", "run_id", "started_at", "last_run_id", "hold_after",
-    "error_code", "error", "source", "queue", "may_start", "held_by", "created_at", "changed_at",
+    "error_code", "error", "source", "queue", "last_queue", "held_by", "created_at", "changed_at",
 )  # fmt: skip
 
 
@@ -38,9 +38,9 @@ _STANDING = (
 class Entry:
     """An entry as it stands: its definition and what has become of it. Times are aware UTC.
 
-    `definition.earliest` is when it starts next, or wakes. `queue` is the one that takes it, None: it runs by itself;
-    `may_start`: that is started. `held_by` is one that has a place of its category. `error` is that of the last
-    failure.
+    `next_start` is when it starts next, or wakes. `queue` is the one that takes it, None: none does; `last_queue` the
+    one that did, None: it runs by itself. `kept_by` says what keeps it from starting, but for its category; `held_by`
+    is one that has a place of that. `error` is that of the last failure.
     """
 
     id: EntryId
@@ -57,8 +57,10 @@ class Entry:
     error_code: str | None
     error: str | None
     source: str
+    next_start: datetime
     queue: str | None
-    may_start: bool
+    last_queue: str | None
+    kept_by: KeptBy | None
     held_by: EntryId | None
     created_at: datetime
     changed_at: datetime
@@ -91,7 +93,7 @@ async def list_entries(
 async def read_entry(store: Store, entry: EntryId) -> Entry:
     """Return an entry by its number. Raises: EntryRefused when there is none."""
     async with store.reading() as connection:
-        return await _read(store, connection, entry)
+        return await read_in(store, connection, entry)
 
 
 async def add_entry(
@@ -127,7 +129,7 @@ async def change_entry(store: Store, entry: EntryId, action: EntryAction, *, by:
 
     Rule: one that is set to ready runs as *by*, with all its attempts; one that had failed or was parked at once. One
     in process that is put on hold is held when its run has ended.
-    Raises: EntryRefused when there is none; IllegalTransition with what is possible.
+    Raises: EntryRefused when there is none, or *by* has too many that wait; IllegalTransition with what is possible.
     """
     sql = store.queries
     async with store.transaction() as connection:
@@ -136,6 +138,7 @@ async def change_entry(store: Store, entry: EntryId, action: EntryAction, *, by:
         after = act(action, EntryStatus(row["status"]), name=_shown(row))
         match action:
             case EntryAction.READY:
+                await check_waiting(connection, sql, await read_limits(connection, sql), by, more=1)
                 await connection.execute(sql.ready_entry, entry, by, now)
                 await tell(store, connection, [change_of(row, Became.READIED)], now)
             case EntryAction.HOLD:
@@ -157,13 +160,13 @@ async def edit_entry(store: Store, entry: EntryId, definition: EntryDefinition, 
     Rule: when what it runs, its parameters or its earliest start change, its attempts begin anew.
     Raises: EntryRefused, IllegalTransition.
     """
-    check_entry(definition)
     sql = store.queries
     async with store.transaction() as connection:
         await connection.execute(sql.take_entry_turn)
+        check_entry(definition, await read_limits(connection, sql))
         row = await _lock(store, connection, entry)
         act(EntryAction.EDIT, EntryStatus(row["status"]), name=_shown(row))
-        before = (await _read(store, connection, entry)).definition
+        before = (await read_in(store, connection, entry)).definition
         changed = entry_row(definition, status=EntryStatus.ON_HOLD, source=row["source"], user="")
         await connection.execute(sql.update_entry, entry, json.dumps(changed), now, is_anew(before, definition))
 
@@ -171,8 +174,9 @@ async def edit_entry(store: Store, entry: EntryId, definition: EntryDefinition, 
 async def run_once(store: Store, entry: EntryId, *, by: str, now: datetime) -> RunId:
     """Start a run of an entry now, for a try, whatever its time; the entry stands as before when it has ended.
 
-    Rule: it takes a place of its category as every run. A success of one that does not recur is its end.
-    Raises: EntryRefused when its category has no place; IllegalTransition.
+    Rule: it takes a place of its category, and of its user, as every run. A success of one that does not recur is its
+    end.
+    Raises: EntryRefused when there is none; IllegalTransition, also when there is no place.
     """
     sql = store.queries
     async with store.transaction() as connection:
@@ -180,16 +184,23 @@ async def run_once(store: Store, entry: EntryId, *, by: str, now: datetime) -> R
         row = await _lock(store, connection, entry)
         status = EntryStatus(row["status"])
         act(EntryAction.RUN_ONCE, status, name=_shown(row))
-        if row["category"]:
-            free = await connection.fetchrow(sql.free_slots, [row["category"]])
-            if free is None:
-                held = (await _read(store, connection, entry)).held_by
-                raise IllegalTransition(
-                    f"Entry {_shown(row)} cannot be tried now: entry {held} of its category {row['category']} is in "
-                    "process. Wait until it has ended.",
-                    entry=entry,
-                )
-            await connection.execute(sql.take_slots, [row["category"]], [free["slots"][0]], [entry])
+        places = await FreePlaces.read(store, connection, [row])
+        if not places.of_categories.get(row["category"] or "", True):
+            held = (await read_in(store, connection, entry)).held_by
+            raise IllegalTransition(
+                f"Entry {_shown(row)} cannot be tried now: entry {held} of its category {row['category']} is in "
+                "process. Wait until it has ended.",
+                entry=entry,
+            )
+        if not places.of_users.get(row["user_name"], True):
+            raise IllegalTransition(
+                f"Entry {_shown(row)} cannot be tried now: {row['user_name']} has as many entries in process as a user "
+                "may have (`job_queues.limits.per_user`). Wait until one has ended.",
+                entry=entry,
+            )
+        await take_slots(store, connection, [places.take(row)])
+        if left := await kept_categories(store, connection, now):
+            await connection.execute(sql.wake_waiting, sorted(left), now)
         (started,) = await begin_runs(store, connection, [entry], now, cause=Cause.OPERATOR, once_from=status)
         await tell(store, connection, [change_of(row, Became.STARTED, run=started.run_id)], now)
         await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
@@ -198,12 +209,11 @@ async def run_once(store: Store, entry: EntryId, *, by: str, now: datetime) -> R
 
 def is_anew(before: EntryDefinition, after: EntryDefinition) -> bool:
     """Tell whether a change makes another work of an entry, or moves its start."""
-    return (before.run, before.parameters) != (after.run, after.parameters) or after.earliest not in {
-        None, before.earliest
-    }  # fmt: skip
+    return (before.run, before.parameters, before.earliest) != (after.run, after.parameters, after.earliest)
 
 
-async def _read(store: Store, connection: Connection, entry: EntryId) -> Entry:
+async def read_in(store: Store, connection: Connection, entry: EntryId) -> Entry:
+    """Return an entry as it stands in a transaction. Raises: EntryRefused when there is none."""
     row = await connection.fetchrow(
         store.queries.find_entries, entry, None, None, None, None, None, None, None
     )  # fmt: skip
@@ -233,10 +243,12 @@ def _shown(row: Record) -> str:
 def _entry(row: Record) -> Entry:
     definition = EntryDefinition(
         run=row["handler"], parameters=json.loads(row["parameters"]), partition=row["partition_key"],
-        weekdays=tuple(row["weekdays"]), wakes_on=tuple(row["wakes_on"]), location=Location(row["location"]),
+        earliest=row["not_before"], weekdays=tuple(row["weekdays"]), wakes_on=tuple(row["wakes_on"]),
+        location=Location(row["location"]),
         **{column: row[column] for column in _PLAIN},
     )  # fmt: skip
     return Entry(
-        id=EntryId(row["id"]), definition=definition, status=EntryStatus(row["status"]),
+        id=EntryId(row["id"]), definition=definition, status=EntryStatus(row["status"]), next_start=row["earliest"],
+        kept_by=None if row["kept_by"] is None else KeptBy(row["kept_by"]),
         **{column: row[column] for column in _STANDING},
     )  # fmt: skip

@@ -4,16 +4,20 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from asyncpg import Connection
 
-from gateway.batch.rules.definition import CategoryDefinition, EntryDefinition, QueueDefinition
+from gateway.batch.rules.definition import CategoryDefinition, EntryDefinition, LimitsDefinition, QueueDefinition
 from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
 from gateway.kernel.errors import EntryRefused, IllegalTransition
 from gateway.kernel.ids import EntryId
 from gateway.queues.adding import entry_row
+from gateway.queues.entries import is_anew, read_in
 from gateway.queues.rules.entry import EntryStatus
+
+NO_LIMITS: Final = LimitsDefinition()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,17 +54,21 @@ class Category:
 
 async def sync_queues(
     store: Store, connection: Connection, categories: Sequence[CategoryDefinition], queues: Sequence[QueueDefinition],
-    entries: Sequence[ConfiguredEntry], *, now: datetime,
+    entries: Sequence[ConfiguredEntry], *, limits: LimitsDefinition = NO_LIMITS, now: datetime,
 ) -> None:  # fmt: skip
-    """Make categories, queues and entries of the configuration what their sections say.
+    """Make limits, categories, queues and entries of the configuration what their sections say.
 
     Rule: an unchanged section changes nothing; a changed one changes what an entry says, never its status, and
     whether a queue is started only where it says so. The entry of a section that is gone goes, one in process
-    when its run has ended. Call it after `sync_places`, which makes the groups, in the same transaction.
+    when its run has ended. Entries that a queue took, and that none takes any more, wait. Call it after `sync_places`,
+    which makes the groups, in the same transaction.
     Raises: EntryRefused.
     """
     sql = store.queries
     await connection.execute(sql.take_entry_turn)
+    await connection.execute(
+        sql.put_limits, limits.max_timeout_seconds, limits.per_user, limits.waiting_per_user, limits.waiting_hours
+    )
     names = [category.name for category in categories]
     await connection.execute(
         sql.put_categories, names, [one.description for one in categories], [one.width for one in categories]
@@ -73,6 +81,7 @@ async def sync_queues(
         )  # fmt: skip
     await connection.execute(sql.delete_queues_but, [queue.name for queue in queues])
     await _sync_entries(store, connection, entries, now)
+    await connection.execute(sql.note_queues)
     if names:  # there may be more places now
         await connection.execute(sql.wake_waiting, names, now)
     await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
@@ -136,7 +145,9 @@ async def _sync_entries(
         if row is None:
             new.append(written)
         elif row["config_digest"] != digest or row["retired"]:
-            await connection.execute(sql.update_entry, row["id"], json.dumps(written), now, True)
+            before = (await read_in(store, connection, EntryId(row["id"]))).definition
+            anew = row["retired"] or is_anew(before, definition)
+            await connection.execute(sql.update_entry, row["id"], json.dumps(written), now, anew)
     if new and len(await connection.fetch(sql.insert_entries, json.dumps(new), now)) < len(new):
         names = ", ".join(str(one["name"]) for one in new)
         raise EntryRefused(

@@ -4,11 +4,13 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 import structlog
 
-from gateway.batch.rules.definition import JobDefinition, TaskDefinition
+from gateway.batch.rules.definition import JobDefinition, PeriodDefinition, TaskDefinition
 from gateway.batch.rules.job import HistoryMode, JobStatus
 from gateway.batch.store.jobs import list_jobs, sync_jobs
 from gateway.batch.store.servers import sync_places
@@ -17,6 +19,7 @@ from gateway.config.definitions import (
     entry_definition,
     group_definitions,
     job_definitions,
+    limits_definition,
     period_definitions,
     queue_definitions,
     server_definitions,
@@ -28,6 +31,7 @@ from gateway.db.clock import database_clock
 from gateway.db.open import Store
 from gateway.exchange import MessageStores
 from gateway.kernel.errors import JobRefused
+from gateway.kernel.local_time import zone_named
 from gateway.queues import ConfiguredEntry, EntryStatus, sync_queues
 from gateway.runtime.ports import SystemClock
 from gateway.runtime.runnables import KnownRunnables, Parts, shipped, without_gateway
@@ -75,14 +79,16 @@ async def keep_jobs(store: Store, settings: Settings) -> None:
     """
     now = await database_clock(store)
     groups, servers, periods = (
-        group_definitions(settings), server_definitions(settings), period_definitions(settings),
+        group_definitions(settings), server_definitions(settings),
+        [*period_definitions(settings), *system_periods(settings)],
     )  # fmt: skip
     jobs = [*job_definitions(settings), *system_jobs(settings)]
     async with store.transaction() as connection:
         await sync_places(store, connection, groups, servers, periods, now=now)
         await sync_queues(
-            store, connection, category_definitions(settings), queue_definitions(settings), _entries(settings), now=now
-        )
+            store, connection, category_definitions(settings), queue_definitions(settings), _entries(settings),
+            limits=limits_definition(settings), now=now,
+        )  # fmt: skip
         done = await sync_jobs(store, connection, jobs, by=GATEWAY_JOB, now=now)
         if done.created or done.changed or done.removed:  # what only these jobs named can go now
             await sync_places(store, connection, groups, servers, periods, now=now)
@@ -120,6 +126,29 @@ async def keep_owners(store: Store, old: Settings, new: Settings) -> None:
 
 
 HOUSEKEEPING = "housekeeping"
+_SYSTEM_PERIOD: Final = "system tasks"
+"""No active period of a configuration can have this name."""
+_LOCALTIME: Final = Path("/etc/localtime")
+
+
+def system_periods(settings: Settings) -> list[PeriodDefinition]:
+    """Return the active period of the jobs that the gateway brings along, where they have one."""
+    window = settings.job_queues.limits.system_tasks
+    if window is None:
+        return []
+    zone = window.zone or _machine_zone()
+    return [PeriodDefinition(name=_SYSTEM_PERIOD, start=window.start, end=window.end, zone=zone)]
+
+
+def _machine_zone() -> str:
+    """Return the time zone of this machine, UTC where it has none with a name."""
+    names = [os.environ.get("TZ", "").removeprefix(":")]
+    with suppress(OSError):
+        names.append(str(_LOCALTIME.readlink()).partition("zoneinfo/")[2])
+    for name in filter(None, names):
+        with suppress(JobRefused):
+            return zone_named(name).key
+    return "UTC"
 
 
 def system_jobs(settings: Settings) -> list[tuple[JobDefinition, JobStatus]]:
@@ -135,6 +164,7 @@ def system_jobs(settings: Settings) -> list[tuple[JobDefinition, JobStatus]]:
         partition=settings.default_partition,
         company=settings.default_company,
         recurrence={"every": "1 hour"},
+        active_period=next((period.name for period in system_periods(settings)), None),
         history=HistoryMode.ERRORS,
         is_system=True,
         tasks=(TaskDefinition(name=HOUSEKEEPING, handler=HOUSEKEEPING),),

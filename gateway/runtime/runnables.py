@@ -153,7 +153,9 @@ class PreparedRunnables(KnownRunnables):
             return (await process.load(name)).version
 
     @asynccontextmanager
-    async def prepare(self, name: str, parameters: Mapping[str, object], version: int) -> AsyncIterator[Prepared]:
+    async def prepare(
+        self, name: str, parameters: Mapping[str, object], version: int | None
+    ) -> AsyncIterator[Prepared]:
         """Return a handler for one execution, in the block; its mask knows what references brought in.
 
         Raises: TaskRefused with the code `task.unknown` or `task.unpack`; NotRunning; NotLaunched.

@@ -6,6 +6,7 @@ undone before its commit. Time is the test's.
 
 import asyncio
 import random
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,7 @@ from gateway.queues import EntryAction, EntryStatus, add_entry, change_entry, li
 from gateway.queues.rules.entry import FREE_INTERRUPTIONS
 
 WIDTHS = {"narrow": 1, "wide": 2}
+PER_USER = 3
 STEPS = 50
 
 
@@ -58,23 +60,27 @@ class Model:
             inactivity_minutes=0 if once else self.chance.choice([0, 30]),
             expires=self.now + timedelta(hours=3) if self.chance.random() < 0.1 else None,
         )  # fmt: skip
-        number = await add_entry(self.store, entry, by="ann", now=self.now, status=EntryStatus.READY)
+        user = self.chance.choice(["ann", "ben"])
+        number = await add_entry(self.store, entry, by=user, now=self.now, status=EntryStatus.READY)
         self.added.add(number)
         if entry.expires is not None:
             self.expiring.add(number)
 
     async def start(self) -> None:
         due = await self.rows(
-            "SELECT category, priority, id FROM queue_entry WHERE status = 'ready' AND earliest <= $1 "
+            "SELECT category, priority, id, user_name FROM queue_entry WHERE status = 'ready' AND earliest <= $1 "
             "AND (expires IS NULL OR expires >= $1) ORDER BY priority, id", self.now,
         )  # fmt: skip
         free = dict(WIDTHS)
         for row in await self.rows("SELECT category FROM entry_slot"):
             free[row["category"]] -= 1
+        running = Counter(row["user_name"] for row in await self.rows("SELECT user_name FROM user_slot"))
         expected = list[int]()
         for row in due:
-            if row["category"] is None or free[row["category"]] > 0:
+            has_place = row["category"] is None or free[row["category"]] > 0
+            if has_place and running[row["user_name"]] < PER_USER:
                 expected.append(row["id"])
+                running[row["user_name"]] += 1
                 if row["category"] is not None:
                     free[row["category"]] -= 1
         inactive = await self.rows("SELECT 1 FROM queue_entry WHERE status = 'inactive' AND earliest <= $1", self.now)
@@ -169,14 +175,18 @@ class Model:
         assert {row["entry_id"] for row in open_runs} == in_process
         assert len(open_runs) == len(in_process)
         assert {row["entry_id"] for row in slots} == {one for one in in_process if entries[one]["category"]}
+        of_users = Counter(entries[one]["user_name"] for one in in_process)
+        assert all(number <= PER_USER for number in of_users.values())
+        assert {row["entry_id"] for row in await self.rows("SELECT entry_id FROM user_slot")} == in_process
         for name, width in WIDTHS.items():
             running = [one for one in in_process if entries[one]["category"] == name]
             assert len(running) <= width
             waiting = [row for row in entries.values() if row["category"] == name and row["status"] == "waiting"]
             ready = [row for row in entries.values() if row["category"] == name and row["status"] == "ready"
                      and row["earliest"] <= self.now]  # fmt: skip
-            if waiting and len(running) < width:  # a place is free: somebody is on the way to it
-                assert len(ready) >= 1
+            may = [row for row in waiting if of_users[row["user_name"]] < PER_USER]
+            if may and len(running) < width:  # a place is free: somebody is on the way to it
+                assert [row for row in ready if of_users[row["user_name"]] < PER_USER]
         for row in entries.values():
             assert row["attempts"] <= row["max_attempts"]
             assert row["interruptions"] <= FREE_INTERRUPTIONS
@@ -201,13 +211,11 @@ class Model:
             while self.held:
                 task = self.held.pop()
                 await end_tasks(self.store, [TaskEnd(task=task, result=Result(attempt=Attempt.ENDED))], self.now)
-        left = {
-            one.status for one in await list_entries(self.store) if (one.definition.earliest or self.now) <= self.now
-        }
+        left = {one.status for one in await list_entries(self.store) if one.next_start <= self.now}
         assert left <= {EntryStatus.ON_HOLD, EntryStatus.ERROR}
 
 
-TABLES = ("queue_entry", "entry_slot", "run", "run_task", "lease")
+TABLES = ("queue_entry", "entry_slot", "user_slot", "run", "run_task", "lease")
 
 
 async def history(store: Store, seed: int, steps: int) -> None:
@@ -215,6 +223,7 @@ async def history(store: Store, seed: int, steps: int) -> None:
     await model.rows("DELETE FROM queue_entry")
     await model.rows("DELETE FROM run")
     await model.rows("DELETE FROM lease")
+    await model.rows("UPDATE entry_limits SET per_user = $1", PER_USER)
     for name, width in WIDTHS.items():
         await model.rows("INSERT INTO entry_category (name, width) VALUES ($1, $2) ON CONFLICT DO NOTHING", name, width)
     try:

@@ -7,15 +7,18 @@ Code that does not come back although it was interrupted is left behind, and its
 import asyncio
 import traceback
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from typing import Final
 
 import structlog
+from asyncpg import Connection
 
 from gateway.batch.engine.alone import OneShotFeed
 from gateway.batch.engine.clock import Clock
 from gateway.batch.engine.recording import Recorder
+from gateway.batch.rules.definition import EntryDefinition
 from gateway.batch.rules.transitions import Attempt
 from gateway.batch.store.ending import LONGEST_TRACEBACK, Result, TaskEnd
 from gateway.batch.store.run_files import keep_file
@@ -38,6 +41,7 @@ from gateway.db.open import Store
 from gateway.db.waiting import uninterrupted
 from gateway.kernel.errors import GatewayError, TaskRefused, TransientError
 from gateway.kernel.ids import RunTaskId
+from gateway.queues import check_entries, enqueue
 
 log = structlog.get_logger()
 
@@ -60,9 +64,13 @@ def everybody(_: ClaimedTask) -> None:
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Execution:
-    """A task in work. `cancelled` is set when its run is being cancelled, `interrupted` when the server must end."""
+    """A task in work. `cancelled` is set when its run is being cancelled, `interrupted` when the server must end.
+
+    `entries` are to be added to the job queue if it ends well.
+    """
 
     task: ClaimedTask
+    entries: list[EntryDefinition] = field(default_factory=list)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     interrupted: asyncio.Event = field(default_factory=asyncio.Event)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -110,7 +118,8 @@ class Executor:
             began = self._clock.elapsed()
             lines = StoredLog(self._store, task.run_id, task.id, task.attempt, self._clock.now)
             result = await self._result(execution, lines)
-            end = TaskEnd(task=task, result=result, lines=lines.rest())
+            adding = partial(self._add, task.user, execution.entries) if execution.entries else None
+            end = TaskEnd(task=task, result=result, add_entries=adding, lines=lines.rest())
             ended = await uninterrupted(self._recorder.record(end, stopping))
             if ended is None:
                 return True
@@ -142,6 +151,7 @@ class Executor:
                     planned_at=task.planned_at, company=task.company, partition=task.partition, user=task.user,
                     log=MaskedLog(lines, prepared.mask), mask=prepared.mask, spawn=partial(self._spawn, task),
                     keep_file=partial(keep_file, self._store, task.run_id, task.id),
+                    enqueue=partial(self._enqueue, execution.entries, {}),
                 )  # fmt: skip
                 return await self._supervise(execution, prepared, context)
         except TaskRefused as error:
@@ -155,7 +165,8 @@ class Executor:
         done = asyncio.Event()
         work = asyncio.create_task(_run(prepared.handler, context), name=f"task:{task.job}:{task.name}")
         work.add_done_callback(lambda _: done.set())
-        seconds = task.timeout_seconds if task.timeout_seconds is not None else runnable.timeout_seconds
+        wished = task.timeout_seconds if task.timeout_seconds is not None else runnable.timeout_seconds
+        seconds = min((one for one in (wished, task.most_seconds) if one is not None), default=None)
         began = clock.elapsed()
         try:
             await clock.wait(seconds, done, execution.cancelled, execution.interrupted)
@@ -207,6 +218,23 @@ class Executor:
     async def _spawn(self, task: ClaimedTask, tasks: Sequence[SpawnedTask]) -> Sequence[RunTaskId]:
         versions = {name: await self._runnables.version_of(name) for name in {spawned.run for spawned in tasks}}
         return await spawn_tasks(self._store, task, tasks, versions=versions, now=self._clock.now())
+
+    async def _enqueue(
+        self, entries: list[EntryDefinition], versions: dict[str, int], entry: EntryDefinition
+    ) -> None:  # fmt: skip
+        """Keep an entry until the end; *versions* are those that were asked for already."""
+        if entry.parameters_version is None:
+            if entry.run not in versions:
+                versions[entry.run] = await self._runnables.version_of(entry.run)
+            entry = replace(entry, parameters_version=versions[entry.run])
+        async with self._store.reading() as connection:
+            await check_entries(connection, self._store.queries, [entry])
+        entries.append(entry)
+
+    async def _add(
+        self, user: str, entries: Sequence[EntryDefinition], connection: Connection, now: datetime
+    ) -> None:  # fmt: skip
+        await enqueue(connection, self._store.queries, entries, user=user, now=now)
 
 
 class _TakenBack(Exception):

@@ -27,7 +27,7 @@ def own_runnable(name: str) -> Runnable:
 
 
 def make_handler(
-    runnable: Runnable, parameters: Mapping[str, object], version: int, *, mask: Mask, base: Path
+    runnable: Runnable, parameters: Mapping[str, object], version: int | None, *, mask: Mask, base: Path
 ) -> TaskHandler:
     """Check filled parameters and make the handler; what code of the users says of them is masked.
 

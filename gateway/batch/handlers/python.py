@@ -8,6 +8,7 @@ from typing import Any, Protocol, cast
 
 from pydantic import Field
 
+from gateway.batch.rules.definition import EntryDefinition
 from gateway.config.models_base import Options, Text
 from gateway.contracts.task import RunLog, Runnable, SpawnedTask, TaskContext
 from gateway.kernel.errors import TaskRefused
@@ -34,6 +35,10 @@ class Asking(Protocol):
 
     def spawn(self, tasks: Sequence[SpawnedTask]) -> Future[Sequence[RunTaskId]]:
         """Add tasks to the run. Raises, with the answer: TaskRefused."""
+        ...
+
+    def enqueue(self, entry: EntryDefinition) -> Future[None]:
+        """Let an entry be added when the task has ended well. Raises, with the answer: EntryRefused, TaskRefused."""
         ...
 
 
@@ -65,6 +70,10 @@ class PlainContext:
     def spawn(self, tasks: Sequence[SpawnedTask]) -> Sequence[RunTaskId]:
         """Add tasks to the run. Raises: TaskRefused."""
         return self.asking.spawn(tasks).result()
+
+    def enqueue(self, entry: EntryDefinition) -> None:
+        """Let an entry be added to the job queue when the task has ended well. Raises: EntryRefused, TaskRefused."""
+        self.asking.enqueue(entry).result()
 
     def idempotency_key(self, step: str = "") -> str:
         """Name one step of this task for systems outside."""

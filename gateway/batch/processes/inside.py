@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
+from datetime import datetime
+from datetime import time as time_of_day
 from operator import index
 from queue import Queue
 from types import FrameType
@@ -29,6 +31,7 @@ from gateway.batch.engine.executor import LONGEST_ERROR
 from gateway.batch.handlers.own import make_handler, own_runnable
 from gateway.batch.handlers.python import PYTHON, PythonTask, python_runnable
 from gateway.batch.processes.process import ENDED, EXIT, STOPPED, Work
+from gateway.batch.rules.definition import EntryDefinition
 from gateway.batch.store.ending import LONGEST_TRACEBACK
 from gateway.batch.store.run_files import check_file
 from gateway.batch.store.run_log import LONGEST_LINE
@@ -105,6 +108,10 @@ class _Gateway:
         """Add tasks to the run. Raises, with the answer: TaskRefused."""
         return self._ask("spawn", [_written(task) for task in tasks])
 
+    def enqueue(self, entry: EntryDefinition) -> Future[None]:
+        """Let an entry be added when the task has ended well. Raises, with the answer: EntryRefused, TaskRefused."""
+        return self._ask("enqueue", _written(entry))
+
     def _ask(self, kind: str, *said: object, body: bytes = b"") -> Future[Any]:
         number = next(self._numbers)
         future = self._asked[number] = Future[Any]()
@@ -130,9 +137,13 @@ class _Gateway:
                 future.set_exception(error)
 
 
-def _written(task: SpawnedTask) -> dict[str, object]:
-    values = ((one.name, getattr(task, one.name)) for one in fields(task))
-    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values}
+def _written(made: SpawnedTask | EntryDefinition) -> dict[str, object]:
+    def plain(value: object) -> object:
+        if isinstance(value, datetime | time_of_day):
+            return value.isoformat()
+        return dict(value) if isinstance(value, Mapping) else value
+
+    return {one.name: plain(getattr(made, one.name)) for one in fields(made)}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -209,6 +220,7 @@ def _run(gateway: _Gateway, work: Work, known: Mapping[str, Any]) -> None:
         **known, feed=OneShotFeed(), stopping=asyncio.Event(), tally=tally, log=_ToldLog(gateway, mask), mask=mask,
         keep_file=lambda name, content: asyncio.wrap_future(gateway.keep_file(name, content)),
         spawn=lambda tasks: asyncio.wrap_future(gateway.spawn(tasks)),
+        enqueue=lambda entry: asyncio.wrap_future(gateway.enqueue(entry)),
     )  # fmt: skip
 
     def tell(ended: str, *said: str) -> None:

@@ -8,14 +8,16 @@ stands in arguments, in the environment or on the disk.
 import asyncio
 import pickle
 import signal
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime, time
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel
 
+from gateway.batch.rules.definition import EntryDefinition
 from gateway.batch.rules.job import ConditionType, Priority, Wanted
 from gateway.config.models import Logging
 from gateway.contracts.task import CodeRaised, Runnable, SpawnedTask, TaskContext, TaskHandler
@@ -43,7 +45,7 @@ class Work:
 
     name: str
     parameters: Mapping[str, object]
-    version: int
+    version: int | None
     base: Path
     secrets: Sequence[str]
     logging: Logging
@@ -149,6 +151,8 @@ class _Running:
                     await self._answer(number, context.keep_file(name, message.body))
                 case "spawn", (int(number), list(tasks)):
                     await self._answer(number, _spawn(context, tasks))
+                case "enqueue", (int(number), dict(entry)):
+                    await self._answer(number, context.enqueue(_entry(entry)))
                 case "failed", fields:
                     raise _error(*fields)
                 case _:
@@ -175,6 +179,17 @@ async def _spawn(context: TaskContext, tasks: Sequence[Mapping[str, Any]]) -> Se
         })  # fmt: skip
 
     return await context.spawn([spawned(fields) for fields in tasks])
+
+
+def _entry(fields: Mapping[str, Any]) -> EntryDefinition:
+    """Return an entry as the code made it; values that it cannot have are refused by whoever adds it."""
+    read: Mapping[str, Callable[[Any], Any]] = {
+        "earliest": datetime.fromisoformat, "expires": datetime.fromisoformat, "starting": time.fromisoformat,
+        "ending": time.fromisoformat, "weekdays": tuple, "wakes_on": tuple,
+    }  # fmt: skip
+    return EntryDefinition(**{
+        name: value if value is None or name not in read else read[name](value) for name, value in fields.items()
+    })  # fmt: skip
 
 
 def _error(kind: str, code: str, text: str, traceback: str) -> Exception:

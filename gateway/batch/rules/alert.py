@@ -89,6 +89,7 @@ class Happening:
         about = (
             f"port:{self.port}" if self.port is not None
             else f"job:{self.job_id}" if self.job_id is not None
+            else f"entry:{self.entry_id}" if self.entry_id is not None
             else "config"
         )  # fmt: skip
         return f"{about}:{self.event}:{(self.since or self.at).isoformat()}"

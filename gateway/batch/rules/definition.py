@@ -38,14 +38,15 @@ class ConditionDefinition:
 class TaskDefinition:
     """One step of a job. `handler` names a runnable, `parameters` are its own.
 
-    None stands for what the job says (`company`, `batch_group`). Units: seconds.
+    None stands for what the job says (`company`, `batch_group`), and for the version of the runnable that is there when
+    it runs (`parameters_version`). Units: seconds.
     """
 
     name: str
     handler: str
     description: str = ""
     parameters: Mapping[str, object] = field(default_factory=dict)
-    parameters_version: int = 1
+    parameters_version: int | None = None
     company: str | None = None
     batch_group: str | None = None
     location: Location = Location.SERVER
@@ -122,6 +123,9 @@ class JobDefinition:
 
 NORMAL_PRIORITY = 1000
 """Of entries that name none; the lower number goes first. Source: batch reference, section 19.1."""
+MOST_PRIORITY = 1_000_000
+MOST_MINUTES = 525_600
+"""Between runs of an entry: a year."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,13 +136,14 @@ class EntryDefinition:
     which it repeats; without any and without a date `formula` it runs once. `starting` and `ending` bound the day in
     `zone`. `wakes_on` are documents, `{namespace}local`, whose change wakes one that found nothing to do.
     `max_attempts` are those after the first. `then_run` is a second task of its runs, once the first has ended;
-    it takes no parameters. None stands for: `earliest` the moment of saving, `expires` never,
-    `timeout_seconds` that of what it runs. Source: batch reference, section 19.1.
+    it takes no parameters. None stands for: `parameters_version` that of the runnable that is there when it runs,
+    `earliest` the moment of saving, `expires` never, `timeout_seconds` that of what it runs.
+    Source: batch reference, section 19.1.
     """
 
     run: str
     parameters: Mapping[str, object] = field(default_factory=dict)
-    parameters_version: int = 1
+    parameters_version: int | None = None
     name: str | None = None
     description: str = ""
     record: str | None = None
@@ -187,6 +192,20 @@ class QueueDefinition:
     categories: tuple[str, ...] | None = None
     batch_group: str = DEFAULT_GROUP
     starts_automatically: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitsDefinition:
+    """What all entries have to keep to; None: no limit. `max_timeout_seconds` also ends what asks for no time-out.
+
+    `per_user` may be in process at once, `waiting_per_user` ready or waiting. One that runs once, and is due for longer
+    than `waiting_hours` when its turn comes, is removed. Source: batch reference, section 19.6.
+    """
+
+    max_timeout_seconds: float = 48 * 3600.0
+    per_user: int | None = None
+    waiting_per_user: int | None = None
+    waiting_hours: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

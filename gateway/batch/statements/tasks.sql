@@ -76,7 +76,7 @@ WITH ours AS (
     WHERE t.id = held.id AND r.id = t.run_id
     RETURNING t.id, t.fence, t.run_id, t.name, t.handler, t.parameters, t.parameters_version, t.company, t.batch_group,
               t.priority, t.owner, t.attempts, t.run_by, t.timeout_seconds, r.job_id, r.job, r.partition_key, r.run_as,
-              r.planned_at
+              r.planned_at, (SELECT max_timeout_seconds FROM entry_limits WHERE r.entry_id IS NOT NULL) AS most_seconds
 ), attempts AS (
     INSERT INTO attempt (run_task_id, number, server, incarnation, started_at)
     SELECT id, attempts, $2, $6, $5 FROM begun

@@ -6,12 +6,12 @@ together are read and written as sets; what follows from them is settled there t
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from asyncpg import Connection, Record
+from asyncpg import Connection, DataError, IntegrityConstraintViolationError, Record
 
 from gateway.batch.rules.job import TaskStatus
 from gateway.batch.rules.transitions import Attempt, after_attempt
@@ -20,6 +20,7 @@ from gateway.batch.store.settling import advance_runs
 from gateway.batch.store.tasks import ClaimedTask
 from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
+from gateway.kernel.errors import EntryRefused
 from gateway.kernel.ids import Fence
 from gateway.kernel.retry import Backoff
 from gateway.kernel.text import clean
@@ -49,12 +50,20 @@ class Result:
     free_after_seconds: float | None = None
 
 
+AddEntries = Callable[[Connection, datetime], Awaitable[object]]
+"""Adds what a task wants to have in the job queue. Raises: EntryRefused; what the database makes of a value."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskEnd:
-    """A task that has come back: how, and what of its log is not written yet."""
+    """A task that has come back: how, and what of its log is not written yet.
+
+    `add_entries` is called in the transaction that records that it has ended well; if it raises, the task has failed.
+    """
 
     task: ClaimedTask
     result: Result
+    add_entries: AddEntries | None = None
     lines: Sequence[Line] = ()
 
 
@@ -81,8 +90,26 @@ async def end_tasks(store: Store, ends: Sequence[TaskEnd], now: datetime) -> Seq
             connection, sql,
             [((end.task.run_id, end.task.id, end.task.attempt), end.lines) for end in ours if end.task.run_id in runs],
         )  # fmt: skip
-        ended = await _end(store, connection, runs, {end.task.fence: end.result for end in ours}, now)
+        results = {end.task.fence: await _with_entries(connection, end, now) for end in ours if end.task.run_id in runs}
+        ended = await _end(store, connection, runs, results, now)
     return [ended.get(end.task.fence) for end in ends]
+
+
+async def _with_entries(connection: Connection, end: TaskEnd, now: datetime) -> Result:
+    """Add the entries of a task that has ended well; returns how it has ended: it failed where that cannot be."""
+    result = end.result
+    if end.add_entries is None or result.attempt is not Attempt.ENDED:
+        return result
+    try:
+        async with connection.transaction():  # what is refused here undoes nothing of the others
+            await end.add_entries(connection, now)
+    except EntryRefused as error:
+        code, text = error.code, error.message
+    except (DataError, IntegrityConstraintViolationError) as error:
+        code, text = EntryRefused.code, f"An entry cannot be added: {error}."
+    else:
+        return result
+    return replace(result, attempt=Attempt.ERROR, code=code, error=text)
 
 
 def task_reaper(now: Callable[[], datetime]) -> Reap:

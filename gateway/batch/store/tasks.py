@@ -31,7 +31,11 @@ USUAL = Throttle()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimedTask:
-    """A task to be carried out now, with everything it needs."""
+    """A task to be carried out now, with everything it needs.
+
+    `timeout_seconds` None: that of what it runs; `most_seconds` is the longest that it may take all the same, None: no
+    such limit. `parameters_version` None: the parameters are for the version of the runnable that is there now.
+    """
 
     fence: Fence
     id: RunTaskId
@@ -41,7 +45,7 @@ class ClaimedTask:
     name: str
     handler: str
     parameters: Mapping[str, object]
-    parameters_version: int
+    parameters_version: int | None
     partition: str
     company: str
     batch_group: str
@@ -51,6 +55,7 @@ class ClaimedTask:
     attempt: int
     planned_at: datetime
     timeout_seconds: float | None
+    most_seconds: float | None = None
 
 
 async def claim_tasks(
@@ -233,7 +238,7 @@ def _claimed(row: Record) -> ClaimedTask:
         parameters_version=row["parameters_version"], partition=row["partition_key"], company=row["company"],
         batch_group=row["batch_group"], priority=Priority(row["priority"]), user=row["run_by"] or row["run_as"],
         owner=row["owner"], attempt=row["attempts"], planned_at=row["planned_at"],
-        timeout_seconds=row["timeout_seconds"],
+        timeout_seconds=row["timeout_seconds"], most_seconds=row["most_seconds"],
     )  # fmt: skip
 
 

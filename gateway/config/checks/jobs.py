@@ -165,8 +165,16 @@ def _category(whole: Whole, path: Path, name: str | None) -> Iterator[Finding]:
         yield from whole.unknown(path, ("job_queues", "categories"), name, whole.settings.job_queues.categories)
 
 
+def _too_long(whole: Whole, path: Path, seconds: float | None) -> Iterator[Finding]:
+    """Yield that an entry would ask for more time than there is."""
+    most = whole.settings.job_queues.limits.max_timeout_seconds
+    if seconds is not None and seconds > most:
+        yield Finding(path=path, text=f"must be at most {most:g}, the job_queues.limits.max_timeout_seconds")
+
+
 def _entry(whole: Whole, at: Path, entry: QueueEntry) -> Iterator[Finding]:
     repeats = bool(entry.on or entry.formula)
+    yield from _too_long(whole, (*at, "timeout_seconds"), entry.timeout_seconds)
     yield from _category(whole, (*at, "category"), entry.category)
     if entry.formula is not None and entry.minutes:
         yield Finding(path=(*at, "minutes"), text="goes without formula: a formula says the day of the next run")
@@ -187,12 +195,13 @@ def _entry(whole: Whole, at: Path, entry: QueueEntry) -> Iterator[Finding]:
 
 
 def check_posting(whole: Whole) -> Iterator[Finding]:
-    """Yield the categories and printers that posting names and nobody has."""
+    """Yield the categories and printers that posting names and nobody has, and time that no entry may take."""
     posting = whole.settings.posting
     if posting is None:
         return
     yield from _category(whole, ("posting", "sales_category"), posting.sales_category)
     yield from _category(whole, ("posting", "purchase_category"), posting.purchase_category)
+    yield from _too_long(whole, ("posting", "timeout_seconds"), posting.timeout_seconds)
     if posting.print is not None:
         for number, selection in enumerate(posting.print.selections):
             path: Path = ("posting", "print", "selections", number, "printer")

@@ -25,6 +25,7 @@ async def find_stuck_jobs(store: Store, now: datetime) -> list[Place]:
             "run-not-ended": await connection.fetch(sql.stuck_run_not_ended, MOST, SILENCE.total_seconds()),
             "start-overdue": await connection.fetch(sql.stuck_start, MOST, patience, open_periods),
             "entry-overdue": await connection.fetch(sql.stuck_entry, MOST, patience),
+            "entry-no-queue": await connection.fetch(sql.entries_without_queue, MOST),
             "alert-not-delivered": await connection.fetch(sql.stuck_alert, MOST, patience),
         }
     return [Place(code, row["port"], row["what"]) for code, rows in checks.items() for row in rows]

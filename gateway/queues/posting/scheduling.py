@@ -35,6 +35,7 @@ async def schedule(
     entry = EntryDefinition(
         run=POST,
         parameters={"kind": name.kind.name, "number": name.number, "move": move, "invoice": invoice},
+        parameters_version=1,
         description=f"Post {name.title}",
         record=f"{name.kind.name}/{name.partition}/{name.company}/{name.number}",
         partition=name.partition,

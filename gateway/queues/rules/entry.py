@@ -11,7 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
-from gateway.kernel.errors import IllegalTransition
+from gateway.kernel.errors import IllegalTransition, JobRefused
 from gateway.kernel.retry import Backoff
 from gateway.queues.rules.timing import Timing
 
@@ -26,6 +26,14 @@ class EntryStatus(StrEnum):
     ERROR = "error"  # its attempts are used up
     FINISHED = "finished"  # done; one of the configuration, which would come again if it were gone
     INACTIVE = "inactive"  # "On Hold with Inactivity Timeout": the last run found nothing to do
+
+
+class KeptBy(StrEnum):
+    """What keeps an entry from starting although it may be due, as the view `entry_place` says it."""
+
+    STOPPED = "stopped"  # the queue that takes it is stopped
+    NO_QUEUE = "no_queue"  # a queue took it, and none does any more
+    USER = "user"  # its user has as many in process as a user may have
 
 
 class EntryAction(StrEnum):
@@ -59,6 +67,8 @@ MOVES: Final[Mapping[str, tuple[frozenset[EntryStatus | None], EntryStatus | Non
 })  # fmt: skip
 """By its number in the reference: from which statuses, to which one; None: there is no entry."""
 
+TIMING: Final = "entry.timing"
+"""Code of an entry of which nobody knows when it runs next."""
 MOST_ATTEMPTS: Final = 10
 FREE_INTERRUPTIONS: Final = 3
 """So often a lost server costs an entry no attempt: one that kills its server must not do so for ever."""
@@ -115,13 +125,17 @@ def act(action: EntryAction, status: EntryStatus, *, name: str) -> EntryStatus |
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """What becomes of an entry: the row of `MOVES`, its status then (None: gone) and its earliest start."""
+    """What becomes of an entry: the row of `MOVES`, its status then (None: gone) and its earliest start.
+
+    `error` is set where nobody can tell any more when it runs: it is in Error, and the others go on.
+    """
 
     row: str
     status: EntryStatus | None
     earliest: datetime | None = None
     attempts: int = 0
     interruptions: int = 0
+    error: str | None = None
 
 
 class Outcome(StrEnum):
@@ -141,8 +155,12 @@ def come_due(*, timing: Timing, expires: datetime | None, has_place: bool, now: 
     """
     if expires is not None and now > expires:
         return Step(row="Q5", status=None)
-    if not timing.is_open(now):
-        return Step(row="Q6", status=EntryStatus.READY, earliest=timing.opens(now))
+    try:
+        opens = timing.opens(now)
+    except JobRefused as error:
+        return _unknown_time(error)
+    if opens > now:
+        return Step(row="Q6", status=EntryStatus.READY, earliest=opens)
     if not has_place:
         return Step(row="Q7", status=EntryStatus.WAITING)
     return Step(row="Q9", status=EntryStatus.IN_PROCESS)
@@ -170,15 +188,23 @@ def come_back(
         return Step(
             row="Q16", status=EntryStatus.READY, earliest=now, attempts=attempts, interruptions=interruptions + 1
         )
+    if outcome is Outcome.WELL and not timing.recurs:
+        return Step(row="Q10", status=EntryStatus.FINISHED if keeps else None)
     if outcome is Outcome.WELL:
-        if not timing.recurs:
-            return Step(row="Q10", status=EntryStatus.FINISHED if keeps else None)
-        if idle and inactivity_minutes:
-            wakes = timing.opens(now + timedelta(minutes=inactivity_minutes))
-            return Step(row="Q12", status=EntryStatus.INACTIVE, earliest=wakes)
-        return Step(row="Q11", status=EntryStatus.READY, earliest=timing.following(started=started, ended=now))
+        try:
+            if idle and inactivity_minutes:
+                wakes = timing.opens(now + timedelta(minutes=inactivity_minutes))
+                return Step(row="Q12", status=EntryStatus.INACTIVE, earliest=wakes)
+            return Step(row="Q11", status=EntryStatus.READY, earliest=timing.following(started=started, ended=now))
+        except JobRefused as error:
+            return _unknown_time(error)
     again = outcome in {Outcome.FAILED, Outcome.LOST} and attempts < min(max_attempts, MOST_ATTEMPTS)
     if again:
         pause = timedelta(seconds=rerun_delay_seconds + EXTRA_DELAY.delay(attempts + 1))
         return Step(row="Q14", status=EntryStatus.READY, earliest=now + pause, attempts=attempts + 1)
     return Step(row="Q15", status=EntryStatus.ERROR, attempts=attempts)
+
+
+def _unknown_time(error: JobRefused) -> Step:
+    """Return what becomes of an entry whose time zone is gone."""
+    return Step(row="Q15", status=EntryStatus.ERROR, error=f"Nobody knows when it runs next. {error.message}")

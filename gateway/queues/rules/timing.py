@@ -70,10 +70,6 @@ class Timing:
                     return max(opening, moment.astimezone(UTC))
         raise AssertionError("a window opens at least once in a week")
 
-    def is_open(self, moment: datetime) -> bool:
-        """Tell whether it may start at *moment*."""
-        return self.opens(moment) <= moment
-
     def following(self, *, started: datetime, ended: datetime) -> datetime:
         """Return when it starts after a run that went well.
 

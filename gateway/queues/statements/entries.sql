@@ -10,13 +10,14 @@ SELECT pg_advisory_xact_lock(hashtextextended('gateway: job queue entries', 0)),
 -- name: insert_entries
 -- What cannot be inserted is missing in the answer: its name or its record is there already.
 INSERT INTO queue_entry (name, description, status, handler, parameters, parameters_version, record, partition_key, company,
-    created_by, user_name, category, priority, earliest, expires, weekdays, minutes, formula, starting, ending, zone,
-    max_attempts, rerun_delay_seconds, inactivity_minutes, wakes_on, timeout_seconds, retries_timeout, location,
-    notify_on_success, then_run, source, config_digest, changed_at)
+    created_by, user_name, category, last_queue, priority, earliest, not_before, expires, weekdays, minutes, formula,
+    starting, ending, zone, max_attempts, rerun_delay_seconds, inactivity_minutes, wakes_on, timeout_seconds,
+    retries_timeout, location, notify_on_success, then_run, source, config_digest, changed_at)
 SELECT name, description, status, handler, parameters, parameters_version, record, partition_key, company,
-    created_by, user_name, category, priority, coalesce(earliest, $2, clock_timestamp()), expires, weekdays, minutes, formula, starting, ending, zone,
-    max_attempts, rerun_delay_seconds, inactivity_minutes, wakes_on, timeout_seconds, retries_timeout, location,
-    notify_on_success, then_run, source, config_digest, coalesce($2, clock_timestamp())
+    created_by, user_name, category, queue_of(category), priority, coalesce(not_before, $2, clock_timestamp()), not_before,
+    expires, weekdays, minutes, formula, starting, ending, zone, max_attempts, rerun_delay_seconds, inactivity_minutes,
+    wakes_on, timeout_seconds, retries_timeout, location, notify_on_success, then_run, source, config_digest,
+    coalesce($2, clock_timestamp())
 FROM jsonb_populate_recordset(NULL::queue_entry, $1::text::jsonb)
 ON CONFLICT DO NOTHING
 RETURNING id, name, record
@@ -24,14 +25,14 @@ RETURNING id, name, record
 -- name: update_entry
 -- What was used up counts for what it was before. With $4 its start is planned anew.
 UPDATE queue_entry SET
-    (name, description, handler, parameters, parameters_version, record, partition_key, company, category, priority, expires,
-     weekdays, minutes, formula, starting, ending, zone, max_attempts, rerun_delay_seconds, inactivity_minutes, wakes_on,
+    (name, description, handler, parameters, parameters_version, record, partition_key, company, category, last_queue,
+     priority, not_before, expires, weekdays, minutes, formula, starting, ending, zone, max_attempts, rerun_delay_seconds, inactivity_minutes, wakes_on,
      timeout_seconds, retries_timeout, location, notify_on_success, then_run, config_digest)
   = (new.name, new.description, new.handler, new.parameters, new.parameters_version, new.record, new.partition_key,
-     new.company, new.category, new.priority, new.expires, new.weekdays, new.minutes, new.formula, new.starting, new.ending,
+     new.company, new.category, queue_of(new.category), new.priority, new.not_before, new.expires, new.weekdays, new.minutes, new.formula, new.starting, new.ending,
      new.zone, new.max_attempts, new.rerun_delay_seconds, new.inactivity_minutes, new.wakes_on, new.timeout_seconds,
      new.retries_timeout, new.location, new.notify_on_success, new.then_run, new.config_digest),
-    earliest = CASE WHEN $4 THEN coalesce(new.earliest, $3) ELSE queue_entry.earliest END,
+    earliest = CASE WHEN $4 THEN coalesce(new.not_before, $3) ELSE queue_entry.earliest END,
     attempts = CASE WHEN $4 THEN 0 ELSE queue_entry.attempts END,
     interruptions = CASE WHEN $4 THEN 0 ELSE queue_entry.interruptions END,
     retired = false, changed_at = $3
@@ -65,6 +66,20 @@ ON CONFLICT (name) DO UPDATE SET description = excluded.description, categories 
 
 -- name: delete_queues_but
 DELETE FROM job_queue WHERE NOT name = ANY($1::text[])
+
+-- name: note_queues
+-- Who takes entries now: when no queue does any more, they wait for one.
+UPDATE queue_entry SET last_queue = queue_of(category)
+WHERE last_queue IS DISTINCT FROM queue_of(category) AND queue_of(category) IS NOT NULL
+
+-- name: put_limits
+UPDATE entry_limits SET max_timeout_seconds = $1, per_user = $2, waiting_per_user = $3, waiting_hours = $4
+
+-- name: entry_limits
+SELECT max_timeout_seconds, per_user, waiting_per_user, waiting_hours FROM entry_limits
+
+-- name: waiting_entries_of
+SELECT count(*) FROM queue_entry WHERE user_name = $1 AND status IN ('ready', 'waiting')
 
 -- name: list_queues
 SELECT q.name, q.description, q.categories, q.batch_group, q.starts_automatically, q.is_started, q.changed_by, q.changed_at,
@@ -135,13 +150,21 @@ WHERE e.status IN ('ready', 'inactive', 'waiting') AND p.may_start
       AND c.width > (SELECT count(*) FROM entry_slot s WHERE s.category = c.name)))
 ORDER BY e.earliest, e.id LIMIT $1
 
+-- name: entries_without_queue
+-- A queue took them, and none does any more.
+SELECT NULL AS port, coalesce(e.name, 'entry ' || e.id) || ' of the category ' || coalesce(e.category, '(none)') || ', which '
+       || e.last_queue || ' took' AS what
+FROM queue_entry e JOIN entry_place p ON p.id = e.id
+WHERE e.status IN ('ready', 'inactive', 'waiting') AND p.kept_by = 'no_queue'
+ORDER BY e.id LIMIT $1
+
 -- name: unknown_categories
 SELECT c.name FROM unnest($1::text[]) AS c (name)
 WHERE NOT EXISTS (SELECT 1 FROM entry_category k WHERE k.name = c.name AND NOT k.retired)
 
 -- name: find_entries
 -- One by its number or name, or many; nulls do not narrow.
-SELECT e.*, p.queue, p.may_start,
+SELECT e.*, p.queue, p.kept_by,
        (SELECT s.entry_id FROM entry_slot s WHERE s.category = e.category ORDER BY s.slot LIMIT 1) AS held_by
 FROM queue_entry e JOIN entry_place p ON p.id = e.id
 WHERE ($1::bigint IS NULL OR e.id = $1)
@@ -168,8 +191,10 @@ FROM unnest($2::bigint[], $3::text[], $4::timestamptz[], $5::integer[], $6::inte
 WHERE e.id = s.id
 
 -- name: ready_entry
+-- Where no queue takes it any more, a person lets it run by itself.
 UPDATE queue_entry SET status = 'ready', user_name = $2, attempts = 0, interruptions = 0, error = NULL, error_code = NULL,
-    earliest = CASE WHEN status IN ('error', 'inactive') THEN $3 ELSE earliest END, changed_at = $3
+    earliest = CASE WHEN status IN ('error', 'inactive') THEN $3 ELSE greatest(earliest, $3) END,
+    last_queue = queue_of(category), changed_at = $3
 WHERE id = $1
 
 -- name: hold_entry
@@ -195,6 +220,10 @@ ORDER BY e.priority, e.id
 LIMIT $2
 FOR UPDATE OF e
 
+-- name: categories_kept_by_users
+SELECT DISTINCT e.category FROM queue_entry e JOIN entry_limits l ON l.per_user IS NOT NULL JOIN entry_place p ON p.id = e.id
+WHERE e.status = 'ready' AND e.earliest <= $1 AND e.category IS NOT NULL AND p.kept_by = 'user'
+
 -- name: next_entry_moment
 SELECT min(e.earliest) FROM queue_entry e JOIN entry_place p ON p.id = e.id
 WHERE e.status IN ('ready', 'inactive') AND p.may_start
@@ -209,19 +238,36 @@ GROUP BY c.name
 -- name: take_slots
 INSERT INTO entry_slot (category, slot, entry_id) SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[])
 
+-- name: free_user_slots
+-- Nobody is named where users have no limit.
+SELECT u.name, coalesce(array_agg(s.slot ORDER BY s.slot) FILTER (WHERE t.slot IS NULL), '{}') AS slots
+FROM unnest($1::text[]) AS u (name) JOIN entry_limits l ON l.per_user IS NOT NULL
+CROSS JOIN LATERAL generate_series(1, l.per_user) AS s (slot)
+LEFT JOIN user_slot t ON t.user_name = u.name AND t.slot = s.slot
+GROUP BY u.name
+
+-- name: take_user_slots
+INSERT INTO user_slot (user_name, slot, entry_id) SELECT * FROM unnest($1::text[], $2::integer[], $3::bigint[])
+
 -- name: release_slots
+WITH of_users AS (
+    DELETE FROM user_slot WHERE entry_id = ANY($1::bigint[])
+)
 DELETE FROM entry_slot WHERE entry_id = ANY($1::bigint[])
 
 -- name: wake_waiting
--- Of each category as many as there are places now, the best first. Who is woken for nothing waits again.
+-- Of each category as many as there are places now, the best first. Who is woken for nothing waits again. Whom something
+-- else keeps is woken too, and takes nobody's turn: it is due as soon as that lets it go.
 WITH free AS (
     SELECT c.name, c.width - (SELECT count(*) FROM entry_slot t WHERE t.category = c.name) AS places
     FROM entry_category c WHERE c.name = ANY($1::text[])
 ), ranked AS (
-    SELECT e.id, free.places, row_number() OVER (PARTITION BY e.category ORDER BY e.priority, e.id) AS place
-    FROM queue_entry e JOIN free ON free.name = e.category WHERE e.status = 'waiting'
+    SELECT e.id, free.places, p.may_start,
+           row_number() OVER (PARTITION BY e.category, p.may_start ORDER BY e.priority, e.id) AS place
+    FROM queue_entry e JOIN free ON free.name = e.category JOIN entry_place p ON p.id = e.id WHERE e.status = 'waiting'
 )
-UPDATE queue_entry e SET status = 'ready', changed_at = $2 FROM ranked WHERE ranked.id = e.id AND ranked.place <= ranked.places
+UPDATE queue_entry e SET status = 'ready', changed_at = $2
+FROM ranked WHERE ranked.id = e.id AND ranked.places > 0 AND (ranked.place <= ranked.places OR NOT ranked.may_start)
 
 -- name: insert_entry_runs
 INSERT INTO run (job, description, partition_key, company, created_by, run_as, cause, planned_at, started_at, status, entry_id,
@@ -246,7 +292,7 @@ ORDER BY r.id
 INSERT INTO run_task (run_id, position, name, description, handler, parameters, parameters_version, company, batch_group,
     priority, location, is_private, owner, condition_type, ignore_failure, max_retries, retry_seconds, timeout_seconds,
     wait_for_children, status)
-SELECT t.run_id, 2, e.then_run, t.description, e.then_run, '{}', 1, t.company, t.batch_group, t.priority, t.location, t.is_private,
+SELECT t.run_id, 2, e.then_run, t.description, e.then_run, '{}', NULL, t.company, t.batch_group, t.priority, t.location, t.is_private,
        t.owner, 'all', false, 0, 0, NULL, true, 'waiting'
 FROM run_task t JOIN run r ON r.id = t.run_id JOIN queue_entry e ON e.id = r.entry_id
 WHERE t.run_id = ANY($1::bigint[]) AND t.position = 1 AND e.then_run IS NOT NULL

@@ -176,7 +176,7 @@ WHERE d.queue_status = 'error' ORDER BY d.changed_at LIMIT $1
 -- name: documents_in_stopped_queues
 SELECT p.queue, count(*) AS documents, min(d.changed_at) AS since
 FROM document_posting d JOIN entry_place p ON p.id = d.entry_id
-WHERE d.queue_status = 'scheduled' AND NOT p.may_start
+WHERE d.queue_status = 'scheduled' AND p.kept_by = 'stopped'
 GROUP BY p.queue ORDER BY p.queue
 
 -- name: leave_printing

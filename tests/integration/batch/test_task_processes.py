@@ -4,7 +4,9 @@ import asyncio
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from datetime import time as time_of_day
 from pathlib import Path
 
 import pytest
@@ -13,14 +15,16 @@ from asyncpg import Record
 from gateway.batch.engine.executor import GRACE_SECONDS, Execution, Executor
 from gateway.batch.handlers.python import PlainContext
 from gateway.batch.processes import process as task_process
-from gateway.batch.rules.definition import JobDefinition, TaskDefinition
+from gateway.batch.rules.definition import EntryDefinition, JobDefinition, TaskDefinition
 from gateway.batch.store.jobs import create_job
 from gateway.batch.store.starting import start_now
 from gateway.batch.store.tasks import claim_tasks
 from gateway.config.models import Logging
 from gateway.contracts.task import SpawnedTask, TaskContext
 from gateway.db.open import Store
+from gateway.kernel.errors import EntryRefused
 from gateway.messaging.queue.leases import start_incarnation
+from gateway.queues import EntryStatus, list_entries
 from gateway.runtime.runnables import PreparedRunnables, shipped, without_gateway
 from gateway.workers.launcher import Launcher
 from tests.fakes import FakeClock
@@ -48,6 +52,32 @@ async def works(context: TaskContext) -> dict[str, int]:
     await context.spawn([SpawnedTask(name="copy", run=OWN, parameters={"rows": 2})])
     context.log.info(context.idempotency_key("post"))
     return {"rows": 5}
+
+
+ENTRY = EntryDefinition(
+    run=OWN, name="after", parameters={"rows": 2}, earliest=NOW, starting=time_of_day(22), weekdays=(0, 4),
+    zone="Asia/Tokyo",
+)  # fmt: skip
+
+
+def adds_an_entry(context: PlainContext) -> None:
+    """Add an entry, and be refused another one."""
+    context.enqueue(ENTRY)
+    try:
+        context.enqueue(EntryDefinition(run=OWN, category="Sales"))
+    except EntryRefused as error:
+        context.log.info(error.message)
+
+
+async def adds_an_entry_async(context: TaskContext) -> None:
+    """Add an entry."""
+    await context.enqueue(ENTRY)
+
+
+async def ends_its_process(context: TaskContext) -> None:
+    """Ask for an entry, and end without a word."""
+    await context.enqueue(ENTRY)
+    os._exit(3)
 
 
 @pytest.fixture
@@ -104,9 +134,27 @@ async def test_what_a_task_makes_is_kept_with_its_run(store: Store, executor: Ex
         tasks = await connection.fetch("SELECT name, handler, parameters_version FROM run_task ORDER BY id")
         lines = await connection.fetch("SELECT text FROM run_log")
     assert [tuple(row) for row in files] == [("list.csv", b"a;b\n")]
-    assert [tuple(row) for row in tasks] == [("works", "python", 1), ("copy", OWN, 3)]
+    assert [tuple(row) for row in tasks] == [("works", "python", None), ("copy", OWN, 3)]
     task = execution.task
     assert [row["text"] for row in lines] == [f"nightly/{task.run_id}/{task.id}/post"]
+
+
+@pytest.mark.parametrize("name", ["adds_an_entry", "adds_an_entry_async"])
+async def test_a_task_adds_an_entry_of_the_job_queue(store: Store, executor: Executor, name: str) -> None:
+    await executor.carry_out(await claim(store, name, {}), asyncio.Event())
+    (added,) = await list_entries(store)
+    assert added.definition == replace(ENTRY, parameters_version=3)
+    assert (added.status, added.user_name) == (EntryStatus.READY, "ann")
+    if name == "adds_an_entry":
+        async with store.transaction() as connection:
+            lines = await connection.fetch("SELECT text FROM run_log")
+        assert [row["text"].split(".")[0] for row in lines] == ["There is no job queue category 'Sales'"]
+
+
+async def test_a_process_that_ends_without_a_word_adds_no_entry(store: Store, executor: Executor) -> None:
+    await executor.carry_out(await claim(store, "ends_its_process", {}), asyncio.Event())
+    assert (await attempt(store))["error_code"] == "task.exit"
+    assert await list_entries(store) == []
 
 
 @pytest.mark.parametrize("how", ["cancelled", "interrupted", "time-out"])

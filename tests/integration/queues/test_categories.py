@@ -17,6 +17,7 @@ from gateway.kernel.ids import EntryId, PortName
 from gateway.queues import (
     EntryAction,
     EntryStatus,
+    KeptBy,
     UnitQueue,
     add_entry,
     change_entry,
@@ -250,7 +251,7 @@ async def test_a_queue_that_is_stopped_starts_nothing_and_its_group_says_where(w
     taken, free = await add(world, seconds=0), await add(world, None, seconds=0)
     await world.pass_(hours=1)
     assert (await statuses(world))[taken] is S.READY
-    assert not (await read_entry(world.store, taken)).may_start
+    assert (await read_entry(world.store, taken)).kept_by is KeptBy.STOPPED
     await world.rows("UPDATE job_queue SET is_started = true")
     await world.settle()
     assert list(await statuses(world)) == [free]  # its own group, the default one, has no server
@@ -265,6 +266,24 @@ async def test_what_cannot_be_helped_by_trying_again_uses_no_attempts(world: Wor
     await world.pass_(minutes=1)
     found = await read_entry(world.store, number)
     assert (found.status, found.attempts, found.error_code) == (S.ERROR, 0, "task.unknown")
+
+
+@pytest.mark.parametrize("when", ["it is due", "it has run"])
+async def test_an_entry_whose_zone_is_gone_holds_up_no_other(world: World, when: str) -> None:
+    store = world.store
+    entry = await add(world, None, seconds=60, weekdays=tuple(range(7)), minutes=30)
+    other = await add(world, None, seconds=600)
+    gone = "UPDATE queue_entry SET zone = 'Mars/Phobos' WHERE id = $1"
+    if when == "it is due":
+        await world.rows(gone, entry)
+    await world.server("A", threads=2)
+    await world.settle()
+    await world.rows(gone, entry)
+    await world.pass_(minutes=1)
+    found = await read_entry(store, entry)
+    assert (found.status, found.error_code) == (S.ERROR, "entry.timing")
+    assert "There is no time zone 'Mars/Phobos'" in str(found.error)
+    assert (await read_entry(store, other)).status is S.IN_PROCESS
 
 
 @pytest.mark.parametrize(("retries", "runs"), [(True, 2), (False, 1)])

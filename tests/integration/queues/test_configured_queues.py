@@ -1,12 +1,14 @@
 """Queues and entries of the configuration, and what people do to them."""
 
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.batch.rules.alert import AlertEvent
+from gateway.batch.rules.definition import EntryDefinition
 from gateway.cli.remedies import worded
 from gateway.config.load import parse
 from gateway.config.models import Settings
@@ -15,8 +17,9 @@ from gateway.kernel.errors import ConfigError, GatewayError, IllegalTransition
 from gateway.operations import entries
 from gateway.operations.explain_entries import explain_entry
 from gateway.operations.person import NotAllowed, Principal
+from gateway.operations.reads.doctor_jobs import find_stuck_jobs
 from gateway.operations.references import NotFound
-from gateway.queues import EntryAction, EntryStatus
+from gateway.queues import EntryAction, EntryStatus, KeptBy, enqueue
 from gateway.runtime.alerts import Alerting
 from gateway.runtime.jobs import keep_jobs, runnables_to_check
 from tests.fakes import World
@@ -39,11 +42,15 @@ def settings(text: str = SITE) -> Settings:
     return parse(text.encode(), file="config.yaml", base=Path("/nowhere"), environ={})
 
 
+MONDAY = datetime(2026, 3, 9, 22, tzinfo=UTC)
+SECTION = settings().job_queues.entries["once"]
+
+
 @pytest.fixture
 async def site(world: World) -> AsyncIterator[World]:
     """A site of one server that serves all groups."""
     await keep_jobs(world.store, settings())
-    await world.rows("UPDATE queue_entry SET earliest = $1, parameters_version = 2", world.clock.now())
+    await world.rows("UPDATE queue_entry SET earliest = $1", world.clock.now())
     await world.server("A", groups=["", "posting"])
     yield world
 
@@ -85,10 +92,85 @@ async def test_what_operators_made_stays_and_what_the_file_no_longer_says_goes(s
     assert await entries.list_queues(store) == []
 
 
+async def test_a_changed_section_starts_its_entry_anew_only_where_its_work_or_start_changes(site: World) -> None:
+    store = site.store
+    await keep_jobs(store, settings(SITE.replace("status: on_hold, on", "earliest: 2026-03-01, on")))
+    before = {row.name: row for row in await entries.list_entries(store, ANN)}["nightly"]
+    await site.rows(
+        "UPDATE queue_entry SET status = 'ready', attempts = 1, earliest = $1 WHERE id = $2", MONDAY, before.id
+    )
+    described = SITE.replace("status: on_hold, on", "earliest: 2026-03-01, description: Quiet work, on")
+    await keep_jobs(store, settings(described))
+    row = (await entries.show_entry(store, ANN, "nightly")).entry
+    assert (row.description, row.next_start, row.attempts) == ("Quiet work", MONDAY, 1)
+    await keep_jobs(store, settings(described.replace("2026-03-01", "2026-03-02")))
+    row = (await entries.show_entry(store, ANN, "nightly")).entry
+    assert (row.next_start, row.attempts) == (datetime(2026, 3, 2, tzinfo=UTC), 0)
+
+
+RENAMED = SITE.replace("SalesPost", "Sales").replace(
+    "  entries:\n", "  entries:\n    again: {run: work, category: Sales}\n"
+)
+
+
+async def test_what_no_queue_takes_any_more_waits(site: World) -> None:
+    """Its category was renamed while its queue was stopped."""
+    store, now = site.store, site.clock.now()
+    work = EntryDefinition(run="work", parameters={"seconds": 0}, category="SalesPost")
+    async with store.transaction() as connection:
+        waits, runs = await enqueue(connection, store.queries, [work, work], user="ann", now=now)
+    await keep_jobs(store, settings(RENAMED))
+    await site.pass_(minutes=10)
+    assert await site.rows("SELECT 1 FROM run") == []
+    shown = (await entries.show_entry(store, ANN, str(waits))).entry
+    assert (shown.status, shown.queue, shown.last_queue, shown.kept_by) == (S.READY, None, "SPPOST", KeptBy.NO_QUEUE)
+    (told,) = await explain_entry(store, ANN, f"entry:{waits}", running=True)
+    assert (told.code, told.wrong) == ("entry.no-queue", True)
+    assert "The job queue SPPOST took it. Now no job queue takes the category SalesPost" in told.why
+    found = await find_stuck_jobs(store, now)
+    assert [place.what for place in found if place.code == "entry-no-queue"] == [
+        f"entry {number} of the category SalesPost, which SPPOST took" for number in (waits, runs)
+    ]
+    with pytest.raises(GatewayError, match="no job queue category 'SalesPost'"):
+        await entries.add_entry(store, settings(), ANN, SECTION, name=None, ready=True, now=now)
+
+    # A person lets one run by itself; the other one goes on when a queue takes its category again.
+    await entries.change_entry(store, ANN, str(runs), EntryAction.HOLD, now=now)
+    await entries.change_entry(store, ANN, str(runs), EntryAction.READY, now=now)
+    await site.settle()
+    assert [run.entry_id for run in await entries.entry_log(store, ANN)] == [runs]
+    await keep_jobs(store, settings(SITE))
+    await entries.start_queue(store, ANN, "SPPOST", True, now=now)
+    await site.settle()
+    assert waits in [run.entry_id for run in await entries.entry_log(store, ANN)]
+
+
+async def test_an_entry_goes_on_waiting_when_its_queue_is_removed(site: World) -> None:
+    store = site.store
+    without = SITE.replace(
+        "queues: {SPPOST: {categories: SalesPost, start_automatically: false, group: posting}}", "queues: {}"
+    )
+    await keep_jobs(store, settings(without))
+    await site.pass_(minutes=10)
+    row = (await entries.show_entry(store, ANN, "once")).entry
+    assert (row.status, row.kept_by) == (S.READY, KeptBy.NO_QUEUE)
+    await keep_jobs(
+        store,
+        settings(
+            without.replace(
+                "    once: {run: work, with: {seconds: 0}, category: SalesPost}",
+                "    once: {run: work, with: {seconds: 0}}",
+            )
+        ),
+    )
+    await site.settle()
+    assert (await entries.show_entry(store, ANN, "once")).entry.status is S.FINISHED
+
+
 async def test_an_entry_whose_section_goes_ends_first(site: World) -> None:
     store = site.store
     await keep_jobs(store, settings(SITE.replace("seconds: 0}, category", "seconds: 60}, category")))
-    await site.rows("UPDATE queue_entry SET earliest = $1, parameters_version = 2", site.clock.now())
+    await site.rows("UPDATE queue_entry SET earliest = $1", site.clock.now())
     await entries.start_queue(store, ANN, "SPPOST", True, now=site.clock.now())
     await site.settle()
     await keep_jobs(store, settings("jobs: {gateway: {active: false}}"))
@@ -136,7 +218,6 @@ async def test_a_final_failure_is_told_once_to_whose_it_is_and_to_who_asked(site
     text = "job_queues: {entries: {e: {run: work, with: {seconds: 0, fails_in: [-1]}, attempts: 1}}}"
     written = parse(text.encode(), file="f", base=Path("/"), environ={}).job_queues.entries["e"]
     row = await entries.add_entry(store, settings(), ANN, written, name="failing", ready=False, now=now)
-    await site.rows("UPDATE queue_entry SET parameters_version = 2 WHERE id = $1", row.id)
     await entries.change_entry(store, ANN, "failing", EntryAction.READY, now=now)
     await site.pass_(minutes=1)
     told = await site.rows("SELECT user_name, event, subject, body FROM alert ORDER BY user_name")
@@ -187,7 +268,6 @@ job_queues:
     read = parse(text.encode(), file="f", base=Path("/"), environ={})
     written = read.job_queues.entries["e"]
     await entries.add_entry(store, read, ANN, written, name="sync", ready=False, now=now)
-    await site.rows("UPDATE queue_entry SET parameters_version = 2")
     await entries.change_entry(store, ANN, "sync", EntryAction.READY, now=now)
     await site.settle()
     assert (await entries.show_entry(store, ANN, "sync")).entry.status is S.INACTIVE
@@ -218,6 +298,7 @@ job_queues:
         ({"run": "python", "wakes_on": "Orders"}, "goes with inactivity_minutes"),
         ({"run": "python", "location": "operator", "on": "monday"}, "a person runs it once"),
         ({"run": "python", "priority": "urgent"}, "must be high, normal, low, or a number"),
+        ({"run": "python", "timeout_seconds": 172801}, "must be at most 172800"),
     ],
 )
 def test_what_does_not_fit_is_told_with_its_place(entry: dict[str, Any], problem: str) -> None:
@@ -226,6 +307,16 @@ def test_what_does_not_fit_is_told_with_its_place(entry: dict[str, Any], problem
         settings(f"job_queues:\n  entries:\n    e:\n{lines}")
     (found, *_) = [one for one in refused.value.problems if problem.split("`", maxsplit=1)[0].rstrip() in one.text]
     assert found.path.startswith("job_queues.entries.e")
+
+
+def test_a_section_by_itself_knows_for_which_version_it_is_written(tmp_path: Path) -> None:
+    content = b'run: "tests.unit.runtime.test_runnables:COPY"\nwith: {rows: 2}\n'
+    found = parse_entry(
+        content, file="e.yaml", base=tmp_path, environ={}, settings=settings(),
+        runnables=runnables_to_check(tmp_path / "config.yaml"),
+    )  # fmt: skip
+    assert found.parameters_version == 3
+    assert SECTION.parameters_version is None
 
 
 def test_a_section_by_itself_is_checked_as_in_the_file(tmp_path: Path) -> None:

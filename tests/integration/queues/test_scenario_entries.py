@@ -64,7 +64,7 @@ async def test_s30_life_of_a_job_queue_entry(world: World) -> None:
     await change_entry(store, y, EntryAction.HOLD, by="ben", now=clock.now())
 
     # E waits for its window, fails four times, a minute and a little more apart, and has failed then.
-    assert (await read_entry(store, e)).definition.earliest == at(6, 22)
+    assert (await read_entry(store, e)).next_start == at(6, 22)
     await world.to(at(6, 23))
     runs = await world.rows("SELECT started_at, status FROM run WHERE entry_id = $1 ORDER BY id", e)
     assert [run["status"] for run in runs] == ["error"] * 4
@@ -93,7 +93,7 @@ async def test_s30_life_of_a_job_queue_entry(world: World) -> None:
     expected = [at(9, 22) + timedelta(minutes=30 * number) for number in range(9)]
     assert [start["started_at"] for start in starts] == [*expected, at(10, 22)]
     again = await read_entry(store, e)
-    assert (again.attempts, again.definition.earliest) == (0, at(10, 22, 30))
+    assert (again.attempts, again.next_start) == (0, at(10, 22, 30))
 
     # A week later it is removed, unrun, when it comes due.
     await world.to(at(13, 23))
