@@ -14,6 +14,7 @@ from typing import Any, Final, NoReturn, TypeVar
 import typer
 from rich.text import Text
 
+from gateway.cli.remedies import worded
 from gateway.cli.render import SHOWN_ZONE, console
 from gateway.config.load import load
 from gateway.config.models import Level, LogFormat, Logging, Settings
@@ -88,6 +89,8 @@ def fail(error: GatewayError) -> NoReturn:
         out.print(Text.assemble(("Error: ", "bold red"), visible_lines(error.message)), soft_wrap=True)
         if isinstance(error, StoreUnavailable) and not isinstance(error, StoreBusy):
             out.print(Text(_NO_DATABASE), soft_wrap=True)
+    if error.remedies:
+        out.print(Text(visible(worded(*error.remedies))), soft_wrap=True)
     raise typer.Exit(KNOWN_ERROR)
 
 

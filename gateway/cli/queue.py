@@ -15,7 +15,7 @@ from gateway.cli.render import Notice, Part, Rows, age, counted, dim, operation_
 from gateway.messaging.queue.operate import Changed
 from gateway.messaging.rules.states import Status
 from gateway.operations import messages as operations
-from gateway.operations.operate import Action, Plan, carry_out, lost_with, plan_chosen, plan_named
+from gateway.operations.operate import Plan, QueueAction, carry_out, lost_with, plan_chosen, plan_named
 from gateway.operations.operate import restage as restage_lost
 from gateway.operations.principal import OperatorSession
 from gateway.operations.reads.selection import CauseRow
@@ -79,25 +79,25 @@ async def show(session: OperatorSession, message: MessageArgument, xml: XmlOptio
 @app.action("hold", "yes")
 async def hold(session: OperatorSession, selected: _Selected) -> Answer | Question:
     """Hold messages that have not started. Under halt and rollback this also holds the rest of their file."""
-    return await _act(session, Action.HOLD, selected)
+    return await _act(session, QueueAction.HOLD, selected)
 
 
 @app.action("release", "yes")
 async def release(session: OperatorSession, selected: _Selected) -> Answer | Question:
     """Let held or failed messages run again, checked again. Under halt and rollback the rest of their file too."""
-    return await _act(session, Action.RELEASE, selected)
+    return await _act(session, QueueAction.RELEASE, selected)
 
 
 @app.action("retry", "yes")
 async def retry(session: OperatorSession, selected: _Selected) -> Answer | Question:
     """Try now the messages that wait for another try: requests, and answers whose folder is back."""
-    return await _act(session, Action.RETRY, selected)
+    return await _act(session, QueueAction.RETRY, selected)
 
 
 @app.action("delete", "yes")
 async def delete(session: OperatorSession, selected: _Selected) -> Answer | Question:
     """Remove failed, held and malformed messages permanently. The partner gets no answer; the rest of a set stays."""
-    return await _act(session, Action.DELETE, selected)
+    return await _act(session, QueueAction.DELETE, selected)
 
 
 @app.action("restage", "yes")
@@ -138,18 +138,21 @@ _TWICE = (
     "folder is permanently lost: a gateway that finds it again publishes what lies in it, or knows that it was "
     "published."
 )
-_ASKED: Final[Mapping[Action, str]] = {
-    Action.HOLD: "Hold",
-    Action.RELEASE: "Release",
-    Action.RETRY: "Try now",
-    Action.DELETE: "Delete for good, without an answer,",
+_ASKED: Final[Mapping[QueueAction, str]] = {
+    QueueAction.HOLD: "Hold",
+    QueueAction.RELEASE: "Release",
+    QueueAction.RETRY: "Try now",
+    QueueAction.DELETE: "Delete for good, without an answer,",
 }
-_DONE: Final[Mapping[Action, str]] = {
-    Action.HOLD: "held", Action.RELEASE: "released", Action.RETRY: "retried", Action.DELETE: "deleted"
-}  # fmt: skip
+_DONE: Final[Mapping[QueueAction, str]] = {
+    QueueAction.HOLD: "held",
+    QueueAction.RELEASE: "released",
+    QueueAction.RETRY: "retried",
+    QueueAction.DELETE: "deleted",
+}
 
 
-async def _act(session: OperatorSession, action: Action, selected: _Selected) -> Answer | Question:
+async def _act(session: OperatorSession, action: QueueAction, selected: _Selected) -> Answer | Question:
     """Do something to messages; what is more than was named, or cannot be undone, is shown first."""
     if selected.messages:
         plan = await plan_named(session, action, selected.messages)

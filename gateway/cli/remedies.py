@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.explanations.remedy import Action, Remedy
+from gateway.kernel.remedy import Action, Remedy
 
 _COMMANDS: Final[Mapping[Action, str]] = {
     Action.START_GATEWAY: "run",

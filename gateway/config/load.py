@@ -17,6 +17,7 @@ from gateway.config.models import Settings
 from gateway.config.refusals import explain, path_of
 from gateway.contracts.task import Runnables
 from gateway.kernel.errors import ConfigError, ConfigProblem
+from gateway.kernel.remedy import Action, do
 
 _ONLY_GATEWAY: Final = frozenset[Path]({("mail",), ("alerts", "webhook"), ("alerts", "command")})
 """Sections that only a running gateway uses: a command can do without the secrets in them."""
@@ -40,8 +41,8 @@ def read(path: FilePath) -> bytes:
         with path.open("rb") as file:
             return file.read(yaml.MAX_BYTES + 1)
     except OSError as error:
-        text = f"cannot be read: {error.strerror}; `gateway init` writes a working example"
-        raise ConfigError([ConfigProblem(file=str(path), line=None, path="", text=text)]) from None
+        problem = ConfigProblem(file=str(path), line=None, path="", text=f"cannot be read: {error.strerror}")
+        raise ConfigError([problem]).remedied(do(Action.CREATE_SITE, then="It writes a working example.")) from None
 
 
 def parse(

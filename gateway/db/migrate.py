@@ -22,6 +22,7 @@ from gateway.db.errors import SchemaMismatch, StoreRefused, database_errors
 from gateway.db.listen import SETTINGS as LISTENER
 from gateway.db.sql import Queries
 from gateway.kernel.faultpoints import reach
+from gateway.kernel.remedy import Action, do
 
 FOLDER = Path(__file__).parent / "migrations"
 FAULT_POINTS = ("migrate.noted", "migrate.before_commit", "migrate.after_commit")
@@ -109,11 +110,10 @@ async def require_current(
         steps = ", ".join(f"{step.version:04d} {step.name}" for step in found.pending)
         have = "has no tables yet" if found.current is None else f"has version {found.current}"
         raise SchemaMismatch(
-            f"the database {have}, this program needs version {found.known[-1]}: run `gateway db migrate` "
-            f"(steps to come: {steps})",
+            f"the database {have}, this program needs version {found.known[-1]} (steps to come: {steps})",
             current=found.current,
             needed=found.known[-1],
-        )
+        ).remedied(do(Action.MIGRATE, then="It brings the database up to date."))
     return found
 
 

@@ -168,7 +168,7 @@ class MessagePass:
         for text in texts[: _MOST_LINES - self._told]:
             self._lines.warning(text)
         if self._told < _MOST_LINES <= self._told + len(texts):
-            self._lines.warning("There are more: `gateway status-messages refused` lists all.")
+            self._lines.warning("There are more: the list of refused status messages has all.")
         self._told = min(_MOST_LINES, self._told + len(texts))
 
     async def _purge(self, direction: SessionDirection, now: datetime) -> None:

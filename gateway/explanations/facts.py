@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from gateway.batch.rules.job import JobStatus
-from gateway.explanations.remedy import Action, Remedy, do, mend, wait
+from gateway.kernel.remedy import Action, Remedy, do, mend, wait
 from gateway.messaging.rules.delivery import SkippedFile
 from gateway.messaging.rules.states import Direction, Outcome, Policy, Reason, Stage, Status
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from gateway.explanations.facts import START_GATEWAY
-from gateway.explanations.remedy import Action, Remedy, do, mend, wait
+from gateway.kernel.remedy import Action, Remedy, do, mend, wait
 
 PATIENCE = timedelta(minutes=10)
 """How long something that could move at once may stay where it is."""

@@ -21,7 +21,7 @@ from gateway.explanations.facts import (
     hindrance,
     quoted,
 )
-from gateway.explanations.remedy import Action, Remedy, do, mend, wait
+from gateway.kernel.remedy import Action, Remedy, do, mend, wait
 from gateway.messaging.rules.states import Direction, Outcome, Policy, Reason, Stage
 
 MEND_FIRST = mend("Mend the cause first.")

@@ -20,7 +20,7 @@ from gateway.explanations.facts import (
     quoted,
 )
 from gateway.explanations.message import MEND_FIRST, go_on, retried, state_of, unblock
-from gateway.explanations.remedy import Action, Remedy, do, mend, wait
+from gateway.kernel.remedy import Action, Remedy, do, mend, wait
 from gateway.messaging.rules.states import Policy, Stage
 
 

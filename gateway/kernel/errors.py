@@ -34,14 +34,20 @@ GatewayError              code (stable) and context (ids) for machines, message 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from gateway.kernel.problem import Problem
+from gateway.kernel.remedy import Remedy
 
 
 class GatewayError(Exception):
-    """Base of every error of ours: `code` and `context` are for machines, the text is for a person."""
+    """Base of every error of ours: `code` and `context` are for machines, the text is for a person.
+
+    `remedies` are what that person can do about it here, for front ends to put into words.
+    """
 
     code = "gateway.error"
+    remedies: tuple[Remedy, ...] = ()
 
     def __init__(self, message: str, *, code: str | None = None, **context: object) -> None:
         super().__init__(message)
@@ -49,6 +55,11 @@ class GatewayError(Exception):
         if code is not None:
             self.code = code
         self.context: Mapping[str, object] = context
+
+    def remedied(self, *remedies: Remedy) -> Self:
+        """Return the error with what can be done about it."""
+        self.remedies = remedies
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

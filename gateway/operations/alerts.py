@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 from gateway.batch.alerts.outbox import AlertRule, set_alert_rule
 from gateway.batch.rules.alert import AlertEvent, Channel
 from gateway.kernel.ids import JobId, PortName
+from gateway.kernel.remedy import Action, do
 from gateway.operations.audit import written_down
 from gateway.operations.jobs import find_job
 from gateway.operations.principal import NotAllowed, OperatorSession, known_account
@@ -45,12 +46,13 @@ async def remove_rule(session: OperatorSession, *, user: str, job: str | None = 
     """Let *user* no longer hear of a job or port. Raises: NotFound when there is no such rule."""
     async with written_down(session, "alert.remove", f"{user}: {job or port}"):
         if session.principal.mine and user != session.actor:
-            raise NotAllowed(f"with --mine {session.actor} may change their own alerts only")
+            raise NotAllowed(f"{session.actor} works on their own alerts only, and asked for that")
         job_id = None if job is None else (await find_job(session, job)).id
         name = None if port is None else require_port(session.settings, port)
         found = await reports.list_alert_rules(session.store, job_id=job_id, port=name)
         if not any(one.rule.user == user for one in found):
-            raise NotFound(f"{user} hears of nothing there; `gateway alerts list` shows who does")
+            who_does = do(Action.LIST_ALERT_RULES, then="It shows who does.")
+            raise NotFound(f"{user} hears of nothing there").remedied(who_does)
         nothing = AlertRule(user=user, events=frozenset(), channels=frozenset())
         async with session.store.transaction() as connection:
             await set_alert_rule(connection, session.store.queries, nothing, job_id=job_id, port=name)
@@ -73,9 +75,8 @@ async def retry(session: OperatorSession, numbers: Sequence[int]) -> list[int]:
     async with written_down(session, "alert.retry", ", ".join(map(str, numbers))):
         given = await reports.retry_alerts(session.store, numbers)
         if left := sorted(set(numbers) - set(given)):
-            raise NotFound(
-                f"{', '.join(map(str, left))}: no failed alert; `gateway alerts sent --status failed` lists them"
-            )
+            those = do(Action.LIST_FAILED_ALERTS, then="It lists them.")
+            raise NotFound(f"{', '.join(map(str, left))}: no failed alert").remedied(those)
         return given
 
 
@@ -100,7 +101,7 @@ async def _place(
     session: OperatorSession, user: str, job: str | None, port: str | None
 ) -> tuple[JobId | None, PortName | None]:
     if session.principal.mine and user != session.actor:
-        raise NotAllowed(f"with --mine {session.actor} may change their own alerts only")
+        raise NotAllowed(f"{session.actor} works on their own alerts only, and asked for that")
     if job is None:
         known_account(session.settings, user, partition=session.partition, company=session.settings.default_company)
         return None, require_port(session.settings, port or "")

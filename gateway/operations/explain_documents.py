@@ -9,8 +9,8 @@ from gateway.config.models import Settings
 from gateway.config.models_posting import Posting
 from gateway.db.open import Store
 from gateway.explanations.facts import Explanation, GatewayFacts, at, quoted
-from gateway.explanations.remedy import Action, Remedy
 from gateway.kernel.ids import EntryId, MessageKey
+from gateway.kernel.remedy import Action, Remedy
 from gateway.messaging.queue.requests import RequestProgress, progress_of_requests
 from gateway.messaging.rules.states import Outcome, Status
 from gateway.operations.documents import DocumentState

@@ -5,8 +5,8 @@ from typing import Final
 
 from gateway.db.open import Store
 from gateway.explanations.facts import Explanation, at, quoted
-from gateway.explanations.remedy import Action, Remedy
 from gateway.kernel.errors import GatewayError
+from gateway.kernel.remedy import Action, Remedy
 from gateway.operations.entries import EntryRow, entry_row, find_entry
 from gateway.operations.person import Principal
 from gateway.queues import EntryStatus, KeptBy

@@ -10,8 +10,8 @@ from gateway.batch.store.runs import Run, RunDetails, RunTask
 from gateway.batch.store.servers import list_groups
 from gateway.config.definitions import group_name
 from gateway.explanations.facts import Deed, Explanation, at, quoted
-from gateway.explanations.remedy import Action, Remedy
 from gateway.kernel.ids import RunId
+from gateway.kernel.remedy import Action, Remedy
 from gateway.operations.audit import last_deed
 from gateway.operations.jobs import JobReport, show_job
 from gateway.operations.principal import OperatorSession

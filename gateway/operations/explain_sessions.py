@@ -5,7 +5,7 @@ from typing import Final
 from gateway.db.open import Store
 from gateway.exchange import SessionDirection, SessionRow, SessionStatus, records
 from gateway.explanations.facts import Explanation, at, quoted
-from gateway.explanations.remedy import Action, Remedy
+from gateway.kernel.remedy import Action, Remedy
 
 _WAITS: Final = {
     SessionStatus.STARTED: "It has started. The next message says that its package is available.",

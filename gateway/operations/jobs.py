@@ -296,7 +296,7 @@ def _defined(session: OperatorSession, name: str, section: JobSection, *, owner:
     if section.partition not in {None, session.partition}:
         raise NotAllowed(
             f"the job names the partition {section.partition}, and you work in {session.partition}: "
-            f"give --partition {section.partition}"
+            "choose its partition"
         )
     return replace(job_definition(session.settings, name, section), partition=session.partition, owner=owner)
 

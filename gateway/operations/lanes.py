@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.config.models import InboundPort, Settings
 from gateway.config.models_ports import Mode
 from gateway.kernel.ids import LaneName, PortName
+from gateway.kernel.remedy import Action, do
 from gateway.messaging.queue import lanes as store_lanes
 from gateway.messaging.queue import operate
 from gateway.messaging.rules.lane import WHOLE_PORT, may_be_lane
@@ -15,6 +17,8 @@ from gateway.operations.principal import OperatorSession
 from gateway.operations.reads.lanes import InLane, LaneRow, LaneRuleRow, list_in_lane, list_lane_rules, list_lanes
 from gateway.operations.reads.places import LanePlace, read_lane
 from gateway.operations.references import NotFound, known_port, require_port
+
+_WITH_WORK: Final = do(Action.LIST_LANES, then="It shows those with work.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +52,7 @@ async def lane(session: OperatorSession, text: str, *, limit: int = 50) -> LaneR
     place = await read_lane(session.store, port, name)
     messages = await list_in_lane(session.store, port, name, limit=limit)
     if not messages and place.parked_by is None:
-        raise NotFound(f"nothing is unfinished in the lane {port}/{name}; `gateway lanes list` shows those with work")
+        raise NotFound(f"nothing is unfinished in the lane {port}/{name}").remedied(_WITH_WORK)
     return LaneReport(port=port, name=name, lane=place, messages=messages)
 
 
@@ -90,9 +94,8 @@ def _check_name(settings: Settings, port: PortName, name: LaneName) -> None:
     if sequential:
         raise NotFound(f"the port {port} is sequential and has one lane: {port}/{WHOLE_PORT}, or {port} for short")
     raise NotFound(
-        f"the port {port} is parallel, and its lanes are called {port}/conversation:… and {port}/set:…; "
-        "`gateway lanes list` shows those with work"
-    )
+        f"the port {port} is parallel, and its lanes are called {port}/conversation:… and {port}/set:…"
+    ).remedied(_WITH_WORK)
 
 
 def _parse(settings: Settings, text: str) -> tuple[PortName, LaneName]:

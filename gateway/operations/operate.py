@@ -13,6 +13,7 @@ from typing import Final
 from gateway.config.models import InboundPort, Settings
 from gateway.kernel.errors import IllegalTransition
 from gateway.kernel.ids import MessageKey
+from gateway.kernel.remedy import Action, Remedy, do
 from gateway.messaging.delivery.staging import Prepared, give_up_promises, prepared_beside
 from gateway.messaging.queue import operate
 from gateway.messaging.rules.states import LoggingMode, Reason, Status
@@ -24,7 +25,7 @@ from gateway.operations.reads.selection import CauseRow, choose_queued, group_qu
 from gateway.operations.references import resolve
 
 
-class Action(StrEnum):
+class QueueAction(StrEnum):
     """What an operator does to queued messages."""
 
     HOLD = "hold"  # park what has not started
@@ -33,19 +34,19 @@ class Action(StrEnum):
     DELETE = "delete"  # remove what failed, is held or malformed; the history knows it as deleted
 
 
-_STATUSES: Final[Mapping[Action, frozenset[Status]]] = {
-    Action.HOLD: frozenset({Status.READY}),
-    Action.RELEASE: frozenset({Status.HOLD, Status.ERROR}),
-    Action.RETRY: frozenset({Status.READY}),
-    Action.DELETE: frozenset({Status.HOLD, Status.ERROR, Status.MALFORMED}),
+_STATUSES: Final[Mapping[QueueAction, frozenset[Status]]] = {
+    QueueAction.HOLD: frozenset({Status.READY}),
+    QueueAction.RELEASE: frozenset({Status.HOLD, Status.ERROR}),
+    QueueAction.RETRY: frozenset({Status.READY}),
+    QueueAction.DELETE: frozenset({Status.HOLD, Status.ERROR, Status.MALFORMED}),
 }
 """What each action changes; anything else is left alone."""
 _WAITING: Final = frozenset({Reason.BACKOFF, Reason.ADDRESS_UNAVAILABLE})
 _ACTIONS: Final = {
-    Action.HOLD: operate.hold,
-    Action.RELEASE: operate.release,
-    Action.RETRY: operate.retry,
-    Action.DELETE: operate.delete,
+    QueueAction.HOLD: operate.hold,
+    QueueAction.RELEASE: operate.release,
+    QueueAction.RETRY: operate.retry,
+    QueueAction.DELETE: operate.delete,
 }
 
 
@@ -56,7 +57,7 @@ class Plan:
     `causes` counts both by what they are.
     """
 
-    action: Action
+    action: QueueAction
     keys: tuple[MessageKey, ...]
     bound: tuple[MessageKey, ...]
     causes: tuple[CauseRow, ...]
@@ -65,10 +66,10 @@ class Plan:
     @property
     def needs_consent(self) -> bool:
         """True when a person should see it first: it cannot be undone, or it is more than what was named."""
-        return self.action is Action.DELETE or self.is_chosen or bool(self.bound)
+        return self.action is QueueAction.DELETE or self.is_chosen or bool(self.bound)
 
 
-async def plan_named(session: OperatorSession, action: Action, references: Sequence[str]) -> Plan:
+async def plan_named(session: OperatorSession, action: QueueAction, references: Sequence[str]) -> Plan:
     """Return what an action on these messages, by number or MessageId, would change.
 
     Raises: NotFound, Ambiguous.
@@ -77,7 +78,7 @@ async def plan_named(session: OperatorSession, action: Action, references: Seque
     return await _plan(session, action, keys, is_chosen=False)
 
 
-async def plan_chosen(session: OperatorSession, action: Action, asked: Asked) -> Plan:
+async def plan_chosen(session: OperatorSession, action: QueueAction, asked: Asked) -> Plan:
     """Return what an action on all messages that are meant would change: of those, the ones that it can change.
 
     Raises: NotFound for an unknown port; NoMoment.
@@ -86,7 +87,7 @@ async def plan_chosen(session: OperatorSession, action: Action, asked: Asked) ->
     can = _STATUSES[action]
     statuses = [status for status in wanted.statuses or can if status in can]
     wanted = replace(
-        wanted, statuses=sorted(statuses), reasons=sorted(_WAITING) if action is Action.RETRY else wanted.reasons
+        wanted, statuses=sorted(statuses), reasons=sorted(_WAITING) if action is QueueAction.RETRY else wanted.reasons
     )
     async with session.store.transaction() as connection:
         keys, _ = await choose_queued(session.store, connection, wanted)
@@ -102,16 +103,16 @@ async def carry_out(session: OperatorSession, plan: Plan) -> operate.Changed:
     return changed
 
 
-async def _plan(session: OperatorSession, action: Action, keys: Sequence[MessageKey], *, is_chosen: bool) -> Plan:
-    bound = [] if action is Action.DELETE else await operate.bound_to(session.store, keys)
+async def _plan(session: OperatorSession, action: QueueAction, keys: Sequence[MessageKey], *, is_chosen: bool) -> Plan:
+    bound = [] if action is QueueAction.DELETE else await operate.bound_to(session.store, keys)
     taken = [key for key, status, reason in bound if _changes(action, status, reason)]
     async with session.store.transaction() as connection:
         causes = await group_queued(session.store, connection, [*keys, *taken])
     return Plan(action=action, keys=tuple(keys), bound=tuple(taken), causes=tuple(causes), is_chosen=is_chosen)
 
 
-def _changes(action: Action, status: Status, reason: Reason) -> bool:
-    return status in _STATUSES[action] and (action is not Action.RETRY or reason in _WAITING)
+def _changes(action: QueueAction, status: Status, reason: Reason) -> bool:
+    return status in _STATUSES[action] and (action is not QueueAction.RETRY or reason in _WAITING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +121,10 @@ class Lost:
 
     prepared: Prepared
     published: bool
+
+
+def _explain(key: MessageKey) -> Remedy:
+    return do(Action.EXPLAIN, key, then="It says where the message is.")
 
 
 async def lost_with(session: OperatorSession, references: Sequence[str]) -> list[Lost]:
@@ -132,7 +137,7 @@ async def lost_with(session: OperatorSession, references: Sequence[str]) -> list
     prepared = {one.key: one for one in found}
     for key in keys:
         if key not in prepared:
-            raise IllegalTransition(f"no file is prepared for message {key}: see `gateway explain {key}`")
+            raise IllegalTransition(f"no file is prepared for message {key}").remedied(_explain(key))
     if not any(node.alive is Alive.RUNNING for node in await nodes(session)):
         raise IllegalTransition(
             "no gateway runs, so nobody can tell whether the folder is lost: start it, and it publishes what it finds"
@@ -141,8 +146,8 @@ async def lost_with(session: OperatorSession, references: Sequence[str]) -> list
         if one.reachable:
             raise IllegalTransition(
                 f"message {one.key} is prepared {one.where}, and a gateway that runs uses that folder: it publishes it "
-                f"by itself; see `gateway explain {one.key}`"
-            )
+                "by itself"
+            ).remedied(_explain(one.key))
     return await asyncio.to_thread(
         lambda: [Lost(prepared=one, published=_published(session.settings, one)) for one in found]
     )

@@ -36,7 +36,7 @@ class Principal:
     def check_owner(self, what: str, owner: str) -> None:
         """Refuse to touch what belongs to others, for somebody who works on their own jobs. Raises: NotAllowed."""
         if self.mine and owner != self.name:
-            raise NotAllowed(f"{what} belongs to {owner}; with --mine {self.name} may change their own only")
+            raise NotAllowed(f"{what} belongs to {owner}; {self.name} works on their own only, and asked for that")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ from gateway.config.models import Settings
 from gateway.db.open import Store
 from gateway.kernel.errors import GatewayError
 from gateway.kernel.ids import PortName, format_message_id, parse_message_id
+from gateway.kernel.remedy import Action, do
 from gateway.operations.reads.messages import Found, find_messages
 
 _LARGEST_KEY = 2**63 - 1
@@ -64,9 +65,9 @@ async def resolve(store: Store, text: str, *, queued: bool, either: bool = False
     if either and len(found) == 1:
         return found[0]
     if not fitting and len(found) == 1:
-        place = "history show" if queued else "queue show"
+        place = Action.SHOW_FINISHED if queued else Action.SHOW_MESSAGE
         state = "finished" if queued else "not finished"
-        raise NotFound(f"the message {text} is {state}: see `gateway {place} {found[0].key}`")
+        raise NotFound(f"the message {text} is {state}").remedied(do(place, found[0].key, then="It shows it."))
     numbers = ", ".join(str(message.key) for message in fitting or found)
     raise Ambiguous(f"several messages have the id {format_message_id(found[0].message_id)}: give a number, {numbers}")
 

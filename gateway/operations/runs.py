@@ -19,6 +19,7 @@ from gateway.config.definitions import group_name
 from gateway.config.masks import without_passwords
 from gateway.kernel.errors import GatewayError, IllegalTransition, JobRefused, NoSuchJob
 from gateway.kernel.ids import JobId, RunId
+from gateway.kernel.remedy import Action, do
 from gateway.kernel.window import beginning, end
 from gateway.operations.audit import written_down
 from gateway.operations.jobs import find_job
@@ -202,9 +203,11 @@ async def rerun(session: OperatorSession, number: int, *, first: str | None = No
             raise IllegalTransition(f"the run {number} of {run.job} is under way: wait until it has ended", run=number)
         if run.entry_id is not None:
             raise JobRefused(
-                f"the run {number} is of {run.job} of the job queue: `gateway entries restart {run.entry_id}` lets it "
-                "run again after a failure, `gateway entries run-once` at any time",
+                f"the run {number} is of {run.job} of the job queue: it is the entry that runs again",
                 run=number,
+            ).remedied(
+                do(Action.RESTART_ENTRY, run.entry_id, then="It runs again after a failure."),
+                do(Action.TRY_ENTRY, run.entry_id, then="It runs at any time."),
             )
         if run.tasks_left_out and (first is not None or failed):
             raise JobRefused(

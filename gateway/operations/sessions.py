@@ -22,11 +22,12 @@ from gateway.exchange import (
 from gateway.exchange.rules.retention import in_words
 from gateway.kernel.errors import IllegalTransition, NoSuchJob
 from gateway.kernel.ids import MessageKey, RunId
+from gateway.kernel.remedy import Action, do
 from gateway.messaging.rules.states import Status
 from gateway.operations.audit import written_down
 from gateway.operations.jobs import find_job, start_job, visible_jobs
 from gateway.operations.messages import Page, page_of
-from gateway.operations.operate import Action, carry_out, plan_named
+from gateway.operations.operate import QueueAction, carry_out, plan_named
 from gateway.operations.principal import OperatorSession
 from gateway.operations.references import NotFound
 
@@ -97,7 +98,7 @@ async def find_session(session: OperatorSession, text: str) -> SessionRow:
         one = await records.read_session(session.store, int(number))
         found = [] if one is None else [one]
     if not found:
-        raise NotFound(f"there is no session {text}; `gateway sessions list --all` shows all")
+        raise NotFound(f"there is no session {text}").remedied(do(Action.LIST_SESSIONS, then="It shows all."))
     return found[0]
 
 
@@ -138,9 +139,11 @@ async def cancel_session(session: OperatorSession, text: str) -> SessionRow:
         row = await find_session(session, text)
         if row.message is not None and await _queued(session.store, row.message) is not None:
             raise IllegalTransition(
-                f"the session {row.id} is the delivery of the message {row.message}, which is not sent yet: "
-                f"`gateway queue hold {row.message}` and then `gateway queue delete {row.message}` cancel both",
+                f"the session {row.id} is the delivery of the message {row.message}, which is not sent yet",
                 code="session.not-sent",
+            ).remedied(
+                do(Action.HOLD_MESSAGE, row.message, then="It is not sent."),
+                do(Action.DELETE_MESSAGE, row.message, then="Then this cancels both."),
             )
         said = f"Canceled by {session.actor}" + (f": {session.principal.reason}" if session.principal.reason else ".")
         if not await records.cancel_session(session.store, row.id, said, but=FINAL):
@@ -253,10 +256,10 @@ async def _release(session: OperatorSession, row: SessionRow) -> MessageKey:
     if await _queued(session.store, key) not in (Status.ERROR, Status.HOLD):
         raise IllegalTransition(
             f"the message {key} of the session {row.id} has left the queue ({_words(row.status)}): send its "
-            "document anew with `gateway send`, as a session of its own",
+            "document anew, as a session of its own",
             code="session.sent",
-        )
-    await carry_out(session, await plan_named(session, Action.RELEASE, [str(key)]))
+        ).remedied(do(Action.SEND, then="It sends a document."))
+    await carry_out(session, await plan_named(session, QueueAction.RELEASE, [str(key)]))
     return key
 
 

@@ -111,7 +111,7 @@ def _groups(job: Job, served: set[str]) -> Iterator[tuple[tuple[str, ...], str]]
             yield (
                 path,
                 f"no server of the configuration serves the group {group}: its tasks wait until one does; name it in "
-                "`servers.<name>.groups`, or give it to one with `gateway servers set`",
+                "`servers.<name>.groups`, or let an operator give it to one",
             )
 
 

@@ -120,8 +120,8 @@ async def keep_owners(store: Store, old: Settings, new: Settings) -> None:
     left = ", ".join(f"{name} ({', '.join(sorted(people))})" for name, people in sorted(lost.items()) if people)
     if left:
         raise JobRefused(
-            f"accounts are missing that jobs belong to or run as: {left}. Give these jobs to others with "
-            "`gateway jobs edit`, delete them, or switch the accounts off with `enabled: false`."
+            f"accounts are missing that jobs belong to or run as: {left}. Give these jobs to others, "
+            "delete them, or switch the accounts off with `enabled: false`."
         )
 
 

@@ -12,7 +12,7 @@ async def stopped(site: Site) -> set[str]:
     """Return the ports that say how they can be tried at once."""
     ports = (await ask(site, "ports"))["ports"]
     reasons = {port["port"]: port["reason"] or "" for port in ports}
-    return {name for name, reason in reasons.items() if f"`gateway ports retry {name}` tries at once" in reason}
+    return {name for name, reason in reasons.items() if f"retries the port {name}." in reason}
 
 
 async def put_off(site: Site) -> None:

@@ -132,12 +132,12 @@ class Happening:
     @property
     def _look(self) -> str:
         if self.port is not None:
-            return f"See: gateway ports {self.name}"
+            return f"See: port {self.name}"
         if self.entry_id is not None:
-            return f"See: gateway entries log {self.entry_id} --stack"
+            return f"See: job queue entry {self.entry_id}"
         if self.job_id is None:
-            return "See: gateway check"
-        return f"See: gateway jobs show {self.name}" if self.run_id is None else f"See: gateway runs show {self.run_id}"
+            return "See: the configuration"
+        return f"See: job {self.name}" if self.run_id is None else f"See: run {self.run_id} of job {self.name}"
 
     @property
     def facts(self) -> Mapping[str, object]:

@@ -67,8 +67,7 @@ async def record_config_refused(store: Store, file: str, problems: Sequence[str]
     more = [f"and {len(problems) - _MOST} more"] if len(problems) > _MOST else []
     text = (
         "The changed configuration was refused, and the gateway goes on with the one before: "
-        f"{'; '.join([*problems[:_MOST], *more])}. Mend the file: it is then taken into use by itself. "
-        "`gateway check` tells everything that is wrong with it."
+        f"{'; '.join([*problems[:_MOST], *more])}. Mend the file: it is then taken into use by itself."
     )
     async with store.transaction() as connection:
         at = await connection.fetchval(store.queries.database_clock)

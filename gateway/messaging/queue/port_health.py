@@ -60,8 +60,8 @@ def why_stopped(found: Findings) -> str:
     return (
         f"{found.most} requests in a row failed because their services do not work. The last failure: "
         f"{last.rstrip('.')}. "
-        f"One request is tried every {PAUSE_SECONDS:g} seconds; the port goes on by itself when one succeeds. "
-        f"`gateway ports retry {found.port}` tries at once."
+        f"One request is tried every {PAUSE_SECONDS:g} seconds, and at once when somebody retries the port "
+        f"{found.port}. The port goes on by itself when one succeeds."
     )
 
 

@@ -38,6 +38,6 @@ def poison(crashes: int, key: MessageKey, operation: str) -> PoisonMessage | Non
     return PoisonMessage(
         f"The process that runs services ended {crashes} times while {operation} worked on this message: memory ran "
         "out, the code or a library ended the process, or somebody killed it. The message is not run again by itself. "
-        "The log of the gateway and the journal of the system tell how the process ended; when that is mended: "
-        f"gateway queue release {key}"
+        "The log of the gateway and the journal of the system tell how the process ended; when that is mended, "
+        f"release the message {key}."
     )

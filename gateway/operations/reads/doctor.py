@@ -6,8 +6,8 @@ from uuid import UUID
 
 from gateway.db.open import Store
 from gateway.explanations.finding import PATIENCE, RULES, SILENCE, Place
-from gateway.explanations.remedy import Action
 from gateway.kernel.ids import MessageKey, PortName
+from gateway.kernel.remedy import Action
 from gateway.messaging.queue.exceptions import Entry, insert_exceptions
 
 MOST = 100

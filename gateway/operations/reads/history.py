@@ -130,7 +130,7 @@ async def _place_of(connection: Connection, sql: Queries, run: RunId | None) -> 
         return None
     row = await connection.fetchrow(sql.start_of_run, run)
     if row is None:
-        raise NoSuchJob(f"there is no run {run} to go on from: it may have been removed; use --until instead", run=run)
+        raise NoSuchJob(f"there is no run {run} to go on from: it may have been removed; say until when", run=run)
     return row["started_at"], RunId(row["id"])
 
 

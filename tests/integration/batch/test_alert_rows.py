@@ -116,7 +116,7 @@ async def test_refused_configuration_is_told_once_to_whoever_hears_of_ports(stor
     assert await rows(store, OUTBOX) == [("ann", "popup", "error")]
     subject, body = (await rows(store, "SELECT subject, body FROM alert"))[0]
     assert subject == "The configuration /srv/config.yaml was refused"
-    assert "must be a mapping" in body and "See: gateway check" in body
+    assert "must be a mapping" in body and "See: the configuration" in body
     assert await rows(store, "SELECT code, severity FROM exception") == [("config.refused", "error")]
 
 

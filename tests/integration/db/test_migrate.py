@@ -119,7 +119,7 @@ async def test_newer_database_is_refused_and_left_alone(empty_url: str, folder: 
 async def test_older_database_is_refused_with_the_command_to_run(empty_url: str, folder: Path) -> None:
     async with connected(empty_url) as connection:
         await migrate(connection, QUERIES, load_migrations(folder)[:1])
-        with pytest.raises(SchemaMismatch, match=r"has version 1, .* needs version 2: run `gateway db migrate`"):
+        with pytest.raises(SchemaMismatch, match=r"has version 1, .* needs version 2 \(steps to come"):
             await require_current(connection, QUERIES, load_migrations(folder))
 
 

@@ -293,7 +293,7 @@ async def test_address_that_is_none_is_refused(tmp_path: Path) -> None:
 
 
 async def test_empty_database_is_refused_until_it_is_migrated(databases: Databases, tmp_path: Path) -> None:
-    with pytest.raises(SchemaMismatch, match="gateway db migrate"):
+    with pytest.raises(SchemaMismatch, match="this program needs version"):
         async with open_store(databases.url("postgres"), tmp_path):
             pass
 

@@ -224,7 +224,7 @@ async def test_a_final_failure_is_told_once_to_whose_it_is_and_to_who_asked(site
     assert [(one["user_name"], one["event"], one["subject"]) for one in told] == [
         (user, AlertEvent.ERROR, "Job queue: failing failed") for user in ("ann", "carl")
     ]
-    assert f"gateway entries log {row.id} --stack" in told[0]["body"]
+    assert f"job queue entry {row.id}" in told[0]["body"]
     (failed,) = await entries.list_entries(store, ANN, statuses=[S.ERROR])
     log = await entries.entry_log(store, ANN, entry=str(failed.id))
     assert [run.error for run in log] == ["RuntimeError: attempt 1 goes wrong"] * 2

@@ -75,7 +75,7 @@ def test_body_has_reason_where_to_look_and_times_of_the_reader() -> None:
         "",
         "Task export ended with exit code 2.",
         "",
-        "See: gateway runs show 17",
+        "See: run 17 of job nightly",
         "",
         "Planned: 2031-05-06 09:08:09 CEST",
         "Happened: 2031-05-06 09:08:09 CEST",

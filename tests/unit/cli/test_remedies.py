@@ -8,7 +8,7 @@ from typer.main import get_command
 
 from gateway.cli import main
 from gateway.cli.remedies import command, worded
-from gateway.explanations.remedy import Action, Remedy, do, mend, wait
+from gateway.kernel.remedy import Action, Remedy, do, mend, wait
 
 TARGETS = ("1", "2", "3")
 OUTSIDE = {Action.NOTHING, Action.MEND}
