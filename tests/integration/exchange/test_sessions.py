@@ -175,7 +175,7 @@ async def test_rerun_of_a_delivery_releases_its_message(world: ExchangeWorld) ->
     await delivery(world.store, 1, queue="error")
     await delivery(world.store, 2, queue=None)
     await world.run()
-    with pytest.raises(IllegalTransition, match="gateway queue delete 1"):
+    with pytest.raises(IllegalTransition, match="message 1, which is not sent yet"):
         await operations.cancel_session(operator(world.store, principal=ANN), "copies/1")
     done = await operations.rerun_session(operator(world.store, principal=ANN, now=NOW), "copies/1")
     assert done.message == 1
