@@ -13,7 +13,15 @@ from uuid import UUID, uuid4
 
 from gateway.kernel.errors import AdapterUnavailable, FileRefused, GatewayError, LeaseLost
 from gateway.kernel.ids import ClaimId, PortName
-from gateway.messaging.rules.delivery import Claim, Outgoing, Promise, Settled, Settlement, SkippedFile, StagingPlace
+from gateway.messaging.rules.delivery import (
+    Claim,
+    OutgoingFile,
+    Promise,
+    Settled,
+    Settlement,
+    SkippedFile,
+    StagingPlace,
+)
 
 RECEIVED_AT = datetime(2031, 2, 3, tzinfo=UTC)
 MOST_BYTES = 1_000_000
@@ -147,7 +155,7 @@ class PostBoxSender:
     def __init__(self, box: OutBox) -> None:
         self._box = box
 
-    async def stage(self, files: Sequence[Outgoing]) -> Sequence[GatewayError | None]:
+    async def stage(self, files: Sequence[OutgoingFile]) -> Sequence[GatewayError | None]:
         self._box.staged |= {file.staged_name: file.content for file in files}
         return [None] * len(files)
 

@@ -6,24 +6,24 @@ that changes a folder is in `fsops`, with the fault points between its steps. `c
 port can be used, `inspect` where a file lies among them.
 """
 
-from adapters.file.errors import Place
-from adapters.file.identity import Identities
+from adapters.file.errors import PortFolder
+from adapters.file.identity import FolderIdentities
 from adapters.file.inbound.adapter import FileReceiveAdapter, Probe
 from adapters.file.names import NameOrder, ResponseNames
 from adapters.file.offload import OneAtATime
 from adapters.file.outbound.adapter import FileSendAdapter
-from adapters.file.settings import Clock, FileReceiveSettings, FileSendSettings
+from adapters.file.settings import FileReceiveSettings, FileSendSettings, LocalClock
 
 __all__ = [
-    "Clock",
     "FileReceiveAdapter",
     "FileReceiveSettings",
     "FileSendAdapter",
     "FileSendSettings",
-    "Identities",
+    "FolderIdentities",
+    "LocalClock",
     "NameOrder",
     "OneAtATime",
-    "Place",
+    "PortFolder",
     "Probe",
     "ResponseNames",
 ]

@@ -8,10 +8,9 @@ import secrets
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
-from adapters.file.errors import Place, account, unavailable
+from adapters.file.errors import PortFolder, account, unavailable
 from adapters.file.folder import opened
 from adapters.file.fsops import try_move
 from adapters.file.linux import file_system_at
@@ -36,25 +35,21 @@ _WARNINGS = {
 }
 
 
-class Severity(StrEnum):
-    """Whether a port can run with a finding."""
-
-    ERROR = "error"  # it cannot
-    WARNING = "warning"  # it can, with less than is promised
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing about a folder that somebody should know; `setting` is what to change."""
+class FolderFinding:
+    """One thing about a folder that somebody should know; `setting` is what to change.
 
-    severity: Severity
+    `fatal`: the port cannot run with it; otherwise it can, with less than is promised.
+    """
+
+    fatal: bool
     setting: str
     text: str
 
 
 def check_receive(
     settings: FileReceiveSettings, *, make: bool = False, reach: Sequence[Path] | None = None
-) -> Sequence[Finding]:
+) -> Sequence[FolderFinding]:
     """Check the folders of an inbound port; with *make* missing ones are made (ours with mode 0700).
 
     Outside *reach* (None: nowhere) a folder is only made when its parent is there: it may be a share.
@@ -73,7 +68,7 @@ def check_receive(
     ]
     if is_temporary(os.fsencode(settings.pattern)):
         text = f"no file is ever taken: names like {settings.pattern!a} mean that a file is not ready"
-        findings.append(Finding(severity=Severity.ERROR, setting=f"ports.{settings.port}.receive.pattern", text=text))
+        findings.append(FolderFinding(fatal=True, setting=f"ports.{settings.port}.receive.pattern", text=text))
     if not _errors(findings) and inbound.path.is_dir():
         for place in own:
             if place.path.is_dir():
@@ -83,7 +78,7 @@ def check_receive(
 
 def check_send(
     settings: FileSendSettings, *, make: bool = False, reach: Sequence[Path] | None = None
-) -> Sequence[Finding]:
+) -> Sequence[FolderFinding]:
     """Check the folders of an outbound address, as `check_receive` does."""
     staging = settings.staging_place
     targets = [settings.outbound_place]
@@ -100,7 +95,7 @@ def check_send(
     try:
         wanted_group(settings)
     except AdapterUnavailable as error:
-        findings.append(Finding(severity=Severity.ERROR, setting=settings.group_setting, text=error.message))
+        findings.append(FolderFinding(fatal=True, setting=settings.group_setting, text=error.message))
     if settings.group is None:
         findings += [finding for target in targets for finding in _group_of(target, settings.group_setting)]
     if not _errors(findings) and staging.path.is_dir():
@@ -110,7 +105,7 @@ def check_send(
     return findings
 
 
-def _group_of(target: Place, setting: str) -> Iterator[Finding]:
+def _group_of(target: PortFolder, setting: str) -> Iterator[FolderFinding]:
     """Files get the group of their folder where our account may give it to them."""
     if target.path.is_dir() and not may_give(group := target.path.stat().st_gid):
         yield _warning(
@@ -120,19 +115,21 @@ def _group_of(target: Place, setting: str) -> Iterator[Finding]:
         )
 
 
-def _error(place: Place, text: str) -> Finding:
-    return Finding(severity=Severity.ERROR, setting=place.setting, text=text)
+def _error(place: PortFolder, text: str) -> FolderFinding:
+    return FolderFinding(fatal=True, setting=place.setting, text=text)
 
 
-def _warning(place: Place, text: str) -> Finding:
-    return Finding(severity=Severity.WARNING, setting=place.setting, text=text)
+def _warning(place: PortFolder, text: str) -> FolderFinding:
+    return FolderFinding(fatal=False, setting=place.setting, text=text)
 
 
-def _errors(findings: Sequence[Finding]) -> bool:
-    return any(finding.severity is Severity.ERROR for finding in findings)
+def _errors(findings: Sequence[FolderFinding]) -> bool:
+    return any(finding.fatal for finding in findings)
 
 
-def _each_folder(places: Sequence[Place], mode: int, *, make: bool, reach: Sequence[Path] | None) -> Iterator[Finding]:
+def _each_folder(
+    places: Sequence[PortFolder], mode: int, *, make: bool, reach: Sequence[Path] | None
+) -> Iterator[FolderFinding]:
     """Each is a folder, itself and not by a link, that we may read, write and enter; or it can be made."""
     for place in places:
         try:
@@ -143,7 +140,7 @@ def _each_folder(places: Sequence[Place], mode: int, *, make: bool, reach: Seque
             yield _error(place, f"{unavailable(error, place).message}")
 
 
-def _usable(place: Place, reach: Sequence[Path] | None) -> Iterator[Finding]:
+def _usable(place: PortFolder, reach: Sequence[Path] | None) -> Iterator[FolderFinding]:
     path = place.path
     inside = reach is None or any(path.is_relative_to(folder) for folder in reach)
     if path.is_symlink():
@@ -169,7 +166,7 @@ def _usable(place: Place, reach: Sequence[Path] | None) -> Iterator[Finding]:
             pass
 
 
-def _held_by_others(partner: Place) -> Iterator[Finding]:
+def _held_by_others(partner: PortFolder) -> Iterator[FolderFinding]:
     """Whoever owns, or may write, a folder above may put another one in the place of this one."""
     for folder in partner.path.parents if partner.path.is_dir() else ():
         status = folder.stat()
@@ -195,7 +192,7 @@ def _nearest(path: Path) -> Path:
     return path
 
 
-def _apart(partner: Place, own: Sequence[Place]) -> Iterator[Finding]:
+def _apart(partner: PortFolder, own: Sequence[PortFolder]) -> Iterator[FolderFinding]:
     """Our folders are never inside a partner's folder, nor the other way round."""
     theirs = partner.path.resolve()
     for place in own:
@@ -208,7 +205,7 @@ def _apart(partner: Place, own: Sequence[Place]) -> Iterator[Finding]:
             )
 
 
-def _one_file_system(partner: Place, own: Sequence[Place]) -> Iterator[Finding]:
+def _one_file_system(partner: PortFolder, own: Sequence[PortFolder]) -> Iterator[FolderFinding]:
     device = _device(partner.path)
     for place in own:
         ours = _device(place.path)
@@ -228,13 +225,13 @@ def _device(path: Path) -> int | None:
         return None
 
 
-def _kinds(partner: Place) -> Iterator[Finding]:
+def _kinds(partner: PortFolder) -> Iterator[FolderFinding]:
     kind = file_system_at(_nearest(partner.path))
     if kind in _WARNINGS:
         yield _warning(partner, f"{partner.path} ({partner.setting}) is on {_WARNINGS[kind]}")
 
 
-def _private(own: Sequence[Place]) -> Iterator[Finding]:
+def _private(own: Sequence[PortFolder]) -> Iterator[FolderFinding]:
     for place in own:
         if place.path.is_dir() and place.path.stat().st_mode & 0o077:
             yield _warning(
@@ -242,7 +239,7 @@ def _private(own: Sequence[Place]) -> Iterator[Finding]:
             )
 
 
-def _hard_links(inbound: Place) -> Iterator[Finding]:
+def _hard_links(inbound: PortFolder) -> Iterator[FolderFinding]:
     try:
         protected = _HARDLINKS.read_text().strip() == "1"
     except OSError:
@@ -255,7 +252,7 @@ def _hard_links(inbound: Place) -> Iterator[Finding]:
         )
 
 
-def _self_test(source: Place, target: Place) -> Iterator[Finding]:
+def _self_test(source: PortFolder, target: PortFolder) -> Iterator[FolderFinding]:
     """Do once what every file goes through: write, flush, move, flush."""
     name = f".gateway-check-{secrets.token_hex(8)}".encode()
     try:

@@ -43,7 +43,7 @@ _SENTENCES: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class PortFolder:
     """A folder of a port and the setting that names it, e.g. `ports.orders.receive.folder`."""
 
     path: Path
@@ -51,7 +51,7 @@ class Place:
     port: str
 
     @contextmanager
-    def opened(self, other: "Place | None" = None) -> Iterator[Folder]:
+    def opened(self, other: "PortFolder | None" = None) -> Iterator[Folder]:
         """Open the folder. Raises: AdapterUnavailable, also for any OSError inside the block."""
         with folder_errors(self, other), opened(self.path) as folder:
             yield folder
@@ -63,7 +63,7 @@ class Place:
         )
 
 
-def unavailable(error: OSError, place: Place, other: Place | None = None) -> AdapterUnavailable:
+def unavailable(error: OSError, place: PortFolder, other: PortFolder | None = None) -> AdapterUnavailable:
     """Say why *place* cannot be used; *other* is the far end when something was moved between the two."""
     where, reason = f"The folder {place.path} ({place.setting})", error.strerror or str(error)
     if isinstance(error, ForeignLink):
@@ -94,7 +94,7 @@ def account(uid: int) -> str:
 
 
 @contextmanager
-def folder_errors(place: Place, other: Place | None = None) -> Iterator[None]:
+def folder_errors(place: PortFolder, other: PortFolder | None = None) -> Iterator[None]:
     """Turn any OSError inside into AdapterUnavailable about *place*."""
     try:
         yield

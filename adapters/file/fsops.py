@@ -14,7 +14,7 @@ from pathlib import Path
 
 import aiofiles
 
-from adapters.file.errors import Place
+from adapters.file.errors import PortFolder
 from adapters.file.folder import Folder, opened, status_of
 from adapters.file.linux import rename_new, sync_file_system
 from gateway.kernel.faultpoints import reach
@@ -91,7 +91,7 @@ def try_move(source: Path, target: Path, name: bytes) -> None:
             os.unlink(name, dir_fd=left.fd)
 
 
-def replace_files(place: Place, files: Mapping[str, bytes]) -> None:
+def replace_files(place: PortFolder, files: Mapping[str, bytes]) -> None:
     """Write small files by name over those that are there, none of them ever seen half written.
 
     Nothing depends on them: they can be written again at any time. All are durable when this returns.
@@ -108,7 +108,7 @@ def replace_files(place: Place, files: Mapping[str, bytes]) -> None:
         os.fsync(folder.fd)
 
 
-def remove_files(place: Place, names: Iterable[str]) -> None:
+def remove_files(place: PortFolder, names: Iterable[str]) -> None:
     """Remove such files; those that are gone are fine. Raises: AdapterUnavailable."""
     with place.opened() as folder:
         for name in names:

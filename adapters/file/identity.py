@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
-from adapters.file.errors import Place
+from adapters.file.errors import PortFolder
 from adapters.file.folder import Folder
 from adapters.file.linux import Identity, identity_of
 from gateway.kernel.errors import AdapterUnavailable
@@ -17,11 +17,11 @@ from gateway.kernel.errors import AdapterUnavailable
 
 class _Known(NamedTuple):
     identity: Identity
-    place: Place
+    place: PortFolder
     inbound: bool
 
 
-class Identities:
+class FolderIdentities:
     """Remembers the folders of all open ports."""
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Identities:
         self._lock = Lock()
 
     @contextmanager
-    def opened(self, place: Place, *, inbound: bool, other: Place | None = None) -> Iterator[Folder]:
+    def opened(self, place: PortFolder, *, inbound: bool, other: PortFolder | None = None) -> Iterator[Folder]:
         """Open a folder of a partner for work; errors are told with *other* as the far end of a move.
 
         Raises: AdapterUnavailable, also when it is the folder of another port.
@@ -43,7 +43,7 @@ class Identities:
         with self._lock:
             self._known = {path: known for path, known in self._known.items() if known.place.port != port}
 
-    def _admit(self, place: Place, identity: Identity, inbound: bool) -> None:
+    def _admit(self, place: PortFolder, identity: Identity, inbound: bool) -> None:
         with self._lock:
             before = self._known.get(place.path)
             if before is not None and before.identity == identity:
@@ -56,7 +56,7 @@ class Identities:
             self._known[place.path] = _Known(identity, place, inbound)
 
 
-def _other_port(place: Place, its: Place) -> AdapterUnavailable:
+def _other_port(place: PortFolder, its: PortFolder) -> AdapterUnavailable:
     return place.unavailable(
         "address.other-port",
         f"The folder {place.path} ({place.setting}) is the one that port {its.port} has as {its.path} "

@@ -29,7 +29,7 @@ from adapters.file.names import (
     work_name,
 )
 from adapters.file.outbound.stage import marked_as, staged_names
-from adapters.file.settings import Clock, FileReceiveSettings, FileSendSettings
+from adapters.file.settings import FileReceiveSettings, FileSendSettings, LocalClock
 from gateway.explanations.facts import FileLocation, FileSighting
 from gateway.explanations.finding import ArchivedFile, Staged, WorkFile
 from gateway.kernel.errors import AdapterUnavailable
@@ -40,7 +40,9 @@ _MOST_SUBFOLDERS = 100
 _DIGEST_SECONDS = 5.0
 
 
-def find_file(settings: FileReceiveSettings, clock: Clock, name: bytes, claims: Collection[str]) -> list[FileSighting]:
+def find_file(
+    settings: FileReceiveSettings, clock: LocalClock, name: bytes, claims: Collection[str]
+) -> list[FileSighting]:
     """Return where a file that its partner named *name* lies: inbound, claimed or refused; empty when nowhere.
 
     *claims* are those under which it is known to have been claimed: of these the archive is searched, too.
@@ -134,7 +136,7 @@ def staged_files(settings: FileSendSettings) -> Staged | None:
     return None if identity is None else Staged(identity, frozenset(staged_names(settings)))
 
 
-def _inbound(settings: FileReceiveSettings, clock: Clock, name: bytes) -> Iterator[FileSighting]:
+def _inbound(settings: FileReceiveSettings, clock: LocalClock, name: bytes) -> Iterator[FileSighting]:
     with settings.inbound_place.opened() as inbound:
         for form in _forms(name):
             if (status := status_of(inbound, form)) is not None:
@@ -154,7 +156,7 @@ def _inbound(settings: FileReceiveSettings, clock: Clock, name: bytes) -> Iterat
 class _Later:
     """A clock that has seen the file when it last changed: a single poll cannot tell by itself how long that is ago."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: LocalClock) -> None:
         self._clock = clock
         self.passed = 0.0
 
@@ -166,7 +168,7 @@ class _Later:
 
 
 def _why_skipped(
-    settings: FileReceiveSettings, clock: Clock, inbound: Folder, name: bytes, since: datetime
+    settings: FileReceiveSettings, clock: LocalClock, inbound: Folder, name: bytes, since: datetime
 ) -> SkippedFile | None:
     later = _Later(clock)
     claimer = Claimer(settings, later, FileOps(), has_parser=False)

@@ -61,7 +61,7 @@ def identity_of(fd: int) -> Identity:
     return status.st_dev, status.st_ino, buffer.raw[80:92] if known else b""
 
 
-class Writer(StrEnum):
+class Writers(StrEnum):
     """What the kernel says about writers of a file."""
 
     NOBODY = "nobody"  # no process has it open for writing
@@ -100,23 +100,23 @@ def tells_writers(fd: int) -> bool:
     return file_system(fd) in _LOCAL
 
 
-def probe_writer(fd: int) -> Writer:
+def probe_writer(fd: int) -> Writers:
     """Ask the kernel whether any process has a regular file open for writing, by a lease of microseconds.
 
     Shape: *fd* was opened read-only. Needs the same owner or CAP_LEASE; otherwise UNKNOWN.
     Source: reliability reference 5.2 d; fcntl(2), "Leases".
     """
     if not sys.platform.startswith("linux"):
-        return Writer.UNKNOWN
+        return Writers.UNKNOWN
     try:
         # A writer that opens the file while we hold the lease makes the kernel signal us. Its default, SIGIO,
         # would end the process; SIGURG is ignored unless somebody asks for it.
         fcntl.fcntl(fd, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_RDLCK)
     except OSError as error:
-        return Writer.SOMEBODY if error.errno == errno.EAGAIN else Writer.UNKNOWN
+        return Writers.SOMEBODY if error.errno == errno.EAGAIN else Writers.UNKNOWN
     fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_UNLCK)
-    return Writer.NOBODY
+    return Writers.NOBODY
 
 
 def sync_file_system(fd: int) -> None:

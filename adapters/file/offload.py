@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from typing import TypeVar
 
-from adapters.file.errors import Place
+from adapters.file.errors import PortFolder
 from gateway.kernel.errors import AdapterUnavailable
 
 T = TypeVar("T")
@@ -19,7 +19,7 @@ class OneAtATime:
     later: the callers keep their results where the next call finds them.
     """
 
-    def __init__(self, executor: Executor, place: Place, seconds: float) -> None:
+    def __init__(self, executor: Executor, place: PortFolder, seconds: float) -> None:
         self._executor = executor
         self._place = place
         self._seconds = seconds

@@ -5,12 +5,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from adapters.file.errors import Place
+from adapters.file.errors import PortFolder
 from adapters.file.names import NameOrder
 from gateway.kernel.ids import PortName
 
 
-class Clock(Protocol):
+class LocalClock(Protocol):
     """Where the adapter gets its time from."""
 
     def monotonic(self) -> float:
@@ -49,27 +49,27 @@ class FileReceiveSettings:
     error_setting: str = "error"
 
     @property
-    def inbound_place(self) -> Place:
+    def inbound_place(self) -> PortFolder:
         """Return the inbound folder with the setting that names it."""
         return self._place(self.inbound, "folder")
 
     @property
-    def work_place(self) -> Place:
+    def work_place(self) -> PortFolder:
         """Return the work folder with the setting that names it."""
         return self._place(self.work, "work")
 
     @property
-    def archive_place(self) -> Place:
+    def archive_place(self) -> PortFolder:
         """Return the archive folder with the setting that names it."""
         return self._place(self.archive, self.archive_setting)
 
     @property
-    def error_place(self) -> Place:
+    def error_place(self) -> PortFolder:
         """Return the error folder with the setting that names it."""
         return self._place(self.error, self.error_setting)
 
-    def _place(self, path: Path, key: str) -> Place:
-        return Place(path=path, setting=f"{self.section or f'ports.{self.port}.receive'}.{key}", port=self.port)
+    def _place(self, path: Path, key: str) -> PortFolder:
+        return PortFolder(path=path, setting=f"{self.section or f'ports.{self.port}.receive'}.{key}", port=self.port)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ class FileSendSettings:
     group: int | str | None = None
 
     @property
-    def outbound_place(self) -> Place:
+    def outbound_place(self) -> PortFolder:
         """Return the outbound folder with the setting that names it."""
         return self._place(self.outbound, "folder")
 
@@ -101,15 +101,15 @@ class FileSendSettings:
         return f"ports.{self.port}.{self.section}.group"
 
     @property
-    def staging_place(self) -> Place:
+    def staging_place(self) -> PortFolder:
         """Return the staging folder with the setting that names it."""
         return self._place(self.staging, "staging")
 
-    def target_place(self, final_name: str) -> Place:
+    def target_place(self, final_name: str) -> PortFolder:
         """Return the folder in which a file of that final name appears."""
         if self.faults is not None and final_name.endswith(".fault.xml"):
             return self._place(self.faults, "faults")
         return self.outbound_place
 
-    def _place(self, path: Path, key: str) -> Place:
-        return Place(path=path, setting=f"ports.{self.port}.{self.section}.{key}", port=self.port)
+    def _place(self, path: Path, key: str) -> PortFolder:
+        return PortFolder(path=path, setting=f"ports.{self.port}.{self.section}.{key}", port=self.port)

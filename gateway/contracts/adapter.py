@@ -12,7 +12,7 @@ from typing import Protocol
 
 from gateway.kernel.errors import GatewayError
 from gateway.kernel.ids import ClaimId
-from gateway.messaging.rules.delivery import Claim, Outgoing, Promise, Settled, SkippedFile, StagingPlace
+from gateway.messaging.rules.delivery import Claim, OutgoingFile, Promise, Settled, SkippedFile, StagingPlace
 
 Opener = Callable[[Claim], AbstractContextManager[int]]
 """Opens what was claimed for reading, from its beginning to an end that comes.
@@ -84,7 +84,7 @@ class SendAdapter(Protocol):
     staged file is the proof of publication, in the very place where it was staged; nothing but `publish` may remove it.
     """
 
-    async def stage(self, files: Sequence[Outgoing]) -> Sequence[GatewayError | None]:
+    async def stage(self, files: Sequence[OutgoingFile]) -> Sequence[GatewayError | None]:
         """Write files where the partner cannot see them and make them durable, one flush for all.
 
         Before: `place` was asked; files are staged there or, when that is another place by now, nowhere.

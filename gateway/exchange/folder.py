@@ -12,7 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
-from adapters.file import Clock, FileReceiveAdapter, FileReceiveSettings, OneAtATime, Place
+from adapters.file import FileReceiveAdapter, FileReceiveSettings, LocalClock, OneAtATime, PortFolder
 from adapters.file.folder import refuse_foreign_link
 from adapters.file.fsops import remove_files, replace_files
 from gateway.config.models import MessageStore, StoreFolders
@@ -54,7 +54,14 @@ class FolderSource:
     """
 
     def __init__(
-        self, name: str, settings: MessageStore, folders: StoreFolders, *, data: Path, executor: Executor, clock: Clock
+        self,
+        name: str,
+        settings: MessageStore,
+        folders: StoreFolders,
+        *,
+        data: Path,
+        executor: Executor,
+        clock: LocalClock,
     ) -> None:
         self._folders = folders
         self._data = data
@@ -62,10 +69,10 @@ class FolderSource:
         self._clock = clock
         self._settle_seconds = settings.settle_seconds
         self._adapter = FileReceiveAdapter(store_settings(name, settings, folders), executor=executor, clock=clock)
-        self._told: Place | None = None
+        self._told: PortFolder | None = None
         if folders.sessions is not None:
             setting = f"data_exchange.stores.{name}.sessions"
-            self._told = Place(path=folders.sessions, setting=setting, port=name)
+            self._told = PortFolder(path=folders.sessions, setting=setting, port=name)
             self._telling = OneAtATime(executor, self._told, 60.0)
         self._claims: dict[bytes, Claim] = {}
         self._left: list[Claim] = []

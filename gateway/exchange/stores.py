@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from adapters.file import Clock
+from adapters.file import LocalClock
 from gateway.config.models import MessageStore, OutboundPort, Settings, StoreFolders
 from gateway.contracts.task import RunLog, Tally
 from gateway.db.open import Store
@@ -33,7 +33,7 @@ class MessageStores:
         settings: Callable[[], Settings],
         *,
         threads: Callable[[str], Executor],
-        clock: Clock,
+        clock: LocalClock,
         chunk: int = CHUNK,
     ) -> None:
         self._store = store

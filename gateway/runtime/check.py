@@ -70,7 +70,7 @@ def _folders(settings: Settings, site: Path) -> Iterator[Finding]:
         for one in dict.fromkeys(found):
             yield Finding(
                 subject=f"port {name}",
-                verdict=Verdict(one.severity.value),
+                verdict=Verdict.ERROR if one.fatal else Verdict.WARNING,
                 text=one.text,
                 path=tuple(one.setting.split(".")),
             )
@@ -190,7 +190,7 @@ def check_exchange(settings: Settings, *, site: Path) -> Iterator[Finding]:
             wrong = folders.check_receive(store_settings(name, store, places), reach=(site, settings.data))
             found += [
                 Finding(
-                    subject=subject, verdict=Verdict(one.severity.value), text=one.text,
+                    subject=subject, verdict=Verdict.ERROR if one.fatal else Verdict.WARNING, text=one.text,
                     path=tuple(one.setting.split(".")),
                 )
                 for one in dict.fromkeys(wrong)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
-from adapters.file import FileReceiveSettings, OneAtATime, Place
+from adapters.file import FileReceiveSettings, OneAtATime, PortFolder
 from adapters.file.inspect import (
     archived_digests,
     archived_files,
@@ -49,15 +49,15 @@ def folders_of(settings: Callable[[], Settings], executor_of: Callable[[PortName
 
     A folder that hangs costs one thread and is told of, like any other that cannot be used.
     """
-    turns: dict[Place, OneAtATime] = {}
+    turns: dict[PortFolder, OneAtATime] = {}
 
-    async def ask(port: PortName, place: Place, seconds: float, work: Callable[[], T]) -> T:
+    async def ask(port: PortName, place: PortFolder, seconds: float, work: Callable[[], T]) -> T:
         if place not in turns:
             turns[place] = OneAtATime(executor_of(port), place, seconds)
         return await turns[place].run(work)
 
     def received(
-        place: Callable[[FileReceiveSettings], Place], work: Callable[[FileReceiveSettings], Sequence[T]]
+        place: Callable[[FileReceiveSettings], PortFolder], work: Callable[[FileReceiveSettings], Sequence[T]]
     ) -> Callable[[PortName], Awaitable[Sequence[T]]]:
         """Return how a folder of a port that receives is listed; one that sends only has nothing in it."""
 

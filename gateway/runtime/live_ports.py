@@ -11,7 +11,7 @@ from typing import Self
 
 import structlog
 
-from adapters.file import Identities
+from adapters.file import FolderIdentities
 from gateway.config.models import Settings
 from gateway.db.open import Store
 from gateway.kernel.errors import StoreUnavailable
@@ -43,7 +43,7 @@ class LivePorts:
         self._pool = pool
         self._wakeup = wakeup
         self._stopping = stopping
-        self._identities = Identities()
+        self._identities = FolderIdentities()
         self._threads = ExitStack()
         self._files: dict[PortName, ThreadPoolExecutor] = {}
         self._group = asyncio.TaskGroup()

@@ -14,7 +14,7 @@ from typing import Any
 from uuid import UUID
 
 import schemas
-from adapters.file import FileReceiveAdapter, FileSendAdapter, Identities, Probe, ResponseNames
+from adapters.file import FileReceiveAdapter, FileSendAdapter, FolderIdentities, Probe, ResponseNames
 from adapters.file.folder import refuse_foreign_link
 from gateway.config.models import DocumentService, InboundPort, OutboundPort, PythonService, Settings
 from gateway.kernel.errors import FileRefused
@@ -43,7 +43,7 @@ class SystemClock:
 
 
 def open_port(
-    name: PortName, settings: Settings, *, executor: ThreadPoolExecutor, pool: XmlPool, identities: Identities
+    name: PortName, settings: Settings, *, executor: ThreadPoolExecutor, pool: XmlPool, identities: FolderIdentities
 ) -> OpenPort:
     """Return the port with its adapters; nothing is touched before the first look."""
     port = settings.ports[name]

@@ -12,11 +12,11 @@ from adapters.file import FileSendAdapter, FileSendSettings
 from gateway.contracts.adapter import SendAdapter
 from gateway.kernel.errors import AdapterUnavailable
 from gateway.kernel.ids import PortName
-from gateway.messaging.rules.delivery import Outgoing, Promise
+from gateway.messaging.rules.delivery import OutgoingFile, Promise
 from tests.postbox import OutBox, PostBoxSender
 
 FILES = [
-    Outgoing(staged_name=f"{number}.1.tmp", final_name=f"answer.{number}.xml", content=b"<a>%d</a>" % number)
+    OutgoingFile(staged_name=f"{number}.1.tmp", final_name=f"answer.{number}.xml", content=b"<a>%d</a>" % number)
     for number in range(7)
 ]
 PROMISES = [Promise(staged_name=file.staged_name, final_name=file.final_name) for file in FILES]

@@ -8,7 +8,7 @@ from adapters.file import fsops
 from adapters.file.folder import Folder
 from adapters.file.fsops import FileOps
 from adapters.file.inbound import settle
-from adapters.file.inbound.ready import ReadyLadder, Verdict
+from adapters.file.inbound.ready import Readiness, ReadyLadder
 from adapters.file.outbound.adapter import FileSendAdapter
 
 
@@ -23,8 +23,8 @@ async def skip_waiting(*_: object, **__: object) -> None:
 def no_readiness(_: Path) -> None:
     """Take every file at the first look."""
 
-    def ready(*_: object, **__: object) -> Verdict:
-        return Verdict.READY
+    def ready(*_: object, **__: object) -> Readiness:
+        return Readiness.READY
 
     ReadyLadder.judge = ready  # type: ignore[method-assign]
 

@@ -15,13 +15,13 @@ import structlog
 from adapters.file.errors import folder_errors
 from adapters.file.folder import Folder, NotRegular, open_checked, opened
 from adapters.file.fsops import FileOps
-from adapters.file.identity import Identities
+from adapters.file.identity import FolderIdentities
 from adapters.file.inbound.claim import Claimer, CompletenessCheck
 from adapters.file.inbound.settle import archived_days, archived_names, claimed_ids, remove_archived, settle_files
 from adapters.file.inbound.watch import watch_folder
 from adapters.file.names import reason_name
 from adapters.file.offload import OneAtATime
-from adapters.file.settings import Clock, FileReceiveSettings
+from adapters.file.settings import FileReceiveSettings, LocalClock
 from gateway.kernel.errors import FileRefused, LeaseLost, TransientError
 from gateway.kernel.ids import ClaimId
 from gateway.messaging.rules.delivery import Claim, Settled, Settlement, SkippedFile
@@ -48,10 +48,10 @@ class FileReceiveAdapter:
         settings: FileReceiveSettings,
         *,
         executor: Executor,
-        clock: Clock,
+        clock: LocalClock,
         probe: Probe | None = None,
         ops: FileOps | None = None,
-        identities: Identities | None = None,
+        identities: FolderIdentities | None = None,
     ) -> None:
         self._settings = settings
         self._executor = executor

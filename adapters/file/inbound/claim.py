@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from adapters.file.errors import AWAY, FULL, unavailable
 from adapters.file.folder import EntryKind, Folder, NotRegular, entries, kind_of, open_checked, opened, status_of
 from adapters.file.fsops import FileOps
-from adapters.file.identity import Identities
+from adapters.file.identity import FolderIdentities
 from adapters.file.inbound.claimed import ClaimedFiles, ClaimIds
-from adapters.file.inbound.ready import ReadyLadder, ReadyRules, Signature, Verdict, signature_of
+from adapters.file.inbound.ready import Readiness, ReadyLadder, Signature, signature_of
 from adapters.file.inbound.sweep import SkippedFiles, Sweep
 from adapters.file.linux import tells_writers
 from adapters.file.names import DONE_SUFFIX, display, is_temporary, matcher, name_file, sort_key, work_name
-from adapters.file.settings import Clock, FileReceiveSettings
+from adapters.file.settings import FileReceiveSettings, LocalClock
 from gateway.messaging.rules.delivery import Claim, SkippedFile
 
 _BUSY = frozenset({errno.EAGAIN, errno.EBUSY, errno.ETXTBSY})
@@ -42,21 +42,22 @@ class Claimer:
     def __init__(
         self,
         settings: FileReceiveSettings,
-        clock: Clock,
+        clock: LocalClock,
         ops: FileOps,
         *,
         has_parser: bool,
-        identities: Identities | None = None,
+        identities: FolderIdentities | None = None,
     ) -> None:
         self._settings = settings
-        self._identities = identities or Identities()
+        self._identities = identities or FolderIdentities()
         self._ops = ops
         self._ids = ClaimIds(clock)
         self._claimed = ClaimedFiles(settings, clock, ops, self._identities)
         self._takes = matcher(settings.pattern)
         self._key = sort_key(settings.order)
-        rules = ReadyRules(settle_seconds=settings.settle_seconds, grace_seconds=settings.grace_seconds)
-        self._ladder = ReadyLadder(rules, clock, has_parser=has_parser)
+        self._ladder = ReadyLadder(
+            clock, settle_seconds=settings.settle_seconds, grace_seconds=settings.grace_seconds, has_parser=has_parser
+        )
         self._skipped = SkippedFiles(clock)
         self._sweep: Sweep | None = None
         self._listed = False
@@ -167,9 +168,9 @@ class Claimer:
         refused: list[OSError] = []
         for name in self._names(inbound):
             verdict, signature = self._judge(inbound, name, kernel_tells)
-            if verdict is Verdict.CHECK and signature is not None:
+            if verdict is Readiness.CHECK and signature is not None:
                 return CompletenessCheck(name, signature)
-            if verdict is not Verdict.READY:
+            if verdict is not Readiness.READY:
                 continue
             try:
                 claim = self._claim(inbound, work, name)
@@ -187,16 +188,16 @@ class Claimer:
             raise refused[0]
         return None
 
-    def _judge(self, inbound: Folder, name: bytes, kernel_tells: bool) -> tuple[Verdict, Signature | None]:
+    def _judge(self, inbound: Folder, name: bytes, kernel_tells: bool) -> tuple[Readiness, Signature | None]:
         if self._settings.done_marker and status_of(inbound, name + DONE_SUFFIX) is None:
             self._skipped.add(name, "file.no-done-marker", f"Its marker {display(name)}.done is not there.")
-            return Verdict.WAIT, None
+            return Readiness.WAIT, None
         try:
             with open_checked(inbound, name) as (fd, status):
                 if self._settings.done_marker:
-                    return Verdict.READY, None
+                    return Readiness.READY, None
                 verdict = self._ladder.judge(name, fd, status, kernel_tells=kernel_tells, renamed=name in self.renamed)
-                if verdict is not Verdict.READY and (waiting := self._ladder.waiting(name)) is not None:
+                if verdict is not Readiness.READY and (waiting := self._ladder.waiting(name)) is not None:
                     self._skipped.add(name, waiting.code, waiting.text)
                 return verdict, signature_of(status)
         except NotRegular as found:
@@ -204,7 +205,7 @@ class Claimer:
         except OSError as error:
             self._skip_unreadable(name, error)
         self._ladder.forget(name)
-        return Verdict.WAIT, None
+        return Readiness.WAIT, None
 
     def _skip_unreadable(self, name: bytes, error: OSError) -> None:
         """Note why one file could not be opened; its neighbours are not touched by that."""

@@ -11,9 +11,9 @@ import structlog
 
 from adapters.file.folder import Folder, entries, moment, open_checked, read_small, status_of
 from adapters.file.fsops import FileOps
-from adapters.file.identity import Identities
+from adapters.file.identity import FolderIdentities
 from adapters.file.names import DONE_SUFFIX, NAME_SUFFIX, display, name_file, parse_work_name
-from adapters.file.settings import Clock, FileReceiveSettings
+from adapters.file.settings import FileReceiveSettings, LocalClock
 from gateway.kernel.ids import ClaimId
 from gateway.messaging.rules.delivery import Claim
 
@@ -25,7 +25,7 @@ _ORPHAN_SECONDS = 3_600.0
 class ClaimIds:
     """Makes claim ids (UUID version 7) that grow, so that names in the work folder sort in claim order."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: LocalClock) -> None:
         self._clock = clock
         self._last = 0
 
@@ -40,7 +40,9 @@ class ClaimIds:
 class ClaimedFiles:
     """What lies claimed in the work folder of one port."""
 
-    def __init__(self, settings: FileReceiveSettings, clock: Clock, ops: FileOps, identities: Identities) -> None:
+    def __init__(
+        self, settings: FileReceiveSettings, clock: LocalClock, ops: FileOps, identities: FolderIdentities
+    ) -> None:
         self._settings = settings
         self._clock = clock
         self._ops = ops

@@ -16,10 +16,11 @@ Source: rulings, "Files: when"; reliability reference 5.2.
 import os
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from adapters.file.inbound.ending import Ending, ending
-from adapters.file.linux import Writer, probe_writer
+from adapters.file.linux import Writers, probe_writer
+from adapters.file.settings import LocalClock
 from gateway.kernel.retry import Backoff
 
 _FIRST_WAIT_SECONDS = 0.05  # after a writer was seen; doubles with the age of its last change
@@ -27,28 +28,12 @@ _LONGEST_WAIT_SECONDS = 2.0
 _CHECK_AGAIN = Backoff(first_seconds=2.0)  # so long a file must be left alone before it is checked again
 
 
-class Monotonic(Protocol):
-    """The clock that durations are measured with."""
-
-    def monotonic(self) -> float:
-        """Return seconds that never jump."""
-        ...
-
-
-class Verdict(StrEnum):
+class Readiness(StrEnum):
     """What the ladder says of a file."""
 
     READY = "ready"  # claim it
     WAIT = "wait"  # judge it again later
     CHECK = "check"  # its end is suspicious: only a parser can tell cut off from broken
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReadyRules:
-    """How long a port waits, in seconds."""
-
-    settle_seconds: float = 2.0
-    grace_seconds: float = 600.0
 
 
 class Signature(NamedTuple):
@@ -67,7 +52,7 @@ def signature_of(status: os.stat_result) -> Signature:
 
 
 @dataclass(slots=True)
-class Waiting:
+class WaitingFile:
     """A file that was not ready: its signature, since when that stands, why it waits, when to look again.
 
     Shape: `since` and `due` by the monotonic clock; `broken` is what the parser found, None before it checked; `checks`
@@ -86,12 +71,13 @@ class Waiting:
 class ReadyLadder:
     """Remembers what waits in one inbound folder and judges file by file; used by one thread at a time."""
 
-    def __init__(self, rules: ReadyRules, clock: Monotonic, *, has_parser: bool) -> None:
-        self._rules = rules
+    def __init__(self, clock: LocalClock, *, settle_seconds: float, grace_seconds: float, has_parser: bool) -> None:
         self._clock = clock
+        self._settle_seconds = settle_seconds
+        self._grace_seconds = grace_seconds
         self._has_parser = has_parser
-        self._before: dict[bytes, Waiting] = {}
-        self._now: dict[bytes, Waiting] = {}
+        self._before: dict[bytes, WaitingFile] = {}
+        self._now: dict[bytes, WaitingFile] = {}
 
     def begin_sweep(self) -> None:
         """Forget what the last sweep did not see again."""
@@ -103,7 +89,7 @@ class ReadyLadder:
         dues = [waiting.due for waiting in seen if waiting.due is not None]
         return max(0.0, min(dues) - self._clock.monotonic()) if dues else None
 
-    def waiting(self, name: bytes) -> Waiting | None:
+    def waiting(self, name: bytes) -> WaitingFile | None:
         """Return what is remembered of *name* in this sweep."""
         return self._now.get(name)
 
@@ -126,50 +112,50 @@ class ReadyLadder:
 
     def judge(
         self, name: bytes, fd: int, status: os.stat_result, *, kernel_tells: bool, renamed: bool = False
-    ) -> Verdict:
+    ) -> Readiness:
         """Judge the open regular file *fd*; *renamed* when it was seen to be renamed in and left alone since."""
         now = self._clock.monotonic()
         signature = signature_of(status)
         known = self._now.get(name) or self._before.pop(name, None)
         if known is None or known.signature != signature:
-            known = Waiting(signature, now, checks=known.checks if known else 0)
+            known = WaitingFile(signature, now, checks=known.checks if known else 0)
         quiet = now - known.since
-        writer = probe_writer(fd) if kernel_tells else Writer.UNKNOWN
-        if writer is Writer.SOMEBODY and quiet < self._rules.grace_seconds:
+        writer = probe_writer(fd) if kernel_tells else Writers.UNKNOWN
+        if writer is Writers.SOMEBODY and quiet < self._grace_seconds:
             due = now + min(max(quiet, _FIRST_WAIT_SECONDS), _LONGEST_WAIT_SECONDS)
             return self._wait(name, known, "file.being-written", "A program has it open for writing.", due)
-        settled = known.since + self._rules.settle_seconds
+        settled = known.since + self._settle_seconds
         if status.st_nlink > 1 and now < settled:
             text = "It has a second name (hard link). It is refused when it keeps it."
             return self._wait(name, known, "file.second-name", text, settled)
-        if writer is Writer.UNKNOWN and not renamed and now < settled:
+        if writer is Writers.UNKNOWN and not renamed and now < settled:
             return self._wait(name, known, "file.being-written", "It changed a moment ago.", settled)
         end = Ending.COMPLETE if status.st_nlink > 1 else ending(fd, status.st_size)
         # asked again after its end was read: a writer may have come between
         if (after := signature_of(os.fstat(fd))) != signature:
-            known = Waiting(after, now, checks=known.checks)
+            known = WaitingFile(after, now, checks=known.checks)
             return self._wait(name, known, "file.being-written", "It is changing.", now + _FIRST_WAIT_SECONDS)
         return self._judge_end(name, known, end, now)
 
-    def _judge_end(self, name: bytes, known: Waiting, end: Ending, now: float) -> Verdict:
-        over = known.since + self._rules.grace_seconds
+    def _judge_end(self, name: bytes, known: WaitingFile, end: Ending, now: float) -> Readiness:
+        over = known.since + self._grace_seconds
         if end in (Ending.COMPLETE, Ending.FOREIGN) or now >= over or known.broken:
-            return Verdict.READY
+            return Readiness.READY
         if end is Ending.SUSPICIOUS and self._has_parser and known.broken is None:
             may_check = known.since + (_CHECK_AGAIN.delay(known.checks) if known.checks else 0.0)
             if now < may_check:
                 return self._wait(name, known, "file.incomplete", self._incomplete(end), min(may_check, over))
             self._wait(name, known, "file.incomplete", self._incomplete(end), over)
-            return Verdict.CHECK
+            return Readiness.CHECK
         return self._wait(name, known, "file.incomplete", self._incomplete(end), over)
 
     def _incomplete(self, end: Ending) -> str:
-        return f"{_INCOMPLETE[end]} It is refused when it stays so for {self._rules.grace_seconds:g} s."
+        return f"{_INCOMPLETE[end]} It is refused when it stays so for {self._grace_seconds:g} s."
 
-    def _wait(self, name: bytes, waiting: Waiting, code: str, text: str, due: float) -> Verdict:
+    def _wait(self, name: bytes, waiting: WaitingFile, code: str, text: str, due: float) -> Readiness:
         waiting.code, waiting.text, waiting.due = code, text, due
         self._now[name] = waiting
-        return Verdict.WAIT
+        return Readiness.WAIT
 
 
 _INCOMPLETE = {

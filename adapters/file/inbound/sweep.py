@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from adapters.file.folder import EntryKind, Folder, scan
 from adapters.file.names import display, key_name
-from adapters.file.settings import Clock
+from adapters.file.settings import LocalClock
 from gateway.messaging.rules.delivery import SkippedFile
 
 PAGE_NAMES = 50_000
@@ -103,7 +103,7 @@ class SkippedFiles:
     is skipped for the same reason, so that it can be reported once.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: LocalClock) -> None:
         self._clock = clock
         self._before: dict[bytes, SkippedFile] = {}
         self._now: dict[bytes, SkippedFile] = {}

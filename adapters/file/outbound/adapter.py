@@ -8,7 +8,7 @@ from concurrent.futures import Executor
 from functools import partial
 
 from adapters.file.fsops import FileOps
-from adapters.file.identity import Identities
+from adapters.file.identity import FolderIdentities
 from adapters.file.offload import OneAtATime
 from adapters.file.outbound.publish import publish_files
 from adapters.file.outbound.stage import (
@@ -22,7 +22,7 @@ from adapters.file.outbound.stage import (
 )
 from adapters.file.settings import FileSendSettings
 from gateway.kernel.errors import AdapterUnavailable, GatewayError
-from gateway.messaging.rules.delivery import Outgoing, Promise, StagingPlace
+from gateway.messaging.rules.delivery import OutgoingFile, Promise, StagingPlace
 
 
 class FileSendAdapter:
@@ -38,10 +38,10 @@ class FileSendAdapter:
         *,
         executor: Executor,
         ops: FileOps | None = None,
-        identities: Identities | None = None,
+        identities: FolderIdentities | None = None,
     ) -> None:
         self._settings = settings
-        self._identities = identities or Identities()
+        self._identities = identities or FolderIdentities()
         self._ops = ops or FileOps()
         self._place: StagingPlace | None = None
         self._staging = OneAtATime(executor, settings.staging_place, settings.io_seconds)
@@ -58,7 +58,7 @@ class FileSendAdapter:
         """Look whether both folders can be written to. Raises: AdapterUnavailable."""
         await self._publishing.run(partial(probe_folders, self._settings))
 
-    async def stage(self, files: Sequence[Outgoing]) -> Sequence[GatewayError | None]:
+    async def stage(self, files: Sequence[OutgoingFile]) -> Sequence[GatewayError | None]:
         """Write files to the staging folder and make them durable; one entry per file, None when it is."""
         identity = None if self._place is None else self._place.id
         work = partial(stage_files, self._ops, self._settings, files, identity)

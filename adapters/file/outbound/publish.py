@@ -9,10 +9,10 @@ import os
 from collections.abc import Sequence
 from uuid import UUID
 
-from adapters.file.errors import Place, unavailable
+from adapters.file.errors import PortFolder, unavailable
 from adapters.file.folder import Folder
 from adapters.file.fsops import FileOps
-from adapters.file.identity import Identities
+from adapters.file.identity import FolderIdentities
 from adapters.file.outbound.stage import Results, marked_as, name_taken, other_staging
 from adapters.file.settings import FileSendSettings
 from gateway.kernel.errors import AdapterUnavailable, GatewayError
@@ -20,7 +20,7 @@ from gateway.messaging.rules.delivery import Promise
 
 
 def publish_files(
-    ops: FileOps, settings: FileSendSettings, promises: Sequence[Promise], identities: Identities
+    ops: FileOps, settings: FileSendSettings, promises: Sequence[Promise], identities: FolderIdentities
 ) -> Results:
     """Rename promised files to their final names, then flush the folders; what is gone was published before.
 
@@ -47,7 +47,7 @@ def publish_files(
 
 
 def _publish(
-    ops: FileOps, settings: FileSendSettings, staging: Folder, target: Folder, place: Place, promise: Promise
+    ops: FileOps, settings: FileSendSettings, staging: Folder, target: Folder, place: PortFolder, promise: Promise
 ) -> GatewayError | None:
     try:
         if ops.publish(staging, promise.staged_name.encode(), target, promise.final_name.encode()):

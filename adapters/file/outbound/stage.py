@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from contextlib import suppress
 from uuid import UUID, uuid4
 
-from adapters.file.errors import AWAY, FULL, Place, unavailable
+from adapters.file.errors import AWAY, FULL, PortFolder, unavailable
 from adapters.file.folder import Folder, entries, read_small, status_of
 from adapters.file.fsops import FileOps
 from adapters.file.settings import FileSendSettings
 from gateway.kernel.errors import AdapterUnavailable, GatewayError
-from gateway.messaging.rules.delivery import Outgoing
+from gateway.messaging.rules.delivery import OutgoingFile
 
 STAGING_MARK = b".gateway-staging"
 """Lies in every staging folder we have used and holds its identity: an empty mount point in its place has none."""
@@ -74,7 +74,7 @@ def marked_as(staging: Folder) -> UUID | None:
 
 
 def stage_files(
-    ops: FileOps, settings: FileSendSettings, files: Sequence[Outgoing], identity: UUID | None = None
+    ops: FileOps, settings: FileSendSettings, files: Sequence[OutgoingFile], identity: UUID | None = None
 ) -> Results:
     """Write all files and make them durable together; a file that could not be is removed, its entry says why.
 
@@ -101,7 +101,7 @@ def stage_files(
 
 
 def _write(
-    ops: FileOps, settings: FileSendSettings, staging: Folder, files: Sequence[Outgoing], *, flush: bool
+    ops: FileOps, settings: FileSendSettings, staging: Folder, files: Sequence[OutgoingFile], *, flush: bool
 ) -> Results:
     place = settings.staging_place
     wanted = wanted_group(settings)
@@ -131,7 +131,9 @@ def _write(
     return results
 
 
-def _flush_group(ops: FileOps, place: Place, staging: Folder, files: Sequence[Outgoing], results: Results) -> None:
+def _flush_group(
+    ops: FileOps, place: PortFolder, staging: Folder, files: Sequence[OutgoingFile], results: Results
+) -> None:
     try:
         ops.sync_staged(staging)
     except OSError:
@@ -146,7 +148,7 @@ def _flush_group(ops: FileOps, place: Place, staging: Folder, files: Sequence[Ou
                 _remove(ops, staging, file)
 
 
-def _remove(ops: FileOps, staging: Folder, file: Outgoing) -> None:
+def _remove(ops: FileOps, staging: Folder, file: OutgoingFile) -> None:
     # what cannot be removed now is found by `staged` later: no promise will ever name it
     with suppress(OSError):
         ops.unlink(staging, file.staged_name.encode(), "stage")
@@ -204,7 +206,7 @@ def other_staging(settings: FileSendSettings, final_name: str) -> AdapterUnavail
     )
 
 
-def name_taken(place: Place, name: str) -> AdapterUnavailable:
+def name_taken(place: PortFolder, name: str) -> AdapterUnavailable:
     """Say that a file of that name is there already."""
     return place.unavailable(
         "address.name-taken",

@@ -32,7 +32,7 @@ from gateway.messaging.delivery.staging import (
 from gateway.messaging.flow.port import OpenPort, Ports
 from gateway.messaging.flow.port_state import Trouble
 from gateway.messaging.flow.runner import PortRunner
-from gateway.messaging.rules.delivery import Outgoing, Promise, StagingPlace, fence_of, staged_name
+from gateway.messaging.rules.delivery import OutgoingFile, Promise, StagingPlace, fence_of, staged_name
 from gateway.messaging.rules.message import Claimed, Sending
 from gateway.messaging.rules.states import Stage
 
@@ -190,7 +190,7 @@ class SendStage:
             return
         names = {item.key: staged_name(item.key, chunk.fence) for item in fresh}
         errors = await adapter.stage(
-            [Outgoing(staged_name=names[i.key], final_name=i.file_name, content=i.content) for i in fresh]
+            [OutgoingFile(staged_name=names[i.key], final_name=i.file_name, content=i.content) for i in fresh]
         )
         staged = _sort_out(fresh, errors, result)
         if staged:

@@ -19,7 +19,7 @@ _NEVER_FULL = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Share:
+class PortShare:
     """What a port has of the messages that may be unfinished: `mine` of `most`, while all others have `others`."""
 
     mine: int
@@ -50,7 +50,7 @@ class QueueCapacity:
         self._good_until = 0.0
         self._counting: asyncio.Task[None] | None = None
 
-    async def share(self, port: PortName, ports: Collection[PortName], limit: int) -> Share:
+    async def share(self, port: PortName, ports: Collection[PortName], limit: int) -> PortShare:
         """Return what the port has of *limit* messages, and how much it may have beside the other *ports*.
 
         Raises: StoreUnavailable.
@@ -90,8 +90,8 @@ class QueueCapacity:
         full = any(self._share(one, limit).is_full for one in self._counted)
         self._good_until = self._clock() + (FULL_SECONDS if full else TRUSTED_SECONDS)
 
-    def _share(self, port: PortName, limit: int) -> Share:
+    def _share(self, port: PortName, limit: int) -> PortShare:
         held = {one: counted + self._reserved[one] for one, counted in self._counted.items()}
         mine = held.pop(port, 0)
         most = max(room_of(limit, held, port), limit // _NEVER_FULL, 1)
-        return Share(mine=mine, most=most, others=sum(held.values()))
+        return PortShare(mine=mine, most=most, others=sum(held.values()))

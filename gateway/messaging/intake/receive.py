@@ -19,7 +19,7 @@ from gateway.kernel.faultpoints import reach
 from gateway.kernel.ids import PortName
 from gateway.messaging.flow.port import OpenInbound, Ports
 from gateway.messaging.flow.port_state import Trouble, why_busy
-from gateway.messaging.intake.capacity import FULL_SECONDS, QueueCapacity, Share
+from gateway.messaging.intake.capacity import FULL_SECONDS, PortShare, QueueCapacity
 from gateway.messaging.intake.ingest import Ingester, Reading, groups
 from gateway.messaging.intake.lease import IntakeLease
 from gateway.messaging.intake.reading import BadFile, WholeFile
@@ -182,7 +182,7 @@ class ReceiveStage:
         await self._trouble.paused(port.name, reason)
         return reason is not None
 
-    async def _share(self, port: OpenInbound) -> Share:
+    async def _share(self, port: OpenInbound) -> PortShare:
         ports = {*self._ports.inbound, port.name}
         return await self._capacity.share(port.name, ports, self._ports.settings.queue.max_ready)
 

@@ -58,7 +58,7 @@ class SkippedFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outgoing:
+class OutgoingFile:
     """A file to be written: final name (made by us, `[A-Za-z0-9._{}-]`, at most 120 bytes) and its bytes.
 
     `staged_name` is unique per attempt: a late attempt of somebody else can never publish over ours.

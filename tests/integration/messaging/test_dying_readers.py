@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from adapters.file.identity import Identities
+from adapters.file.identity import FolderIdentities
 from gateway.config.models import Settings
 from gateway.contracts.task import Tally, TaskContext
 from gateway.db.open import Store
@@ -77,7 +77,7 @@ class Bench:
         )
         make_folders(ORDERS, settings, folder)
         self.ports = Ports(settings)
-        port = open_port(ORDERS, settings, executor=executor, pool=pool, identities=Identities())
+        port = open_port(ORDERS, settings, executor=executor, pool=pool, identities=FolderIdentities())
         assert isinstance(port, OpenInbound)
         self.port = port
         self.ports.add(port)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.file.identity import Identities
+from adapters.file.identity import FolderIdentities
 from gateway.config.models import Settings
 from gateway.contracts.task import Tally, TaskContext
 from gateway.db.open import Store
@@ -75,7 +75,7 @@ class Site:
         self._ports = ports = Ports(settings)
         for name in (*BUSY, SMALL):
             make_folders(name, settings, folder)
-            ports.add(open_port(name, settings, executor=executor, pool=pool, identities=Identities()))
+            ports.add(open_port(name, settings, executor=executor, pool=pool, identities=FolderIdentities()))
         trouble = Trouble(store, me)
         self._stage = ReceiveStage(store=store, incarnation=me, ports=ports, pool=pool, readers=2, trouble=trouble)
 

@@ -23,7 +23,7 @@ from gateway.messaging.flow.port import OpenOutbound, Ports
 from gateway.messaging.flow.port_state import Trouble
 from gateway.messaging.processing.outbound import OutboundStage
 from gateway.messaging.queue.requests import put_send_requests
-from gateway.messaging.rules.delivery import Outgoing, Promise, StagingPlace
+from gateway.messaging.rules.delivery import OutgoingFile, Promise, StagingPlace
 from gateway.messaging.services.registry import Registry, Service
 from gateway.xml.keys import read_keys
 from tests.factories import a_send_request
@@ -62,7 +62,7 @@ class Folder:
     async def probe(self) -> None:
         raise AdapterUnavailable("Not asked here.")
 
-    async def stage(self, files: Sequence[Outgoing]) -> Sequence[GatewayError | None]:
+    async def stage(self, files: Sequence[OutgoingFile]) -> Sequence[GatewayError | None]:
         async with self._call("stage"):
             return [None for _ in files]
 

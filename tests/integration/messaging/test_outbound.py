@@ -20,7 +20,7 @@ from gateway.messaging.flow.port import OpenOutbound, Ports
 from gateway.messaging.flow.port_state import Trouble
 from gateway.messaging.processing.outbound import OutboundStage
 from gateway.messaging.queue.requests import put_send_requests
-from gateway.messaging.rules.delivery import Outgoing, Promise
+from gateway.messaging.rules.delivery import OutgoingFile, Promise
 from gateway.messaging.rules.poison import MOST_CRASHES
 from gateway.messaging.services.registry import Registry, Service
 from gateway.xml.keys import read_keys
@@ -39,7 +39,7 @@ SETTINGS: dict[str, Any] = {
 class Nowhere:
     """A send adapter that outbound processing never uses."""
 
-    async def stage(self, files: Sequence[Outgoing]) -> Sequence[GatewayError | None]:
+    async def stage(self, files: Sequence[OutgoingFile]) -> Sequence[GatewayError | None]:
         raise AssertionError
 
     async def publish(self, promises: Sequence[Promise]) -> Sequence[GatewayError | None]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from adapters.file.identity import Identities
+from adapters.file.identity import FolderIdentities
 from gateway.config.models import Settings
 from gateway.contracts.task import Tally, TaskContext, TaskHandler
 from gateway.db.open import Store
@@ -52,7 +52,7 @@ class Gateway:
                 },
             }
         )
-        port = open_port(ORDERS, settings, executor=executor, pool=pool, identities=Identities())
+        port = open_port(ORDERS, settings, executor=executor, pool=pool, identities=FolderIdentities())
         assert isinstance(port, OpenInbound)
         ports = Ports(settings)
         ports.add(replace(port, receive=PostBoxReceiver(self.inbox), send=PostBoxSender(self.outbox)))

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from adapters.file import FileReceiveAdapter, FileReceiveSettings, FileSendAdapter, FileSendSettings
 from gateway.kernel.faultpoints import switched_on
-from gateway.messaging.rules.delivery import Claim, Outgoing, Promise, Settled, Settlement
+from gateway.messaging.rules.delivery import Claim, OutgoingFile, Promise, Settled, Settlement
 from tests.unit.adapters.support import PORT, FakeClock
 
 
@@ -55,7 +55,9 @@ async def run(root: Path) -> None:
         await send.discard([name for name in await send.recover() if not any(name in line for line in promised.lines)])
         unanswered = [line.split()[0] for line in ingested.lines if line.split()[0] not in known]
         files = [
-            Outgoing(staged_name=f"{claim_id}.{os.getpid()}.tmp", final_name=f"{claim_id}.xml", content=b"<a/>" * 500)
+            OutgoingFile(
+                staged_name=f"{claim_id}.{os.getpid()}.tmp", final_name=f"{claim_id}.xml", content=b"<a/>" * 500
+            )
             for claim_id in unanswered
         ]
         for file, error in zip(files, await send.stage(files), strict=True):

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from adapters.file import FileReceiveAdapter, FileReceiveSettings, FileSendAdapter, FileSendSettings, Probe
 from adapters.file.fsops import FileOps, Operation
-from adapters.file.identity import Identities
+from adapters.file.identity import FolderIdentities
 from gateway.kernel.ids import PortName
-from gateway.messaging.rules.delivery import Claim, Outgoing, Promise, Settled, Settlement
+from gateway.messaging.rules.delivery import Claim, OutgoingFile, Promise, Settled, Settlement
 
 PORT = PortName("orders")
 WHOLE = b"<?xml version='1.0'?>\n<Batch><Envelope/></Batch>\n"
@@ -42,7 +42,7 @@ class Site:
     executor: Executor
     clock: FakeClock = field(default_factory=FakeClock)
     recorded: list[Operation] = field(default_factory=list)
-    identities: Identities | None = None
+    identities: FolderIdentities | None = None
 
     def __post_init__(self) -> None:
         for name in ("inbound", "work", "archive", "error", "outbound", "staging", "faults"):
@@ -91,15 +91,15 @@ def quarantined(claim: Claim, reason: str = "It is broken.") -> Settled:
     return Settled(claim=claim, settlement=Settlement.QUARANTINE, reason=reason)
 
 
-def outgoing(number: int, attempt: int = 1, content: bytes | None = None) -> Outgoing:
-    return Outgoing(
+def outgoing(number: int, attempt: int = 1, content: bytes | None = None) -> OutgoingFile:
+    return OutgoingFile(
         staged_name=f"{number}.{attempt}.tmp",
         final_name=f"answer.{number:06}.xml",
         content=b"<Envelope>%d</Envelope>" % number if content is None else content,
     )
 
 
-def promise(file: Outgoing) -> Promise:
+def promise(file: OutgoingFile) -> Promise:
     return Promise(staged_name=file.staged_name, final_name=file.final_name)
 
 

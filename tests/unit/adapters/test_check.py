@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from adapters.file.check import Finding, Severity, check_receive, check_send
+from adapters.file.check import FolderFinding, check_receive, check_send
 from gateway.kernel.faultpoints import switched_on
 from tests.unit.adapters.support import Site
 
 
-def errors(findings: "tuple[Finding, ...] | list[Finding]") -> list[tuple[str, str]]:
-    return [(each.setting, each.text) for each in findings if each.severity is Severity.ERROR]
+def errors(findings: "tuple[FolderFinding, ...] | list[FolderFinding]") -> list[tuple[str, str]]:
+    return [(each.setting, each.text) for each in findings if each.fatal]
 
 
 def test_good_folders_have_no_errors_and_nothing_is_left_behind(site: Site) -> None:
@@ -61,7 +61,7 @@ def test_files_that_will_not_have_the_group_of_their_folder_are_told(
     monkeypatch.setattr("adapters.file.outbound.stage.may_give", lambda _: False)
     monkeypatch.setattr("adapters.file.check.may_give", lambda _: False)
     (finding,) = [each for each in check_send(site.send_settings) if "will not have its group" in each.text]
-    assert (finding.severity, finding.setting) == (Severity.WARNING, "ports.orders.respond.folder")
+    assert (finding.fatal, finding.setting) == (False, "ports.orders.respond.folder")
     own = replace(site.send_settings, group=os.getegid())
     assert "will not have" not in str(check_send(own))
 
@@ -95,14 +95,14 @@ def test_a_folder_that_fails_the_test_run_is_refused(site: Site, monkeypatch: py
 def test_folders_open_to_other_accounts_are_warned_about(site: Site) -> None:
     site.work.chmod(0o755)
     found = [each for each in check_receive(site.receive_settings) if each.setting.endswith(".work")]
-    assert [each.severity for each in found] == [Severity.WARNING]
+    assert [each.fatal for each in found] == [False]
     assert "chmod 700" in found[0].text
 
 
 def test_the_kind_of_file_system_is_warned_about(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adapters.file.check.file_system_at", lambda path: "cifs")
     found = [each for each in check_receive(site.receive_settings) if "Windows share" in each.text]
-    assert [(each.severity, each.setting) for each in found] == [(Severity.WARNING, "ports.orders.receive.folder")]
+    assert [(each.fatal, each.setting) for each in found] == [(False, "ports.orders.receive.folder")]
 
 
 def test_checks_need_no_fault_points(site: Site) -> None:

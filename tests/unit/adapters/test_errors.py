@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from adapters.file.errors import Place, folder_errors, unavailable
+from adapters.file.errors import PortFolder, folder_errors, unavailable
 from gateway.kernel.errors import AdapterUnavailable
 
-NEAR = Place(path=Path("/srv/in"), setting="ports.orders.receive.folder", port="orders")
-FAR = Place(path=Path("/data/work"), setting="ports.orders.receive.work", port="orders")
+NEAR = PortFolder(path=Path("/srv/in"), setting="ports.orders.receive.folder", port="orders")
+FAR = PortFolder(path=Path("/data/work"), setting="ports.orders.receive.work", port="orders")
 
 
 @pytest.mark.parametrize("number", sorted(errno.errorcode))

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from adapters.file.check import Severity, check_receive
-from adapters.file.errors import Place, unavailable
+from adapters.file.check import check_receive
+from adapters.file.errors import PortFolder, unavailable
 from adapters.file.folder import ForeignLink, opened
-from adapters.file.identity import Identities
+from adapters.file.identity import FolderIdentities
 from gateway.kernel.errors import AdapterUnavailable
 from gateway.kernel.ids import PortName
-from gateway.messaging.rules.delivery import Outgoing, Promise
+from gateway.messaging.rules.delivery import OutgoingFile, Promise
 from tests.unit.adapters.support import Site, names
 
 PARTNER = 4242
@@ -36,8 +36,8 @@ def link(monkeypatch: pytest.MonkeyPatch) -> Link:
     return make
 
 
-def place(port: str, path: Path) -> Place:
-    return Place(path=path, setting=f"ports.{port}.receive.folder", port=port)
+def place(port: str, path: Path) -> PortFolder:
+    return PortFolder(path=path, setting=f"ports.{port}.receive.folder", port=port)
 
 
 async def test_a_partners_link_above_his_folder_is_not_followed(site: Site, link: Link) -> None:
@@ -51,7 +51,7 @@ async def test_a_partners_link_above_his_folder_is_not_followed(site: Site, link
     assert refused.value.code == "address.foreign-link"
     assert os.listdir(theirs) == ["a.xml"]
     findings = check_receive(replace(site.receive_settings, inbound=site.root / "a" / "in"))
-    assert [each.severity for each in findings if "a symbolic link of" in each.text] == [Severity.ERROR]
+    assert [each.fatal for each in findings if "a symbolic link of" in each.text] == [True]
 
 
 @pytest.mark.parametrize("relative", [False, True])
@@ -88,7 +88,7 @@ def test_links_in_a_circle_and_files_on_the_way_are_told_with_the_path(tmp_path:
 
 
 async def test_a_folder_that_becomes_another_ports_is_refused(site: Site) -> None:
-    identities = Identities()
+    identities = FolderIdentities()
     ours, theirs = site.root / "a" / "in", site.root / "b" / "in"
     ours.mkdir(parents=True)
     theirs.mkdir(parents=True)
@@ -113,7 +113,7 @@ async def test_a_folder_that_becomes_another_ports_is_refused(site: Site) -> Non
 
 
 def test_outbound_folders_may_be_shared_but_not_become_so(tmp_path: Path) -> None:
-    identities = Identities()
+    identities = FolderIdentities()
     for name in ("one", "two", "three"):
         (tmp_path / name).mkdir()
     (tmp_path / "mounts").symlink_to(tmp_path)
@@ -133,14 +133,14 @@ def test_outbound_folders_may_be_shared_but_not_become_so(tmp_path: Path) -> Non
 
 
 async def test_answers_are_not_put_into_another_ports_folder(site: Site) -> None:
-    site.identities = Identities()
+    site.identities = FolderIdentities()
     other = site.root / "other"
     other.mkdir()
     with site.identities.opened(place("other", other), inbound=True):
         pass
     sender = site.sender()
     staging = await sender.place()
-    assert await sender.stage([Outgoing(staged_name="s", final_name="f.xml", content=b"<x/>")]) == [None]
+    assert await sender.stage([OutgoingFile(staged_name="s", final_name="f.xml", content=b"<x/>")]) == [None]
     promise = Promise(staged_name="s", final_name="f.xml", staging=staging.id)
     site.outbound.rmdir()
     other.rename(site.outbound)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from adapters.file.linux import Writer, file_system, probe_writer, rename_new, sync_file_system, tells_writers
+from adapters.file.linux import Writers, file_system, probe_writer, rename_new, sync_file_system, tells_writers
 
 
 @pytest.fixture
@@ -24,10 +24,10 @@ def test_the_probe_sees_a_writer_come_and_go(readable: Path) -> None:
     fd = os.open(readable, os.O_RDONLY)
     try:
         assert tells_writers(fd)
-        assert probe_writer(fd) is Writer.NOBODY
+        assert probe_writer(fd) is Writers.NOBODY
         with readable.open("ab"):
-            assert probe_writer(fd) is Writer.SOMEBODY
-        assert probe_writer(fd) is Writer.NOBODY
+            assert probe_writer(fd) is Writers.SOMEBODY
+        assert probe_writer(fd) is Writers.NOBODY
     finally:
         os.close(fd)
 
@@ -35,7 +35,7 @@ def test_the_probe_sees_a_writer_come_and_go(readable: Path) -> None:
 def test_the_probe_cannot_tell_for_a_descriptor_that_may_write(readable: Path) -> None:
     fd = os.open(readable, os.O_RDWR)
     try:
-        assert probe_writer(fd) is not Writer.NOBODY
+        assert probe_writer(fd) is not Writers.NOBODY
     finally:
         os.close(fd)
 

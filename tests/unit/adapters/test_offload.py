@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from adapters.file.errors import Place
+from adapters.file.errors import PortFolder
 from adapters.file.offload import OneAtATime
 from gateway.kernel.errors import AdapterUnavailable
 
-PLACE = Place(path=Path("/srv/in"), setting="ports.orders.receive.folder", port="orders")
+PLACE = PortFolder(path=Path("/srv/in"), setting="ports.orders.receive.folder", port="orders")
 
 
 async def test_calls_run_one_after_another(executor: Executor) -> None:

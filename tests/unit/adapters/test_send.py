@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from adapters.file.check import Severity, check_send
+from adapters.file.check import check_send
 from adapters.file.outbound.stage import FEW_FILES, STAGING_MARK
 from gateway.kernel.errors import AdapterUnavailable, GatewayError
 from gateway.kernel.faultpoints import switched_on
-from gateway.messaging.rules.delivery import Outgoing
+from gateway.messaging.rules.delivery import OutgoingFile
 from tests.unit.adapters.support import Site, outgoing, promise
 
 MANY = FEW_FILES + 3
@@ -72,16 +72,14 @@ async def test_a_group_that_cannot_be_given_is_told_and_nothing_is_shown_without
     settings = replace(site.send_settings, group=os.getegid() + 1)
     (refused,) = await site.sender(group=settings.group).stage([outgoing(1)])
     assert refused is not None and "the gateway's account is not in it" in refused.message
-    assert [each.setting for each in check_send(settings) if each.severity is Severity.ERROR] == [
-        settings.group_setting
-    ]
+    assert [each.setting for each in check_send(settings) if each.fatal] == [settings.group_setting]
     assert os.listdir(site.staging) == [STAGING_MARK.decode()]
 
 
 async def test_faults_go_to_their_own_folder_when_there_is_one(site: Site) -> None:
     adapter = site.sender(faults=site.faults)
     good = outgoing(1)
-    bad = Outgoing(staged_name="2.1.tmp", final_name="answer.2.fault.xml", content=b"<Fault/>")
+    bad = OutgoingFile(staged_name="2.1.tmp", final_name="answer.2.fault.xml", content=b"<Fault/>")
     await adapter.stage([good, bad])
     assert codes(await adapter.publish([promise(good), promise(bad)])) == [None, None]
     assert os.listdir(site.outbound) == [good.final_name]
@@ -125,7 +123,7 @@ async def test_a_final_name_that_is_taken_is_never_overwritten(site: Site) -> No
 async def test_a_staged_name_that_is_there_is_neither_overwritten_nor_removed(site: Site) -> None:
     adapter, file = site.sender(), outgoing(1)
     await adapter.stage([file])
-    other = Outgoing(staged_name=file.staged_name, final_name="other.xml", content=b"other")
+    other = OutgoingFile(staged_name=file.staged_name, final_name="other.xml", content=b"other")
     assert codes(await adapter.stage([other])) == ["address.name-taken"]
     assert (site.staging / file.staged_name).read_bytes() == file.content
 
@@ -285,7 +283,7 @@ async def test_random_faults_and_a_partner_that_takes_files_at_once(site: Site, 
     points = ["stage.create", "stage.write", "stage.fsync", "stage.syncfs", "stage.folder.flush", "publish.rename",
               "publish.renamed", "publish.outbound.flush", "publish.staging.flush"]  # fmt: skip
     ready = dict.fromkeys(range(30), 1)
-    promised: dict[int, Outgoing] = {}
+    promised: dict[int, OutgoingFile] = {}
     received: list[str] = []
     for turn in range(400):
         if not ready and not promised:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from adapters.file import FileReceiveAdapter
-from adapters.file.inbound.ready import ReadyLadder, Verdict
+from adapters.file.inbound.ready import Readiness, ReadyLadder
 from tests.unit.adapters.support import Site
 
 FILES = 12
@@ -121,6 +121,6 @@ async def test_a_slow_writer_is_never_read_early(
 
 
 async def test_without_the_ladder_the_same_writers_are_read_early(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ReadyLadder, "judge", lambda *args, **options: Verdict.READY)
+    monkeypatch.setattr(ReadyLadder, "judge", lambda *args, **options: Readiness.READY)
     shutil.copy(os.devnull, site.inbound / "first.xml")
     assert any(content != DOCUMENT for content in await take_all(site, seed=1))

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from adapters.file import FileReceiveAdapter, linux
 from adapters.file.inbound import ready, watch
-from adapters.file.linux import Event, Happened, Writer
+from adapters.file.linux import Event, Happened, Writers
 from gateway.kernel.retry import Backoff
 from tests.unit.adapters.support import WHOLE, Site, names
 
@@ -127,7 +127,7 @@ async def test_trouble_with_watching_is_told_once_and_hints_go_on(site: Site, mo
 async def test_a_file_of_another_account_that_is_renamed_in_is_taken_at_once(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ready, "probe_writer", lambda _: Writer.UNKNOWN)  # as the kernel says of a file not ours
+    monkeypatch.setattr(ready, "probe_writer", lambda _: Writers.UNKNOWN)  # as the kernel says of a file not ours
     adapter = site.receiver()
     async with listening(site, adapter) as hints:
         await hints.after(0)
