@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from gateway.config.models_base import AnyText, Count, Date, Flag, Location, Name, Seconds, Section, Text, reread
 from gateway.config.models_services import NumberFormat
+from gateway.kernel.rounding import RoundingDirection
 
 
 def _number(value: object) -> object:
@@ -26,14 +27,6 @@ def _number(value: object) -> object:
 
 
 DecimalNumber = Annotated[Decimal, BeforeValidator(_number), WithJsonSchema({"type": "number"})]
-
-
-class RoundingDirection(StrEnum):
-    """Where a rounded amount goes."""
-
-    NEAREST = "nearest"
-    UP = "up"
-    DOWN = "down"
 
 
 class PostingPeriod(Section):

@@ -33,7 +33,7 @@ from gateway.queues.posting.form import (
     write_goods,
     write_progress,
 )
-from gateway.queues.rules.amounts import ZERO, Amounts, Currency, Direction, InvoiceRounding, Posted
+from gateway.queues.rules.amounts import ZERO, Amounts, Currency, InvoiceRounding, Posted
 from gateway.queues.rules.checks import (
     Applied,
     Blocked,
@@ -439,10 +439,8 @@ def _currency(settings: CurrencySettings) -> Currency:
     coins = settings.total_rounding
     return Currency(
         decimals=settings.decimals,
-        tax_rounding=Direction(settings.tax_rounding),
-        invoice_rounding=None
-        if coins is None
-        else InvoiceRounding(step=coins.step, direction=Direction(coins.direction)),
+        tax_rounding=settings.tax_rounding,
+        invoice_rounding=None if coins is None else InvoiceRounding(step=coins.step, direction=coins.direction),
     )
 
 

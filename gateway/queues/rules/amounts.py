@@ -9,31 +9,14 @@ Source: posting reference, section 3 (after Business Central's Sales Line and VA
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_UP, Decimal
-from enum import StrEnum
+from decimal import Decimal
 from itertools import accumulate, pairwise
 from typing import Final
 
+from gateway.kernel.rounding import RoundingDirection, rounded
+
 ZERO = Decimal(0)
 _HUNDRED = Decimal(100)
-
-
-class Direction(StrEnum):
-    """Where a rounded amount goes: up and down are meant for an invoice, a credit memo mirrors them."""
-
-    NEAREST = "nearest"
-    UP = "up"
-    DOWN = "down"
-
-
-_MODES = {Direction.NEAREST: ROUND_HALF_UP, Direction.UP: ROUND_CEILING, Direction.DOWN: ROUND_FLOOR}
-_OPPOSITE = {Direction.NEAREST: Direction.NEAREST, Direction.UP: Direction.DOWN, Direction.DOWN: Direction.UP}
-
-
-def rounded(value: Decimal, step: Decimal, direction: Direction = Direction.NEAREST) -> Decimal:
-    """Return the multiple of *step* that is nearest to *value*, or the next one away from or towards zero."""
-    size = (abs(value) / step).quantize(Decimal(1), rounding=_MODES[direction]) * step
-    return size.copy_sign(value) if size else ZERO * step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +24,7 @@ class InvoiceRounding:
     """A total that is paid in coins: the step that it is rounded to."""
 
     step: Decimal
-    direction: Direction = Direction.NEAREST
+    direction: RoundingDirection = RoundingDirection.NEAREST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +32,7 @@ class Currency:
     """How amounts of a currency are rounded."""
 
     decimals: int = 2
-    tax_rounding: Direction = Direction.NEAREST
+    tax_rounding: RoundingDirection = RoundingDirection.NEAREST
     invoice_rounding: InvoiceRounding | None = None
 
     @property
@@ -256,7 +239,7 @@ class _Tax:
         own = [amounts[index] for index in members]
         unit, direction = currency.unit, currency.tax_rounding
         if includes_tax:  # the base is rounded and the tax is the rest: what rounds the one up rounds the other down
-            bases = _spread(own, _HUNDRED, _HUNDRED + percent, unit, _OPPOSITE[direction])
+            bases = _spread(own, _HUNDRED, _HUNDRED + percent, unit, direction.opposite)
             taxes = [amount - base for amount, base in zip(own, bases, strict=True)]
         else:
             bases, taxes = own, _spread(own, percent, _HUNDRED, unit, direction)
@@ -275,7 +258,7 @@ def _spread(
     factor: Decimal,
     divisor: Decimal,
     unit: Decimal,
-    direction: Direction = Direction.NEAREST,
+    direction: RoundingDirection = RoundingDirection.NEAREST,
 ) -> list[Decimal]:
     """Round the sum of values * factor / divisor once; each gets what the rounded sum so far has grown by."""
     ends = [rounded(end * factor / divisor, unit, direction) for end in accumulate(values, initial=ZERO)]

@@ -6,17 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.kernel.rounding import RoundingDirection, rounded
 from gateway.queues.rules.amounts import (
     Amounts,
     Currency,
-    Direction,
     InvoiceDiscount,
     InvoiceRounding,
     Line,
     Posted,
     compute,
     mirrored,
-    rounded,
 )
 
 CENT = Decimal("0.01")
@@ -67,7 +66,7 @@ def test_what_is_rounded_to_nothing_has_no_sign() -> None:
 
 @pytest.mark.parametrize(("direction", "up", "down"), [("up", "1.24", "-1.24"), ("down", "1.23", "-1.23")])
 def test_directions_are_mirrored(direction: str, up: str, down: str) -> None:
-    found = [rounded(Decimal(value), CENT, Direction(direction)) for value in ("1.234", "-1.234")]
+    found = [rounded(Decimal(value), CENT, RoundingDirection(direction)) for value in ("1.234", "-1.234")]
     assert texts(*found) == [up, down]
 
 
