@@ -16,6 +16,7 @@ from gateway.operations import documents as operations
 from gateway.operations.documents import DocumentReport, DocumentRow, DocumentState, PostResult
 from gateway.queues.printing.printing import PrintResult
 from gateway.queues.rules.checks import plain
+from gateway.queues.rules.documents import DocumentLine, Wanted
 from gateway.runtime.roles import ROLES
 from gateway.workers.launcher import Launcher
 
@@ -170,8 +171,8 @@ async def _post(
     with closing(launcher):
         async with open_session(config, partition, reason=reason) as desk:
             return await operations.post(
-                desk.store, desk.settings, desk.who, kind, numbers, company=company, move=move, invoice=invoice,
-                now_and_here=here, printed=printed, launcher=launcher, now=desk.now,
+                desk.store, desk.settings, desk.who, kind, numbers, wanted=Wanted(move=move, invoice=invoice),
+                company=company, now_and_here=here, printed=printed, launcher=launcher, now=desk.now,
             )  # fmt: skip
 
 
@@ -220,13 +221,8 @@ def _tell_document(found: DocumentReport) -> None:
             ("error", one.error), ("posted as", one.posted_as),
         ]
     )  # fmt: skip
-    lines = [
-        (line.number, line.type, line.no, line.description, _quantity(line.quantity), line.unit, _quantity(line.price),
-         _quantity(line.moved), _quantity(line.posted.quantity))
-        for line in found.lines
-    ]  # fmt: skip
-    columns = ("line", "type", "no", "description", "quantity", "unit", "price", "moved", "invoiced")
-    print_rows(columns, lines, nothing="It has no lines.", title="Lines", cut=("description",))
+    if found.lines is not None:
+        _tell_lines(found.lines)
     if found.posted:
         made = [
             (row.document, row.number, row.total, row.currency, row.posted_by, row.posted_at, row.printed_at)
@@ -237,6 +233,16 @@ def _tell_document(found: DocumentReport) -> None:
         )
     if one.posted_as is None:
         _tell_outlook(found)
+
+
+def _tell_lines(found: Sequence[DocumentLine]) -> None:
+    lines = [
+        (line.number, line.type, line.no, line.description, _quantity(line.quantity), line.unit, _quantity(line.price),
+         _quantity(line.moved), _quantity(line.posted.quantity))
+        for line in found
+    ]  # fmt: skip
+    columns = ("line", "type", "no", "description", "quantity", "unit", "price", "moved", "invoiced")
+    print_rows(columns, lines, nothing="It has no lines.", title="Lines", cut=("description",))
 
 
 def _tell_outlook(found: DocumentReport) -> None:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from gateway.config.models_base import AnyText, Count, Date, Flag, Location, Name, Seconds, Section, Text, reread
-from gateway.config.models_services import NumberFormat
+from gateway.config.models_base import AnyText, Count, Date, Flag, Location, Name, Seconds, Section, Text, Word, reread
+from gateway.config.models_services import Handler, NumberFormat, Qualified
 from gateway.kernel.rounding import RoundingDirection
 
 
@@ -75,6 +75,14 @@ class Kept(StrEnum):
     CUSTOMERS = "customers"
     VENDORS = "vendors"
     ITEMS = "items"
+
+
+class PostingHandler(Section):
+    """Posting of one kind of documents of your own, by code of your own."""
+
+    document: Qualified = Field(description="The document as {namespace}Name, as its document service names it.")
+    handler: Handler = Field(description="Function that posts one, written module:object.")
+    category: Text | None = Field(default=None, description="Job queue category of these documents.")
 
 
 SERIES: Mapping[str, Series] = {
@@ -194,6 +202,9 @@ class Posting(Section):
     )
     series: Mapping[Text, Series] = Field(
         default_factory=dict, description="Number series that differ from the usual ones."
+    )
+    handlers: Mapping[Word, PostingHandler] = Field(
+        default_factory=dict, description="Documents of your own that can be posted, by the name of their kind."
     )
     print: Printing | None = Field(default=None, description="Printing of posted documents. null: nothing is printed.")
 

@@ -132,7 +132,7 @@ async def _look(store: Store, settings: Settings, folders: Folders) -> list[Plac
             if isinstance(settings.ports[name], InboundPort):
                 found += await _inbound_folder(name, folders)
     found += await find_exchange(store, settings, datetime.now(UTC))
-    found += await find_documents(store)
+    found += await find_documents(store, settings)
     return found + await find_attention(store, settings, there.ports, await service_jobs(store), running=running)
 
 

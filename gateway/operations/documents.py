@@ -1,6 +1,6 @@
 """Documents that can be posted, as people see them and post them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -10,7 +10,7 @@ from typing import Final
 from asyncpg import Record
 
 from gateway.config.models import Settings
-from gateway.config.models_posting import PostedKind, Posting
+from gateway.config.models_posting import PostedKind
 from gateway.config.suggest import did_you_mean
 from gateway.db.open import Store
 from gateway.kernel.errors import GatewayError, StoreUnavailable
@@ -19,21 +19,15 @@ from gateway.operations.audit import recorded
 from gateway.operations.person import NotAllowed, Principal
 from gateway.operations.references import NotFound
 from gateway.queues import EntryAction, change_entry
-from gateway.queues.posting.bulk import post_or_schedule
-from gateway.queues.posting.form import Unreadable, qualified, read_document
-from gateway.queues.posting.posting import DocumentBusy, DocumentName, PostedAs, Poster
+from gateway.queues.posting.form import Unreadable, read_document
+from gateway.queues.posting.posting import DocumentBusy, DocumentName, PostedAs, Poster, document_of, local_name
+from gateway.queues.posting.service import PostingService, kinds_of, posting_of, printing_of
 from gateway.queues.printing.printing import PrintResult, Sheet, print_each, print_sheet, sheets_of
 from gateway.queues.rules.amounts import Amounts
-from gateway.queues.rules.documents import KINDS, DocumentLine, Kind
+from gateway.queues.rules.documents import DocumentLine, Kind, OwnKind, Wanted
 from gateway.workers.launcher import Launcher
 
-_BY_DOCUMENT: Final = {qualified(kind.name): kind for kind in KINDS.values()}
-
-
-class PostingOff(GatewayError):
-    """Posting is not set up at this site."""
-
-    code = "posting.off"
+EVERYTHING: Final = Wanted()
 
 
 class DocumentState(StrEnum):
@@ -78,10 +72,13 @@ class PostedRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentReport:
-    """A document with its lines, what was made of it, and what a posting now would find and come to."""
+    """A document with its lines, what was made of it, and what a posting now would find and come to.
+
+    `lines` is None for a document that a handler of the site posts: nothing is known of it here.
+    """
 
     document: DocumentRow
-    lines: Sequence[DocumentLine]
+    lines: Sequence[DocumentLine] | None
     posted: Sequence[PostedRow]
     findings: Sequence[str]
     amounts: Amounts | None
@@ -102,13 +99,13 @@ class PostResult:
     print_error: str | None = None
 
 
-def kind_named(text: str) -> Kind:
-    """Return the kind of document that a person means: SalesOrder, sales-order, 'sales order'. Raises: NotFound."""
-    return KINDS[_meant(text, list(KINDS), "posted")]
+def kind_named(settings: Settings, text: str) -> Kind | OwnKind:
+    """Return the kind of document that a person means: SalesOrder, sales-order, 'sales order'.
 
-
-def _posted_kind(text: str) -> str:
-    return _meant(text, [kind.value for kind in PostedKind], "printed")
+    Raises: NotFound, PostingOff.
+    """
+    kinds = kinds_of(posting_of(settings))
+    return kinds[_meant(text, list(kinds), "posted")]
 
 
 def _meant(text: str, names: Sequence[str], what: str) -> str:
@@ -120,9 +117,10 @@ def _meant(text: str, names: Sequence[str], what: str) -> str:
     return found
 
 
-def kind_of(document: str) -> Kind:
-    """Return the kind of a document by its full name."""
-    return _BY_DOCUMENT[document]
+def kinds_by_document(settings: Settings) -> Mapping[str, Kind | OwnKind]:
+    """Return the kinds that can be posted by the full names of their documents."""
+    kinds = {} if settings.posting is None else kinds_of(settings.posting)
+    return {document_of(kind): kind for kind in kinds.values()}
 
 
 async def documents(
@@ -136,13 +134,12 @@ async def documents(
     limit: int = 50,
 ) -> Sequence[DocumentRow]:
     """Return documents that can be posted, by kind and number. Raises: NotFound, PostingOff."""
-    _posting(settings)
-    kinds = list(KINDS.values()) if kind is None else [kind_named(kind)]
+    posting = posting_of(settings)
+    kinds = kinds_of(posting).values() if kind is None else [kind_named(settings, kind)]
+    known = {document_of(one): one for one in kinds}
     async with store.reading() as connection:
-        rows = await connection.fetch(
-            store.queries.list_documents, [qualified(one.name) for one in kinds], who.partition, company, state, limit
-        )
-    return [_row(row) for row in rows]
+        rows = await connection.fetch(store.queries.list_documents, list(known), who.partition, company, state, limit)
+    return [_row(known[row["document"]], row) for row in rows]
 
 
 async def document(
@@ -153,14 +150,13 @@ async def document(
     Raises: NotFound, PostingOff; DocumentUnknown.
     """
     name = _name(settings, who, kind, number, company)
-    poster = Poster(store.queries, _posting(settings))
+    poster = Poster(store.queries, posting_of(settings))
     async with store.transaction() as connection:
-        seen = await poster.look(connection, name, poster.wanted(name.kind), user=who.name)
-        posted = await connection.fetch(
-            store.queries.posted_of, qualified(name.kind.name), name.partition, name.company, name.number
-        )
+        seen = await poster.look(connection, name, Wanted(), user=who.name)
+        posted = await connection.fetch(store.queries.posted_of, *name.address)
     return DocumentReport(
-        document=_row(seen.row), lines=seen.document.lines, posted=[PostedRow(**dict(row)) for row in posted],
+        document=_row(name.kind, seen.row), lines=None if seen.document is None else seen.document.lines,
+        posted=[PostedRow(**{**dict(row), "document": local_name(row["document"])}) for row in posted],
         findings=seen.findings, amounts=seen.amounts,
     )  # fmt: skip
 
@@ -172,9 +168,8 @@ async def post(
     kind: str,
     numbers: Sequence[str],
     *,
+    wanted: Wanted = EVERYTHING,
     company: str | None = None,
-    move: bool = True,
-    invoice: bool = True,
     now_and_here: bool | None = None,
     printed: bool | None = None,
     launcher: Launcher | None = None,
@@ -183,16 +178,16 @@ async def post(
     """Post documents, each in a transaction of its own: one that fails does not keep the others.
 
     Where documents are posted via job queues each gets an entry; *now_and_here* says otherwise for these. *printed*
-    says whether they are printed too, None: as the set-up says; what is posted at once needs a *launcher* for that.
+    says whether they are printed too, None: as the set-up says; what is posted at once needs a *launcher* for that,
+    and documents of the site's own for being posted.
 
     Raises: NotFound, PostingOff; NotAllowed for a company that is closed to them.
     """
-    poster = Poster(store.queries, _posting(settings))
+    posting = posting_of(settings)
     if now_and_here is not None:
-        poster = replace(poster, posting=poster.posting.model_copy(update={"via_job_queue": not now_and_here}))
-    printing = poster.posting.print
-    if printed and printing is None:
-        raise _printing_off()
+        posting = posting.model_copy(update={"via_job_queue": not now_and_here})
+    service = PostingService(store=store, settings=settings.model_copy(update={"posting": posting}), launcher=launcher)
+    printing = printing_of(settings) if printed else posting.print
     if printed is None:
         printed = printing is not None and printing.after_posting
     results = []
@@ -200,10 +195,7 @@ async def post(
         name = _name(settings, who, kind, number, company)
         try:
             async with recorded(store, who, "document.post", f"{name.kind.name} {number}") as note:
-                done = await post_or_schedule(
-                    store, settings, poster, name, move=move, invoice=invoice, user=who.name, now=now,
-                    printed=printed,
-                )  # fmt: skip
+                done = await service.post_or_schedule(name, wanted, user=who.name, now=now, printed=printed)
                 made, entry = ((), done) if isinstance(done, int) else (done, None)
                 note.text = ", ".join(one.number for one in made) or f"entry {entry}"
         except StoreUnavailable:
@@ -235,10 +227,9 @@ async def print_document(
 
     Raises: NotFound, PostingOff, PrintFailed, NotLaunched; NotAllowed for a company that is closed to them.
     """
-    printing = _posting(settings).print
-    if printing is None:
-        raise _printing_off()
-    kind, company = _posted_kind(document), _company(settings, who, company)
+    printing = printing_of(settings)
+    kind = _meant(document, [kind.value for kind in PostedKind], "printed")
+    company = _company(settings, who, company)
     sheet = Sheet(document=kind, partition=who.partition, company=company, number=number)
     async with recorded(store, who, "document.print", f"{kind} {number}") as note:
         result = await print_sheet(store, launcher, printing, sheet, user=who.name, copy=copy, printer=printer)
@@ -260,13 +251,10 @@ async def unqueue(
 
     Raises: NotFound; DocumentBusy when it is being posted, or is not in a queue.
     """
-    _posting(settings)
     name = _name(settings, who, kind, number, company)
     async with recorded(store, who, "document.unqueue", f"{name.kind.name} {number}"):
         async with store.reading() as connection:
-            row = await connection.fetchrow(
-                store.queries.entry_of_document, qualified(name.kind.name), name.partition, name.company, name.number
-            )
+            row = await connection.fetchrow(store.queries.entry_of_document, *name.address)
         title = f"{name.title[:1].upper()}{name.title[1:]}"
         if row is None or row["queue_status"] not in {DocumentState.SCHEDULED, DocumentState.POSTING}:
             raise DocumentBusy(f"{title} is not scheduled for posting.")
@@ -275,19 +263,9 @@ async def unqueue(
         await change_entry(store, EntryId(row["entry_id"]), EntryAction.DELETE, by=who.name, now=now)
 
 
-def _printing_off() -> PostingOff:
-    return PostingOff("printing is not set up here: add a section `posting.print` to the configuration")
-
-
-def _posting(settings: Settings) -> Posting:
-    if settings.posting is None:
-        raise PostingOff("posting is not set up here: add a section `posting` to the configuration")
-    return settings.posting
-
-
 def _name(settings: Settings, who: Principal, kind: str, number: str, company: str | None) -> DocumentName:
     company = _company(settings, who, company)
-    return DocumentName(kind=kind_named(kind), partition=who.partition, company=company, number=number)
+    return DocumentName(kind=kind_named(settings, kind), partition=who.partition, company=company, number=number)
 
 
 def _company(settings: Settings, who: Principal, company: str | None) -> str:
@@ -298,13 +276,14 @@ def _company(settings: Settings, who: Principal, company: str | None) -> str:
     return company
 
 
-def _row(row: Record) -> DocumentRow:
-    kind = _BY_DOCUMENT[row["document"]]
-    try:
-        found = read_document(row["content"], kind, row["key"], {})
-        party, day, status = found.party, found.posting_date, "Released" if found.released else "Open"
-    except Unreadable as error:
-        party, day, status = f"({error.message})", None, "Open"
+def _row(kind: Kind | OwnKind, row: Record) -> DocumentRow:
+    party, day, status = "", None, "Open"
+    if isinstance(kind, Kind):
+        try:
+            found = read_document(row["content"], kind, row["key"], {})
+            party, day, status = found.party, found.posting_date, "Released" if found.released else "Open"
+        except Unreadable as error:
+            party = f"({error.message})"
     return DocumentRow(
         kind=kind.name, number=row["key"], company=row["company"], party=party, posting_date=day,
         status="Posted" if row["posted_as"] else status, queue_status=row["queue_status"], error=row["error"],

@@ -17,9 +17,10 @@ from gateway.operations.documents import DocumentState
 from gateway.operations.explain_entries import explain_entry
 from gateway.operations.person import Principal
 from gateway.queues import Entry, EntryStatus, list_entries, read_entry
-from gateway.queues.posting.form import Unreadable, qualified
-from gateway.queues.posting.posting import DocumentName, Poster, Seen
-from gateway.queues.rules.documents import KINDS
+from gateway.queues.posting.form import Unreadable
+from gateway.queues.posting.posting import DocumentName, Poster, Seen, document_of
+from gateway.queues.posting.service import kinds_of
+from gateway.queues.rules.documents import Wanted
 
 _SHAPE: Final = re.compile(r"(?P<kind>[A-Za-z][A-Za-z -]*?)[/ ]+(?P<number>\S+)")
 _NOTHING: Final = Remedy(action=Action.NOTHING, reason="It goes on by itself.")
@@ -32,15 +33,17 @@ async def explain_documents(
 ) -> list[Explanation]:
     """Explain the document `SalesOrder/1001`, or `sales order 1001`, of each company that has one."""
     shape = _SHAPE.fullmatch(text)
-    kinds = {name.lower(): kind for name, kind in KINDS.items()}
-    kind = None if shape is None else kinds.get(re.sub("[ -]", "", shape["kind"].lower()))
-    if shape is None or kind is None or settings.posting is None:
+    if shape is None or settings.posting is None:
+        return []
+    kinds = {name.lower(): kind for name, kind in kinds_of(settings.posting).items()}
+    kind = kinds.get(re.sub("[ -]", "", shape["kind"].lower()))
+    if kind is None:
         return []
     account = settings.accounts.get(who.name)
     allowed = None if account is None else account.companies
     async with store.reading() as connection:
         rows = await connection.fetch(
-            store.queries.companies_of_document, qualified(kind.name), who.partition, shape["number"]
+            store.queries.companies_of_document, document_of(kind), who.partition, shape["number"]
         )
     found: list[Explanation] = []
     for row in rows:
@@ -63,13 +66,12 @@ class _Document:
 
     async def explain(self, gateway: GatewayFacts) -> list[Explanation]:
         name, sql = self._name, self._store.queries
-        address = (qualified(name.kind.name), name.partition, name.company, name.number)
         poster = Poster(sql, self._posting)
         async with self._store.transaction() as connection:
-            state = await connection.fetchrow(sql.entry_of_document, *address)
-            made = await connection.fetch(sql.messages_of_document, *address)
+            state = await connection.fetchrow(sql.entry_of_document, *name.address)
+            made = await connection.fetch(sql.messages_of_document, *name.address)
             try:
-                seen = await poster.look(connection, name, poster.wanted(name.kind), user=self._who.name)
+                seen = await poster.look(connection, name, Wanted(), user=self._who.name)
             except Unreadable as error:
                 return [self._said("unreadable", f"It cannot be read: {error.message}", self._mend())]
         entry = None if state is None or state["entry_id"] is None else EntryId(state["entry_id"])

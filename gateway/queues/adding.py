@@ -63,7 +63,7 @@ async def enqueue(
 class UnitQueue:
     """The job queue as the handler of a request sees it (`gateway.contracts.service.JobQueue`)."""
 
-    connection: UnitConnection
+    connection: Connection | UnitConnection
     sql: Queries
 
     async def enqueue(self, entry: EntryDefinition, *, user: str) -> EntryId:

@@ -23,6 +23,7 @@ from gateway.messaging.services.python import load_handler
 from gateway.runtime.addresses import receive_settings, send_settings
 from gateway.runtime.check_jobs import check_alert_command, check_jobs, check_servers
 from gateway.runtime.check_outside import check_outside, check_statements
+from gateway.runtime.check_posting import check_posting, count_documents
 from gateway.runtime.check_services import check_services
 from gateway.runtime.checked import Finding, Verdict
 from gateway.xml.catalog import Catalog
@@ -45,6 +46,7 @@ async def check(settings: Settings, site: Path, written: Document) -> list[Findi
         _one_folder_by_two_paths,
         _documents,
         _handlers,
+        check_posting,
         partial(check_jobs, now=datetime.now(UTC)),
     ):
         findings += await asyncio.to_thread(_all, part, settings)
@@ -162,12 +164,14 @@ async def _store(settings: Settings, site: Path) -> list[Finding]:
         if settings.embedded and not settings.postgres_folder.exists():
             await asyncio.to_thread(find_installation)
             text = "embedded: will be made at the first start"
+            found += await count_documents(settings, None, site)
         else:
             schema = Schema.IGNORE if settings.embedded else Schema.REQUIRE
             async with open_store(settings.store, settings.data, pool_size=2, use=Use.VISIT, schema=schema) as store:
                 text = f"{settings.store_shown}: answers"
                 found += await check_statements(settings, store, site)
                 found += await check_servers(settings, store)
+                found += await count_documents(settings, store, site)
     except GatewayError as error:
         return [*found, Finding(subject="store", verdict=Verdict.ERROR, text=error.message, path=("store",))]
     return [*found, Finding(subject="store", verdict=Verdict.OK, text=text)]

@@ -29,6 +29,7 @@ from gateway.exchange import MessageStores
 from gateway.kernel.errors import GatewayError, TaskRefused
 from gateway.kernel.ids import PortName
 from gateway.messaging.rules.states import Stage
+from gateway.queues.posting.service import PostingService
 from gateway.workers.launcher import Launcher
 
 
@@ -59,6 +60,9 @@ def shipped(base: Path, parts: Callable[[], Parts]) -> tuple[Runnable, ...]:
     def stage(which: Stage) -> Callable[[], TaskHandler]:
         return lambda: parts().stages[which]
 
+    def posting() -> PostingService:
+        return PostingService(store=parts().store, settings=parts().settings(), launcher=parts().launcher)
+
     return (
         *(service_runnable(which, stage(which)) for which in Stage),
         python_runnable(),
@@ -67,9 +71,9 @@ def shipped(base: Path, parts: Callable[[], Parts]) -> tuple[Runnable, ...]:
         sql_runnable(lambda: parts().store),
         report_runnable(lambda: parts().store),
         housekeeping_runnable(lambda: parts().store, lambda: parts().settings().retention, lambda: parts().archives()),
-        post_runnable(lambda: parts().store, lambda: parts().settings()),
-        batch_post_runnable(lambda: parts().store, lambda: parts().settings(), lambda: parts().launcher),
-        print_runnable(lambda: parts().store, lambda: parts().settings(), lambda: parts().launcher),
+        post_runnable(posting),
+        batch_post_runnable(posting),
+        print_runnable(posting),
         status_messages_runnable(lambda: parts().store, lambda: parts().message_stores),
     )
 

@@ -202,6 +202,8 @@ def check_posting(whole: Whole) -> Iterator[Finding]:
     yield from _category(whole, ("posting", "sales_category"), posting.sales_category)
     yield from _category(whole, ("posting", "purchase_category"), posting.purchase_category)
     yield from _too_long(whole, ("posting", "timeout_seconds"), posting.timeout_seconds)
+    for name, handler in posting.handlers.items():
+        yield from _category(whole, ("posting", "handlers", name, "category"), handler.category)
     if posting.print is not None:
         for number, selection in enumerate(posting.print.selections):
             path: Path = ("posting", "print", "selections", number, "printer")

@@ -15,7 +15,7 @@ from lxml import etree
 from gateway.kernel.errors import GatewayError
 from gateway.queues.rules.amounts import NOTHING_POSTED, ZERO, Amounts, InvoiceDiscount, Posted
 from gateway.queues.rules.checks import Item, plain
-from gateway.queues.rules.documents import Document, DocumentLine, Kind, LineType, Move, Share, Side
+from gateway.queues.rules.documents import Document, DocumentLine, Kind, LineType, Move, Share, Side, Wanted
 from gateway.xml.parse import parse_checked
 
 NAMESPACE: Final = "urn:gateway:posting"
@@ -50,8 +50,8 @@ _NO_PROGRESS: Final = Progress()
 
 
 def qualified(document: str) -> str:
-    """Return the full name of a document of this schema."""
-    return f"{{{NAMESPACE}}}{document}"
+    """Return the full name of a document of this schema; one that has a namespace keeps it."""
+    return document if document.startswith("{") else f"{{{NAMESPACE}}}{document}"
 
 
 def read_document(content: bytes, kind: Kind, number: str, progress: Mapping[int, Progress]) -> Document:
@@ -94,6 +94,18 @@ def quantities(content: bytes) -> Iterator[tuple[str, Decimal]]:
             yield _text(line, "No"), _decimal(line, "Quantity") or ZERO
 
 
+def replace_dates(content: bytes, wanted: Wanted) -> bytes:
+    """Return a document with the dates that a posting is wanted to have."""
+    header = parse_checked(content)
+    for name, day, after in (
+        ("DocumentDate", wanted.document_date, _LEAD[:1]),
+        ("PostingDate", wanted.posting_date, _LEAD[:2]),
+    ):
+        if day is not None:
+            _put(header, name, day.isoformat(), after=after)
+    return etree.tostring(header, encoding="utf-8")
+
+
 def write_progress(content: bytes, kind: Kind, progress: Mapping[int, Progress], *, finished: bool) -> bytes:
     """Return a document with what was posted of each line; what the clerk wrote for this posting is used up."""
     header = parse_checked(content)
@@ -113,13 +125,12 @@ def write_progress(content: bytes, kind: Kind, progress: Mapping[int, Progress],
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stamp:
-    """Who posted, when, from what, and for which entry or task."""
+    """Who posted, when, and from what."""
 
     kind: Kind
     source: str
     user: str
     at: datetime
-    done_for: str | None = None
 
 
 def write_goods(content: bytes, number: str, taken: Sequence[Share], stamp: Stamp) -> bytes:

@@ -92,13 +92,11 @@ async def print_sheet(
     file = _file_name(sheet, copy=copy)
     if keep is not None:
         await keep(file, drawn.content)
-    if printing.printers[wanted].inbox:
-        async with store.transaction() as connection:
+    target = printing.printers[wanted]
+    place = f"the inbox of {user}" if target.inbox else await deliver(wanted, target, file, drawn.content)
+    async with store.transaction() as connection:  # who is lost before this prints again: the same file, or more paper
+        if target.inbox:
             await connection.execute(store.queries.put_report, sheet.partition, user, file, drawn.content, run)
-        place = f"the inbox of {user}"
-    else:
-        place = await deliver(wanted, printing.printers[wanted], file, drawn.content)
-    async with store.transaction() as connection:
         await connection.execute(
             store.queries.note_printed, sheet.partition, sheet.company, sheet.document, sheet.number
         )
@@ -109,14 +107,14 @@ async def print_each(
     store: Store, launcher: Launcher, printing: Printing, sheets: Iterable[Sheet], *, user: str,
     run: RunId | None = None, keep: KeepFile | None = None,
 ) -> tuple[Sequence[PrintResult], Sequence[GatewayError]]:  # fmt: skip
-    """Print those documents for which a printer is selected; one that fails keeps no other from it.
+    """Print those documents for which there is a page and a printer is selected; one that fails keeps no other.
 
     Returns what was printed, and what went wrong. Raises: StoreUnavailable.
     """
     printed: list[PrintResult] = []
     failed: list[GatewayError] = []
     for sheet in sheets:
-        if choose_printer(printing.selections, sheet.document, user) is None:
+        if sheet.document not in _CARDS or choose_printer(printing.selections, sheet.document, user) is None:
             continue
         try:
             printed.append(await print_sheet(store, launcher, printing, sheet, user=user, run=run, keep=keep))

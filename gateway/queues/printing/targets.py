@@ -36,7 +36,10 @@ async def deliver(name: str, printer: Printer, file: str, content: bytes) -> str
 
 
 def _write(folder: Path, file: str, content: bytes) -> Path:
-    """Write a file so that it is there complete or not at all; blocks."""
+    """Write a file so that it is there complete or not at all; blocks.
+
+    What others have left of it unfinished, because they were killed, is removed.
+    """
     path, unfinished = folder / file, folder / f".{file}.{os.getpid()}.tmp"
     try:
         folder.mkdir(exist_ok=True)  # not those above it: a share may not be mounted
@@ -45,7 +48,12 @@ def _write(folder: Path, file: str, content: bytes) -> Path:
             out.flush()
             os.fsync(out.fileno())
         unfinished.rename(path)
+        for left in folder.iterdir():
+            if left.name.startswith(f".{file}.") and left.suffix == ".tmp":
+                left.unlink(missing_ok=True)
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and path.exists():
+            return path  # who has printed the same just now took ours for left over
         with suppress(OSError):
             unfinished.unlink(missing_ok=True)
         raise PrintFailed(

@@ -67,6 +67,24 @@ class Kind:
         return (_SALES_INVOICE if self.side is Side.CUSTOMER else _PURCHASE_INVOICE) if self.gives_back else None
 
 
+@dataclass(frozen=True, slots=True)
+class OwnKind:
+    """A kind of document that a handler of the site posts.
+
+    `document` is its full name, `handler` what posts it, as `module:object`.
+    """
+
+    name: str
+    document: str
+    handler: str
+    category: str | None
+
+    @property
+    def title(self) -> str:
+        """Name it as the configuration does."""
+        return self.name
+
+
 _SHIPMENT: Final = Made("PostedSalesShipment", "SHIP", "posted sales shipment")
 _SALES_INVOICE: Final = Made("PostedSalesInvoice", "SINV", "posted sales invoice")
 _RETURN_RECEIPT: Final = Made("PostedReturnReceipt", "RRCT", "posted return receipt")
@@ -143,12 +161,17 @@ class Document:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """What a posting shall do: move goods, make the claim, or both. `goods_too`: documents that are no orders also
-    make what they move (`shipment_on_invoice` and its like)."""
+    """What a posting shall do: move goods, make the claim, or both, and under which dates.
+
+    `goods_too`: documents that are no orders also make what they move (`shipment_on_invoice` and its like).
+    `posting_date` and `document_date` replace those of the document; None: it keeps its own.
+    """
 
     move: bool = True
     invoice: bool = True
     goods_too: bool = False
+    posting_date: date | None = None
+    document_date: date | None = None
 
 
 @dataclass(frozen=True, slots=True)

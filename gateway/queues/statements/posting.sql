@@ -134,14 +134,20 @@ WHERE e.document = $1 AND e.partition_key = $2 AND e.company = $3 AND e.key = $4
 
 -- name: open_documents
 -- Of which something is left to post, and that nobody posts now; one page after the key $4. An order of which a part
--- was posted since the run $6 began is not taken again: the run may have been interrupted, and have come again.
+-- was posted since $6 is not taken again: the batch may have been interrupted, and have come again.
 SELECT e.key, e.content FROM entity e LEFT JOIN document_posting d USING (rec_id)
 WHERE e.document = $1 AND e.partition_key = $2 AND e.company = $3 AND e.key > $4
   AND d.posted_as IS NULL AND (d.queue_status IS NULL OR d.queue_status = 'error')
-  AND NOT EXISTS (
-      SELECT 1 FROM posted_document p JOIN run r ON r.id = $6 WHERE p.source_rec_id = e.rec_id AND p.posted_at >= r.started_at
-  )
+  AND NOT EXISTS (SELECT FROM posted_document p WHERE p.source_rec_id = e.rec_id AND p.posted_at >= $6::timestamptz)
 ORDER BY e.key LIMIT $5
+
+-- name: batch_began
+-- The run of an entry may follow others that were lost or have failed: all are one work, until one ends well.
+SELECT min(r.started_at) FROM run this JOIN run r ON r.id = this.id OR r.entry_id = this.entry_id
+WHERE this.id = $1 AND (
+    r.id = this.id
+    OR r.id > coalesce((SELECT max(w.id) FROM run w WHERE w.entry_id = this.entry_id AND w.status = 'ended'), 0)
+)
 
 -- name: note_failed_posting
 INSERT INTO document_posting (rec_id, queue_status, error)

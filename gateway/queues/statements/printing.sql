@@ -1,7 +1,11 @@
 -- name: posted_to_print
--- What an entry has posted, and is not printed yet.
+-- What the entry of a run, or its tasks, have posted, and is not printed yet.
 SELECT p.document, p.partition_key, p.company, p.number FROM posted_document p
-WHERE p.posted_for = $1 AND p.printed_at IS NULL ORDER BY p.document, p.number
+WHERE p.printed_at IS NULL AND p.posted_for = ANY (ARRAY(
+    SELECT 'entry ' || entry_id FROM run WHERE id = $1 AND entry_id IS NOT NULL
+    UNION ALL SELECT 'task ' || id FROM run_task WHERE run_id = $1
+))
+ORDER BY p.document, p.number
 
 -- name: sheet_to_print
 -- A posted document, and what is kept of its customer or vendor.

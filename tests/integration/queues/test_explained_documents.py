@@ -11,6 +11,7 @@ from gateway.operations.doctor_documents import find_documents
 from gateway.operations.explain_documents import explain_documents
 from gateway.operations.person import Principal
 from gateway.queues import follow_runs, start_queue
+from gateway.queues.posting.service import PostingService
 from gateway.queues.starting import start_entries
 from gateway.queues.sync import sync_queues
 from tests.fakes import World
@@ -49,7 +50,9 @@ async def post(world: World, *numbers: str) -> list[int | None]:
 async def shop(world: World) -> World:
     """Orders 1 and 2 can be posted, 3 cannot; the queue of sales is not started."""
     follow_runs(world.store)
-    world.more_runnables["post"] = post_runnable(lambda: world.store, lambda: SETTINGS)
+    world.more_runnables["post"] = post_runnable(
+        lambda: PostingService(store=world.store, settings=SETTINGS, launcher=None)
+    )
     queue = QueueDefinition(name="SPPOST", categories=("SalesPost",), starts_automatically=False)
     async with world.store.transaction() as connection:
         categories = [CategoryDefinition(name="SalesPost")]
@@ -90,7 +93,7 @@ async def test_each_place_on_the_way_is_explained(shop: World) -> None:
         f"{one} (Post sales order 1), {two} (Post sales order 2)."
     )
     assert entry.code == "entry.queue-stopped", "and why that does not move"
-    places = await find_documents(shop.store)
+    places = await find_documents(shop.store, SETTINGS)
     assert [(place.code, place.what, place.target) for place in places] == [
         ("documents-wait-for-queue", "job queue SPPOST: 3 documents", "SPPOST")
     ]
@@ -107,7 +110,7 @@ async def test_each_place_on_the_way_is_explained(shop: World) -> None:
         "Its posting failed: Sales order 3 cannot be posted. Line 10000: tax group GONE is not set up."
     )
     assert found.remedies[0].target == ("SalesOrder", "3", "dat")
-    (place,) = await find_documents(shop.store)
+    (place,) = await find_documents(shop.store, SETTINGS)
     assert (place.code, place.target) == ("document-failed", "SalesOrder/3")
     assert place.what.startswith("sales order 3 of company dat (Sales order 3 cannot be posted.")
 

@@ -18,7 +18,7 @@ from gateway.queues.posting.posting import (
     Poster,
     PostingRefused,
 )
-from gateway.queues.rules.documents import KINDS
+from gateway.queues.rules.documents import KINDS, Wanted
 from tests.posting import ITEM, document, is_valid, keep, read, texts
 
 NOW = datetime(2031, 2, 10, 12, tzinfo=UTC)
@@ -30,12 +30,19 @@ POSTING = Posting.model_validate({
 
 
 async def post(
-    store: Store, kind: str, number: str = "1001", posting: Posting = POSTING, user: str = "ben", **wanted: bool
+    store: Store,
+    kind: str,
+    number: str = "1001",
+    posting: Posting = POSTING,
+    user: str = "ben",
+    *,
+    move: bool = True,
+    invoice: bool = True,
 ) -> Sequence[PostedAs]:
     poster = Poster(store.queries, posting)
     name = DocumentName(kind=KINDS[kind], partition="initial", company="dat", number=number)
     async with store.transaction() as connection:
-        return await poster.post(connection, name, poster.wanted(KINDS[kind], **wanted), user=user, now=NOW)
+        return await poster.post(connection, name, Wanted(move=move, invoice=invoice), user=user, now=NOW)
 
 
 def numbers(made: Sequence[PostedAs]) -> list[str]:

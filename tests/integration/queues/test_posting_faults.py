@@ -10,7 +10,7 @@ import pytest
 
 from gateway.batch.handlers.batch_post import batch_post_runnable
 from gateway.batch.handlers.post import post_runnable
-from gateway.batch.rules.definition import CategoryDefinition, JobDefinition, TaskDefinition
+from gateway.batch.rules.definition import CategoryDefinition, EntryDefinition, JobDefinition, TaskDefinition
 from gateway.batch.rules.job import JobStatus
 from gateway.batch.store.jobs import create_job
 from gateway.config.models import Settings
@@ -21,9 +21,10 @@ from gateway.kernel.ids import EntryId
 from gateway.operations import documents as operations
 from gateway.operations.documents import DocumentRow, DocumentState, PostResult
 from gateway.operations.person import Principal
-from gateway.queues import EntryAction, EntryStatus, change_entry, follow_runs, list_entries, run_once
-from gateway.queues.posting import bulk, posting
+from gateway.queues import EntryAction, EntryStatus, add_entry, change_entry, follow_runs, list_entries, run_once
+from gateway.queues.posting import posting
 from gateway.queues.posting.posting import Poster
+from gateway.queues.posting.service import PostingService
 from gateway.queues.sync import sync_queues
 from tests.fakes import World
 from tests.posting import ITEM, document, keep
@@ -44,6 +45,9 @@ class Shop:
     def __init__(self, world: World) -> None:
         self.world = world
         self.settings = Settings(posting=POSTING)
+
+    def service(self) -> PostingService:
+        return PostingService(store=self.world.store, settings=self.settings, launcher=None)
 
     async def order(self, number: str, *lines: dict[str, str], kind: str = "SalesOrder", **fields: str) -> None:
         content = document(kind, *(lines or (ITEM,)), **{"PostingDate": "2026-03-06", **fields})
@@ -79,8 +83,8 @@ async def shop(world: World) -> Shop:
     world.more_runnables |= {
         one.name: one
         for one in (
-            post_runnable(lambda: world.store, lambda: shop.settings),
-            batch_post_runnable(lambda: world.store, lambda: shop.settings, lambda: None),
+            post_runnable(shop.service),
+            batch_post_runnable(shop.service),
         )
     }
     async with world.store.transaction() as connection:
@@ -295,14 +299,14 @@ async def test_a_category_that_is_renamed_keeps_those_who_wait_in_it_apart(shop:
 
 async def test_a_database_that_is_away_in_the_middle_is_waited_for(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     await shop.order("1", PART)
-    post_there, tries = bulk.post_now, []
+    post_there, tries = PostingService.post, []
 
     async def post(*arguments: object, **options: object) -> object:
         made = await post_there(*arguments, **options)  # type: ignore[arg-type]
         tries.append(made)
         raise StoreUnavailable("the reply to the commit got lost", outcome_unknown=True)
 
-    monkeypatch.setattr("gateway.batch.handlers.post.post_now", post)
+    monkeypatch.setattr(PostingService, "post", post)
     shop_entry(await shop.post("1"))
     await shop.world.server("A", threads=4)
     await shop.world.pass_(minutes=10)
@@ -328,6 +332,48 @@ async def test_a_batch_that_comes_again_takes_no_second_part(shop: Shop) -> None
     (run,) = await shop.world.rows("SELECT status FROM run")
     assert run["status"] == "ended"
     assert await shop.made() == ["SHIP-000001", "SHIP-000002", "SINV-000001", "SINV-000002"]
+
+
+async def test_a_batch_of_an_entry_that_comes_again_takes_no_second_part(shop: Shop) -> None:
+    """Its second run goes on with the work of the first; one after that, which ended well, takes what is left."""
+    shop.settings = Settings(posting=POSTING.model_copy(update={"via_job_queue": False}))
+    for number in "12":
+        await shop.order(number, PART)
+    shop.world.clock.jump(-timedelta(days=3_650).total_seconds())  # what the database's clock stamps comes after it
+    batch = EntryDefinition(
+        run="batch_post", parameters={"kind": "SalesOrder", "all": True}, company="dat", max_attempts=1
+    )
+    entry = await add_entry(shop.world.store, batch, by="ann", now=shop.world.clock.now(), status=EntryStatus.READY)
+    await shop.world.server("A", threads=4)
+    with switched_on("posting.before_commit:2:raise"):
+        await shop.world.pass_(minutes=10)
+    assert await shop.entries() == {}, entry
+    runs = await shop.world.rows("SELECT status FROM run WHERE entry_id = $1 ORDER BY id", entry)
+    assert [run["status"] for run in runs] == ["error", "ended"]
+    assert await shop.made() == ["SHIP-000001", "SHIP-000002", "SINV-000001", "SINV-000002"]
+
+
+async def test_a_task_of_a_job_whose_posting_was_committed_posts_no_second_part(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shop.order("1", PART)
+    post_there, tries = PostingService.post, []
+
+    async def post(*arguments: object, **options: object) -> object:
+        tries.append(await post_there(*arguments, **options))  # type: ignore[arg-type]
+        raise StoreUnavailable("the reply to the commit got lost", outcome_unknown=True)
+
+    monkeypatch.setattr(PostingService, "post", post)
+    task = TaskDefinition(
+        name="post", handler="post", parameters={"kind": "SalesOrder", "number": "1"}, parameters_version=1,
+        max_retries=1,
+    )  # fmt: skip
+    await shop.world.job("evening", [task], company="dat")
+    await shop.world.server("A", threads=4)
+    await shop.world.pass_(minutes=10)
+    assert len(tries) == 1 and await shop.made() == ["SHIP-000001", "SINV-000001"]
+    (run,) = await shop.world.rows("SELECT status FROM run")
+    assert run["status"] == "ended"
 
 
 async def test_a_document_of_5_000_lines_is_read_computed_and_written_beside_the_loop(

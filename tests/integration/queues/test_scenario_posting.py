@@ -2,14 +2,13 @@
 
 import asyncio
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
 from gateway.batch.handlers.batch_post import batch_post_runnable
 from gateway.batch.handlers.post import PostTask, post_runnable
-from gateway.batch.rules.definition import JobDefinition, TaskDefinition
-from gateway.batch.rules.job import JobStatus
-from gateway.batch.store.jobs import create_job
+from gateway.batch.rules.definition import TaskDefinition
 from gateway.config.models import Settings
 from gateway.config.models_posting import Posting
 from gateway.contracts.task import TaskContext, TaskHandler
@@ -18,8 +17,10 @@ from gateway.operations.documents import DocumentRow, DocumentState, PostResult
 from gateway.operations.person import Principal
 from gateway.queues import EntryStatus, follow_runs, list_entries
 from gateway.queues.posting.posting import DocumentBusy, DocumentName, Poster
+from gateway.queues.posting.service import PostingService
+from gateway.runtime.check_posting import count_documents
 from tests.fakes import World
-from tests.posting import ITEM, document, keep
+from tests.posting import ITEM, document, keep, read, texts
 
 POSTING = Posting.model_validate({
     "via_job_queue": True, "sales_category": "SalesPost", "taxes": {"FULL": 25}, "period": {"first": "2026-01-01"},
@@ -35,6 +36,10 @@ def person(name: str) -> Principal:
     return Principal(name=name, partition="initial")
 
 
+def service(world: World) -> PostingService:
+    return PostingService(store=world.store, settings=SETTINGS, launcher=None)
+
+
 @pytest.fixture
 async def shop(world: World) -> World:
     """A category for sales, and what posts."""
@@ -42,8 +47,8 @@ async def shop(world: World) -> World:
     world.more_runnables |= {
         one.name: one
         for one in (
-            post_runnable(lambda: world.store, lambda: SETTINGS),
-            batch_post_runnable(lambda: world.store, lambda: SETTINGS, lambda: None),
+            post_runnable(lambda: service(world)),
+            batch_post_runnable(lambda: service(world)),
         )
     }
     async with world.store.transaction() as connection:
@@ -133,7 +138,7 @@ async def test_s28_time_out_and_removal(shop: World, monkeypatch: pytest.MonkeyP
     Hangs.world = shop
 
     def make(parameters: object) -> TaskHandler:
-        return Hangs(shop.store, SETTINGS, parameters)  # type: ignore[arg-type]
+        return Hangs(service(shop), parameters)  # type: ignore[arg-type]
 
     runnable = shop.more_runnables["post"]
     shop.more_runnables["post"] = type(runnable)(
@@ -180,22 +185,96 @@ async def test_s28_time_out_and_removal(shop: World, monkeypatch: pytest.MonkeyP
     assert (await documents(shop))["6"].posted_as is None and seven.entry is not None
 
 
-async def test_batch_posting_takes_what_passes_its_filters(shop: World) -> None:
-    """Case 24 of the posting reference, with fewer documents."""
+async def evening(world: World, **parameters: object) -> list[str]:
+    """Let batch posting of released orders run in the evening; returns what its log says."""
+    world.clock.move_to(datetime(2099, 1, 1, tzinfo=UTC))  # what is entered by the clock of the database is due then
+    wanted = {"kind": "SalesOrder", "filters": {"Status": "Released", "PostingDate": "..today"}, **parameters}
+    await world.job(
+        "evening", [TaskDefinition(name="post", handler="batch_post", parameters=wanted, parameters_version=1)],
+        company="dat",
+    )  # fmt: skip
+    await world.server("A", threads=4)
+    await world.settle()
+    await world.pass_(minutes=1)
+    return [row["text"] for row in await world.rows("SELECT text FROM run_log ORDER BY id")]
+
+
+async def test_case_24_of_forty_documents_two_fail_and_that_of_tomorrow_is_untouched(
+    shop: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    posting = POSTING.model_copy(update={"via_job_queue": False})
+    monkeypatch.setitem(globals(), "SETTINGS", Settings(posting=posting))
+    numbers = [f"{number:02}" for number in range(1, 41)]
+    for number in numbers:
+        await order(shop, number, good=number not in {"07", "23"}, Status="Released")
+    await order(shop, "90", Status="Released", PostingDate="2099-12-31")
+    await order(shop, "91", Status="Open")
+    lines = await evening(shop)
+    assert lines[-1] == "38 posted, 2 to handle."
+    posted, failed = await documents(shop, DocumentState.POSTED), await documents(shop, DocumentState.ERROR)
+    assert (len(posted), list(failed)) == (38, ["07", "23"])
+    assert sorted(row.posted_as or "" for row in posted.values()) == [f"SINV-{n:06}" for n in range(1, 39)]
+    untouched = await documents(shop, DocumentState.OPEN)
+    assert {number: untouched[number].queue_status for number in ("90", "91")} == {"90": None, "91": None}
+
+
+async def test_a_check_says_how_many_documents_a_batch_matches(shop: World, tmp_path: Path) -> None:
+    for number in "123":
+        await order(shop, number, Status="Released" if number != "3" else "Open")
+    await order(shop, "4", Status="Released")
+    await post(shop, "ann", "4")
+    batch = {"kind": "SalesOrder", "filters": {"Status": "Released"}}
+    settings = Settings.model_validate({
+        "posting": {}, "default_company": "dat",
+        "jobs": {
+            "evening": {"tasks": {"post": {"run": "batch_post", "with": batch}}},
+            "elsewhere": {"company": "x", "tasks": {"post": {"run": "batch_post", "with": batch}}},
+        },
+        "job_queues": {"entries": {"all": {"run": "batch_post", "with": {"kind": "SalesOrder", "all": True}}}},
+    })  # fmt: skip
+    found = {one.subject: one.text for one in await count_documents(settings, shop.store, tmp_path)}
+    assert found == {
+        "job evening": "task post: matches 2 documents now", "job elsewhere": "task post: matches 0 documents now",
+        "entry all": "matches 3 documents now",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("via_job_queue", [True, False])
+async def test_batch_posting_may_replace_dates(
+    shop: World, monkeypatch: pytest.MonkeyPatch, *, via_job_queue: bool
+) -> None:
+    """What is posted has the new dates; what cannot be posted keeps its own."""
+    posting = POSTING.model_copy(update={"via_job_queue": via_job_queue})
+    monkeypatch.setitem(globals(), "SETTINGS", Settings(posting=posting))
+    await order(shop, "1", Status="Released")
+    await order(shop, "2", Status="Released", DocumentDate="")
+    await order(shop, "3", Status="Released", good=False)
+    await evening(shop, replace_posting_date="2026-03-31", replace_document_date=True)
+    for number in ("SINV-000001", "SINV-000002"):
+        invoice = await read(shop.store, "PostedSalesInvoice", number)
+        assert (texts(invoice, "PostingDate"), texts(invoice, "DocumentDate")) == (["2026-03-31"], ["2026-03-31"])
+    kept = [texts(await read(shop.store, "SalesOrder", number), "PostingDate") for number in "123"]
+    assert kept == [["2026-03-31"], ["2026-03-31"], ["2026-03-06"]]
+
+
+async def test_the_replaced_date_is_judged_and_the_document_date_may_stay(
+    shop: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(globals(), "SETTINGS", Settings(posting=POSTING.model_copy(update={"via_job_queue": False})))
+    await order(shop, "1", PostingDate="2020-01-01", Status="Released")
+    lines = await evening(shop, replace_posting_date="today")
+    assert lines[-1] == "1 posted, 0 to handle."
+    invoice = await read(shop.store, "PostedSalesInvoice", "SINV-000001")
+    assert texts(invoice, "DocumentDate") == ["2031-02-09"] and texts(invoice, "PostingDate") != ["2020-01-01"]
+
+
+async def test_batch_posting_via_the_queue_schedules_what_passes_its_filters(shop: World) -> None:
     for number in range(1, 9):
         await order(shop, str(number), good=number != 5, Status="Released" if number != 7 else "Open")
     await order(shop, "9", Status="Released", PostingDate="2099-12-31")
-    shop.clock.move_to(datetime(2099, 1, 1, tzinfo=UTC))  # what is entered by the clock of the database is due then
-    parameters = {"kind": "SalesOrder", "filters": {"Status": "Released", "PostingDate": "..today"}}
-    task = TaskDefinition(name="post", handler="batch_post", parameters=parameters, parameters_version=1)
-    job = JobDefinition(name="evening", tasks=(task,), company="dat")
-    await create_job(shop.store, job, by="ann", now=shop.clock.now(), status=JobStatus.WAITING)
-    await shop.server("A", threads=4)
-    await shop.settle()
-    await shop.pass_(minutes=1)
+    lines = await evening(shop)
     posted, failed = await documents(shop, DocumentState.POSTED), await documents(shop, DocumentState.ERROR)
     assert (list(posted), list(failed)) == (["1", "2", "3", "4", "6", "8"], ["5"])
-    lines = [row["text"] for row in await shop.rows("SELECT text FROM run_log ORDER BY id")]
     assert "7 scheduled, 0 to handle." in lines
 
 

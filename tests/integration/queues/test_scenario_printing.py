@@ -15,15 +15,21 @@ from gateway.batch.rules.definition import TaskDefinition
 from gateway.config.models import Settings
 from gateway.operations import documents as operations
 from gateway.operations import inbox
-from gateway.operations.documents import DocumentState, PostingOff, PostResult
+from gateway.operations.documents import DocumentState, PostResult
 from gateway.operations.person import Principal
 from gateway.operations.references import NotFound
 from gateway.queues import EntryAction, EntryStatus, change_entry, follow_runs, list_entries
+from gateway.queues.posting.service import PostingOff, PostingService
 from gateway.queues.printing.process import PrintFailed
 from gateway.workers.launcher import Launcher
 from tests.fakes import World
+from tests.fonts import write_font
 from tests.posting import ITEM, document, keep
 
+ORDER = (
+    "Type", "No", "Description", "Quantity", "UnitCode", "UnitPrice", "LineDiscountPercent", "TaxGroup",
+)  # fmt: skip
+"""Fields of a line as the schema has them."""
 ANN = Principal(name="ann", partition="initial")
 
 
@@ -42,6 +48,9 @@ class Shop:
                 "print": {"after_posting": after, "printers": printers, "selections": list(selections)},
             }
         })  # fmt: skip
+
+    def service(self) -> PostingService:
+        return PostingService(store=self.world.store, settings=self.settings, launcher=self.launcher)
 
     async def order(self, number: str, **line: str) -> None:
         await keep(
@@ -70,9 +79,9 @@ async def shop(world: World, launcher: Launcher) -> Shop:
     world.more_runnables |= {
         one.name: one
         for one in (
-            post_runnable(lambda: world.store, lambda: shop.settings),
-            batch_post_runnable(lambda: world.store, lambda: shop.settings, lambda: launcher),
-            print_runnable(lambda: world.store, lambda: shop.settings, lambda: launcher),
+            post_runnable(shop.service),
+            batch_post_runnable(shop.service),
+            print_runnable(shop.service),
         )
     }
     async with world.store.transaction() as connection:
@@ -121,6 +130,54 @@ async def test_s29_post_and_print(shop: Shop, tmp_path: Path) -> None:
     )  # fmt: skip
     kept = await world.rows("SELECT name FROM run_file WHERE run_id = $1 ORDER BY name", invoice.run_id)
     assert [one["name"] for one in kept] == [invoice.name, shipment.name]
+
+
+SCRIPTS = {
+    "Latin": "Schreibtisch, Größe 2", "Greek": "Γραφείο δρύινο", "Cyrillic": "Стол дубовый", "Chinese": "橡木书桌",
+    "Arabic": "مكتب من خشب", "Thai": "โต๊ะไม้โอ๊ค",
+}  # fmt: skip
+TAXES = {"FULL": 25, "LOW": 12}
+CASE_9 = (
+    {"Quantity": "2", "UnitPrice": "499.95"}, {"Quantity": "10", "UnitPrice": "4.49", "LineDiscountPercent": "5"},
+    {"Quantity": "3", "UnitPrice": "12.345", "TaxGroup": "LOW"},
+)  # fmt: skip
+
+
+async def test_case_25_a_printer_that_hangs_and_a_document_in_six_scripts(shop: Shop, tmp_path: Path) -> None:
+    """Letters that the shipped fonts do not have come from fonts of the site."""
+    world, invoices = shop.world, {"document": "PostedSalesInvoice", "printer": "HP4"}
+    fonts = [str(write_font(tmp_path / f"{name}.ttf", SCRIPTS[name])) for name in ("Arabic", "Thai", "Chinese")]
+    printing = {"after_posting": True, "selections": [invoices], "fonts": fonts}
+
+    def set_up(printer: object) -> None:
+        shop.settings = Settings.model_validate({
+            "posting": {
+                "via_job_queue": True, "sales_category": "SalesPost", "taxes": TAXES,
+                "print": {**printing, "printers": {"HP4": printer}},
+            }
+        })  # fmt: skip
+
+    comments = [{"Type": "Comment", "Description": text} for text in list(SCRIPTS.values()) * 8]
+    items = [{"Type": "Item", "No": "1", "UnitCode": "PCS", "TaxGroup": "FULL", **line} for line in CASE_9]
+    lines = [{name: line[name] for name in ORDER if name in line} for line in (*comments, *items)]
+    content = document("SalesOrder", *lines, PostingDate="2026-03-06", InvoiceDiscountPercent="3")
+    await keep(world.store, "SalesOrder", "1", content)
+    set_up(lp(tmp_path, hangs=True))
+    entry = (await shop.post("1")).entry
+    assert entry is not None
+    await world.server("A", threads=4)
+    await world.settle()
+    assert await shop.tasks() == [("post", "ended"), ("print", "error")]
+    set_up({"folder": str(tmp_path / "printed")})
+    await change_entry(world.store, entry, EntryAction.READY, by="ann", now=world.clock.now())
+    await world.settle()
+    (path,) = (tmp_path / "printed").iterdir()
+    pages = [page.extract_text() for page in PdfReader(path).pages]
+    assert len(pages) == 2 and "1,304.33" in pages[1] and "1,304.33" not in pages[0]
+    for name, text in SCRIPTS.items():
+        assert set(text) <= set(pages[0]), name
+    warnings = await world.rows("SELECT text FROM run_log WHERE severity = 'warning'")
+    assert [row["text"] for row in warnings] == []
 
 
 async def test_case_25_one_document_of_two_is_printed_and_a_repeat_prints_only_the_other(
@@ -191,6 +248,44 @@ async def test_batch_posting_prints_too(shop: Shop, tmp_path: Path, *, via_job_q
     ]
 
 
+@pytest.mark.parametrize(("told", "after", "prints"), [(True, False, True), (None, True, True), (False, True, False)])
+async def test_a_post_task_of_a_job_prints_when_it_is_told_so_by_a_second_task(
+    shop: Shop, tmp_path: Path, *, told: bool | None, after: bool, prints: bool
+) -> None:
+    world, folder = shop.world, tmp_path / "printed"
+    shop.set_up({"archive": {"folder": str(folder)}}, {"printer": "archive"}, via_job_queue=False, after=after)
+    await shop.order("1")
+    parameters = {"kind": "SalesOrder", "number": "1", "print": told}
+    await world.job(
+        "evening", [TaskDefinition(name="post", handler="post", parameters=parameters, parameters_version=1)],
+        company="dat",
+    )  # fmt: skip
+    await world.server("A", threads=4)
+    await world.settle()
+    await world.pass_(minutes=1)
+    assert await shop.tasks() == [("post", "ended"), ("print sales order 1", "ended")][: 1 + prints]
+    assert len(list(folder.iterdir()) if folder.exists() else []) == 2 * prints
+
+
+async def test_a_print_that_fails_in_a_job_leaves_the_posting_alone(shop: Shop, tmp_path: Path) -> None:
+    world = shop.world
+    shop.set_up({"HP4": lp(tmp_path, hangs=True)}, {"document": "PostedSalesInvoice", "printer": "HP4"}, after=False)
+    await shop.order("1")
+    parameters = {"kind": "SalesOrder", "number": "1", "print": True}
+    await world.job(
+        "evening", [TaskDefinition(name="post", handler="post", parameters=parameters, parameters_version=1)],
+        company="dat",
+    )  # fmt: skip
+    await world.server("A", threads=4)
+    await world.settle()
+    await world.pass_(minutes=1)
+    assert await shop.tasks() == [("post", "error"), ("print sales order 1", "error")]
+    (task,) = await world.rows("SELECT error_code FROM run_task WHERE name = 'post'")
+    assert task["error_code"] == "task.children"
+    (row,) = await operations.documents(world.store, shop.settings, ANN, state=DocumentState.ALL)
+    assert (row.posted_as, row.queue_status) == ("SINV-000001", None)
+
+
 async def test_what_is_posted_at_once_is_printed_at_once_and_a_failed_print_leaves_it_posted(
     shop: Shop, tmp_path: Path
 ) -> None:
@@ -245,6 +340,6 @@ async def test_a_person_prints_reads_and_removes(shop: Shop) -> None:
         await print_("SINV-000009")
     with pytest.raises(PrintFailed, match="There is no printer 'HP4'"):
         await print_("SINV-000001", printer="HP4")
-    with pytest.raises(PostingOff, match="printing is not set up here"):
+    with pytest.raises(PostingOff, match="Printing is not set up here"):
         without = Settings.model_validate({"posting": {}})
         await operations.print_document(store, shop.launcher, without, ANN, "posted sales invoice", "1")

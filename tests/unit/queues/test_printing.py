@@ -1,5 +1,6 @@
 """The printed page, by the text of its PDF; where it breaks; and which printer it goes to."""
 
+import os
 import re
 from collections.abc import Sequence
 from datetime import date
@@ -8,8 +9,6 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
-from fontTools.fontBuilder import FontBuilder
-from fontTools.pens.ttGlyphPen import TTGlyphPen
 from pypdf import PdfReader
 
 from gateway.config.models_posting import Letterhead, Printer, Printing, Selection
@@ -22,6 +21,7 @@ from gateway.queues.printing.process import draw as draw_apart
 from gateway.queues.printing.targets import deliver
 from gateway.queues.printing.words import LANGUAGES, language
 from gateway.workers.launcher import Launcher
+from tests.fonts import write_font
 from tests.posting import is_valid
 
 HEAD = Letterhead(
@@ -122,22 +122,8 @@ def test_a_letter_that_no_font_has_is_told() -> None:
 
 
 def test_fonts_of_the_site_have_further_letters(tmp_path: Path) -> None:
-    font = FontBuilder(1000)
-    font.setupGlyphOrder([".notdef", "lamp"])
-    font.setupCharacterMap({ord("灯"): "lamp"})
-    pen = TTGlyphPen(None)
-    for at in ((0, 0), (0, 700), (700, 700)):
-        (pen.lineTo if pen.points else pen.moveTo)(at)
-    pen.closePath()
-    glyph = pen.glyph()
-    font.setupGlyf({".notdef": glyph, "lamp": glyph})
-    font.setupHorizontalMetrics({".notdef": (800, 0), "lamp": (800, 0)})
-    font.setupHorizontalHeader(ascent=800, descent=-200)
-    font.setupNameTable({"familyName": "Lamp", "styleName": "Regular"})
-    font.setupOS2()
-    font.setupPost()
-    font.save(tmp_path / "lamp.ttf")
-    pdf, missing = printed(invoice([("Lampe 電灯", "1", "1.00", "1.00", "FULL", "25")]), fonts=[tmp_path / "lamp.ttf"])
+    font = write_font(tmp_path / "lamp.ttf", "灯")
+    pdf, missing = printed(invoice([("Lampe 電灯", "1", "1.00", "1.00", "FULL", "25")]), fonts=[font])
     assert missing == "電" and "灯" in texts(pdf)[0]
 
 
@@ -203,6 +189,24 @@ async def test_a_folder_gets_whole_files_or_none(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(PrintFailed, match=r"file/a\.pdf cannot be written: .*print again"):
         await deliver("archive", Printer(folder=tmp_path / "file"), "a.pdf", b"%PDF")
+
+
+async def test_what_was_left_unfinished_is_removed_and_who_prints_the_same_is_not_hurt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".a.pdf.4711.tmp").write_bytes(b"%PD")
+    (tmp_path / ".b.pdf.4711.tmp").write_bytes(b"%PD")
+    await deliver("archive", Printer(folder=tmp_path), "a.pdf", b"%PDF")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".b.pdf.4711.tmp", "a.pdf"]
+    sync = os.fsync
+
+    def meanwhile(number: int) -> None:
+        sync(number)
+        for ours in tmp_path.glob(".a.pdf.*.tmp"):
+            ours.unlink()
+
+    monkeypatch.setattr("os.fsync", meanwhile)
+    assert await deliver("archive", Printer(folder=tmp_path), "a.pdf", b"%PDF") == str(tmp_path / "a.pdf")
 
 
 async def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
