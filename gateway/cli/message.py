@@ -103,7 +103,7 @@ def _parts(report: MessageReport, document: str | None) -> Iterator[Part]:
 
 def _is_send_request(m: MessageRow) -> bool:
     """Tell whether it is no message yet: its document is still to be read."""
-    return m.direction == "out" and not m.namespace
+    return m.direction == "out" and m.namespace == ""
 
 
 def _kind(m: MessageRow) -> str:

@@ -33,6 +33,11 @@ class Scheme(StrEnum):
     HTTPS = "https"
 
 
+def kept_of(namespace: str) -> str | None:
+    """Return what is stored of the namespace of an envelope: nothing of that of 2011, which nearly all have."""
+    return None if namespace == MESSAGE_2011 else namespace
+
+
 def scheme_of(namespace: str) -> Scheme:
     """Return the form a namespace is written in; anything but https counts as http."""
     return Scheme.HTTPS if namespace.startswith(HTTPS) else Scheme.HTTP

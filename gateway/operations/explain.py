@@ -254,7 +254,7 @@ class _Explainer:
             direction=Direction(row.direction),
             port=await self._port_facts(port),
             gateway=self._gateway,
-            is_request_to_send=row.direction == Direction.OUT and not row.namespace,
+            is_request_to_send=row.direction == Direction.OUT and row.namespace == "",
             status=None if row.status is None else Status(row.status),
             reason=None if row.reason is None else Reason(row.reason),
             attempts=row.attempts or 0,

@@ -9,6 +9,7 @@ from asyncpg import Connection, Record
 from gateway.db.open import Store
 from gateway.db.slices import cooperative_map
 from gateway.db.sql import Queries
+from gateway.kernel.errors import LeaseLost
 from gateway.kernel.ids import Fence, MessageKey, PortName
 from gateway.messaging.queue.exceptions import Entry, insert_exceptions
 from gateway.messaging.queue.leases import CLAIM_BYTES, draw_fence, drop_lease, hold_lease, take_lease
@@ -61,10 +62,13 @@ async def promise_staged(store: Store, fence: Fence, staged: Sequence[tuple[Mess
     Raises: LeaseLost; the staged files are the caller's to remove.
     """
     async with store.transaction() as connection:
-        await hold_lease(store, connection, fence)
-        await connection.execute(
+        if len(staged) > 1:  # rows of others are locked in another order
+            await hold_lease(store, connection, fence)
+        promised = await connection.fetch(
             store.queries.promise_staged, [key for key, _ in staged], [name for _, name in staged], fence, staging
         )
+        if len(promised) < len(staged):
+            raise LeaseLost(f"the lease {fence} ended before its files were promised", fence=fence)
 
 
 async def record_sent(connection: Connection, sql: Queries, keys: Sequence[MessageKey], logging: LoggingMode) -> None:

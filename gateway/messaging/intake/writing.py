@@ -14,6 +14,7 @@ from gateway.db.open import Store
 from gateway.db.slices import SLICE
 from gateway.kernel.errors import GatewayError
 from gateway.kernel.ids import ClaimId, MessageKey, PortName, SetKey
+from gateway.kernel.namespaces import kept_of
 from gateway.kernel.problem import Problem
 from gateway.kernel.text import clean
 from gateway.messaging.queue.exceptions import Entry, insert_exceptions
@@ -100,7 +101,7 @@ class Ingestion:
             self._messages.append((
                 key, Direction.IN, port, claim_id, set_key, message.position, message.message_id,
                 message.message_id_sent,
-                message.namespace, header.action, message.service, message.operation, header.company,
+                kept_of(message.namespace), header.action, message.service, message.operation, header.company,
                 header.partition_key, message.conversation_id, header.logon_as_user, submitter, message.parts,
                 message.checked, problems_json(message.problems), len(message.content),
             ))  # fmt: skip

@@ -13,6 +13,7 @@ from gateway.db.slices import cooperative_map
 from gateway.db.sql import Queries
 from gateway.kernel.errors import GatewayError
 from gateway.kernel.ids import Fence, LaneName, MessageKey, PortName, SetKey
+from gateway.kernel.namespaces import MESSAGE_2011, kept_of
 from gateway.kernel.problem import Problem
 from gateway.messaging.intake.writing import problems_json
 from gateway.messaging.queue.exceptions import Entry, insert_exceptions
@@ -231,7 +232,8 @@ async def _put_responses(connection: Connection, responses: Sequence[NewResponse
                  "operation", "company", "partition_key", "conversation_id", "size_bytes", "is_fault", "file_name"),
         records=[
             (r.key, Direction.OUT, r.port, r.request.set_key, r.request.position, r.request.key, r.message_id,
-             r.request.namespace, r.request.service, r.request.operation, r.request.company, r.request.partition_key,
+             kept_of(r.request.namespace), r.request.service, r.request.operation, r.request.company,
+             r.request.partition_key,
              r.request.conversation_id, len(r.content), r.is_fault, r.file_name)
             for r in responses
         ],
@@ -284,10 +286,10 @@ def _work(row: Record) -> Work:
         policy=None if policy is None else Policy(policy), lane=None if lane is None else LaneName(lane),
         lane_rule=LaneRule.CONTINUE if lane_rule is None else LaneRule(lane_rule), failures_left=failures_left,
         position=position, attempts=attempts, crashes=crashes, held_loop=held_loop, store_waits=store_waits,
-        version=version, message_id=message_id, message_id_sent=message_id_sent, namespace=namespace, action=action,
-        service=service, operation=operation, company=company, partition_key=partition_key,
-        conversation_id=conversation_id, logon_as_user=logon_as_user, submitter=submitter, parts=tuple(parts),
-        checked=checked,
+        version=version, message_id=message_id, message_id_sent=message_id_sent,
+        namespace=MESSAGE_2011 if namespace is None else namespace, action=action, service=service,
+        operation=operation, company=company, partition_key=partition_key, conversation_id=conversation_id,
+        logon_as_user=logon_as_user, submitter=submitter, parts=tuple(parts), checked=checked,
         problems=() if problems is None else tuple(Problem(**problem) for problem in json.loads(problems)),
         content=content, file_display=display, received_at=created_at, judge_anew=judge_anew,
         faults=tuple(faults or ()),

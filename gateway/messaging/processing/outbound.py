@@ -124,7 +124,7 @@ class OutboundStage:
             self._executor, _envelope, reply, port, request, action
         )
         return NewSending(
-            request=request, namespace=MESSAGE_2011, action=action, entity_keys=request.keys,
+            request=request, action=action, entity_keys=request.keys,
             file_name=port.name_sent(request.message_id), content=content,
         )  # fmt: skip
 

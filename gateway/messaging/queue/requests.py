@@ -117,10 +117,10 @@ async def progress_of_requests(store: Store, keys: Sequence[MessageKey]) -> list
 async def _put(connection: Connection, sendings: Sequence[NewSending]) -> None:
     await connection.copy_records_to_table(
         "message",
-        columns=("id", "direction", "port", "position", "message_id", "namespace", "action", "service", "operation",
-                 "company", "partition_key", "conversation_id", "submitter", "size_bytes", "file_name", "entity_keys"),
+        columns=("id", "direction", "port", "position", "message_id", "action", "service", "operation", "company",
+                 "partition_key", "conversation_id", "submitter", "size_bytes", "file_name", "entity_keys"),
         records=[
-            (r.key, Direction.OUT, r.port, 1, r.message_id, s.namespace, s.action, r.service, r.operation, r.company,
+            (r.key, Direction.OUT, r.port, 1, r.message_id, s.action, r.service, r.operation, r.company,
              r.partition_key, r.conversation_id, r.submitter, len(s.content), s.file_name, _key_texts(s.entity_keys))
             for s in sendings
             for r in (s.request,)

@@ -47,7 +47,6 @@ class NewSending:
     """A message about to be put into the queue in place of its send request."""
 
     request: SendRequest
-    namespace: str
     action: str
     entity_keys: Sequence[RecordKey]
     file_name: str

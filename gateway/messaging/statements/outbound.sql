@@ -29,9 +29,11 @@ WHERE q.fence = $1
 ORDER BY m.id
 
 -- name: promise_staged
--- From here the staged file is promised: only the rename that publishes it may remove it.
+-- From here the staged file is promised: only the rename that publishes it may remove it. A row that is under our fence
+-- is its own guard: whoever takes the lease back changes it, too.
 UPDATE queue SET staged_name = staged.name, staged_in = $4 FROM unnest($1::bigint[], $2::text[]) AS staged (id, name)
 WHERE queue.message_id = staged.id AND queue.fence = $3
+RETURNING queue.message_id
 
 -- name: finish_outbound
 WITH gone AS (DELETE FROM queue WHERE message_id = ANY($1::bigint[]))

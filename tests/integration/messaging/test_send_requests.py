@@ -11,7 +11,6 @@ from gateway.db.listen import CHANNEL
 from gateway.db.open import Store
 from gateway.kernel.errors import LeaseLost
 from gateway.kernel.ids import Fence, MessageKey, PortName
-from gateway.kernel.namespaces import MESSAGE_2011
 from gateway.messaging.delivery.promises import SendResult, claim_outbound, record_outbound
 from gateway.messaging.queue.leases import (
     give_back,
@@ -58,7 +57,7 @@ async def record(store: Store, fence: Fence, result: RequestResult) -> None:
 
 def sending(request: SendRequest, content: bytes = b"<Envelope/>") -> NewSending:
     return NewSending(
-        request=request, namespace=MESSAGE_2011, action="http://x/SalesOrderService/read", entity_keys=request.keys,
+        request=request, action="http://x/SalesOrderService/read", entity_keys=request.keys,
         file_name=f"{request.message_id}.xml", content=content,
     )  # fmt: skip
 

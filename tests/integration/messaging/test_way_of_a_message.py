@@ -9,6 +9,7 @@ import pytest
 from gateway.db.open import Store
 from gateway.kernel.errors import LeaseLost
 from gateway.kernel.ids import MessageKey, PortName, SetKey
+from gateway.kernel.namespaces import MESSAGE_2008, MESSAGE_2011
 from gateway.messaging.delivery.promises import SendResult, claim_outbound, promise_staged, record_outbound
 from gateway.messaging.intake.writing import AlreadyIngested, ingestion, known_deliveries, same_content
 from gateway.messaging.processing.claims import (
@@ -270,6 +271,33 @@ async def test_promised_file_survives_the_loss_of_its_lease(store: Store) -> Non
         await record_outbound(store, sending.fence, SendResult(sent=list(sending.items)))
     again = await claim_outbound(store, 1, ORDERS, 10, FOLDER)
     assert again is not None and again.items[0].staged_name == "a.xml.1.tmp"
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["one", "several"])
+async def test_promise_under_a_lease_that_was_taken_back_is_refused(store: Store, several: bool) -> None:
+    await put(store, [a_message(n) for n in range(1, 2 + several)])
+    claimed = await claim(store)
+    responses = [
+        NewResponse(
+            key=MessageKey(10**6 + work.key), request=work, port=ORDERS, message_id=uuid4(),
+            file_name=f"{work.key}.xml", content=b"<r/>", is_fault=False,
+        )
+        for work in claimed.items
+    ]  # fmt: skip
+    await record(store, claimed, InboundResult(done=[(work, []) for work in claimed.items], responses=responses))
+    sending = await claim_outbound(store, 1, ORDERS, 10)
+    assert sending is not None
+    assert await take_back(store, (await read_beats(store, 0)).leases) == 1
+    with pytest.raises(LeaseLost):
+        await promise_staged(store, sending.fence, [(item.key, f"{item.key}.1.tmp") for item in sending.items], FOLDER)
+    assert await rows(store, "SELECT DISTINCT status, staged_name FROM queue") == [("ready", None)]
+
+
+async def test_namespace_of_2011_is_not_stored_with_each_message(store: Store) -> None:
+    await put(store, [a_message(1), replace(a_message(2), namespace=MESSAGE_2008)])
+    claimed = await claim(store)
+    assert [work.namespace for work in claimed.items] == [MESSAGE_2011, MESSAGE_2008]
+    assert await rows(store, "SELECT namespace FROM message ORDER BY id") == [(None,), (MESSAGE_2008,)]
 
 
 @pytest.mark.parametrize(
