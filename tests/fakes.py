@@ -57,12 +57,16 @@ class FakeClock:
         if seconds is not None and seconds <= 0:
             await asyncio.sleep(0)
             return
-        timer = _Timer(self._now + timedelta(seconds=min(seconds or NEVER, NEVER)))
+        timer = _Timer(self._now + timedelta(seconds=min(seconds or NEVER, NEVER)), events)
         self._timers.append(timer)
         try:
             await wait_for_any(NEVER, timer.over, *events)
         finally:
             self._timers.remove(timer)
+
+    def is_waited_for(self, event: asyncio.Event) -> bool:
+        """Whether somebody waits for an event that has not come."""
+        return not event.is_set() and any(event in timer.events for timer in self._timers)
 
     def next_timer(self) -> datetime | None:
         """When somebody wants to be woken next."""
@@ -87,6 +91,7 @@ class FakeClock:
 @dataclass(slots=True, eq=False)
 class _Timer:
     due: datetime
+    events: tuple[asyncio.Event, ...]
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -226,7 +231,10 @@ class World:
 
     def _at_rest(self) -> bool:
         engines = [engine for engine, _, _ in self._engines.values()]
-        return all(engine.at_rest for engine in engines) and sum(e.running for e in engines) == self.parked
+        return (
+            all(self.clock.is_waited_for(engine._hint) for engine in engines)
+            and sum(e.running for e in engines) == self.parked
+        )
 
     async def _fingerprint(self) -> object:
         rows = await self.rows(
