@@ -67,7 +67,7 @@ class SendStage:
         )  # fmt: skip
 
     def forget(self, port: PortName) -> None:
-        """Look into the staging folder of the port again: it is new, or another node has left something there."""
+        """Recover what the port has staged: its place is new, or another node has left something there."""
         self._registered.pop(port, None)
         self._unclean.add(port)
         self._away[port] = True  # what was put off before has reasons of its own
@@ -115,7 +115,7 @@ class SendStage:
         except AdapterUnavailable as error:
             await self._trouble.degraded(name, error.message)
         except TimeoutError:
-            pass  # what keeps it is told by whoever waits for longer
+            pass  # what keeps it is reported by whoever waits for longer
         return None
 
     async def run(self, context: TaskContext) -> None:
@@ -135,7 +135,7 @@ class SendStage:
         return chunk
 
     async def _staging_of(self, port: PortName, adapter: SendAdapter) -> UUID | None:
-        """Return which staging folder is ours, registered; one that cannot be reached now as it was known last."""
+        """Return where the port stages, registered as ours; what cannot be reached now as it was known last."""
         try:
             async with asyncio.timeout(_QUICK_SECONDS):
                 place = await adapter.place()
@@ -147,7 +147,7 @@ class SendStage:
         return place.id
 
     async def _tidy(self, name: PortName, adapter: SendAdapter | None) -> None:
-        """Remove what nobody needs from a staging folder that is new to us, or in which an attempt broke off.
+        """Remove what nobody needs from a place that is new to us, or in which an attempt broke off.
 
         Nobody needs staged files that no promise names and nobody works on: their attempt ended before the promise.
         """
@@ -178,7 +178,7 @@ class SendStage:
         reach("send.before_sent")
         await record_outbound(self._store, chunk.fence, result)
         reach("send.after_sent")
-        await self._tell(port, result, context)
+        await self._report(port, result, context)
 
     async def _deliver_to(self, adapter: SendAdapter, chunk: Claimed[Sending], result: SendResult) -> None:
         promised = [item for item in chunk.items if item.staged_name is not None]
@@ -196,6 +196,7 @@ class SendStage:
         if staged:
             reach("send.before_promise")
             try:
+                # after all is durable, before anything is shown: from this commit on only `publish` may remove a file
                 await promise_staged(
                     self._store, chunk.fence, [(item.key, names[item.key]) for item in staged], place.id
                 )
@@ -211,7 +212,7 @@ class SendStage:
         errors = await adapter.publish(promises)
         result.sent += _sort_out(ready, errors, result)
 
-    async def _tell(self, port: OpenPort, result: SendResult, context: TaskContext) -> None:
+    async def _report(self, port: OpenPort, result: SendResult, context: TaskContext) -> None:
         context.tally.add("responses", len(result.sent))
         context.tally.add("failed", len(result.failed))
         context.tally.add("postponed", len(result.later))

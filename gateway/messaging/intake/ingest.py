@@ -15,7 +15,6 @@ from gateway.db.open import Store
 from gateway.db.waiting import uninterrupted
 from gateway.kernel.errors import FileRefused
 from gateway.kernel.faultpoints import reach
-from gateway.kernel.ids import SetKey
 from gateway.messaging.flow.port import OpenInbound, Ports
 from gateway.messaging.intake.debatch import Ignored, new_messages, submitter_of
 from gateway.messaging.intake.lease import IntakeLease
@@ -23,7 +22,7 @@ from gateway.messaging.intake.reading import BadFile, WholeFile, read_whole
 from gateway.messaging.intake.spool import Spools
 from gateway.messaging.intake.writing import Ingestion, earlier_batches, ingestion, same_content
 from gateway.messaging.rules.delivery import Claim, Settled, Settlement
-from gateway.messaging.rules.envelope import FileEnd, FileHead, Root
+from gateway.messaging.rules.envelope import FileEnd, Root
 from gateway.messaging.rules.message import NewFile, RefusedFile
 from gateway.messaging.rules.message_set import most_failures
 from gateway.xml.pool import SMALL_BYTES, XmlPool
@@ -110,6 +109,7 @@ class Ingester:
             batch_ids = [file.head.batch_id for file in good if file.head.batch_id]
             seen = await earlier_batches(self._store, port.name, batch_ids) if batch_ids else set()
             numbers = sum(1 if isinstance(f, BadFile) else f.end.envelopes + (f.head.root is Root.BATCH) for f in files)
+            # asked just before the commit: who takes the lease over waits for that; its messages get later numbers
             guard = partial(self._lease.guard, port=port.name)
             async with ingestion(self._store, guard, numbers=numbers) as ingesting:
                 settled = [await self._write(ingesting, file, port, seen, twins) for file in files]
@@ -131,10 +131,11 @@ class Ingester:
         claim, head, end = file.claim, file.head, file.end
         repeated = head.batch_id in seen
         if repeated and port.settings.process.unique_batch_id:
-            return await self._refuse(ingesting, BadFile(claim, _batch_seen(head.batch_id)), port)
+            text = f"The BatchId '{head.batch_id}' was received before; this port takes each one once."
+            return await self._refuse(ingesting, BadFile(claim, FileRefused(text, code="batch.duplicate")), port)
         if head.batch_id:
             seen.add(head.batch_id)
-        set_key = await _begin_set(ingesting, head)
+        set_key = await ingesting.new_set() if head.root is Root.BATCH else None
         submitter = submitter_of(claim, port, self._ports.settings)
         ignored = Ignored(head)
         async with aclosing(file.spool.pieces()) as pieces:
@@ -144,36 +145,21 @@ class Ingester:
                 await ingesting.add_messages(port.name, claim.id, submitter, set_key, port.policy, new)
         warnings = [*ignored.warnings(), *_file_warnings(claim, end, twins.get(end.sha256))]
         if repeated:
-            warnings.append(_batch_warning(head))
-        return await self._end_file(ingesting, claim, head, end, set_key, warnings, port)
-
-    async def _end_file(
-        self,
-        ingesting: Ingestion,
-        claim: Claim,
-        head: FileHead,
-        end: FileEnd,
-        set_key: SetKey | None,
-        warnings: Sequence[tuple[str, str]],
-        port: OpenInbound,
-    ) -> Settled:
-        settlement = Settlement(port.settings.receive.after.value)
-        if claim.id in ingesting.only_in_file:
-            settlement = Settlement.ARCHIVE
-        batch_id = (head.batch_id or str(uuid4())) if head.root is Root.BATCH else None
-        submitter = submitter_of(claim, port, self._ports.settings)
-        await ingesting.end_file(
-            NewFile(claim=claim, head=head, end=end, submitter=submitter, settlement=settlement, batch_id=batch_id,
-                    policy=port.policy,
-                    max_failed=most_failures(port.settings.process.max_failed, end.envelopes)),
-            set_key,
-            warnings,
+            text = f"The BatchId '{head.batch_id}' was received before; this file is a set of its own."
+            warnings.append(("batch.repeated", text))
+        only_copy = claim.id in ingesting.only_in_file
+        new_file = NewFile(
+            claim=claim, head=head, end=end, submitter=submitter,
+            settlement=Settlement.ARCHIVE if only_copy else Settlement(port.settings.receive.after.value),
+            batch_id=(head.batch_id or str(uuid4())) if head.root is Root.BATCH else None,
+            policy=port.policy, max_failed=most_failures(port.settings.process.max_failed, end.envelopes),
         )  # fmt: skip
+        await ingesting.end_file(new_file, set_key, warnings)
         for code, text in warnings:
             log.warning("file.warned", port=port.name, file=claim.display, code=code, text=text)
         log.info("file.received", port=port.name, stage="receive", file=claim.display, claim_id=str(claim.id),
                  messages=end.envelopes, size_bytes=end.size)  # fmt: skip
-        return Settled(claim=claim, settlement=settlement)
+        return Settled(claim=claim, settlement=new_file.settlement)
 
     async def _refuse(self, ingesting: Ingestion, file: BadFile, port: OpenInbound) -> Settled:
         claim, error = file.claim, file.error
@@ -211,16 +197,6 @@ def _remedy(code: str) -> str:
     return "Mend the file and put it into the inbound folder again."
 
 
-def _batch_seen(batch_id: str | None) -> FileRefused:
-    return FileRefused(
-        f"The BatchId '{batch_id}' was received before; this port takes each one once.", code="batch.duplicate"
-    )
-
-
-def _batch_warning(head: FileHead) -> tuple[str, str]:
-    return "batch.repeated", f"The BatchId '{head.batch_id}' was received before; this file is a set of its own."
-
-
 def _file_warnings(claim: Claim, end: FileEnd, twin: str | None) -> list[tuple[str, str]]:
     warnings: list[tuple[str, str]] = []
     if twin is not None:
@@ -232,7 +208,3 @@ def _file_warnings(claim: Claim, end: FileEnd, twin: str | None) -> list[tuple[s
             "Write under another name and rename when complete.",
         ))  # fmt: skip
     return warnings
-
-
-async def _begin_set(ingesting: Ingestion, head: FileHead) -> SetKey | None:
-    return await ingesting.new_set() if head.root is Root.BATCH else None

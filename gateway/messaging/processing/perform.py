@@ -6,9 +6,11 @@ are gone through one by one.
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import groupby
+from uuid import UUID
 
 import structlog
 
@@ -16,12 +18,11 @@ from gateway.contracts.service import ServiceContext, SetOperation
 from gateway.db.open import Store
 from gateway.db.unit import UnitConnection, UnitTransaction
 from gateway.kernel.errors import DuplicateMessage
-from gateway.kernel.ids import MessageKey, SetKey
+from gateway.kernel.ids import LaneName, MessageKey, SetKey
 from gateway.messaging.flow.port import ServedInbound
 from gateway.messaging.processing.breaker import Breaker
 from gateway.messaging.processing.decide import Failed, TryAgain, decide, pass_on
 from gateway.messaging.processing.duplicates import Duplicates
-from gateway.messaging.processing.grouping import free_groups, lane_groups, lanes
 from gateway.messaging.processing.performed import ChunkResult
 from gateway.messaging.processing.prepare import Item, Prepared, Refused
 from gateway.messaging.processing.rollback import NotTakenBack, RollbackSet
@@ -32,6 +33,7 @@ from gateway.queues import UnitQueue
 
 log = structlog.get_logger()
 
+_STRICT = (Policy.HALT, Policy.ROLLBACK)
 _CHUNK_SECONDS = 5.0
 """After this the rest of a chunk is given back, so that slow operations do not hold the answers of quick ones."""
 
@@ -51,15 +53,15 @@ class Performance:
 
     async def run(self, items: Sequence[Item]) -> ChunkResult:
         """Perform all items: those of a lane in order, a transient failure stops the rest of its lane."""
-        for group in free_groups(items):
+        for group in _free_groups(items):
             await self._group(group)
-        for lane in lanes(items):
+        for lane in _lanes(items):
             await self._lane(lane)
         return self.result
 
     async def _lane(self, items: Sequence[Item]) -> None:
         """Perform a run of a lane in order, up to a message that nothing of the lane may pass."""
-        for group in lane_groups(items):
+        for group in _lane_groups(items):
             first = group[0].work
             if first.policy is Policy.ROLLBACK and first.set_key is not None:
                 members = [item for item in items if item.work.set_key == first.set_key]
@@ -204,3 +206,41 @@ def _stops_others(work: Work) -> bool:
     """Tell whether a failure of this message keeps others from running."""
     in_lane = work.lane is not None and work.lane_rule is not LaneRule.CONTINUE
     return in_lane or (work.set_key is not None and (work.policy is Policy.HALT or work.failures_left is not None))
+
+
+def _free_groups(items: Sequence[Item]) -> Iterator[list[Item]]:
+    """Yield the messages without a lane, those of one operation together: nothing says in which order they run."""
+    free = sorted((item for item in items if item.work.lane is None), key=_operation_of)
+    yield from _runs(free, lambda item: ())
+
+
+def _lanes(items: Sequence[Item]) -> Iterator[list[Item]]:
+    """Yield the messages of each lane, in order."""
+    found: dict[LaneName, list[Item]] = {}
+    for item in items:
+        if item.work.lane is not None:
+            found.setdefault(item.work.lane, []).append(item)
+    yield from found.values()
+
+
+def _lane_groups(items: Sequence[Item]) -> Iterator[list[Item]]:
+    """Yield the messages of a lane in runs; a set under Halt or Rollback is never in one run with others."""
+    yield from _runs(items, lambda item: item.work.set_key if item.work.policy in _STRICT else ())
+
+
+def _operation_of(item: Item) -> tuple[str, str]:
+    return (item.work.service or "", item.work.operation or "")
+
+
+def _runs(items: Sequence[Item], apart: Callable[[Item], object]) -> Iterator[list[Item]]:
+    """Split into runs that one bulk call may do: same operation and kind; a repeated MessageId begins a new run."""
+    for _, alike in groupby(items, key=lambda item: (isinstance(item, Prepared), *_operation_of(item), apart(item))):
+        run: list[Item] = []
+        seen: set[UUID] = set()
+        for item in alike:
+            if item.work.message_id in seen:
+                yield run
+                run, seen = [], set()
+            seen.add(item.work.message_id)
+            run.append(item)
+        yield run
