@@ -4,8 +4,8 @@ An option and a field of one name mean the same; `_FIELDS` has those that are ca
 out one by one.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import fields as fields_of
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final
@@ -61,7 +61,7 @@ _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
 
 def _shared(section: type[Section], definition: type) -> Iterator[tuple[str, str]]:
     """Yield the options that a definition has too, each with its field there."""
-    known = {field.name for field in fields_of(definition)}
+    known = {field.name for field in fields(definition)}
     for option in section.model_fields:
         for field in (option, *_FIELDS.get(option, ())):
             if field in known:
@@ -69,9 +69,14 @@ def _shared(section: type[Section], definition: type) -> Iterator[tuple[str, str
                 break
 
 
-def _said(section: Section, definition: type) -> dict[str, Any]:
-    """Return what a section says of the fields of a definition, as it is written."""
-    return {field: getattr(section, option) for option, field in _shared(type(section), definition)}
+def _said(section: Section, definition: type, name: str | None = None, **others: object) -> dict[str, Any]:
+    """Return the fields of a definition with what a section of this *name* says of them; *others* in its place."""
+    said = {field: getattr(section, option) for option, field in _shared(type(section), definition)}
+    if "description" in said:
+        said["description"] = said["description"] or name
+    if "batch_group" in said:
+        said["batch_group"] = group_key(said["batch_group"])
+    return said | ({} if name is None else {"name": name}) | others
 
 
 def job_definitions(settings: Settings) -> list[tuple[JobDefinition, JobStatus]]:
@@ -84,39 +89,31 @@ def job_definitions(settings: Settings) -> list[tuple[JobDefinition, JobStatus]]
 def job_definition(settings: Settings, name: str, job: Job) -> JobDefinition:
     """Return one job as the store keeps it."""
     zone = zone_of(settings, job)
-    return JobDefinition(
-        **_said(job, JobDefinition)
-        | {
-            "name": name,
-            "description": job.description or name,
-            "partition": job.partition or settings.default_partition,
-            "company": job.company or settings.default_company,
-            "start": None if job.start is None else moment(job.start, zone),
-            "recurrence": None if job.recurrence is None else {**job.recurrence.plain(), "zone": zone},
-            "batch_group": group_key(job.group),
-            "dependencies": tuple(DependencyDefinition(parent=one, wanted=how) for one, how in job.after.items()),
-            "overdue_seconds": job.overdue_seconds or _overdue_of(job),
-            "tasks": tuple(_tasks(job)),
-            "alerts": tuple(
-                AlertDefinition(user=user, events=tuple(map(str, alerts.on)), channels=tuple(map(str, alerts.by)))
-                for user, alerts in job.alerts.items()
-            ),
-        }
+    said = _said(
+        job,
+        JobDefinition,
+        name,
+        partition=job.partition or settings.default_partition,
+        company=job.company or settings.default_company,
+        start=None if job.start is None else moment(job.start, zone),
+        recurrence=None if job.recurrence is None else {**job.recurrence.plain(), "zone": zone},
+        dependencies=tuple(DependencyDefinition(parent=one, wanted=how) for one, how in job.after.items()),
+        overdue_seconds=job.overdue_seconds or _overdue_of(job),
+        tasks=tuple(_tasks(job)),
+        alerts=tuple(
+            AlertDefinition(user=user, events=tuple(map(str, alerts.on)), channels=tuple(map(str, alerts.by)))
+            for user, alerts in job.alerts.items()
+        ),
     )
+    return JobDefinition(**said)
 
 
 def _tasks(job: Job) -> Iterator[TaskDefinition]:
     """Yield the tasks; where a job names none they are those that move messages, each after the one before."""
     for name, task in job.tasks.items():
+        conditions = tuple(ConditionDefinition(parent=one, wanted=how) for one, how in task.after.items())
         yield TaskDefinition(
-            **_said(task, TaskDefinition)
-            | {
-                "name": name,
-                "description": task.description or name,
-                "parameters_version": task.parameters_version,
-                "batch_group": group_key(task.group),
-                "conditions": tuple(ConditionDefinition(parent=one, wanted=how) for one, how in task.after.items()),
-            }
+            **_said(task, TaskDefinition, name, conditions=conditions, parameters_version=task.parameters_version)
         )
     for before, name in zip((None, *SERVICES), () if job.tasks else SERVICES, strict=False):
         waits = job.mode is JobMode.TIMED and before is not None
@@ -161,9 +158,7 @@ def group_name(key: str) -> str:
 def group_definitions(settings: Settings) -> list[GroupDefinition]:
     """Return the batch groups."""
     return [
-        GroupDefinition(
-            **_said(group, GroupDefinition) | {"name": group_key(name), "description": group.description or name}
-        )
+        replace(GroupDefinition(**_said(group, GroupDefinition, name)), name=group_key(name) or "")
         for name, group in settings.groups.items()
     ]
 
@@ -172,12 +167,13 @@ def server_definitions(settings: Settings) -> list[ServerDefinition]:
     """Return the servers with their groups and hours."""
     return [
         ServerDefinition(
-            **_said(server, ServerDefinition)
-            | {
-                "name": name,
-                "groups": None if server.groups is None else tuple(group_key(group) for group in server.groups),
-                "hours": tuple(HoursDefinition(**_said(row, HoursDefinition)) for row in server.hours),
-            }
+            **_said(
+                server,
+                ServerDefinition,
+                name,
+                groups=None if server.groups is None else tuple(map(group_key, server.groups)),
+                hours=tuple(HoursDefinition(**_said(row, HoursDefinition)) for row in server.hours),
+            )
         )
         for name, server in settings.servers.items()
     ]
@@ -191,12 +187,13 @@ def throttle(settings: Settings) -> Throttle:
 def period_definitions(settings: Settings) -> list[PeriodDefinition]:
     """Return the active periods."""
     return [
-        PeriodDefinition(
-            **_said(period, PeriodDefinition)
-            | {"name": name, "weekdays": tuple(sorted(day.number for day in period.on or tuple(Weekday)))}
-        )
+        PeriodDefinition(**_said(period, PeriodDefinition, name, weekdays=_numbers(period.on or tuple(Weekday))))
         for name, period in settings.active_periods.items()
     ]
+
+
+def _numbers(days: Iterable[Weekday]) -> tuple[int, ...]:
+    return tuple(sorted(day.number for day in days))
 
 
 def limits_definition(settings: Settings) -> LimitsDefinition:
@@ -206,24 +203,15 @@ def limits_definition(settings: Settings) -> LimitsDefinition:
 
 def category_definitions(settings: Settings) -> list[CategoryDefinition]:
     """Return the categories of job queue entries."""
-    return [
-        CategoryDefinition(
-            **_said(category, CategoryDefinition) | {"name": name, "description": category.description or name}
-        )
-        for name, category in settings.job_queues.categories.items()
-    ]
+    categories = settings.job_queues.categories.items()
+    return [CategoryDefinition(**_said(category, CategoryDefinition, name)) for name, category in categories]
 
 
 def queue_definitions(settings: Settings) -> list[QueueDefinition]:
     """Return the job queues."""
     return [
         QueueDefinition(
-            **_said(queue, QueueDefinition)
-            | {
-                "name": name,
-                "description": queue.description or name,
-                "batch_group": group_key(queue.group) or domain.DEFAULT_GROUP,
-            }
+            **_said(queue, QueueDefinition, name, batch_group=group_key(queue.group) or domain.DEFAULT_GROUP)
         )
         for name, queue in settings.job_queues.queues.items()
     ]
@@ -233,21 +221,21 @@ def entry_definition(settings: Settings, entry: QueueEntry, *, name: str | None,
     """Return one entry as the store keeps it; it runs as *user*, whose time zone counts where it has none."""
     account = settings.accounts.get(user)
     zone = entry.zone or (account.zone if account is not None else "UTC")
-    return EntryDefinition(
-        **_said(entry, EntryDefinition)
-        | {
-            "name": name,
-            "description": entry.description or name or entry.run,
-            "parameters_version": entry.parameters_version,
-            "partition": entry.partition or settings.default_partition,
-            "company": entry.company or settings.default_company,
-            "earliest": None if entry.earliest is None else moment(entry.earliest, zone),
-            "expires": None if entry.expires is None else moment(entry.expires, zone),
-            "weekdays": tuple(sorted(day.number for day in entry.on)),
-            "zone": zone,
-            "wakes_on": tuple(_document_of(settings, service) for service in entry.wakes_on),
-        }
+    said = _said(
+        entry,
+        EntryDefinition,
+        name,
+        description=entry.description or name or entry.run,
+        parameters_version=entry.parameters_version,
+        partition=entry.partition or settings.default_partition,
+        company=entry.company or settings.default_company,
+        earliest=None if entry.earliest is None else moment(entry.earliest, zone),
+        expires=None if entry.expires is None else moment(entry.expires, zone),
+        weekdays=_numbers(entry.on),
+        zone=zone,
+        wakes_on=tuple(_document_of(settings, service) for service in entry.wakes_on),
     )
+    return EntryDefinition(**said)
 
 
 def _document_of(settings: Settings, service: str) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Self, TypeVar
@@ -11,6 +12,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     GetJsonSchemaHandler,
     PrivateAttr,
     Strict,
@@ -63,23 +65,6 @@ class Options(BaseModel):
 
 class Section(Options):
     """A part of the configuration."""
-
-
-class RunsSomething(Section):
-    """A section that says what runs; it may know for which version of that its parameters were written."""
-
-    _version: int | None = PrivateAttr(default=None)
-
-    @property
-    def parameters_version(self) -> int | None:
-        """Return the version, None: whichever is there when it runs, as the file is checked again with each."""
-        return self._version
-
-    def written_for(self, version: int) -> Self:
-        """Return the same section, with the version that its parameters were checked with."""
-        section = self.model_copy()
-        section._version = version
-        return section
 
 
 def reread(value: object) -> object:
@@ -206,3 +191,27 @@ ByteSize = Annotated[
 ]
 Date = Annotated[date, BeforeValidator(_as_date), WithJsonSchema({"type": "string", "pattern": r"^\d{4}-\d\d-\d\d$"})]
 Location = Annotated[Path, AfterValidator(_absolute), WithJsonSchema({"type": "string", "minLength": 1})]
+
+
+class RunsSomething(Section):
+    """A section that says what runs; it may know for which version of that its parameters were written."""
+
+    run: Text = Field(
+        description="What it runs: receive | inbound | outbound | send | python | command | sql | … or module:object."
+    )
+    parameters: Annotated[Mapping[str, object], WithJsonSchema({"type": "object"})] = Field(
+        default_factory=dict, alias="with", description="Parameters of what it runs."
+    )
+    description: Text | None = Field(default=None, description="What it is for. Default: its name.")
+    _version: int | None = PrivateAttr(default=None)
+
+    @property
+    def parameters_version(self) -> int | None:
+        """Return the version, None: whichever is there when it runs, as the file is checked again with each."""
+        return self._version
+
+    def written_for(self, version: int) -> Self:
+        """Return the same section, with the version that its parameters were checked with."""
+        section = self.model_copy()
+        section._version = version
+        return section

@@ -295,11 +295,6 @@ class Alerts(Section):
 class Task(RunsSomething):
     """One step of a job."""
 
-    run: Text = Field(description="What it runs: receive | inbound | outbound | send | python | command | sql | …")
-    parameters: Annotated[Mapping[str, object], WithJsonSchema({"type": "object"})] = Field(
-        default_factory=dict, alias="with", description="Parameters of what it runs."
-    )
-    description: Text | None = Field(default=None, description="What it is for. Default: its name.")
     after: Conditions = Field(
         default_factory=dict,
         description="Tasks before it, each with the status it must reach: ended | error | ended_or_error.",

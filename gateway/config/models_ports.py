@@ -247,7 +247,13 @@ class Respond(Send):
     )
 
 
-class Process(Section):
+class OutboundProcess(Section):
+    """How the documents of a port that sends are read."""
+
+    retries: Count = Field(default=3, ge=1, le=100, description="Attempts when a service fails for a passing reason.")
+
+
+class Process(OutboundProcess):
     """How the requests of a port are worked on."""
 
     mode: Mode = Field(
@@ -296,12 +302,6 @@ class Process(Section):
         description="Seconds in which a request without MessageId that is the same as one processed is a duplicate. "
         "0: never.",
     )
-    retries: Count = Field(
-        default=3,
-        ge=1,
-        le=100,
-        description="Attempts for a request when its service fails for a passing reason.",
-    )
     pause_after_failures: Count = Field(
         default=20,
         ge=0,
@@ -348,17 +348,6 @@ class Limits(Section):
     )
     max_envelopes: Count = Field(default=500_000, ge=1, le=10_000_000, description="Most envelopes in one file.")
     max_attributes: Count = Field(default=100, ge=10, le=10_000, description="Most attributes on one element.")
-
-
-class OutboundProcess(Section):
-    """How the documents of a port that sends are read."""
-
-    retries: Count = Field(
-        default=3,
-        ge=1,
-        le=100,
-        description="Attempts to read a document when its service fails for a passing reason.",
-    )
 
 
 class InboundPort(Section):

@@ -70,11 +70,6 @@ class JobQueue(Section):
 class QueueEntry(RunsSomething):
     """A job queue entry: what runs, and when."""
 
-    run: Text = Field(description="What it runs, as a task does: python | command | sql | … or module:object.")
-    parameters: Annotated[Mapping[str, object], WithJsonSchema({"type": "object"})] = Field(
-        default_factory=dict, alias="with", description="Parameters of what it runs."
-    )
-    description: Text | None = Field(default=None, description="What it is for. Default: its name.")
     status: EntryFirstStatus = Field(
         default=EntryFirstStatus.READY, description="Status when it is first seen: ready | on_hold."
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
@@ -16,7 +16,9 @@ from gateway.config.suggest import did_you_mean
 
 Location = tuple[str | int, ...]
 """A path as pydantic names it: with a step such as `<document>` where a kind of section was chosen."""
-_KINDS: Mapping[str, type[BaseModel]] = {**SERVICE_KINDS, **DIRECTIONS}
+_KINDS = {*SERVICE_KINDS, *DIRECTIONS}
+_NAME, _POSITION = "<name>", "[]"
+"""Steps that stand for any name that the operator gives, and for any position of a list."""
 _WANTED = {
     "bool_type": "must be true or false",
     "int_type": "must be a whole number",
@@ -152,68 +154,40 @@ def fields(section: type[BaseModel]) -> dict[str, FieldInfo]:
     return {field.alias or name: field for name, field in section.model_fields.items()}
 
 
-def _section_at(location: Location, root: type[BaseModel] = Settings) -> type[BaseModel] | None:
+def _section_at(location: Location, root: type[BaseModel]) -> type[BaseModel] | None:
     """Return the section that stands at *location* below *root*, None when something else does."""
-    annotation: Any = root
-    for step in location:
-        annotation = _below(_plain(annotation, step), step)
-    annotation = _plain(annotation, "")
-    return annotation if _is_section(annotation) else None
+    for place, section in _sections(root, ()):
+        if len(place) == len(location) and all(
+            there in (step, _NAME, _POSITION) for there, step in zip(place, location, strict=True)
+        ):
+            return section
+    return None
 
 
 def _places(key: str) -> list[str]:
     """Return every section that knows *key*, such as `ports.<name>.receive`."""
-    return sorted(where or "the top level" for known, where in _all_keys(Settings, "") if known == key)
+    shown = {
+        ".".join(step for step in place if step != _POSITION and not _is_kind(step)) or "the top level"
+        for place, section in _sections(Settings, ())
+        if key in fields(section)
+    }
+    return sorted(shown)
 
 
-def _is_section(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
-
-
-def _plain(annotation: Any, step: str | int) -> Any:
-    """Take wrappers off an annotation: Annotated, and unions that are optional or tell kinds apart."""
-    while True:
-        origin = get_origin(annotation)
-        if origin in {Union, UnionType}:
-            if _is_kind(step):
-                return _KINDS[str(step).strip("<>")]
-            annotation = get_args(annotation)[0]
-        elif origin is Annotated:
-            annotation = get_args(annotation)[0]
-        else:
-            return annotation
-
-
-def _below(annotation: Any, step: str | int) -> Any:
-    if _is_kind(step):
-        return annotation
-    if _is_section(annotation):
-        field = fields(annotation).get(str(step))
-        return field.annotation if field else None
-    arguments = get_args(annotation)
-    if not arguments:
-        return None
-    return arguments[0] if get_origin(annotation) is tuple else arguments[-1]
-
-
-def _all_keys(section: type[BaseModel], where: str) -> Iterator[tuple[str, str]]:
-    for key, field in fields(section).items():
-        yield key, where
-        for child, names in _sections(field.annotation):
-            yield from _all_keys(child, f"{where}.{key}{names}".removeprefix("."))
-
-
-def _sections(annotation: Any) -> Iterator[tuple[type[BaseModel], str]]:
-    """Yield the sections an option holds, with `.<name>` where they are named by the operator."""
+def _sections(annotation: Any, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], type[BaseModel]]]:
+    """Yield the sections that a value of this type holds, each with its place as pydantic names it."""
     origin, arguments = get_origin(annotation), get_args(annotation)
-    if _is_section(annotation):
-        yield annotation, ""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield place, annotation
+        for key, field in fields(annotation).items():
+            yield from _sections(field.annotation, (*place, key))
     elif origin is Annotated:
-        yield from _sections(arguments[0])
+        kinds = tuple(str(one.tag) for one in arguments[1:] if isinstance(one, Tag))
+        yield from _sections(arguments[0], (*place, *kinds))
     elif origin in {Union, UnionType}:
         for argument in arguments:
-            yield from _sections(argument)
+            yield from _sections(argument, place)
     elif origin is tuple:
-        yield from _sections(arguments[0])
+        yield from _sections(arguments[0], (*place, _POSITION))
     elif isinstance(origin, type) and issubclass(origin, Mapping):
-        yield from ((section, f".<name>{names}") for section, names in _sections(arguments[1]))
+        yield from _sections(arguments[1], (*place, _NAME))

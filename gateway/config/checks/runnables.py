@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from gateway.config.document import Document, Finding, Path
 from gateway.config.environment import substitute
-from gateway.config.models_jobs import Job, Task
+from gateway.config.models_base import RunsSomething
+from gateway.config.models_jobs import Job
 from gateway.config.models_queues import QueueEntry
 from gateway.config.refusals import explain
 from gateway.contracts.task import Runnables
@@ -52,7 +53,7 @@ def check_entries(
 
 
 def _check(
-    at: Path, task: Task | QueueEntry, runnables: Runnables, environ: Mapping[str, str], base: FilePath, *,
+    at: Path, task: RunsSomething, runnables: Runnables, environ: Mapping[str, str], base: FilePath, *,
     refused: str | None,
 ) -> Iterator[Finding]:  # fmt: skip
     """Yield what is wrong with one thing to run at *at*; *refused* is where it belongs if it must not repeat."""

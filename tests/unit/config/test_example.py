@@ -31,7 +31,11 @@ def test_example_is_a_working_configuration() -> None:
     assert settings.exposed("order-copies") == (("SalesOrderService", "read"),)
 
 
-@pytest.mark.parametrize("section", Section.__subclasses__(), ids=lambda section: section.__name__)
+def below(section: type[Section]) -> list[type[Section]]:
+    return [one for child in section.__subclasses__() for one in (child, *below(child))]
+
+
+@pytest.mark.parametrize("section", below(Section), ids=lambda section: section.__name__)
 def test_example_mentions_every_option(section: type[Section]) -> None:
     text = EXAMPLE.read_text()
     missing = [key for key in fields(section) if not re.search(rf"(?<![\w.]){key}:", text)]
