@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import IO, Any, Final, Self
 
 HEAD: Final = struct.Struct("<II")
+_as_json: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Message:
 
 def packed(kind: str, *fields: object, body: bytes = b"") -> bytes:
     """Return a message as it travels."""
-    text = json.dumps([kind, *fields], separators=(",", ":")).encode()
+    text = _as_json([kind, *fields]).encode()
     return HEAD.pack(len(text), len(body)) + text + body
 
 
@@ -44,7 +45,8 @@ def take_message(buffer: bytearray, most_bytes: int) -> Message | None:
         raise ValueError(f"a message of {end} bytes was announced")
     if len(buffer) < end:
         return None
-    message = _message(buffer[HEAD.size : start], bytes(buffer[start:end]))
+    kind, *fields = json.loads(buffer[HEAD.size : start].decode())
+    message = Message(kind, tuple(fields), bytes(buffer[start:end]))
     del buffer[:end]
     return message
 
@@ -99,6 +101,6 @@ class Link:
         self._writer.close()
 
 
-def _message(text: bytes | bytearray, body: bytes) -> Message:
+def _message(text: bytes, body: bytes) -> Message:
     kind, *fields = json.loads(text)
     return Message(kind, tuple(fields), body)

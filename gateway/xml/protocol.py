@@ -66,7 +66,7 @@ def envelopes_from(rows: Sequence[Sequence[Any]], body: bytes) -> Iterator[ReadE
         yield ReadEnvelope(
             position=position,
             namespace=namespace,
-            header=Header(**dict(zip(_HEADER, header, strict=True))),
+            header=_header(*header),
             parts=tuple(parts),
             content=body[start : start + length],
             header_problems=_problems(header_problems) if header_problems else (),
@@ -99,6 +99,27 @@ def refused_from(values: Sequence[object]) -> FileRefused:
     assert isinstance(message, str) and isinstance(code, str) and isinstance(context, dict)
     assert isinstance(line, int | None) and isinstance(column, int | None)
     return FileRefused(message, code=code, line=line, column=column, **context)
+
+
+def _header(
+    message_id: str | None,
+    logon_as_user: str | None,
+    company: str | None,
+    action: str | None,
+    conversation_id: str | None,
+    request_message_id: str | None,
+    partition_key: str | None,
+) -> Header:
+    # written out, because it is done for each message: by the names of the fields it takes twice as long
+    return Header(
+        message_id=message_id,
+        logon_as_user=logon_as_user,
+        company=company,
+        action=action,
+        conversation_id=conversation_id,
+        request_message_id=request_message_id,
+        partition_key=partition_key,
+    )
 
 
 def _problems(rows: Sequence[Sequence[Any]]) -> tuple[Problem, ...]:
