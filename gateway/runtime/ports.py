@@ -23,7 +23,7 @@ from gateway.messaging.flow.port import NameResponse, OpenInbound, OpenOutbound,
 from gateway.messaging.rules.message import Work
 from gateway.runtime.addresses import receive_settings, send_settings
 from gateway.xml.limits import ReadRules
-from gateway.xml.pool import TookTooLong, WorkerDied, XmlPool
+from gateway.xml.pool import ReaderDied, TookTooLong, XmlPool
 from gateway.xml.schema_files import find_schemas
 
 FOLDERS_SECONDS = 3.0
@@ -176,7 +176,7 @@ def probe_with(pool: XmlPool, rules: ReadRules, port: PortName) -> Probe:
             return refused.code not in ("xml.incomplete", "file.empty")
         except TookTooLong:
             return False
-        except WorkerDied:
+        except ReaderDied:
             return True
         return True
 

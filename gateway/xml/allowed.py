@@ -204,7 +204,7 @@ def _takes(compiled: Sequence["re.Pattern[str]"], value: str) -> bool:
 
 def _spelt_out(pattern: str) -> str | None:
     """Say a simple pattern character by character, None when it is not simple."""
-    said: list[str] = []
+    parts: list[str] = []
     place, literal = 0, ""
     while place < len(pattern):
         atom = _ATOM.match(pattern, place)
@@ -216,15 +216,15 @@ def _spelt_out(pattern: str) -> str | None:
             literal += fixed
             continue
         if literal:
-            said.append(f'"{literal}"')
+            parts.append(f'"{literal}"')
             literal = ""
         kind = f'"{fixed}"' if fixed else "digit" if atom["digit"] else _class(atom["class"])
         if kind is None:
             return None
-        said.append(_counted(kind, atom))
+        parts.append(_counted(kind, atom))
     if literal:
-        said.append(f'"{literal}"')
-    return ", ".join(said) or None
+        parts.append(f'"{literal}"')
+    return ", ".join(parts) or None
 
 
 def _class(content: str) -> str | None:

@@ -96,10 +96,10 @@ def chosen(found: Sequence[Found], part: etree._Element, *, more: bool) -> tuple
         causes.setdefault((names_of(element, part), problem.cause), []).append(number)
     rounds = [[numbers[turn] for numbers in causes.values() if turn < len(numbers)] for turn in range(MAX_PLACES)]
     often = {numbers[0]: len(numbers) for numbers in causes.values() if len(numbers) > 1}
-    told = sorted([number for each in rounds for number in each][:MAX_PROBLEMS])
-    paths = paths_of([found[number][0] for number in told], part)
+    shown = sorted([number for each in rounds for number in each][:MAX_PROBLEMS])
+    paths = paths_of([found[number][0] for number in shown], part)
     problems = []
-    for number in told:
+    for number in shown:
         element, problem = found[number]
         text = problem.text
         if number in often:

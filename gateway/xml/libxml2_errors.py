@@ -91,8 +91,8 @@ def of_entry(entry: LogEntry, element: etree._Element, schema: "XMLSchemaBase | 
     if number in _WRONG_TYPE or _ABOUT_TYPE in message:
         return words.wrong_type(element)
     if number in (_T.SCHEMAV_CVC_ELT_3_1, _T.SCHEMAV_CVC_ELT_3_2_1, _T.SCHEMAV_CVC_ELT_3_2_2):
-        said = words.NOT_NILLABLE if number == _T.SCHEMAV_CVC_ELT_3_1 else words.NIL_AND_VALUE
-        return words.problem(said.format(name))
+        text = words.NOT_NILLABLE if number == _T.SCHEMAV_CVC_ELT_3_1 else words.NIL_AND_VALUE
+        return words.problem(text.format(name))
     attribute = _ATTRIBUTE.search(message.partition("': ")[0] + "'") or _ATTRIBUTE.search(message)
     if number in _UNKNOWN_ATTRIBUTE and attribute is not None:
         return words.unknown_attribute(element, attribute[1])

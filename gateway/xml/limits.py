@@ -30,7 +30,7 @@ class ReadRules:
     Units: sizes in bytes as received. An envelope of `max_envelope_bytes` or more is refused alone; one that
     goes on beyond `hard_envelope_bytes` refuses the whole file.
     Shape: `schema_folders` are absolute folders with the port's own document schemas; `schema_version` is any
-    text that changes whenever their content does, so that a worker knows when to load them again.
+    text that changes whenever their content does, so that a reader knows when to load them again.
     Source: AIF reference, section 5.3; reliability reference, sections 3.2 and 4.1.
     """
 
@@ -47,7 +47,7 @@ class ReadRules:
 
     @property
     def schemas(self) -> SchemaSet:
-        """Return what names the schemas: a worker knows those it was started for, and no others."""
+        """Return what names the schemas: a reader knows those it was started for, and no others."""
         return self.schema_folders, self.schema_version
 
     @classmethod

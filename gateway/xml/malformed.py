@@ -120,7 +120,7 @@ def refusal(error: etree.XMLSyntaxError, log: Iterable[LogEntry], *, root_seen: 
 
     *root_seen* is False for what comes before the start tag of the root.
     Not the log that the exception carries: that one also holds errors of earlier files.
-    Raises: MemoryError when the parser ran out of memory: that is the worker's end, not the file's fault.
+    Raises: MemoryError when the parser ran out of memory: that is the reader's end, not the file's fault.
     """
     first = _first_error(log)
     if first is None:
@@ -150,7 +150,7 @@ def refusal_of_stopped(
     has_bad_bytes = refused.code == "encoding.mismatch"
     if not (is_unfinished or has_bad_bytes or (closing and refused.code == "xml.not-wellformed")):
         return refused
-    seen = survey(source.again(), encoding)
+    seen = survey(source.reread(), encoding)
     if has_bad_bytes and seen.bad_offset is not None:
         declared = f'the declared encoding "{encoding.declared}"' if encoding.declared else encoding.name
         return FileRefused(
@@ -177,7 +177,7 @@ def incomplete(line: int | None = None, column: int | None = None) -> FileRefuse
 
 def empty_file(source: Source, encoding: Encoding) -> FileRefused | None:
     """Return the refusal of a file with nothing but a mark, a declaration and white space, None for others."""
-    for number, chunk in enumerate(source.again()):
+    for number, chunk in enumerate(source.reread()):
         text = chunk.decode(encoding.codec, "replace").removeprefix("\ufeff")
         if number == 0 and text.startswith("<?xml"):
             text = _DECLARATION.sub("", text, count=1)

@@ -1,10 +1,10 @@
-"""A few long-lived worker processes that read files for this one.
+"""A few long-lived reader processes that read files for this one.
 
-Workers start when they are first needed, serve one file at a time, and are replaced when they die, grow too
+Readers start when they are first needed, serve one file at a time, and are replaced when they die, grow too
 large, are left in the middle of a file, or have other schemas than a file needs: their cage lets them load no more.
 They are forked from a launcher that has loaded the schemas once for all of them, which takes a moment. The gateway
 never parses a partner's bytes.
-A worker gets a file only after it has said that it is ready: one that dies before is no fault of the file.
+A reader gets a file only after it has said that it is ready: one that dies before is no fault of the file.
 Source: architecture, section 7; reliability reference, section 4.5.
 """
 
@@ -28,17 +28,17 @@ from gateway.xml.admission import Admission, Place
 from gateway.xml.limits import ReadRules, SchemaSet
 from gateway.xml.process import (
     READY_SECONDS,
+    ReaderDied,
     ReaderLauncher,
+    ReaderProcess,
     ReadersUnavailable,
     TookTooLong,
-    WorkerDied,
-    WorkerProcess,
 )
 from gateway.xml.protocol import Kind
 
 log = structlog.get_logger()
 
-__all__ = ["SMALL_BYTES", "ReadersUnavailable", "TookTooLong", "WorkerDied", "XmlPool"]
+__all__ = ["SMALL_BYTES", "ReaderDied", "ReadersUnavailable", "TookTooLong", "XmlPool"]
 
 SMALL_BYTES = 1_000_000
 """Up to this size a file is small: it is read in no time."""
@@ -56,10 +56,10 @@ _NOBODY = PortName("")
 
 
 class XmlPool:
-    """Reads files in worker processes; an async context manager.
+    """Reads files in reader processes; an async context manager.
 
     Units: seconds, bytes. A file may take `wall_seconds`, and one more for every `wall_bytes_per_second`, of
-    the worker's time: while the caller is busy with what it got, the clock stands. A worker that holds more
+    the reader's time: while the caller is busy with what it got, the clock stands. A reader that holds more
     than `max_resident_bytes` after a file is replaced.
     """
 
@@ -76,9 +76,9 @@ class XmlPool:
         self._wall_bytes_per_second = wall_bytes_per_second
         self._max_resident_bytes = max_resident_bytes
         self._admission = Admission(size)
-        self._idle: list[WorkerProcess] = []
-        self._workers: set[WorkerProcess] = set()
-        self._launcher: ReaderLauncher | None = None  # the newest; others live for as long as they have workers
+        self._idle: list[ReaderProcess] = []
+        self._readers: set[ReaderProcess] = set()
+        self._launcher: ReaderLauncher | None = None  # the newest; others live for as long as they have readers
         self._launchers: set[ReaderLauncher] = set()
         self._launching = asyncio.Lock()
         self._unexplained: set[tuple[SchemaSet, str]] = set()  # documents that no launcher gets ready for
@@ -87,7 +87,7 @@ class XmlPool:
         self._quiet = asyncio.Event()
         self._quiet.set()
         self._ending: set[asyncio.Task[object]] = set()
-        self._told = False
+        self._lack_reported = False
 
     async def __aenter__(self) -> "XmlPool":
         return self
@@ -95,15 +95,15 @@ class XmlPool:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for worker in list(self._workers):
-            self._end(worker)
+        for reader in list(self._readers):
+            self._end(reader)
         self._idle.clear()
         self._launcher = None
         self._end_unused_launchers()
         await asyncio.gather(*self._ending)
 
     async def begin(self) -> None:
-        """Start the process that workers are forked from; it imports what they need while others have their time.
+        """Start the process that readers are forked from; it imports what they need while others have their time.
 
         Raises: ReadersUnavailable.
         """
@@ -113,11 +113,11 @@ class XmlPool:
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """Return the process ids of the workers, for watching over them."""
-        return tuple(worker.pid for worker in self._workers)
+        """Return the process ids of the readers, for watching over them."""
+        return tuple(reader.pid for reader in self._readers)
 
     async def warm(self, rules: ReadRules, documents: Sequence[str] = ()) -> None:
-        """Start every worker with the schemas of *rules*, get ready to explain faults of *documents*.
+        """Start every reader with the schemas of *rules*, get ready to explain faults of *documents*.
 
         So neither the first file nor the first fault has to wait for that. Shape: documents as `{namespace}local`.
         Rule: one step at a time, and only while no file is being read: a file waits for one step at most. A launcher
@@ -148,11 +148,11 @@ class XmlPool:
 
         Shape: *fd* is a regular file or memory, open for reading until the iteration is over; its offset is not
         moved. Nothing counts before the FileEnd. Close the iterator (`contextlib.aclosing`) when leaving early:
-        the worker in the middle of the file is then replaced. *port* and *weight* say whose turn is used up; a large
-        file may have to rest between two pieces. *alone*: by a new worker, which no file before it can have spoiled,
+        the reader in the middle of the file is then replaced. *port* and *weight* say whose turn is used up; a large
+        file may have to rest between two pieces. *alone*: by a new reader, which no file before it can have spoiled,
         and while no other file is read so. *probe*: it is only tried, for a short while and not in the place of a small
         file.
-        Raises: FileRefused; TookTooLong; WorkerDied when the worker ended in the middle, by itself or by a limit;
+        Raises: FileRefused; TookTooLong; ReaderDied when the reader ended in the middle, by itself or by a limit;
         ReadersUnavailable when none gets as far as to begin.
         """
         size = os.fstat(fd).st_size
@@ -161,35 +161,35 @@ class XmlPool:
             self._suspect if alone else nullcontext(),
             self._busy(),
             place as turn,
-            self._reader(rules, turn, fresh=alone) as worker,
+            self._reader(rules, turn, fresh=alone) as reader,
         ):
-            await worker.request(rules, fd)
+            await reader.request(rules, fd)
             seconds = PROBE_SECONDS if probe and size > SMALL_BYTES else self._wall(size)
-            async with aclosing(self._pieces(worker, turn, seconds)) as pieces:
+            async with aclosing(self._pieces(reader, turn, seconds)) as pieces:
                 async for piece in pieces:
                     yield piece
 
     async def read_each(
         self, files: Sequence[AbstractContextManager[int]], rules: ReadRules, *, port: PortName, weight: int
     ) -> AsyncGenerator[Piece | FileRefused, None]:
-        """Read small files one after the other by one worker: yield the pieces of each to its end, or to its refusal.
+        """Read small files one after the other by one reader: yield the pieces of each to its end, or to its refusal.
 
-        Shape: each of *files* opens a descriptor, and may raise FileRefused instead. It is closed as soon as the worker
-        has it. The worker goes to another port that waits when this one has had it for a while.
-        Raises: WorkerDied when the worker ended in the first file whose end was not yielded; otherwise as `read`.
+        Shape: each of *files* opens a descriptor, and may raise FileRefused instead. It is closed as soon as the reader
+        has it. The reader goes to another port that waits when this one has had it for a while.
+        Raises: ReaderDied when the reader ended in the first file whose end was not yielded; otherwise as `read`.
         """
         waiting = deque(files)
         while waiting:
             async with (
                 self._busy(),
                 self._admission.place(port, weight, large=False) as turn,
-                self._reader(rules, turn, fresh=False) as worker,
+                self._reader(rules, turn, fresh=False) as reader,
             ):
                 ahead = 1
                 asked: deque[FileRefused | float] = deque()
                 while asked or waiting:
-                    while waiting and len(asked) < ahead and self._goes_on(worker, turn):
-                        asked.append(await self._ask(worker, rules, waiting.popleft()))
+                    while waiting and len(asked) < ahead and self._goes_on(reader, turn):
+                        asked.append(await self._ask(reader, rules, waiting.popleft()))
                     if not asked:
                         break
                     budget = asked.popleft()
@@ -198,37 +198,37 @@ class XmlPool:
                         continue
                     before = turn.turn_seconds
                     try:
-                        async with aclosing(self._pieces(worker, turn, budget)) as pieces:
+                        async with aclosing(self._pieces(reader, turn, budget)) as pieces:
                             async for piece in pieces:
                                 yield piece
                     except FileRefused as refused:
                         yield refused
                     ahead = _AHEAD if turn.turn_seconds - before < _QUICK_SECONDS else 1
 
-    def _goes_on(self, worker: WorkerProcess, turn: Place) -> bool:
-        """Tell whether a worker is to get another small file in the same place."""
-        return not turn.is_over() and worker.resident <= self._max_resident_bytes
+    def _goes_on(self, reader: ReaderProcess, turn: Place) -> bool:
+        """Tell whether a reader is to get another small file in the same place."""
+        return not turn.is_over() and reader.resident <= self._max_resident_bytes
 
     async def _ask(
-        self, worker: WorkerProcess, rules: ReadRules, file: AbstractContextManager[int]
+        self, reader: ReaderProcess, rules: ReadRules, file: AbstractContextManager[int]
     ) -> FileRefused | float:
-        """Lay a file before a worker; returns how long it may take, or why it is refused already."""
+        """Lay a file before a reader; returns how long it may take, or why it is refused already."""
         try:
             with file as fd:
-                await worker.request(rules, fd)
+                await reader.request(rules, fd)
                 return self._wall(os.fstat(fd).st_size)
         except FileRefused as refused:
             return refused
 
-    async def _pieces(self, worker: WorkerProcess, turn: Place, budget: float) -> AsyncGenerator[Piece, None]:
-        """Yield what a worker says of the file that was first laid before it; *budget* is the time it has.
+    async def _pieces(self, reader: ReaderProcess, turn: Place, budget: float) -> AsyncGenerator[Piece, None]:
+        """Yield what a reader says of the file that was first laid before it; *budget* is the time it has.
 
-        Raises: FileRefused; TookTooLong; WorkerDied.
+        Raises: FileRefused; TookTooLong; ReaderDied.
         """
         end: FileEnd | None = None
         while end is None:
             before = budget
-            message, budget = await self._receive(worker, budget)
+            message, budget = await self._receive(reader, budget)
             turn.spent(before - budget)
             match message:
                 case Message(Kind.HEAD, fields):
@@ -237,13 +237,13 @@ class XmlPool:
                     yield tuple(protocol.envelopes_from(rows, body))
                     await turn.give_way()
                 case Message(Kind.END, (*fields, int(resident))):
-                    worker.answered(resident)
+                    reader.answered(resident)
                     yield (end := protocol.end_from(fields))
                 case Message(Kind.REFUSED, (*fields, int(resident))):
-                    worker.answered(resident)
+                    reader.answered(resident)
                     raise protocol.refused_from(fields)
                 case _:
-                    raise WorkerDied(f"The reader answered out of turn: {message.kind}.")
+                    raise ReaderDied(f"The reader answered out of turn: {message.kind}.")
 
     def _wall(self, size: int) -> float:
         return self._wall_seconds + size / self._wall_bytes_per_second
@@ -262,7 +262,7 @@ class XmlPool:
 
     @asynccontextmanager
     async def _busy(self) -> AsyncIterator[None]:
-        """Let nobody begin to warm a worker meanwhile."""
+        """Let nobody begin to warm a reader meanwhile."""
         self._reading += 1
         self._quiet.clear()
         try:
@@ -273,24 +273,24 @@ class XmlPool:
                 self._quiet.set()
 
     async def _warm_one(self, schemas: SchemaSet, documents: Sequence[str]) -> bool:
-        """Do one step of warming; returns False when there is none. First every worker, then document by document."""
-        for dead in [worker for worker in self._idle if not worker.alive]:
+        """Do one step of warming; returns False when there is none. First every reader, then document by document."""
+        for dead in [reader for reader in self._idle if not reader.alive]:
             self._idle.remove(dead)
             self._end(dead)
-        if all(worker.launcher.schemas != schemas for worker in self._workers):
+        if all(reader.launcher.schemas != schemas for reader in self._readers):
             self._make_room()
-        if len(self._workers) < self._most:
+        if len(self._readers) < self._most:
             self._idle.append(await self._start(schemas))
             return True
-        warm = [worker for worker in self._idle if worker.launcher.schemas == schemas]
+        warm = [reader for reader in self._idle if reader.launcher.schemas == schemas]
         for document in documents:
             if warm and document not in warm[0].launcher.documents and (schemas, document) not in self._unexplained:
                 await self._get_ready_for(document, warm[0].launcher, schemas, documents)
                 return True
-        for worker in warm:
-            if worker.explains != worker.launcher.documents:
-                self._idle.remove(worker)
-                self._end(worker)
+        for reader in warm:
+            if reader.explains != reader.launcher.documents:
+                self._idle.remove(reader)
+                self._end(reader)
                 self._idle.append(await self._start(schemas))
                 return True
         return False
@@ -307,25 +307,25 @@ class XmlPool:
             self._unexplained.update((schemas, each) for each in documents)
 
     @asynccontextmanager
-    async def _reader(self, rules: ReadRules, turn: Place, *, fresh: bool) -> AsyncIterator[WorkerProcess]:
-        """Have a worker that is ready for *rules*; one that is left in the middle of a file ends."""
-        worker = await self._take(rules, fresh=fresh, large=turn.large)
+    async def _reader(self, rules: ReadRules, turn: Place, *, fresh: bool) -> AsyncIterator[ReaderProcess]:
+        """Have a reader that is ready for *rules*; one that is left in the middle of a file ends."""
+        reader = await self._take(rules, fresh=fresh, large=turn.large)
         try:
-            yield worker
+            yield reader
         finally:
-            if worker.owes or worker.resident > self._max_resident_bytes or len(self._workers) > self._most:
-                self._end(worker)
+            if reader.owes or reader.resident > self._max_resident_bytes or len(self._readers) > self._most:
+                self._end(reader)
             else:
-                self._idle.append(worker)
+                self._idle.append(reader)
 
-    async def _take(self, rules: ReadRules, *, fresh: bool, large: bool) -> WorkerProcess:
-        """Return a worker that has loaded the schemas of *rules*: the idle one used last, or a new one.
+    async def _take(self, rules: ReadRules, *, fresh: bool, large: bool) -> ReaderProcess:
+        """Return a reader that has loaded the schemas of *rules*: the idle one used last, or a new one.
 
         Rule: a large file leaves one that is ready to small ones where there may be more, and waits itself until a new
         one is: that takes longer than a small file.
         """
         ready = [each for each in self._idle if each.alive and each.launcher.schemas == rules.schemas]
-        kept = large and self._size > 1 and len(self._workers) < self._most
+        kept = large and self._size > 1 and len(self._readers) < self._most
         if not fresh and len(ready) > kept:
             self._idle.remove(ready[-1])
             return ready[-1]
@@ -333,30 +333,30 @@ class XmlPool:
         return await self._start(rules.schemas)
 
     def _make_room(self) -> None:
-        """End idle workers until there may be one more, or none is left."""
-        while self._idle and len(self._workers) >= self._most:
+        """End idle readers until there may be one more, or none is left."""
+        while self._idle and len(self._readers) >= self._most:
             self._end(self._idle.pop(0))
 
-    async def _start(self, schemas: SchemaSet) -> WorkerProcess:
-        """Return a new worker that is ready. Raises: ReadersUnavailable."""
+    async def _start(self, schemas: SchemaSet) -> ReaderProcess:
+        """Return a new reader that is ready. Raises: ReadersUnavailable."""
         async with self._launching:
             launcher = await self._launcher_with(schemas)
-            worker = await launcher.fork()
-            self._workers.add(worker)
+            reader = await launcher.fork()
+            self._readers.add(reader)
         ready = False
         try:
-            message, _ = await self._receive(worker, READY_SECONDS)
+            message, _ = await self._receive(reader, READY_SECONDS)
             match message:
                 case Message(Kind.READY, lacking):
                     ready = True
-                    self._tell(lacking)
-                    return worker
-            raise WorkerDied(f"The reader answered out of turn: {message.kind}.")
-        except WorkerDied as error:
+                    self._report(lacking)
+                    return reader
+            raise ReaderDied(f"The reader answered out of turn: {message.kind}.")
+        except ReaderDied as error:
             raise ReadersUnavailable.because(error) from error
         finally:
             if not ready:
-                self._end(worker)
+                self._end(reader)
 
     async def _launcher_with(self, schemas: SchemaSet) -> ReaderLauncher:
         """Return a launcher that has loaded schemas, a new one when there is none. Raises: ReadersUnavailable."""
@@ -376,42 +376,42 @@ class XmlPool:
         return launcher
 
     def _end_unused_launchers(self) -> None:
-        for launcher in self._launchers.difference({self._launcher}, {worker.launcher for worker in self._workers}):
+        for launcher in self._launchers.difference({self._launcher}, {reader.launcher for reader in self._readers}):
             self._launchers.discard(launcher)
             launcher.kill()
             self._await_end(launcher.wait())
 
     @property
     def _most(self) -> int:
-        """Return how many workers there may be: those of files that rest come on top."""
+        """Return how many readers there may be: those of files that rest come on top."""
         return self._size + self._admission.resting
 
-    async def _receive(self, worker: WorkerProcess, budget: float) -> tuple[Message, float]:
+    async def _receive(self, reader: ReaderProcess, budget: float) -> tuple[Message, float]:
         """Return the next message and what is left of the time."""
-        if (here := worker.next_message()) is not None:
+        if (here := reader.next_message()) is not None:
             return here, budget
         clock = asyncio.get_running_loop().time
         started = clock()
         try:
             async with asyncio.timeout(budget):
-                message = await worker.receive()
+                message = await reader.receive()
         except TimeoutError as error:
             raise TookTooLong("It took longer than it may; the reader was ended.") from error
         return message, budget - (clock() - started)
 
-    def _tell(self, lacking: Sequence[str]) -> None:
+    def _report(self, lacking: Sequence[str]) -> None:
         """Say once what this system does not have to cage readers."""
-        if lacking and not self._told:
-            self._told = True
+        if lacking and not self._lack_reported:
+            self._lack_reported = True
             log.warning("reader.cage_incomplete", lacking=list(lacking))
 
-    def _end(self, worker: WorkerProcess) -> None:
-        """End a worker now; somebody takes its place when it is needed."""
-        if worker not in self._workers:
+    def _end(self, reader: ReaderProcess) -> None:
+        """End a reader now; somebody takes its place when it is needed."""
+        if reader not in self._readers:
             return
-        self._workers.discard(worker)
-        worker.kill()
-        self._await_end(worker.wait())
+        self._readers.discard(reader)
+        reader.kill()
+        self._await_end(reader.wait())
         self._end_unused_launchers()
 
     def _await_end(self, gone: Coroutine[Any, Any, object]) -> None:

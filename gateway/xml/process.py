@@ -1,4 +1,4 @@
-"""One worker process as the gateway sees it, forked, asked, listened to, ended; and the launcher it is forked from."""
+"""One reader process as the gateway sees it, forked, asked, listened to, ended; and the launcher it is forked from."""
 
 import asyncio
 import contextlib
@@ -25,13 +25,13 @@ READY_SECONDS = 120.0
 """For one step of getting ready, on a machine that has much else to do."""
 _RECEIVE_BYTES = 262_144
 _MOST_BYTES = 512_000_000
-"""Of one message of a worker."""
+"""Of one message of a reader."""
 _STDERR_CHARACTERS = 2000
-_PROGRAM = ("-m", "gateway.xml.worker")
+_PROGRAM = ("-m", "gateway.xml.reader")
 _PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
-class WorkerDied(TransientError):
+class ReaderDied(TransientError):
     """The process that read the file has ended, by a limit, a crash or a signal; nothing of the file counts.
 
     The caller tries the file alone, twice, then quarantines it.
@@ -40,7 +40,7 @@ class WorkerDied(TransientError):
     code = "worker.crashed"
 
 
-class TookTooLong(WorkerDied):
+class TookTooLong(ReaderDied):
     """The process was ended, because the file took longer than it may."""
 
 
@@ -52,8 +52,8 @@ class ReadersUnavailable(TransientError):
     @classmethod
     def because(cls, error: Exception) -> "ReadersUnavailable":
         """Say what keeps readers from getting ready."""
-        said = str(error.context.get("details") or "") if isinstance(error, WorkerDied) else ""
-        last = said.strip().rpartition("\n")[2]
+        text = str(error.context.get("details") or "") if isinstance(error, ReaderDied) else ""
+        last = text.strip().rpartition("\n")[2]
         reason = f"{str(error).rstrip('.')}{f': {last}' if last and last not in str(error) else ''}"
         return cls(
             f"No process that reads files gets ready: {reason}. Files wait and are taken when one does. "
@@ -63,7 +63,7 @@ class ReadersUnavailable(TransientError):
 
 
 class ReaderLauncher:
-    """The process that workers are forked from (`gateway.xml.worker`), with what it has made ready for them.
+    """The process that readers are forked from (`gateway.xml.reader`), with what it has made ready for them.
 
     `schemas` are those that it has loaded, `documents` those whose faults it can explain. A fork has both at once.
     """
@@ -115,7 +115,7 @@ class ReaderLauncher:
         return self._process.returncode is None and not lost
 
     async def load(self, schemas: SchemaSet) -> None:
-        """Load the schemas of its workers, before it gets any. Raises: ReadersUnavailable."""
+        """Load the schemas of its readers, before it gets any. Raises: ReadersUnavailable."""
         await self._prepare("load", list(schemas[0]))
         self.schemas = schemas
 
@@ -125,8 +125,8 @@ class ReaderLauncher:
         self.documents.add(document)
         return held
 
-    async def fork(self) -> "WorkerProcess":
-        """Fork a worker; it is ready when it says so. Raises: ReadersUnavailable."""
+    async def fork(self) -> "ReaderProcess":
+        """Fork a reader; it is ready when it says so. Raises: ReadersUnavailable."""
         ours, theirs = socket.socketpair()
         errors, its_errors = os.pipe()  # its standard error: read when it has ended
         try:
@@ -140,29 +140,29 @@ class ReaderLauncher:
             os.close(its_errors)
         ours.setblocking(False)
         os.set_blocking(errors, False)
-        return WorkerProcess(child, ours, os.fdopen(errors, "rb"), self)
+        return ReaderProcess(child, ours, os.fdopen(errors, "rb"), self)
 
     def kill(self) -> None:
-        """End the process at once, and with it its workers; `wait` still has to be awaited."""
+        """End the process at once, and with it its readers; `wait` still has to be awaited."""
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 # not Process.kill: it polls first, and so takes the exit status away from those who wait for it
                 os.kill(self._process.pid, signal.SIGKILL)
 
     async def wait(self) -> str:
-        """Wait until the process has gone, and its workers; returns what it said on standard error."""
-        _, said = await asyncio.shield(self._gone)
+        """Wait until the process has gone, and its readers; returns what it said on standard error."""
+        _, text = await asyncio.shield(self._gone)
         if self._launcher.died is not None:
             await asyncio.wait({self._launcher.died})
         self._launcher.hang_up()
-        return _end_of(said)
+        return _end_of(text)
 
     async def unavailable(self) -> ReadersUnavailable:
         """Say how the process has ended, when it has."""
-        said = await self.wait()
+        text = await self.wait()
         status = self._process.returncode
         assert status is not None
-        return ReadersUnavailable.because(WorkerDied(f"The process that starts them {ending(status)}.", details=said))
+        return ReadersUnavailable.because(ReaderDied(f"The process that starts them {ending(status)}.", details=text))
 
     async def _prepare(self, what: str, *fields: object) -> Any:
         return await self._in_time(self._launcher.prepare(what, *fields))
@@ -181,8 +181,8 @@ class ReaderLauncher:
             raise ReadersUnavailable.because(TookTooLong("It took longer than it may; it was ended.")) from error
 
 
-class WorkerProcess:
-    """A worker and the socket to it. It answers requests one after the other, in order.
+class ReaderProcess:
+    """A reader and the socket to it. It answers requests one after the other, in order.
 
     `owes` counts the files it was asked to read and has not ended yet, `resident` is the memory it held at the last
     end, in bytes.
@@ -209,9 +209,9 @@ class WorkerProcess:
         return not self._process.ended.done()
 
     async def request(self, rules: ReadRules, fd: int) -> None:
-        """Ask the worker to read the file behind a descriptor, which travels with the question.
+        """Ask the reader to read the file behind a descriptor, which travels with the question.
 
-        Raises: WorkerDied when nobody listens; ReadersUnavailable.
+        Raises: ReaderDied when nobody listens; ReadersUnavailable.
         """
         data = _question(rules)
         self.owes += 1
@@ -225,26 +225,26 @@ class WorkerProcess:
     async def receive(self) -> Message:
         """Return the next message.
 
-        Raises: WorkerDied when the worker ends before, or says that it will; ReadersUnavailable when its launcher has
-        ended, and the worker with it.
+        Raises: ReaderDied when the reader ends before, or says that it will; ReadersUnavailable when its launcher has
+        ended, and the reader with it.
         """
         while (message := self.next_message()) is None:
             await self._receive_more()
         return message
 
     def next_message(self) -> Message | None:
-        """Return the next message when all of it is here. Raises: WorkerDied when the worker says that it ends."""
+        """Return the next message when all of it is here. Raises: ReaderDied when the reader says that it ends."""
         try:
             message = take_message(self._buffer, _MOST_BYTES)
         except ValueError as error:
-            raise WorkerDied(f"The reader cannot be understood: {error}.") from error
+            raise ReaderDied(f"The reader cannot be understood: {error}.") from error
         match message:
             case Message(Kind.CRASHED, (text,)):
-                raise WorkerDied(f"The reader of the file failed: {str(text).strip().splitlines()[-1]}", details=text)
+                raise ReaderDied(f"The reader of the file failed: {str(text).strip().splitlines()[-1]}", details=text)
         return message
 
     def answered(self, resident: int) -> None:
-        """Say that a file has ended, and what memory the worker held then."""
+        """Say that a file has ended, and what memory the reader held then."""
         self.owes -= 1
         self.resident = resident
 
@@ -268,18 +268,18 @@ class WorkerProcess:
             raise await self._died()
         self._buffer += data
 
-    async def _died(self) -> WorkerDied | ReadersUnavailable:
-        """Return what is known about the death of this worker."""
+    async def _died(self) -> ReaderDied | ReadersUnavailable:
+        """Return what is known about the death of this reader."""
         self.kill()
         status = await asyncio.shield(self._process.ended)
         if not self.launcher.alive:
             return await self.launcher.unavailable()
         how = f"signal {-status}" if status < 0 else f"exit status {status}"
-        said = self._last_words()
-        return WorkerDied(f"The process that read the file ended unexpectedly ({how}).", status=status, details=said)
+        text = self._last_words()
+        return ReaderDied(f"The process that read the file ended unexpectedly ({how}).", status=status, details=text)
 
     def _last_words(self) -> str:
-        """Return what the worker, which has ended, said on standard error, when this is asked for the first time."""
+        """Return what the reader, which has ended, said on standard error, when this is asked for the first time."""
         errors, self._errors = self._errors, None
         if errors is None:
             return ""
@@ -293,5 +293,5 @@ def _question(rules: ReadRules) -> bytes:
     return packed(Kind.READ, asdict(rules))
 
 
-def _end_of(said: bytes) -> str:
-    return said.decode("utf-8", "replace")[-_STDERR_CHARACTERS:].strip()
+def _end_of(text: bytes) -> str:
+    return text.decode("utf-8", "replace")[-_STDERR_CHARACTERS:].strip()

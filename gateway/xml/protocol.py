@@ -1,6 +1,6 @@
-"""What the pool and its workers say to one another: the messages between them, and records as JSON.
+"""What the pool and its readers say to one another: the messages between them, and records as JSON.
 
-A worker reads bytes of strangers, so nothing it says can make the parent run or build anything but records.
+A reader reads bytes of strangers, so nothing it says can make the parent run or build anything but records.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from gateway.kernel.problem import Problem
 from gateway.messaging.rules.envelope import FileEnd, FileHead, Header, ReadEnvelope, Root
 
 READER = "reader"
-"""The role of workers in the eyes of their launcher."""
+"""The role of readers in the eyes of their launcher."""
 
 _HEAD, _HEADER, _PROBLEM = ([field.name for field in fields(kind)] for kind in (FileHead, Header, Problem))
 _head_values, _header_values, _problem_values = (attrgetter(*names) for names in (_HEAD, _HEADER, _PROBLEM))
@@ -24,13 +24,13 @@ _head_values, _header_values, _problem_values = (attrgetter(*names) for names in
 class Kind(StrEnum):
     """What a message says."""
 
-    READY = "ready"  # the first of a worker: what its cage lacks on this system
+    READY = "ready"  # the first of a reader: what its cage lacks on this system
     READ = "read"  # parent: read the file whose descriptor comes along, by these rules
     HEAD = "head"
     ENVELOPES = "envelopes"  # rows, with their contents as the body
     END = "end"  # the last of a good file, with the memory that its reader holds
     REFUSED = "refused"  # the last of a refused file, with the same
-    CRASHED = "crashed"  # the last of a worker: a traceback
+    CRASHED = "crashed"  # the last of a reader: a traceback
 
 
 def head_fields(head: FileHead) -> Sequence[object]:

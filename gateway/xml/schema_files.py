@@ -257,8 +257,8 @@ def _namespace_in(path: Path) -> str | None:
 
 
 def _syntax(path: Path, error: etree.XMLSyntaxError, log: object) -> ConfigError:
-    told = refusal(error, cast(Iterable[LogEntry], log))
-    return ConfigError([problem(path, told.line, told.message)])
+    refused = refusal(error, cast(Iterable[LogEntry], log))
+    return ConfigError([problem(path, refused.line, refused.message)])
 
 
 def _normalise_patterns(path: Path, root: etree._Element) -> list[ConfigProblem]:

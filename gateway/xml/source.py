@@ -58,7 +58,7 @@ class Source:
                 raise self._too_large()
             yield chunk
 
-    def again(self) -> Iterator[bytes]:
+    def reread(self) -> Iterator[bytes]:
         """Read the file once more, uncounted: for finding out what was wrong with it."""
         offset = 0
         while chunk := os.pread(self.fd, CHUNK_BYTES, offset):

@@ -71,8 +71,8 @@ def _of_error(error: "XMLSchemaValidationError", part: etree._Element) -> Found:
         return element, words.wrong_type(element)
     if "character data" in reason:
         return element, words.stray_text(element)
-    if (said := _of_reason(reason, element)) is not None:
-        return element, problem(said)
+    if (sentence := _of_reason(reason, element)) is not None:
+        return element, problem(sentence)
     if len(element):
         return element, words.holds_elements(element)
     code = words.RANGE if facet_of(error.validator) in BOUNDS else words.SCHEMA

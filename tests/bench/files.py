@@ -35,7 +35,7 @@ def processes(site: Site) -> Iterator[tuple[str, psutil.Process]]:
     main = psutil.Process(site.process.pid)
     yield "main", main
     for child in main.children(recursive=True):
-        yield ("readers" if "gateway.xml.worker" in child.cmdline() else "others"), child
+        yield ("readers" if "gateway.xml.reader" in child.cmdline() else "others"), child
     for child in psutil.Process().children(recursive=True):
         if "postgres" in child.name():
             yield "database", child

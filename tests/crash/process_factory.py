@@ -35,7 +35,7 @@ from gateway.cli import db, run
 from gateway.cli.main import main
 from gateway.kernel.faultpoints import switched_on
 from gateway.workers.launcher import Launcher
-from gateway.xml import worker
+from gateway.xml import reader
 from gateway.xml.process import ReaderLauncher
 from tests.crash import mutants
 
@@ -225,7 +225,7 @@ def _have_launcher_of_readers() -> None:
         for source, target in ((0, 1), (mouth, 2), (theirs.fileno(), 3)):
             os.dup2(source, target)
         os.closerange(4, _MOST_DESCRIPTORS)
-        worker.launch_readers(socket.socket(fileno=3), gateway)
+        reader.launch_readers(socket.socket(fileno=3), gateway)
     theirs.close()
     os.close(mouth)
     start = ReaderLauncher.start

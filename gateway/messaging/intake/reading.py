@@ -15,7 +15,7 @@ from gateway.messaging.flow.port import OpenInbound
 from gateway.messaging.intake.spool import Spool, Spools
 from gateway.messaging.rules.delivery import Claim
 from gateway.messaging.rules.envelope import FileEnd, FileHead
-from gateway.xml.pool import SMALL_BYTES, Piece, WorkerDied, XmlPool
+from gateway.xml.pool import SMALL_BYTES, Piece, ReaderDied, XmlPool
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -87,7 +87,7 @@ async def until_read(
     for alone in tries:
         try:
             return await read(alone)
-        except WorkerDied as error:
+        except ReaderDied as error:
             _tell(error, port, file, claim_id, alone=alone)
             last = error
     raise FileRefused(
@@ -97,7 +97,7 @@ async def until_read(
     ) from last
 
 
-def _tell(error: WorkerDied, port: PortName, file: str, claim_id: ClaimId | None, *, alone: bool) -> None:
+def _tell(error: ReaderDied, port: PortName, file: str, claim_id: ClaimId | None, *, alone: bool) -> None:
     log.warning("reader.died", port=port, file=file, claim_id=claim_id and str(claim_id), alone=alone,
                 error=error.message)  # fmt: skip
 
@@ -117,7 +117,7 @@ async def _read_small(
                 reading = pool.read_each(files, port.rules, port=port.name, weight=port.weight)
                 async with aclosing(reading) as pieces:
                     await _collect(pieces, claims, found, spools, keep)
-        except WorkerDied as error:
+        except ReaderDied as error:
             in_hand = claims[len(found)]
             _tell(error, port.name, in_hand.display, in_hand.id, alone=False)
             found.append(await _read_one(in_hand, port, pool, spools, keep, tries=_TRIES[1:]))
@@ -168,7 +168,7 @@ async def _collect(
 async def read_file(claim: Claim, port: OpenInbound, pool: XmlPool, *, alone: bool) -> AsyncGenerator[Piece, None]:
     """Read one claimed file, once.
 
-    Raises: FileRefused; WorkerDied when its reader ended, ReadersUnavailable when there is none.
+    Raises: FileRefused; ReaderDied when its reader ended, ReadersUnavailable when there is none.
     """
     with port.receive.open() as opener, _opened(claim, opener) as descriptor:
         reading = pool.read(descriptor, port.rules, port=port.name, weight=port.weight, alone=alone)

@@ -21,8 +21,8 @@ from gateway.runtime.ports import make_folders, open_port
 from gateway.workers.link import Message
 from gateway.xml import process
 from gateway.xml.limits import ReadRules
-from gateway.xml.pool import WorkerDied, XmlPool
-from gateway.xml.process import WorkerProcess
+from gateway.xml.pool import ReaderDied, XmlPool
+from gateway.xml.process import ReaderProcess
 from gateway.xml.protocol import Kind
 from tests.documents import batch, envelope
 from tests.factories import ORDERS
@@ -41,13 +41,13 @@ class DyingReaders(XmlPool):
         self.deaths = 0
         self.readers: list[int] = []
 
-    async def _receive(self, worker: WorkerProcess, budget: float) -> tuple[Message, float]:
-        message, left = await super()._receive(worker, budget)
+    async def _receive(self, reader: ReaderProcess, budget: float) -> tuple[Message, float]:
+        message, left = await super()._receive(reader, budget)
         if message.kind == Kind.HEAD:
-            self.readers.append(worker.pid)
+            self.readers.append(reader.pid)
         if message.kind == Kind.ENVELOPES and self.deaths:
             self.deaths -= 1
-            raise WorkerDied("The process that read the file ended unexpectedly (signal 9).")
+            raise ReaderDied("The process that read the file ended unexpectedly (signal 9).")
         return message, left
 
 

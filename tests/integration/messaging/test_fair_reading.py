@@ -21,7 +21,7 @@ from gateway.runtime.ports import make_folders, open_port
 from gateway.workers.link import Message
 from gateway.xml import admission
 from gateway.xml.pool import SMALL_BYTES, XmlPool
-from gateway.xml.process import WorkerProcess
+from gateway.xml.process import ReaderProcess
 from gateway.xml.protocol import Kind
 from tests.documents import batch, envelope
 from tests.inbound_bench import NothingComes
@@ -41,8 +41,8 @@ class SlowReaders(XmlPool):
         self.begun = asyncio.Event()
         self.go_on = asyncio.Event()
 
-    async def _receive(self, worker: WorkerProcess, budget: float) -> tuple[Message, float]:
-        message, left = await super()._receive(worker, budget)
+    async def _receive(self, reader: ReaderProcess, budget: float) -> tuple[Message, float]:
+        message, left = await super()._receive(reader, budget)
         if message.kind == Kind.ENVELOPES and len(message.body) > 10_000:
             self.begun.set()
             await self.go_on.wait()

@@ -17,7 +17,7 @@ from gateway.messaging.intake.spool import SpoolFull, Spools
 from gateway.messaging.queue.leases import start_incarnation
 from gateway.workers.link import Message
 from gateway.xml.pool import XmlPool
-from gateway.xml.process import WorkerProcess
+from gateway.xml.process import ReaderProcess
 from gateway.xml.protocol import Kind
 from tests.documents import batch, envelope, guid
 from tests.factories import ORDERS
@@ -36,8 +36,8 @@ class HeldReaders(XmlPool):
         self.go_on = asyncio.Event()
         self.requests = 0
 
-    async def _receive(self, worker: WorkerProcess, budget: float) -> tuple[Message, float]:
-        message, left = await super()._receive(worker, budget)
+    async def _receive(self, reader: ReaderProcess, budget: float) -> tuple[Message, float]:
+        message, left = await super()._receive(reader, budget)
         if message.kind == Kind.END:
             self.requests += 1
             self.at_the_end.set()

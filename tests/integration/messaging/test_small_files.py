@@ -15,8 +15,8 @@ from gateway.messaging.intake import ingest
 from gateway.messaging.intake.writing import Ingestion
 from gateway.messaging.queue.leases import start_incarnation
 from gateway.workers.link import Message
-from gateway.xml.pool import ReadersUnavailable, WorkerDied, XmlPool
-from gateway.xml.process import WorkerProcess
+from gateway.xml.pool import ReaderDied, ReadersUnavailable, XmlPool
+from gateway.xml.process import ReaderProcess
 from gateway.xml.protocol import Kind
 from tests.documents import CREATE, batch, envelope, guid, single
 from tests.integration.messaging.test_dying_readers import Bench, _Feed
@@ -35,17 +35,17 @@ class PoisonedReaders(XmlPool):
         self.ended = 0
         self.poisoned: list[int] = []
 
-    async def _receive(self, worker: WorkerProcess, budget: float) -> tuple[Message, float]:
-        message, left = await super()._receive(worker, budget)
+    async def _receive(self, reader: ReaderProcess, budget: float) -> tuple[Message, float]:
+        message, left = await super()._receive(reader, budget)
         self.ended += message.kind == Kind.END
         if message.kind == Kind.ENVELOPES:
             number = next((n for n in range(COUNT) if name(n).encode() in message.body), None)
             self.times[str(number)] += 1
             if number == POISON:
-                self.poisoned.append(worker.pid)
+                self.poisoned.append(reader.pid)
                 if self.deaths:
                     self.deaths -= 1
-                    raise WorkerDied("The process that read the file ended unexpectedly (signal 9).")
+                    raise ReaderDied("The process that read the file ended unexpectedly (signal 9).")
         return message, left
 
 

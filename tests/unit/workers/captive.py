@@ -16,7 +16,7 @@ from typing import NoReturn
 
 from gateway.kernel.errors import FileRefused
 from gateway.workers import cage, seccomp
-from gateway.xml import worker
+from gateway.xml import reader
 from gateway.xml.limits import ReadRules
 
 _LIBRARY = ctypes.CDLL(None, use_errno=True)
@@ -38,8 +38,8 @@ def main(*without: str) -> int:
                 cage.forbid_files = lambda: False
             case "seccomp":
                 seccomp.forbid_calls = lambda: False
-    worker.read_envelopes = _run  # type: ignore[assignment]  # never returns
-    return worker.main()
+    reader.read_envelopes = _run  # type: ignore[assignment]  # never returns
+    return reader.main()
 
 
 def _run(fd: int, rules: ReadRules, *judges: object) -> Iterator[NoReturn]:

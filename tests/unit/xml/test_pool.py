@@ -28,8 +28,8 @@ from gateway.runtime.ports import probe_with
 from gateway.workers.link import HEAD
 from gateway.xml import admission, process, protocol
 from gateway.xml.limits import ReadRules
-from gateway.xml.pool import SMALL_BYTES, ReadersUnavailable, WorkerDied, XmlPool
-from gateway.xml.process import ReaderLauncher, WorkerProcess
+from gateway.xml.pool import SMALL_BYTES, ReaderDied, ReadersUnavailable, XmlPool
+from gateway.xml.process import ReaderLauncher, ReaderProcess
 from tests.hostile import batch, endless_envelope, envelope, many_envelopes, order
 from tests.unit.xml.reading import file_of
 
@@ -39,7 +39,7 @@ ONE = batch(envelope()).encode()
 ORDER = "{http://schemas.microsoft.com/dynamics/2008/01/documents/SalesOrder}SalesOrder"
 LARGE = 4_000
 """So many envelopes are more than a small file, and more than sockets hold: their reader waits for whoever asked."""
-DEADLY = "catalog.Catalog.prepare = lambda self, name: worker.os._exit(7) if name == {!r} else None"
+DEADLY = "catalog.Catalog.prepare = lambda self, name: reader.os._exit(7) if name == {!r} else None"
 CUSTOMER = "{http://schemas.microsoft.com/dynamics/2008/01/documents/Customer}Customer"
 
 
@@ -113,7 +113,7 @@ async def test_envelopes_before_a_break_come_before_the_refusal(pool: XmlPool) -
 
 async def test_killed_worker_is_told_and_replaced(pool: XmlPool) -> None:
     with file_of(many_envelopes(LARGE)) as fd:
-        with pytest.raises(WorkerDied, match="signal 9") as caught:
+        with pytest.raises(ReaderDied, match="signal 9") as caught:
             async with aclosing(pool.read(fd, LOOSE)) as pieces:
                 await anext(pieces)
                 (dead,) = pool.pids
@@ -135,7 +135,7 @@ async def test_worker_killed_while_idle_is_replaced(pool: XmlPool) -> None:
         try:
             assert isinstance((await _read(pool, ONE))[-1], FileEnd)
             break
-        except WorkerDied:
+        except ReaderDied:
             continue
     assert pool.pids != (pid,)
 
@@ -221,7 +221,7 @@ async def test_wall_limit_ends_the_reader_and_counts_its_time_alone() -> None:
     async with XmlPool(size=1, wall_seconds=0.0, wall_bytes_per_second=10**15) as pool:
         await pool.warm(RULES)
         _freeze(pool)
-        with pytest.raises(WorkerDied, match="longer than it may"):
+        with pytest.raises(ReaderDied, match="longer than it may"):
             await _read(pool, ONE)
         assert pool.pids == ()
 
@@ -276,7 +276,7 @@ async def test_several_small_files_have_a_verdict_each(pool: XmlPool) -> None:
 
 async def test_small_files_before_the_one_whose_reader_dies_have_ended(pool: XmlPool) -> None:
     ends: list[str] = []
-    with pytest.raises(WorkerDied, match="signal 9"):
+    with pytest.raises(ReaderDied, match="signal 9"):
         async with aclosing(
             _ends(pool, [*(file_of(ONE) for _ in range(2)), *(file_of(many_envelopes(2_000)) for _ in range(3))])
         ) as files:
@@ -312,13 +312,13 @@ async def test_small_files_that_take_long_are_handed_over_one_by_one(
     pool: XmlPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What lies before a reader cannot be taken back when others wait."""
-    request, most = WorkerProcess.request, [0]
+    request, most = ReaderProcess.request, [0]
 
-    async def noted(self: WorkerProcess, *arguments: Any, **others: Any) -> None:
+    async def noted(self: ReaderProcess, *arguments: Any, **others: Any) -> None:
         await request(self, *arguments, **others)
         most[0] = max(most[0], self.owes)
 
-    monkeypatch.setattr(WorkerProcess, "request", noted)
+    monkeypatch.setattr(ReaderProcess, "request", noted)
     for quick, owed in ((0.0, 1), (1000.0, 2)):
         monkeypatch.setattr("gateway.xml.pool._QUICK_SECONDS", quick)
         most[0] = 0
@@ -342,7 +342,7 @@ async def test_a_large_file_that_begins_while_another_rests_takes_no_reader_from
     monkeypatch.setattr(admission, "TURN_SECONDS", 0.0)
     fork, may_fork = ReaderLauncher.fork, asyncio.Event()
 
-    async def held(self: ReaderLauncher) -> WorkerProcess:
+    async def held(self: ReaderLauncher) -> ReaderProcess:
         await may_fork.wait()
         return await fork(self)
 
@@ -400,7 +400,7 @@ async def test_what_is_warm_is_not_warmed_again(prepared: list[str]) -> None:
         await pool.warm(RULES, [ORDER, CUSTOMER])
         assert prepared[2:] == [CUSTOMER]
         assert len(pool.pids) == 2 and not set(pool.pids) & set(before)
-        assert all(worker.explains == {*prepared} for worker in pool._workers)
+        assert all(reader.explains == {*prepared} for reader in pool._readers)
         _, envelopes, _ = await _read(pool, envelope(order(date="2011-02-30")).encode())
         assert isinstance(envelopes, tuple)
         assert envelopes[0].body_problems[0].found == "2011-02-30"
@@ -417,7 +417,7 @@ async def test_document_that_ends_the_launcher_does_so_once(
     monkeypatch: pytest.MonkeyPatch, prepared: list[str]
 ) -> None:
     """Files are read all the same, and the next time the other documents have their turn."""
-    start = f"from gateway.xml import catalog, worker; {DEADLY.format(ORDER)}; worker.main()"
+    start = f"from gateway.xml import catalog, reader; {DEADLY.format(ORDER)}; reader.main()"
     monkeypatch.setattr(process, "_PROGRAM", ("-c", start))
     async with XmlPool(size=2) as pool:
         with pytest.raises(ReadersUnavailable, match="The process that starts them ended with exit status 7"):
@@ -439,7 +439,7 @@ async def test_warming_waits_while_a_file_is_read(prepared: list[str]) -> None:
                 assert prepared == []
             await warming
             assert prepared == [ORDER]
-            assert [worker.explains for worker in pool._workers] == [{ORDER}, {ORDER}]
+            assert [reader.explains for reader in pool._readers] == [{ORDER}, {ORDER}]
 
 
 async def test_readers_of_changed_schemas_are_warm_too() -> None:
@@ -449,9 +449,9 @@ async def test_readers_of_changed_schemas_are_warm_too() -> None:
         before = pool.pids
         await pool.warm(changed)
         assert pool.pids != before
-        (worker,) = pool._workers
-        assert worker.launcher.schemas == changed.schemas
-        assert pool._launchers == {worker.launcher}
+        (reader,) = pool._readers
+        assert reader.launcher.schemas == changed.schemas
+        assert pool._launchers == {reader.launcher}
 
 
 async def test_launcher_that_was_ended_costs_no_file_its_good_name(pool: XmlPool) -> None:
@@ -562,11 +562,11 @@ async def test_worker_is_confined(pool: XmlPool) -> None:
 
 async def test_worker_ends_when_the_gateway_hangs_up(pool: XmlPool) -> None:
     await _read(pool, ONE)
-    (worker,) = pool._workers
-    worker._connection.close()
+    (reader,) = pool._readers
+    reader._connection.close()
     async with asyncio.timeout(60):
-        await worker.wait()
-    assert not worker.alive
+        await reader.wait()
+    assert not reader.alive
 
 
 def test_readers_end_with_the_gateway_however_that_ends() -> None:
@@ -591,7 +591,7 @@ asyncio.run(main())
 async def test_memory_limit_ends_the_worker_and_not_the_pool(pool: XmlPool) -> None:
     rules = ReadRules(validate=False, max_memory_bytes=50_000_000)
     crowd = envelope("<a/>" * 1_000_000).encode()  # 120 MB as a tree
-    with pytest.raises(WorkerDied, match=r"more memory|signal|exit"):
+    with pytest.raises(ReaderDied, match=r"more memory|signal|exit"):
         await _read(pool, crowd, rules)
     assert isinstance((await _read(pool, ONE))[-1], FileEnd)
     assert isinstance((await _read(pool, crowd, LOOSE))[-1], FileEnd)
@@ -632,6 +632,6 @@ async def test_message_of_impossible_size_is_not_waited_for() -> None:
     launcher = SimpleNamespace(documents=())
     with ours, theirs:
         theirs.sendall(HEAD.pack(0xFFFFFFFF, 0xFFFFFFFF))
-        worker = WorkerProcess(SimpleNamespace(), ours, BytesIO(), launcher)  # type: ignore[arg-type]
-        with pytest.raises(WorkerDied, match="bytes was announced"):
-            await worker.receive()
+        reader = ReaderProcess(SimpleNamespace(), ours, BytesIO(), launcher)  # type: ignore[arg-type]
+        with pytest.raises(ReaderDied, match="bytes was announced"):
+            await reader.receive()

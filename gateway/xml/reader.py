@@ -1,6 +1,6 @@
 """The processes that touch bytes of strangers, and the one they are forked from.
 
-That one, `python -m gateway.xml.worker SOCKET PARENT`, is a launcher (`gateway.workers.forking`). It has no
+That one, `python -m gateway.xml.reader SOCKET PARENT`, is a launcher (`gateway.workers.forking`). It has no
 environment, and knows no database, no secret and no byte of a stranger. It imports what readers need, loads the schemas
 of a site when it is told to, and gets ready to explain faults. A reader that is forked from it closes its cage, says
 that it is ready and serves files until it ends: it gets one open descriptor at a time, with the rules for it, and
