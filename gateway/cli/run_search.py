@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from gateway.batch.rules.job import JobStatus, TaskStatus
-from gateway.batch.store.runs import Run
+from gateway.batch.statements.runs_sql import Run
 from gateway.cli.commands import Answer
 from gateway.cli.options import JobOption, LimitOption, SinceOption, UntilOption
 from gateway.cli.render import Part, Rows, cell, dim, job_status, record, shown_clock

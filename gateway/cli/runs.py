@@ -13,7 +13,8 @@ from rich.console import Group
 from rich.text import Text
 
 from gateway.batch.rules.job import JobStatus
-from gateway.batch.store.runs import LogLine, RunDetails
+from gateway.batch.statements.runs_sql import LogLine
+from gateway.batch.store.runs import RunDetails
 from gateway.cli.commands import Answer, Commands
 from gateway.cli.options import RunArgument, TargetArgument
 from gateway.cli.render import (

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from gateway.batch.rules.transitions import TaskAction
-from gateway.batch.store.runs import RunTask, read_run
+from gateway.batch.statements.runs_sql import RunTask
+from gateway.batch.store.runs import read_run
 from gateway.batch.store.tasks import ClaimedTask
 from gateway.cli.commands import Answer, Commands, tell
 from gateway.cli.common import COMMAND_LOGS, load_site, perform

@@ -6,7 +6,8 @@ from datetime import datetime, timedelta
 from rich.table import Table
 from rich.text import Text
 
-from gateway.batch.store.runs import AttemptRow, RunDetails, RunTask
+from gateway.batch.statements.runs_sql import AttemptRow, RunTask
+from gateway.batch.store.runs import RunDetails
 from gateway.cli.render import JOB_STYLES, shown_clock
 from gateway.runtime.visible import visible
 

@@ -45,7 +45,7 @@ OUR_TYPES: Final[Mapping[str, Sequence[str]]] = {
     ),
     "gateway.batch.rules.job": (
         "JobStatus", "TaskStatus", "Wanted", "ConditionType", "HistoryMode", "Priority", "Location", "JobMode", "Base",
-        "Missed", "Cause",
+        "Missed", "Cause", "Counts", "Parameters",
     ),
     "gateway.messaging.rules.states": ("Direction", "Stage", "Status", "Reason", "Policy", "LaneRule", "LoggingMode"),
     "gateway.exchange.rules.statuses": ("SessionDirection", "SessionStatus"),
@@ -63,6 +63,9 @@ COLUMNS: Final[Mapping[str, str]] = {
     "run_id": "RunId",
     "run_task_id": "RunTaskId",
     "set_id": "SetKey",
+    "alert.facts": "Parameters",
+    "attempt.counts": "Counts",
+    "batch_group.priority": "Priority",
     "document.message_id": "MessageKey",
     "exchange_session.direction": "SessionDirection",
     "exchange_session.message": "MessageKey",
@@ -75,7 +78,9 @@ COLUMNS: Final[Mapping[str, str]] = {
     "job.missed": "Missed",
     "job.mode": "JobMode",
     "job.priority": "Priority",
+    "job.recurrence": "Parameters",
     "job.status": "JobStatus",
+    "job_dependency.wanted": "Wanted",
     "lane.head": "MessageKey",
     "lane.name": "LaneName",
     "message.id": "MessageKey",
@@ -85,14 +90,25 @@ COLUMNS: Final[Mapping[str, str]] = {
     "queue.message_id": "MessageKey",
     "queue_entry.id": "EntryId",
     "queue_entry.status": "EntryStatus",
+    "run.counts": "Counts",
+    "run.history": "HistoryMode",
     "run.id": "RunId",
     "run.rerun_of": "RunId",
+    "run.status": "JobStatus",
+    "run_task.condition_type": "ConditionType",
+    "run_task.counts": "Counts",
     "run_task.id": "RunTaskId",
+    "run_task.parameters": "Parameters",
+    "run_task.priority": "Priority",
+    "run_task.spawned_by": "RunTaskId",
+    "run_task.status": "TaskStatus",
     "send_request.id": "MessageKey",
     "status_message.direction": "SessionDirection",
     "status_message.status": "SessionStatus",
     "task.condition_type": "ConditionType",
     "task.location": "Location",
+    "task.parameters": "Parameters",
+    "task_condition.wanted": "Wanted",
 }
 """What columns hold that is more than their type in the database tells: `table.column`, or `column` in any table."""
 
@@ -109,11 +125,11 @@ _PLAIN: Final = frozenset(_TYPES.values())
 _OURS: Final = {name: module for module, names in OUR_TYPES.items() for name in names}
 _IMPORTS: Final = {
     **dict.fromkeys(("date", "datetime", "time", "timedelta"), "datetime"),
-    **{"Sequence": "collections.abc", "Decimal": "decimal", "UUID": "uuid", "NamedTuple": "typing"},
+    **{"loads": "json", "Sequence": "collections.abc", "Decimal": "decimal", "UUID": "uuid", "NamedTuple": "typing"},
     **dict.fromkeys(("Connection", "Record"), "asyncpg"),
     **_OURS,
 }
-_STATE: Final = "StrEnum"
+_STATE, _JSON = "StrEnum", "Mapping"
 _MARKED = re.compile(r"(?P<name>\w+)(?P<sure>!)?(?:: (?P<type>\w+))?")
 
 
@@ -210,9 +226,10 @@ class Describer:
             raise BadStatements(f'{place}: a column needs a name (AS …) that a field may have, not "{name}"')
         table, column = self._names.get(origin, ("", ""))
         known = marked["type"] or COLUMNS.get(f"{table}.{column}") or COLUMNS.get(column) or _TYPES[base]
-        if not _fits(_base(known), _TYPES[base]):
+        if not _fits(_base(known), _TYPES[base]) and not (_base(known) == _JSON and base in ("json", "jsonb")):
             raise BadStatements(f"{place}: column {marked['name']} is {written}, which is no {known}")
-        return Field(marked["name"], known, is_list, nullable and not marked["sure"], _base(known) == _STATE)
+        made_by = {_STATE: known, _JSON: "loads"}.get(_base(known))
+        return Field(marked["name"], known, is_list, nullable and not marked["sure"], made_by)
 
 
 def _written(annotation: ast.expr, place: str) -> tuple[str, bool, bool]:
@@ -240,17 +257,19 @@ def _fits(base: str, given: str | None) -> bool:
 
 @cache
 def _base(name: str) -> str:
-    """Return the type of Python that the values of a type have, StrEnum for one of those.
+    """Return the type of Python that the values of a type have, StrEnum or Mapping for one of those.
 
     Ours are looked up in the text of their module: to import it may need what is about to be generated.
     """
     if (module := _OURS.get(name)) is None:
         return name
     text = (PACKAGE.parent / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
-    found = re.search(rf'^(?:class {name}\((StrEnum)\):|{name} = NewType\("{name}", (\w+)\))', text, re.MULTILINE)
+    found = re.search(
+        rf'^(?:class {name}\((StrEnum)\):|{name} = (Mapping)\[|{name} = NewType\("{name}", (\w+)\))', text, re.MULTILINE
+    )
     if found is None:
-        raise BadStatements(f"{module} has no {name} that is a StrEnum or a NewType")
-    return found[2] or _STATE
+        raise BadStatements(f"{module} has no {name} that is a StrEnum, a NewType or a Mapping")
+    return found[1] or found[2] or found[3]
 
 
 async def generate(connection: Connection, package: Path = PACKAGE) -> dict[Path, str]:

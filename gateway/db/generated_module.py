@@ -14,13 +14,16 @@ _WIDTH: Final = 120
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A column of a row: its name, its type, whether it is a list of that, may be None, is the value of a StrEnum."""
+    """A column of a row: its name, its type, whether it is a list of that and may be None.
+
+    `made_by` is the function that makes the value of what the driver gives; None: it is that already.
+    """
 
     name: str
     type: str
     is_list: bool
     is_nullable: bool
-    is_state: bool
+    made_by: str | None
 
     @property
     def annotation(self) -> str:
@@ -29,9 +32,9 @@ class Field:
 
     def value(self, given: str) -> str:
         """Return the expression that makes the value of what the driver gives."""
-        if not self.is_state:
+        if self.made_by is None:
             return given
-        made = f"[{self.type}(one) for one in {given}]" if self.is_list else f"{self.type}({given})"
+        made = f"[{self.made_by}(one) for one in {given}]" if self.is_list else f"{self.made_by}({given})"
         return f"None if {given} is None else {made}" if self.is_nullable else made
 
 
@@ -58,7 +61,7 @@ def render(file: StatementFile, described: Sequence[Described], command: str, mo
 
 
 def _row_types(described: Sequence[Described]) -> list[str]:
-    """Return the row types; for rows with states also the function that makes one."""
+    """Return the row types; for rows that are not just what the driver gives also the function that makes one."""
     rows: dict[str, list[Described]] = {}
     for one in described:
         if one.statement.row is not None:
@@ -77,7 +80,7 @@ def _row_types(described: Sequence[Described]) -> list[str]:
         names = ", ".join(user.statement.name for user in users)
         columns = [f"    {field.name}: {field.annotation}" for field in fields]
         parts.append("\n".join([f"class {row}(NamedTuple):", f'    """A row of {names}."""', "", *columns]))
-        if any(field.is_state for field in fields):
+        if any(field.made_by for field in fields):
             values = [field.value(f"row[{number}]") for number, field in enumerate(fields)]
             parts.append(f"def {_maker(row)}(row: Record) -> {row}:\n{_wrapped(f'    return {row}(', values, ')')}")
     return parts
@@ -93,7 +96,7 @@ def _function(described: Described) -> str:
         row, made = fields[0].annotation, fields[0].value("row[0]")
     else:
         row = statement.row
-        made = f"{_maker(row)}(row)" if any(field.is_state for field in fields) else f"{row}._make(row)"
+        made = f"{_maker(row)}(row)" if any(field.made_by for field in fields) else f"{row}._make(row)"
     fetched = f"    row = await connection.fetchrow({arguments})"
     match statement.cardinality:
         case Cardinality.MANY:
@@ -150,17 +153,18 @@ def _imports(described: Sequence[Described], modules: Mapping[str, str]) -> Iter
     for one in described:
         names.update(node.id for node in ast.walk(one.statement.arguments) if isinstance(node, ast.Name))
         names.update(field.type for field in one.fields)
+        names.update(field.made_by for field in one.fields if field.made_by)
         if one.statement.row is not None:
-            names.update(("NamedTuple", "Record") if any(field.is_state for field in one.fields) else ("NamedTuple",))
+            names.update(("NamedTuple", "Record") if any(field.made_by for field in one.fields) else ("NamedTuple",))
     used = sorted((_floor(modules[name]), modules[name], name) for name in names if name in modules)
     for floor, of_floor in groupby(used, lambda one: one[0]):
         if floor:
             yield ""
         for module, of_module in groupby(of_floor, lambda one: one[1]):
-            yield _wrapped(f"from {module} import ", [name for _, _, name in of_module], "")
+            listed = [name for _, _, name in of_module]
+            line = f"from {module} import {', '.join(listed)}"
+            yield line if len(line) <= _WIDTH else _wrapped(f"from {module} import (", listed, ")")
 
 
 def _floor(module: str) -> int:
-    return (
-        ("asyncpg", "gateway").index(module.partition(".")[0]) + 1 if module.startswith(("asyncpg", "gateway")) else 0
-    )
+    return {"asyncpg": 1, "gateway": 2}.get(module.partition(".")[0], 0)

@@ -39,7 +39,7 @@ async def set_rule(
         job_id, name = await _place(session, user, job, port)
         rule = AlertRule(user=user, events=frozenset(events), channels=frozenset(channels))
         async with session.store.transaction() as connection:
-            await set_alert_rule(connection, session.store.queries, rule, job_id=job_id, port=name)
+            await set_alert_rule(connection, rule, job_id=job_id, port=name)
 
 
 async def remove_rule(session: OperatorSession, *, user: str, job: str | None = None, port: str | None = None) -> None:
@@ -55,7 +55,7 @@ async def remove_rule(session: OperatorSession, *, user: str, job: str | None = 
             raise NotFound(f"{user} hears of nothing there").remedied(who_does)
         nothing = AlertRule(user=user, events=frozenset(), channels=frozenset())
         async with session.store.transaction() as connection:
-            await set_alert_rule(connection, session.store.queries, nothing, job_id=job_id, port=name)
+            await set_alert_rule(connection, nothing, job_id=job_id, port=name)
 
 
 async def inbox(session: OperatorSession, user: str, *, everything: bool = False, limit: int = 50) -> list[AlertRow]:

@@ -5,8 +5,9 @@ from datetime import datetime
 
 from gateway.batch.rules.definition import TaskDefinition
 from gateway.batch.rules.job import JobMode, JobStatus, TaskStatus
+from gateway.batch.statements.runs_sql import Run, RunTask
 from gateway.batch.store.jobs import read_job
-from gateway.batch.store.runs import Run, RunDetails, RunTask
+from gateway.batch.store.runs import RunDetails
 from gateway.batch.store.servers import list_groups
 from gateway.config.definitions import group_name
 from gateway.explanations.facts import Deed, Explanation, at, quoted

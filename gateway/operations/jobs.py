@@ -10,9 +10,9 @@ from gateway.batch.rules.definition import JobDefinition, PeriodDefinition
 from gateway.batch.rules.job import JobMode, JobStatus
 from gateway.batch.rules.recurrence import Recurrence, describe, from_dict, preview
 from gateway.batch.rules.transitions import JobAction
+from gateway.batch.statements.runs_sql import Run, RunTask
 from gateway.batch.store import cancel, jobs, runs, servers, starting
 from gateway.batch.store.jobs import Job
-from gateway.batch.store.runs import Run, RunTask
 from gateway.config.definitions import group_name, job_definition
 from gateway.config.models import Job as JobSection
 from gateway.config.models import Settings

@@ -8,10 +8,12 @@ from datetime import datetime
 from gateway.batch.rules.capacity import next_change, threads_at
 from gateway.batch.rules.job import JobStatus, TaskStatus
 from gateway.batch.rules.throttle import Starts
+from gateway.batch.statements.run_log_sql import RunFile
+from gateway.batch.statements.runs_sql import LogLine
 from gateway.batch.store import cancel, runs
 from gateway.batch.store.jobs import read_job_by_id
-from gateway.batch.store.run_files import RunFile, list_run_files, read_run_file
-from gateway.batch.store.runs import LogLine, RunDetails
+from gateway.batch.store.run_files import list_run_files, read_run_file
+from gateway.batch.store.runs import RunDetails
 from gateway.batch.store.servers import list_servers
 from gateway.batch.store.starting import Repeat, start_now
 from gateway.batch.store.tasks import read_set_aside
@@ -100,7 +102,7 @@ async def show_run(session: OperatorSession, number: int) -> RunDetails:
     if found.run.partition_key != session.partition:
         raise NotFound(f"there is no run {number} in the partition {session.partition}")
     session.principal.check_owner(f"the run {number}", found.run.created_by)
-    return replace(found, tasks=[replace(task, parameters=_shown(task.parameters)) for task in found.tasks])
+    return replace(found, tasks=[task._replace(parameters=_shown(task.parameters)) for task in found.tasks])
 
 
 def _shown(parameters: Mapping[str, object]) -> Mapping[str, object]:

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from gateway.batch.rules.definition import JobDefinition, TaskDefinition
 from gateway.batch.rules.transitions import TaskAction
+from gateway.batch.statements.tasks_sql import OperatorTask
 from gateway.batch.store import jobs, runs
-from gateway.batch.store.runs import OperatorTask
 from gateway.config.definitions import group_name
 from gateway.config.suggest import did_you_mean
 from gateway.operations.audit import written_down

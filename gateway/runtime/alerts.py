@@ -32,7 +32,7 @@ class Alerting:
         self._store.ax_alerts = settings.alerts.ax_alerts
         async with self._store.transaction() as connection:
             await sync_port_rules(connection, self._store.queries, port_rules(settings))
-            await sync_entry_rules(connection, self._store.queries, entry_rules(settings))
+            await sync_entry_rules(connection, entry_rules(settings))
 
     def heard(self, hint: str | None) -> None:
         """Look into the outbox when a hint is for it."""

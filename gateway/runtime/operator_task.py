@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from gateway.batch.engine.clock import DatabaseClock
 from gateway.batch.engine.executor import Execution, Executor, Identity, everybody
-from gateway.batch.store.runs import OperatorTask
+from gateway.batch.statements.tasks_sql import OperatorTask
 from gateway.batch.store.tasks import ClaimedTask, claim_operator_task, tasks_to_cancel
 from gateway.contracts.task import Preparing
 from gateway.db.open import Store

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.batch.store.runs import AttemptRow, LogLine, OperatorTask, Run, RunTask
+from gateway.batch.statements.runs_sql import AttemptRow, LogLine, Run, RunTask
+from gateway.batch.statements.tasks_sql import OperatorTask
 from gateway.cli.explain import finding_record
 from gateway.exchange import SessionRow, StatusMessageRow, TroubleRow
 from gateway.explanations.finding import Finding

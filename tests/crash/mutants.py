@@ -96,8 +96,8 @@ def record_then_tell(_: Path) -> None:
     """Record an alert as sent, then send it."""
     claim_alert = alerts.claim_alert
 
-    async def claim_and_record(connection, sql, channel):  # type: ignore[no-untyped-def]
-        alert = await claim_alert(connection, sql, channel)
+    async def claim_and_record(connection, channel):  # type: ignore[no-untyped-def]
+        alert = await claim_alert(connection, channel)
         if alert is not None:
             await connection.execute("UPDATE alert SET status = 'sent' WHERE id = $1", alert.id)
             await connection.execute("COMMIT")

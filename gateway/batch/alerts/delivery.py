@@ -88,7 +88,7 @@ class Dispatcher:
                 while not stopping.is_set() and await self.send_one(channel):
                     pass
                 async with self._store.transaction() as connection:
-                    seconds = await seconds_to_next_alert(connection, self._store.queries, channel)
+                    seconds = await seconds_to_next_alert(connection, channel)
             except StoreUnavailable:
                 log.debug("store.unavailable", part="alerts")
             pause = _POLL_SECONDS if seconds is None else min(max(seconds, 0.1), _POLL_SECONDS)
@@ -99,9 +99,8 @@ class Dispatcher:
 
         Raises: StoreUnavailable; the alert may have been sent, and will be again.
         """
-        sql = self._store.queries
         async with self._store.transaction() as connection:
-            alert = await claim_alert(connection, sql, channel)
+            alert = await claim_alert(connection, channel)
             if alert is None:
                 return False
             reach("alert.before_send")
@@ -111,7 +110,7 @@ class Dispatcher:
                 reach("alert.after_send")
             except AlertRefused as refused:
                 log.warning("alert.failed", alert_id=alert.id, channel=channel, error=refused.message)
-                await record_failed(connection, sql, alert, refused.message)
+                await record_failed(connection, alert, refused.message)
             except TransientError as error:
                 await self._postpone(connection, alert, error.message)
             except TimeoutError:
@@ -120,7 +119,7 @@ class Dispatcher:
                 log.exception("alert.crashed", alert_id=alert.id, channel=channel)
                 await self._postpone(connection, alert, f"{type(bug).__name__}: {bug}")
             else:
-                await record_sent(connection, sql, alert)
+                await record_sent(connection, alert)
                 log.info("alert.sent", alert_id=alert.id, channel=channel, tries=alert.tries + 1)
             reach("alert.before_commit")
         return True
@@ -161,7 +160,7 @@ async def tell_silence(store: Store, hours: Mapping[PortName, float], told: set[
     silent: set[PortName] = set()
     for port, limit in hours.items():
         async with store.transaction() as connection:
-            happening = await silent_port(connection, store.queries, port, now, limit)
+            happening = await silent_port(connection, port, now, limit)
             if happening is not None:
                 silent.add(port)
                 if port not in told:

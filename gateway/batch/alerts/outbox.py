@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from asyncpg import Connection, Record
+from asyncpg import Connection
 
 from gateway.batch.rules.alert import AlertEvent, Channel, Happening
-from gateway.batch.rules.job import HistoryMode
+from gateway.batch.statements import alerts_sql, tasks_sql
 from gateway.db.listen import CHANNEL
 from gateway.db.open import Store
 from gateway.db.sql import Queries
-from gateway.kernel.ids import JobId, PortName, RunId
+from gateway.kernel.ids import JobId, PortName
 from gateway.kernel.text import clean
 
 HINT: Final = "alerts"
@@ -64,9 +64,9 @@ async def raise_alerts(
     """
     if not happening.is_told(ax_alerts=ax_alerts):
         return 0
-    rows = await connection.fetch(
-        sql.raise_alerts, happening.key, happening.event, happening.job_id, happening.run_id, happening.port,
-        list(happening.asked_as), clean(happening.subject), clean(happening.body, limit=20_000),
+    rows = await alerts_sql.raise_alerts(
+        connection, happening.key, happening.event, happening.job_id, happening.run_id,
+        happening.port, list(happening.asked_as), clean(happening.subject), clean(happening.body, limit=20_000),
         json.dumps(happening.facts), happening.at,
     )  # fmt: skip
     if rows:
@@ -75,13 +75,13 @@ async def raise_alerts(
 
 
 async def set_alert_rule(
-    connection: Connection, sql: Queries, rule: AlertRule, *, job_id: JobId | None = None, port: PortName | None = None
+    connection: Connection, rule: AlertRule, *, job_id: JobId | None = None, port: PortName | None = None
 ) -> None:
     """Replace the rule of one user for a job or a port; one without events or channels takes it away."""
-    await connection.execute(sql.delete_alert_rule, job_id, port, rule.user)
+    await alerts_sql.delete_alert_rule(connection, job_id, port, rule.user)
     if rule.events and rule.channels:
-        await connection.execute(
-            sql.insert_alert_rule, job_id, port, rule.user, sorted(rule.events), sorted(rule.channels), rule.source
+        await alerts_sql.insert_alert_rule(
+            connection, job_id, port, rule.user, sorted(rule.events), sorted(rule.channels), rule.source
         )
 
 
@@ -90,46 +90,46 @@ async def sync_port_rules(connection: Connection, sql: Queries, rules: Mapping[P
 
     Those of operators stay, but for those of the same user.
     """
-    await connection.execute(sql.delete_port_rules)
+    await alerts_sql.delete_port_rules(connection)
     for port, wanted in rules.items():
         for rule in wanted:
-            await set_alert_rule(connection, sql, rule, port=port)
+            await set_alert_rule(connection, rule, port=port)
 
 
-async def sync_entry_rules(connection: Connection, sql: Queries, rules: Sequence[AlertRule]) -> None:
+async def sync_entry_rules(connection: Connection, rules: Sequence[AlertRule]) -> None:
     """Make the rules for job queue entries exactly these, one for each user."""
-    await connection.execute(sql.delete_entry_rules)
+    await alerts_sql.delete_entry_rules(connection)
     for rule in rules:
-        await connection.execute(sql.insert_entry_rule, rule.user, sorted(rule.events), sorted(rule.channels))
+        await alerts_sql.insert_entry_rule(connection, rule.user, sorted(rule.events), sorted(rule.channels))
 
 
 async def clear_alert_rules(
-    connection: Connection, sql: Queries, *, job_id: JobId | None = None, port: PortName | None = None
+    connection: Connection, *, job_id: JobId | None = None, port: PortName | None = None
 ) -> None:
     """Take away all rules of a job or a port."""
-    await connection.execute(sql.clear_alert_rules, job_id, port)
+    await alerts_sql.clear_alert_rules(connection, job_id, port)
 
 
-async def claim_alert(connection: Connection, sql: Queries, channel: Channel) -> Outgoing | None:
+async def claim_alert(connection: Connection, channel: Channel) -> Outgoing | None:
     """Return the oldest alert of a channel that is due, its row locked for as long as the transaction lasts."""
-    row = await connection.fetchrow(sql.claim_alert, channel)
+    row = await alerts_sql.claim_alert(connection, channel)
     if row is None:
         return None
     return Outgoing(
-        id=row["id"], event_key=row["event_key"], user=row["user_name"], channel=Channel(row["channel"]),
-        subject=row["subject"], body=row["body"], facts=json.loads(row["facts"]), tries=row["tries"],
-        raised_at=row["created_at"],
+        id=row.id, event_key=row.event_key, user=row.user_name, channel=Channel(row.channel),
+        subject=row.subject, body=row.body, facts=row.facts, tries=row.tries,
+        raised_at=row.created_at,
     )  # fmt: skip
 
 
-async def record_sent(connection: Connection, sql: Queries, alert: Outgoing) -> None:
+async def record_sent(connection: Connection, alert: Outgoing) -> None:
     """Record in the claiming transaction that it was delivered."""
-    await connection.execute(sql.alert_sent, alert.id)
+    await alerts_sql.alert_sent(connection, alert.id)
 
 
-async def record_failed(connection: Connection, sql: Queries, alert: Outgoing, reason: str) -> None:
+async def record_failed(connection: Connection, alert: Outgoing, reason: str) -> None:
     """Record in the claiming transaction that it cannot be delivered, and why."""
-    await connection.execute(sql.alert_failed, alert.id, clean(reason, limit=1000))
+    await alerts_sql.alert_failed(connection, alert.id, clean(reason, limit=1000))
 
 
 async def record_postponed(
@@ -137,58 +137,56 @@ async def record_postponed(
 ) -> bool:
     """Record in the claiming transaction that it is tried again; False when it is too old for that and has failed."""
     said = clean(reason, limit=1000)
-    if await connection.fetchval(sql.alert_postponed, alert.id, said, seconds, give_up_seconds) is not None:
+    if await alerts_sql.alert_postponed(connection, alert.id, said, seconds, give_up_seconds) is not None:
         return True
-    await record_failed(connection, sql, alert, f"Given up after {give_up_seconds / 3600:g} hours: {said}")
+    await record_failed(connection, alert, f"Given up after {give_up_seconds / 3600:g} hours: {said}")
     return False
 
 
-async def seconds_to_next_alert(connection: Connection, sql: Queries, channel: Channel) -> float | None:
+async def seconds_to_next_alert(connection: Connection, channel: Channel) -> float | None:
     """Return when the next alert of a channel is due; None when none waits."""
-    seconds: float | None = await connection.fetchval(sql.next_alert, channel)
+    seconds: float | None = await alerts_sql.next_alert(connection, channel)
     return seconds
 
 
-async def overdue_jobs(connection: Connection, sql: Queries, now: datetime) -> list[Happening]:
+async def overdue_jobs(connection: Connection, now: datetime) -> list[Happening]:
     """Return the jobs that have not started although it was time, and of which somebody wants to hear."""
     return [
         Happening(
-            event=AlertEvent.OVERDUE, at=now, since=row["next_start"], planned_at=row["next_start"],
-            text="It is on hold." if row["status"] == "withhold" else "It is waiting, but has not started.",
+            event=AlertEvent.OVERDUE, at=now, since=row.next_start, planned_at=row.next_start,
+            text="It is on hold." if row.status == "withhold" else "It is waiting, but has not started.",
             **_of_job(row),
         )
-        for row in await connection.fetch(sql.overdue_jobs, now)
+        for row in await alerts_sql.overdue_jobs(connection, now)
     ]  # fmt: skip
 
 
-async def long_runs(connection: Connection, sql: Queries, now: datetime) -> list[Happening]:
+async def long_runs(connection: Connection, now: datetime) -> list[Happening]:
     """Return the occurrences that take longer than they should, and of which somebody wants to hear."""
     return [
         Happening(
-            event=AlertEvent.LONG_RUNNING, at=now, run_id=RunId(row["run_id"]), planned_at=row["planned_at"],
-            started_at=row["started_at"], text=f"It takes longer than {row['long_seconds']:g} seconds.", **_of_job(row),
+            event=AlertEvent.LONG_RUNNING, at=now, run_id=row.run_id, planned_at=row.planned_at,
+            started_at=row.started_at, text=f"It takes longer than {row.long_seconds:g} seconds.", **_of_job(row),
         )
-        for row in await connection.fetch(sql.long_runs, now)
+        for row in await alerts_sql.long_runs(connection, now)
     ]  # fmt: skip
 
 
-async def silent_port(
-    connection: Connection, sql: Queries, port: PortName, now: datetime, hours: float
-) -> Happening | None:
+async def silent_port(connection: Connection, port: PortName, now: datetime, hours: float) -> Happening | None:
     """Return that nothing has come in at a port for so many hours; None when something has."""
-    if await connection.fetchval(sql.has_received, port, now - timedelta(hours=hours)):
+    if await alerts_sql.has_received(connection, port, now - timedelta(hours=hours)):
         return None
-    since: datetime | None = await connection.fetchval(sql.last_received, port)
+    since: datetime | None = await alerts_sql.last_received(connection, port)
     if since is None or now - since < timedelta(hours=hours):
         return None
     text = f"Nothing has come in for {hours:g} hours, since {since:%Y-%m-%d %H:%M} UTC."
     return Happening(event=AlertEvent.OVERDUE, name=port, port=port, at=now, since=since, text=text)
 
 
-def _of_job(row: Record) -> dict[str, Any]:
+def _of_job(row: alerts_sql.OverdueJob | alerts_sql.LongRun | tasks_sql.OverdueTask) -> dict[str, Any]:
     return {
-        "job_id": JobId(row["id"]), "name": row["name"], "partition": row["partition_key"], "company": row["company"],
-        "category": row["category"], "is_critical": row["is_critical"], "history": HistoryMode(row["history"]),
+        "job_id": row.id, "name": row.name, "partition": row.partition_key, "company": row.company,
+        "category": row.category, "is_critical": row.is_critical, "history": row.history,
     }  # fmt: skip
 
 
@@ -200,9 +198,9 @@ async def raise_overdue(store: Store, now: datetime, told: Set[str]) -> set[str]
     sql = store.queries
     async with store.transaction() as connection:
         late = [
-            *await overdue_jobs(connection, sql, now),
-            *await _overdue_tasks(store, connection, now),
-            *await long_runs(connection, sql, now),
+            *await overdue_jobs(connection, now),
+            *await _overdue_tasks(connection, now),
+            *await long_runs(connection, now),
         ]
         for happening in late:
             if happening.key not in told:
@@ -210,16 +208,14 @@ async def raise_overdue(store: Store, now: datetime, told: Set[str]) -> set[str]
     return {happening.key for happening in late}
 
 
-async def _overdue_tasks(store: Store, connection: Connection, now: datetime) -> list[Happening]:
+async def _overdue_tasks(connection: Connection, now: datetime) -> list[Happening]:
     """Return the runs in which a task is ready for longer than its job may be late."""
     return [
         Happening(
-            event=AlertEvent.OVERDUE, name=row["name"], at=now, job_id=JobId(row["id"]), run_id=RunId(row["run_id"]),
-            planned_at=row["planned_at"], started_at=row["started_at"],
-            text=f"Its task {row['task']} is ready, but no server that serves "
-            f"{'the group ' + row['batch_group'] if row['batch_group'] else 'the default group'} has taken it.",
-            partition=row["partition_key"], company=row["company"], category=row["category"],
-            is_critical=row["is_critical"], history=HistoryMode(row["history"]),
+            event=AlertEvent.OVERDUE, at=now, run_id=row.run_id, planned_at=row.planned_at, started_at=row.started_at,
+            text=f"Its task {row.task} is ready, but no server that serves "
+            f"{'the group ' + row.batch_group if row.batch_group else 'the default group'} has taken it.",
+            **_of_job(row),
         )
-        for row in await connection.fetch(store.queries.overdue_tasks, now)
+        for row in await tasks_sql.overdue_tasks(connection, now)
     ]  # fmt: skip

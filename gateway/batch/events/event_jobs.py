@@ -184,7 +184,7 @@ class EventJobs:
                 running.job.park()
             log.info("job.parked", job=running.row.name, status=status)
 
-    async def _begin(self, row: EventJobRow, started_at: datetime) -> int:
+    async def _begin(self, row: EventJobRow, started_at: datetime) -> RunId | None:
         return await begin_event_run(self._store, row.id, started_at, self._incarnation)
 
     async def _record(self, row: EventJobRow, run: EventRun) -> int | None:

@@ -74,7 +74,7 @@ class EventRun:
 
 Record = Callable[[EventRun], Awaitable[int | None]]
 """Write a run into history; returns its number there, None when its job keeps none of it."""
-Begin = Callable[[datetime], Awaitable[int]]
+Begin = Callable[[datetime], Awaitable[int | None]]
 """Write that a run is under way since a moment; returns its number in history."""
 
 

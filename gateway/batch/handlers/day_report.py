@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from gateway.batch.statements import day_report_sql
+from gateway.batch.statements.day_report_sql import JobDay
 from gateway.db.open import Store
 
 
@@ -26,20 +28,6 @@ class PortDay:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JobDay:
-    """The occurrences of a job that began on one day and are kept in history."""
-
-    job: str
-    partition: str
-    runs: int
-    ended: int
-    failed: int
-    canceled: int
-    longest_seconds: float | None
-    last_error: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class DayReport:
     """Everything between two moments (aware; the second is not in it)."""
 
@@ -51,22 +39,17 @@ class DayReport:
 
 async def read_day(store: Store, begin: datetime, end: datetime) -> DayReport:
     """Return what happened from *begin* until just before *end*, as far as it is still kept."""
-    sql = store.queries
     ports: dict[str, PortDay] = {}
     async with store.transaction(long=True) as connection:
-        for statement in (sql.report_files, sql.report_messages, sql.report_failures):
-            for row in await connection.fetch(statement, begin, end):
-                _add(ports, dict(row))
-        for row in await connection.fetch(sql.report_waiting):
-            _add(ports, dict(row))
-        jobs = [
-            JobDay(
-                job=row["job"], partition=row["partition_key"], runs=row["runs"], ended=row["ended"],
-                failed=row["failed"], canceled=row["canceled"], longest_seconds=row["longest_seconds"],
-                last_error=row["last_error"],
-            )
-            for row in await connection.fetch(sql.report_jobs, begin, end)
-        ]  # fmt: skip
+        for rows in (
+            await day_report_sql.report_files(connection, begin, end),
+            await day_report_sql.report_messages(connection, begin, end),
+            await day_report_sql.report_failures(connection, begin, end),
+            await day_report_sql.report_waiting(connection),
+        ):
+            for row in rows:
+                _add(ports, row._asdict())
+        jobs = await day_report_sql.report_jobs(connection, begin, end)
     return DayReport(begin=begin, end=end, ports=[ports[name] for name in sorted(ports)], jobs=jobs)
 
 

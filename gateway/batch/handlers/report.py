@@ -99,7 +99,7 @@ def as_json(report: DayReport, day: date, zone: str) -> bytes:
     """Write it for machines."""
     content = {
         "day": day.isoformat(), "zone": zone, "begin": report.begin.isoformat(), "end": report.end.isoformat(),
-        "ports": [asdict(port) for port in report.ports], "jobs": [asdict(job) for job in report.jobs],
+        "ports": [asdict(port) for port in report.ports], "jobs": [job._asdict() for job in report.jobs],
     }  # fmt: skip
     return json.dumps(content, ensure_ascii=False, indent=1).encode()
 

@@ -13,6 +13,7 @@ from typing import Final
 from asyncpg import Connection
 
 from gateway.batch.rules.job import JobStatus
+from gateway.batch.statements import alerts_sql, housekeeping_sql
 from gateway.db.connect import CLOSE_SECONDS
 from gateway.db.errors import DRIVER_ERRORS, database_errors
 from gateway.db.open import Store
@@ -29,9 +30,9 @@ _TRACE_HOURS: Final = (8 * 24, 12)
 async def look_at_clock(store: Store) -> tuple[datetime, bool]:
     """Return the time by the clock of the database, and whether what happened here in the last days speaks for it."""
     async with store.transaction() as connection:
-        row = await connection.fetchrow(store.queries.look_at_clock, *_TRACE_HOURS)
+        row = await housekeeping_sql.look_at_clock(connection, *_TRACE_HOURS)
     assert row is not None
-    return row["now"], row["proven"]
+    return row.now, row.proven
 
 
 async def believed_clock(store: Store) -> tuple[datetime, str | None]:
@@ -55,19 +56,19 @@ async def delete_history(store: Store, before: datetime, limit: int) -> int:
     Their documents go too, and the MessageIds they used up: from then on a repetition is not noticed.
     """
     async with store.transaction() as connection:
-        return int(await connection.fetchval(store.queries.delete_history, before, limit))
+        return await housekeeping_sql.delete_history(connection, before, limit)
 
 
 async def delete_contents(store: Store, before: datetime, limit: int) -> int:
     """Forget contents that were processed before *before*; returns how many went."""
     async with store.transaction() as connection:
-        return int(await connection.fetchval(store.queries.delete_contents, before, limit))
+        return await housekeeping_sql.delete_contents(connection, before, limit)
 
 
 async def delete_sets(store: Store, before: datetime, limit: int) -> int:
     """Delete message sets from before *before* of which no message is left; returns how many went."""
     async with store.transaction() as connection:
-        return int(await connection.fetchval(store.queries.delete_sets, before, limit))
+        return await housekeeping_sql.delete_sets(connection, before, limit)
 
 
 async def delete_deliveries(store: Store, before: datetime, limit: int, port: PortName, held: Set[ClaimId]) -> int:
@@ -76,31 +77,31 @@ async def delete_deliveries(store: Store, before: datetime, limit: int, port: Po
     Rule: *held* are the files in the work folder; their rows keep them from being taken a second time.
     """
     async with store.transaction() as connection:
-        return int(await connection.fetchval(store.queries.delete_deliveries, before, limit, port, list(held)))
+        return await housekeeping_sql.delete_deliveries(connection, before, limit, port, list(held))
 
 
 async def delete_exceptions(store: Store, before: datetime, limit: int) -> int:
     """Delete entries of the exception log that are from before *before* and of no unfinished message."""
     async with store.transaction() as connection:
-        return int(await connection.fetchval(store.queries.delete_exceptions, before, limit))
+        return await housekeeping_sql.delete_exceptions(connection, before, limit)
 
 
 async def delete_actions(store: Store, before: datetime, limit: int) -> int:
     """Delete what operators did before *before*."""
     async with store.transaction() as connection:
-        return int(await connection.fetchval(store.queries.delete_actions, before, limit))
+        return await housekeeping_sql.delete_actions(connection, before, limit)
 
 
 async def delete_runs(store: Store, before: datetime, limit: int) -> int:
     """Delete runs of jobs that ended before *before*."""
     async with store.transaction() as connection:
-        return int(await connection.fetchval(store.queries.delete_runs, before, limit))
+        return await housekeeping_sql.delete_runs(connection, before, limit)
 
 
 async def delete_alerts(store: Store, before: datetime, limit: int) -> int:
     """Delete alerts from before *before*, read or not, but for those still to be sent."""
     async with store.transaction() as connection:
-        return int(await connection.fetchval(store.queries.delete_alerts, before, limit))
+        return await alerts_sql.delete_alerts(connection, before, limit)
 
 
 async def delete_jobs(
@@ -112,7 +113,7 @@ async def delete_jobs(
     one that an occurrence of is under way or that another job waits for, of the configuration, or the system's own.
     """
     async with store.transaction() as connection:
-        return int(await connection.fetchval(store.queries.delete_old_jobs, before, limit, list(statuses), name, owner))
+        return await housekeeping_sql.delete_old_jobs(connection, before, limit, list(statuses), name, owner)
 
 
 class Swept(StrEnum):
@@ -132,7 +133,7 @@ async def sole_housekeeper(store: Store, stopping: asyncio.Event) -> AsyncIterat
     connection = await store.connect()
     try:
         with database_errors(connection):
-            while not await connection.fetchval(store.queries.try_to_keep_house):
+            while not await housekeeping_sql.try_to_keep_house(connection):
                 await wait_or_stop(stopping, _LOOK_SECONDS)
                 if stopping.is_set():
                     yield None
@@ -144,12 +145,13 @@ async def sole_housekeeper(store: Store, stopping: asyncio.Event) -> AsyncIterat
 
 async def sweep(store: Store, connection: Connection, what: Swept) -> None:
     """Give the room of what was deleted back for new rows; *connection* is in no transaction."""
-    sql = store.queries
-    statement = {
-        Swept.MESSAGES: sql.vacuum_messages, Swept.RUNS: sql.vacuum_runs, Swept.EXCEPTIONS: sql.vacuum_exceptions
-    }[what]  # fmt: skip
+    vacuum = {
+        Swept.MESSAGES: housekeeping_sql.vacuum_messages,
+        Swept.RUNS: housekeeping_sql.vacuum_runs,
+        Swept.EXCEPTIONS: housekeeping_sql.vacuum_exceptions,
+    }[what]
     with database_errors(connection):
-        await connection.execute(statement)
+        await vacuum(connection)
 
 
 async def _close(connection: Connection) -> None:
@@ -162,5 +164,4 @@ async def _close(connection: Connection) -> None:
 async def unfinished_claims(store: Store, port: PortName, before: datetime) -> set[ClaimId]:
     """Return the files of a port from before *before* that still have a message in the queue."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.unfinished_claims, port, before)
-    return {ClaimId(row["claim_id"]) for row in rows}
+        return set(await housekeeping_sql.unfinished_claims(connection, port, before))

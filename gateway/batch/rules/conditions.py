@@ -11,6 +11,7 @@ from typing import assert_never
 
 from gateway.batch.rules.job import ConditionType, JobStatus, TaskStatus, Wanted
 from gateway.kernel.errors import JobRefused
+from gateway.kernel.ids import RunTaskId
 
 
 class GraphError(JobRefused):
@@ -23,7 +24,7 @@ class GraphError(JobRefused):
 class Condition:
     """What one task asks of another: the parent's id and the end it must reach."""
 
-    parent: int
+    parent: RunTaskId
     wanted: Wanted
 
 
@@ -31,13 +32,13 @@ class Condition:
 class TaskState:
     """A task of a run, as far as conditions are concerned."""
 
-    id: int
+    id: RunTaskId
     status: TaskStatus
     conditions: tuple[Condition, ...] = ()
     condition_type: ConditionType = ConditionType.ALL
     ignore_failure: bool = False
     attempts: int = 0  # executions begun
-    spawned_by: int | None = None  # the task that made it at run time
+    spawned_by: RunTaskId | None = None  # the task that made it at run time
     waits_for_children: bool = False  # its code has returned, its children run on
 
 
@@ -45,12 +46,12 @@ class TaskState:
 class Changes:
     """The ids of the tasks that change, by the status they get; each list ascending, no id twice."""
 
-    ready: tuple[int, ...] = ()
-    not_run: tuple[int, ...] = ()
-    ended: tuple[int, ...] = ()  # they waited for children, and those went well
-    error: tuple[int, ...] = ()  # they waited for children, and one failed; takes no retry
-    cancelling: tuple[int, ...] = ()
-    canceled: tuple[int, ...] = ()
+    ready: tuple[RunTaskId, ...] = ()
+    not_run: tuple[RunTaskId, ...] = ()
+    ended: tuple[RunTaskId, ...] = ()  # they waited for children, and those went well
+    error: tuple[RunTaskId, ...] = ()  # they waited for children, and one failed; takes no retry
+    cancelling: tuple[RunTaskId, ...] = ()
+    canceled: tuple[RunTaskId, ...] = ()
 
     def __bool__(self) -> bool:
         """Return True when anything changes."""
@@ -89,7 +90,7 @@ def outcome(tasks: Iterable[TaskState], *, canceled: bool) -> JobStatus | None:
     return JobStatus.ENDED
 
 
-def to_repeat(tasks: Iterable[TaskState], first: int | None) -> frozenset[int]:
+def to_repeat(tasks: Iterable[TaskState], first: RunTaskId | None) -> frozenset[RunTaskId]:
     """Return the tasks of a run that are to be carried out again: *first*, or those that failed, and all after them.
 
     Shape: *tasks* with the statuses of the run that is repeated; one that it did not have is waiting. `first` None: the
@@ -98,7 +99,7 @@ def to_repeat(tasks: Iterable[TaskState], first: int | None) -> frozenset[int]:
     may have been there for the failure. Everything else stands as it was.
     """
     tasks = tuple(tasks)
-    after = defaultdict[int, list[int]](list)
+    after = defaultdict[RunTaskId, list[RunTaskId]](list)
     for task in tasks:
         for condition in task.conditions:
             after[condition.parent].append(task.id)
@@ -191,8 +192,8 @@ class _Settling:
         self.tasks = {task.id: task for task in tasks}
         self.canceled = canceled
         self.status = {task.id: task.status for task in self.tasks.values()}
-        self.dependents: dict[int, list[int]] = defaultdict(list)
-        self.children: dict[int, list[int]] = defaultdict(list)
+        self.dependents: dict[RunTaskId, list[RunTaskId]] = defaultdict(list)
+        self.children: dict[RunTaskId, list[RunTaskId]] = defaultdict(list)
         for task in self.tasks.values():
             for condition in task.conditions:
                 self.dependents[condition.parent].append(task.id)
@@ -212,7 +213,7 @@ class _Settling:
             if self.status[key] is not before:
                 open_tasks.append(key)
                 open_tasks.extend(self.dependents[key])
-        now = defaultdict[TaskStatus, list[int]](list)
+        now = defaultdict[TaskStatus, list[RunTaskId]](list)
         for key, status in sorted(self.status.items()):
             if status is not self.tasks[key].status:
                 now[status].append(key)

@@ -3,7 +3,13 @@
 Source: batch reference, sections 3, 4, 6, 7, 10, 12, 18.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
+
+Counts = Mapping[str, int]
+"""What a task or a run has done: numbers by name."""
+Parameters = Mapping[str, object]
+"""What a task is told: values by name."""
 
 
 class JobStatus(StrEnum):

@@ -13,6 +13,7 @@ from datetime import datetime
 from types import MappingProxyType
 
 from gateway.batch.rules.job import Priority
+from gateway.kernel.ids import RunTaskId
 
 PAUSED = -1
 """Concurrency of a group that takes nothing new."""
@@ -27,7 +28,7 @@ ODDS: Mapping[Priority, int] = MappingProxyType(
 class Candidate:
     """A ready task that this server may run. `job_limit`: tasks of its job at once, 0: no limit of its own."""
 
-    id: int
+    id: RunTaskId
     job_id: int
     group: str
     priority: Priority

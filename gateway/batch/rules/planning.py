@@ -1,14 +1,29 @@
 """When a job starts next, from what the store knows of it."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self
+from typing import Protocol, Self
 
 from gateway.batch.rules.definition import JobDefinition
-from gateway.batch.rules.job import Base, Missed
+from gateway.batch.rules.job import Base, Missed, Parameters
 from gateway.batch.rules.recurrence import Recurrence, first, from_dict, next_after, overran, plan_next
+
+
+class Planned(Protocol):
+    """What a plan is made of, as every row of a job has it."""
+
+    @property
+    def recurrence(self) -> Parameters | None: ...
+    @property
+    def original_start(self) -> datetime: ...
+    @property
+    def base(self) -> Base: ...
+    @property
+    def missed(self) -> Missed: ...
+    @property
+    def tolerance_seconds(self) -> float: ...
+    @property
+    def occurrences(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,15 +37,15 @@ class Plan:
     occurrences: int
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Self:
-        """Read it from the columns of a job."""
-        plain = row["recurrence"]
+    def of(cls, job: Planned) -> Self:
+        """Return that of a job. Raises: GatewayError when its recurrence cannot be read."""
+        plain = job.recurrence
         return cls(
-            recurrence=None if plain is None else from_dict(json.loads(plain), start=row["original_start"]),
-            base=Base(row["base"]),
-            missed=Missed(row["missed"]),
-            tolerance_seconds=row["tolerance_seconds"],
-            occurrences=row["occurrences"],
+            recurrence=None if plain is None else from_dict(plain, start=job.original_start),
+            base=job.base,
+            missed=job.missed,
+            tolerance_seconds=job.tolerance_seconds,
+            occurrences=job.occurrences,
         )
 
     def after_end(self, *, planned: datetime, now: datetime) -> datetime | None:

@@ -1,7 +1,7 @@
 -- What was finished long enough ago, removed in chunks. No deletion looks at a clock: it is told the time before which
 -- things go, reckoned from the one time that was believed. A clock may jump while things are deleted.
 
--- name: look_at_clock
+-- name: look_at_clock(since_hours: int, until_hours: int) -> one ClockProof
 -- Whether something has happened here, by the clock of now, not long ago and not just now; nothing has when the clock was
 -- set far ahead. A database that is younger than that needs no proof.
 WITH term AS (
@@ -11,9 +11,9 @@ SELECT clock_timestamp() AS now,
        EXISTS (SELECT 1 FROM run, term WHERE started_at BETWEEN since AND until)
        OR EXISTS (SELECT 1 FROM message, term WHERE created_at BETWEEN since AND until)
        OR EXISTS (SELECT 1 FROM incarnation, term WHERE started_at BETWEEN since AND until)
-       OR (SELECT min(applied_at) FROM schema_version) > (SELECT since FROM term) AS proven
+       OR (SELECT min(applied_at) FROM schema_version) > (SELECT since FROM term) AS "proven!"
 
--- name: delete_history
+-- name: delete_history(before: datetime, most: int) -> one
 -- Finished messages, with their documents and the MessageIds they used up. A request stays as long as its answer is in
 -- the queue. created_at is never later than finished_at, and has the index.
 WITH old AS (
@@ -35,7 +35,7 @@ WITH old AS (
 )
 SELECT count(*) FROM gone
 
--- name: delete_contents
+-- name: delete_contents(before: datetime, most: int) -> one
 WITH old AS (
     SELECT port, service, operation, digest FROM processed_content
     WHERE at < $1
@@ -47,7 +47,7 @@ WITH old AS (
 )
 SELECT count(*) FROM gone
 
--- name: delete_sets
+-- name: delete_sets(before: datetime, most: int) -> one
 WITH old AS (
     SELECT s.id FROM message_set s
     WHERE s.created_at < $1
@@ -58,7 +58,7 @@ WITH old AS (
 )
 SELECT count(*) FROM gone
 
--- name: delete_deliveries
+-- name: delete_deliveries(before: datetime, most: int, port: PortName, held: Sequence[ClaimId]) -> one
 -- The row of a file that still lies in the work folder is the proof that it was taken: it stays, and so do all of
 -- ports whose work folder was not looked into.
 WITH old AS (
@@ -72,7 +72,7 @@ WITH old AS (
 )
 SELECT count(*) FROM gone
 
--- name: delete_exceptions
+-- name: delete_exceptions(before: datetime, most: int) -> one
 -- Those of unfinished messages stay.
 WITH old AS (
     SELECT e.id FROM exception e
@@ -85,7 +85,7 @@ WITH old AS (
 )
 SELECT count(*) FROM gone
 
--- name: delete_actions
+-- name: delete_actions(before: datetime, most: int) -> one
 WITH old AS (
     SELECT id FROM operator_action WHERE at < $1 ORDER BY at LIMIT $2
 ), gone AS (
@@ -93,7 +93,7 @@ WITH old AS (
 )
 SELECT count(*) FROM gone
 
--- name: delete_runs
+-- name: delete_runs(before: datetime, most: int) -> one
 WITH old AS (
     SELECT id FROM run WHERE started_at < $1
       AND ended_at < $1
@@ -103,7 +103,8 @@ WITH old AS (
 )
 SELECT count(*) FROM gone
 
--- name: delete_old_jobs
+-- name: delete_old_jobs(before: datetime, most: int, statuses: Sequence[JobStatus], name: str | None,
+--     owner: str | None) -> one
 WITH old AS (
     SELECT j.id FROM job j
     WHERE coalesce(j.last_ended_at, j.created_at) < $1
@@ -117,21 +118,21 @@ WITH old AS (
 )
 SELECT count(*) FROM gone
 
--- name: try_to_keep_house
+-- name: try_to_keep_house() -> one
 -- Held by the session: it is free again as soon as its holder is gone.
-SELECT pg_try_advisory_lock(hashtextextended('gateway housekeeping', 0))
+SELECT pg_try_advisory_lock(hashtextextended('gateway housekeeping', 0)) AS "is_ours!"
 
--- name: vacuum_messages
+-- name: vacuum_messages() -> none
 VACUUM (ANALYZE, SKIP_LOCKED) message, document, message_set, delivery, processed_id, processed_content
 
--- name: vacuum_runs
+-- name: vacuum_runs() -> none
 VACUUM (ANALYZE, SKIP_LOCKED) run, run_task, run_condition, attempt, run_log, run_file, alert
 
--- name: vacuum_exceptions
+-- name: vacuum_exceptions() -> none
 VACUUM (ANALYZE, SKIP_LOCKED) exception, operator_action
 
--- name: unfinished_claims
+-- name: unfinished_claims(port: PortName, before: datetime) -> many
 -- The files of a port that were received long ago and still have a message in the queue.
-SELECT DISTINCT m.claim_id FROM queue q JOIN message m ON m.id = q.message_id
+SELECT DISTINCT m.claim_id AS "claim_id!" FROM queue q JOIN message m ON m.id = q.message_id
 WHERE q.port = $1 AND q.direction = 'in' AND m.claim_id IS NOT NULL
   AND m.created_at < $2

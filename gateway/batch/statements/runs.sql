@@ -1,7 +1,7 @@
 -- Executions. Locks are taken in this order: lease, run, task of a run, job. Starting locks the job first, and nobody
 -- knows the run it makes.
 
--- name: lock_due_jobs
+-- name: lock_due_jobs(now: datetime, open_periods: Sequence[str], most: int) -> many DueJob
 -- What may start now. `used`: this planned start was carried out already, before the clock was set back.
 SELECT j.id, j.name, j.partition_key, j.original_start, j.next_start, j.next_cause, j.recurrence, j.base, j.missed,
        j.tolerance_seconds, j.occurrences,
@@ -18,7 +18,7 @@ ORDER BY j.next_start, j.id
 LIMIT $3
 FOR UPDATE OF j SKIP LOCKED
 
--- name: next_moments
+-- name: next_moments(now: datetime) -> many NextMoment
 -- The earliest planned start of each active period, of those that wait for nothing but the time; the first retry that
 -- waits; and when somebody will want to hear next of something that is late (what is late already was told).
 SELECT j.active_period, min(j.next_start) AS moment
@@ -43,22 +43,23 @@ SELECT NULL, min(at) FROM (
     WHERE j.long_seconds IS NOT NULL
 ) AS moments WHERE at > $1
 
--- name: set_next_start
+-- name: set_next_start(jobs: Sequence[JobId], starts: Sequence[datetime | None]) -> none
 -- Without a next one the job has come to its end.
 UPDATE job SET next_start = coalesce(s.next_start, job.next_start),
                status = CASE WHEN s.next_start IS NULL THEN 'ended' ELSE job.status END
 FROM unnest($1::bigint[], $2::timestamptz[]) AS s (id, next_start)
 WHERE job.id = s.id
 
--- name: insert_runs
+-- name: insert_runs(jobs: Sequence[JobId], causes: Sequence[Cause], planned_at: Sequence[datetime],
+--     now: datetime) -> many NewRun
 INSERT INTO run (job_id, job, description, partition_key, company, created_by, run_as, cause, planned_at, started_at,
                  status, concurrency, history)
 SELECT j.id, j.name, j.description, j.partition_key, j.company, j.created_by, coalesce(j.run_as, j.created_by), s.cause,
        s.planned_at, $4, 'executing', j.concurrency, j.history
 FROM unnest($1::bigint[], $2::text[], $3::timestamptz[]) AS s (id, cause, planned_at) JOIN job j ON j.id = s.id
-RETURNING id, job_id, job, planned_at
+RETURNING id, job_id AS "job_id!", job, planned_at
 
--- name: insert_run_tasks
+-- name: insert_run_tasks(runs: Sequence[RunId], now: datetime) -> none
 -- Numbered in their order: the lower number goes first.
 INSERT INTO run_task (run_id, task_id, position, name, description, handler, parameters, parameters_version, company,
     batch_group, priority, location, is_private, owner, condition_type, ignore_failure, max_retries, retry_seconds,
@@ -78,7 +79,7 @@ CROSS JOIN LATERAL (SELECT CASE
 WHERE r.id = ANY($1::bigint[])
 ORDER BY r.id, t.position
 
--- name: insert_run_conditions
+-- name: insert_run_conditions(runs: Sequence[RunId]) -> none
 -- Each is looked up by an index: any other way through tasks and tasks costs the square of their number.
 INSERT INTO run_condition (run_task_id, parent_id, wanted)
 SELECT child.id, parent.id, c.wanted
@@ -88,13 +89,13 @@ CROSS JOIN LATERAL (SELECT t.name FROM task t WHERE t.id = c.parent_id OFFSET 0)
 CROSS JOIN LATERAL (SELECT t.id FROM run_task t WHERE t.run_id = child.run_id AND t.name = p.name OFFSET 0) AS parent
 WHERE child.run_id = ANY($1::bigint[])
 
--- name: jobs_started
+-- name: jobs_started(jobs: Sequence[JobId], runs: Sequence[RunId], now: datetime) -> none
 UPDATE job SET status = 'executing', run_id = s.run_id, last_run_id = s.run_id, occurrences = occurrences + 1,
                runs = runs + 1, changed_at = $3
 FROM unnest($1::bigint[], $2::bigint[]) AS s (id, run_id)
 WHERE job.id = s.id
 
--- name: use_dependencies
+-- name: use_dependencies(jobs: Sequence[JobId]) -> none
 -- What was reached before this start does not count for the next one.
 WITH used AS (
     SELECT job_id, parent_id FROM job_dependency WHERE job_id = ANY($1::bigint[]) AND satisfied_by IS NOT NULL
@@ -103,50 +104,51 @@ WITH used AS (
 UPDATE job_dependency d SET satisfied_by = NULL
 FROM used WHERE d.job_id = used.job_id AND d.parent_id = used.parent_id
 
--- name: runs_to_settle
+-- name: runs_to_settle(runs: Sequence[RunId]) -> many
 -- Those in which something follows at once: nothing to do, or tasks left out.
 SELECT r.id FROM run r WHERE r.id = ANY($1::bigint[])
   AND (EXISTS (SELECT 1 FROM run_task t WHERE t.run_id = r.id AND t.status = 'withhold')
     OR NOT EXISTS (SELECT 1 FROM run_task t WHERE t.run_id = r.id))
 
--- name: set_rerun_of
+-- name: set_rerun_of(run: RunId, earlier: RunId) -> none
 UPDATE run SET rerun_of = $2 WHERE id = $1
 
--- name: tasks_to_repeat
+-- name: tasks_to_repeat(run: RunId, earlier: RunId) -> many TaskToRepeat
 -- The tasks of a new run, each with the status that it had in the earlier one; one that is new there: waiting.
 SELECT t.id, t.name, coalesce(e.status, 'waiting') AS status,
-       (SELECT coalesce(array_agg(DISTINCT c.parent_id), '{}') FROM run_condition c WHERE c.run_task_id = t.id) AS parents
+       (SELECT coalesce(array_agg(DISTINCT c.parent_id), '{}') FROM run_condition c WHERE c.run_task_id = t.id)
+           AS "parents!: RunTaskId"
 FROM run_task t LEFT JOIN run_task e ON e.run_id = $2 AND e.name = t.name AND e.spawned_by IS NULL
 WHERE t.run_id = $1 ORDER BY t.position
 
--- name: forget_conditions
+-- name: forget_conditions(task: RunTaskId) -> none
 DELETE FROM run_condition WHERE run_task_id = $1
 
--- name: keep_tasks
+-- name: keep_tasks(run: RunId, earlier: RunId, tasks: Sequence[RunTaskId], now: datetime) -> none
 -- They have no attempt of their own.
 UPDATE run_task t SET status = e.status, ready_at = NULL, ended_at = $4, error_code = e.error_code, error = e.error
 FROM run_task e
 WHERE t.run_id = $1 AND t.id = ANY($3::bigint[]) AND e.run_id = $2 AND e.name = t.name AND e.spawned_by IS NULL
 
--- name: recurring_jobs
+-- name: recurring_jobs(now: datetime) -> many RecurringJob
 -- For a look after the clock was set back: no planned start may lie beyond the next point of its grid.
 SELECT j.id, j.original_start, j.next_start, j.recurrence, j.base, j.missed, j.tolerance_seconds, j.occurrences
 FROM job j WHERE j.status = 'waiting' AND j.mode = 'timed' AND j.recurrence IS NOT NULL AND j.next_start > $1
 FOR UPDATE OF j SKIP LOCKED
 
--- name: planned_start_used
+-- name: planned_start_used(job: JobId, planned_at: datetime) -> one
 SELECT EXISTS (SELECT 1 FROM run WHERE job_id = $1 AND planned_at = $2 AND cause = 'schedule')
 
--- name: lock_waiting_job
+-- name: lock_waiting_job(job: JobId) -> maybe WaitingJob
 SELECT id, name, status, mode, next_start FROM job WHERE id = $1 FOR UPDATE
 
--- name: lock_run
+-- name: lock_run(run: RunId) -> maybe LockedRun
 SELECT id, job_id, status, canceled_by FROM run WHERE id = $1 FOR UPDATE
 
--- name: lock_runs
+-- name: lock_runs(runs: Sequence[RunId]) -> many LockedRun
 SELECT id, job_id, status, canceled_by FROM run WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE
 
--- name: runs_to_follow
+-- name: runs_to_follow(tasks: Sequence[RunTaskId]) -> many
 -- The runs in which anything can follow from the ends of these tasks: others wait for one, it was the last child of one
 -- that waits for its children, or the last of the run. Most ends of very many tasks lead to nothing, and read nothing.
 SELECT DISTINCT t.run_id FROM run_task t
@@ -157,13 +159,15 @@ WHERE t.id = ANY($1::bigint[])
         AND EXISTS (SELECT 1 FROM run_task p WHERE p.id = t.spawned_by AND p.waits_for_children))
     OR NOT EXISTS (SELECT 1 FROM run_task o WHERE o.run_id = t.run_id AND o.ended_at IS NULL))
 
--- name: tasks_of_runs
+-- name: tasks_of_runs(runs: Sequence[RunId]) -> many TaskOfRun
 SELECT t.run_id, t.id, t.status, t.condition_type, t.ignore_failure, t.attempts, t.spawned_by, t.waits_for_children,
-       (SELECT array_agg(c.parent_id ORDER BY c.parent_id, c.wanted) FROM run_condition c WHERE c.run_task_id = t.id) AS parents,
-       (SELECT array_agg(c.wanted ORDER BY c.parent_id, c.wanted) FROM run_condition c WHERE c.run_task_id = t.id) AS wanted
+       (SELECT array_agg(c.parent_id ORDER BY c.parent_id, c.wanted) FROM run_condition c WHERE c.run_task_id = t.id)
+           AS "parents: RunTaskId",
+       (SELECT array_agg(c.wanted ORDER BY c.parent_id, c.wanted) FROM run_condition c WHERE c.run_task_id = t.id)
+           AS "wanted: Wanted"
 FROM run_task t WHERE t.run_id = ANY($1::bigint[])
 
--- name: change_tasks
+-- name: change_tasks(tasks: Sequence[RunTaskId], statuses: Sequence[TaskStatus], now: datetime) -> none
 -- What was settled. Children decided the end of a task that waited for them.
 UPDATE run_task SET status = s.status,
     ready_at = CASE WHEN s.status = 'ready' THEN $3 ELSE ready_at END,
@@ -173,7 +177,7 @@ UPDATE run_task SET status = s.status,
 FROM unnest($1::bigint[], $2::text[]) AS s (id, status)
 WHERE run_task.id = s.id
 
--- name: sum_runs
+-- name: sum_runs(runs: Sequence[RunId]) -> many RunTotals
 SELECT r.id, r.job_id, r.job, r.entry_id, r.partition_key, r.company, r.cause, r.planned_at, r.started_at, r.history,
        r.canceled_by, r.comes_back,
        (SELECT count(*) FROM run_task t WHERE t.run_id = r.id) AS tasks,
@@ -184,24 +188,25 @@ SELECT r.id, r.job_id, r.job, r.entry_id, r.partition_key, r.company, r.cause, r
         WHERE t.run_id = r.id AND t.status = 'error' ORDER BY t.ignore_failure, t.ended_at, t.id LIMIT 1) AS error
 FROM run r WHERE r.id = ANY($1::bigint[]) ORDER BY r.id
 
--- name: end_runs
+-- name: end_runs(now: datetime, runs: Sequence[RunId], statuses: Sequence[JobStatus], overran: Sequence[bool],
+--     counts: Sequence[str], errors: Sequence[str | None], tasks_left_out: Sequence[int]) -> none
 UPDATE run SET status = s.status, ended_at = $1, overran = s.overran, counts = s.counts::jsonb, error = s.error,
                tasks_left_out = s.left_out
 FROM unnest($2::bigint[], $3::text[], $4::boolean[], $5::text[], $6::text[], $7::integer[])
      AS s (id, status, overran, counts, error, left_out)
 WHERE run.id = s.id
 
--- name: thin_tasks
+-- name: thin_tasks(run: RunId, most: int) -> none
 -- A very large run keeps the tasks that tell most. Source: batch reference, section 12.3.
 DELETE FROM run_task WHERE id IN (
     SELECT id FROM run_task WHERE run_id = $1
     ORDER BY CASE status WHEN 'error' THEN 1 WHEN 'canceled' THEN 2 WHEN 'ended' THEN 3 ELSE 4 END, id
     OFFSET $2)
 
--- name: delete_unkept_runs
+-- name: delete_unkept_runs(runs: Sequence[RunId]) -> none
 DELETE FROM run WHERE id = ANY($1::bigint[])
 
--- name: lock_jobs_of_runs
+-- name: lock_jobs_of_runs(jobs: Sequence[JobId]) -> many JobOfRun
 -- `is_heard`: somebody wants to hear of it; `is_awaited`: another job may wait for it.
 SELECT id, name, status, hold_after, retired, original_start, recurrence, base, missed, tolerance_seconds, occurrences,
        next_start, category, is_critical,
@@ -210,7 +215,8 @@ SELECT id, name, status, hold_after, retired, original_start, recurrence, base, 
        EXISTS (SELECT 1 FROM alert_rule a WHERE a.job_id = job.id) AS is_heard
 FROM job WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE
 
--- name: end_occurrences
+-- name: end_occurrences(now: datetime, jobs: Sequence[JobId], statuses: Sequence[JobStatus],
+--     next_starts: Sequence[datetime | None], causes: Sequence[Cause], outcomes: Sequence[JobStatus]) -> none
 UPDATE job SET status = s.status, run_id = NULL, hold_after = false, next_start = coalesce(s.next_start, job.next_start),
                next_cause = s.cause, last_outcome = s.outcome, last_ended_at = $1,
                failures = failures + CASE s.outcome WHEN 'error' THEN 1 ELSE 0 END, changed_at = $1
@@ -218,7 +224,7 @@ FROM unnest($2::bigint[], $3::text[], $4::timestamptz[], $5::text[], $6::text[])
      AS s (id, status, next_start, cause, outcome)
 WHERE job.id = s.id
 
--- name: satisfy_dependencies
+-- name: satisfy_dependencies(jobs: Sequence[JobId], runs: Sequence[RunId], outcomes: Sequence[JobStatus]) -> none
 -- In one order, as everything that changes several.
 WITH reached AS (
     SELECT d.job_id, d.parent_id, s.run_id
@@ -230,32 +236,32 @@ WITH reached AS (
 UPDATE job_dependency d SET satisfied_by = reached.run_id
 FROM reached WHERE d.job_id = reached.job_id AND d.parent_id = reached.parent_id
 
--- name: delete_retired_jobs
+-- name: delete_retired_jobs(jobs: Sequence[JobId]) -> none
 DELETE FROM job WHERE id = ANY($1::bigint[])
 
--- name: job_of_run
+-- name: job_of_run(job: JobId) -> maybe
 SELECT run_id FROM job WHERE id = $1
 
--- name: hold_after_if_under_way
+-- name: hold_after_if_under_way(job: JobId) -> none
 UPDATE job SET hold_after = true WHERE id = $1 AND status = 'executing'
 
--- name: lock_open_tasks
+-- name: lock_open_tasks(run: RunId) -> many
 -- A claim that comes later finds them changed, one that came earlier has begun them.
 SELECT id FROM run_task WHERE run_id = $1 AND ended_at IS NULL ORDER BY id FOR UPDATE
 
--- name: begin_cancelling
+-- name: begin_cancelling(run: RunId, by: str, comes_back: bool) -> none
 UPDATE run SET status = 'cancelling', canceled_by = $2, comes_back = $3 WHERE id = $1
 
--- name: job_cancelling
+-- name: job_cancelling(job: JobId, now: datetime) -> none
 UPDATE job SET status = 'cancelling', changed_at = $2 WHERE id = $1
 
--- name: lock_leases_of_job
+-- name: lock_leases_of_job(job: JobId) -> many
 -- Before the run: an end that is just being recorded has its lease first, and goes first.
 SELECT l.fence FROM lease l WHERE l.fence IN (SELECT t.fence FROM run_task t JOIN job j ON j.run_id = t.run_id
                                               WHERE j.id = $1 AND t.fence IS NOT NULL)
 ORDER BY l.fence FOR UPDATE OF l
 
--- name: cancel_attempts_of_run
+-- name: cancel_attempts_of_run(run: RunId, now: datetime) -> none
 -- Abort: nobody waits for what runs on; its result will be refused.
 WITH leases AS (
     DELETE FROM lease WHERE fence IN (SELECT fence FROM run_task WHERE run_id = $1 AND fence IS NOT NULL)
@@ -267,24 +273,24 @@ WITH leases AS (
 UPDATE attempt SET ended_at = $2, outcome = 'canceled', error = 'aborted by an operator'
 FROM stopped WHERE attempt.run_task_id = stopped.id AND attempt.number = stopped.attempts AND attempt.ended_at IS NULL
 
--- name: run_in_work
+-- name: run_in_work(run: RunId) -> one
 SELECT EXISTS (SELECT 1 FROM run_task WHERE run_id = $1 AND fence IS NOT NULL)
 
--- name: fences_to_cancel
+-- name: fences_to_cancel(fences: Sequence[Fence]) -> many
 -- Of these, the tasks whose run is being cancelled.
-SELECT fence FROM run_task WHERE fence = ANY($1::bigint[]) AND status = 'cancelling'
+SELECT fence AS "fence!" FROM run_task WHERE fence = ANY($1::bigint[]) AND status = 'cancelling'
 
--- name: find_runs
+-- name: find_runs(runs: Sequence[RunId]) -> many Run
 SELECT r.id, r.job_id, r.job, r.description, r.partition_key, r.company, r.created_by, r.run_as, r.cause, r.planned_at,
        r.started_at, r.ended_at, r.status, r.canceled_by, r.overran, r.counts, r.tasks_left_out, r.error, r.rerun_of, r.entry_id
 FROM run r
 WHERE r.id = ANY($1::bigint[])
 ORDER BY r.started_at DESC, r.id DESC
 
--- name: last_runs
+-- name: last_runs(job: JobId, most: int) -> many
 SELECT id FROM run WHERE job_id = $1 ORDER BY started_at DESC, id DESC LIMIT $2
 
--- name: find_run_tasks
+-- name: find_run_tasks(run: RunId) -> many RunTask
 SELECT t.id, t.run_id, t.task_id, t.spawned_by, t.name, t.description, t.handler, t.parameters, t.company, t.batch_group,
        t.priority, t.location, t.is_private, t.owner, t.status, t.attempts, t.retries, t.ready_at, t.server, t.run_by,
        t.started_at, t.ended_at, t.error_code, t.error, t.counts,
@@ -292,16 +298,16 @@ SELECT t.id, t.run_id, t.task_id, t.spawned_by, t.name, t.description, t.handler
         FROM run_condition c JOIN run_task p ON p.id = c.parent_id WHERE c.run_task_id = t.id) AS conditions
 FROM run_task t WHERE t.run_id = $1 ORDER BY t.position, t.id
 
--- name: find_attempts
+-- name: find_attempts(run: RunId) -> many AttemptRow
 SELECT a.run_task_id, a.number, a.server, a.started_at, a.ended_at, a.outcome, a.error_code, a.error, a.traceback, a.counts
 FROM attempt a JOIN run_task t ON t.id = a.run_task_id WHERE t.run_id = $1 ORDER BY a.run_task_id, a.number
 
--- name: find_log
+-- name: find_log(run: RunId, after: int, most: int) -> many LogLine
 SELECT l.id, l.run_task_id, t.name AS task, l.attempt, l.at, l.severity, l.text
 FROM run_log l LEFT JOIN run_task t ON t.id = l.run_task_id
 WHERE l.run_id = $1 AND l.id > $2 ORDER BY l.id LIMIT $3
 
--- name: event_jobs
+-- name: event_jobs(groups: Sequence[str]) -> many EventJob
 -- Jobs that work which appears starts, and what of them a server that serves these groups runs.
 SELECT j.id, j.name, j.status,
        coalesce(array_agg(t.handler ORDER BY t.position) FILTER (WHERE g.name IS NOT NULL), '{}') AS handlers,
@@ -314,7 +320,7 @@ WHERE j.mode = 'event'
 GROUP BY j.id
 ORDER BY j.id
 
--- name: begin_event_run
+-- name: begin_event_run(job: JobId, started_at: datetime, incarnation: int) -> maybe
 INSERT INTO run (job_id, job, description, partition_key, company, created_by, run_as, cause, planned_at, started_at,
                  status, history, incarnation)
 SELECT id, name, description, partition_key, company, created_by, coalesce(run_as, created_by), 'event', $2, $2,
@@ -322,12 +328,12 @@ SELECT id, name, description, partition_key, company, created_by, coalesce(run_a
 FROM job WHERE id = $1
 RETURNING id
 
--- name: end_event_run
+-- name: end_event_run(run: RunId, outcome: JobStatus, ended_at: datetime, counts: str, error: str | None) -> none
 UPDATE run SET status = $2, ended_at = $3, counts = $4::text::jsonb, error = $5,
                canceled_by = CASE WHEN $2 = 'canceled' THEN 'operator' END
 WHERE id = $1
 
--- name: insert_event_run_tasks
+-- name: insert_event_run_tasks(run: RunId, tasks: str, server: str) -> none
 INSERT INTO run_task (run_id, task_id, position, name, description, handler, company, batch_group, priority, location,
     is_private, owner, condition_type, ignore_failure, max_retries, retry_seconds, wait_for_children, status, attempts,
     server, started_at, ended_at, error_code, error, counts)
@@ -342,13 +348,13 @@ JOIN task t ON t.job_id = j.id AND t.name = d.name
 JOIN batch_group g ON g.name = coalesce(t.batch_group, j.batch_group, '')
 WHERE r.id = $1
 
--- name: count_event_run
+-- name: count_event_run(job: JobId, run: RunId, outcome: JobStatus, ended_at: datetime) -> maybe CountedJob
 UPDATE job SET last_run_id = $2, last_outcome = $3, last_ended_at = $4, runs = runs + 1,
                failures = failures + CASE $3 WHEN 'error' THEN 1 ELSE 0 END
 WHERE id = $1
 RETURNING name, partition_key, company, category, is_critical, history
 
--- name: close_lost_event_runs
+-- name: close_lost_event_runs(now: datetime) -> none
 -- Event runs of processes that are no more.
 UPDATE run SET status = 'error', ended_at = $1, error = 'its server was lost'
 FROM incarnation i

@@ -3,11 +3,11 @@
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import Protocol, Self, TypeVar
 
-from asyncpg import Connection, Record
+from asyncpg import Connection
 
 from gateway.batch.rules.conditions import GraphError, check_graph
 from gateway.batch.rules.definition import (
@@ -18,19 +18,11 @@ from gateway.batch.rules.definition import (
     TaskDefinition,
 )
 from gateway.batch.rules.job import (
-    Base,
-    ConditionType,
-    HistoryMode,
-    JobMode,
     JobStatus,
-    Location,
-    Missed,
-    Priority,
-    Wanted,
 )
 from gateway.batch.rules.planning import first_start
 from gateway.batch.rules.recurrence import RecurrenceError
-from gateway.db.open import Store
+from gateway.batch.statements import jobs_sql
 from gateway.kernel.errors import JobRefused
 from gateway.kernel.ids import JobId
 
@@ -72,54 +64,57 @@ def job_document(definition: JobDefinition, now: datetime) -> str:
     )
 
 
-async def write_parts(
-    store: Store, connection: Connection, job: JobId, definition: JobDefinition, *, source: str
-) -> None:
+async def write_parts(connection: Connection, job: JobId, definition: JobDefinition, *, source: str) -> None:
     """Replace tasks, conditions, dependencies and alerts of a job; tasks that keep their name keep their number.
 
     Rule: whether a task is held is decided by operators; the configuration says it only of a task that is new.
     Raises: JobRefused when something that is named does not exist, or its tasks could never all end.
     """
-    sql = store.queries
-    await _check_dependencies(store, connection, definition)
+    await _check_dependencies(connection, definition)
     tasks = definition.tasks
     check_graph(
         [task.name for task in tasks], [(task.name, c.parent, c.wanted) for task in tasks for c in task.conditions]
     )
-    await connection.execute(sql.delete_tasks_but, job, [task.name for task in tasks])
+    await jobs_sql.delete_tasks_but(connection, job, [task.name for task in tasks])
     rows = [
         {column: getattr(task, column) for column in _TASK_COLUMNS} | {"position": position}
         for position, task in enumerate(tasks)
     ]
-    await connection.execute(sql.put_tasks, job, json.dumps(rows, default=dict), source == "config")
-    await connection.execute(sql.delete_conditions, job)
-    conditions = [(task.name, c.parent, c.wanted.value) for task in tasks for c in task.conditions]
+    await jobs_sql.put_tasks(connection, job, json.dumps(rows, default=dict), source == "config")
+    await jobs_sql.delete_conditions(connection, job)
+    conditions = [(task.name, c) for task in tasks for c in task.conditions]
     if conditions:
-        await connection.execute(sql.put_conditions, job, *map(list, zip(*conditions, strict=True)))
+        await jobs_sql.put_conditions(
+            connection,
+            job,
+            [child for child, _ in conditions],
+            [c.parent for _, c in conditions],
+            [c.wanted for _, c in conditions],
+        )
     parents = [dependency.parent for dependency in definition.dependencies]
-    await connection.execute(sql.delete_dependencies_but, job, parents)
+    await jobs_sql.delete_dependencies_but(connection, job, parents)
     if parents:
-        wanted = [dependency.wanted.value for dependency in definition.dependencies]
-        await connection.execute(sql.put_dependencies, job, parents, wanted)
+        wanted = [dependency.wanted for dependency in definition.dependencies]
+        await jobs_sql.put_dependencies(connection, job, parents, wanted)
     alerts = [
         {"user_name": alert.user, "events": list(alert.events), "channels": list(alert.channels)}
         for alert in definition.alerts
     ]
-    await connection.execute(sql.delete_alert_rules, job, source)
-    await connection.execute(sql.put_alert_rules, job, json.dumps(alerts), source)
+    await jobs_sql.delete_alert_rules(connection, job, source)
+    await jobs_sql.put_alert_rules(connection, job, json.dumps(alerts), source)
 
 
-async def check_circles(store: Store, connection: Connection, definition: JobDefinition) -> None:
+async def check_circles(connection: Connection, definition: JobDefinition) -> None:
     """Refuse jobs that wait for one another, as they stand in this transaction. Raises: JobRefused naming them.
 
     For jobs that people save one by one: those of the configuration are judged together before any is written.
     """
     if not definition.dependencies:
         return
-    rows = await connection.fetch(store.queries.dependencies_of_partition, definition.partition)
-    names = {name for row in rows for name in (row["child"], row["parent"])}
+    rows = await jobs_sql.dependencies_of_partition(connection, definition.partition)
+    names = {name for row in rows for name in (row.child, row.parent)}
     try:
-        check_graph(sorted(names), [(row["child"], row["parent"], Wanted(row["wanted"])) for row in rows])
+        check_graph(sorted(names), [(row.child, row.parent, row.wanted) for row in rows])
     except GraphError as error:
         cycle = error.context["cycle"]
         assert isinstance(cycle, list)
@@ -131,92 +126,87 @@ async def check_circles(store: Store, connection: Connection, definition: JobDef
 class Parts:
     """What belongs to several jobs, each by the number of its job."""
 
-    tasks: Mapping[int, Sequence[Record]] = field(default_factory=dict)
-    conditions: Mapping[int, Sequence[Record]] = field(default_factory=dict)
-    dependencies: Mapping[int, Sequence[Record]] = field(default_factory=dict)
-    alerts: Mapping[int, Sequence[Record]] = field(default_factory=dict)
+    tasks: Mapping[int, Sequence[jobs_sql.TaskRow]]
+    conditions: Mapping[int, Sequence[jobs_sql.ConditionRow]]
+    dependencies: Mapping[int, Sequence[jobs_sql.DependencyRow]]
+    alerts: Mapping[int, Sequence[jobs_sql.AlertOfJob]]
 
     @classmethod
-    async def read(cls, store: Store, connection: Connection, jobs: Sequence[int]) -> Self:
+    async def read(cls, connection: Connection, jobs: Sequence[JobId]) -> Self:
         """Read the parts of *jobs*."""
-        sql = store.queries
         return cls(
-            tasks=_by_job(await connection.fetch(sql.tasks_of_jobs, jobs)),
-            conditions=_by_job(await connection.fetch(sql.conditions_of_jobs, jobs)),
-            dependencies=_by_job(await connection.fetch(sql.dependencies_of_jobs, jobs)),
-            alerts=_by_job(await connection.fetch(sql.alerts_of_jobs, jobs)),
+            tasks=_by_job(await jobs_sql.tasks_of_jobs(connection, jobs)),
+            conditions=_by_job(await jobs_sql.conditions_of_jobs(connection, jobs)),
+            dependencies=_by_job(await jobs_sql.dependencies_of_jobs(connection, jobs)),
+            alerts=_by_job(await jobs_sql.alerts_of_jobs(connection, jobs)),
         )
 
 
-def definition_of(row: Record, parts: Parts) -> JobDefinition:
+def definition_of(row: jobs_sql.JobRow, parts: Parts) -> JobDefinition:
     """Return the definition that a row of `job` and its parts hold."""
-    job: int = row["id"]
-    original_start: datetime = row["original_start"]
     conditions: Mapping[str, list[ConditionDefinition]] = defaultdict(list)
-    for found in parts.conditions.get(job, ()):
-        conditions[found["child"]].append(ConditionDefinition(parent=found["parent"], wanted=Wanted(found["wanted"])))
-    plain = {column: row[column] for column in _JOB_COLUMNS}
+    for found in parts.conditions.get(row.id, ()):
+        conditions[found.child].append(ConditionDefinition(parent=found.parent, wanted=found.wanted))
     return JobDefinition(
-        **{
-            **plain,
-            "partition": row["partition_key"],
-            "owner": row["created_by"],
-            "start": original_start,
-            "mode": JobMode(row["mode"]),
-            "recurrence": None if row["recurrence"] is None else json.loads(row["recurrence"]),
-            "base": Base(row["base"]),
-            "missed": Missed(row["missed"]),
-            "history": HistoryMode(row["history"]),
-            "priority": None if row["priority"] is None else Priority(row["priority"]),
-            "dependency_type": ConditionType(row["dependency_type"]),
-        },
+        name=row.name, partition=row.partition_key, description=row.description, mode=row.mode, company=row.company,
+        owner=row.created_by, run_as=row.run_as, start=row.original_start, recurrence=row.recurrence, base=row.base,
+        missed=row.missed, tolerance_seconds=row.tolerance_seconds, history=row.history, batch_group=row.batch_group,
+        priority=row.priority, active_period=row.active_period, concurrency=row.concurrency,
+        max_retries=row.max_retries, dependency_type=row.dependency_type, overdue_seconds=row.overdue_seconds,
+        long_seconds=row.long_seconds, category=row.category, is_critical=row.is_critical, is_system=row.is_system,
+        is_private=row.is_private,
         dependencies=tuple(
-            DependencyDefinition(parent=found["parent"], wanted=Wanted(found["wanted"]))
-            for found in parts.dependencies.get(job, ())
+            DependencyDefinition(parent=found.parent, wanted=found.wanted)
+            for found in parts.dependencies.get(row.id, ())
         ),
-        tasks=tuple(_task(found, conditions) for found in parts.tasks.get(job, ())),
+        tasks=tuple(_task(found, conditions) for found in parts.tasks.get(row.id, ())),
         alerts=tuple(
-            AlertDefinition(user=found["user_name"], events=tuple(found["events"]), channels=tuple(found["channels"]))
-            for found in parts.alerts.get(job, ())
+            AlertDefinition(user=found.user_name, events=tuple(found.events), channels=tuple(found.channels))
+            for found in parts.alerts.get(row.id, ())
         ),
-    )
+    )  # fmt: skip
 
 
-def _task(row: Record, conditions: Mapping[str, Sequence[ConditionDefinition]]) -> TaskDefinition:
-    plain = {column: row[column] for column in _TASK_COLUMNS}
+def _task(row: jobs_sql.TaskRow, conditions: Mapping[str, Sequence[ConditionDefinition]]) -> TaskDefinition:
     return TaskDefinition(
-        **{
-            **plain,
-            "parameters": json.loads(row["parameters"]),
-            "location": Location(row["location"]),
-            "condition_type": ConditionType(row["condition_type"]),
-        },
-        conditions=tuple(conditions.get(row["name"], ())),
-    )
+        name=row.name, description=row.description, handler=row.handler, parameters=row.parameters,
+        parameters_version=row.parameters_version, company=row.company, batch_group=row.batch_group,
+        location=row.location, is_private=row.is_private, condition_type=row.condition_type,
+        ignore_failure=row.ignore_failure, max_retries=row.max_retries, retry_seconds=row.retry_seconds,
+        timeout_seconds=row.timeout_seconds, wait_for_children=row.wait_for_children, is_withheld=row.is_withheld,
+        conditions=tuple(conditions.get(row.name, ())),
+    )  # fmt: skip
 
 
-def _by_job(rows: Sequence[Record]) -> Mapping[int, Sequence[Record]]:
-    found: dict[int, list[Record]] = defaultdict(list)
+class _OfJob(Protocol):
+    @property
+    def job_id(self) -> JobId: ...
+
+
+_Part = TypeVar("_Part", bound=_OfJob)
+
+
+def _by_job(rows: Sequence[_Part]) -> Mapping[int, Sequence[_Part]]:
+    found: dict[int, list[_Part]] = defaultdict(list)
     for row in rows:
-        found[row["job_id"]].append(row)
+        found[row.job_id].append(row)
     return found
 
 
-async def check_places(store: Store, connection: Connection, definition: JobDefinition) -> None:
+async def check_places(connection: Connection, definition: JobDefinition) -> None:
     """Refuse groups and periods that do not exist, in words; the schema would refuse them too. Raises: JobRefused."""
-    sql = store.queries
     groups = {definition.batch_group, *(task.batch_group for task in definition.tasks)} - {None}
-    for row in await connection.fetch(sql.unknown_groups, sorted(filter(None, groups))):
-        raise JobRefused(f"job {definition.name}: there is no batch group named {row['name']}", job=definition.name)
+    for unknown in await jobs_sql.unknown_groups(connection, sorted(filter(None, groups))):
+        raise JobRefused(f"job {definition.name}: there is no batch group named {unknown}", job=definition.name)
     period = definition.active_period
-    if period is not None and await connection.fetchval(sql.unknown_period, period):
+    if period is not None and await jobs_sql.unknown_period(connection, period):
         raise JobRefused(f"job {definition.name}: there is no active period named {period}", job=definition.name)
 
 
-async def _check_dependencies(store: Store, connection: Connection, definition: JobDefinition) -> None:
+async def _check_dependencies(connection: Connection, definition: JobDefinition) -> None:
     parents = [dependency.parent for dependency in definition.dependencies]
-    for row in await connection.fetch(store.queries.unknown_jobs, definition.partition, parents):
+    for unknown in await jobs_sql.unknown_jobs(connection, definition.partition, parents):
         raise JobRefused(
-            f"job {definition.name}: there is no job named {row['name']} in partition {definition.partition}",
+            f"job {definition.name}: there is no job named {unknown} in partition {definition.partition}",
             job=definition.name,
         )

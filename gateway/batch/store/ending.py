@@ -11,17 +11,20 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from asyncpg import Connection, DataError, IntegrityConstraintViolationError, Record
+from asyncpg import Connection, DataError, IntegrityConstraintViolationError
 
 from gateway.batch.rules.job import TaskStatus
 from gateway.batch.rules.transitions import Attempt, after_attempt
+from gateway.batch.statements import runs_sql, tasks_sql
+from gateway.batch.statements.runs_sql import LockedRun
+from gateway.batch.statements.tasks_sql import TaskToEnd
 from gateway.batch.store.run_log import Line, write_lines
 from gateway.batch.store.settling import advance_runs
 from gateway.batch.store.tasks import ClaimedTask
 from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
 from gateway.kernel.errors import EntryRefused
-from gateway.kernel.ids import Fence
+from gateway.kernel.ids import Fence, RunId
 from gateway.kernel.retry import Backoff
 from gateway.kernel.text import clean
 from gateway.messaging.queue.leases import Reap
@@ -81,13 +84,12 @@ async def end_tasks(store: Store, ends: Sequence[TaskEnd], now: datetime) -> Seq
     Returns what became of the tasks in the order given. None: the claim was taken back meanwhile; nothing is changed
     for that one then, and what it still had to say is dropped with its result.
     """
-    sql = store.queries
     async with store.transaction() as connection:
-        kept = {row["fence"] for row in await connection.fetch(sql.drop_task_leases, [end.task.fence for end in ends])}
+        kept = set(await tasks_sql.drop_task_leases(connection, [end.task.fence for end in ends]))
         ours = [end for end in ends if end.task.fence in kept]
         runs = await _lock(store, connection, {end.task.run_id for end in ours})
         await write_lines(
-            connection, sql,
+            connection,
             [((end.task.run_id, end.task.id, end.task.attempt), end.lines) for end in ours if end.task.run_id in runs],
         )  # fmt: skip
         results = {end.task.fence: await _with_entries(connection, end, now) for end in ours if end.task.run_id in runs}
@@ -116,10 +118,10 @@ def task_reaper(now: Callable[[], datetime]) -> Reap:
     """Return what takes tasks back from the dead, in the transaction that removes their leases. Source: T7, T8."""
 
     async def reap(store: Store, connection: Connection, fences: Sequence[Fence]) -> None:
-        rows = await connection.fetch(store.queries.runs_of_fences, list(fences))
-        if not rows:
+        found = await tasks_sql.runs_of_fences(connection, fences)
+        if not found:
             return
-        runs = await _lock(store, connection, {row["run_id"] for row in rows})
+        runs = await _lock(store, connection, set(found))
         lost = Result(
             attempt=Attempt.LOST, code=SERVER_LOST, error="server lost: it died or stood still while it worked on this"
         )
@@ -128,30 +130,33 @@ def task_reaper(now: Callable[[], datetime]) -> Reap:
     return reap
 
 
-async def _lock(store: Store, connection: Connection, runs: set[int]) -> Mapping[int, Record]:
-    return {row["id"]: row for row in await connection.fetch(store.queries.lock_runs, sorted(runs))}
+async def _lock(store: Store, connection: Connection, runs: set[RunId]) -> Mapping[RunId, LockedRun]:
+    return {row.id: row for row in await runs_sql.lock_runs(connection, sorted(runs))}
 
 
 async def _end(
-    store: Store, connection: Connection, runs: Mapping[int, Record], results: Mapping[Fence, Result], now: datetime
+    store: Store,
+    connection: Connection,
+    runs: Mapping[RunId, LockedRun],
+    results: Mapping[Fence, Result],
+    now: datetime,
 ) -> Mapping[Fence, Ended]:
     """End attempts under the locks of their runs; the tasks are read only now, they may have changed before."""
     sql = store.queries
-    rows = [row for row in await connection.fetch(sql.tasks_to_end, list(results)) if row["run_id"] in runs]
+    rows = [row for row in await tasks_sql.tasks_to_end(connection, list(results)) if row.run_id in runs]
     if not rows:
         return {}
-    steps = [_step(row, results[row["fence"]], now) for row in rows]
-    await connection.execute(sql.end_attempts, now, *map(list, zip(*map(_attempt, steps), strict=True)))
-    await connection.execute(sql.end_tasks, now, *map(list, zip(*map(_changed, steps), strict=True)))
+    steps = [_step(row, results[row.fence], now) for row in rows]
+    await tasks_sql.end_attempts(connection, now, *map(list, zip(*map(_attempt, steps), strict=True)))
+    await tasks_sql.end_tasks(connection, now, *map(list, zip(*map(_changed, steps), strict=True)))
     if any(step.frees for step in steps):
         await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
-    over = [step.row["id"] for step in steps if not step.again]
-    followed = {row["run_id"] for row in await connection.fetch(sql.runs_to_follow, over)} if over else set()
+    over = [step.row.id for step in steps if not step.again]
+    followed = set(await runs_sql.runs_to_follow(connection, over)) if over else set()
     if followed:
         await advance_runs(store, connection, [runs[run] for run in sorted(followed)], now)
     return {
-        Fence(step.row["fence"]): Ended(status=step.status, led_on=step.frees or step.row["run_id"] in followed)
-        for step in steps
+        step.row.fence: Ended(status=step.status, led_on=step.frees or step.row.run_id in followed) for step in steps
     }
 
 
@@ -159,7 +164,7 @@ async def _end(
 class _Step:
     """What the end of an attempt makes of its task. `ready_at` is set when it is tried again."""
 
-    row: Record
+    row: TaskToEnd
     result: Result
     status: TaskStatus
     waits: bool
@@ -174,32 +179,30 @@ class _Step:
     @property
     def frees(self) -> bool:
         """Whether it is ready again, or its place among those that run at once is."""
-        return self.again or bool(self.row["is_limited"])
+        return self.again or self.row.is_limited
 
 
-def _step(row: Record, result: Result, now: datetime) -> _Step:
-    waits = result.attempt is Attempt.ENDED and row["wait_for_children"] and row["has_children"]
+def _step(row: TaskToEnd, result: Result, now: datetime) -> _Step:
+    waits = result.attempt is Attempt.ENDED and row.wait_for_children and row.has_children
     free = result.free_after_seconds is not None or (
-        result.attempt is Attempt.LOST
-        and row["is_idempotent"]
-        and row["attempts"] - row["retries"] <= FREE_INTERRUPTIONS
+        result.attempt is Attempt.LOST and row.is_idempotent and row.attempts - row.retries <= FREE_INTERRUPTIONS
     )
     status = after_attempt(
         result.attempt,
-        TaskStatus(row["status"]),
-        retries=-1 if free else row["retries"],
-        max_retries=row["max_retries"],
+        row.status,
+        retries=-1 if free else row.retries,
+        max_retries=row.max_retries,
         can_help=result.can_help,
         has_open_children=waits,
     )
     if status is not TaskStatus.READY:
-        return _Step(row=row, result=result, status=status, waits=waits, retries=row["retries"], ready_at=None)
+        return _Step(row=row, result=result, status=status, waits=waits, retries=row.retries, ready_at=None)
     if result.free_after_seconds is not None:
         pause = result.free_after_seconds
     else:
-        pause = 0.0 if free else Backoff(first_seconds=row["retry_seconds"]).delay(row["retries"] + 1)
+        pause = 0.0 if free else Backoff(first_seconds=row.retry_seconds).delay(row.retries + 1)
     return _Step(
-        row=row, result=result, status=status, waits=waits, retries=row["retries"] + (0 if free else 1),
+        row=row, result=result, status=status, waits=waits, retries=row.retries + (0 if free else 1),
         ready_at=now + timedelta(seconds=pause),
     )  # fmt: skip
 
@@ -213,7 +216,7 @@ def _attempt(step: _Step) -> tuple[object, ...]:
     result = step.result
     trace = None if result.traceback is None else clean(result.traceback, limit=LONGEST_TRACEBACK)
     return (
-        step.row["id"], step.row["attempts"], result.attempt, result.code, _error(result), trace,
+        step.row.id, step.row.attempts, result.attempt, result.code, _error(result), trace,
         json.dumps(result.counts),
     )  # fmt: skip
 
@@ -223,6 +226,6 @@ def _changed(step: _Step) -> tuple[object, ...]:
     result = step.result
     failed = step.status is not TaskStatus.ENDED and not step.waits
     return (
-        step.row["id"], step.status, step.retries, step.waits, step.ready_at, result.code if failed else None,
+        step.row.id, step.status, step.retries, step.waits, step.ready_at, result.code if failed else None,
         _error(result) if failed else None, json.dumps(result.counts), failed and not result.can_help,
     )  # fmt: skip

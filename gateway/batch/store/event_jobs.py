@@ -12,6 +12,7 @@ from datetime import datetime
 from gateway.batch.alerts.outbox import raise_alerts
 from gateway.batch.rules.alert import AlertEvent, Happening
 from gateway.batch.rules.job import HistoryMode, JobStatus
+from gateway.batch.statements import runs_sql
 from gateway.db.listen import CHANNEL
 from gateway.db.open import Store
 from gateway.kernel.ids import JobId, RunId
@@ -31,13 +32,13 @@ class EventJobRow:
 async def list_event_jobs(store: Store, groups: Collection[str]) -> Sequence[EventJobRow]:
     """Return the event-driven jobs with what a server that serves *groups* runs of each; nothing of paused groups."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.event_jobs, list(groups))
+        rows = await runs_sql.event_jobs(connection, list(groups))
     return [
         EventJobRow(
-            id=JobId(row["id"]), name=row["name"], status=JobStatus(row["status"]),
+            id=JobId(row.id), name=row.name, status=JobStatus(row.status),
             tasks=tuple(
                 (name, handler)
-                for name, handler in zip(row["names"], row["handlers"], strict=True)
+                for name, handler in zip(row.names, row.handlers, strict=True)
                 if handler in set(Stage)  # nothing else can be started by work that appears
             ),
         )
@@ -45,10 +46,10 @@ async def list_event_jobs(store: Store, groups: Collection[str]) -> Sequence[Eve
     ]  # fmt: skip
 
 
-async def begin_event_run(store: Store, job: JobId, started_at: datetime, incarnation: int) -> RunId:
-    """Write that an event run is under way since a moment."""
+async def begin_event_run(store: Store, job: JobId, started_at: datetime, incarnation: int) -> RunId | None:
+    """Write that an event run is under way since a moment; None when its job was removed meanwhile."""
     async with store.transaction() as connection:
-        return RunId(await connection.fetchval(store.queries.begin_event_run, job, started_at, incarnation))
+        return await runs_sql.begin_event_run(connection, job, started_at, incarnation)
 
 
 async def end_event_run(
@@ -78,25 +79,25 @@ async def end_event_run(
         if done or name in errors
     ]
     async with store.transaction() as connection:
-        run_id = run or await connection.fetchval(sql.begin_event_run, job, started_at, incarnation)
+        run_id = run or await runs_sql.begin_event_run(connection, job, started_at, incarnation)
         if run_id is None:
             return None  # the job was removed meanwhile
-        await connection.execute(sql.end_event_run, run_id, outcome, ended_at, json.dumps(counts), error)
-        known = await connection.fetchrow(sql.count_event_run, job, run_id, outcome, ended_at)
+        await runs_sql.end_event_run(connection, run_id, outcome, ended_at, json.dumps(counts), error)
+        known = await runs_sql.count_event_run(connection, job, run_id, outcome, ended_at)
         if known is None:
             return RunId(run_id)
-        await connection.execute(sql.insert_event_run_tasks, run_id, json.dumps(rows), server)
+        await runs_sql.insert_event_run_tasks(connection, run_id, json.dumps(rows), server)
         if outcome is not JobStatus.ENDED:
             happening = Happening(
-                event=AlertEvent(outcome.value), name=known["name"], at=ended_at, job_id=job, run_id=RunId(run_id),
-                planned_at=started_at, started_at=started_at, text=error or "", partition=known["partition_key"],
-                company=known["company"], category=known["category"], is_critical=known["is_critical"],
-                history=HistoryMode(known["history"]),
+                event=AlertEvent(outcome.value), name=known.name, at=ended_at, job_id=job, run_id=RunId(run_id),
+                planned_at=started_at, started_at=started_at, text=error or "", partition=known.partition_key,
+                company=known.company, category=known.category, is_critical=known.is_critical,
+                history=HistoryMode(known.history),
             )  # fmt: skip
             await raise_alerts(connection, sql, happening, ax_alerts=store.ax_alerts)
-        history = HistoryMode(known["history"])
+        history = HistoryMode(known.history)
         if history is HistoryMode.NEVER or (history is HistoryMode.ERRORS and outcome is JobStatus.ENDED):
-            await connection.execute(sql.delete_unkept_runs, [run_id])
+            await runs_sql.delete_unkept_runs(connection, [run_id])
             return None
     return RunId(run_id)
 
@@ -104,7 +105,7 @@ async def end_event_run(
 async def close_lost_event_runs(store: Store, now: datetime) -> None:
     """Close the event runs that processes left which are no more."""
     async with store.transaction() as connection:
-        await connection.execute(store.queries.close_lost_event_runs, now)
+        await runs_sql.close_lost_event_runs(connection, now)
 
 
 async def hint_others(store: Store) -> None:

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from asyncpg import Connection, Record
+from asyncpg import Connection
 
 from gateway.batch.rules.definition import INITIAL_PARTITION, JobDefinition
 from gateway.batch.rules.job import JobStatus
 from gateway.batch.rules.transitions import JobAction, TaskAction, act_on_job, act_on_task
+from gateway.batch.statements import jobs_sql
 from gateway.batch.store.definitions import Parts, check_circles, check_places, definition_of, job_document, write_parts
 from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
@@ -68,9 +69,9 @@ async def create_job(
     another.
     """
     async with store.transaction() as connection:
-        job = await _insert(store, connection, definition, by=by, now=now, status=status, source=source)
-        await write_parts(store, connection, job, definition, source=source)
-        await check_circles(store, connection, definition)
+        job = await _insert(connection, definition, by=by, now=now, status=status, source=source)
+        await write_parts(connection, job, definition, source=source)
+        await check_circles(connection, definition)
         await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
     return job
 
@@ -82,9 +83,9 @@ async def edit_job(store: Store, job: JobId, definition: JobDefinition, *, now: 
     Raises: NoSuchJob, JobRefused.
     """
     async with store.transaction() as connection:
-        before = await _read(store, connection, job)
+        before = await _read(connection, job)
         await _update(store, connection, before, definition, now=now, source="operator")
-        await check_circles(store, connection, definition)
+        await check_circles(connection, definition)
         await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
 
 
@@ -99,7 +100,7 @@ async def read_job(
 async def read_job_by_id(store: Store, job: JobId) -> Job:
     """Return a job by its number. Raises: NoSuchJob."""
     async with store.transaction() as connection:
-        return await _read(store, connection, job)
+        return await _read(connection, job)
 
 
 async def list_jobs(
@@ -113,10 +114,9 @@ async def list_jobs(
 ) -> Sequence[Job]:
     """Return jobs by partition and name. None does not narrow; private jobs of others are hidden from *viewer*."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(
-            store.queries.find_jobs, None, partition, name, statuses, created_by, viewer
+        rows = await jobs_sql.find_jobs(connection, None, partition, name, statuses, created_by, viewer
         )  # fmt: skip
-        parts = await Parts.read(store, connection, [row["id"] for row in rows])
+        parts = await Parts.read(connection, [row.id for row in rows])
     return [_job(row, parts) for row in rows]
 
 
@@ -128,13 +128,11 @@ async def change_status(store: Store, job: JobId, action: JobAction, *, by: str,
     Raises: NoSuchJob, IllegalTransition that names the present status.
     """
     async with store.transaction() as connection:
-        row = await _lock(store, connection, job)
-        step = act_on_job(
-            action, JobStatus(row["status"]), name=row["name"], is_system=row["is_system"], hold_after=row["hold_after"]
-        )
+        row = await _lock(connection, job)
+        step = act_on_job(action, row.status, name=row.name, is_system=row.is_system, hold_after=row.hold_after)
         if step.status is None or step.status is JobStatus.CANCELLING:
             raise ValueError(f"{action} has an operation of its own")
-        await connection.execute(store.queries.set_job_status, job, step.status, step.hold_after, now)
+        await jobs_sql.set_job_status(connection, job, step.status, step.hold_after, now)
         await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
     return step.status
 
@@ -142,7 +140,7 @@ async def change_status(store: Store, job: JobId, action: JobAction, *, by: str,
 async def copy_job(store: Store, job: JobId, name: str, *, by: str, now: datetime) -> JobId:
     """Save a copy of a job under another name; it is born in Withhold and belongs to *by*. Source: J3."""
     async with store.transaction() as connection:
-        original = await _read(store, connection, job)
+        original = await _read(connection, job)
     definition = replace(original.definition, name=name, owner=by, is_system=False)
     return await create_job(store, definition, by=by, now=now)
 
@@ -153,12 +151,12 @@ async def delete_job(store: Store, job: JobId, *, by: str) -> None:
     Raises: NoSuchJob, IllegalTransition while an occurrence is under way or when it is the system's own.
     """
     async with store.transaction() as connection:
-        row = await _lock(store, connection, job)
+        row = await _lock(connection, job)
         act_on_job(
-            JobAction.DELETE, JobStatus(row["status"]), name=row["name"], is_system=row["is_system"],
-            hold_after=row["hold_after"],
+            JobAction.DELETE, row.status, name=row.name, is_system=row.is_system,
+            hold_after=row.hold_after,
         )  # fmt: skip
-        await connection.execute(store.queries.delete_job, job)
+        await jobs_sql.delete_job(connection, job)
 
 
 async def change_task(store: Store, job: JobId, task: str, action: TaskAction, *, now: datetime) -> bool:
@@ -167,12 +165,12 @@ async def change_task(store: Store, job: JobId, task: str, action: TaskAction, *
     Raises: NoSuchJob, IllegalTransition while an occurrence is under way or when there is nothing to change.
     """
     async with store.transaction() as connection:
-        row = await _lock(store, connection, job)
-        withheld = await connection.fetchval(store.queries.task_withheld, job, task)
+        row = await _lock(connection, job)
+        withheld = await jobs_sql.task_withheld(connection, job, task)
         if withheld is None:
-            raise NoSuchJob(f"the job {row['name']} has no task named {task}", job=job, task=task)
-        after = act_on_task(action, withheld=withheld, job=JobStatus(row["status"]), name=task)
-        await connection.execute(store.queries.set_task_withheld, job, task, after)
+            raise NoSuchJob(f"the job {row.name} has no task named {task}", job=job, task=task)
+        after = act_on_task(action, withheld=withheld, job=row.status, name=task)
+        await jobs_sql.set_task_withheld(connection, job, task, after)
     return after
 
 
@@ -188,73 +186,78 @@ async def sync_jobs(
     Raises: JobRefused; the transaction must end with it, so that nothing is changed.
     """
     created, changed, kept = [], [], set()
-    rows = await connection.fetch(store.queries.config_jobs)
-    known = {(row["partition_key"], row["name"]): row for row in rows}
+    rows = await jobs_sql.config_jobs(connection)
+    known = {(row.partition_key, row.name): row for row in rows}
     written: list[tuple[JobId, JobDefinition]] = []
     for definition, status in definitions:
         kept.add((definition.partition, definition.name))
         row = known.get((definition.partition, definition.name))
         if row is None:
-            job = await _insert(store, connection, definition, by=by, now=now, status=status, source="config")
+            job = await _insert(connection, definition, by=by, now=now, status=status, source="config")
             created.append(definition.name)
-        elif row["config_digest"] != definition.digest() or row["retired"]:
-            job = JobId(row["id"])
-            before = await _read(store, connection, job)
+        elif row.config_digest != definition.digest() or row.retired:
+            job = JobId(row.id)
+            before = await _read(connection, job)
             await _update(store, connection, before, definition, now=now, source="config")
             changed.append(definition.name)
         else:
             continue
         written.append((job, definition))
     for job, definition in written:  # later ones may be named by earlier ones
-        await write_parts(store, connection, job, definition, source="config")
-    gone = [row for name, row in known.items() if name not in kept and not row["retired"]]
+        await write_parts(connection, job, definition, source="config")
+    gone = [row for name, row in known.items() if name not in kept and not row.retired]
     if gone:
-        await connection.execute(store.queries.retire_jobs, [row["id"] for row in gone], now)
+        await jobs_sql.retire_jobs(connection, [row.id for row in gone], now)
     if written or gone:
         await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
-    return Synced(created=tuple(created), changed=tuple(changed), removed=tuple(row["name"] for row in gone))
+    return Synced(created=tuple(created), changed=tuple(changed), removed=tuple(row.name for row in gone))
 
 
 async def _insert(
-    store: Store, connection: Connection, definition: JobDefinition, *, by: str, now: datetime, status: JobStatus,
+    connection: Connection, definition: JobDefinition, *, by: str, now: datetime, status: JobStatus,
     source: str,
 ) -> JobId:  # fmt: skip
-    await check_places(store, connection, definition)
-    job = await connection.fetchval(store.queries.insert_job, job_document(definition, now), status, by, source, now)
+    await check_places(connection, definition)
+    job = await jobs_sql.insert_job(connection, job_document(definition, now), status, by, source, now)
     if job is None:
         raise JobRefused(
             f"a job named {definition.name} exists already in partition {definition.partition}: "
             "choose another name, or change the one that is there",
             job=definition.name,
         )
-    return JobId(job)
+    return job
 
 
 async def _update(
     store: Store, connection: Connection, before: Job, definition: JobDefinition, *, now: datetime, source: str
 ) -> None:
-    await check_places(store, connection, definition)
+    await check_places(connection, definition)
     old = before.definition
     anew = old.recurrence != definition.recurrence or definition.start not in {None, before.original_start}
-    await connection.execute(store.queries.update_job, before.id, job_document(definition, now), anew, now)
+    await jobs_sql.update_job(connection, before.id, job_document(definition, now), anew, now)
     if source == "operator":
-        await write_parts(store, connection, before.id, definition, source=source)
+        await write_parts(connection, before.id, definition, source=source)
 
 
-async def _read(store: Store, connection: Connection, job: JobId) -> Job:
-    row = await connection.fetchrow(store.queries.find_jobs, job, None, None, None, None, None)
-    if row is None:
+async def _read(connection: Connection, job: JobId) -> Job:
+    rows = await jobs_sql.find_jobs(connection, job)
+    if not rows:
         raise NoSuchJob(f"there is no job with the number {job}", job=job)
-    return _job(row, await Parts.read(store, connection, [job]))
+    return _job(rows[0], await Parts.read(connection, [job]))
 
 
-async def _lock(store: Store, connection: Connection, job: JobId) -> Record:
-    row = await connection.fetchrow(store.queries.lock_job, job)
+async def _lock(connection: Connection, job: JobId) -> jobs_sql.LockedJob:
+    row = await jobs_sql.lock_job(connection, job)
     if row is None:
         raise NoSuchJob(f"there is no job with the number {job}", job=job)
     return row
 
 
-def _job(row: Record, parts: Parts) -> Job:
-    plain = {name: row[name] for name in Job.__slots__ if name not in {"definition", "status"}}
-    return Job(definition=definition_of(row, parts), status=JobStatus(row["status"]), **plain)
+def _job(row: jobs_sql.JobRow, parts: Parts) -> Job:
+    return Job(
+        id=row.id, definition=definition_of(row, parts), status=row.status, hold_after=row.hold_after,
+        created_by=row.created_by, source=row.source, retired=row.retired, original_start=row.original_start,
+        next_start=row.next_start, occurrences=row.occurrences, run_id=row.run_id, last_run_id=row.last_run_id,
+        last_outcome=row.last_outcome, last_ended_at=row.last_ended_at, runs=row.runs, failures=row.failures,
+        created_at=row.created_at, changed_at=row.changed_at,
+    )  # fmt: skip

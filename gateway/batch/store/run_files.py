@@ -1,10 +1,10 @@
 """Files that tasks make, kept in the store with their run: every node can show them, and they go with its history."""
 
-from dataclasses import dataclass
-from datetime import datetime
 from hashlib import sha256
 from typing import Final
 
+from gateway.batch.statements import run_log_sql
+from gateway.batch.statements.run_log_sql import RunFile
 from gateway.db.open import Store
 from gateway.kernel.errors import FileNotKept
 from gateway.kernel.ids import RunId, RunTaskId
@@ -15,29 +15,14 @@ MOST_RUN_BYTES: Final = 256_000_000
 LONGEST_NAME: Final = 200
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunFile:
-    """A file of a run; `task` is None when the row of its task was not kept."""
-
-    id: int
-    run_id: RunId
-    run_task_id: RunTaskId
-    task: str | None
-    name: str
-    size_bytes: int
-    sha256: bytes
-    made_at: datetime
-
-
 async def keep_file(store: Store, run_id: RunId, run_task_id: RunTaskId, name: str, content: bytes) -> None:
     """Keep a file of a task; the same name again, also of a later attempt, replaces it.
 
     Raises: FileNotKept when the name is not one plain file name, or the limits are passed.
     """
     check_file(name, content)
-    sql = store.queries
     async with store.transaction(long=True) as connection:
-        others = await connection.fetchval(sql.bytes_of_run_files, run_id, run_task_id, name)
+        others = await run_log_sql.bytes_of_run_files(connection, run_id, run_task_id, name)
         if others is None:
             raise FileNotKept(f"The file {name} is not kept: the run {run_id} is gone.")
         if others + len(content) > MOST_RUN_BYTES:
@@ -46,7 +31,7 @@ async def keep_file(store: Store, run_id: RunId, run_task_id: RunTaskId, name: s
                 f"{MOST_RUN_BYTES:,}."
             )
         digest = sha256(content).digest()
-        await connection.execute(sql.put_run_file, run_id, run_task_id, name, len(content), digest, content)
+        await run_log_sql.put_run_file(connection, run_id, run_task_id, name, len(content), digest, content)
 
 
 def check_file(name: str, content: bytes) -> None:
@@ -63,8 +48,7 @@ def check_file(name: str, content: bytes) -> None:
 async def list_run_files(store: Store, run_id: RunId) -> list[RunFile]:
     """Return the files of a run in the order they were first made."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.run_files, run_id)
-    return [RunFile(**dict(row)) for row in rows]
+        return await run_log_sql.run_files(connection, run_id)
 
 
 async def read_run_file(store: Store, number: int) -> tuple[str, bytes] | None:
@@ -73,9 +57,9 @@ async def read_run_file(store: Store, number: int) -> tuple[str, bytes] | None:
     Raises: FileNotKept when the content is not what was kept.
     """
     async with store.transaction(long=True) as connection:
-        row = await connection.fetchrow(store.queries.read_run_file, number)
+        row = await run_log_sql.read_run_file(connection, number)
     if row is None:
         return None
-    if sha256(row["content"]).digest() != row["sha256"]:
-        raise FileNotKept(f"The content of the file {row['name']} was changed in the database.", code="file.changed")
-    return row["name"], row["content"]
+    if sha256(row.content).digest() != row.sha256:
+        raise FileNotKept(f"The content of the file {row.name} was changed in the database.", code="file.changed")
+    return row.name, row.content

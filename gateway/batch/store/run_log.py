@@ -11,8 +11,8 @@ from typing import Final
 import structlog
 from asyncpg import Connection
 
+from gateway.batch.statements import run_log_sql
 from gateway.db.open import Store
-from gateway.db.sql import Queries
 from gateway.db.waiting import wait_or_stop
 from gateway.kernel.errors import StoreUnavailable
 from gateway.kernel.ids import RunId, RunTaskId
@@ -80,7 +80,7 @@ class StoredLog:
         if not lines:
             return
         async with self._store.transaction() as connection:
-            await write_lines(connection, self._store.queries, [(self._place, lines)])
+            await write_lines(connection, [(self._place, lines)])
         with self._lock:
             del self._lines[: len(lines)]
 
@@ -94,11 +94,11 @@ class StoredLog:
             return tuple(self._lines)
 
 
-async def write_lines(connection: Connection, sql: Queries, logs: Sequence[tuple[Place, Sequence[Line]]]) -> None:
+async def write_lines(connection: Connection, logs: Sequence[tuple[Place, Sequence[Line]]]) -> None:
     """Write lines of several attempts, those of each in their order."""
     rows = [(*place, line.at, line.severity, line.text) for place, lines in logs for line in lines]
     if rows:
-        await connection.execute(sql.insert_log, *map(list, zip(*rows, strict=True)))
+        await run_log_sql.insert_log(connection, *map(list, zip(*rows, strict=True)))
 
 
 @asynccontextmanager

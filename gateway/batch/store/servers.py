@@ -15,7 +15,7 @@ from itertools import count
 from asyncpg import Connection
 
 from gateway.batch.rules.definition import GroupDefinition, HoursDefinition, PeriodDefinition, ServerDefinition
-from gateway.batch.rules.job import Priority
+from gateway.batch.statements import jobs_sql, servers_sql
 from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
 from gateway.kernel.errors import JobRefused, NoSuchJob
@@ -49,12 +49,11 @@ async def register_server(store: Store, name: str, incarnation: int, now: dateti
 
     Rule: where another node that lives bears it, as on one host with two data folders, a number is put behind it.
     """
-    sql = store.queries
     async with store.transaction() as connection:
         for number in count(1):
             wanted = name if number == 1 else f"{name}-{number}"
-            if await connection.fetchval(sql.register_server, wanted, incarnation, now) is not None:
-                await connection.execute(sql.put_default_group, wanted)
+            if await servers_sql.register_server(connection, wanted, incarnation, now) is not None:
+                await servers_sql.put_default_group(connection, wanted)
                 break
     return wanted
 
@@ -62,7 +61,7 @@ async def register_server(store: Store, name: str, incarnation: int, now: dateti
 async def leave_server(store: Store, name: str, incarnation: int) -> None:
     """Give the name back at an orderly end."""
     async with store.transaction() as connection:
-        await connection.execute(store.queries.leave_server, name, incarnation)
+        await servers_sql.leave_server(connection, name, incarnation)
 
 
 async def put_server(store: Store, server: ServerDefinition, *, now: datetime, source: str = "operator") -> None:
@@ -78,44 +77,48 @@ async def _put_server(
     store: Store, connection: Connection, server: ServerDefinition, *, now: datetime, source: str
 ) -> None:
     sql = store.queries
-    await connection.execute(
-        sql.put_server, server.name, server.is_batch, server.threads, server.reserved_percent, source, now
+    await servers_sql.put_server(
+        connection, server.name, server.is_batch, server.threads, server.reserved_percent, source, now
     )
-    await connection.execute(sql.put_default_group, server.name)
-    await connection.execute(sql.delete_hours, server.name)
+    await servers_sql.put_default_group(connection, server.name)
+    await servers_sql.delete_hours(connection, server.name)
     if server.hours:
-        await connection.execute(
-            sql.put_hours, server.name, list(range(len(server.hours))), [row.threads for row in server.hours],
-            [row.start for row in server.hours], [row.end for row in server.hours],
+        await servers_sql.put_hours(
+            connection,
+            server.name,
+            range(len(server.hours)),
+            [row.threads for row in server.hours],
+            [row.start for row in server.hours],
+            [row.end for row in server.hours],
             [row.zone for row in server.hours],
-        )  # fmt: skip
+        )
     if server.groups is not None:
-        for row in await connection.fetch(sql.unknown_groups, list(server.groups)):
-            raise JobRefused(f"server {server.name}: there is no batch group named {row['name']}")
-        await connection.execute(sql.delete_server_groups, server.name)
+        for unknown in await jobs_sql.unknown_groups(connection, server.groups):
+            raise JobRefused(f"server {server.name}: there is no batch group named {unknown}")
+        await servers_sql.delete_server_groups(connection, server.name)
         for group in server.groups:
-            await connection.execute(sql.assign_group, server.name, group)
+            await servers_sql.assign_group(connection, server.name, group)
     await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
 
 
 async def list_servers(store: Store, name: str | None = None) -> Sequence[Server]:
     """Return all servers, or the one of that name."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.list_servers, name)
+        rows = await servers_sql.list_servers(connection, name)
         hours = defaultdict(list)
-        for row in await connection.fetch(store.queries.list_hours, name):
-            hours[row["server"]].append(
-                HoursDefinition(threads=row["threads"], start=row["start_time"], end=row["end_time"], zone=row["zone"])
+        for row in await servers_sql.list_hours(connection, name):
+            hours[row.server].append(
+                HoursDefinition(threads=row.threads, start=row.start_time, end=row.end_time, zone=row.zone)
             )
     return [
         Server(
             definition=ServerDefinition(
-                name=row["name"], is_batch=row["is_batch"], threads=row["threads"],
-                reserved_percent=row["reserved_percent"], groups=tuple(row["groups"]),
-                hours=tuple(hours[row["name"]]),
+                name=row.name, is_batch=row.is_batch, threads=row.threads,
+                reserved_percent=row.reserved_percent, groups=tuple(row.groups),
+                hours=tuple(hours[row.name]),
             ),
-            takes=tuple(row["takes"]), incarnation=row["incarnation"], draining=row["draining"],
-            source=row["source"],
+            takes=tuple(row.takes), incarnation=row.incarnation, draining=row.draining,
+            source=row.source,
         )
         for row in rows
     ]  # fmt: skip
@@ -124,7 +127,7 @@ async def list_servers(store: Store, name: str | None = None) -> Sequence[Server
 async def set_draining(store: Store, name: str, draining: bool, *, now: datetime) -> None:
     """Let a server take nothing new, or take work again. Raises: NoSuchJob for an unknown server."""
     async with store.transaction() as connection:
-        if await connection.fetchval(store.queries.set_draining, name, draining, now) is None:
+        if await servers_sql.set_draining(connection, name, draining, now) is None:
             raise NoSuchJob(f"there is no server named {name}", server=name)
         await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
 
@@ -138,8 +141,8 @@ async def put_group(store: Store, group: GroupDefinition, *, now: datetime, sour
 async def _put_group(
     store: Store, connection: Connection, group: GroupDefinition, *, now: datetime, source: str
 ) -> None:
-    await connection.execute(
-        store.queries.put_group, group.name, group.description, group.priority, group.concurrency, source, now
+    await servers_sql.put_group(
+        connection, group.name, group.description, group.priority, group.concurrency, source, now
     )
     await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
 
@@ -147,23 +150,23 @@ async def _put_group(
 async def delete_group(store: Store, name: str) -> None:
     """Remove a batch group. Raises: JobRefused while something names it; NoSuchJob."""
     async with store.transaction() as connection:
-        if used_by := await connection.fetchval(store.queries.group_in_use, name):
+        if used_by := await servers_sql.group_in_use(connection, name):
             raise JobRefused(f"the batch group {name} is in use by {used_by}: take it away there first", group=name)
-        if await connection.fetchval(store.queries.delete_group, name) is None:
+        if await servers_sql.delete_group(connection, name) is None:
             raise NoSuchJob(f"there is no batch group named {name} that could be removed", group=name)
 
 
 async def list_groups(store: Store) -> Sequence[Group]:
     """Return all batch groups by name, the default one first."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.list_groups)
+        rows = await servers_sql.list_groups(connection)
     return [
         Group(
             definition=GroupDefinition(
-                name=row["name"], description=row["description"], priority=Priority(row["priority"]),
-                concurrency=row["concurrency"],
+                name=row.name, description=row.description, priority=row.priority,
+                concurrency=row.concurrency,
             ),
-            servers=tuple(row["servers"]), source=row["source"],
+            servers=tuple(row.servers), source=row.source,
         )
         for row in rows
     ]  # fmt: skip
@@ -172,18 +175,18 @@ async def list_groups(store: Store) -> Sequence[Group]:
 async def assign_group(store: Store, server: str, group: str) -> None:
     """Let a server serve a group. Raises: NoSuchJob for a server or group that does not exist."""
     async with store.transaction() as connection:
-        if not await connection.fetch(store.queries.list_servers, server):
+        if not await servers_sql.list_servers(connection, server):
             raise NoSuchJob(f"there is no server named {server}", server=server)
-        for row in await connection.fetch(store.queries.unknown_groups, [group]):
-            raise NoSuchJob(f"there is no batch group named {row['name']}", group=group)
-        await connection.execute(store.queries.assign_group, server, group)
+        for unknown in await jobs_sql.unknown_groups(connection, [group]):
+            raise NoSuchJob(f"there is no batch group named {unknown}", group=group)
+        await servers_sql.assign_group(connection, server, group)
         await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
 
 
 async def unassign_group(store: Store, server: str, group: str) -> None:
     """Let a server no longer serve a group; what it runs goes on. Raises: NoSuchJob when it does not serve it."""
     async with store.transaction() as connection:
-        if await connection.fetchval(store.queries.unassign_group, server, group) is None:
+        if await servers_sql.unassign_group(connection, server, group) is None:
             raise NoSuchJob(f"the server {server} does not serve the group {group or '(default)'}", server=server)
 
 
@@ -194,8 +197,8 @@ async def put_period(store: Store, period: PeriodDefinition, *, source: str = "o
 
 
 async def _put_period(store: Store, connection: Connection, period: PeriodDefinition, *, source: str) -> None:
-    await connection.execute(
-        store.queries.put_period, period.name, period.start, period.end, list(period.weekdays), period.zone, source
+    await servers_sql.put_period(
+        connection, period.name, period.start, period.end, list(period.weekdays), period.zone, source
     )
     await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
 
@@ -203,25 +206,25 @@ async def _put_period(store: Store, connection: Connection, period: PeriodDefini
 async def delete_period(store: Store, name: str) -> None:
     """Remove an active period. Raises: JobRefused while a job names it; NoSuchJob."""
     async with store.transaction() as connection:
-        if job := await connection.fetchval(store.queries.period_in_use, name):
+        if job := await servers_sql.period_in_use(connection, name):
             raise JobRefused(f"the active period {name} is in use by job {job}", period=name)
-        if await connection.fetchval(store.queries.delete_period, name) is None:
+        if await servers_sql.delete_period(connection, name) is None:
             raise NoSuchJob(f"there is no active period named {name}", period=name)
 
 
 async def list_periods(store: Store) -> Sequence[PeriodDefinition]:
     """Return all active periods by name."""
     async with store.transaction() as connection:
-        return await read_periods(store, connection)
+        return await read_periods(connection)
 
 
-async def read_periods(store: Store, connection: Connection) -> Sequence[PeriodDefinition]:
+async def read_periods(connection: Connection) -> Sequence[PeriodDefinition]:
     """Return all active periods by name, in a transaction that goes on."""
-    rows = await connection.fetch(store.queries.list_periods)
+    rows = await servers_sql.list_periods(connection)
     return [
         PeriodDefinition(
-            name=row["name"], start=row["start_time"], end=row["end_time"], weekdays=tuple(row["weekdays"]),
-            zone=row["zone"],
+            name=row.name, start=row.start_time, end=row.end_time, weekdays=tuple(row.weekdays),
+            zone=row.zone,
         )
         for row in rows
     ]  # fmt: skip
@@ -240,7 +243,7 @@ async def sync_places(
 
     Rule: call it before `sync_jobs`, which names them, and in the same transaction: all is used, or nothing.
     """
-    await connection.execute(store.queries.lock_synchronisation)
+    await jobs_sql.lock_synchronisation(connection)
     for group in groups:
         await _put_group(store, connection, group, now=now, source="config")
     for server in servers:
@@ -248,12 +251,9 @@ async def sync_places(
     for period in periods:
         await _put_period(store, connection, period, source="config")
     named = {("group", group.name) for group in groups} | {("period", period.name) for period in periods}
-    rows = await connection.fetch(store.queries.config_named)
-    for kind, name in sorted({(row["kind"], row["name"]) for row in rows} - named):
-        used, delete = (
-            (store.queries.group_in_use, store.queries.delete_group)
-            if kind == "group"
-            else (store.queries.period_in_use, store.queries.delete_period)
-        )
-        if await connection.fetchval(used, name) is None:
-            await connection.execute(delete, name)
+    rows = await servers_sql.config_named(connection)
+    for kind, name in sorted({(row.kind, row.name) for row in rows} - named):
+        if kind == "group" and await servers_sql.group_in_use(connection, name) is None:
+            await servers_sql.delete_group(connection, name)
+        elif kind == "period" and await servers_sql.period_in_use(connection, name) is None:
+            await servers_sql.delete_period(connection, name)

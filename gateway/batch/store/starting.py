@@ -11,13 +11,14 @@ from datetime import datetime
 from typing import Final
 
 import structlog
-from asyncpg import Connection, Record
+from asyncpg import Connection
 
 from gateway.batch.rules.capacity import is_open, next_opening
 from gateway.batch.rules.conditions import Condition, TaskState, to_repeat
 from gateway.batch.rules.definition import PeriodDefinition
 from gateway.batch.rules.job import Cause, JobMode, JobStatus, TaskStatus, Wanted
 from gateway.batch.rules.planning import Plan
+from gateway.batch.statements import runs_sql
 from gateway.batch.store.servers import read_periods
 from gateway.batch.store.settling import advance_runs
 from gateway.db.listen import CHANNEL, JOBS_HINT
@@ -56,13 +57,13 @@ async def start_due(store: Store, now: datetime, *, limit: int = START_LIMIT) ->
     anew instead.
     """
     async with store.transaction() as connection:
-        open_periods = [period.name for period in await read_periods(store, connection) if is_open(period, now)]
-        rows = await connection.fetch(store.queries.lock_due_jobs, now, open_periods, limit)
-        starts = {row["id"]: _standing(row, now) for row in rows}
-        moved = {row["id"]: starts[row["id"]] for row in rows if starts[row["id"]] != row["next_start"]}
+        open_periods = [period.name for period in await read_periods(connection) if is_open(period, now)]
+        rows = await runs_sql.lock_due_jobs(connection, now, open_periods, limit)
+        starts = {row.id: _standing(row, now) for row in rows}
+        moved = {row.id: starts[row.id] for row in rows if starts[row.id] != row.next_start}
         if moved:
-            await connection.execute(store.queries.set_next_start, list(moved), list(moved.values()))
-        causes = {row["id"]: _cause(row, now) for row in rows if row["id"] not in moved}
+            await runs_sql.set_next_start(connection, list(moved), list(moved.values()))
+        causes = {row.id: _cause(row, now) for row in rows if row.id not in moved}
         started = await _start(store, connection, causes, now) if causes else []
     return Due(started=started, more=len(rows) == limit)
 
@@ -88,19 +89,17 @@ async def start_now(store: Store, job: JobId, *, by: str, now: datetime, repeat:
     JobRefused when there is nothing to repeat.
     """
     async with store.transaction() as connection:
-        row = await connection.fetchrow(store.queries.lock_waiting_job, job)
+        row = await runs_sql.lock_waiting_job(connection, job)
         if row is None:
             raise NoSuchJob(f"there is no job with the number {job}", job=job)
-        if row["mode"] == JobMode.EVENT:
-            raise IllegalTransition(f"the job {row['name']} is started by work that appears, not by hand", job=job)
-        if row["status"] in {JobStatus.EXECUTING, JobStatus.CANCELLING}:
-            raise IllegalTransition(
-                f"the job {row['name']} is {row['status']}: wait until its occurrence has ended", job=job
-            )
-        hold_after = row["status"] == JobStatus.WITHHOLD
+        if row.mode == JobMode.EVENT:
+            raise IllegalTransition(f"the job {row.name} is started by work that appears, not by hand", job=job)
+        if row.status in {JobStatus.EXECUTING, JobStatus.CANCELLING}:
+            raise IllegalTransition(f"the job {row.name} is {row.status}: wait until its occurrence has ended", job=job)
+        hold_after = row.status == JobStatus.WITHHOLD
         (started,) = await _start(store, connection, {job: (Cause.OPERATOR, now)}, now, repeat=repeat)
         if hold_after:  # it was parked, and is again
-            await connection.execute(store.queries.hold_after_if_under_way, job)
+            await runs_sql.hold_after_if_under_way(connection, job)
     return started.run_id
 
 
@@ -111,13 +110,13 @@ async def next_moment(store: Store, now: datetime) -> datetime | None:
     something is late.
     """
     async with store.transaction() as connection:
-        rows = [row for row in await connection.fetch(store.queries.next_moments, now) if row["moment"] is not None]
-        in_period = any(row["active_period"] is not None for row in rows)
-        periods = {period.name: period for period in await read_periods(store, connection)} if in_period else {}
+        rows = await runs_sql.next_moments(connection, now)
+        in_period = any(row.active_period is not None for row in rows)
+        periods = {period.name: period for period in await read_periods(connection)} if in_period else {}
     moments = list[datetime | None]()
     for row in rows:
-        period = periods.get(row["active_period"])
-        moments.append(row["moment"] if period is None else _opens(period, max(row["moment"], now)))
+        period = periods.get(row.active_period or "")
+        moments.append(row.moment if period is None or row.moment is None else _opens(period, max(row.moment, now)))
     known = [moment for moment in moments if moment is not None]
     return min(known) if known else None
 
@@ -128,105 +127,101 @@ async def replan(store: Store, now: datetime) -> int:
     Rule: a planned start that was carried out already is not made again.
     """
     sql = store.queries
-    nearer: dict[int, datetime] = {}
+    nearer: dict[JobId, datetime] = {}
     async with store.transaction() as connection:
-        for row in await connection.fetch(sql.recurring_jobs, now):
+        for row in await runs_sql.recurring_jobs(connection, now):
             with suppress(GatewayError):  # one that cannot be read is told when it would start
-                found = await _nearest(store, connection, row, now)
+                found = await _nearest(connection, row, now)
                 if found is not None:
-                    nearer[row["id"]] = found
+                    nearer[row.id] = found
         if nearer:
-            await connection.execute(sql.set_next_start, list(nearer), list(nearer.values()))
+            await runs_sql.set_next_start(connection, list(nearer), list(nearer.values()))
             await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
     return len(nearer)
 
 
-async def _nearest(store: Store, connection: Connection, row: Record, now: datetime) -> datetime | None:
+async def _nearest(connection: Connection, row: runs_sql.RecurringJob, now: datetime) -> datetime | None:
     """Return the start nearer than the planned one that has not been made yet, None when the planned one is right."""
-    plan, planned = Plan.of(dict(row)), row["next_start"]
+    plan, planned = Plan.of(row), row.next_start
     found = plan.standing(planned=planned, now=now)
     while found is not None and found < planned:
-        if not await connection.fetchval(store.queries.planned_start_used, row["id"], found):
+        if not await runs_sql.planned_start_used(connection, row.id, found):
             return found
         found = plan.following(found)
     return None
 
 
 async def _start(
-    store: Store, connection: Connection, causes: Mapping[int, tuple[Cause, datetime]], now: datetime,
+    store: Store, connection: Connection, causes: Mapping[JobId, tuple[Cause, datetime]], now: datetime,
     *, repeat: Repeat | None = None,
 ) -> list[Started]:  # fmt: skip
     sql = store.queries
-    rows = await connection.fetch(
-        sql.insert_runs, list(causes), [cause for cause, _ in causes.values()], [at for _, at in causes.values()], now
+    rows = await runs_sql.insert_runs(
+        connection, list(causes), [cause for cause, _ in causes.values()], [at for _, at in causes.values()], now
     )
-    runs = [row["id"] for row in rows]
-    await connection.execute(sql.insert_run_tasks, runs, now)
-    await connection.execute(sql.insert_run_conditions, runs)
-    await connection.execute(sql.jobs_started, [row["job_id"] for row in rows], runs, now)
-    await connection.execute(sql.use_dependencies, list(causes))
+    runs = [row.id for row in rows]
+    await runs_sql.insert_run_tasks(connection, runs, now)
+    await runs_sql.insert_run_conditions(connection, runs)
+    await runs_sql.jobs_started(connection, [row.job_id for row in rows], runs, now)
+    await runs_sql.use_dependencies(connection, list(causes))
     if repeat is not None:
-        await _keep_tasks(store, connection, runs[0], repeat, now)
-    to_settle = [row["id"] for row in await connection.fetch(sql.runs_to_settle, runs)]
+        await _keep_tasks(connection, runs[0], repeat, now)
+    to_settle = await runs_sql.runs_to_settle(connection, runs)
     if repeat is not None:
         to_settle = runs
     if to_settle:
-        await advance_runs(store, connection, await connection.fetch(sql.lock_runs, to_settle), now)
+        await advance_runs(store, connection, await runs_sql.lock_runs(connection, to_settle), now)
     await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
-    return [
-        Started(run_id=RunId(row["id"]), job_id=JobId(row["job_id"]), job=row["job"], planned_at=row["planned_at"])
-        for row in rows
-    ]
+    return [Started(run_id=row.id, job_id=row.job_id, job=row.job, planned_at=row.planned_at) for row in rows]
 
 
-async def _keep_tasks(store: Store, connection: Connection, run: int, repeat: Repeat, now: datetime) -> None:
+async def _keep_tasks(connection: Connection, run: RunId, repeat: Repeat, now: datetime) -> None:
     """Let the tasks of a new run that are not to be repeated stand as they were. Raises: JobRefused."""
-    sql = store.queries
-    await connection.execute(sql.set_rerun_of, run, repeat.run)
+    await runs_sql.set_rerun_of(connection, run, repeat.run)
     if repeat.first is None and not repeat.failed:
         return
-    rows = await connection.fetch(sql.tasks_to_repeat, run, repeat.run)
+    rows = await runs_sql.tasks_to_repeat(connection, run, repeat.run)
     tasks = [
         TaskState(
-            id=row["id"],
-            status=TaskStatus(row["status"]),
-            conditions=tuple(Condition(parent=parent, wanted=Wanted.ENDED) for parent in row["parents"]),
+            id=row.id,
+            status=TaskStatus(row.status),
+            conditions=tuple(Condition(parent=parent, wanted=Wanted.ENDED) for parent in row.parents),
         )
         for row in rows
     ]
-    first = next((row["id"] for row in rows if row["name"] == repeat.first), None)
+    first = next((row.id for row in rows if row.name == repeat.first), None)
     if repeat.first is not None and first is None:
-        names = ", ".join(row["name"] for row in rows)
+        names = ", ".join(row.name for row in rows)
         raise JobRefused(f"the job has no task {repeat.first!a}; it has: {names}", run=repeat.run)
     again = to_repeat(tasks, first)
     if not again:
         raise JobRefused(f"no task of the run {repeat.run} has failed: there is nothing to do again", run=repeat.run)
     if first is not None:
-        await connection.execute(sql.forget_conditions, first)
-    await connection.execute(sql.keep_tasks, run, repeat.run, [task.id for task in tasks if task.id not in again], now)
+        await runs_sql.forget_conditions(connection, first)
+    await runs_sql.keep_tasks(connection, run, repeat.run, [task.id for task in tasks if task.id not in again], now)
 
 
-def _standing(row: Record, now: datetime) -> datetime | None:
+def _standing(row: runs_sql.DueJob, now: datetime) -> datetime | None:
     """Return the planned start of a job that is due, or the one that takes its place; None: there is none."""
-    planned: datetime = row["next_start"]
-    if row["next_cause"] != Cause.SCHEDULE:
+    planned: datetime = row.next_start
+    if row.next_cause != Cause.SCHEDULE:
         return planned
     try:
-        plan = Plan.of(dict(row))
-        return plan.after_end(planned=planned, now=now) if row["used"] else plan.standing(planned=planned, now=now)
+        plan = Plan.of(row)
+        return plan.after_end(planned=planned, now=now) if row.used else plan.standing(planned=planned, now=now)
     except GatewayError as error:  # one that can no longer be read ends, the others go on
-        log.error("job.stopped", job=row["name"], error=error.message)
+        log.error("job.stopped", job=row.name, error=error.message)
         return None
 
 
-def _cause(row: Record, now: datetime) -> tuple[Cause, datetime]:
+def _cause(row: runs_sql.DueJob, now: datetime) -> tuple[Cause, datetime]:
     """Return what starts a job that is due, and for when that was planned.
 
     A job that only waits for others was planned for the moment at which they had come so far.
     """
-    if row["depends"]:
-        return Cause.DEPENDENCY, now if row["recurrence"] is None else row["next_start"]
-    return Cause(row["next_cause"]), row["next_start"]
+    if row.depends:
+        return Cause.DEPENDENCY, now if row.recurrence is None else row.next_start
+    return Cause(row.next_cause), row.next_start
 
 
 def _opens(period: PeriodDefinition, now: datetime) -> datetime | None:

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
-from asyncpg import Connection, Record
+from asyncpg import Connection
 
 from gateway.batch.rules.conditions import GraphError, check_graph
 from gateway.batch.rules.job import JobStatus, Priority, TaskStatus
 from gateway.batch.rules.picking import Candidate, select_tasks
 from gateway.batch.rules.throttle import MINUTE, Starts, Throttle
+from gateway.batch.statements import jobs_sql, runs_sql, tasks_sql
+from gateway.batch.statements.tasks_sql import BegunTask, CandidateTask
 from gateway.contracts.task import SpawnedTask
 from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
@@ -76,25 +78,23 @@ async def claim_tasks(
     *idempotent* are the handlers that an interruption costs nothing; those that are started more often than *throttle*
     says are set aside. The caller adds the fences to `store.held`.
     """
-    sql = store.queries
     async with store.transaction() as connection:
-        if not await connection.fetchval(sql.claimable_tasks, list(groups), now):
+        if not await tasks_sql.claimable_tasks(connection, list(groups), now):
             return []
-        await connection.execute(sql.lock_task_claims)
-        rows = await connection.fetch(sql.candidate_tasks, list(groups), now, 2 * free)
-        starts = {row["handler"]: Starts(since=now) for row in rows} | await _read_starts(store, connection)
-        known = await connection.fetch(sql.limits_and_running)
+        await tasks_sql.lock_task_claims(connection)
+        rows = await tasks_sql.candidate_tasks(connection, list(groups), now, 2 * free)
+        starts = {row.handler: Starts(since=now) for row in rows} | await _read_starts(connection)
+        known = await tasks_sql.limits_and_running(connection)
         chosen = select_tasks(
             [_candidate(row) for row in rows],
             free=free,
             reserved=reserved,
-            running_by_job={(row["job_id"], row["batch_group"]): row["tasks"] for row in known if row["job_id"]},
-            limits={row["batch_group"]: row["tasks"] for row in known if not row["job_id"]},
+            running_by_job={(row.job_id, row.batch_group): row.tasks for row in known if row.job_id},
+            limits={row.batch_group: row.tasks for row in known if not row.job_id},
             chance=chance,
             rooms={handler: found.room(throttle.most(handler), now) for handler, found in starts.items()},
         )
         begun = await _begin(
-            store,
             connection,
             [task.id for task in chosen],
             server=server,
@@ -108,10 +108,9 @@ async def claim_tasks(
                 if (most := throttle.most(handler)) is not None and starts[handler].room(most, now)
             ],
         )
-    for handler, row in {row["handler"]: row for row in begun if row["aside_until"] is not None}.items():
-        log.info(
-            "task.class_set_aside", handler=handler, starts=row["class_starts"], until=row["aside_until"].isoformat()
-        )
+    aside = {row.handler: (row.class_starts, row.aside_until) for row in begun if row.aside_until is not None}
+    for handler, (count, until) in aside.items():
+        log.info("task.class_set_aside", handler=handler, starts=count, until=until.isoformat())
     return [_claimed(row) for row in begun]
 
 
@@ -131,14 +130,13 @@ async def claim_operator_task(
     Rule: private tasks are their owner's alone; with *private_only* no others are taken. Source: batch reference,
     section 16.
     """
-    sql = store.queries
     async with store.transaction() as connection:
         wanted = None if groups is None else list(groups)
-        found = await connection.fetchval(sql.lock_operator_task, now, task, wanted, user, private_only)
+        found = await tasks_sql.lock_operator_task(connection, now, task, wanted, user, private_only)
         if found is None:
             return None
         (begun,) = await _begin(
-            store, connection, [found], server=server, incarnation=incarnation, run_by=user, idempotent=(), now=now
+            connection, [found], server=server, incarnation=incarnation, run_by=user, idempotent=(), now=now
         )
     return _claimed(begun)
 
@@ -162,50 +160,49 @@ async def spawn_tasks(
         raise TaskRefused(error.message, code="task.spawn") from error
     async with store.transaction() as connection:
         await hold_lease(store, connection, task.fence)
-        run = await connection.fetchrow(sql.lock_run, task.run_id)
-        if run is None or run["status"] != JobStatus.EXECUTING:
+        run = await runs_sql.lock_run(connection, task.run_id)
+        if run is None or run.status != JobStatus.EXECUTING:
             raise TaskRefused(f"the run {task.run_id} is being cancelled: no tasks can be added", code="task.spawn")
-        for row in await connection.fetch(sql.unknown_groups, [t.batch_group for t in tasks if t.batch_group]):
-            raise TaskRefused(f"there is no batch group named {row['name']}", code="task.spawn")
+        for unknown in await jobs_sql.unknown_groups(connection, [t.batch_group for t in tasks if t.batch_group]):
+            raise TaskRefused(f"there is no batch group named {unknown}", code="task.spawn")
         names = [spawned.name for spawned in tasks]
-        there = dict[str, int]()
-        for row in await connection.fetch(sql.tasks_named, task.run_id, names):
-            if row["spawned_by"] != task.id:
-                raise TaskRefused(f"the run {task.run_id} has a task named {row['name']} already", code="task.spawn")
-            there[row["name"]] = row["id"]
+        there = dict[str, RunTaskId]()
+        for row in await tasks_sql.tasks_named(connection, task.run_id, names):
+            if row.spawned_by != task.id:
+                raise TaskRefused(f"the run {task.run_id} has a task named {row.name} already", code="task.spawn")
+            there[row.name] = row.id
         new = [spawned for spawned in tasks if spawned.name not in there]
         rows = json.dumps(
             [_spawned(place, spawned, versions[spawned.run], task) for place, spawned in enumerate(new, start=1)]
         )
-        made = await connection.fetch(sql.spawn_tasks, task.run_id, task.id, rows, task.owner, now)
+        made = await tasks_sql.spawn_tasks(connection, task.run_id, task.id, rows, task.owner, now)
         conditions = [
             (spawned.name, parent, wanted.value) for spawned in new for parent, wanted in spawned.after.items()
         ]
         if conditions:
-            await connection.execute(sql.spawn_conditions, task.run_id, *map(list, zip(*conditions, strict=True)))
+            await tasks_sql.spawn_conditions(connection, task.run_id, *map(list, zip(*conditions, strict=True)))
         await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
-    ids = there | {row["name"]: row["id"] for row in made}
-    return [RunTaskId(ids[name]) for name in names]
+    ids = there | {row.name: row.id for row in made}
+    return [ids[name] for name in names]
 
 
 async def tasks_to_cancel(store: Store, fences: Collection[Fence]) -> set[Fence]:
     """Return which of these tasks belong to a run that is being cancelled."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.fences_to_cancel, list(fences))
-    return {Fence(row["fence"]) for row in rows}
+        return set(await runs_sql.fences_to_cancel(connection, list(fences)))
 
 
 async def read_set_aside(store: Store, now: datetime) -> Mapping[str, Starts]:
     """Return what is set aside now because it was started too often, by what tasks name in `run`."""
     async with store.transaction() as connection:
-        starts = await _read_starts(store, connection)
+        starts = await _read_starts(connection)
     return {handler: found for handler, found in starts.items() if found.is_aside(now)}
 
 
-async def _read_starts(store: Store, connection: Connection) -> dict[str, Starts]:
+async def _read_starts(connection: Connection) -> dict[str, Starts]:
     return {
-        row["handler"]: Starts(since=row["since"], count=row["starts"], aside_until=row["aside_until"])
-        for row in await connection.fetch(store.queries.class_starts)
+        row.handler: Starts(since=row.since, count=row.starts, aside_until=row.aside_until)
+        for row in await tasks_sql.class_starts(connection)
     }
 
 
@@ -219,33 +216,33 @@ class _Counted:
 
 
 async def _begin(
-    store: Store, connection: Connection, ids: Sequence[int], *, server: str, incarnation: int, run_by: str | None,
+    connection: Connection, ids: Sequence[RunTaskId], *, server: str, incarnation: int, run_by: str | None,
     idempotent: Collection[str], now: datetime, counted: Sequence[_Counted] = (),
-) -> list[Record]:  # fmt: skip
+) -> list[BegunTask]:  # fmt: skip
     if not ids:
         return []
-    return await connection.fetch(
-        store.queries.begin_tasks, list(ids), server, run_by, list(idempotent), now, incarnation,
-        [one.handler for one in counted], [one.starts.since for one in counted],
-        [one.starts.count for one in counted], [one.most for one in counted], now + MINUTE,
+    return await tasks_sql.begin_tasks(
+        connection, ids, server, run_by, list(idempotent), now, incarnation, [one.handler for one in counted],
+        [one.starts.since for one in counted], [one.starts.count for one in counted], [one.most for one in counted],
+        now + MINUTE,
     )  # fmt: skip
 
 
-def _claimed(row: Record) -> ClaimedTask:
+def _claimed(row: BegunTask) -> ClaimedTask:
     return ClaimedTask(
-        fence=Fence(row["fence"]), id=RunTaskId(row["id"]), run_id=RunId(row["run_id"]), job_id=row["job_id"],
-        job=row["job"], name=row["name"], handler=row["handler"], parameters=json.loads(row["parameters"]),
-        parameters_version=row["parameters_version"], partition=row["partition_key"], company=row["company"],
-        batch_group=row["batch_group"], priority=Priority(row["priority"]), user=row["run_by"] or row["run_as"],
-        owner=row["owner"], attempt=row["attempts"], planned_at=row["planned_at"],
-        timeout_seconds=row["timeout_seconds"], most_seconds=row["most_seconds"],
+        fence=row.fence, id=row.id, run_id=row.run_id, job_id=row.job_id,
+        job=row.job, name=row.name, handler=row.handler, parameters=row.parameters,
+        parameters_version=row.parameters_version, partition=row.partition_key, company=row.company,
+        batch_group=row.batch_group, priority=row.priority, user=row.run_by or row.run_as,
+        owner=row.owner, attempt=row.attempts, planned_at=row.planned_at,
+        timeout_seconds=row.timeout_seconds, most_seconds=row.most_seconds,
     )  # fmt: skip
 
 
-def _candidate(row: Record) -> Candidate:
+def _candidate(row: CandidateTask) -> Candidate:
     return Candidate(
-        id=row["id"], job_id=row["job_id"], group=row["batch_group"], priority=Priority(row["priority"]),
-        planned_at=row["planned_at"], job_limit=row["concurrency"], handler=row["handler"],
+        id=row.id, job_id=row.job_id, group=row.batch_group, priority=row.priority,
+        planned_at=row.planned_at, job_limit=row.concurrency, handler=row.handler,
     )  # fmt: skip
 
 

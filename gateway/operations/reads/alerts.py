@@ -1,15 +1,14 @@
 """Alerts as people look at them: the outbox, their inbox, who is told of what."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 
-from asyncpg import Record
-
 from gateway.batch.alerts.outbox import HINT, AlertRule
 from gateway.batch.rules.alert import AlertEvent, Channel
+from gateway.batch.statements import alerts_sql
+from gateway.batch.statements.alerts_sql import AlertWithText, ListedAlert
 from gateway.db.listen import CHANNEL
 from gateway.db.open import Store
 from gateway.kernel.ids import JobId, PortName
@@ -62,54 +61,55 @@ async def list_alerts(
 ) -> list[AlertRow]:
     """Return alerts, newest first."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.list_alerts, status, user, channel, unread, limit)
+        rows = await alerts_sql.list_alerts(connection, status, user, channel, unread, limit)
     return [_row(row) for row in rows]
 
 
 async def read_alert(store: Store, number: int) -> AlertRow | None:
     """Return one alert with its text; None when there is none of that number."""
     async with store.transaction() as connection:
-        row = await connection.fetchrow(store.queries.read_alert, number)
-    return None if row is None else _row(row, body=row["body"], facts=json.loads(row["facts"]))
+        row = await alerts_sql.read_alert(connection, number)
+    return None if row is None else _row(row, body=row.body, facts=row.facts)
 
 
 async def mark_read(store: Store, user: str, numbers: Sequence[int] | None = None) -> list[int]:
     """Mark entries of a user's inbox as read, all of them without numbers; returns which were unread."""
     async with store.transaction() as connection:
-        wanted = None if numbers is None else list(numbers)
-        rows = await connection.fetch(store.queries.mark_alerts_read, user, wanted)
-    return sorted(row["id"] for row in rows)
+        rows = await alerts_sql.mark_alerts_read(connection, user, numbers)
+    return sorted(rows)
 
 
 async def retry_alerts(store: Store, numbers: Sequence[int]) -> list[int]:
     """Give alerts that have failed another day; returns which had."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.retry_alerts, list(numbers))
+        rows = await alerts_sql.retry_alerts(connection, list(numbers))
         if rows:
             await connection.execute(store.queries.hint, CHANNEL, HINT)
-    return sorted(row["id"] for row in rows)
+    return sorted(rows)
 
 
 async def list_alert_rules(store: Store, *, job_id: JobId | None = None, port: PortName | None = None) -> list[RuleRow]:
     """Return who is told of what, of one job or port or of all."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.alert_rules, job_id, port)
+        rows = await alerts_sql.alert_rules(connection, job_id, port)
     return [
         RuleRow(
-            job_id=row["job_id"], job=row["job"], port=row["port"],
+            job_id=row.job_id, job=row.job, port=row.port,
             rule=AlertRule(
-                user=row["user_name"], events=frozenset(map(AlertEvent, row["events"])),
-                channels=frozenset(map(Channel, row["channels"])), source=row["source"],
+                user=row.user_name, events=frozenset(map(AlertEvent, row.events)),
+                channels=frozenset(map(Channel, row.channels)), source=row.source,
             ),
         )
         for row in rows
     ]  # fmt: skip
 
 
-def _row(row: Record, body: str = "", facts: Mapping[str, object] = MappingProxyType({})) -> AlertRow:
+def _row(
+    row: ListedAlert | AlertWithText, body: str = "", facts: Mapping[str, object] = MappingProxyType({})
+) -> AlertRow:
     return AlertRow(
-        id=row["id"], event=AlertEvent(row["event"]), job=row["job"], run_id=row["run_id"], port=row["port"],
-        user=row["user_name"], channel=Channel(row["channel"]), subject=row["subject"], status=row["status"],
-        reason=row["reason"], tries=row["tries"], not_before=row["not_before"], created_at=row["created_at"],
-        sent_at=row["sent_at"], read_at=row["read_at"], body=body, facts=facts,
+        id=row.id, event=AlertEvent(row.event), job=row.job, run_id=row.run_id, port=row.port,
+        user=row.user_name, channel=Channel(row.channel), subject=row.subject, status=row.status,
+        reason=row.reason, tries=row.tries, not_before=row.not_before, created_at=row.created_at,
+        sent_at=row.sent_at, read_at=row.read_at, body=body, facts=facts,
     )  # fmt: skip

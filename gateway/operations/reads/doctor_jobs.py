@@ -19,7 +19,7 @@ async def find_stuck_jobs(store: Store, now: datetime) -> list[Place]:
     sql = store.queries
     patience = PATIENCE.total_seconds()
     async with store.transaction() as connection:
-        periods = await read_periods(store, connection)
+        periods = await read_periods(connection)
         open_periods = [period.name for period in periods if is_open(period, now) and is_open(period, now - PATIENCE)]
         checks = {
             "run-not-ended": await connection.fetch(sql.stuck_run_not_ended, MOST, SILENCE.total_seconds()),

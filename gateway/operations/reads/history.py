@@ -9,7 +9,8 @@ from typing import Final, NamedTuple
 from asyncpg import Connection
 
 from gateway.batch.rules.job import JobStatus, TaskStatus
-from gateway.batch.store.runs import Run, runs_of
+from gateway.batch.statements import runs_sql
+from gateway.batch.statements.runs_sql import Run
 from gateway.db.open import Store
 from gateway.db.sql import Queries
 from gateway.kernel.errors import NoSuchJob
@@ -117,7 +118,7 @@ async def search_runs(store: Store, search: Search, *, before: RunId | None = No
                     break
             looked += len(walked)
             step = min(2 * step, _LARGEST_STEP, MOST_LOOKED - looked)
-        runs = await runs_of(connection, sql, list(found))
+        runs = await runs_sql.find_runs(connection, list(found))
     return Page(
         hits=[Hit(run=run, matches=found[run.id]) for run in runs],
         before=place[1] if place is not None and (full or not over) else None,

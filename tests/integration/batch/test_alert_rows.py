@@ -52,7 +52,7 @@ async def subscribe(
     store: Store, job: JobId, user: str, events: Sequence[str], channels: Sequence[str], source: str = "operator"
 ) -> None:
     async with store.transaction() as connection:
-        await set_alert_rule(connection, store.queries, rule(user, events, channels, source), job_id=job)
+        await set_alert_rule(connection, rule(user, events, channels, source), job_id=job)
 
 
 def rule(user: str, events: Sequence[str], channels: Sequence[str], source: str = "operator") -> AlertRule:
@@ -141,7 +141,7 @@ async def test_all_rules_of_a_job_can_be_taken_away(store: Store) -> None:
     for number in (job, other):
         await subscribe(store, number, "ann", ["ended"], ["popup"])
     async with store.transaction() as connection:
-        await clear_alert_rules(connection, store.queries, job_id=job)
+        await clear_alert_rules(connection, job_id=job)
     assert [found.job for found in await list_alert_rules(store)] == ["weekly"]
 
 
@@ -150,10 +150,10 @@ async def test_an_alert_that_is_being_sent_is_passed_by_others(store: Store) -> 
     await subscribe(store, job, "ann", ["error"], ["email"])
     await tell(store, outcome(job, AlertEvent.ERROR))
     async with store.transaction() as first, store.transaction() as second:
-        alert = await claim_alert(first, store.queries, Channel.EMAIL)
+        alert = await claim_alert(first, Channel.EMAIL)
         assert alert is not None and alert.key == "run:1:error:ann:email"
-        assert await claim_alert(second, store.queries, Channel.EMAIL) is None
-        await record_sent(first, store.queries, alert)
+        assert await claim_alert(second, Channel.EMAIL) is None
+        await record_sent(first, alert)
     assert await rows(store, "SELECT status, tries FROM alert") == [("sent", 1)]
 
 
@@ -165,7 +165,7 @@ async def test_a_postponed_alert_waits_and_a_day_old_one_has_failed_with_its_rea
 
     async def postpone() -> bool:
         async with store.transaction() as connection:
-            alert = await claim_alert(connection, store.queries, Channel.EMAIL)
+            alert = await claim_alert(connection, Channel.EMAIL)
             assert alert is not None
             return await record_postponed(
                 connection, store.queries, alert, "no answer", seconds=100, give_up_seconds=86_400
@@ -173,8 +173,8 @@ async def test_a_postponed_alert_waits_and_a_day_old_one_has_failed_with_its_rea
 
     assert await postpone()
     async with store.transaction() as connection:
-        assert await claim_alert(connection, store.queries, Channel.EMAIL) is None
-        seconds = await seconds_to_next_alert(connection, store.queries, Channel.EMAIL)
+        assert await claim_alert(connection, Channel.EMAIL) is None
+        seconds = await seconds_to_next_alert(connection, Channel.EMAIL)
     assert seconds is not None and 0 < seconds <= 100
     await rows(
         store,
@@ -189,12 +189,12 @@ async def test_a_failed_alert_is_not_tried_again(store: Store) -> None:
     await subscribe(store, job, "ann", ["error"], ["email"])
     await tell(store, outcome(job, AlertEvent.ERROR))
     async with store.transaction() as connection:
-        alert = await claim_alert(connection, store.queries, Channel.EMAIL)
+        alert = await claim_alert(connection, Channel.EMAIL)
         assert alert is not None
-        await record_failed(connection, store.queries, alert, "ann has no address")
+        await record_failed(connection, alert, "ann has no address")
     async with store.transaction() as connection:
-        assert await claim_alert(connection, store.queries, Channel.EMAIL) is None
-        assert await seconds_to_next_alert(connection, store.queries, Channel.EMAIL) is None
+        assert await claim_alert(connection, Channel.EMAIL) is None
+        assert await seconds_to_next_alert(connection, Channel.EMAIL) is None
 
 
 @pytest.mark.parametrize("status", ["waiting", "withhold"])
@@ -202,9 +202,9 @@ async def test_a_job_that_did_not_start_in_time_is_overdue(store: Store, status:
     job = await a_job(store, status=status, overdue_seconds=60.0)
     await subscribe(store, job, "ann", ["overdue"], ["popup"])
     async with store.transaction() as connection:
-        assert await overdue_jobs(connection, store.queries, NOW + timedelta(seconds=59)) == []
-        (late,) = await overdue_jobs(connection, store.queries, NOW + timedelta(seconds=61))
-        (later,) = await overdue_jobs(connection, store.queries, NOW + timedelta(seconds=99))
+        assert await overdue_jobs(connection, NOW + timedelta(seconds=59)) == []
+        (late,) = await overdue_jobs(connection, NOW + timedelta(seconds=61))
+        (later,) = await overdue_jobs(connection, NOW + timedelta(seconds=99))
     assert late.key == later.key, "one alert per planned start"
 
 
@@ -219,8 +219,8 @@ async def test_a_run_that_takes_too_long_is_told_once(store: Store) -> None:
     ))[0][0]  # fmt: skip
     await rows(store, "UPDATE job SET status = 'executing', run_id = $1 RETURNING id", run)
     async with store.transaction() as connection:
-        assert await long_runs(connection, store.queries, NOW + timedelta(seconds=59)) == []
-        (found,) = await long_runs(connection, store.queries, NOW + timedelta(seconds=61))
+        assert await long_runs(connection, NOW + timedelta(seconds=59)) == []
+        (found,) = await long_runs(connection, NOW + timedelta(seconds=61))
     assert found.key == f"run:{run}:long_running"
 
 
@@ -232,9 +232,9 @@ async def test_a_port_that_received_nothing_for_hours_is_silent(store: Store) ->
         NOW,
     )
     async with store.transaction() as connection:
-        assert await silent_port(connection, store.queries, ORDERS, NOW + timedelta(hours=3.9), 4) is None
-        silent = await silent_port(connection, store.queries, ORDERS, NOW + timedelta(hours=4.1), 4)
-        assert await silent_port(connection, store.queries, PortName("new"), NOW, 4) is None, "no gateway ever started"
+        assert await silent_port(connection, ORDERS, NOW + timedelta(hours=3.9), 4) is None
+        silent = await silent_port(connection, ORDERS, NOW + timedelta(hours=4.1), 4)
+        assert await silent_port(connection, PortName("new"), NOW, 4) is None, "no gateway ever started"
     assert silent is not None and silent.since == NOW
 
 
@@ -256,9 +256,9 @@ async def test_a_failed_alert_gets_another_day_when_somebody_asks(store: Store) 
     await subscribe(store, job, "ann", ["error"], ["email"])
     await tell(store, outcome(job, AlertEvent.ERROR))
     async with store.transaction() as connection:
-        alert = await claim_alert(connection, store.queries, Channel.EMAIL)
+        alert = await claim_alert(connection, Channel.EMAIL)
         assert alert is not None
-        await record_failed(connection, store.queries, alert, "refused")
+        await record_failed(connection, alert, "refused")
     (failed,) = await list_alerts(store, status="failed")
     assert failed.reason == "refused"
     assert await retry_alerts(store, [failed.id]) == [failed.id]
@@ -270,7 +270,7 @@ async def test_a_failed_alert_gets_another_day_when_somebody_asks(store: Store) 
 async def test_rules_of_ports_come_and_go_with_the_configuration_and_leave_those_of_operators(store: Store) -> None:
     wanted, own = rule("ann", ["overdue"], ["popup"], "config"), rule("bob", ["error"], ["email"])
     async with store.transaction() as connection:
-        await set_alert_rule(connection, store.queries, own, port=ORDERS)
+        await set_alert_rule(connection, own, port=ORDERS)
         await sync_port_rules(connection, store.queries, {ORDERS: [wanted], PortName("old"): [wanted]})
         await sync_port_rules(connection, store.queries, {ORDERS: [wanted]})
     assert [(row.port, row.rule) for row in await list_alert_rules(store)] == [(ORDERS, wanted), (ORDERS, own)]

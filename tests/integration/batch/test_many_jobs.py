@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.batch.rules.definition import JobDefinition
 from gateway.batch.rules.job import JobStatus, Wanted
+from gateway.batch.statements import runs_sql
 from gateway.batch.store.jobs import create_job
 from gateway.batch.store.starting import START_LIMIT, start_due
 from tests.fakes import World, task
@@ -42,7 +43,7 @@ async def test_the_start_of_a_very_large_job_looks_at_each_condition_once(world:
     tasks = [task("T0"), *(task(f"T{n}", (f"T{n - 1}", Wanted.ENDED)) for n in range(1, TASKS))]
     await world.job("large", tasks)
     (started,) = (await start_due(world.store, world.clock.now())).started
-    statement = f"EXPLAIN (ANALYZE, FORMAT JSON) {world.store.queries.insert_run_conditions}"
+    statement = f"EXPLAIN (ANALYZE, FORMAT JSON) {runs_sql.INSERT_RUN_CONDITIONS}"
     async with world.store.transaction() as connection:
         assert len(await connection.fetch("DELETE FROM run_condition RETURNING 1")) == TASKS - 1
         (plan,) = json.loads(await connection.fetchval(statement, [started.run_id]))

@@ -43,7 +43,7 @@ def a_log(store: Store, run: RunId, attempt: int = 1) -> StoredLog:
 async def finish(store: Store, run: RunId, log: StoredLog, attempt: int = 1) -> None:
     """Write what is left, as the end of an attempt does."""
     async with store.transaction() as connection:
-        await write_lines(connection, store.queries, [((run, TASK, attempt), log.rest())])
+        await write_lines(connection, [((run, TASK, attempt), log.rest())])
 
 
 async def test_lines_of_every_attempt_are_kept_in_order(store: Store) -> None:

@@ -77,7 +77,7 @@ async def test_s15_a_failed_run_of_a_recurring_job_is_mailed_once(world: World, 
 async def set_rule(world: World, job: JobId, user: str, events: set[str], channel: Channel) -> None:
     async with world.store.transaction() as connection:
         rule = AlertRule(user=user, events=frozenset(map(AlertEvent, events)), channels=frozenset({channel}))
-        await set_alert_rule(connection, world.store.queries, rule, job_id=job)
+        await set_alert_rule(connection, rule, job_id=job)
 
 
 FAILURE_AND_CANCEL = {("error", "U"), ("error", "V"), ("canceled", "U")}

@@ -10,6 +10,7 @@ import pytest
 from gateway.batch.rules.definition import AlertDefinition
 from gateway.batch.rules.job import JobStatus, Location, Wanted
 from gateway.batch.rules.transitions import Attempt, JobAction
+from gateway.batch.statements import runs_sql, tasks_sql
 from gateway.batch.store.cancel import abort_job, cancel_job, requeue_job
 from gateway.batch.store.ending import Result, TaskEnd, end_tasks, task_reaper
 from gateway.batch.store.jobs import change_status, edit_job, list_jobs
@@ -187,16 +188,15 @@ class Undone(Exception):
 async def test_an_abort_waits_for_an_end_that_is_just_being_recorded(world: World) -> None:
     job = await running_job(world)
     await cancel_job(world.store, job, by="ben", now=world.clock.now())
-    sql = world.store.queries
     with suppress(Undone):
         async with world.store.transaction() as recording:
             fences = [row["fence"] for row in await recording.fetch("SELECT fence FROM lease")]
-            await recording.fetch(sql.drop_task_leases, fences)
+            await tasks_sql.drop_task_leases(recording, fences)
             aborting = asyncio.create_task(abort_job(world.store, job, by="ben", now=world.clock.now()))
             async with asyncio.timeout(60):
                 while not await world.rows(WAITING):
                     await asyncio.sleep(0.01)
-            assert await recording.fetch(sql.lock_runs, [(await world.read(job)).run_id])  # nobody else holds it
+            assert await runs_sql.lock_runs(recording, [(await world.read(job)).run_id])  # nobody else holds it
             raise Undone
     assert await aborting is JobStatus.CANCELED
 

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 from asyncpg import Connection
 
+from gateway.batch.statements import tasks_sql
 from gateway.db import open as open_module
 from gateway.db.connect import connect
 from gateway.db.data_folder import Use
@@ -106,7 +107,7 @@ async def timeouts(connection: Connection) -> dict[str, int]:
 
 
 async def claims_a_task(store: Store, connection: Connection) -> None:
-    await connection.execute(store.queries.lock_task_claims)
+    await tasks_sql.lock_task_claims(connection)
 
 
 async def claims_in_turn(store: Store, connection: Connection) -> None:

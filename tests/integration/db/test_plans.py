@@ -9,6 +9,7 @@ from asyncpg import Connection
 
 from gateway.db.open import Store
 from gateway.messaging.queue.leases import draw_fence
+from tests.statements import text_of
 
 WAITING = 24_000
 """ANALYZE reads all of a table of up to 30,000 rows, and so finds the same each time."""
@@ -135,7 +136,7 @@ async def test_plans_made_while_little_waits_are_right_when_much_does(store: Sto
         await connection.execute(FILL.replace("$ROWS", "10"))
         await connection.execute("ANALYZE queue, message, lane, document, send_request, delivery, lease")
         for name in AT_EVERY_CLAIM:
-            await connection.execute(f"PREPARE {name} AS {getattr(store.queries, name)}")
+            await connection.execute(f"PREPARE {name} AS {text_of(name)}")
             await _explain(connection, name, QUESTIONS[name])
         await connection.execute(EMPTY)
         await connection.execute(FILL.replace("$ROWS", str(WAITING)))
@@ -160,7 +161,7 @@ async def test_long_queue_of_one_port_or_lane_costs_the_others_nothing(store: St
         for mode in ("force_custom_plan", "force_generic_plan"):
             await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
             for name, values in OTHERS.items():
-                await connection.execute(f"PREPARE asked AS {getattr(store.queries, name)}")
+                await connection.execute(f"PREPARE asked AS {text_of(name)}")
                 if trouble := _too_much(await _explain(connection, "asked", values)):
                     found[f"{name}, {mode}"] = trouble
                 await connection.execute("DEALLOCATE asked")
@@ -183,7 +184,7 @@ async def test_lanes_are_settled_with_one_plan_however_much_waits(store: Store) 
 
 
 async def _times_planned_for_values(store: Store, connection: Connection, name: str) -> int:
-    await connection.execute(f"PREPARE {name} AS {getattr(store.queries, name)}")
+    await connection.execute(f"PREPARE {name} AS {text_of(name)}")
     for _ in range(TRIES):
         await _explain(connection, name, QUESTIONS[name])
     planned: int = await connection.fetchval("SELECT custom_plans FROM pg_prepared_statements WHERE name = $1", name)
@@ -196,7 +197,7 @@ async def _read_too_much(store: Store, connection: Connection, sizes: str) -> di
     for mode in ("force_custom_plan", "force_generic_plan"):
         await connection.execute(f"SET LOCAL plan_cache_mode = {mode}")
         for name, values in QUESTIONS.items():
-            await connection.execute(f"PREPARE asked AS {getattr(store.queries, name)}")
+            await connection.execute(f"PREPARE asked AS {text_of(name)}")
             if trouble := _too_much(await _explain(connection, "asked", values)):
                 found[f"{name}, {sizes}, {mode}"] = trouble
             await connection.execute("DEALLOCATE asked")

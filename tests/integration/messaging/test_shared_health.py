@@ -116,7 +116,7 @@ async def two(store: Store) -> AsyncIterator[Two]:
 async def test_failures_of_all_processes_pause_the_port_for_all(two: Two, store: Store) -> None:
     async with store.transaction() as connection:
         rule = AlertRule(user="ann", events=frozenset({AlertEvent.ERROR}), channels=frozenset({Channel.EMAIL}))
-        await set_alert_rule(connection, store.queries, rule, port=ORDERS)
+        await set_alert_rule(connection, rule, port=ORDERS)
     assert await two.bring("A", two.first) == ["A"]
     assert await two.bring("B", two.second) == ["B"]
     assert await two.state() == "open"

@@ -7,7 +7,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from gateway.batch.store.runs import AttemptRow, Run, RunDetails, RunTask
+from gateway.batch.statements.runs_sql import AttemptRow, Run, RunTask
+from gateway.batch.store.runs import RunDetails
 from gateway.cli.timeline import shown_duration, timeline
 from gateway.kernel.ids import RunId, RunTaskId
 

@@ -1,0 +1,1 @@
+"""What the batch framework asks of the database: `.sql` files and the modules that are generated from them."""
