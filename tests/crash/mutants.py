@@ -389,7 +389,7 @@ def suspects_among_others(_: Path) -> None:
 
 def claims_kept(_: Path) -> None:
     """End without giving back what was not finished."""
-    runner.give_back = units.give_back = skip_waiting  # type: ignore[assignment]
+    runner.give_back = skip_waiting  # type: ignore[assignment]
 
 
 BUILDS: Mapping[str, Callable[[Path], Observer | None]] = {

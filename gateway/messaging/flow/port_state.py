@@ -26,11 +26,10 @@ _NOT_WORKING = (PortState.STOPPED, PortState.DEGRADED)
 
 @dataclass(slots=True)
 class _Said:
-    receiving: str | None = None  # why nothing is taken now
+    away: dict[str, str] = field(default_factory=dict)  # why nothing is taken (receive), or delivered (respond)
     paused: str | None = None  # why intake waits
     stopped: dict[int, str] = field(default_factory=dict)  # why processes that work for us process nothing now
     busy: dict[tuple[int, Stage], str] = field(default_factory=dict)  # what of the database keeps stages from working
-    responding: str | None = None  # why nothing is delivered now
     left: list[dict[str, str]] = field(default_factory=list)
     written: tuple[object, ...] = ()
 
@@ -58,13 +57,9 @@ class Trouble:
     async def degraded(self, port: PortName, reason: str, part: str = "respond") -> None:
         """Say that an address of the port cannot be used; warns once per reason."""
         said = self._said.setdefault(port, _Said())
-        old = said.receiving if part == "receive" else said.responding
-        if part == "receive":
-            said.receiving = reason
-        else:
-            said.responding = reason
-        if old != reason:
+        if said.away.get(part) != reason:
             log.warning("port.degraded", port=port, part=part, error=reason)
+        said.away[part] = reason
         await self._write(port, said)
 
     async def paused(self, port: PortName, reason: str | None) -> None:
@@ -110,11 +105,7 @@ class Trouble:
     async def working(self, port: PortName, part: str) -> None:
         """Say that an address works; a port that was degraded is open again when all of it works."""
         said = self._said.setdefault(port, _Said())
-        if part == "receive":
-            was, said.receiving = said.receiving, None
-        else:
-            was, said.responding = said.responding, None
-        if was is not None:
+        if said.away.pop(part, None) is not None:
             log.info("port.recovered", port=port, part=part)
         await self._write(port, said)
 
@@ -125,10 +116,9 @@ class Trouble:
         await self._write(port, said)
 
     async def _write(self, port: PortName, said: _Said) -> None:
-        known = (*said.stopped.values(), *said.busy.values(), said.receiving, said.responding)
-        reasons = dict.fromkeys(reason for reason in known if reason)
+        known = (*said.stopped.values(), *said.busy.values(), *(said.away[part] for part in sorted(said.away)))
         state = _state(said)
-        reason = " ".join(reasons) or said.paused
+        reason = " ".join(dict.fromkeys(known)) or said.paused
         now = (state, reason, json.dumps(said.left))
         if now == said.written:
             return
@@ -157,6 +147,6 @@ def _state(said: _Said) -> PortState:
     """Return the worst that is said."""
     if said.stopped or said.busy:
         return PortState.STOPPED
-    if said.receiving or said.responding:
+    if said.away:
         return PortState.DEGRADED
     return PortState.PAUSED if said.paused else PortState.OPEN

@@ -28,6 +28,65 @@ Claim = Callable[[PortName], Awaitable[Claimed[T] | None]]
 Work = Callable[[P, Claimed[T], TaskContext], Awaitable[None]]
 
 
+class ClaimKeeper:
+    """Sees to it that every claim of a stage ends, whatever becomes of the work under it.
+
+    The outcome is recorded even when the stage is cancelled meanwhile; what could not be recorded is returned, which
+    does nothing when it was recorded after all.
+    """
+
+    def __init__(self, stage: Stage, store: Store, health: Health) -> None:
+        self._stage = stage
+        self._store = store
+        self._health = health
+        self._returning = asyncio.Lock()
+        self._returned_at = 0.0
+
+    async def keep(self, port: PortName, fence: Fence, work: Awaitable[T], context: TaskContext) -> T | None:
+        """Wait for work under a claim; None when it came to no outcome."""
+        self._store.held.add(fence)
+        try:
+            outcome = await work
+            await self._health.waits_for_store(port, self._stage, None)
+            return outcome
+        except LeaseLost as error:
+            log.warning("lease.lost", stage=self._stage, port=port, fence=fence, error=error.message)
+        except StoreUnavailable as error:
+            log.warning("store.unavailable", stage=self._stage, port=port, error=error.message)
+            if isinstance(error, StoreBusy) and error.everywhere:
+                await self._health.waits_for_store(port, self._stage, why_busy(error))
+            await self._return_when_possible(fence, context)
+        except asyncio.CancelledError:
+            await uninterrupted(self.return_now(fence))
+            raise
+        finally:
+            self._store.held.discard(fence)
+        return None
+
+    async def return_now(self, fence: Fence) -> None:
+        """Return a claim unworked; when the database is away its lease runs out instead."""
+        with suppress(StoreUnavailable):
+            async with self._returning:
+                await give_back(self._store, fence)
+
+    async def _return_when_possible(self, fence: Fence, context: TaskContext) -> None:
+        """Return a claim whose outcome is unknown; when a stop is asked for first, its lease runs out instead.
+
+        Rule: however many are in trouble, one waits for the database, and those behind it need not.
+        """
+        loop = asyncio.get_running_loop()
+        since = loop.time()
+        async with self._returning:
+            while self._returned_at > since or await self._store.wait_until_available(context.stopping):
+                try:
+                    await give_back(self._store, fence)
+                except StoreUnavailable:
+                    since = loop.time()
+                    continue
+                self._returned_at = loop.time()
+                return
+
+
 class PortRunner(Generic[P, T]):
     """Claims and works on one chunk of each port at a time, in *places* ports at the same time.
 
@@ -35,9 +94,6 @@ class PortRunner(Generic[P, T]):
     *patience_seconds* are given, no longer than that. When more ports have work than there are places, the one comes
     next that has had least time for its weight. Within a port chunks are in order, whichever runs of the stage claim
     them.
-
-    The outcome of a chunk is recorded even when the stage is cancelled meanwhile; a chunk whose outcome could not
-    be recorded is given back, which does nothing when it was recorded after all.
     """
 
     def __init__(
@@ -57,7 +113,7 @@ class PortRunner(Generic[P, T]):
         self._ports = ports
         self._claim = claim
         self._work = work
-        self._trouble = trouble
+        self._claims = ClaimKeeper(stage, store, trouble)
         self._patience_seconds = patience_seconds
         self._places = Places(places)
         self._turns = Turns()
@@ -142,11 +198,7 @@ class PortRunner(Generic[P, T]):
             return await self._store.wait_until_available(context.stopping)
         if chunk is None:  # what there is somebody else claims just now, or it must wait
             return False
-        self._store.held.add(chunk.fence)
-        try:
-            await self._guarded(port, chunk, context)
-        finally:
-            self._store.held.discard(chunk.fence)
+        await self._claims.keep(port.name, chunk.fence, self._work(port, chunk, context), context)
         return True
 
     async def _wait(self, running: set[asyncio.Task[bool]], context: TaskContext) -> bool:
@@ -162,29 +214,3 @@ class PortRunner(Generic[P, T]):
         running -= ended
         worked = [task.result() for task in ended]  # all of them: one may have met a bug
         return any(worked) or hint in done
-
-    async def _guarded(self, port: P, chunk: Claimed[T], context: TaskContext) -> None:
-        """Work on one chunk; whatever happens, its claim ends."""
-        try:
-            await self._work(port, chunk, context)
-            await self._trouble.waits_for_store(port.name, self._stage, None)
-        except LeaseLost as error:
-            log.warning("lease.lost", stage=self._stage, port=port.name, fence=chunk.fence, error=error.message)
-        except StoreUnavailable as error:
-            log.warning("store.unavailable", stage=self._stage, port=port.name, error=error.message)
-            if isinstance(error, StoreBusy) and error.everywhere:
-                await self._trouble.waits_for_store(port.name, self._stage, why_busy(error))
-            await self._give_back(chunk.fence, context)
-        except asyncio.CancelledError:
-            with suppress(StoreUnavailable):  # then the lease ends by itself
-                await uninterrupted(give_back(self._store, chunk.fence))
-            raise
-
-    async def _give_back(self, fence: Fence, context: TaskContext) -> None:
-        """Return a chunk whose outcome is unknown; when a stop is asked for first, its lease runs out instead."""
-        while await self._store.wait_until_available(context.stopping):
-            try:
-                await give_back(self._store, fence)
-            except StoreUnavailable:
-                continue
-            return

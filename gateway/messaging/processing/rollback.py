@@ -16,7 +16,6 @@ from gateway.kernel.ids import SetKey
 from gateway.messaging.processing.decide import pass_on
 from gateway.messaging.processing.duplicates import Duplicates
 from gateway.messaging.processing.prepare import Item, Prepared, Refused, whole_request
-from gateway.messaging.queue.sets import begin_set
 from gateway.messaging.rules.message import Work
 from gateway.messaging.rules.poison import MOST_CRASHES
 
@@ -111,3 +110,12 @@ def _compensated(item: Item) -> Prepared | None:
     """Return the request of a member whose operation can be compensated; poison has run, though it is refused now."""
     prepared = item.prepared if isinstance(item, Refused) else item
     return prepared if prepared is not None and isinstance(prepared.found.operation, CompensatedOperation) else None
+
+
+async def begin_set(store: Store, key: SetKey) -> bool:
+    """Note, committed before anything of it runs, that a set may leave something outside the database.
+
+    Returns whether that had been noted before: then an earlier run of it was not brought to its end.
+    """
+    async with store.transaction() as connection:
+        return bool(await connection.fetchval(store.queries.begin_set, key))

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
@@ -12,15 +11,16 @@ import structlog
 
 from gateway.contracts.task import TaskContext
 from gateway.db.open import Store
-from gateway.db.waiting import uninterrupted, wait_for_all
-from gateway.kernel.errors import LeaseLost, StoreBusy, StoreUnavailable
-from gateway.kernel.ids import Fence, PortName
+from gateway.db.waiting import wait_for_all
+from gateway.kernel.errors import StoreUnavailable
+from gateway.kernel.ids import PortName
 from gateway.kernel.meter import METER, Meter
 from gateway.messaging.flow.port import ServedInbound
-from gateway.messaging.flow.port_state import Health, why_busy
+from gateway.messaging.flow.port_state import Health
+from gateway.messaging.flow.runner import ClaimKeeper
 from gateway.messaging.processing.claims import RoomSoon
 from gateway.messaging.processing.suspects import HandOver, has_suspect, keep
-from gateway.messaging.queue.leases import give_back, ports_with_work
+from gateway.messaging.queue.leases import ports_with_work
 from gateway.messaging.rules.message import Claimed, Work
 from gateway.messaging.rules.pace import Pace
 from gateway.messaging.rules.shares import Places, Turns
@@ -241,8 +241,7 @@ class _Run:
 class UnitRunner:
     """Claims units of all ports, in turn, and works on as many at the same time as their shares allow.
 
-    The outcome of a unit is recorded even when the stage is cancelled meanwhile; a unit whose outcome could not be
-    recorded is given back, which does nothing when it was recorded after all. Runs side by side share what is held.
+    Runs side by side share what is held.
     """
 
     def __init__(
@@ -253,12 +252,10 @@ class UnitRunner:
         self._ports = ports
         self._claim = claim
         self._process = process
-        self._trouble = trouble
+        self._claims = ClaimKeeper(Stage.INBOUND, store, trouble)
         self._shares = shares
         self._hand_over = hand_over
         self._runs: set[_Run] = set()
-        self._returning = asyncio.Lock()
-        self._returned_at = 0.0
 
     async def run(self, context: TaskContext) -> None:
         """Work until nothing is left and nothing can come, or a stop is asked for; then wait for what runs."""
@@ -328,16 +325,11 @@ class UnitRunner:
         run.waiting.add(port.name)
         suspect = has_suspect(claimed)
         if suspect and (self._shares.alone or self._hand_over(port.name)):
-            with suppress(StoreUnavailable):  # then the lease ends by itself
-                await self._return(claimed.fence)
+            await self._claims.return_now(claimed.fence)
             return
-        self._store.held.add(claimed.fence)
         self._shares.begin(unit, claimed.items, alone=suspect)
         self._wake()
-        try:
-            await self._guarded(port, claimed, unit, context)
-        finally:
-            self._store.held.discard(claimed.fence)
+        await self._work_on(port, claimed, unit, context)
 
     async def _claimed(self, run: _Run, port: ServedInbound, room: int) -> Claimed[Work] | None:
         """Claim messages of a port; None when there are none, or it has to be asked again."""
@@ -379,49 +371,22 @@ class UnitRunner:
             changed.cancel()
         return hint in done
 
-    async def _guarded(self, port: ServedInbound, claimed: Claimed[Work], unit: Unit, context: TaskContext) -> None:
-        """Work on one unit; whatever happens, its claim ends."""
-        meter, began, ran = Meter(), asyncio.get_running_loop().time(), 0
+    async def _work_on(self, port: ServedInbound, claimed: Claimed[Work], unit: Unit, context: TaskContext) -> None:
+        """Work on one unit, and learn from it what messages of the port take."""
+        meter, began = Meter(), asyncio.get_running_loop().time()
         METER.set(meter)
+        ran = None
         try:
-            if unit.alone:
-                await self._shares.until_alone()
-            ran = await meter.metered(self._process(port, claimed, context))
-            await self._trouble.waits_for_store(port.name, Stage.INBOUND, None)
-        except LeaseLost as error:
-            log.warning("lease.lost", stage=Stage.INBOUND, port=port.name, fence=claimed.fence, error=error.message)
-        except StoreUnavailable as error:
-            log.warning("store.unavailable", stage=Stage.INBOUND, port=port.name, error=error.message)
-            if isinstance(error, StoreBusy) and error.everywhere:
-                await self._trouble.waits_for_store(port.name, Stage.INBOUND, why_busy(error))
-            await self._give_back(claimed.fence, context)
-        except asyncio.CancelledError:
-            with suppress(StoreUnavailable):  # then the lease ends by itself
-                await uninterrupted(self._return(claimed.fence))
-            raise
+            ran = await self._claims.keep(
+                port.name, claimed.fence, self._metered(port, claimed, unit, context), context
+            )
         finally:
             # of one among many that run side by side, what it waits for the others says nothing about its pace
             alone = meter.processor + meter.outside
             seconds = asyncio.get_running_loop().time() - began - meter.waited if unit.is_set else alone
-            self._shares.end(unit, ran=ran, seconds=max(seconds, alone), processor=meter.processor)
+            self._shares.end(unit, ran=ran or 0, seconds=max(seconds, alone), processor=meter.processor)
 
-    async def _return(self, fence: Fence) -> None:
-        async with self._returning:
-            await give_back(self._store, fence)
-
-    async def _give_back(self, fence: Fence, context: TaskContext) -> None:
-        """Return a unit whose outcome is unknown; when a stop is asked for first, its lease runs out instead.
-
-        Rule: however many units are in trouble, one waits for the database, and those behind it need not.
-        """
-        loop = asyncio.get_running_loop()
-        since = loop.time()
-        async with self._returning:
-            while self._returned_at > since or await self._store.wait_until_available(context.stopping):
-                try:
-                    await give_back(self._store, fence)
-                except StoreUnavailable:
-                    since = loop.time()
-                    continue
-                self._returned_at = loop.time()
-                return
+    async def _metered(self, port: ServedInbound, claimed: Claimed[Work], unit: Unit, context: TaskContext) -> int:
+        if unit.alone:
+            await self._shares.until_alone()
+        return await METER.get().metered(self._process(port, claimed, context))
