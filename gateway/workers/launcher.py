@@ -87,13 +87,19 @@ class Launcher:
         theirs.close()
         return cls(ours, pid)
 
-    async def launch(self, role: str, *descriptors: int) -> Child:
-        """Start a process in a role, with copies of descriptors; the first is the socket it listens to.
+    async def launch(self, role: str, *descriptors: int) -> tuple[Child, socket.socket]:
+        """Start a process in a role, with copies of descriptors; returns it, and our end of the socket it listens to.
 
         Raises: NotLaunched.
         """
-        child: Child = await self._ask(["launch", role], descriptors)
-        return child
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                child: Child = await self._ask(["launch", role], (theirs.fileno(), *descriptors))
+        except BaseException:
+            ours.close()  # a process that is forked meanwhile ends with it
+            raise
+        return child, ours
 
     async def prepare(self, what: str, *fields: object) -> Any:
         """Let the launcher do one of its preparations, for all that it launches later; returns what that returns.
@@ -176,14 +182,8 @@ class Launcher:
 @asynccontextmanager
 async def launched(launcher: Launcher, role: str) -> AsyncIterator[tuple[Child, Link]]:
     """Start a process in a role; it is gone at the end of the block. Raises: NotLaunched."""
-    ours, theirs = socket.socketpair()
-    try:
-        with theirs:
-            child = await launcher.launch(role, theirs.fileno())
-        link = await Link.over(ours)
-    except BaseException:
-        ours.close()  # a process that is forked meanwhile ends with it
-        raise
+    child, connection = await launcher.launch(role)
+    link = await Link.over(connection)
     try:
         yield child, link
     finally:

@@ -69,9 +69,13 @@ class Link:
 
     @classmethod
     async def over(cls, connection: socket.socket) -> Self:
-        """Return the end that has this socket; it is closed with the link."""
+        """Return the end that has this socket; it is closed with the link, and when there comes to be none."""
         connection.setblocking(False)
-        return cls(*await asyncio.open_connection(sock=connection))
+        try:
+            return cls(*await asyncio.open_connection(sock=connection))
+        except BaseException:
+            connection.close()
+            raise
 
     def tell(self, kind: str, *fields: object, body: bytes = b"") -> None:
         """Say something and go on at once; when nobody listens any more, nothing happens. Fields are JSON."""

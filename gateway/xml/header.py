@@ -23,7 +23,6 @@ MAX_PARTS = 100
 """Documents in one message; real ones have one, some few."""
 
 _ORDER = {field: place for place, field in enumerate(FIELDS.values())}
-_LIMITS = {field: MAX_ACTION if field == "action" else MAX_ID for field in FIELDS.values()}
 _XSI_MARK = XSI.encode()
 LOCATIONS = (f"{{{XSI}}}schemaLocation", f"{{{XSI}}}noNamespaceSchemaLocation")
 """Attributes that tell where schemas lie: passed over, nothing is fetched."""
@@ -217,32 +216,21 @@ def _read_body(
 def _check_values(values: dict[str, str]) -> list[Problem]:
     """Check identifiers and lengths; over-long values are cut so that everything behind can hold them."""
     problems: list[Problem] = []
-    message_id = values.get("message_id")
-    if message_id is not None and not is_message_id(message_id):
-        text = "MessageId is not a GUID; write it like {722B196B-4ACB-4048-8ED3-36915A7DD269}, or leave it out."
-        problems.append(
-            Problem(
-                code="messageid.invalid",
-                text=text,
-                path="/Envelope/Header/MessageId",
-                found=clean(message_id),
-                expected="a GUID, braces optional",
-            )
-        )
-        values["message_id"] = message_id[:MAX_TEXT]
     for field, value in values.items():
-        if len(value) > _LIMITS[field] and field != "message_id":
-            name, limit = ELEMENT_OF[field], _LIMITS[field]
-            problems.append(
-                Problem(
-                    code="header.too-long",
-                    text=f"{name} has {len(value)} characters; at most {limit} are allowed.",
-                    path=f"/Envelope/Header/{name}",
-                    found=clean(value),
-                    expected=f"at most {limit} characters",
-                )
-            )
-            values[field] = value[:MAX_TEXT]
+        name, limit = ELEMENT_OF[field], MAX_ACTION if field == "action" else MAX_ID
+        if field == "message_id":
+            if is_message_id(value):
+                continue
+            code, expected = "messageid.invalid", "a GUID, braces optional"
+            text = "MessageId is not a GUID; write it like {722B196B-4ACB-4048-8ED3-36915A7DD269}, or leave it out."
+        elif len(value) > limit:
+            code, expected = "header.too-long", f"at most {limit} characters"
+            text = f"{name} has {len(value)} characters; at most {limit} are allowed."
+        else:
+            continue
+        path = f"/Envelope/Header/{name}"
+        problems.append(Problem(code=code, text=text, path=path, found=clean(value), expected=expected))
+        values[field] = value[:MAX_TEXT]
     return problems
 
 

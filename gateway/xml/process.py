@@ -127,20 +127,17 @@ class ReaderLauncher:
 
     async def fork(self) -> "ReaderProcess":
         """Fork a reader; it is ready when it says so. Raises: ReadersUnavailable."""
-        ours, theirs = socket.socketpair()
         errors, its_errors = os.pipe()  # its standard error: read when it has ended
         try:
-            with theirs:
-                child = await self._in_time(self._launcher.launch(READER, theirs.fileno(), its_errors))
+            child, connection = await self._in_time(self._launcher.launch(READER, its_errors))
         except BaseException:
-            ours.close()  # a process that is forked meanwhile ends with it
             os.close(errors)
             raise
         finally:
             os.close(its_errors)
-        ours.setblocking(False)
+        connection.setblocking(False)
         os.set_blocking(errors, False)
-        return ReaderProcess(child, ours, os.fdopen(errors, "rb"), self)
+        return ReaderProcess(child, connection, os.fdopen(errors, "rb"), self)
 
     def kill(self) -> None:
         """End the process at once, and with it its readers; `wait` still has to be awaited."""

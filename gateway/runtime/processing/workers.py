@@ -13,7 +13,6 @@ the gateway ends   so do they
 import asyncio
 import os
 import pickle
-import socket
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -187,19 +186,14 @@ class Workers:
 
     async def _launch(self, generation: Generation, only: set[PortName] | None = None) -> WorkerHandle:
         page = InFlightJournal.make()
-        ours, theirs = socket.socketpair()
         try:
-            with theirs:
-                child = await self._launcher.launch(ROLE, theirs.fileno(), page)
             journal = InFlightJournal(page)
-        except BaseException:
-            ours.close()
-            raise
+            child, connection = await self._launcher.launch(ROLE, page)
         finally:
             os.close(page)
         loop = asyncio.get_running_loop()
         worker = WorkerHandle(
-            child=child, link=await Link.over(ours), journal=journal, generation=generation, only=only,
+            child=child, link=await Link.over(connection), journal=journal, generation=generation, only=only,
             began=loop.time(), ready=loop.create_future(),
         )  # fmt: skip
         self._all.add(worker)

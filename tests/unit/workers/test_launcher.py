@@ -99,7 +99,7 @@ async def test_end_of_the_launcher_is_the_end_of_all(launcher: Launcher) -> None
     assert await link.receive() is None
     link.close()
     with pytest.raises(NotLaunched):
-        await launcher.launch("echo", 0)
+        await launcher.launch("echo")
 
 
 def test_end_of_the_gateway_is_the_end_of_all() -> None:
@@ -118,7 +118,5 @@ asyncio.run(main())
 
 
 async def _open(launcher: Launcher, *descriptors: int) -> tuple[Child, Link]:
-    ours, theirs = socket.socketpair()
-    with theirs:
-        child = await launcher.launch("echo", theirs.fileno(), *descriptors)
-    return child, await Link.over(ours)
+    child, connection = await launcher.launch("echo", *descriptors)
+    return child, await Link.over(connection)
