@@ -6,7 +6,7 @@ from typing import Final
 
 from rich.text import Text
 
-from gateway.cli.render import console, print_fields, print_rows
+from gateway.cli.render import Fields, Part, Rows, dim
 from gateway.cli.timeline import shown_duration
 from gateway.operations.entries import EntryReport, EntryRow
 from gateway.queues import EntryRun, EntryStatus, KeptBy, standing
@@ -25,23 +25,23 @@ _LOG: Final = {"executing": "in process", "cancelling": "in process", "ended": "
 _LOG_STYLES: Final = {"success": "green", "error": "bold red", "in process": "bold green"}
 
 
-def print_entries(rows: Sequence[EntryRow], now: datetime, *, nothing: str, title: str = "") -> None:
-    """Print entries as a table."""
-    print_rows(
+def entries_table(rows: Sequence[EntryRow], now: datetime, *, nothing: str = "", title: str = "") -> Rows:
+    """Return entries as a table."""
+    return Rows(
         ("entry", "name", "runs", "status", "why", "category", "priority", "next start", "attempts", "user", "from"),
         [
             (row.id, row.name, row.description or row.run, status_of(row), why(row), row.category, row.priority,
              _due(row, now), f"{row.attempts}/{row.max_attempts}" if row.max_attempts else None, row.user, row.source)
             for row in rows
         ],
-        nothing=nothing, title=title, narrow=("entry", "name", "runs", "status", "why", "next start"),
+        nothing, title, narrow=("entry", "name", "runs", "status", "why", "next start"),
     )  # fmt: skip
 
 
-def print_entry(found: EntryReport, now: datetime) -> None:
-    """Print everything about an entry, with its last runs."""
+def entry_parts(found: EntryReport, now: datetime) -> list[Part]:
+    """Return everything about an entry, with its last runs."""
     row, said = found.entry, found.definition
-    print_fields(
+    fields = Fields(
         [
             ("description", row.description if row.description not in {row.name, row.run} else None),
             ("status", status_of(row)),
@@ -70,26 +70,25 @@ def print_entry(found: EntryReport, now: datetime) -> None:
         ],
         title=row.name or f"Entry {row.id}",
     )  # fmt: skip
-    print_log(found.runs, now, nothing="It has not run yet.", title="\nLast runs")
+    return [fields, log_table(found.runs, now, nothing="It has not run yet.", title="\nLast runs")]
 
 
-def print_log(rows: Sequence[EntryRun], now: datetime, *, nothing: str, title: str = "") -> None:
-    """Print the log of entries as a table."""
-    print_rows(
+def log_table(rows: Sequence[EntryRun], now: datetime, *, nothing: str, title: str = "") -> Rows:
+    """Return the log of entries as a table."""
+    return Rows(
         ("run", "entry", "category", "runs", "user", "server", "started", "took", "status", "error"),
         [
             (row.run_id, row.entry, row.category, row.description or row.run, row.user, row.server, row.started_at,
              shown_duration((row.ended_at or now) - row.started_at), _outcome(row.status), row.error)
             for row in rows
         ],
-        nothing=nothing, title=title, narrow=("run", "runs", "started", "took", "status", "error"),
+        nothing, title, narrow=("run", "runs", "started", "took", "status", "error"),
     )  # fmt: skip
 
 
-def print_stack(run: EntryRun) -> None:
-    """Print where a run failed."""
-    if run.traceback:
-        console().print(Text(run.traceback.rstrip(), style="dim"), soft_wrap=True)
+def stacks(runs: Sequence[EntryRun]) -> list[Part]:
+    """Return where runs failed."""
+    return [dim(run.traceback.rstrip()) for run in runs if run.traceback]
 
 
 def status_of(row: EntryRow) -> Text:

@@ -48,7 +48,7 @@ _COMMANDS: Final[Mapping[str, tuple[str, str, str]]] = {
     "jobs": (BATCH, "jobs", "app"),
     "tasks": (BATCH, "tasks", "app"),
     "runs": (BATCH, "runs", "app"),
-    "queues": (BATCH, "queues", "app"),
+    "queues": (BATCH, "entries", "queues_app"),
     "entries": (BATCH, "entries", "app"),
     "alerts": (BATCH, "alerts", "app"),
     "groups": (BATCH, "servers", "groups_app"),

@@ -26,6 +26,7 @@ BeforeOption = Annotated[int | None, typer.Option("--before", help="Only those o
 SinceOption = Annotated[str | None, typer.Option("--since", help=f"Not before: {FORMS}.")]
 UntilOption = Annotated[str | None, typer.Option("--until", help="Not after this time; a date includes the whole day.")]
 FileOption = Annotated[str | None, typer.Option("--file", help="Only messages of this file; * for any text.")]
+CategoryOption = Annotated[str | None, typer.Option("--category", help="Only entries of this category.")]
 ByCauseOption = Annotated[bool, typer.Option("--by-cause", help="Group by cause and count.")]
 JobOption = Annotated[str | None, typer.Option("--job", "-j", help="Only this job.")]
 WaitOption = Annotated[bool, typer.Option("--wait", "-w", help="Wait for the answers and show them.")]

@@ -240,19 +240,6 @@ def show(parts: Iterable[Part]) -> None:
                 out.print(part, soft_wrap=isinstance(part, Text))
 
 
-def print_rows(
-    columns: Sequence[str], rows: Sequence[Sequence[object]], *, nothing: str, title: str = "",
-    narrow: Sequence[str] | None = None, cut: Sequence[str] = (),
-) -> None:  # fmt: skip
-    """Print a table."""
-    show([Rows(columns, rows, nothing, title, narrow, cut)])
-
-
-def print_fields(pairs: Iterable[tuple[str, object]], *, title: str | None = None) -> None:
-    """Print names and values."""
-    show([Fields(pairs, title=title or "")])
-
-
 def print_document(text: str, *, whole: bool = False) -> None:
     """Print a document with its invisible characters escaped.
 

@@ -19,7 +19,7 @@ from gateway.cli.render import Fields, Part, Rows, age, job_status, record
 from gateway.config.definitions import group_name
 from gateway.contracts.task import Runnable
 from gateway.operations import tasks as operations
-from gateway.operations.audit import written_down
+from gateway.operations.audit import recorded
 from gateway.operations.principal import OperatorSession
 from gateway.operations.tasks import TaskRow
 from gateway.runtime.identity import refused_identity
@@ -98,7 +98,7 @@ async def run_tasks(
         )  # fmt: skip
         identity = partial(refused_identity, session.settings)
         named = ", ".join(f"{one.job}/{one.name}" for one in waiting)
-        async with written_down(session, "task.run", named):
+        async with recorded(session, "task.run", named):
             async for done in run_operator_task(session.store, runnables, session.actor, waiting, identity=identity):
                 tasks = (await read_run(session.store, done.run_id)).tasks
                 ran.append((done, next(one for one in tasks if one.id == done.id)))

@@ -6,7 +6,7 @@ from gateway.batch.alerts.outbox import AlertRule, set_alert_rule
 from gateway.batch.rules.alert import AlertEvent, Channel
 from gateway.kernel.ids import JobId, PortName
 from gateway.kernel.remedy import Action, do
-from gateway.operations.audit import written_down
+from gateway.operations.audit import recorded
 from gateway.operations.jobs import find_job
 from gateway.operations.principal import NotAllowed, OperatorSession, known_account
 from gateway.operations.reads import alerts as reports
@@ -35,7 +35,7 @@ async def set_rule(
 
     Raises: NotFound; NotAllowed for a user without access to the partition or the company of the job.
     """
-    async with written_down(session, "alert.set", f"{user}: {job or port}"):
+    async with recorded(session, "alert.set", f"{user}: {job or port}"):
         job_id, name = await _place(session, user, job, port)
         rule = AlertRule(user=user, events=frozenset(events), channels=frozenset(channels))
         async with session.store.transaction() as connection:
@@ -44,7 +44,7 @@ async def set_rule(
 
 async def remove_rule(session: OperatorSession, *, user: str, job: str | None = None, port: str | None = None) -> None:
     """Let *user* no longer hear of a job or port. Raises: NotFound when there is no such rule."""
-    async with written_down(session, "alert.remove", f"{user}: {job or port}"):
+    async with recorded(session, "alert.remove", f"{user}: {job or port}"):
         if session.principal.mine and user != session.actor:
             raise NotAllowed(f"{session.actor} works on their own alerts only, and asked for that")
         job_id = None if job is None else (await find_job(session, job)).id
@@ -72,7 +72,7 @@ async def outbox(session: OperatorSession, *, status: str | None = None, limit: 
 
 async def retry(session: OperatorSession, numbers: Sequence[int]) -> list[int]:
     """Give failed alerts another day; returns them. Raises: NotFound naming one that has not failed."""
-    async with written_down(session, "alert.retry", ", ".join(map(str, numbers))):
+    async with recorded(session, "alert.retry", ", ".join(map(str, numbers))):
         given = await reports.retry_alerts(session.store, numbers)
         if left := sorted(set(numbers) - set(given)):
             those = do(Action.LIST_FAILED_ALERTS, then="It lists them.")

@@ -10,7 +10,7 @@ from gateway.kernel.errors import GatewayError, StoreUnavailable
 from gateway.kernel.ids import MessageKey
 from gateway.kernel.window import beginning, end
 from gateway.operations.messages import Page, page_of
-from gateway.operations.principal import OperatorSession, Principal
+from gateway.operations.principal import OperatorSession
 from gateway.operations.reads.audit import (
     ActionFilter,
     ActionOutcome,
@@ -32,24 +32,15 @@ class Note:
 
 
 @asynccontextmanager
-async def written_down(
+async def recorded(
     session: OperatorSession, action: str, subject: str | None = None, *, messages: Sequence[MessageKey] | None = None
 ) -> AsyncIterator[Note]:
-    """As `recorded`, for whoever works in this session."""
-    async with recorded(session.store, session.principal, action, subject, messages=messages) as note:
-        yield note
-
-
-@asynccontextmanager
-async def recorded(
-    store: Store, who: Principal, action: str, subject: str | None = None, *,
-    messages: Sequence[MessageKey] | None = None,
-) -> AsyncIterator[Note]:  # fmt: skip
     """Write an action down before it is done in the block, and afterwards what came of it.
 
     Rule: what the block refuses with an error of ours changed nothing. Where it cannot be told, as when the database
     goes or the process is ended, the outcome stays open.
     """
+    store, who = session.store, session.principal
     number = await begin_action(
         store, actor=who.name, action=action, subject=subject, messages=messages, reason=who.reason
     )

@@ -12,11 +12,10 @@ from asyncpg import Record
 from gateway.config.models import Settings
 from gateway.config.models_posting import PostedKind
 from gateway.config.suggest import did_you_mean
-from gateway.db.open import Store
 from gateway.kernel.errors import GatewayError, StoreUnavailable
 from gateway.kernel.ids import EntryId
 from gateway.operations.audit import recorded
-from gateway.operations.person import NotAllowed, Principal
+from gateway.operations.principal import NotAllowed, OperatorSession
 from gateway.operations.references import NotFound
 from gateway.queues import EntryAction, change_entry
 from gateway.queues.posting.form import Unreadable, read_document
@@ -27,7 +26,21 @@ from gateway.queues.rules.amounts import Amounts
 from gateway.queues.rules.documents import DocumentLine, Kind, OwnKind, Wanted
 from gateway.workers.launcher import Launcher
 
-EVERYTHING: Final = Wanted()
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HowToPost:
+    """How documents are posted.
+
+    Where that is done via job queues each gets an entry; `now_and_here` says otherwise for these. `printed` says
+    whether they are printed too. None: as the set-up says.
+    """
+
+    wanted: Wanted = Wanted()  # noqa: RUF009 (it is frozen)
+    now_and_here: bool | None = None
+    printed: bool | None = None
+
+
+EVERYTHING: Final = HowToPost()
 
 
 class DocumentState(StrEnum):
@@ -124,36 +137,30 @@ def kinds_by_document(settings: Settings) -> Mapping[str, Kind | OwnKind]:
 
 
 async def documents(
-    store: Store,
-    settings: Settings,
-    who: Principal,
-    *,
-    kind: str | None = None,
-    company: str | None = None,
-    state: DocumentState = DocumentState.OPEN,
-    limit: int = 50,
-) -> Sequence[DocumentRow]:
+    session: OperatorSession, *, kind: str | None = None, company: str | None = None,
+    state: DocumentState = DocumentState.OPEN, limit: int = 50,
+) -> Sequence[DocumentRow]:  # fmt: skip
     """Return documents that can be posted, by kind and number. Raises: NotFound, PostingOff."""
-    posting = posting_of(settings)
-    kinds = kinds_of(posting).values() if kind is None else [kind_named(settings, kind)]
+    posting = posting_of(session.settings)
+    kinds = kinds_of(posting).values() if kind is None else [kind_named(session.settings, kind)]
     known = {document_of(one): one for one in kinds}
-    async with store.reading() as connection:
-        rows = await connection.fetch(store.queries.list_documents, list(known), who.partition, company, state, limit)
+    async with session.store.reading() as connection:
+        rows = await connection.fetch(
+            session.store.queries.list_documents, list(known), session.partition, company, state, limit
+        )
     return [_row(known[row["document"]], row) for row in rows]
 
 
-async def document(
-    store: Store, settings: Settings, who: Principal, kind: str, number: str, *, company: str | None = None
-) -> DocumentReport:
+async def document(session: OperatorSession, kind: str, number: str, *, company: str | None = None) -> DocumentReport:
     """Return one document, and what keeps it from being posted now.
 
     Raises: NotFound, PostingOff; DocumentUnknown.
     """
-    name = _name(settings, who, kind, number, company)
-    poster = Poster(store.queries, posting_of(settings))
-    async with store.transaction() as connection:
-        seen = await poster.look(connection, name, Wanted(), user=who.name)
-        posted = await connection.fetch(store.queries.posted_of, *name.address)
+    name = _name(session, kind, number, company)
+    poster = Poster(session.store.queries, posting_of(session.settings))
+    async with session.store.transaction() as connection:
+        seen = await poster.look(connection, name, Wanted(), user=session.actor)
+        posted = await connection.fetch(session.store.queries.posted_of, *name.address)
     return DocumentReport(
         document=_row(name.kind, seen.row), lines=None if seen.document is None else seen.document.lines,
         posted=[PostedRow(**{**dict(row), "document": local_name(row["document"])}) for row in posted],
@@ -162,40 +169,31 @@ async def document(
 
 
 async def post(
-    store: Store,
-    settings: Settings,
-    who: Principal,
-    kind: str,
-    numbers: Sequence[str],
-    *,
-    wanted: Wanted = EVERYTHING,
-    company: str | None = None,
-    now_and_here: bool | None = None,
-    printed: bool | None = None,
-    launcher: Launcher | None = None,
-    now: datetime,
-) -> Sequence[PostResult]:
+    session: OperatorSession, kind: str, numbers: Sequence[str], how: HowToPost = EVERYTHING, *,
+    company: str | None = None, launcher: Launcher | None = None,
+) -> Sequence[PostResult]:  # fmt: skip
     """Post documents, each in a transaction of its own: one that fails does not keep the others.
 
-    Where documents are posted via job queues each gets an entry; *now_and_here* says otherwise for these. *printed*
-    says whether they are printed too, None: as the set-up says; what is posted at once needs a *launcher* for that,
-    and documents of the site's own for being posted.
+    What is posted at once needs a *launcher* for being printed, and documents of the site's own for being posted.
 
     Raises: NotFound, PostingOff; NotAllowed for a company that is closed to them.
     """
-    posting = posting_of(settings)
-    if now_and_here is not None:
-        posting = posting.model_copy(update={"via_job_queue": not now_and_here})
-    service = PostingService(store=store, settings=settings.model_copy(update={"posting": posting}), launcher=launcher)
-    printing = printing_of(settings) if printed else posting.print
+    posting, printed = posting_of(session.settings), how.printed
+    if how.now_and_here is not None:
+        posting = posting.model_copy(update={"via_job_queue": not how.now_and_here})
+    settings = session.settings.model_copy(update={"posting": posting})
+    service = PostingService(store=session.store, settings=settings, launcher=launcher)
+    printing = printing_of(session.settings) if printed else posting.print
     if printed is None:
         printed = printing is not None and printing.after_posting
     results = []
     for number in numbers:
-        name = _name(settings, who, kind, number, company)
+        name = _name(session, kind, number, company)
         try:
-            async with recorded(store, who, "document.post", f"{name.kind.name} {number}") as note:
-                done = await service.post_or_schedule(name, wanted, user=who.name, now=now, printed=printed)
+            async with recorded(session, "document.post", f"{name.kind.name} {number}") as note:
+                done = await service.post_or_schedule(
+                    name, how.wanted, user=session.actor, now=session.now, printed=printed
+                )
                 made, entry = ((), done) if isinstance(done, int) else (done, None)
                 note.text = ", ".join(one.number for one in made) or f"entry {entry}"
         except StoreUnavailable:
@@ -205,74 +203,63 @@ async def post(
             continue
         result = PostResult(number=number, made=made, entry=entry, error=None)
         if printed and printing is not None and launcher is not None:
-            papers, failed = await print_each(store, launcher, printing, sheets_of(name, made), user=who.name)
+            sheets = sheets_of(name, made)
+            papers, failed = await print_each(session.store, launcher, printing, sheets, user=session.actor)
             result = replace(result, printed=papers, print_error=failed[0].message if failed else None)
         results.append(result)
     return results
 
 
 async def print_document(
-    store: Store,
-    launcher: Launcher,
-    settings: Settings,
-    who: Principal,
-    document: str,
-    number: str,
-    *,
-    company: str | None = None,
-    copy: bool = False,
-    printer: str | None = None,
-) -> PrintResult:
+    session: OperatorSession, launcher: Launcher, document: str, number: str, *, company: str | None = None,
+    copy: bool = False, printer: str | None = None,
+) -> PrintResult:  # fmt: skip
     """Print a posted document; *document* is its kind: PostedSalesInvoice, 'posted sales invoice'.
 
     Raises: NotFound, PostingOff, PrintFailed, NotLaunched; NotAllowed for a company that is closed to them.
     """
-    printing = printing_of(settings)
+    printing = printing_of(session.settings)
     kind = _meant(document, [kind.value for kind in PostedKind], "printed")
-    company = _company(settings, who, company)
-    sheet = Sheet(document=kind, partition=who.partition, company=company, number=number)
-    async with recorded(store, who, "document.print", f"{kind} {number}") as note:
-        result = await print_sheet(store, launcher, printing, sheet, user=who.name, copy=copy, printer=printer)
+    company = _company(session, company)
+    sheet = Sheet(document=kind, partition=session.partition, company=company, number=number)
+    async with recorded(session, "document.print", f"{kind} {number}") as note:
+        result = await print_sheet(
+            session.store, launcher, printing, sheet, user=session.actor, copy=copy, printer=printer
+        )
         note.text = result.place
     return result
 
 
-async def unqueue(
-    store: Store,
-    settings: Settings,
-    who: Principal,
-    kind: str,
-    number: str,
-    *,
-    company: str | None = None,
-    now: datetime,
-) -> None:
+async def unqueue(session: OperatorSession, kind: str, number: str, *, company: str | None = None) -> None:
     """Take a scheduled document out of its job queue; its status is blank then.
 
     Raises: NotFound; DocumentBusy when it is being posted, or is not in a queue.
     """
-    name = _name(settings, who, kind, number, company)
-    async with recorded(store, who, "document.unqueue", f"{name.kind.name} {number}"):
-        async with store.reading() as connection:
-            row = await connection.fetchrow(store.queries.entry_of_document, *name.address)
+    name = _name(session, kind, number, company)
+    async with recorded(session, "document.unqueue", f"{name.kind.name} {number}"):
+        async with session.store.reading() as connection:
+            row = await connection.fetchrow(session.store.queries.entry_of_document, *name.address)
         title = f"{name.title[:1].upper()}{name.title[1:]}"
         if row is None or row["queue_status"] not in {DocumentState.SCHEDULED, DocumentState.POSTING}:
             raise DocumentBusy(f"{title} is not scheduled for posting.")
         if row["queue_status"] == DocumentState.POSTING:
             raise DocumentBusy(f"{title} is being posted now; it cannot be removed from the queue any more.")
-        await change_entry(store, EntryId(row["entry_id"]), EntryAction.DELETE, by=who.name, now=now)
+        await change_entry(
+            session.store, EntryId(row["entry_id"]), EntryAction.DELETE, by=session.actor, now=session.now
+        )
 
 
-def _name(settings: Settings, who: Principal, kind: str, number: str, company: str | None) -> DocumentName:
-    company = _company(settings, who, company)
-    return DocumentName(kind=kind_named(settings, kind), partition=who.partition, company=company, number=number)
+def _name(session: OperatorSession, kind: str, number: str, company: str | None) -> DocumentName:
+    company = _company(session, company)
+    meant = kind_named(session.settings, kind)
+    return DocumentName(kind=meant, partition=session.partition, company=company, number=number)
 
 
-def _company(settings: Settings, who: Principal, company: str | None) -> str:
-    company = company or settings.default_company
-    account = settings.accounts.get(who.name)
+def _company(session: OperatorSession, company: str | None) -> str:
+    company = company or session.settings.default_company
+    account = session.settings.accounts.get(session.actor)
     if account is not None and account.companies is not None and company not in account.companies:
-        raise NotAllowed(f"the account {who.name} has no access to the company {company}")
+        raise NotAllowed(f"the account {session.actor} has no access to the company {company}")
     return company
 
 

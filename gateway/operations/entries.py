@@ -9,13 +9,13 @@ from gateway import queues
 from gateway.batch.rules.definition import EntryDefinition
 from gateway.config.definitions import entry_definition, group_name
 from gateway.config.masks import without_passwords
-from gateway.config.models import QueueEntry, Settings
+from gateway.config.models import QueueEntry
 from gateway.config.suggest import did_you_mean
-from gateway.db.open import Store
 from gateway.kernel.errors import EntryRefused
 from gateway.kernel.ids import EntryId, RunId
+from gateway.kernel.remedy import Action, do
 from gateway.operations.audit import recorded
-from gateway.operations.person import NotAllowed, Principal, known_account
+from gateway.operations.principal import NotAllowed, OperatorSession, known_account
 from gateway.operations.references import NotFound
 from gateway.queues import Category, Entry, EntryAction, EntryRun, EntryStatus, KeptBy, Queue
 
@@ -111,153 +111,145 @@ class QueueReport:
 
 
 async def list_entries(
-    store: Store, who: Principal, *, statuses: Sequence[EntryStatus] | None = None, category: str | None = None,
+    session: OperatorSession, *, statuses: Sequence[EntryStatus] | None = None, category: str | None = None,
     queue: str | None = None,
 ) -> list[EntryRow]:  # fmt: skip
     """Return the entries of the partition by category, best first; with `mine` those that run as the person."""
+    user = session.actor if session.principal.mine else None
     found = await queues.list_entries(
-        store, partition=who.partition, statuses=statuses, user=who.name if who.mine else None, category=category,
-        queue=queue,
-    )  # fmt: skip
+        session.store, partition=session.partition, statuses=statuses, user=user, category=category, queue=queue
+    )
     return [entry_row(one) for one in found]
 
 
-async def find_entry(store: Store, who: Principal, text: str) -> Entry:
+async def find_entry(session: OperatorSession, text: str) -> Entry:
     """Return an entry by its number or its name. Raises: NotFound, NotAllowed."""
     if text.isascii() and text.isdecimal() and len(text) < 19:
         try:
-            found = [await queues.read_entry(store, EntryId(int(text)))]
+            found = [await queues.read_entry(session.store, EntryId(int(text)))]
         except EntryRefused as error:
             raise NotFound(error.message) from None
     else:
-        found = list(await queues.list_entries(store, name=text))
-    if not found or found[0].definition.partition != who.partition:
-        names = [one.definition.name for one in await queues.list_entries(store, partition=who.partition)]
+        found = list(await queues.list_entries(session.store, name=text))
+    if not found or found[0].definition.partition != session.partition:
+        names = [one.definition.name for one in await queues.list_entries(session.store, partition=session.partition)]
         hint = did_you_mean(text, [name for name in names if name]) or "."
-        raise NotFound(
-            f"There is no entry {text!a} in the partition {who.partition}{hint} `gateway entries list` shows what "
-            "there is, `gateway entries log` what ran."
+        raise NotFound(f"There is no entry {text!a} in the partition {session.partition}{hint}").remedied(
+            do(Action.LIST_ENTRIES, then="It shows what there is."),
+            do(Action.READ_ENTRY_LOG, then="It shows what ran."),
         )
-    who.check_owner(f"the entry {text}", found[0].user_name)
+    session.principal.check_owner(f"the entry {text}", found[0].user_name)
     return found[0]
 
 
-async def show_entry(store: Store, who: Principal, text: str) -> EntryReport:
+async def show_entry(session: OperatorSession, text: str) -> EntryReport:
     """Return everything about one entry. Raises: NotFound."""
-    entry = await find_entry(store, who, text)
-    log = await queues.entry_log(store, partition=who.partition, entry=entry.id, limit=LAST_RUNS)
+    entry = await find_entry(session, text)
+    log = await queues.entry_log(session.store, partition=session.partition, entry=entry.id, limit=LAST_RUNS)
     return EntryReport(entry=entry_row(entry), definition=entry.definition, runs=tuple(map(_shown, log)))
 
 
-async def add_entry(
-    store: Store,
-    settings: Settings,
-    who: Principal,
-    section: QueueEntry,
-    *,
-    name: str | None,
-    ready: bool,
-    now: datetime,
-) -> EntryRow:
+async def add_entry(session: OperatorSession, section: QueueEntry, *, name: str | None, ready: bool) -> EntryRow:
     """Add an entry of the person; it is on hold unless it is to be ready.
 
     Raises: EntryRefused when its name or record is taken; NotFound, NotAllowed for the account it runs as.
     """
-    async with recorded(store, who, "entry.add", name or section.run):
-        definition = _defined(settings, who, section, name=name, user=section.user or who.name)
-        user = section.user or who.name
-        known_account(settings, user, partition=who.partition, company=definition.company)
+    async with recorded(session, "entry.add", name or section.run):
+        definition = _defined(session, section, name=name, user=section.user or session.actor)
+        user = section.user or session.actor
+        known_account(session.settings, user, partition=session.partition, company=definition.company)
         status = EntryStatus.READY if ready else EntryStatus.ON_HOLD
-        number = await queues.add_entry(store, definition, by=who.name, user=user, now=now, status=status)
-        return entry_row(await queues.read_entry(store, number))
+        number = await queues.add_entry(
+            session.store, definition, by=session.actor, user=user, now=session.now, status=status
+        )
+        return entry_row(await queues.read_entry(session.store, number))
 
 
-async def edit_entry(
-    store: Store, settings: Settings, who: Principal, text: str, section: QueueEntry, *, now: datetime
-) -> EntryRow:
+async def edit_entry(session: OperatorSession, text: str, section: QueueEntry) -> EntryRow:
     """Replace what an entry says; it must be on hold.
 
     Raises: NotFound; NotAllowed for an entry of the configuration; EntryRefused; IllegalTransition.
     """
-    async with recorded(store, who, "entry.edit", text):
-        entry = await find_entry(store, who, text)
+    async with recorded(session, "entry.edit", text):
+        entry = await find_entry(session, text)
         _of_operators(entry, "edit its section there")
-        definition = _defined(settings, who, section, name=entry.definition.name, user=entry.user_name)
-        await queues.edit_entry(store, entry.id, definition, now=now)
-        return entry_row(await queues.read_entry(store, entry.id))
+        definition = _defined(session, section, name=entry.definition.name, user=entry.user_name)
+        await queues.edit_entry(session.store, entry.id, definition, now=session.now)
+        return entry_row(await queues.read_entry(session.store, entry.id))
 
 
 async def change_entry(
-    store: Store, who: Principal, text: str, action: EntryAction, *, now: datetime
-) -> EntryRow | None:  # fmt: skip
+    session: OperatorSession, text: str, action: EntryAction) -> EntryRow | None:  # fmt: skip
     """Set an entry to ready (it then runs as the person), put it on hold, or remove it (None).
 
     Raises: NotFound; NotAllowed for removing one of the configuration; IllegalTransition with what is possible.
     """
-    async with recorded(store, who, _RECORDED[action], text):
-        entry = await find_entry(store, who, text)
+    async with recorded(session, _RECORDED[action], text):
+        entry = await find_entry(session, text)
         if action is EntryAction.DELETE:
             _of_operators(entry, "take its section away there")
-        await queues.change_entry(store, entry.id, action, by=who.name, now=now)
-        return None if action is EntryAction.DELETE else entry_row(await queues.read_entry(store, entry.id))
+        await queues.change_entry(session.store, entry.id, action, by=session.actor, now=session.now)
+        return None if action is EntryAction.DELETE else entry_row(await queues.read_entry(session.store, entry.id))
 
 
-async def restart_entry(store: Store, who: Principal, text: str, *, now: datetime) -> EntryRow:
+async def restart_entry(session: OperatorSession, text: str) -> EntryRow:
     """Let an entry that failed run again, with all its attempts. Raises: NotFound, NotAllowed, IllegalTransition."""
-    entry = await find_entry(store, who, text)
+    entry = await find_entry(session, text)
     if entry.status is not EntryStatus.ERROR:
         raise NotAllowed(
-            f"The entry {text} is {queues.standing(entry.status)}: only one in error is restarted. "
-            "`gateway entries ready` lets others run."
-        )
-    row = await change_entry(store, who, text, EntryAction.READY, now=now)
+            f"The entry {text} is {queues.standing(entry.status)}: only one in error is restarted."
+        ).remedied(do(Action.READY_ENTRY, text, then="It runs when it is due."))
+    row = await change_entry(session, text, EntryAction.READY)
     assert row is not None
     return row
 
 
-async def run_once(store: Store, who: Principal, text: str, *, now: datetime) -> RunId:
+async def run_once(session: OperatorSession, text: str) -> RunId:
     """Start a run of an entry now, for a try; returns the run. Raises: NotFound, IllegalTransition."""
-    async with recorded(store, who, "entry.run-once", text):
-        entry = await find_entry(store, who, text)
-        return await queues.run_once(store, entry.id, by=who.name, now=now)
+    async with recorded(session, "entry.run-once", text):
+        entry = await find_entry(session, text)
+        return await queues.run_once(session.store, entry.id, by=session.actor, now=session.now)
 
 
 async def entry_log(
-    store: Store, who: Principal, *, entry: str | None = None, category: str | None = None,
+    session: OperatorSession, *, entry: str | None = None, category: str | None = None,
     statuses: Sequence[str] | None = None, before: int | None = None, limit: int = 50,
 ) -> list[EntryRun]:  # fmt: skip
     """Return the runs of entries of the partition, the newest first, also of those that are gone by now."""
     number = int(entry) if entry is not None and entry.isascii() and entry.isdecimal() and len(entry) < 19 else None
     found = await queues.entry_log(
-        store, partition=who.partition, entry=None if number is None else EntryId(number),
+        session.store, partition=session.partition, entry=None if number is None else EntryId(number),
         name=entry if number is None else None, category=category, statuses=statuses,
-        user=who.name if who.mine else None, before=None if before is None else RunId(before), limit=limit,
+        user=session.actor if session.principal.mine else None, before=None if before is None else RunId(before),
+        limit=limit,
     )  # fmt: skip
     return [_shown(one) for one in found]
 
 
-async def list_queues(store: Store) -> list[QueueRow]:
+async def list_queues(session: OperatorSession) -> list[QueueRow]:
     """Return the job queues by name."""
-    return [_queue_row(one) for one in await queues.list_queues(store)]
+    return [_queue_row(one) for one in await queues.list_queues(session.store)]
 
 
-async def show_queue(store: Store, who: Principal, name: str) -> QueueReport:
+async def show_queue(session: OperatorSession, name: str) -> QueueReport:
     """Return a job queue with its categories and its entries of the partition. Raises: NotFound."""
-    queue = await _find_queue(store, name)
+    queue = await _find_queue(session, name)
     takes = queue.definition.categories
-    categories = [one for one in await queues.list_categories(store) if takes is None or one.definition.name in takes]
+    categories = [
+        one for one in await queues.list_categories(session.store) if takes is None or one.definition.name in takes
+    ]
     return QueueReport(
         queue=_queue_row(queue), categories=tuple(map(_category_row, categories)),
-        entries=tuple(await list_entries(store, who, queue=name)),
+        entries=tuple(await list_entries(session, queue=name)),
     )  # fmt: skip
 
 
-async def start_queue(store: Store, who: Principal, name: str, started: bool, *, now: datetime) -> QueueRow:
+async def start_queue(session: OperatorSession, name: str, started: bool) -> QueueRow:
     """Start or stop a job queue; what runs goes on. Raises: NotFound, IllegalTransition."""
-    async with recorded(store, who, "queue.start" if started else "queue.stop", name):
-        await _find_queue(store, name)
-        await queues.start_queue(store, name, started, by=who.name, now=now)
-        return _queue_row(await _find_queue(store, name))
+    async with recorded(session, "queue.start" if started else "queue.stop", name):
+        await _find_queue(session, name)
+        await queues.start_queue(session.store, name, started, by=session.actor, now=session.now)
+        return _queue_row(await _find_queue(session, name))
 
 
 def entry_row(entry: Entry) -> EntryRow:
@@ -282,10 +274,10 @@ def _shown(run: EntryRun) -> EntryRun:
     return EntryRun(**{**{name: getattr(run, name) for name in EntryRun.__slots__}, "parameters": parameters})
 
 
-async def _find_queue(store: Store, name: str) -> Queue:
-    found = await queues.list_queues(store, name)
+async def _find_queue(session: OperatorSession, name: str) -> Queue:
+    found = await queues.list_queues(session.store, name)
     if not found:
-        names = [one.definition.name for one in await queues.list_queues(store)]
+        names = [one.definition.name for one in await queues.list_queues(session.store)]
         hint = did_you_mean(name, names) or (f"; there are {', '.join(names)}." if names else "; there are none.")
         raise NotFound(f"There is no job queue {name!a}{hint}")
     return found[0]
@@ -315,13 +307,11 @@ def _of_operators(entry: Entry, instead: str) -> None:
         raise NotAllowed(f"The entry {entry.shown} stands in the configuration: {instead}.")
 
 
-def _defined(
-    settings: Settings, who: Principal, section: QueueEntry, *, name: str | None, user: str
-) -> EntryDefinition:
-    if section.partition not in {None, who.partition}:
+def _defined(session: OperatorSession, section: QueueEntry, *, name: str | None, user: str) -> EntryDefinition:
+    if section.partition not in {None, session.partition}:
         raise NotAllowed(
-            f"The entry names the partition {section.partition}, and you work in {who.partition}: "
+            f"The entry names the partition {section.partition}, and you work in {session.partition}: "
             f"give --partition {section.partition}."
         )
-    inside = settings.model_copy(update={"default_partition": who.partition})
+    inside = session.settings.model_copy(update={"default_partition": session.partition})
     return entry_definition(inside, section, name=name, user=user)

@@ -136,14 +136,10 @@ class _Explainer:
         return [*await self._port(text), *(await self._jobs.job(text) if self._jobs else ())]
 
     async def _entry(self, text: str) -> list[Explanation]:
-        if self._seen is None:
-            return []
-        return await explain_entry(self._store, self._seen.principal, text, running=bool(self._gateway.running))
+        return await explain_entry(self._seen, text, running=bool(self._gateway.running)) if self._seen else []
 
     async def _documents(self, text: str) -> list[Explanation]:
-        if self._seen is None:
-            return []
-        return await explain_documents(self._store, self._settings, self._seen.principal, text, self._gateway)
+        return await explain_documents(self._seen, text, self._gateway) if self._seen else []
 
     async def _run(self, text: str) -> list[Explanation]:
         return await self._jobs.run(text) if self._jobs else []

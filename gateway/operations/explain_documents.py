@@ -5,17 +5,15 @@ from typing import Final
 
 from asyncpg import Record
 
-from gateway.config.models import Settings
 from gateway.config.models_posting import Posting
-from gateway.db.open import Store
 from gateway.explanations.facts import Explanation, GatewayFacts, at, quoted
 from gateway.kernel.ids import EntryId, MessageKey
-from gateway.kernel.remedy import Action, Remedy
+from gateway.kernel.remedy import Action, Remedy, do
 from gateway.messaging.queue.requests import RequestProgress, progress_of_requests
 from gateway.messaging.rules.states import Outcome, Status
 from gateway.operations.documents import DocumentState
 from gateway.operations.explain_entries import explain_entry
-from gateway.operations.person import Principal
+from gateway.operations.principal import OperatorSession
 from gateway.queues import Entry, EntryStatus, list_entries, read_entry
 from gateway.queues.posting.form import Unreadable
 from gateway.queues.posting.posting import DocumentName, Poster, Seen, document_of
@@ -25,43 +23,41 @@ from gateway.queues.rules.documents import Wanted
 _SHAPE: Final = re.compile(r"(?P<kind>[A-Za-z][A-Za-z -]*?)[/ ]+(?P<number>\S+)")
 _NOTHING: Final = Remedy(action=Action.NOTHING, reason="It goes on by itself.")
 _NAMED: Final = 3
-"""Findings that a sentence holds; `gateway documents show` has all."""
+"""Findings that a sentence holds; the document itself shows all."""
 
 
-async def explain_documents(
-    store: Store, settings: Settings, who: Principal, text: str, gateway: GatewayFacts
-) -> list[Explanation]:
+async def explain_documents(session: OperatorSession, text: str, gateway: GatewayFacts) -> list[Explanation]:
     """Explain the document `SalesOrder/1001`, or `sales order 1001`, of each company that has one."""
     shape = _SHAPE.fullmatch(text)
-    if shape is None or settings.posting is None:
+    if shape is None or session.settings.posting is None:
         return []
-    kinds = {name.lower(): kind for name, kind in kinds_of(settings.posting).items()}
+    kinds = {name.lower(): kind for name, kind in kinds_of(session.settings.posting).items()}
     kind = kinds.get(re.sub("[ -]", "", shape["kind"].lower()))
     if kind is None:
         return []
-    account = settings.accounts.get(who.name)
+    account = session.settings.accounts.get(session.actor)
     allowed = None if account is None else account.companies
-    async with store.reading() as connection:
+    async with session.store.reading() as connection:
         rows = await connection.fetch(
-            store.queries.companies_of_document, document_of(kind), who.partition, shape["number"]
+            session.store.queries.companies_of_document, document_of(kind), session.partition, shape["number"]
         )
     found: list[Explanation] = []
     for row in rows:
         if allowed is None or row["company"] in allowed:
-            name = DocumentName(kind=kind, partition=who.partition, company=row["company"], number=shape["number"])
-            found += await _Document(store, settings, settings.posting, who, name).explain(gateway)
+            name = DocumentName(kind=kind, partition=session.partition, company=row["company"], number=shape["number"])
+            found += await _Document(session, session.settings.posting, name).explain(gateway)
     return found
 
 
 class _Document:
     """One document, explained to one person."""
 
-    def __init__(self, store: Store, settings: Settings, posting: Posting, who: Principal, name: DocumentName) -> None:
-        self._store = store
+    def __init__(self, session: OperatorSession, posting: Posting, name: DocumentName) -> None:
+        self._session = session
+        self._store = session.store
         self._posting = posting
-        self._who = who
         self._name = name
-        elsewhere = () if name.company == settings.default_company else (name.company,)
+        elsewhere = () if name.company == session.settings.default_company else (name.company,)
         self._target = (name.kind.name, name.number, *elsewhere)
 
     async def explain(self, gateway: GatewayFacts) -> list[Explanation]:
@@ -71,7 +67,7 @@ class _Document:
             state = await connection.fetchrow(sql.entry_of_document, *name.address)
             made = await connection.fetch(sql.messages_of_document, *name.address)
             try:
-                seen = await poster.look(connection, name, Wanted(), user=self._who.name)
+                seen = await poster.look(connection, name, Wanted(), user=self._session.actor)
             except Unreadable as error:
                 return [self._said("unreadable", f"It cannot be read: {error.message}", self._mend())]
         entry = None if state is None or state["entry_id"] is None else EntryId(state["entry_id"])
@@ -80,23 +76,30 @@ class _Document:
             case DocumentState.ERROR:
                 return [
                     self._said(
-                        "failed", f"Its posting failed: {quoted(seen.row['error'])}.{sent}", self._post(), messages
+                        "failed",
+                        f"Its posting failed: {quoted(seen.row['error'])}.{sent}",
+                        self._post(),
+                        messages=messages,
                     )
                 ]
             case DocumentState.SCHEDULED | DocumentState.POSTING if entry is not None:
                 return await self._queued(entry, sent, messages, gateway)
         if seen.row["posted_as"] is not None:
             done = Remedy(action=Action.NOTHING, reason="Nothing is to be done.")
-            return [self._said("posted", f"It is posted.{sent}", done, messages)]
+            return [self._said("posted", f"It is posted.{sent}", done, messages=messages)]
         return [self._open(seen, sent, messages)]
 
     def _open(self, seen: Seen, sent: str, messages: tuple[int, ...]) -> Explanation:
         if not seen.findings:
-            return self._said("open", f"It is open, and can be posted now.{sent}", self._post(mended=False), messages)
+            return self._said(
+                "open", f"It is open, and can be posted now.{sent}", self._post(mended=False), messages=messages
+            )
         more = len(seen.findings) - _NAMED
-        rest = f" And {more} more: `gateway documents show` has all." if more > 0 else ""
+        rest = f" And {more} more." if more > 0 else ""
         why = f"It is open, and cannot be posted now. {' '.join(seen.findings[:_NAMED])}{rest}{sent}"
-        return self._said("refused", why, self._post(), messages)
+        document = self._target[:2]
+        all_of_it = do(Action.SHOW_DOCUMENT, *document, then="It shows all that is in the way.")
+        return self._said("refused", why, self._post(), all_of_it, messages=messages)
 
     async def _queued(
         self, number: EntryId, sent: str, messages: tuple[int, ...], gateway: GatewayFacts
@@ -105,11 +108,11 @@ class _Document:
         if entry.status is EntryStatus.IN_PROCESS:
             why = f"It is being posted by {entry.user_name}, in entry {number}"
             since = f", since {at(entry.started_at)}" if entry.started_at else ""
-            found = self._said("posting", f"{why}{since}.{sent}", _NOTHING, messages)
+            found = self._said("posting", f"{why}{since}.{sent}", _NOTHING, messages=messages)
         else:
             why = f"It is scheduled for posting by {entry.user_name}, in entry {number}"
-            found = self._said("scheduled", f"{why}. {await self._ahead(entry)}{sent}", _NOTHING, messages)
-        return [found, *await explain_entry(self._store, self._who, f"entry:{number}", running=bool(gateway.running))]
+            found = self._said("scheduled", f"{why}. {await self._ahead(entry)}{sent}", _NOTHING, messages=messages)
+        return [found, *await explain_entry(self._session, f"entry:{number}", running=bool(gateway.running))]
 
     async def _ahead(self, entry: Entry) -> str:
         """Return behind which entries it comes: those of its category that run or may."""
@@ -147,9 +150,9 @@ class _Document:
     def _mend(self) -> Remedy:
         return Remedy(action=Action.MEND, reason="Whoever sent it has to send a good one.")
 
-    def _said(self, code: str, why: str, remedy: Remedy, messages: tuple[int, ...] = ()) -> Explanation:
+    def _said(self, code: str, why: str, *remedies: Remedy, messages: tuple[int, ...] = ()) -> Explanation:
         subject = f"{self._name.title} of company {self._name.company}"
-        return Explanation(subject=subject, code=f"document.{code}", why=why, remedies=(remedy,), messages=messages)
+        return Explanation(subject=subject, code=f"document.{code}", why=why, remedies=remedies, messages=messages)
 
 
 def _progress(one: RequestProgress | None) -> str:

@@ -3,25 +3,24 @@
 from datetime import datetime
 from typing import Final
 
-from gateway.db.open import Store
 from gateway.explanations.facts import Explanation, at, quoted
 from gateway.kernel.errors import GatewayError
 from gateway.kernel.remedy import Action, Remedy
 from gateway.operations.entries import EntryRow, entry_row, find_entry
-from gateway.operations.person import Principal
+from gateway.operations.principal import OperatorSession
 from gateway.queues import EntryStatus, KeptBy
 
 _PREFIX: Final = "entry:"
 _NOTHING: Final = Remedy(action=Action.NOTHING, reason="It goes on by itself.")
 
 
-async def explain_entry(store: Store, who: Principal, text: str, *, running: bool) -> list[Explanation]:
+async def explain_entry(session: OperatorSession, text: str, *, running: bool) -> list[Explanation]:
     """Explain the entry of this name, or of the number in `entry:17`; empty when there is none."""
     named = text.removeprefix(_PREFIX)
     if text == named and text.isdecimal():
         return []  # a bare number is a message's or a run's
     try:
-        entry = await find_entry(store, who, named)
+        entry = await find_entry(session, named)
     except GatewayError:
         return []
     return [_explain(entry_row(entry), running=running)]

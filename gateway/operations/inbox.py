@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from gateway.db.open import Store
+from gateway.kernel.remedy import Action, do
 from gateway.operations.audit import recorded
-from gateway.operations.person import Principal
+from gateway.operations.principal import OperatorSession
 from gateway.operations.references import NotFound
 
 
@@ -22,32 +22,35 @@ class Report:
     opened_at: datetime | None
 
 
-async def reports(store: Store, who: Principal, *, limit: int = 50) -> Sequence[Report]:
+async def reports(session: OperatorSession, *, limit: int = 50) -> Sequence[Report]:
     """Return the reports of a person, newest first."""
-    async with store.reading() as connection:
-        rows = await connection.fetch(store.queries.list_reports, who.partition, who.name, limit)
+    async with session.store.reading() as connection:
+        rows = await connection.fetch(session.store.queries.list_reports, session.partition, session.actor, limit)
     return [Report(**dict(row)) for row in rows]
 
 
-async def open_report(store: Store, who: Principal, number: int) -> tuple[str, bytes]:
+async def open_report(session: OperatorSession, number: int) -> tuple[str, bytes]:
     """Return name and content of a report, which counts as opened then. Raises: NotFound."""
-    async with store.transaction() as connection:
-        row = await connection.fetchrow(store.queries.open_report, who.partition, who.name, number)
+    async with session.store.transaction() as connection:
+        row = await connection.fetchrow(session.store.queries.open_report, session.partition, session.actor, number)
     if row is None:
-        raise _unknown(who, number)
+        raise _unknown(session, number)
     return row["name"], row["content"]
 
 
-async def delete_report(store: Store, who: Principal, number: int) -> str:
+async def delete_report(session: OperatorSession, number: int) -> str:
     """Remove a report; the document can be printed again. Returns its name. Raises: NotFound."""
-    async with recorded(store, who, "report.delete", str(number)) as note:
-        async with store.transaction() as connection:
-            name: str | None = await connection.fetchval(store.queries.delete_report, who.partition, who.name, number)
+    async with recorded(session, "report.delete", str(number)) as note:
+        async with session.store.transaction() as connection:
+            name: str | None = await connection.fetchval(
+                session.store.queries.delete_report, session.partition, session.actor, number
+            )
         if name is None:
-            raise _unknown(who, number)
+            raise _unknown(session, number)
         note.text = name
     return name
 
 
-def _unknown(who: Principal, number: int) -> NotFound:
-    return NotFound(f"there is no report {number} in the inbox of {who.name}; `gateway inbox list` shows those there")
+def _unknown(session: OperatorSession, number: int) -> NotFound:
+    missing = NotFound(f"there is no report {number} in the inbox of {session.actor}")
+    return missing.remedied(do(Action.LIST_REPORTS, then="It shows those there."))

@@ -21,7 +21,7 @@ from gateway.config.suggest import did_you_mean
 from gateway.db.open import Store
 from gateway.kernel.errors import JobRefused
 from gateway.kernel.ids import JobId, RunId
-from gateway.operations.audit import written_down
+from gateway.operations.audit import recorded
 from gateway.operations.principal import NotAllowed, OperatorSession, known_account
 from gateway.operations.references import NotFound
 
@@ -172,7 +172,7 @@ async def create_job(session: OperatorSession, name: str, section: JobSection, *
 
     Raises: JobRefused when the name is taken or something it names does not exist; NotFound, NotAllowed for its owner.
     """
-    async with written_down(session, "job.create", name):
+    async with recorded(session, "job.create", name):
         definition = _defined(session, name, section, owner=section.owner or session.actor)
         known_account(session.settings, definition.owner or "", partition=session.partition, company=definition.company)
         status = JobStatus.WAITING if release else JobStatus.WITHHOLD
@@ -185,7 +185,7 @@ async def edit_job(session: OperatorSession, name: str, section: JobSection) -> 
 
     Raises: NotFound; NotAllowed for a job of the configuration; JobRefused.
     """
-    async with written_down(session, "job.edit", name):
+    async with recorded(session, "job.edit", name):
         job = await find_job(session, name)
         _of_operators(job, "edit its section there")
         await jobs.edit_job(
@@ -209,7 +209,7 @@ async def release_job(session: OperatorSession, name: str) -> JobRow:
 
 async def start_job(session: OperatorSession, name: str) -> RunId:
     """Start an occurrence now; the planned starts stay. Returns the run. Raises: NotFound, IllegalTransition."""
-    async with written_down(session, "job.start", name):
+    async with recorded(session, "job.start", name):
         job = await find_job(session, name)
         return await starting.start_now(session.store, job.id, by=session.actor, now=session.now)
 
@@ -237,7 +237,7 @@ async def cancel_job(session: OperatorSession, name: str, *, only_this: bool = F
 
     Raises: NotFound, IllegalTransition.
     """
-    async with written_down(session, "job.cancel", name):
+    async with recorded(session, "job.cancel", name):
         job = await find_job(session, name)
         await cancel.cancel_job(session.store, job.id, by=session.actor, now=session.now, only_this=only_this)
         return await _stands(session, name)
@@ -248,7 +248,7 @@ async def requeue_job(session: OperatorSession, name: str) -> JobRow:
 
     Raises: NotFound; IllegalTransition while somebody alive works on it.
     """
-    async with written_down(session, "job.requeue", name):
+    async with recorded(session, "job.requeue", name):
         job = await find_job(session, name)
         await cancel.requeue_job(session.store, job.id, by=session.actor, now=session.now)
         return await _stands(session, name)
@@ -256,7 +256,7 @@ async def requeue_job(session: OperatorSession, name: str) -> JobRow:
 
 async def copy_job(session: OperatorSession, name: str, new: str) -> JobRow:
     """Save a copy under another name, withheld and owned by the person. Raises: NotFound, JobRefused."""
-    async with written_down(session, "job.copy", f"{name} as {new}"):
+    async with recorded(session, "job.copy", f"{name} as {new}"):
         job = await find_job(session, name)
         await jobs.copy_job(session.store, job.id, new, by=session.actor, now=session.now)
         return await _stands(session, new)
@@ -273,14 +273,14 @@ async def delete_job(session: OperatorSession, name: str) -> None:
 
     Raises: NotFound; NotAllowed for a job of the configuration; IllegalTransition while a run is under way.
     """
-    async with written_down(session, "job.delete", name):
+    async with recorded(session, "job.delete", name):
         job = await find_job(session, name)
         _of_operators(job, "take its section away there, or write `active: false` into it")
         await jobs.delete_job(session.store, job.id, by=session.actor)
 
 
 async def _change(session: OperatorSession, name: str, action: JobAction) -> JobRow:
-    async with written_down(session, _RECORDED[action], name):
+    async with recorded(session, _RECORDED[action], name):
         job = await find_job(session, name)
         await jobs.change_status(session.store, job.id, action, by=session.actor, now=session.now)
         return await _stands(session, name)

@@ -12,7 +12,7 @@ from gateway.messaging.queue import lanes as store_lanes
 from gateway.messaging.queue import operate
 from gateway.messaging.rules.lane import WHOLE_PORT, may_be_lane
 from gateway.messaging.rules.states import LaneRule
-from gateway.operations.audit import written_down
+from gateway.operations.audit import recorded
 from gateway.operations.principal import OperatorSession
 from gateway.operations.reads.lanes import InLane, LaneRow, LaneRuleRow, list_in_lane, list_lane_rules, list_lanes
 from gateway.operations.reads.places import LanePlace, read_lane
@@ -61,7 +61,7 @@ async def release(session: OperatorSession, text: str) -> operate.Changed:
 
     Raises: NotFound for an unknown port.
     """
-    async with written_down(session, "lane.release", text):
+    async with recorded(session, "lane.release", text):
         port, name = _parse(session.settings, text)
         return await operate.release_lane(session.store, port, name)
 
@@ -72,7 +72,7 @@ async def decide(session: OperatorSession, text: str, rule: LaneRule | None) -> 
     Raises: NotFound for an unknown port, or a name that none of its lanes can have.
     """
     port_text, _, lane_text = text.partition("/")
-    async with written_down(session, "lane.set", rule_subject(port_text, lane_text or WHOLE_PORT, rule)):
+    async with recorded(session, "lane.set", rule_subject(port_text, lane_text or WHOLE_PORT, rule)):
         port, name = _parse(session.settings, text)
         if rule is not None:
             _check_name(session.settings, port, name)

@@ -17,7 +17,7 @@ from gateway.kernel.remedy import Action, Remedy, do
 from gateway.messaging.delivery.staging import Prepared, give_up_promises, prepared_beside
 from gateway.messaging.queue import operate
 from gateway.messaging.rules.states import LoggingMode, Reason, Status
-from gateway.operations.audit import written_down
+from gateway.operations.audit import recorded
 from gateway.operations.messages import Asked, meant
 from gateway.operations.nodes import Alive, nodes
 from gateway.operations.principal import OperatorSession
@@ -97,7 +97,7 @@ async def plan_chosen(session: OperatorSession, action: QueueAction, asked: Aske
 async def carry_out(session: OperatorSession, plan: Plan) -> operate.Changed:
     """Do what was planned to the messages that still stand so; it is written down."""
     messages = [*plan.keys, *plan.bound]
-    async with written_down(session, f"queue.{plan.action}", messages=messages) as note:
+    async with recorded(session, f"queue.{plan.action}", messages=messages) as note:
         changed = await _ACTIONS[plan.action](session.store, plan.keys)
         note.text = f"changed {len(changed.changed)}, left {len(changed.left)}"
     return changed
@@ -155,7 +155,7 @@ async def lost_with(session: OperatorSession, references: Sequence[str]) -> list
 
 async def restage(session: OperatorSession, lost: Sequence[Lost]) -> list[MessageKey]:
     """Let lost answers be prepared anew; those that lie in the outbound folder are sent. Returns what was changed."""
-    async with written_down(session, "queue.restage", messages=[one.prepared.key for one in lost]):
+    async with recorded(session, "queue.restage", messages=[one.prepared.key for one in lost]):
         published = {one.prepared.key: _kept(session.settings, one.prepared) for one in lost if one.published}
         return await give_up_promises(
             session.store, [one.prepared for one in lost], published=published, by=session.actor

@@ -68,6 +68,10 @@ class OperatorSession:
         """The time zone in which this account writes times and is shown them."""
         return zone_of(self.settings, self.actor)
 
+    def own(self) -> "OperatorSession":
+        """Return the session of somebody who looks at their own only."""
+        return replace(self, principal=replace(self.principal, mine=True))
+
     async def later(self) -> "OperatorSession":
         """Return the session at this moment, for one that goes on for long."""
         return replace(self, now=await database_clock(self.store))

@@ -23,7 +23,7 @@ from gateway.kernel.errors import GatewayError, IllegalTransition, JobRefused, N
 from gateway.kernel.ids import JobId, RunId
 from gateway.kernel.remedy import Action, do
 from gateway.kernel.window import beginning, end
-from gateway.operations.audit import written_down
+from gateway.operations.audit import recorded
 from gateway.operations.jobs import find_job
 from gateway.operations.principal import OperatorSession
 from gateway.operations.reads.history import By, Page, Search, search_runs
@@ -182,7 +182,7 @@ async def cancel_run(session: OperatorSession, number: int) -> JobStatus:
 
     Raises: NotFound; IllegalTransition when it has ended.
     """
-    async with written_down(session, "run.cancel", str(number)):
+    async with recorded(session, "run.cancel", str(number)):
         run = (await show_run(session, number)).run
         if run.entry_id is not None:
             await cancel.cancel_run(session.store, run.id, by=session.actor, now=session.now)
@@ -199,7 +199,7 @@ async def rerun(session: OperatorSession, number: int, *, first: str | None = No
     Raises: NotFound; IllegalTransition while the run, or another of its job, is under way; JobRefused when nothing has
     failed, a task is unknown, the job is gone, or history has not kept all tasks of the run.
     """
-    async with written_down(session, "run.rerun", str(number)):
+    async with recorded(session, "run.rerun", str(number)):
         run = (await show_run(session, number)).run
         if run.ended_at is None:
             raise IllegalTransition(f"the run {number} of {run.job} is under way: wait until it has ended", run=number)
@@ -222,7 +222,7 @@ async def rerun(session: OperatorSession, number: int, *, first: str | None = No
 
 async def abort_run(session: OperatorSession, number: int) -> JobStatus:
     """Do not wait for what runs on after a cancel. Raises: NotFound, IllegalTransition."""
-    async with written_down(session, "run.abort", str(number)):
+    async with recorded(session, "run.abort", str(number)):
         return await cancel.abort_job(
             session.store, await _under_way(session, number), by=session.actor, now=session.now
         )

@@ -15,7 +15,7 @@ from gateway.kernel.ids import MessageKey, PortName
 from gateway.messaging.queue.requests import RequestProgress, progress_of_requests, put_send_requests
 from gateway.messaging.rules.outbound import NewSendRequest, RecordKey
 from gateway.messaging.rules.states import Outcome, Status
-from gateway.operations.audit import written_down
+from gateway.operations.audit import recorded
 from gateway.operations.principal import OperatorSession
 from gateway.operations.references import require_port
 
@@ -58,7 +58,7 @@ async def send(
     partition default to those of the gateway; named ones also stand in the header of the message.
     Raises: NotSendable; NotFound for an unknown port.
     """
-    async with written_down(session, "send", service_operation) as note:
+    async with recorded(session, "send", service_operation) as note:
         if not keys or any(not key or not all(field and value for field, value in key) for key in keys):
             raise NotSendable("name the documents to send by their keys: field and value, none of them empty")
         if conversation is not None and len(conversation) > _LONGEST_CONVERSATION:

@@ -9,7 +9,7 @@ from gateway.batch.store import jobs, servers
 from gateway.config.definitions import group_key, group_name
 from gateway.config.suggest import did_you_mean
 from gateway.kernel.errors import JobRefused
-from gateway.operations.audit import written_down
+from gateway.operations.audit import recorded
 from gateway.operations.principal import OperatorSession
 from gateway.operations.references import NotFound
 
@@ -62,7 +62,7 @@ async def set_server(session: OperatorSession, name: str, change: ServerChange) 
         groups=groups,
         hours=definition.hours if change.hours is None else tuple(change.hours),
     )
-    async with written_down(session, "server.set", name):
+    async with recorded(session, "server.set", name):
         await servers.put_server(
             session.store, changed, now=session.now, source=found[0].source if found else "operator"
         )
@@ -81,7 +81,7 @@ async def groups_left_alone(session: OperatorSession) -> list[str]:
 
 async def set_draining(session: OperatorSession, name: str, draining: bool) -> ServerRow:
     """Let a server take nothing new, or take work again; what runs goes on. Raises: NotFound."""
-    async with written_down(session, "server.drain" if draining else "server.resume", name):
+    async with recorded(session, "server.drain" if draining else "server.resume", name):
         names = [one.definition.name for one in await servers.list_servers(session.store)]
         if name not in names:
             known = f"; there are {', '.join(names)}" if names else "; none has run yet"
@@ -144,7 +144,7 @@ async def set_group(
 
     Rule: a group of the configuration is set again as the file says when that is read the next time.
     """
-    async with written_down(session, "group.set", name):
+    async with recorded(session, "group.set", name):
         found = {one.definition.name: one for one in await servers.list_groups(session.store)}
         key = group_key(name) or ""
         before = found.get(key)
@@ -162,7 +162,7 @@ async def set_group(
 
 async def delete_group(session: OperatorSession, name: str) -> None:
     """Remove a group that nothing names. Raises: JobRefused while something does, and for the default one; NotFound."""
-    async with written_down(session, "group.delete", name):
+    async with recorded(session, "group.delete", name):
         key = await require_group(session, name)
         if not key:
             raise JobRefused(f"the group {name} is that of all tasks without a group: it cannot be removed", group=name)

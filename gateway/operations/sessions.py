@@ -24,7 +24,7 @@ from gateway.kernel.errors import IllegalTransition, NoSuchJob
 from gateway.kernel.ids import MessageKey, RunId
 from gateway.kernel.remedy import Action, do
 from gateway.messaging.rules.states import Status
-from gateway.operations.audit import written_down
+from gateway.operations.audit import recorded
 from gateway.operations.jobs import find_job, start_job, visible_jobs
 from gateway.operations.messages import Page, page_of
 from gateway.operations.operate import QueueAction, carry_out, plan_named
@@ -115,7 +115,7 @@ async def rerun_session(session: OperatorSession, text: str) -> Rerun:
 
     Raises: NotFound; IllegalTransition saying what is possible, when it cannot be done again from here.
     """
-    async with written_down(session, "session.rerun", text):
+    async with recorded(session, "session.rerun", text):
         row = await find_session(session, text)
         if row.status not in FAILED | FINAL:
             raise IllegalTransition(
@@ -135,7 +135,7 @@ async def cancel_session(session: OperatorSession, text: str) -> SessionRow:
 
     Raises: NotFound; IllegalTransition when it has ended, or when its file is still to be sent.
     """
-    async with written_down(session, "session.cancel", text):
+    async with recorded(session, "session.cancel", text):
         row = await find_session(session, text)
         if row.message is not None and await _queued(session.store, row.message) is not None:
             raise IllegalTransition(

@@ -9,7 +9,7 @@ from gateway.batch.rules.job import JobStatus
 from gateway.config.models import InboundPort, Port, Settings
 from gateway.db.open import Store
 from gateway.messaging.queue.ports import Retried, retry_port
-from gateway.operations.audit import written_down
+from gateway.operations.audit import recorded
 from gateway.operations.jobs import JobRow, list_jobs
 from gateway.operations.nodes import Alive, Node, as_node
 from gateway.operations.principal import OperatorSession, Principal
@@ -137,5 +137,5 @@ async def retry_ports(session: OperatorSession, names: Sequence[str]) -> list[Re
     Raises: NotFound for an unknown port; then nothing is changed.
     """
     ports = [require_port(session.settings, name) for name in names]
-    async with written_down(session, "port.retry", ", ".join(ports)):
+    async with recorded(session, "port.retry", ", ".join(ports)):
         return [await retry_port(session.store, port) for port in ports]

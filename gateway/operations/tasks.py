@@ -8,7 +8,7 @@ from gateway.batch.statements.tasks_sql import OperatorTask
 from gateway.batch.store import jobs, runs
 from gateway.config.definitions import group_name
 from gateway.config.suggest import did_you_mean
-from gateway.operations.audit import written_down
+from gateway.operations.audit import recorded
 from gateway.operations.jobs import find_job, visible_jobs
 from gateway.operations.principal import OperatorSession
 from gateway.operations.references import NotFound
@@ -63,7 +63,7 @@ async def change_task(session: OperatorSession, job: str, name: str, action: Tas
 
     Raises: NotFound; IllegalTransition while a run is under way or when there is nothing to change.
     """
-    async with written_down(session, f"task.{action}", f"{job}/{name}"):
+    async with recorded(session, f"task.{action}", f"{job}/{name}"):
         found = await find_job(session, job)
         _find(found.definition, name)
         await jobs.change_task(session.store, found.id, name, action, now=session.now)

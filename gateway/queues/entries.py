@@ -16,6 +16,7 @@ from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
 from gateway.kernel.errors import EntryRefused, IllegalTransition
 from gateway.kernel.ids import EntryId, RunId
+from gateway.kernel.remedy import Action, do
 from gateway.queues.adding import check_entry, check_waiting, enqueue, entry_row, read_limits
 from gateway.queues.changes import Became, change_of
 from gateway.queues.follow import tell
@@ -230,9 +231,8 @@ async def _lock(store: Store, connection: Connection, entry: EntryId) -> Record:
 
 
 def _unknown(entry: EntryId) -> EntryRefused:
-    return EntryRefused(
-        f"There is no entry {entry}: it may have run, or been removed. `gateway entries log` shows what ran.",
-        code="entry.unknown",
+    return EntryRefused(f"There is no entry {entry}: it may have run, or been removed.", code="entry.unknown").remedied(
+        do(Action.READ_ENTRY_LOG, then="It shows what ran.")
     )
 
 

@@ -152,7 +152,7 @@ async def _sync_entries(
         names = ", ".join(str(one["name"]) for one in new)
         raise EntryRefused(
             f"One of these entries of the configuration has the name or the record of an entry that is there: {names}. "
-            "Remove that one with `gateway entries delete`, or choose another name.",
+            "Remove that one, or choose another name.",
             code="entry.exists",
         )
     if known:

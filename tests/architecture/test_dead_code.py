@@ -8,7 +8,7 @@ from vulture import Vulture
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("gateway", "adapters", "pipelines", "schemas")
-CALLED_BY_OTHERS = ["@app.*", "@field_validator", "@model_validator"]
+CALLED_BY_OTHERS = ["@app.*", "@*_app.*", "@field_validator", "@model_validator"]
 """What decorates functions that the command line and pydantic call."""
 GENERATED = "_sql.py"
 IN_USE = {

@@ -47,9 +47,9 @@ class PrintTask:
         )
         tell_prints(context, printed, failed)
         if failed:
-            repeat = "gateway documents print" if entry is None else f"gateway entries restart {entry}"
+            again = "print the documents again" if entry is None else f"restart the entry {entry}: it only prints then"
             raise PrintFailed(
-                f"Posted, but not printed: {failed[0].message} Mend the cause; then `{repeat}` repeats only the print.",
+                f"Posted, but not printed: {failed[0].message} Mend the cause; then {again}.",
                 code=failed[0].code,
             ) from failed[0]
 

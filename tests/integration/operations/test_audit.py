@@ -8,15 +8,18 @@ from gateway.db.open import Store
 from gateway.kernel.errors import GatewayError, IllegalTransition, StoreUnavailable
 from gateway.kernel.ids import MessageKey
 from gateway.operations.audit import recorded
-from gateway.operations.person import Principal
+from gateway.operations.principal import Principal
 from gateway.operations.reads.audit import ActionFilter, ActionOutcome, list_actions
+from tests.factories import operator
 
 ANN = Principal(name="ann", partition="initial", reason="the schema was missing")
 BEN = Principal(name="ben", partition="initial")
 
 
 async def test_action_is_written_down_with_who_what_why_and_what_came_of_it(store: Store) -> None:
-    async with recorded(store, ANN, "queue.release", messages=[MessageKey(n) for n in range(1, 31)]) as note:
+    async with recorded(
+        operator(store, principal=ANN), "queue.release", messages=[MessageKey(n) for n in range(1, 31)]
+    ) as note:
         (begun,) = await list_actions(store, ActionFilter(), limit=10)
         assert begun.outcome is None, "it is written down before it is done"
         note.text = "changed 30, left 0"
@@ -40,7 +43,7 @@ async def test_outcome_is_told_where_it_is_known(
     store: Store, error: BaseException, outcome: ActionOutcome | None
 ) -> None:
     with pytest.raises(type(error)):
-        async with recorded(store, ANN, "job.hold", "nightly"):
+        async with recorded(operator(store, principal=ANN), "job.hold", "nightly"):
             raise error
     (row,) = await list_actions(store, ActionFilter(), limit=10)
     assert row.outcome is outcome
@@ -53,7 +56,7 @@ async def test_actions_are_found_by_who_what_and_message(store: Store) -> None:
         (BEN, "job.release", "weekly", None),
         (BEN, "queue.delete", None, [MessageKey(7), MessageKey(8)]),
     ):
-        async with recorded(store, who, action, subject, messages=keys):
+        async with recorded(operator(store, principal=who), action, subject, messages=keys):
             pass
 
     async def found(wanted: ActionFilter) -> list[str]:

@@ -9,11 +9,12 @@ from gateway.explanations.facts import Explanation, GatewayFacts
 from gateway.operations import documents as operations
 from gateway.operations.doctor_documents import find_documents
 from gateway.operations.explain_documents import explain_documents
-from gateway.operations.person import Principal
+from gateway.operations.principal import Principal
 from gateway.queues import follow_runs, start_queue
 from gateway.queues.posting.service import PostingService
 from gateway.queues.starting import start_entries
 from gateway.queues.sync import sync_queues
+from tests.factories import operator
 from tests.fakes import World
 from tests.posting import ITEM, document, keep
 
@@ -31,7 +32,9 @@ ANN = Principal(name="ann", partition="initial")
 
 
 async def explain(world: World, text: str, settings: Settings = SETTINGS) -> list[Explanation]:
-    return await explain_documents(world.store, settings, ANN, text, GatewayFacts(running=["here:1"], jobs={}))
+    return await explain_documents(
+        operator(world.store, settings=settings), text, GatewayFacts(running=["here:1"], jobs={})
+    )
 
 
 async def why(world: World, text: str) -> tuple[str, str]:
@@ -41,7 +44,7 @@ async def why(world: World, text: str) -> tuple[str, str]:
 
 async def post(world: World, *numbers: str) -> list[int | None]:
     results = await operations.post(
-        world.store, SETTINGS, ANN, "SalesOrder", numbers, company="dat", now=world.clock.now()
+        operator(world.store, settings=SETTINGS, now=world.clock.now()), "SalesOrder", numbers, company="dat"
     )
     return [one.entry for one in results]
 

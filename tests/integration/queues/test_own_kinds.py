@@ -14,10 +14,11 @@ from gateway.messaging.services.entities import NewEntity, insert_entities, read
 from gateway.operations import documents as operations
 from gateway.operations.documents import DocumentState, PostResult
 from gateway.operations.explain_documents import explain_documents
-from gateway.operations.person import Principal
+from gateway.operations.principal import Principal
 from gateway.queues import follow_runs, list_entries
 from gateway.queues.posting.service import PostingService
 from gateway.workers.launcher import Launcher
+from tests.factories import operator
 from tests.fakes import World
 from tests.posting_handlers import POSTED_SHEET, SHEET, SHEETS
 
@@ -51,9 +52,11 @@ class Office:
 
     async def post(self, number: str) -> PostResult:
         (result,) = await operations.post(
-            self.world.store, self.settings, ANN, "Sheet", [number], now=self.world.clock.now(),
+            operator(self.world.store, settings=self.settings, now=self.world.clock.now()),
+            "Sheet",
+            [number],
             launcher=self.launcher,
-        )  # fmt: skip
+        )
         return result
 
     async def hours(self) -> list[tuple[str, int]]:
@@ -61,7 +64,7 @@ class Office:
 
     async def standing(self) -> dict[str, tuple[str | None, str | None]]:
         """Return job queue status and what each sheet was posted as."""
-        rows = await operations.documents(self.world.store, self.settings, ANN, state=DocumentState.ALL)
+        rows = await operations.documents(operator(self.world.store, settings=self.settings), state=DocumentState.ALL)
         return {row.number: (row.queue_status, row.posted_as) for row in rows}
 
 
@@ -89,7 +92,7 @@ async def test_a_document_of_the_site_is_posted_by_its_handler(office: Office) -
         found = await read_entities(connection, office.world.store.queries, POSTED_SHEET, "initial", "dat", ["H-0001"])
     assert b"<PostedBy>ann</PostedBy>" in found["H-0001"].content
     assert await office.hours() == [("1", 40)]
-    report = await operations.document(office.world.store, office.settings, ANN, "sheet", "1")
+    report = await operations.document(operator(office.world.store, settings=office.settings), "sheet", "1")
     assert report.document.status == "Posted" and report.lines is None
     assert [(row.document, row.number, row.posted_by) for row in report.posted] == [("PostedSheet", "H-0001", "ann")]
     assert (await office.post("1")).error == "Sheet 1 is posted (H-0001)."
@@ -145,7 +148,7 @@ async def test_documents_of_the_site_are_posted_in_the_background_too(office: Of
     await office.world.pass_(minutes=1)
     assert await office.standing() == {"1": ("error", None), "2": (None, "H-0001")}
     facts = GatewayFacts(running=["here:1"], jobs={})
-    (found, *_) = await explain_documents(office.world.store, office.settings, ANN, "Sheet/1", facts)
+    (found, *_) = await explain_documents(operator(office.world.store, settings=office.settings), "Sheet/1", facts)
     assert found.code == "document.failed" and "It has no hours." in found.why
 
 

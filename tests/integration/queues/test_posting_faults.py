@@ -19,13 +19,14 @@ from gateway.kernel.errors import StoreUnavailable
 from gateway.kernel.faultpoints import switched_on
 from gateway.kernel.ids import EntryId
 from gateway.operations import documents as operations
-from gateway.operations.documents import DocumentRow, DocumentState, PostResult
-from gateway.operations.person import Principal
+from gateway.operations.documents import DocumentRow, DocumentState, HowToPost, PostResult
+from gateway.operations.principal import Principal
 from gateway.queues import EntryAction, EntryStatus, add_entry, change_entry, follow_runs, list_entries, run_once
 from gateway.queues.posting import posting
 from gateway.queues.posting.posting import Poster
 from gateway.queues.posting.service import PostingService
 from gateway.queues.sync import sync_queues
+from tests.factories import operator
 from tests.fakes import World
 from tests.posting import ITEM, document, keep
 
@@ -56,13 +57,11 @@ class Shop:
     async def post(self, *numbers: str, kind: str = "SalesOrder", here: bool | None = None) -> list[PostResult]:
         return list(
             await operations.post(
-                self.world.store, self.settings, ANN, kind, numbers, company="dat", now_and_here=here,
-                now=self.world.clock.now(),
-            )
+                operator(self.world.store, settings=self.settings, now=self.world.clock.now()), kind, numbers, company="dat", how=HowToPost(now_and_here=here))
         )  # fmt: skip
 
     async def documents(self, state: DocumentState = DocumentState.ALL) -> dict[str, DocumentRow]:
-        rows = await operations.documents(self.world.store, self.settings, ANN, state=state)
+        rows = await operations.documents(operator(self.world.store, settings=self.settings), state=state)
         return {row.number: row for row in rows}
 
     async def entries(self) -> dict[EntryId, EntryStatus]:
@@ -204,7 +203,9 @@ async def test_who_asks_does_not_wait_for_one_whose_posting_hangs(shop: Shop, mo
     await asyncio.wait_for(begun.wait(), 60)
     (busy,) = await shop.post("1", here=True)
     assert busy.error == "Sales order 1 is being posted now."
-    report = await operations.document(shop.world.store, shop.settings, ANN, "SalesOrder", "1", company="dat")
+    report = await operations.document(
+        operator(shop.world.store, settings=shop.settings), "SalesOrder", "1", company="dat"
+    )
     assert report.document.queue_status == "posting"
     let.set()
     await shop.world.settle()

@@ -13,12 +13,13 @@ from gateway.config.models import Settings
 from gateway.config.models_posting import Posting
 from gateway.contracts.task import TaskContext, TaskHandler
 from gateway.operations import documents as operations
-from gateway.operations.documents import DocumentRow, DocumentState, PostResult
-from gateway.operations.person import Principal
+from gateway.operations.documents import DocumentRow, DocumentState, HowToPost, PostResult
+from gateway.operations.principal import Principal
 from gateway.queues import EntryStatus, follow_runs, list_entries
 from gateway.queues.posting.posting import DocumentBusy, DocumentName, Poster
 from gateway.queues.posting.service import PostingService
 from gateway.runtime.check_posting import count_documents
+from tests.factories import operator
 from tests.fakes import World
 from tests.posting import ITEM, document, keep, read, texts
 
@@ -64,13 +65,16 @@ async def order(world: World, number: str, *, good: bool = True, **fields: str) 
 async def post(world: World, user: str, *numbers: str) -> list[PostResult]:
     return list(
         await operations.post(
-            world.store, SETTINGS, person(user), "SalesOrder", numbers, company="dat", now=world.clock.now()
+            operator(world.store, settings=SETTINGS, principal=person(user), now=world.clock.now()),
+            "SalesOrder",
+            numbers,
+            company="dat",
         )
     )
 
 
 async def documents(world: World, state: DocumentState = DocumentState.ALL) -> dict[str, DocumentRow]:
-    rows = await operations.documents(world.store, SETTINGS, person("ann"), state=state)
+    rows = await operations.documents(operator(world.store, settings=SETTINGS, principal=person("ann")), state=state)
     return {row.number: row for row in rows}
 
 
@@ -162,11 +166,17 @@ async def test_s28_time_out_and_removal(shop: World, monkeypatch: pytest.MonkeyP
     assert await queue_statuses(shop) == {"6": "posting", "7": "scheduled", "8": "scheduled"}
     await shop.pass_(minutes=30)
     await operations.unqueue(
-        shop.store, SETTINGS, person("ann"), "SalesOrder", "8", company="dat", now=shop.clock.now()
+        operator(shop.store, settings=SETTINGS, principal=person("ann"), now=shop.clock.now()),
+        "SalesOrder",
+        "8",
+        company="dat",
     )
     with pytest.raises(DocumentBusy, match="is being posted now; it cannot be removed"):
         await operations.unqueue(
-            shop.store, SETTINGS, person("ann"), "SalesOrder", "6", company="dat", now=shop.clock.now()
+            operator(shop.store, settings=SETTINGS, principal=person("ann"), now=shop.clock.now()),
+            "SalesOrder",
+            "6",
+            company="dat",
         )
     assert await queue_statuses(shop) == {"6": "posting", "7": "scheduled", "8": None}
     assert eight.entry not in await entries(shop)
@@ -290,7 +300,10 @@ async def test_what_is_not_scheduled_cannot_be_taken_out(shop: World) -> None:
     await order(shop, "1")
     with pytest.raises(DocumentBusy, match="is not scheduled for posting"):
         await operations.unqueue(
-            shop.store, SETTINGS, person("ann"), "SalesOrder", "1", company="dat", now=shop.clock.now()
+            operator(shop.store, settings=SETTINGS, principal=person("ann"), now=shop.clock.now()),
+            "SalesOrder",
+            "1",
+            company="dat",
         )
 
 
@@ -299,8 +312,11 @@ async def test_posting_now_is_possible_beside_a_queue_but_not_for_what_waits_in_
         await order(shop, number)
     await post(shop, "ann", "1")
     results = await operations.post(
-        shop.store, SETTINGS, person("ann"), "SalesOrder", ["1", "2"], company="dat", now_and_here=True,
-        now=shop.clock.now(),
-    )  # fmt: skip
+        operator(shop.store, settings=SETTINGS, principal=person("ann"), now=shop.clock.now()),
+        "SalesOrder",
+        ["1", "2"],
+        company="dat",
+        how=HowToPost(now_and_here=True),
+    )
     assert "is scheduled for posting" in (results[0].error or "")
     assert [one.number for one in results[1].made] == ["SHIP-000001", "SINV-000001"]

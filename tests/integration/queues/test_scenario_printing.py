@@ -16,12 +16,13 @@ from gateway.config.models import Settings
 from gateway.operations import documents as operations
 from gateway.operations import inbox
 from gateway.operations.documents import DocumentState, PostResult
-from gateway.operations.person import Principal
+from gateway.operations.principal import Principal
 from gateway.operations.references import NotFound
 from gateway.queues import EntryAction, EntryStatus, change_entry, follow_runs, list_entries
 from gateway.queues.posting.service import PostingOff, PostingService
 from gateway.queues.printing.process import PrintFailed
 from gateway.workers.launcher import Launcher
+from tests.factories import operator
 from tests.fakes import World
 from tests.fonts import write_font
 from tests.posting import ITEM, document, keep
@@ -59,9 +60,12 @@ class Shop:
 
     async def post(self, number: str) -> PostResult:
         (result,) = await operations.post(
-            self.world.store, self.settings, ANN, "SalesOrder", [number], company="dat", now=self.world.clock.now(),
+            operator(self.world.store, settings=self.settings, now=self.world.clock.now()),
+            "SalesOrder",
+            [number],
+            company="dat",
             launcher=self.launcher,
-        )  # fmt: skip
+        )
         return result
 
     async def tasks(self) -> list[tuple[str, str]]:
@@ -105,7 +109,7 @@ async def test_s29_post_and_print(shop: Shop, tmp_path: Path) -> None:
     await world.server("A", threads=4)
     await world.settle()
     assert await shop.tasks() == [("post", "ended"), ("print", "error")]
-    (row,) = await operations.documents(world.store, shop.settings, ANN, state=DocumentState.ALL)
+    (row,) = await operations.documents(operator(world.store, settings=shop.settings), state=DocumentState.ALL)
     assert (row.posted_as, row.queue_status, row.error) == ("SINV-000001", None, None)
     (failed,) = await list_entries(world.store)
     assert failed.id == entry and failed.status is EntryStatus.ERROR and failed.error_code == "command.timeout"
@@ -124,7 +128,7 @@ async def test_s29_post_and_print(shop: Shop, tmp_path: Path) -> None:
     await shop.order("2")
     await shop.post("2")
     await world.settle()
-    shipment, invoice = sorted(await inbox.reports(world.store, ANN), key=lambda one: one.name, reverse=True)
+    shipment, invoice = sorted(await inbox.reports(operator(world.store)), key=lambda one: one.name, reverse=True)
     assert (shipment.name, invoice.name) == (
         "PostedSalesShipment-dat-SHIP-000002.pdf", "PostedSalesInvoice-dat-SINV-000002.pdf",
     )  # fmt: skip
@@ -217,7 +221,7 @@ async def test_what_cannot_be_posted_is_not_printed_and_can_be_posted_and_printe
     await world.settle()
     (failed,) = await list_entries(world.store)
     assert failed.status is EntryStatus.ERROR and "tax group OTHER is not set up" in (failed.error or "")
-    (row,) = await operations.documents(world.store, shop.settings, ANN, state=DocumentState.ERROR)
+    (row,) = await operations.documents(operator(world.store, settings=shop.settings), state=DocumentState.ERROR)
     assert row.number == "1" and not (tmp_path / "printed").exists()
     posting = shop.settings.posting
     assert posting is not None
@@ -282,7 +286,7 @@ async def test_a_print_that_fails_in_a_job_leaves_the_posting_alone(shop: Shop, 
     assert await shop.tasks() == [("post", "error"), ("print sales order 1", "error")]
     (task,) = await world.rows("SELECT error_code FROM run_task WHERE name = 'post'")
     assert task["error_code"] == "task.children"
-    (row,) = await operations.documents(world.store, shop.settings, ANN, state=DocumentState.ALL)
+    (row,) = await operations.documents(operator(world.store, settings=shop.settings), state=DocumentState.ALL)
     assert (row.posted_as, row.queue_status) == ("SINV-000001", None)
 
 
@@ -323,23 +327,23 @@ async def test_a_person_prints_reads_and_removes(shop: Shop) -> None:
         return result.place
 
     assert await print_("SINV-000001") == "the inbox of ann"
-    (report,) = await inbox.reports(store, ANN)
+    (report,) = await inbox.reports(operator(store))
     assert report.name == "PostedSalesInvoice-dat-SINV-000001-copy.pdf" and (report.opened_at, report.run_id) == (
         None,
         None,
     )
-    name, content = await inbox.open_report(store, ANN, report.id)
+    name, content = await inbox.open_report(operator(store), report.id)
     assert name == report.name and "COPY" in PdfReader(BytesIO(content)).pages[0].extract_text()
-    assert (await inbox.reports(store, ANN))[0].opened_at is not None
+    assert (await inbox.reports(operator(store)))[0].opened_at is not None
     with pytest.raises(NotFound, match="no report 1 in the inbox of ben"):
-        await inbox.open_report(store, Principal(name="ben", partition="initial"), report.id)
-    assert await inbox.delete_report(store, ANN, report.id) == name and await inbox.reports(store, ANN) == []
+        await inbox.open_report(operator(store, principal=Principal(name="ben", partition="initial")), report.id)
+    assert await inbox.delete_report(operator(store), report.id) == name and await inbox.reports(operator(store)) == []
     with pytest.raises(NotFound):
-        await inbox.delete_report(store, ANN, report.id)
+        await inbox.delete_report(operator(store), report.id)
     with pytest.raises(PrintFailed, match="There is no PostedSalesInvoice SINV-000009 in company dat"):
         await print_("SINV-000009")
     with pytest.raises(PrintFailed, match="There is no printer 'HP4'"):
         await print_("SINV-000001", printer="HP4")
     with pytest.raises(PostingOff, match="Printing is not set up here"):
         without = Settings.model_validate({"posting": {}})
-        await operations.print_document(store, shop.launcher, without, ANN, "posted sales invoice", "1")
+        await operations.print_document(operator(store, settings=without), shop.launcher, "posted sales invoice", "1")
