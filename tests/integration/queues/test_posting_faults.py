@@ -55,10 +55,9 @@ class Shop:
         await keep(self.world.store, kind, number, content)
 
     async def post(self, *numbers: str, kind: str = "SalesOrder", here: bool | None = None) -> list[PostResult]:
-        return list(
-            await operations.post(
-                operator(self.world.store, settings=self.settings, now=self.world.clock.now()), kind, numbers, company="dat", how=HowToPost(now_and_here=here))
-        )  # fmt: skip
+        session = operator(self.world.store, settings=self.settings, now=self.world.clock.now())
+        how = HowToPost(now_and_here=here)
+        return list(await operations.post(session, kind, numbers, how, company="dat"))
 
     async def documents(self, state: DocumentState = DocumentState.ALL) -> dict[str, DocumentRow]:
         rows = await operations.documents(operator(self.world.store, settings=self.settings), state=state)

@@ -313,16 +313,9 @@ async def test_a_person_prints_reads_and_removes(shop: Shop) -> None:
     assert (await shop.post("1")).printed == ()
 
     async def print_(number: str, **options: str) -> str:
+        session = operator(store, settings=shop.settings)
         result = await operations.print_document(
-            store,
-            shop.launcher,
-            shop.settings,
-            ANN,
-            "posted sales invoice",
-            number,
-            company="dat",
-            copy=True,
-            **options,
+            session, shop.launcher, "posted sales invoice", number, company="dat", copy=True, **options
         )
         return result.place
 
