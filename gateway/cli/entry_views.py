@@ -62,6 +62,7 @@ def entry_parts(found: EntryReport, now: datetime) -> list[Part]:
             ("sleeps", f"{said.inactivity_minutes} minutes after nothing to do" if said.inactivity_minutes else None),
             ("wakes on", list(said.wakes_on) or None),
             ("time-out", f"{said.timeout_seconds:g} s" if said.timeout_seconds is not None else None),
+            ("output", said.output if said.output != "print" else None),
             ("company", row.company),
             ("partition", row.partition),
             ("from", row.source),

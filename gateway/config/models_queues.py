@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 from gateway.batch.rules.definition import MOST_MINUTES, MOST_PRIORITY, NORMAL_PRIORITY, LimitsDefinition
 from gateway.batch.rules.formula import check_formula
-from gateway.batch.rules.job import Location
+from gateway.batch.rules.job import Location, ReportOutput
 from gateway.config.models_base import Count, Flag, Listed, Name, RunsSomething, Seconds, Section, Text, reread
 from gateway.config.models_jobs import Moment, TimeOfDay, Weekdays, Zone
 from gateway.kernel.errors import EntryRefused
@@ -129,6 +129,10 @@ class QueueEntry(RunsSomething):
     location: Location = Field(
         default=Location.SERVER,
         description="server, or operator: its user runs it with `gateway tasks run`; then it cannot repeat.",
+    )
+    output: ReportOutput = Field(
+        default=ReportOutput.PRINT,
+        description="Where what it prints goes: print (to the printer selected) | pdf (its user's inbox) | none.",
     )
     notify_on_success: Flag = Field(default=False, description="Its user hears of successes, too.")
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from asyncpg import Connection, Record
 
 from gateway.batch.rules.definition import EntryDefinition
-from gateway.batch.rules.job import Cause, Location
+from gateway.batch.rules.job import Cause, Location, ReportOutput
 from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
 from gateway.kernel.errors import EntryRefused, IllegalTransition
@@ -244,7 +244,7 @@ def _entry(row: Record) -> Entry:
     definition = EntryDefinition(
         run=row["handler"], parameters=json.loads(row["parameters"]), partition=row["partition_key"],
         earliest=row["not_before"], weekdays=tuple(row["weekdays"]), wakes_on=tuple(row["wakes_on"]),
-        location=Location(row["location"]),
+        location=Location(row["location"]), output=ReportOutput(row["output"]),
         **{column: row[column] for column in _PLAIN},
     )  # fmt: skip
     return Entry(

@@ -13,7 +13,7 @@ CALLED_BY_OTHERS = ["@app.*", "@*_app.*", "@field_validator", "@model_validator"
 GENERATED = "_sql.py"
 IN_USE = {
     # read by tests, which hold the code against them or drive it by them
-    "FAULT_POINTS", "JOB_MOVES", "TASK_MOVES", "MOVES", "pids", "switched_on", "at_rest",
+    "FAULT_POINTS", "JOB_MOVES", "TASK_MOVES", "MOVES", "pids", "switched_on",
     # fields of records that are compared, kept or shown as a whole
     "ctime_ns", "inode", "mtime_ns", "in_error", "task_id",
     # names that libraries ask for

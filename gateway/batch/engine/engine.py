@@ -66,12 +66,6 @@ class Engine:
         self._facts: Server | None = None
         self._told: set[str] = set()
         self._told_at = -BUSY_LOOK_SECONDS
-        self._resting = False
-
-    @property
-    def at_rest(self) -> bool:
-        """Tell whether it waits, and nothing has asked for its attention."""
-        return self._resting and not self._hint.is_set()
 
     @property
     def running(self) -> int:
@@ -103,9 +97,7 @@ class Engine:
                     log.exception("engine.failed")
                     seconds = self._look_seconds
                     self._hint.clear()
-                self._resting = True
                 await self._clock.wait(seconds, self._hint, self._stopping)
-                self._resting = False
                 if not self._hint.is_set():
                     self._look_at = None
             for execution in self._running.values():

@@ -13,7 +13,7 @@ from gateway.db.clock import database_clock
 from gateway.kernel.errors import GatewayError, StoreUnavailable
 from gateway.queues.posting.bulk import FIELDS, batch_began, open_documents
 from gateway.queues.posting.service import PostingService, posting_of
-from gateway.queues.printing.printing import print_each, sheets_of
+from gateway.queues.printing.printing import output_of_run, print_each, printing_to, sheets_of
 from gateway.queues.rules.documents import KINDS, Wanted
 from gateway.queues.rules.filters import TODAY, BadFilter, Filter, read_filter
 
@@ -88,13 +88,16 @@ class BatchPostTask:
         now = await database_clock(service.store)
         began = await batch_began(service.store, context.run_id)
         filters, wanted = parameters.filters_on(now.date()), parameters.wanted_on(now.date())
-        printing = posting.print if posting.print is not None and posting.print.after_posting else None
+        output = await output_of_run(service.store, context.run_id)
+        printing = posting.print
+        if printing is not None:
+            printing = printing_to(output, printing) if printing.after_posting else None
         async for name in open_documents(service.store, kind, context.partition, context.company, filters, began=began):
             if context.stopping.is_set():
                 break
             try:
                 made = await service.post_or_schedule(
-                    name, wanted, user=context.user, now=now, printed=printing is not None
+                    name, wanted, user=context.user, now=now, printed=printing is not None, output=output
                 )
             except StoreUnavailable:
                 raise

@@ -8,7 +8,7 @@ from gateway.contracts.task import Runnable, TaskContext
 from gateway.kernel.errors import GatewayError
 from gateway.queues.posting.scheduling import PRINT
 from gateway.queues.posting.service import PostingService, printing_of
-from gateway.queues.printing.printing import PrintResult, Sheet, print_each
+from gateway.queues.printing.printing import PrintResult, Sheet, output_of_run, print_each, printing_to
 from gateway.queues.printing.process import PrintFailed
 
 
@@ -26,13 +26,17 @@ class PrintTask:
         self._service = service
 
     async def run(self, context: TaskContext) -> None:
-        """Print them, each on the printer that is selected for it; one without a printer is not printed.
+        """Print them, each on the printer that is selected for it, or as its entry says; else it is not printed.
 
         Raises: PostingOff where printing is not set up; PrintFailed when one was not printed; StoreUnavailable.
         """
         store, launcher = self._service.store, self._service.launcher
         assert launcher is not None, "who prints has a launcher"
-        printing = printing_of(self._service.settings)
+        output = await output_of_run(store, context.run_id)
+        printing = printing_to(output, printing_of(self._service.settings))
+        if printing is None:
+            context.log.info("Nothing is printed: the output of its entry is none.")
+            return
         async with store.reading() as connection:
             entry = await connection.fetchval(store.queries.entry_of_run, context.run_id)
             rows = await connection.fetch(store.queries.posted_to_print, context.run_id)

@@ -17,6 +17,7 @@ from gateway.batch.rules.job import (
     Location,
     Missed,
     Priority,
+    ReportOutput,
     Wanted,
 )
 
@@ -167,6 +168,7 @@ class EntryDefinition:
     retries_timeout: bool = True
     location: Location = Location.SERVER
     notify_on_success: bool = False
+    output: ReportOutput = ReportOutput.PRINT
     then_run: str | None = None
 
     def digest(self) -> str:

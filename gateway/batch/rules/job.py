@@ -79,6 +79,14 @@ class Priority(StrEnum):
     RESERVED = "reserved"  # may use the threads that are kept free for this level
 
 
+class ReportOutput(StrEnum):
+    """Where what a job queue entry prints goes. Source: batch reference, section 19.1."""
+
+    PRINT = "print"  # to the printer that is selected
+    PDF = "pdf"  # into the report inbox of its user
+    NONE = "none"  # nothing is printed
+
+
 class Location(StrEnum):
     """Who runs a task."""
 

@@ -9,6 +9,7 @@ from typing import Final
 from asyncpg import Connection
 
 from gateway.batch.rules.definition import EntryDefinition
+from gateway.batch.rules.job import ReportOutput
 from gateway.config.models_posting import Posting
 from gateway.kernel.ids import EntryId
 from gateway.queues.adding import enqueue
@@ -23,9 +24,9 @@ PRINT: Final = "print"
 
 async def schedule(
     connection: Connection, poster: Poster, name: DocumentName, wanted: Wanted, *, user: str, now: datetime,
-    printed: bool,
+    printed: bool, output: ReportOutput,
 ) -> EntryId:  # fmt: skip
-    """Let a document be posted by an entry, as *user*, and then *printed* by it; returns its number.
+    """Let a document be posted by an entry, as *user*, and then *printed* by it, to *output*; returns its number.
 
     Rule: a time-out is not tried again: posting may have come half way outside of the database.
     Raises: DocumentUnknown, DocumentBusy; EntryRefused for a category that does not exist.
@@ -48,6 +49,7 @@ async def schedule(
         category=_category(poster.posting, name),
         timeout_seconds=poster.posting.timeout_seconds,
         retries_timeout=False,
+        output=output,
         then_run=PRINT if printed and isinstance(name.kind, Kind) else None,
     )  # fmt: skip
     (number,) = await enqueue(connection, poster.sql, [entry], user=user, now=now)

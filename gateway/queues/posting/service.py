@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from gateway.batch.rules.job import ReportOutput
 from gateway.config.models import Settings
 from gateway.config.models_posting import Posting, Printing
 from gateway.db.open import Store
@@ -74,16 +75,25 @@ class PostingService:
         return kinds[name]
 
     async def post_or_schedule(
-        self, name: DocumentName, wanted: Wanted, *, user: str, now: datetime, printed: bool = False
+        self,
+        name: DocumentName,
+        wanted: Wanted,
+        *,
+        user: str,
+        now: datetime,
+        printed: bool = False,
+        output: ReportOutput = ReportOutput.PRINT,
     ) -> Sequence[PostedAs] | EntryId:
         """Post a document, or let an entry do so where the set-up says that; one that fails is to be handled then.
 
-        An entry also lets it be *printed*. Raises: as `Poster.post` and `schedule`.
+        An entry also lets it be *printed*, to *output*. Raises: as `Poster.post` and `schedule`.
         """
         poster, store = self.poster, self.store
         if poster.posting.via_job_queue:
             async with store.transaction() as connection:
-                return await schedule(connection, poster, name, wanted, user=user, now=now, printed=printed)
+                return await schedule(
+                    connection, poster, name, wanted, user=user, now=now, printed=printed, output=output
+                )
         try:
             return await self.post(name, wanted, user=user, now=now)
         except (DocumentUnknown, DocumentBusy, TransientError):

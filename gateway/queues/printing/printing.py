@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from gateway.batch.rules.definition import INITIAL_PARTITION
-from gateway.config.models_posting import Printing, Selection
+from gateway.batch.rules.job import ReportOutput
+from gateway.config.models_posting import Printer, Printing, Selection
 from gateway.contracts.task import KeepFile
 from gateway.db.open import Store
 from gateway.kernel.errors import GatewayError, StoreUnavailable
@@ -61,6 +62,25 @@ def choose_printer(selections: Sequence[Selection], document: str, user: str) ->
     if not fitting:
         return None
     return max(fitting, key=lambda one: (one.user is not None, one.document is not None)).printer
+
+
+async def output_of_run(store: Store, run: RunId) -> ReportOutput:
+    """Return where what a run prints goes, as its entry says."""
+    async with store.reading() as connection:
+        output = await connection.fetchval(store.queries.output_of_run, run)
+    return ReportOutput.PRINT if output is None else ReportOutput(output)
+
+
+def printing_to(output: ReportOutput, printing: Printing) -> Printing | None:
+    """Return how documents are printed that go to *output*; None: they are not."""
+    match output:
+        case ReportOutput.NONE:
+            return None
+        case ReportOutput.PDF:
+            inbox = {"printers": {"inbox": Printer(inbox=True)}, "selections": (Selection(printer="inbox"),)}
+            return printing.model_copy(update=inbox)
+        case ReportOutput.PRINT:
+            return printing
 
 
 async def print_sheet(

@@ -12,11 +12,11 @@ SELECT pg_advisory_xact_lock(hashtextextended('gateway: job queue entries', 0)),
 INSERT INTO queue_entry (name, description, status, handler, parameters, parameters_version, record, partition_key, company,
     created_by, user_name, category, last_queue, priority, earliest, not_before, expires, weekdays, minutes, formula,
     starting, ending, zone, max_attempts, rerun_delay_seconds, inactivity_minutes, wakes_on, timeout_seconds,
-    retries_timeout, location, notify_on_success, then_run, source, config_digest, changed_at)
+    retries_timeout, location, notify_on_success, output, then_run, source, config_digest, changed_at)
 SELECT name, description, status, handler, parameters, parameters_version, record, partition_key, company,
     created_by, user_name, category, queue_of(category), priority, coalesce(not_before, $2, clock_timestamp()), not_before,
     expires, weekdays, minutes, formula, starting, ending, zone, max_attempts, rerun_delay_seconds, inactivity_minutes,
-    wakes_on, timeout_seconds, retries_timeout, location, notify_on_success, then_run, source, config_digest,
+    wakes_on, timeout_seconds, retries_timeout, location, notify_on_success, output, then_run, source, config_digest,
     coalesce($2, clock_timestamp())
 FROM jsonb_populate_recordset(NULL::queue_entry, $1::text::jsonb)
 ON CONFLICT DO NOTHING
@@ -27,11 +27,11 @@ RETURNING id, name, record
 UPDATE queue_entry SET
     (name, description, handler, parameters, parameters_version, record, partition_key, company, category, last_queue,
      priority, not_before, expires, weekdays, minutes, formula, starting, ending, zone, max_attempts, rerun_delay_seconds, inactivity_minutes, wakes_on,
-     timeout_seconds, retries_timeout, location, notify_on_success, then_run, config_digest)
+     timeout_seconds, retries_timeout, location, notify_on_success, output, then_run, config_digest)
   = (new.name, new.description, new.handler, new.parameters, new.parameters_version, new.record, new.partition_key,
      new.company, new.category, queue_of(new.category), new.priority, new.not_before, new.expires, new.weekdays, new.minutes, new.formula, new.starting, new.ending,
      new.zone, new.max_attempts, new.rerun_delay_seconds, new.inactivity_minutes, new.wakes_on, new.timeout_seconds,
-     new.retries_timeout, new.location, new.notify_on_success, new.then_run, new.config_digest),
+     new.retries_timeout, new.location, new.notify_on_success, new.output, new.then_run, new.config_digest),
     earliest = CASE WHEN $4 THEN coalesce(new.not_before, $3) ELSE queue_entry.earliest END,
     attempts = CASE WHEN $4 THEN 0 ELSE queue_entry.attempts END,
     interruptions = CASE WHEN $4 THEN 0 ELSE queue_entry.interruptions END,

@@ -18,6 +18,10 @@ SELECT d.queue_status, d.posted_as, d.entry_id, q.run_id,
 FROM entity e JOIN document_posting d USING (rec_id) LEFT JOIN queue_entry q ON q.id = d.entry_id
 WHERE e.document = $1 AND e.partition_key = $2 AND e.company = $3 AND e.key = $4
 
+-- name: output_of_run
+-- Of the entry whose run it is; none: it is the run of a job.
+SELECT e.output FROM run r JOIN queue_entry e ON e.id = r.entry_id WHERE r.id = $1
+
 -- name: entry_of_run
 SELECT entry_id FROM run WHERE id = $1
 

@@ -11,14 +11,15 @@ from pypdf import PdfReader
 from gateway.batch.handlers.batch_post import batch_post_runnable
 from gateway.batch.handlers.post import post_runnable
 from gateway.batch.handlers.print import print_runnable
-from gateway.batch.rules.definition import TaskDefinition
+from gateway.batch.rules.definition import EntryDefinition, TaskDefinition
+from gateway.batch.rules.job import ReportOutput
 from gateway.config.models import Settings
 from gateway.operations import documents as operations
 from gateway.operations import inbox
 from gateway.operations.documents import DocumentState, PostResult
 from gateway.operations.principal import Principal
 from gateway.operations.references import NotFound
-from gateway.queues import EntryAction, EntryStatus, change_entry, follow_runs, list_entries
+from gateway.queues import EntryAction, EntryStatus, add_entry, change_entry, follow_runs, list_entries
 from gateway.queues.posting.service import PostingOff, PostingService
 from gateway.queues.printing.process import PrintFailed
 from gateway.workers.launcher import Launcher
@@ -250,6 +251,33 @@ async def test_batch_posting_prints_too(shop: Shop, tmp_path: Path, *, via_job_q
         for kind in ("SalesInvoice-dat-SINV", "SalesShipment-dat-SHIP")
         for number in "12"
     ]
+
+
+@pytest.mark.parametrize("how", ["post", "batch", "batch of entries"])
+@pytest.mark.parametrize(("output", "places"), [("print", ["folder"]), ("pdf", ["inbox"]), ("none", [])])
+async def test_the_output_of_an_entry_says_where_it_prints(
+    shop: Shop, tmp_path: Path, how: str, output: str, places: list[str]
+) -> None:
+    world, archive = shop.world, tmp_path / "printed"
+    shop.set_up({"archive": {"folder": str(archive)}}, {"printer": "archive"}, via_job_queue=how == "batch of entries")
+    await shop.order("1")
+    world.clock.move_to(datetime(2099, 1, 1, tzinfo=UTC))  # what is entered by the clock of the database is due then
+    what = {"number": "1", "print": True} if how == "post" else {"all": True}
+    entry = EntryDefinition(
+        run="post" if how == "post" else "batch_post", parameters={"kind": "SalesOrder", **what},
+        output=ReportOutput(output), company="dat",
+    )  # fmt: skip
+    await add_entry(world.store, entry, by="ann", now=world.clock.now(), status=EntryStatus.READY)
+    await world.server("A", threads=4)
+    await world.settle()
+    await world.pass_(minutes=1)
+    assert await list_entries(world.store) == []
+    assert await shop.numbers() == ["SHIP-000001", "SINV-000001"]
+    found = {
+        "folder": list(archive.iterdir()) if archive.exists() else [],
+        "inbox": await inbox.reports(world.store, ANN),
+    }
+    assert {place: len(files) for place, files in found.items()} == {"folder": 0, "inbox": 0} | dict.fromkeys(places, 2)
 
 
 @pytest.mark.parametrize(("told", "after", "prints"), [(True, False, True), (None, True, True), (False, True, False)])

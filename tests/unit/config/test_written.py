@@ -101,6 +101,7 @@ job_queues:
       wakes_on: SalesOrder
       timeout_seconds: 600
       retry_timeout: false
+      output: pdf
       notify_on_success: true
 """
 
