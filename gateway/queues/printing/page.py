@@ -8,11 +8,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from io import BytesIO
+from itertools import groupby
 from pathlib import Path
 from typing import Final, Literal
 
 from fpdf import FPDF
-from fpdf.enums import MethodReturnValue
+from fpdf.bidi import BidiParagraph, auto_detect_base_direction
+from fpdf.enums import MethodReturnValue, TextDirection
 
 from gateway.config.models_posting import Letterhead
 from gateway.queues.printing.breaks import break_pages
@@ -51,6 +53,26 @@ def draw(paper: Paper, letterhead: Letterhead, form: str, fonts: Sequence[Path])
     return page.bytes(), missing
 
 
+def visual_runs(text: str) -> Sequence[tuple[str, TextDirection]]:
+    """Return the parts of a line from left to right, each with the direction that it is read in.
+
+    fpdf2 writes parts of different directions in the order in which they are read: a number in Arabic text, and what
+    follows it, would stand on the wrong side. Source: Unicode Bidirectional Algorithm, rule L2.
+    """
+    characters, _ = BidiParagraph(text=text, base_direction=auto_detect_base_direction(text)).get_all()
+    runs = [
+        (level, "".join(one.character for one in run))
+        for level, run in groupby(characters, key=lambda one: one.embedding_level)
+    ]
+    for lowest in range(max((level for level, _ in runs), default=0), 0, -1):
+        turned: list[tuple[int, str]] = []
+        for is_inside, group in groupby(runs, key=lambda run: run[0] >= lowest):
+            together = list(group)
+            turned += reversed(together) if is_inside else together
+        runs = turned
+    return [(run, TextDirection.RTL if level % 2 else TextDirection.LTR) for level, run in runs]
+
+
 @contextmanager
 def _using(path: Path) -> Iterator[None]:
     """Say of a file of the site that it is the one that cannot be used."""
@@ -65,6 +87,7 @@ class _Page:
         self.paper = paper
         self.letterhead = letterhead
         self.words = paper.language.words
+        self.shaped = False
         pdf = self.pdf = FPDF(format=form)
         pdf.set_auto_page_break(False)
         pdf.set_margins(_LEFT, _TOP, _RIGHT)
@@ -98,7 +121,8 @@ class _Page:
         if more:
             self.pdf.set_fallback_fonts(more, exact_match=False)
         if any(ord(letter) >= _SHAPED_FROM for text in self._texts() for letter in text):
-            self.pdf.set_text_shaping(True)
+            self.shaped = True
+            self.pdf.set_text_shaping(True)  # lines are measured so before the first is written
         return "".join(sorted(wanted))
 
     def _letters_of(self, name: str) -> set[str]:
@@ -232,12 +256,24 @@ class _Page:
         """Write one line; one that is too long is written smaller, so that nothing is lost or stands in another."""
         pdf = self.pdf
         pdf.set_font(_FAMILY, "B" if bold else "", size)
-        needed, room = pdf.get_string_width(text), width - 2 * pdf.c_margin
+        runs = visual_runs(text) if self.shaped else [(text, TextDirection.LTR)]
+        needed, room = sum(self._width(*run) for run in runs), width - 2 * pdf.c_margin
         if needed > room:
             pdf.set_font_size(size * room / needed)
-        pdf.set_xy(x, y)
-        pdf.cell(width, _LINE, text, align=align)
+            needed = room
+        x += width - 2 * pdf.c_margin - needed if align == "R" else 0
+        for run, direction in runs:
+            wide = self._width(run, direction)
+            pdf.set_xy(x, y)
+            pdf.cell(wide + 2 * pdf.c_margin, _LINE, run)
+            x += wide
         pdf.set_font(_FAMILY, "", 9)
+
+    def _width(self, run: str, direction: TextDirection) -> float:
+        """Return the width of a run, which is drawn next."""
+        if self.shaped:
+            self.pdf.set_text_shaping(True, direction=direction)
+        return float(self.pdf.get_string_width(run))
 
     def bytes(self) -> bytes:
         out = BytesIO()

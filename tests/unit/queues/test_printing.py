@@ -9,11 +9,12 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from fpdf.enums import TextDirection
 from pypdf import PdfReader
 
 from gateway.config.models_posting import Letterhead, Printer, Printing, Selection
 from gateway.queues.printing.breaks import break_pages
-from gateway.queues.printing.page import draw
+from gateway.queues.printing.page import draw, visual_runs
 from gateway.queues.printing.paper import read_paper
 from gateway.queues.printing.printing import choose_printer
 from gateway.queues.printing.process import PrintFailed
@@ -125,6 +126,19 @@ def test_fonts_of_the_site_have_further_letters(tmp_path: Path) -> None:
     font = write_font(tmp_path / "lamp.ttf", "灯")
     pdf, missing = printed(invoice([("Lampe 電灯", "1", "1.00", "1.00", "FULL", "25")]), fonts=[font])
     assert missing == "電" and "灯" in texts(pdf)[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "runs"),
+    [
+        ("Desk 18", ["Desk 18"]), ("", []), ("مكتب رقم 18 لا", [" لا", "18", "مكتب رقم "]),
+        ("N5 مكتب 18 لا, oak", ["N5 ", " لا", "18", "مكتب ", ", oak"]),
+    ],
+)  # fmt: skip
+def test_a_number_in_arabic_text_stands_where_a_reader_expects_it(text: str, runs: list[str]) -> None:
+    found = visual_runs(text)
+    assert [run for run, _ in found] == runs
+    assert all((direction is TextDirection.RTL) == any(c > "\u0600" for c in run) for run, direction in found)
 
 
 def test_a_long_description_is_written_whole() -> None:
