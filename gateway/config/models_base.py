@@ -107,13 +107,14 @@ def _absolute(value: Path, info: ValidationInfo) -> Path:
     return Path(os.path.normpath(start / value))
 
 
-def _as_date(value: object) -> object:
+def as_date(value: object, *, also: str = "") -> object:
+    """Take a day as it is written; *also* is what else an option takes, for the text of its error."""
     try:
         found = date.fromisoformat(value) if isinstance(value, str) else value
     except ValueError:
         found = None
     if type(found) is not date:  # a moment is a date, too
-        raise ValueError("must be a date such as 2026-12-31")
+        raise ValueError(f"must be a date such as 2026-12-31{f', or {also}' if also else ''}")
     return found
 
 
@@ -189,7 +190,7 @@ ByteSize = Annotated[
         }
     ),
 ]
-Date = Annotated[date, BeforeValidator(_as_date), WithJsonSchema({"type": "string", "pattern": r"^\d{4}-\d\d-\d\d$"})]
+Date = Annotated[date, BeforeValidator(as_date), WithJsonSchema({"type": "string", "pattern": r"^\d{4}-\d\d-\d\d$"})]
 Location = Annotated[Path, AfterValidator(_absolute), WithJsonSchema({"type": "string", "minLength": 1})]
 
 

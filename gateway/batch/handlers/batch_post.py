@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from datetime import date
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from gateway.batch.handlers.print import tell_prints
-from gateway.config.models_base import Date, Flag, Options, Text
+from gateway.config.models_base import Flag, Options, Text, as_date
 from gateway.contracts.task import Runnable, TaskContext
 from gateway.db.clock import database_clock
 from gateway.kernel.errors import GatewayError, StoreUnavailable
@@ -18,6 +18,14 @@ from gateway.queues.rules.documents import KINDS, Wanted
 from gateway.queues.rules.filters import TODAY, BadFilter, Filter, read_filter
 
 BATCH_POST: Final = "batch_post"
+
+
+def _day(value: object) -> object:
+    return value if value == TODAY else as_date(value, also=TODAY)
+
+
+Day = Annotated[date | Literal["today"], BeforeValidator(_day)]
+"""A day, or the one on which the batch runs."""
 
 
 class BatchPostParameters(Options):
@@ -33,7 +41,7 @@ class BatchPostParameters(Options):
     all: Flag = Field(default=False, description="true: every document, without a filter.")
     move: Flag = Field(default=True, description="Orders: post what is shipped or received.")
     invoice: Flag = Field(default=True, description="Orders: post what is invoiced.")
-    replace_posting_date: Date | Literal["today"] | None = Field(
+    replace_posting_date: Day | None = Field(
         default=None, description="Posting date of all of them: a day, or today. null: each keeps its own."
     )
     replace_document_date: Flag = Field(

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from io import FileIO
@@ -17,6 +16,7 @@ from gateway.config.models_base import AnyText, ByteSize, Count, Location, Optio
 from gateway.contracts.task import Runnable, TaskContext
 from gateway.db.waiting import uninterrupted
 from gateway.kernel.errors import TaskFailed, TaskRefused
+from gateway.workers.program import NOT_STARTED, arguments
 
 LOGGED_LINES = 200
 FILE = "output.txt"
@@ -64,8 +64,6 @@ class Output:
 
 
 COMMAND: Final = "command"
-_LAUNCHER: Final = Path(__file__).with_name("limits.py")
-_NOT_STARTED: Final = 127
 _GRACE_SECONDS: Final = 5.0
 _LAST_WORDS_SECONDS: Final = 1.0
 
@@ -125,9 +123,8 @@ class CommandTask:
         output = Output(context, wanted.output_bytes)
         async with _pipe() as (reader, writing):
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), wanted.limits, *wanted.command,
-                cwd=folder, env=self._environment(context), stdin=asyncio.subprocess.PIPE, stdout=writing,
-                stderr=asyncio.subprocess.STDOUT, start_new_session=True,
+                *arguments(wanted.command, wanted.limits), cwd=folder, env=self._environment(context),
+                stdin=asyncio.subprocess.PIPE, stdout=writing, stderr=asyncio.subprocess.STDOUT, start_new_session=True,
             )  # fmt: skip
             writing.close()
             try:
@@ -187,7 +184,7 @@ class CommandTask:
                 raise TaskFailed(
                     f"{name} was ended by {signal.Signals(-code).name}{_HINTS.get(-code, '')}.", code="command.signal"
                 )
-        if code == _NOT_STARTED:
+        if code == NOT_STARTED:
             raise TaskFailed(
                 f"{name} could not be started, or found no command: see the log of the run.", code="command.start"
             )

@@ -14,6 +14,7 @@ from gateway.batch.alerts.channels.webhook import document
 from gateway.contracts.alert import Message
 from gateway.db.waiting import uninterrupted
 from gateway.kernel.errors import AlertRefused, TransientError
+from gateway.workers.program import NOT_STARTED, arguments
 
 _SECONDS: Final = 20.0
 _END_SECONDS: Final = 5.0
@@ -40,12 +41,13 @@ async def run_program(
 ) -> None:
     """Run a program to its end, without a shell, with *content* on its standard input; then end its process group.
 
+    When this process dies before that, the kernel ends the program.
     Raises: TransientError when it cannot be started, fails, or takes longer.
     """
     name = command[0]
     try:
         process = await asyncio.create_subprocess_exec(
-            *command, cwd=folder, env={"PATH": PROGRAM_FOLDERS, "LANG": "C.UTF-8", **environment},
+            *arguments(command), cwd=folder, env={"PATH": PROGRAM_FOLDERS, "LANG": "C.UTF-8", **environment},
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
             start_new_session=True,
         )  # fmt: skip
@@ -58,6 +60,8 @@ async def run_program(
         raise TransientError(f"{name} did not end within {seconds:g} seconds.", code="command.timeout") from None
     finally:
         await uninterrupted(_end(process))
+    if process.returncode == NOT_STARTED:
+        raise TransientError(said or f"{name} could not be started.", code="command.start")
     if process.returncode != 0:
         raise TransientError(f"{name} ended with exit code {process.returncode}: {said}", code="command.exit")
 

@@ -1,8 +1,9 @@
-"""Become a command: a script of its own, run between fork and exec.
+"""Programs of the site: each ends with the process that started it, whatever ends that, and may have limits.
 
-It bounds what the command may use and asks the kernel to end it when the gateway dies. Never imported; run by path,
-without the packages of the site, so that it takes a few milliseconds.
-Arguments: the gateway's process id; the limits, each `name=number`, in one argument; the command and its own.
+This file is also the script that is run between fork and exec. It bounds what the program may use, asks the kernel to
+end it when its parent dies, and becomes the program. It is run by path, without the packages of the site, so that it
+takes a few milliseconds: it imports nothing of ours.
+Arguments: its parent's process id; the limits, each `name=number`, in one argument; the program and its own.
 """
 
 import ctypes
@@ -10,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+from collections.abc import Sequence
 
 _PR_SET_PDEATHSIG = 1
 _LIMITS = {
@@ -20,6 +22,14 @@ _LIMITS = {
 }
 NOT_STARTED = 127
 """Exit code when the command cannot be started; the reason stands in its output."""
+
+
+def arguments(command: Sequence[str], limits: str = "") -> list[str]:
+    """Return the arguments that start a program so; *limits* as the script takes them.
+
+    Rule: the thread that starts it must live as long as its process does; to the kernel that is the parent.
+    """
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), limits, *command]
 
 
 def main(parent: int, limits: str, command: list[str]) -> None:
