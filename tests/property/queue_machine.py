@@ -38,7 +38,7 @@ from gateway.messaging.queue.leases import end_worker, read_beats, start_incarna
 from gateway.messaging.queue.operate import delete, hold, release, release_lane
 from gateway.messaging.queue.poison import count_crashes, note_held_loop
 from gateway.messaging.rules.lane import lane_of
-from gateway.messaging.rules.message import Claimed, NewResponse, Retry, Sending, Work
+from gateway.messaging.rules.message import Claimed, NewResponse, Sending, Work
 from gateway.messaging.rules.poison import why_not
 from gateway.messaging.rules.states import Direction, LaneRule, Outcome, Policy, Reason, Status
 from gateway.messaging.services.registry import Found
@@ -137,7 +137,7 @@ class Bench:
             result.told = [(d.work.key, cause_of(d.content)) for d in drafts if isinstance(d.content, Failed)]
             result.judged = [work for work in claimed.items if work.judge_anew]
             await record_inbound(self.store, connection, claimed.fence, result)
-        await self.execute(PUT_OFF, [again.work.key for again in performed.again])
+        await self.execute(PUT_OFF, [again.item.key for again in performed.again])
         return [
             Message(
                 key=a.key,
@@ -523,6 +523,6 @@ def _result(performed: ChunkResult) -> InboundResult:
     return InboundResult(
         done=[(item.work, []) for item, _ in performed.done],
         failed=[failed.failure for failed in performed.failed],
-        again=[Retry(again.work, again.delay_seconds, again.text) for again in performed.again],
+        again=list(performed.again),
         released=performed.released, halted=performed.halted, rolled_back=performed.rolled_back,
     )  # fmt: skip

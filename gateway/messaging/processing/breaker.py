@@ -10,8 +10,9 @@ from typing import Final
 
 from gateway.kernel.errors import StoreBusy
 from gateway.kernel.ids import PortName
-from gateway.messaging.processing.decide import Failed, TryAgain
+from gateway.messaging.processing.decide import Failed
 from gateway.messaging.rules.health import Findings
+from gateway.messaging.rules.message import Retry, Work
 
 _SAID_NO: Final = "operation.rejected"
 _TROUBLE: Final = ("operation.", "handler.", "store.")
@@ -25,16 +26,16 @@ class Breaker:
 
     def __init__(self, port: PortName, most: int) -> None:
         self.found = Findings(port=port, most=most)
-        self.busy: TryAgain | None = None
+        self.busy: Retry[Work] | None = None
 
     @property
     def tripped(self) -> bool:
         """True when nothing more of the unit may run."""
         return self.busy is not None or self.found.is_enough
 
-    def failed(self, outcome: Failed | TryAgain) -> None:
+    def failed(self, outcome: Failed | Retry[Work]) -> None:
         """Count a failure, when it says that the service does not work."""
-        if isinstance(outcome, TryAgain):
+        if isinstance(outcome, Retry):
             if not outcome.is_free:
                 self.found.failed(outcome.text)
             elif outcome.busy is not None and outcome.busy.everywhere:

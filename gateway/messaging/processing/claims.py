@@ -191,7 +191,7 @@ async def record_inbound(store: Store, connection: Connection, fence: Fence, res
         await connection.execute(
             sql.retry_inbound, [retry.item.key for retry in result.again],
             [retry.text[:2000] for retry in result.again], [retry.delay_seconds for retry in result.again],
-            [retry.is_free for retry in result.again], [retry.is_busy for retry in result.again],
+            [retry.is_free for retry in result.again], [retry.busy is not None for retry in result.again],
         )  # fmt: skip
     if result.released:
         await connection.execute(sql.release_inbound, [work.key for work in result.released])

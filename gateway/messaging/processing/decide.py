@@ -18,6 +18,7 @@ What passes is told to the operator in its own words, and to the partner without
 
 import traceback
 from dataclasses import dataclass
+from typing import TypeVar
 
 import httpx
 
@@ -37,8 +38,10 @@ from gateway.kernel.errors import (
 from gateway.kernel.problem import Problem
 from gateway.kernel.retry import SERVICE, STORE, STORE_LOCK
 from gateway.kernel.text import clean
-from gateway.messaging.rules.message import Failure, Work
+from gateway.messaging.rules.message import Failure, Retry, Work
 from gateway.xml.process import ReadersUnavailable
+
+T = TypeVar("T")
 
 GENERIC = "The request failed; details are in the exception log of the gateway."
 TOO_LONG = "The request took too long and was given up. Send it again later, or ask the operator of the gateway."
@@ -58,20 +61,6 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TryAgain:
-    """The message waits and is tried again.
-
-    `is_free`: the trouble was none of its own, so that this was no try of it; `busy`: it was that of the store.
-    """
-
-    work: Work
-    delay_seconds: float
-    text: str
-    is_free: bool = False
-    busy: StoreBusy | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Cause:
     """Why something cannot succeed: for the exception log, and in the words of a fault."""
 
@@ -83,23 +72,15 @@ class Cause:
     fault_text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wait:
-    """Trying again may help, after so many seconds. `is_free` and `busy` as in `TryAgain`."""
-
-    delay_seconds: float
-    text: str
-    is_free: bool = False
-    busy: StoreBusy | None = None
-
-
 def pass_on(error: Exception, unit: UnitTransaction) -> None:
     """Raise what is no outcome of the work: the lease is lost, or the store is away and not just slow for it."""
     if isinstance(error, LeaseLost) or (isinstance(error, StoreUnavailable) and unit.is_lost):
         raise error
 
 
-def judge(error: Exception, *, attempts: int, store_waits: int, most_tries: int, chance: float) -> Cause | Wait:
+def judge(
+    item: T, error: Exception, *, attempts: int, store_waits: int, most_tries: int, chance: float
+) -> Cause | Retry[T]:
     """Decide what *error* means for the work that raised it at its *attempts*-th try.
 
     *store_waits* is how often in a row it has waited for the store before.
@@ -115,22 +96,22 @@ def judge(error: Exception, *, attempts: int, store_waits: int, most_tries: int,
                 fault_text=error.message,
             )  # fmt: skip
         case ReadersUnavailable():  # says nothing about the work, however often it is tried
-            return Wait(delay_seconds=SERVICE.most_seconds, text=f"{error.code}: {error.message}", is_free=True)
+            return Retry(item, SERVICE.most_seconds, f"{error.code}: {error.message}", is_free=True)
         case TwinAtWork():
             text = f"{error.code}: {error.message} This counts as no attempt."
-            return Wait(delay_seconds=_TWIN_SECONDS, text=text, is_free=True)
+            return Retry(item, _TWIN_SECONDS, text, is_free=True)
         case StoreBusy():
             said = clean(error.message).rstrip(".") + "."
             if STORE.exhausted(store_waits + 1):
                 return Cause(code=error.code, text=f"{said} It waited for a day.", fault_text=AWAY)
             text = f"{error.code}: {said} This counts as no attempt."
-            return Wait(delay_seconds=_store_delay(error, store_waits, chance), text=text, is_free=True, busy=error)
+            return Retry(item, _store_delay(error, store_waits, chance), text, is_free=True, busy=error)
         case TransientError() | OSError() | httpx.TransportError():
             code = error.code if isinstance(error, TransientError) else "operation.unreachable"
             said = clean(error.message if isinstance(error, TransientError) else words_of(error)).rstrip(".") + "."
             if attempts < most_tries:
                 text = f"{code}: {said} Attempt {attempts} of {most_tries} failed."
-                return Wait(delay_seconds=SERVICE.delay(attempts, chance), text=text)
+                return Retry(item, SERVICE.delay(attempts, chance), text)
             text = f"{said} Tried {'once' if attempts == 1 else f'{attempts} times'}."
             if isinstance(error, OperationTimeout):
                 return Cause(code=code, text=text, fault_code="Timeout", fault_text=TOO_LONG)
@@ -173,14 +154,13 @@ def _trace(error: Exception) -> str:
     return text
 
 
-def decide(work: Work, error: Exception, *, most_tries: int, chance: float) -> Failed | TryAgain:
+def decide(work: Work, error: Exception, *, most_tries: int, chance: float) -> Failed | Retry[Work]:
     """Decide what becomes of a message whose processing raised *error*; as `judge`."""
-    verdict = judge(error, attempts=work.attempts, store_waits=work.store_waits, most_tries=most_tries, chance=chance)
-    if isinstance(verdict, Wait):
-        return TryAgain(
-            work=work, delay_seconds=verdict.delay_seconds, text=verdict.text, is_free=verdict.is_free,
-            busy=verdict.busy,
-        )  # fmt: skip
+    verdict = judge(
+        work, error, attempts=work.attempts, store_waits=work.store_waits, most_tries=most_tries, chance=chance
+    )
+    if isinstance(verdict, Retry):
+        return verdict
     failure = Failure(
         work=work, code=verdict.code, text=verdict.text, problems=verdict.problems, traceback=verdict.traceback
     )

@@ -30,7 +30,7 @@ from gateway.messaging.processing.units import Shares, UnitRunner
 from gateway.messaging.queue.exceptions import Entry
 from gateway.messaging.queue.leases import give_back
 from gateway.messaging.queue.port_health import why_stopped
-from gateway.messaging.rules.message import Claimed, Retry, Work
+from gateway.messaging.rules.message import Claimed, Work
 from gateway.messaging.rules.pace import Alternation
 from gateway.messaging.rules.states import Policy, PortState
 from gateway.messaging.services.registry import Registry
@@ -164,10 +164,7 @@ def _result(performed: ChunkResult) -> InboundResult:
     return InboundResult(
         done=[(item.work, [pair for key in reply.entity_keys for pair in key]) for item, reply in performed.done],
         failed=[failed.failure for failed in performed.failed],
-        again=[
-            Retry(a.work, a.delay_seconds, a.text, is_free=a.is_free, is_busy=a.busy is not None)
-            for a in performed.again
-        ],
+        again=performed.again,
         released=performed.released,
         repeated=performed.repeated,
         compensated=performed.compensated,

@@ -27,7 +27,7 @@ from gateway.kernel.namespaces import MESSAGE_2011, Scheme
 from gateway.messaging.flow.port import Served, ServedOutbound
 from gateway.messaging.flow.port_state import Health, why_busy
 from gateway.messaging.flow.runner import PortRunner
-from gateway.messaging.processing.decide import Wait, judge, pass_on
+from gateway.messaging.processing.decide import judge, pass_on
 from gateway.messaging.processing.suspects import HandOver, has_suspect, keep
 from gateway.messaging.queue.leases import give_back
 from gateway.messaging.queue.requests import RequestResult, claim_requests, record_requests
@@ -158,11 +158,11 @@ def _envelope(reply: Reply, port: ServedOutbound, request: SendRequest, action: 
 def _file(result: RequestResult, request: SendRequest, error: Exception, most_tries: int) -> None:
     """Put a request that failed where it belongs."""
     verdict = judge(
-        error, attempts=request.attempts, store_waits=request.store_waits, most_tries=most_tries,
+        request, error, attempts=request.attempts, store_waits=request.store_waits, most_tries=most_tries,
         chance=random.random(),  # noqa: S311 jitter
     )  # fmt: skip
-    if isinstance(verdict, Wait):
-        result.again.append(Retry(request, verdict.delay_seconds, verdict.text, is_free=verdict.is_free))
+    if isinstance(verdict, Retry):
+        result.again.append(verdict)
         return
     result.failed.append(
         RequestFailure(

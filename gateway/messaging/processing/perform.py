@@ -21,12 +21,12 @@ from gateway.kernel.errors import DuplicateMessage
 from gateway.kernel.ids import LaneName, MessageKey, SetKey
 from gateway.messaging.flow.port import ServedInbound
 from gateway.messaging.processing.breaker import Breaker
-from gateway.messaging.processing.decide import Failed, TryAgain, decide, pass_on
+from gateway.messaging.processing.decide import Failed, decide, pass_on
 from gateway.messaging.processing.duplicates import Duplicates
 from gateway.messaging.processing.performed import ChunkResult
 from gateway.messaging.processing.prepare import Item, Prepared, Refused
 from gateway.messaging.processing.rollback import NotTakenBack, RollbackSet
-from gateway.messaging.rules.message import Work
+from gateway.messaging.rules.message import Retry, Work
 from gateway.messaging.rules.states import LaneRule, Policy
 from gateway.messaging.services.entities import StoredNumbers
 from gateway.queues import UnitQueue
@@ -89,7 +89,7 @@ class Performance:
                 self.result.release(group[index:])
                 return work.key
             outcome = await self._alone(item)
-            in_the_way = isinstance(outcome, TryAgain) or (
+            in_the_way = isinstance(outcome, Retry) or (
                 isinstance(outcome, Failed) and work.lane_rule is not LaneRule.CONTINUE
             )
             if in_the_way and work.lane is not None:
@@ -127,7 +127,7 @@ class Performance:
         self.result.file_repeated(seen)
         return True
 
-    async def _alone(self, item: Item) -> Failed | TryAgain | None:
+    async def _alone(self, item: Item) -> Failed | Retry[Work] | None:
         """Perform one item in an attempt of its own and file its outcome; None when it succeeded."""
         try:
             if isinstance(item, Refused):
@@ -148,7 +148,7 @@ class Performance:
             self.result.done.append((item, reply))
         return seen.refused[0] if seen.refused else None
 
-    def _outcome(self, work: Work, error: Exception) -> Failed | TryAgain:
+    def _outcome(self, work: Work, error: Exception) -> Failed | Retry[Work]:
         pass_on(error, self._unit)
         return decide(work, error, most_tries=self._port.settings.process.retries, chance=random.random())  # noqa: S311 jitter
 
@@ -169,9 +169,9 @@ class Performance:
         left = await run.take_back() if isinstance(outcome, Failed) else []
         outcome = self._in_view_of(outcome, left)
         self._breaker.failed(outcome)
-        if isinstance(outcome, TryAgain):
+        if isinstance(outcome, Retry):
             why = f"It waits with message {failing.key} of its set: {outcome.text}"
-            others = [replace(outcome, work=item.work, text=why) for item in members if item is not attempt.failing]
+            others = [replace(outcome, item=item.work, text=why) for item in members if item is not attempt.failing]
             self.result.again += [outcome, *others]
             return
         self.result.file(outcome)
@@ -180,14 +180,14 @@ class Performance:
         if not left:
             self.result.compensated.append(set_key)
 
-    def _in_view_of(self, outcome: Failed | TryAgain, left: Sequence[NotTakenBack]) -> Failed | TryAgain:
+    def _in_view_of(self, outcome: Failed | Retry[Work], left: Sequence[NotTakenBack]) -> Failed | Retry[Work]:
         """Return what becomes of a set when some of its effects could not be taken back."""
-        if isinstance(outcome, TryAgain) or not left:
+        if isinstance(outcome, Retry) or not left:
             return outcome
         failure = outcome.failure
         for trouble in left:
             later = self._outcome(failure.work, trouble.error)
-            if isinstance(later, TryAgain):  # the whole set, so that its compensations get another chance
+            if isinstance(later, Retry):  # the whole set, so that its compensations get another chance
                 return later
         text = f"{failure.text.rstrip('.')}. Not all that its set did elsewhere was taken back: see the exceptions."
         return replace(outcome, failure=replace(failure, text=text))

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 
 from gateway.contracts.service import Reply
 from gateway.kernel.ids import MessageKey, SetKey
-from gateway.messaging.processing.decide import Failed, TryAgain
+from gateway.messaging.processing.decide import Failed
 from gateway.messaging.processing.duplicates import Seen
 from gateway.messaging.processing.prepare import Item, Prepared
 from gateway.messaging.processing.rollback import NotTakenBack
-from gateway.messaging.rules.message import Work
+from gateway.messaging.rules.message import Retry, Work
 from gateway.messaging.rules.states import Policy
 
 
@@ -27,7 +27,7 @@ class ChunkResult:
     done: list[tuple[Prepared, Reply]] = field(default_factory=list)
     repeated: list[Work] = field(default_factory=list)
     failed: list[Failed] = field(default_factory=list)
-    again: list[TryAgain] = field(default_factory=list)
+    again: list[Retry[Work]] = field(default_factory=list)
     released: list[Work] = field(default_factory=list)
     halted: dict[SetKey, MessageKey] = field(default_factory=dict)
     rolled_back: dict[SetKey, MessageKey] = field(default_factory=dict)
@@ -35,9 +35,9 @@ class ChunkResult:
     compensation_failed: list[NotTakenBack] = field(default_factory=list)
     failures: Counter[SetKey] = field(default_factory=Counter)
 
-    def file(self, outcome: Failed | TryAgain) -> None:
+    def file(self, outcome: Failed | Retry[Work]) -> None:
         """Put a message that did not succeed where it belongs; its set may halt."""
-        if isinstance(outcome, TryAgain):
+        if isinstance(outcome, Retry):
             self.again.append(outcome)
         else:
             self.failed.append(outcome)

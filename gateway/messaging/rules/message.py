@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Generic, TypeVar
 from uuid import UUID
 
+from gateway.kernel.errors import StoreBusy
 from gateway.kernel.ids import Fence, LaneName, MessageKey, PortName, SetKey
 from gateway.kernel.problem import Problem
 from gateway.messaging.rules.delivery import Claim, Settlement
@@ -104,14 +105,14 @@ class Work:
 class Retry(Generic[T]):
     """Work that waits so many seconds and is tried again, with the reason in words.
 
-    `is_free`: the trouble was none of its own, so that this was no try of it; `is_busy`: it was that of the database.
+    `is_free`: the trouble was none of its own, so that this was no try of it; `busy`: it was this one of the database.
     """
 
     item: T
     delay_seconds: float
     text: str
     is_free: bool = False
-    is_busy: bool = False
+    busy: StoreBusy | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,14 +6,14 @@ import pytest
 
 from gateway.kernel.errors import StoreBusy
 from gateway.messaging.processing.breaker import Breaker, DatabasePause
-from gateway.messaging.processing.decide import Failed, TryAgain
-from gateway.messaging.rules.message import Failure
+from gateway.messaging.processing.decide import Failed
+from gateway.messaging.rules.message import Failure, Retry, Work
 from tests.factories import ORDERS
 
 MOST = 3
 CHUNK = 100
 WORK: Any = None
-AGAIN = TryAgain(work=WORK, delay_seconds=1.0, text="away")
+AGAIN = Retry(item=WORK, delay_seconds=1.0, text="away")
 PAUSE_SECONDS = 2.0
 
 
@@ -45,9 +45,9 @@ def failure(code: str, traceback: str | None = None) -> Failed:
     )
 
 
-def busy(*, everywhere: bool) -> TryAgain:
+def busy(*, everywhere: bool) -> Retry[Work]:
     error = StoreBusy("the disk is full", everywhere=everywhere)
-    return TryAgain(work=WORK, delay_seconds=PAUSE_SECONDS, text="", is_free=True, busy=error)
+    return Retry(item=WORK, delay_seconds=PAUSE_SECONDS, text="", is_free=True, busy=error)
 
 
 TROUBLE = [
@@ -58,7 +58,7 @@ REQUEST = [failure("schema"), failure("message.duplicate"), failure("not-authori
 
 
 @pytest.mark.parametrize("outcome", TROUBLE)
-def test_service_that_does_not_work_ends_the_unit(breaker: Breaker, outcome: Failed | TryAgain) -> None:
+def test_service_that_does_not_work_ends_the_unit(breaker: Breaker, outcome: Failed | Retry[Work]) -> None:
     for _ in range(MOST - 1):
         breaker.failed(outcome)
     assert not breaker.tripped
@@ -68,7 +68,7 @@ def test_service_that_does_not_work_ends_the_unit(breaker: Breaker, outcome: Fai
 
 @pytest.mark.parametrize("outcome", [*REQUEST, busy(everywhere=False)])
 def test_requests_that_are_wrong_or_wait_for_a_lock_say_nothing_about_the_service(
-    breaker: Breaker, outcome: Failed | TryAgain
+    breaker: Breaker, outcome: Failed | Retry[Work]
 ) -> None:
     for _ in range(10 * MOST):
         breaker.failed(outcome)

@@ -13,11 +13,12 @@ from gateway.kernel.errors import (
     StoreUnavailable,
     TransientError,
 )
-from gateway.messaging.processing.decide import AWAY, GENERIC, TOO_LONG, Cause, Wait, judge
+from gateway.messaging.processing.decide import AWAY, GENERIC, TOO_LONG, Cause, judge
+from gateway.messaging.rules.message import Retry
 
 
-def verdict(error: Exception, attempts: int = 1, store_waits: int = 0, chance: float = 0.5) -> Cause | Wait:
-    return judge(error, attempts=attempts, store_waits=store_waits, most_tries=3, chance=chance)
+def verdict(error: Exception, attempts: int = 1, store_waits: int = 0, chance: float = 0.5) -> Cause | Retry[str]:
+    return judge("it", error, attempts=attempts, store_waits=store_waits, most_tries=3, chance=chance)
 
 
 @pytest.mark.parametrize(
@@ -35,8 +36,8 @@ def verdict(error: Exception, attempts: int = 1, store_waits: int = 0, chance: f
 )
 def test_passing_trouble_waits_longer_each_time_until_the_tries_are_used_up(error: Exception) -> None:
     first, second, third = (verdict(error, attempts) for attempts in (1, 2, 3))
-    assert isinstance(first, Wait)
-    assert isinstance(second, Wait)
+    assert isinstance(first, Retry)
+    assert isinstance(second, Retry)
     assert isinstance(third, Cause)
     assert 0 < first.delay_seconds < second.delay_seconds
     assert first.text.endswith("Attempt 1 of 3 failed.")
@@ -44,7 +45,7 @@ def test_passing_trouble_waits_longer_each_time_until_the_tries_are_used_up(erro
 
 
 def test_a_port_that_tries_once_says_so() -> None:
-    only = judge(TransientError("away"), attempts=1, store_waits=0, most_tries=1, chance=0.5)
+    only = judge("it", TransientError("away"), attempts=1, store_waits=0, most_tries=1, chance=0.5)
     assert isinstance(only, Cause)
     assert only.text == "away. Tried once."
 
@@ -99,8 +100,8 @@ def test_partner_hears_of_passing_trouble_without_the_words_for_the_operator(err
 
 def test_trouble_of_the_store_is_no_try_and_has_a_patience_of_its_own() -> None:
     first, last = verdict(FULL, attempts=99), verdict(FULL, attempts=99, store_waits=2_000)
-    assert isinstance(first, Wait)
-    assert isinstance(last, Wait)
+    assert isinstance(first, Retry)
+    assert isinstance(last, Retry)
     assert first.busy is last.busy is FULL
     assert first.delay_seconds < 1 < last.delay_seconds <= 60, "a minute after it is mended all is answered"
     assert "counts as no attempt" in first.text
