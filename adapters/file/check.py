@@ -47,18 +47,16 @@ class FolderFinding:
     text: str
 
 
-def check_receive(
-    settings: FileReceiveSettings, *, make: bool = False, reach: Sequence[Path] | None = None
-) -> Sequence[FolderFinding]:
-    """Check the folders of an inbound port; with *make* missing ones are made (ours with mode 0700).
+def check_receive(settings: FileReceiveSettings, *, reach: Sequence[Path] | None = None) -> Sequence[FolderFinding]:
+    """Check the folders of an inbound port.
 
-    Outside *reach* (None: nowhere) a folder is only made when its parent is there: it may be a share.
+    One that is missing must be such that a start can make it: its parent is there, or it lies in one of *reach* (None:
+    anywhere), because elsewhere it may be a share that is not mounted.
     """
     inbound, work = settings.inbound_place, settings.work_place
     own = [work, settings.archive_place, settings.error_place]
     findings = [
-        *_each_folder([inbound], 0o770, make=make, reach=reach),
-        *_each_folder(own, 0o700, make=make, reach=reach),
+        *_each_folder([inbound, *own], reach),
         *_apart(inbound, own),
         *_one_file_system(inbound, own),
         *_kinds(inbound),
@@ -76,18 +74,13 @@ def check_receive(
     return findings
 
 
-def check_send(
-    settings: FileSendSettings, *, make: bool = False, reach: Sequence[Path] | None = None
-) -> Sequence[FolderFinding]:
+def check_send(settings: FileSendSettings, *, reach: Sequence[Path] | None = None) -> Sequence[FolderFinding]:
     """Check the folders of an outbound address, as `check_receive` does."""
     staging = settings.staging_place
     targets = [settings.outbound_place]
     if settings.faults is not None and settings.faults != settings.outbound:
         targets.append(settings.target_place(".fault.xml"))
-    findings = [
-        *_each_folder(targets, 0o770, make=make, reach=reach),
-        *_each_folder([staging], 0o700, make=make, reach=reach),
-    ]
+    findings = [*_each_folder([*targets, staging], reach)]
     for target in targets:
         findings += [*_apart(target, [staging]), *_one_file_system(target, [staging]), *_kinds(target)]
         findings += _held_by_others(target)
@@ -127,17 +120,13 @@ def _errors(findings: Sequence[FolderFinding]) -> bool:
     return any(finding.fatal for finding in findings)
 
 
-def _each_folder(
-    places: Sequence[PortFolder], mode: int, *, make: bool, reach: Sequence[Path] | None
-) -> Iterator[FolderFinding]:
+def _each_folder(places: Sequence[PortFolder], reach: Sequence[Path] | None) -> Iterator[FolderFinding]:
     """Each is a folder, itself and not by a link, that we may read, write and enter; or it can be made."""
     for place in places:
         try:
-            if make and not os.path.lexists(place.path):
-                place.path.mkdir(mode=mode, parents=True)
             yield from _usable(place, reach)
         except OSError as error:
-            yield _error(place, f"{unavailable(error, place).message}")
+            yield _error(place, unavailable(error, place).message)
 
 
 def _usable(place: PortFolder, reach: Sequence[Path] | None) -> Iterator[FolderFinding]:

@@ -20,18 +20,14 @@ def test_good_folders_have_no_errors_and_nothing_is_left_behind(site: Site) -> N
     assert all(os.listdir(folder) == [] for folder in site.root.iterdir())
 
 
-def test_missing_folders_can_be_made_and_are_made_when_asked(site: Site) -> None:
+def test_missing_folders_that_can_be_made_are_no_error_and_are_not_made(site: Site) -> None:
     settings = replace(site.receive_settings, work=site.root / "new" / "work", inbound=site.root / "new" / "in")
     assert errors(list(check_receive(settings))) == []
+    assert errors(list(check_send(replace(site.send_settings, staging=site.root / "new" / "staging")))) == []
     assert not (site.root / "new").exists()
-    assert errors(list(check_receive(settings, make=True))) == []
-    assert (site.root / "new" / "work").stat().st_mode & 0o777 == 0o700
-    sending = replace(site.send_settings, staging=site.root / "new" / "staging")
-    assert errors(list(check_send(sending, make=True))) == []
-    assert (site.root / "new" / "staging").is_dir()
 
 
-def test_parents_are_only_made_within_reach(site: Site) -> None:
+def test_parents_can_be_made_only_within_reach(site: Site) -> None:
     far = replace(site.receive_settings, inbound=site.root / "share" / "in")
     assert errors(list(check_receive(far, reach=[site.root]))) == []
     ((setting, text),) = errors(list(check_receive(far, reach=[site.root / "site"])))
@@ -50,7 +46,7 @@ def test_what_is_no_folder_is_refused(site: Site, kind: str) -> None:
         path.touch()
     if kind == "inside a file":
         path = path / "below"
-    ((setting, text),) = errors(list(check_receive(replace(site.receive_settings, archive=path), make=True)))[:1]
+    ((setting, text),) = errors(list(check_receive(replace(site.receive_settings, archive=path))))[:1]
     assert setting == "ports.orders.receive.archive"
     assert str(path) in text
 
