@@ -53,8 +53,8 @@ def check_receive(settings: FileReceiveSettings, *, reach: Sequence[Path] | None
     One that is missing must be such that a start can make it: its parent is there, or it lies in one of *reach* (None:
     anywhere), because elsewhere it may be a share that is not mounted.
     """
-    inbound, work = settings.inbound_place, settings.work_place
-    own = [work, settings.archive_place, settings.error_place]
+    inbound, work = settings.inbound, settings.work
+    own = [work, settings.archive, settings.error]
     findings = [
         *_each_folder([inbound, *own], reach),
         *_apart(inbound, own),
@@ -76,10 +76,10 @@ def check_receive(settings: FileReceiveSettings, *, reach: Sequence[Path] | None
 
 def check_send(settings: FileSendSettings, *, reach: Sequence[Path] | None = None) -> Sequence[FolderFinding]:
     """Check the folders of an outbound address, as `check_receive` does."""
-    staging = settings.staging_place
-    targets = [settings.outbound_place]
-    if settings.faults is not None and settings.faults != settings.outbound:
-        targets.append(settings.target_place(".fault.xml"))
+    staging = settings.staging
+    targets = [settings.outbound]
+    if settings.faults is not None:
+        targets.append(settings.faults)
     findings = [*_each_folder([*targets, staging], reach)]
     for target in targets:
         findings += [*_apart(target, [staging]), *_one_file_system(target, [staging]), *_kinds(target)]

@@ -61,9 +61,9 @@ def find_file(
 def claimed_files(settings: FileReceiveSettings) -> list[WorkFile]:
     """Return what lies in the work folder, in claim order; nothing before it was made. Raises: AdapterUnavailable."""
     found: list[WorkFile] = []
-    if not os.path.lexists(settings.work):
+    if not os.path.lexists(settings.work.path):
         return found
-    with settings.work_place.opened() as work:
+    with settings.work.opened() as work:
         for entry in sorted(entry for entry, _ in entries(work)):
             parsed, status = parse_work_name(entry), status_of(work, entry)
             if parsed is not None and status is not None:
@@ -76,10 +76,10 @@ def waiting_files(settings: FileReceiveSettings) -> list[str]:
 
     Raises: AdapterUnavailable.
     """
-    if not os.path.lexists(settings.inbound):
+    if not os.path.lexists(settings.inbound.path):
         return []
     takes = matcher(settings.pattern)
-    with settings.inbound_place.opened() as inbound:
+    with settings.inbound.opened() as inbound:
         names = [name for name, kind in entries(inbound) if kind is EntryKind.FILE and takes(name)]
     return [display(name) for name in sorted(names, key=sort_key(settings.order))]
 
@@ -87,7 +87,7 @@ def waiting_files(settings: FileReceiveSettings) -> list[str]:
 def archived_files(settings: FileReceiveSettings) -> list[ArchivedFile]:
     """Return what lies in the archive, the oldest day first; nothing before it was made. Raises: AdapterUnavailable."""
     found: list[ArchivedFile] = []
-    for day in archived_days(settings, date.max) if os.path.lexists(settings.archive) else ():
+    for day in archived_days(settings, date.max) if os.path.lexists(settings.archive.path) else ():
         for name in sorted(archived_names(settings, day, frozenset())):
             if (parsed := parse_work_name(name)) is not None:
                 found.append(ArchivedFile(day, name, str(parsed[0])))
@@ -102,9 +102,9 @@ def archived_digests(settings: FileReceiveSettings, files: Sequence[ArchivedFile
     """
     found: list[bytes | None] = []
     until = monotonic() + _DIGEST_SECONDS
-    with folder_errors(settings.archive_place):
+    with folder_errors(settings.archive):
         for file in files:
-            found.append(_digest(settings.archive / file.day, file.name))
+            found.append(_digest(settings.archive.path / file.day, file.name))
             if monotonic() > until:
                 break
     return found
@@ -129,22 +129,22 @@ def staged_files(settings: FileSendSettings) -> Staged | None:
 
     Raises: AdapterUnavailable.
     """
-    if not os.path.lexists(settings.staging):
+    if not os.path.lexists(settings.staging.path):
         return None
-    with settings.staging_place.opened() as staging:
+    with settings.staging.opened() as staging:
         identity = marked_as(staging)
     return None if identity is None else Staged(identity, frozenset(staged_names(settings)))
 
 
 def _inbound(settings: FileReceiveSettings, clock: LocalClock, name: bytes) -> Iterator[FileSighting]:
-    with settings.inbound_place.opened() as inbound:
+    with settings.inbound.opened() as inbound:
         for form in _forms(name):
             if (status := status_of(inbound, form)) is not None:
                 skipped = _why_skipped(settings, clock, inbound, form, moment(status.st_ctime))
                 yield _sighting(settings, FileLocation.INBOUND, form, form, status, skipped=skipped)
         folders = (folder for folder, kind in entries(inbound) if kind is EntryKind.FOLDER)
         for folder in islice(folders, _MOST_SUBFOLDERS):
-            with suppress(OSError), opened(settings.inbound / os.fsdecode(folder)) as inner:
+            with suppress(OSError), opened(settings.inbound.path / os.fsdecode(folder)) as inner:
                 if (status := status_of(inner, name)) is not None:
                     text = f"It is in the subfolder {display(folder)}, which is not looked into."
                     skipped = SkippedFile(name=name, display=display(name), code="entry.in-subfolder", text=text,
@@ -186,7 +186,7 @@ def _forms(name: bytes) -> Iterator[bytes]:
 
 
 def _kept(settings: FileReceiveSettings, location: FileLocation, name: bytes) -> Iterator[FileSighting]:
-    place = settings.work_place if location is FileLocation.WORK else settings.error_place
+    place = settings.work if location is FileLocation.WORK else settings.error
     with place.opened() as folder:
         for entry, _ in entries(folder):
             parsed = parse_work_name(entry)
@@ -198,8 +198,8 @@ def _kept(settings: FileReceiveSettings, location: FileLocation, name: bytes) ->
 
 def _archived(settings: FileReceiveSettings, name: bytes, claims: Collection[str]) -> Iterator[FileSighting]:
     handles = [(claim, work_name(ClaimId(UUID(claim)), name)[0]) for claim in claims]
-    for day in archived_days(settings, date.max) if handles and settings.archive.is_dir() else ():
-        with folder_errors(settings.archive_place), opened(settings.archive / day) as folder:
+    for day in archived_days(settings, date.max) if handles and settings.archive.path.is_dir() else ():
+        with folder_errors(settings.archive), opened(settings.archive.path / day) as folder:
             for claim, handle in handles:
                 if (status := status_of(folder, handle)) is not None:
                     inside = day.encode() + b"/" + handle
@@ -211,10 +211,10 @@ def _sighting(
     skipped: SkippedFile | None = None, claim_id: str | None = None,
 ) -> FileSighting:  # fmt: skip
     folders = {
-        FileLocation.INBOUND: settings.inbound,
-        FileLocation.WORK: settings.work,
-        FileLocation.ERROR: settings.error,
-        FileLocation.ARCHIVE: settings.archive,
+        FileLocation.INBOUND: settings.inbound.path,
+        FileLocation.WORK: settings.work.path,
+        FileLocation.ERROR: settings.error.path,
+        FileLocation.ARCHIVE: settings.archive.path,
     }
     return FileSighting(
         port=settings.port, location=location, name=display(name), path=f"{folders[location]}/{display(entry)}",

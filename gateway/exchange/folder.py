@@ -32,17 +32,18 @@ _PATIENCE_SECONDS: Final = 0.5
 
 def store_settings(name: str, settings: MessageStore, folders: StoreFolders) -> FileReceiveSettings:
     """Return how a message store takes files, as the file adapter wants to be told of it."""
+
+    def folder(key: str, path: Path) -> PortFolder:
+        return PortFolder(path=path, setting=f"data_exchange.stores.{name}.{key}", port=name)
+
     return FileReceiveSettings(
         port=PortName(name),
-        inbound=folders.inbound,
-        work=folders.work,
-        archive=folders.uploaded,
-        error=folders.refused,
+        inbound=folder("folder", folders.inbound),
+        work=folder("work", folders.work),
+        archive=folder("uploaded", folders.uploaded),
+        error=folder("refused", folders.refused),
         settle_seconds=settings.settle_seconds,
         grace_seconds=settings.grace_seconds,
-        section=f"data_exchange.stores.{name}",
-        archive_setting="uploaded",
-        error_setting="refused",
     )
 
 

@@ -1,6 +1,9 @@
 """The folders of a port, as the file adapter wants to be told of them."""
 
-from adapters.file import FileReceiveSettings, FileSendSettings, NameOrder
+from functools import partial
+from pathlib import Path
+
+from adapters.file import FileReceiveSettings, FileSendSettings, NameOrder, PortFolder
 from gateway.config.models import InboundPort, OutboundPort, Settings
 from gateway.kernel.ids import PortName
 
@@ -13,12 +16,13 @@ def receive_settings(name: PortName, settings: Settings) -> FileReceiveSettings 
     port, folders = settings.ports[name], settings.port_folders(name).receive
     if not isinstance(port, InboundPort) or folders is None:
         return None
+    folder = partial(_folder, name, "receive")
     return FileReceiveSettings(
         port=name,
-        inbound=folders.inbound,
-        work=folders.work,
-        archive=folders.archive,
-        error=folders.error,
+        inbound=folder("folder", folders.inbound),
+        work=folder("work", folders.work),
+        archive=folder("archive", folders.archive),
+        error=folder("error", folders.error),
         pattern=port.receive.pattern,
         order=NameOrder(port.receive.order.value),
         settle_seconds=port.receive.settle_seconds,
@@ -37,16 +41,20 @@ def send_settings(name: PortName, settings: Settings) -> FileSendSettings | None
     folders = settings.port_folders(name).send
     if folders is None:
         return None
-    faults = None if folders.faults == folders.outbound else folders.faults
     port = settings.ports[name]
     section, out = ("send", port.send) if isinstance(port, OutboundPort) else ("respond", port.respond)
     assert out is not None
+    folder = partial(_folder, name, section)
     return FileSendSettings(
         port=name,
-        staging=folders.staging,
-        outbound=folders.outbound,
-        faults=faults,
-        section=section,
+        outbound=folder("folder", folders.outbound),
+        staging=folder("staging", folders.staging),
+        faults=None if folders.faults == folders.outbound else folder("faults", folders.faults),
         file_mode=int(out.file_mode, 8),
         group=out.group,
+        group_setting=f"ports.{name}.{section}.group",
     )
+
+
+def _folder(port: PortName, section: str, key: str, path: Path) -> PortFolder:
+    return PortFolder(path=path, setting=f"ports.{port}.{section}.{key}", port=port)

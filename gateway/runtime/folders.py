@@ -69,17 +69,17 @@ def folders_of(settings: Callable[[], Settings], executor_of: Callable[[PortName
 
     async def staged(port: PortName) -> Staged | None:
         its = send_settings(port, settings())
-        return None if its is None else await ask(port, its.staging_place, its.io_seconds, partial(staged_files, its))
+        return None if its is None else await ask(port, its.staging, its.io_seconds, partial(staged_files, its))
 
     async def digests(port: PortName, files: Sequence[ArchivedFile]) -> Sequence[bytes | None]:
         its = receive_settings(port, settings())
         assert its is not None  # it has listed these files
-        return await ask(port, its.archive_place, its.io_seconds, partial(archived_digests, its, files))
+        return await ask(port, its.archive, its.io_seconds, partial(archived_digests, its, files))
 
     return Folders(
-        claimed=received(lambda its: its.work_place, claimed_files),
+        claimed=received(lambda its: its.work, claimed_files),
         staged=staged,
-        waiting=received(lambda its: its.inbound_place, waiting_files),
-        archived=received(lambda its: its.archive_place, archived_files),
+        waiting=received(lambda its: its.inbound, waiting_files),
+        archived=received(lambda its: its.archive, archived_files),
         digests=digests,
     )

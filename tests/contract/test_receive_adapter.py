@@ -10,12 +10,13 @@ from typing import Protocol
 
 import pytest
 
-from adapters.file import FileReceiveAdapter, FileReceiveSettings
+from adapters.file import FileReceiveAdapter
 from gateway.contracts.adapter import ReceiveAdapter
 from gateway.kernel.errors import AdapterUnavailable, LeaseLost
 from gateway.kernel.ids import PortName
 from gateway.messaging.rules.delivery import Settled, Settlement
 from tests.postbox import InBox, PostBoxReceiver
+from tests.unit.adapters.support import receive_settings
 
 BODY = b"<Batch></Batch>"
 
@@ -55,10 +56,7 @@ class StandingClock:
 class FolderAddress:
     def __init__(self, root: Path, executor: ThreadPoolExecutor) -> None:
         self._inbound, self._executor = root / "inbound", executor
-        self._settings = FileReceiveSettings(
-            port=PortName("orders"), inbound=self._inbound, work=root / "work", archive=root / "archive",
-            error=root / "error",
-        )  # fmt: skip
+        self._settings = receive_settings(root)
         for name in ("inbound", "work", "archive", "error", "aside"):
             (root / name).mkdir()
         self._aside = root / "aside" / "file"

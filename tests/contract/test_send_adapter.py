@@ -8,12 +8,13 @@ from uuid import uuid4
 
 import pytest
 
-from adapters.file import FileSendAdapter, FileSendSettings
+from adapters.file import FileSendAdapter
 from gateway.contracts.adapter import SendAdapter
 from gateway.kernel.errors import AdapterUnavailable
 from gateway.kernel.ids import PortName
 from gateway.messaging.rules.delivery import OutgoingFile, Promise
 from tests.postbox import OutBox, PostBoxSender
+from tests.unit.adapters.support import send_settings
 
 FILES = [
     OutgoingFile(staged_name=f"{number}.1.tmp", final_name=f"answer.{number}.xml", content=b"<a>%d</a>" % number)
@@ -45,7 +46,7 @@ class Address(Protocol):
 class FolderAddress:
     def __init__(self, root: Path, executor: ThreadPoolExecutor) -> None:
         self._outbound, self._executor = root / "outbound", executor
-        self._settings = FileSendSettings(port=PortName("orders"), outbound=self._outbound, staging=root / "staging")
+        self._settings = send_settings(root)
         for name in ("outbound", "staging"):
             (root / name).mkdir()
 

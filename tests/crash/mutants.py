@@ -344,7 +344,7 @@ def taken_in_again(_: Path) -> None:
         except StoreUnavailable:
             folders = port.receive._settings
             for claim in (file.claim for file in files):
-                (folders.work / os.fsdecode(claim.handle)).rename(folders.inbound / os.fsdecode(claim.name))
+                (folders.work.path / os.fsdecode(claim.handle)).rename(folders.inbound.path / os.fsdecode(claim.name))
             raise
 
     Ingester.write = write_or_put_back  # type: ignore[method-assign]

@@ -59,9 +59,9 @@ class FileReceiveAdapter:
         self._probe = probe
         self._ops = ops or FileOps()
         self._claimer = Claimer(settings, clock, self._ops, has_parser=probe is not None, identities=identities)
-        self._polling = OneAtATime(executor, settings.inbound_place, settings.io_seconds)
-        self._settling = OneAtATime(executor, settings.work_place, settings.io_seconds)
-        self._tidying = OneAtATime(executor, settings.archive_place, settings.io_seconds)
+        self._polling = OneAtATime(executor, settings.inbound, settings.io_seconds)
+        self._settling = OneAtATime(executor, settings.work, settings.io_seconds)
+        self._tidying = OneAtATime(executor, settings.archive, settings.io_seconds)
 
     async def poll(self, limit: int) -> Sequence[Claim]:
         """Claim up to *limit* ready files in name order; fewer than *limit* means that no more were ready.
@@ -104,19 +104,19 @@ class FileReceiveAdapter:
         a second name, AdapterUnavailable when the work folder cannot be used.
         """
         with ExitStack() as stack:
-            with folder_errors(self._settings.work_place):  # not what goes wrong in the block
-                work = stack.enter_context(opened(self._settings.work))
+            with folder_errors(self._settings.work):  # not what goes wrong in the block
+                work = stack.enter_context(opened(self._settings.work.path))
             yield partial(self._opened, work)
 
     @contextmanager
     def _opened(self, work: Folder, claim: Claim) -> Iterator[int]:
         with ExitStack() as stack:
-            with folder_errors(self._settings.work_place):
+            with folder_errors(self._settings.work):
                 try:
                     fd, status = stack.enter_context(open_checked(work, claim.handle))
                 except FileNotFoundError as error:
                     raise LeaseLost(
-                        f"{claim.display} is no longer in {self._settings.work}: somebody else settled it.",
+                        f"{claim.display} is no longer in {self._settings.work.path}: somebody else settled it.",
                         code="claim.gone",
                         claim_id=claim.id,
                     ) from error
@@ -143,7 +143,7 @@ class FileReceiveAdapter:
         await self._settling.run(partial(settle_files, self._ops, self._settings, settled, day))
 
     async def _write_reason(self, item: Settled) -> None:
-        place = self._settings.error_place
+        place = self._settings.error
         text = f"{item.claim.display}\n\n{item.reason or 'No reason was given.'}\n"
         with folder_errors(place):
             async with asyncio.timeout(self._settings.io_seconds):
@@ -189,7 +189,7 @@ class FileReceiveAdapter:
         """Yield at once, and whenever something appears or changes in the folder."""
         settings = self._settings
         return watch_folder(
-            settings.inbound,
+            settings.inbound.path,
             executor=self._executor,
             renamed=self._claimer.renamed,
             force_polling=settings.force_polling,

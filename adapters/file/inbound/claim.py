@@ -73,7 +73,7 @@ class Claimer:
 
     def may_find(self) -> bool:
         """Tell whether anything lies in the inbound folder. Raises: AdapterUnavailable."""
-        with self._identities.opened(self._settings.inbound_place, inbound=True) as inbound:
+        with self._identities.opened(self._settings.inbound, inbound=True) as inbound:
             return any(entries(inbound))
 
     def next_poll_seconds(self) -> float | None:
@@ -104,8 +104,8 @@ class Claimer:
             self._listed, self._checked = False, None
         batch, self._stranded = self._stranded, []
         with (
-            self._identities.opened(settings.inbound_place, inbound=True) as inbound,
-            settings.work_place.opened() as work,
+            self._identities.opened(settings.inbound, inbound=True) as inbound,
+            settings.work.opened() as work,
         ):
             try:
                 return self._claim_batch(inbound, work, limit, batch)
@@ -126,7 +126,7 @@ class Claimer:
         """Open the file for the parser, None when it has gone; `close_checked` closes it."""
         self.close_checked()
         try:
-            with opened(self._settings.inbound) as inbound, open_checked(inbound, check.name) as (fd, _):
+            with opened(self._settings.inbound.path) as inbound, open_checked(inbound, check.name) as (fd, _):
                 self._opened = os.dup(fd)
         except OSError:
             return None
@@ -146,8 +146,8 @@ class Claimer:
 
     def _unavailable(self, error: OSError) -> Exception:
         settings = self._settings
-        at_work = error.errno in (errno.EXDEV, errno.ENOSPC, errno.EDQUOT) or error.filename == str(settings.work)
-        near, far = settings.inbound_place, settings.work_place
+        at_work = error.errno in (errno.EXDEV, errno.ENOSPC, errno.EDQUOT) or error.filename == str(settings.work.path)
+        near, far = settings.inbound, settings.work
         return unavailable(error, far, near) if at_work else unavailable(error, near, far)
 
     def _names(self, inbound: Folder) -> Iterator[bytes]:

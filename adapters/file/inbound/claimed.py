@@ -78,7 +78,7 @@ class ClaimedFiles:
         try:
             self._ops.put_back(work, target, inbound, name)
         except FileExistsError:
-            with self._settings.error_place.opened() as folder:
+            with self._settings.error.opened() as folder:
                 self._ops.move(work, target, folder, target)
         log.warning("file.put_aside", port=self._settings.port, file=display(name), reason=str(error))
 
@@ -88,8 +88,8 @@ class ClaimedFiles:
         Raises: AdapterUnavailable when a folder cannot be used.
         """
         with (
-            self._identities.opened(self._settings.inbound_place, inbound=True) as inbound,
-            self._settings.work_place.opened() as work,
+            self._identities.opened(self._settings.inbound, inbound=True) as inbound,
+            self._settings.work.opened() as work,
         ):
             names = sorted(name for name, _ in entries(work))
             found = [self._recovered(inbound, work, target) for target in names]

@@ -33,17 +33,17 @@ def settle_files(ops: FileOps, settings: FileReceiveSettings, settled: Sequence[
     """
     kinds = {item.settlement for item in settled}
     with ExitStack() as folders:
-        work = folders.enter_context(settings.work_place.opened())
+        work = folders.enter_context(settings.work.opened())
         changed = [work]
         archive = error = work
         if Settlement.ARCHIVE in kinds:
-            root = folders.enter_context(settings.archive_place.opened(settings.work_place))
+            root = folders.enter_context(settings.archive.opened(settings.work))
             if ops.make_folder(root, day):
                 changed.append(root)
-            archive = folders.enter_context(opened(settings.archive / day))
+            archive = folders.enter_context(opened(settings.archive.path / day))
             changed.append(archive)
         if Settlement.QUARANTINE in kinds:
-            error = folders.enter_context(settings.error_place.opened(settings.work_place))
+            error = folders.enter_context(settings.error.opened(settings.work))
             changed.append(error)
         for item in settled:
             _settle(ops, item, work, archive, error)
@@ -86,14 +86,14 @@ def _report_change(claim: Claim, work: Folder) -> None:
 
 def claimed_ids(settings: FileReceiveSettings) -> set[ClaimId]:
     """Return the ids of the files that lie in the work folder. Raises: AdapterUnavailable."""
-    with settings.work_place.opened() as work:
+    with settings.work.opened() as work:
         parsed = [parse_work_name(name) for name, _ in entries(work)]
     return {found[0] for found in parsed if found is not None}
 
 
 def archived_days(settings: FileReceiveSettings, before: date) -> list[str]:
     """Return the day folders of the archive that are older than *before*, oldest first. Raises: AdapterUnavailable."""
-    with settings.archive_place.opened() as archive:
+    with settings.archive.opened() as archive:
         names = [name.decode("ascii", "replace") for name, kind in entries(archive) if kind is EntryKind.FOLDER]
     return sorted(name for name in names if _DAY.fullmatch(name) and name < before.isoformat())
 
@@ -103,10 +103,10 @@ def archived_names(settings: FileReceiveSettings, day: str, keep: Set[ClaimId]) 
 
     Nothing is among them but what `settle_files` put there.
     """
-    with settings.archive_place.opened() as archive:
+    with settings.archive.opened() as archive:
         if status_of(archive, day.encode()) is None:
             return []
-        with opened(settings.archive / day) as folder:
+        with opened(settings.archive.path / day) as folder:
             parsed = [(name, parse_work_name(name)) for name, _ in entries(folder)]
     return [name for name, claim in parsed if claim is not None and claim[0] not in keep]
 
@@ -116,10 +116,10 @@ def remove_archived(ops: FileOps, settings: FileReceiveSettings, day: str, names
 
     Raises: AdapterUnavailable; what was removed stays removed.
     """
-    with settings.archive_place.opened() as archive:
+    with settings.archive.opened() as archive:
         if status_of(archive, day.encode()) is None:
             return 0  # it went with its last file
-        with opened(settings.archive / day) as folder:
+        with opened(settings.archive.path / day) as folder:
             removed = sum(ops.unlink(folder, name, "settle") for name in names)
         try:
             ops.remove_folder(archive, day)

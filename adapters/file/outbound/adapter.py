@@ -44,14 +44,14 @@ class FileSendAdapter:
         self._identities = identities or FolderIdentities()
         self._ops = ops or FileOps()
         self._place: StagingPlace | None = None
-        self._staging = OneAtATime(executor, settings.staging_place, settings.io_seconds)
-        self._publishing = OneAtATime(executor, settings.outbound_place, settings.io_seconds)
+        self._staging = OneAtATime(executor, settings.staging, settings.io_seconds)
+        self._publishing = OneAtATime(executor, settings.outbound, settings.io_seconds)
 
     async def place(self) -> StagingPlace:
         """Return the staging folder with its identity, as of the first use. Raises: AdapterUnavailable."""
         if self._place is None:
             identity = await self._staging.run(partial(identity_of_staging, self._ops, self._settings))
-            self._place = StagingPlace(id=identity, where=str(self._settings.staging))
+            self._place = StagingPlace(id=identity, where=str(self._settings.staging.path))
         return self._place
 
     async def probe(self) -> None:

@@ -27,12 +27,12 @@ def publish_files(
     Folders are flushed for those as well: the process that renamed them may have died before its flush.
     """
     results: Results = [None] * len(promises)
-    places = [settings.target_place(promise.final_name) for promise in promises]
-    with settings.staging_place.opened() as staging:
+    places = [settings.target(promise.final_name) for promise in promises]
+    with settings.staging.opened() as staging:
         for place in sorted(set(places), key=lambda each: each.path):
             numbers = [number for number, its in enumerate(places) if its == place]
             try:
-                with identities.opened(place, inbound=False, other=settings.staging_place) as target:
+                with identities.opened(place, inbound=False, other=settings.staging) as target:
                     for number in numbers:
                         results[number] = _publish(ops, settings, staging, target, place, promises[number])
                     if any(results[number] is None for number in numbers):
@@ -57,7 +57,7 @@ def _publish(
     except FileExistsError:
         return name_taken(place, promise.final_name)
     except OSError as error:
-        return unavailable(error, place, settings.staging_place)
+        return unavailable(error, place, settings.staging)
     return None
 
 

@@ -37,7 +37,7 @@ Results = list[GatewayError | None]
 
 def probe_folders(settings: FileSendSettings) -> None:
     """Look whether both folders are there, may be written to and have room. Raises: AdapterUnavailable."""
-    for place in (settings.staging_place, settings.outbound_place):
+    for place in (settings.staging, settings.outbound):
         with place.opened() as folder:
             system = os.fstatvfs(folder.fd)
             if system.f_flag & os.ST_RDONLY:
@@ -50,7 +50,7 @@ def probe_folders(settings: FileSendSettings) -> None:
 
 def identity_of_staging(ops: FileOps, settings: FileSendSettings) -> UUID:
     """Return the identity of the staging folder; a folder that has none gets one."""
-    with settings.staging_place.opened() as staging:
+    with settings.staging.opened() as staging:
         return _identity(ops, staging)
 
 
@@ -81,7 +81,7 @@ def stage_files(
     *identity* is what the folder was said to be, None when nobody asked.
     A failed flush is never tried again on the same file: the caller comes back with a new staged name.
     """
-    place = settings.staging_place
+    place = settings.staging
     with place.opened() as staging:
         if _identity(ops, staging) != identity and identity is not None:
             return [other_staging(settings, file.final_name) for file in files]
@@ -103,9 +103,9 @@ def stage_files(
 def _write(
     ops: FileOps, settings: FileSendSettings, staging: Folder, files: Sequence[OutgoingFile], *, flush: bool
 ) -> Results:
-    place = settings.staging_place
+    place = settings.staging
     wanted = wanted_group(settings)
-    paths = {settings.target_place(file.final_name).path for file in files}
+    paths = {settings.target(file.final_name).path for file in files}
     groups = {path: _group_for(staging, path) if wanted is None else wanted for path in paths}
     results: Results = []
     hopeless: OSError | None = None
@@ -113,7 +113,7 @@ def _write(
         if hopeless is not None:
             results.append(unavailable(hopeless, place))
             continue
-        group = groups[settings.target_place(file.final_name).path]
+        group = groups[settings.target(file.final_name).path]
         try:
             ops.write_staged(
                 staging, file.staged_name.encode(), file.content, mode=settings.file_mode, group=group, flush=flush
@@ -179,7 +179,7 @@ def _no_group(settings: FileSendSettings, why: str) -> AdapterUnavailable:
         f"The files cannot be given to the group {settings.group} ({settings.group_setting}): {why}.",
         code="address.no-group",
         port=settings.port,
-        folder=str(settings.outbound),
+        folder=str(settings.outbound.path),
         setting=settings.group_setting,
     )
 
@@ -197,7 +197,7 @@ def _group_for(staging: Folder, target: os.PathLike[str]) -> int | None:
 
 def other_staging(settings: FileSendSettings, final_name: str) -> AdapterUnavailable:
     """Say that the staging folder is not the one in which a file was prepared."""
-    place = settings.staging_place
+    place = settings.staging
     return place.unavailable(
         OTHER_STAGING,
         f"The folder {place.path} ({place.setting}) is not the one in which {final_name} was prepared: its file "
@@ -217,12 +217,12 @@ def name_taken(place: PortFolder, name: str) -> AdapterUnavailable:
 
 def discard_files(ops: FileOps, settings: FileSendSettings, staged_names: Sequence[str]) -> None:
     """Remove staged files that no promise names."""
-    with settings.staging_place.opened() as staging:
+    with settings.staging.opened() as staging:
         for name in staged_names:
             ops.unlink(staging, name.encode(), "stage")
 
 
 def staged_names(settings: FileSendSettings) -> list[str]:
     """List the staging folder, sorted, without our mark."""
-    with settings.staging_place.opened() as staging:
+    with settings.staging.opened() as staging:
         return sorted(os.fsdecode(name) for name, _ in entries(staging) if not name.startswith(b"."))

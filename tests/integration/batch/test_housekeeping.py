@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import pytest
 
-from adapters.file import FileReceiveAdapter, FileReceiveSettings
+from adapters.file import FileReceiveAdapter
 from gateway.batch.engine.alone import OneShotFeed
 from gateway.batch.housekeeping import deletes as housekeeping
 from gateway.batch.housekeeping.deletes import look_at_clock
@@ -32,6 +32,7 @@ from gateway.messaging.rules.message import Failure, NewResponse, RefusedFile
 from gateway.messaging.rules.states import Policy
 from tests.clock import DatabaseClock
 from tests.factories import ORDERS, a_claim, a_file, a_message, a_send_request
+from tests.unit.adapters.support import receive_settings
 
 AGED = ("message", "created_at"), ("message", "finished_at"), ("delivery", "received_at"), ("exception", "at"), \
     ("message_set", "created_at"), ("processed_id", "at"), ("run", "started_at"), ("run", "ended_at"), \
@@ -53,15 +54,13 @@ class House:
         self.store = store
         self.archive = root / "archive"
         self.work = root / "work"
-        for name in ("in", "work", "archive", "error"):
+        for name in ("inbound", "work", "archive", "error"):
             (root / name).mkdir()
-        self.inbound = root / "in"
+        self.inbound = root / "inbound"
         self.error = root / "error"
         self.retention = Retention(archive_days=10, history_days=20, exceptions_days=30)
         self.adapter = FileReceiveAdapter(
-            FileReceiveSettings(
-                port=ORDERS, inbound=self.inbound, work=self.work, archive=self.archive, error=self.error
-            ),
+            receive_settings(root),
             executor=executor,
             clock=Clock(),
         )

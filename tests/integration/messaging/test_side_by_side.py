@@ -10,7 +10,6 @@ from uuid import uuid4
 import pytest
 
 from adapters.file.outbound.adapter import FileSendAdapter
-from adapters.file.settings import FileSendSettings
 from gateway.config.models import Respond
 from gateway.contracts.service import Reply, Request, ServiceContext
 from gateway.contracts.task import Tally, TaskContext
@@ -31,6 +30,7 @@ from tests.documents import SERVICES, envelope
 from tests.factories import ORDERS, a_claim, a_file, a_message
 from tests.integration.messaging.test_inbound import NothingComes, a_port
 from tests.integration.messaging.test_way_of_a_message import rows
+from tests.unit.adapters.support import send_settings
 
 CONVERSATIONS, LONG, FREE = 6, 10, 20
 DUE = "UPDATE queue SET not_before = now() WHERE not_before IS NOT NULL"
@@ -65,15 +65,14 @@ class Node:
 
     def __init__(self, store: Store, incarnation: int, operation: Recording, folder: Path, threads: Executor) -> None:
         settings, port = a_port("parallel", 1000)
-        for name in ("out", "staging"):
+        for name in ("outbound", "staging"):
             (folder / name).mkdir(exist_ok=True)
-        respond = Respond(folder=folder / "out")
-        sending = FileSendSettings(port=ORDERS, outbound=folder / "out", staging=folder / "staging")
+        respond = Respond(folder=folder / "outbound")
         ports = Ports(settings)
         ports.add(
             replace(
                 port, settings=port.settings.model_copy(update={"respond": respond}),
-                send=FileSendAdapter(sending, executor=threads),
+                send=FileSendAdapter(send_settings(folder), executor=threads),
                 name_response=lambda work, message_id, is_fault: f"{work.key}.{message_id}.xml",
             )
         )  # fmt: skip
@@ -142,6 +141,6 @@ async def work_side_by_side(store: Store, tmp_path: Path) -> None:
     for key in operation.done:
         orders[lanes[key]].append(key)
     assert all(order == sorted(order) for lane, order in orders.items() if lane is not None)
-    answered = Counter(int(path.name.split(".")[0]) for path in (tmp_path / "out").iterdir())
+    answered = Counter(int(path.name.split(".")[0]) for path in (tmp_path / "outbound").iterdir())
     assert answered == dict.fromkeys(lanes, 1), "a response or a fault for each"
     assert [one.name for one in (tmp_path / "staging").iterdir() if not one.name.startswith(".")] == []

@@ -11,12 +11,13 @@ import sys
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
-from adapters.file import FileReceiveAdapter, FileReceiveSettings, FileSendAdapter, FileSendSettings
+from adapters.file import FileReceiveAdapter, FileSendAdapter
 from gateway.kernel.faultpoints import switched_on
 from gateway.messaging.rules.delivery import Claim, OutgoingFile, Promise, Settled, Settlement
-from tests.unit.adapters.support import PORT, FakeClock
+from tests.unit.adapters.support import FakeClock, receive_settings, send_settings
 
 
 class Journal:
@@ -39,16 +40,9 @@ async def run(root: Path) -> None:
     ingested, promised, sent = (Journal(root / name) for name in ("ingested", "promised", "sent"))
     with ThreadPoolExecutor(2) as executor:
         receive = FileReceiveAdapter(
-            FileReceiveSettings(
-                port=PORT, inbound=root / "inbound", work=root / "work", archive=root / "archive", error=root / "error",
-                done_marker=True,
-            ),
-            executor=executor,
-            clock=FakeClock(),
-        )  # fmt: skip
-        send = FileSendAdapter(
-            FileSendSettings(port=PORT, outbound=root / "outbound", staging=root / "staging"), executor=executor
+            replace(receive_settings(root), done_marker=True), executor=executor, clock=FakeClock()
         )
+        send = FileSendAdapter(send_settings(root), executor=executor)
         await ingest(receive, await receive.recover(), ingested)
         await ingest(receive, await receive.poll(100), ingested)
         known = {line.split()[0] for line in promised.lines}

@@ -1,13 +1,14 @@
 """Folders of one port with a partner on the other side, a clock that only tests move, and a model of power loss."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
-from adapters.file import FileReceiveAdapter, FileReceiveSettings, FileSendAdapter, FileSendSettings, Probe
+from adapters.file import FileReceiveAdapter, FileReceiveSettings, FileSendAdapter, FileSendSettings, PortFolder, Probe
 from adapters.file.fsops import FileOps, Operation
 from adapters.file.identity import FolderIdentities
 from gateway.kernel.ids import PortName
@@ -34,6 +35,44 @@ class FakeClock:
         self.passed += seconds
 
 
+def port_folder(path: Path, setting: str = "receive.folder", port: str = PORT) -> PortFolder:
+    return PortFolder(path=path, setting=f"ports.{port}.{setting}", port=port)
+
+
+def receive_settings(root: Path, port: PortName = PORT) -> FileReceiveSettings:
+    """Return those of a port whose folders all lie under one root."""
+    return FileReceiveSettings(
+        port=port,
+        inbound=port_folder(root / "inbound", "receive.folder", port),
+        work=port_folder(root / "work", "receive.work", port),
+        archive=port_folder(root / "archive", "receive.archive", port),
+        error=port_folder(root / "error", "receive.error", port),
+    )
+
+
+def send_settings(root: Path) -> FileSendSettings:
+    return FileSendSettings(
+        port=PORT,
+        outbound=port_folder(root / "outbound", "respond.folder"),
+        staging=port_folder(root / "staging", "respond.staging"),
+        group_setting=f"ports.{PORT}.respond.group",
+    )
+
+
+def _in_folders(settings: FileReceiveSettings | FileSendSettings, changes: Mapping[str, object]) -> dict[str, Any]:
+    """Put paths among the changes into folders; of another port, the settings have the name of that port."""
+    port = str(changes.get("port", settings.port))
+    changed: dict[str, Any] = dict(changes)
+    for name in ("inbound", "work", "archive", "error", "outbound", "staging", "faults"):
+        folder = changes.get(name, getattr(settings, name, None))
+        if isinstance(folder, Path):
+            before = getattr(settings, name) or port_folder(folder, f"respond.{name}")
+            folder = replace(before, path=folder)
+        if isinstance(folder, PortFolder):
+            changed[name] = replace(folder, setting=folder.setting.replace(settings.port, port), port=port)
+    return changed
+
+
 @dataclass
 class Site:
     """All folders of a port under one root."""
@@ -50,23 +89,30 @@ class Site:
         self.inbound, self.work, self.archive, self.error, self.outbound, self.staging, self.faults = (
             self.root / name for name in ("inbound", "work", "archive", "error", "outbound", "staging", "faults")
         )
-        self.receive_settings = FileReceiveSettings(
-            port=PORT, inbound=self.inbound, work=self.work, archive=self.archive, error=self.error
-        )
-        self.send_settings = FileSendSettings(port=PORT, outbound=self.outbound, staging=self.staging)
+        self.receive_settings = receive_settings(self.root)
+        self.send_settings = send_settings(self.root)
+
+    def receiving(self, **changes: object) -> FileReceiveSettings:
+        """Return the settings with changes; a path stands for the folder at it, under the same setting."""
+        settings = self.receive_settings
+        return replace(settings, **_in_folders(settings, changes))
+
+    def sending(self, **changes: object) -> FileSendSettings:
+        """Return the settings with changes; a path stands for the folder at it, under the same setting."""
+        settings = self.send_settings
+        return replace(settings, **_in_folders(settings, changes))
 
     def receiver(self, *, probe: Probe | None = None, **changes: object) -> FileReceiveAdapter:
-        settings = replace(self.receive_settings, **changes)  # type: ignore[arg-type]  # a test names real fields
-        ops = FileOps(self.recorded.append)
         return FileReceiveAdapter(
-            settings, executor=self.executor, clock=self.clock, probe=probe, ops=ops, identities=self.identities
-        )
+            self.receiving(**changes), executor=self.executor, clock=self.clock, probe=probe,
+            ops=FileOps(self.recorded.append), identities=self.identities,
+        )  # fmt: skip
 
     def sender(self, **changes: object) -> FileSendAdapter:
-        settings = replace(self.send_settings, **changes)  # type: ignore[arg-type]  # a test names real fields
         return FileSendAdapter(
-            settings, executor=self.executor, ops=FileOps(self.recorded.append), identities=self.identities
-        )
+            self.sending(**changes), executor=self.executor, ops=FileOps(self.recorded.append),
+            identities=self.identities,
+        )  # fmt: skip
 
     def drop(self, name: str | bytes, content: bytes = WHOLE) -> None:
         """Put a file into the inbound folder the right way: written elsewhere, then renamed in."""

@@ -1,7 +1,6 @@
 """The start checks: sentences that name the setting to change."""
 
 import os
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,19 +20,19 @@ def test_good_folders_have_no_errors_and_nothing_is_left_behind(site: Site) -> N
 
 
 def test_missing_folders_that_can_be_made_are_no_error_and_are_not_made(site: Site) -> None:
-    settings = replace(site.receive_settings, work=site.root / "new" / "work", inbound=site.root / "new" / "in")
+    settings = site.receiving(work=site.root / "new" / "work", inbound=site.root / "new" / "in")
     assert errors(list(check_receive(settings))) == []
-    assert errors(list(check_send(replace(site.send_settings, staging=site.root / "new" / "staging")))) == []
+    assert errors(list(check_send(site.sending(staging=site.root / "new" / "staging")))) == []
     assert not (site.root / "new").exists()
 
 
 def test_parents_can_be_made_only_within_reach(site: Site) -> None:
-    far = replace(site.receive_settings, inbound=site.root / "share" / "in")
+    far = site.receiving(inbound=site.root / "share" / "in")
     assert errors(list(check_receive(far, reach=[site.root]))) == []
     ((setting, text),) = errors(list(check_receive(far, reach=[site.root / "site"])))
     assert setting == "ports.orders.receive.folder"
     assert "may be a share that is not mounted" in text
-    near = replace(site.receive_settings, inbound=site.root / "in two")
+    near = site.receiving(inbound=site.root / "in two")
     assert errors(list(check_receive(near, reach=[site.root / "site"]))) == []
 
 
@@ -46,7 +45,7 @@ def test_what_is_no_folder_is_refused(site: Site, kind: str) -> None:
         path.touch()
     if kind == "inside a file":
         path = path / "below"
-    ((setting, text),) = errors(list(check_receive(replace(site.receive_settings, archive=path))))[:1]
+    ((setting, text),) = errors(list(check_receive(site.receiving(archive=path))))[:1]
     assert setting == "ports.orders.receive.archive"
     assert str(path) in text
 
@@ -58,23 +57,23 @@ def test_files_that_will_not_have_the_group_of_their_folder_are_told(
     monkeypatch.setattr("adapters.file.check.may_give", lambda _: False)
     (finding,) = [each for each in check_send(site.send_settings) if "will not have its group" in each.text]
     assert (finding.fatal, finding.setting) == (False, "ports.orders.respond.folder")
-    own = replace(site.send_settings, group=os.getegid())
+    own = site.sending(group=os.getegid())
     assert "will not have" not in str(check_send(own))
 
 
 def test_our_folders_may_not_lie_inside_a_partners_folder(site: Site) -> None:
-    inside = replace(site.receive_settings, work=site.inbound / "work")
+    inside = site.receiving(work=site.inbound / "work")
     assert [setting for setting, _ in errors(list(check_receive(inside)))] == ["ports.orders.receive.work"]
-    same = replace(site.send_settings, staging=site.outbound)
+    same = site.sending(staging=site.outbound)
     assert [setting for setting, _ in errors(list(check_send(same)))] == ["ports.orders.respond.staging"]
 
 
 def test_another_file_system_is_refused_with_the_setting_to_change(site: Site) -> None:
     other = next(Path(mount) for mount in ("/dev/shm", "/run") if Path(mount).is_dir())
-    found = errors(list(check_receive(replace(site.receive_settings, work=other / "gateway-work"))))
+    found = errors(list(check_receive(site.receiving(work=other / "gateway-work"))))
     assert [setting for setting, _ in found] == ["ports.orders.receive.work"]
     assert "another file system" in found[0][1]
-    found = errors(list(check_send(replace(site.send_settings, staging=other / "gateway-staging"))))
+    found = errors(list(check_send(site.sending(staging=other / "gateway-staging"))))
     assert [setting for setting, _ in found] == ["ports.orders.respond.staging"]
 
 
@@ -131,6 +130,6 @@ def test_file_system_that_promises_less_is_warned_about(
 
 @pytest.mark.parametrize("pattern", ["*.part", "*.TMP", ".*.xml", "~*", "*.done"])
 def test_a_pattern_of_names_that_are_never_taken_is_refused(site: Site, pattern: str) -> None:
-    ((setting, text),) = errors(list(check_receive(replace(site.receive_settings, pattern=pattern))))
+    ((setting, text),) = errors(list(check_receive(site.receiving(pattern=pattern))))
     assert setting == "ports.orders.receive.pattern"
     assert text == f"no file is ever taken: names like '{pattern}' mean that a file is not ready"

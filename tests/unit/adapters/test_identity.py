@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -50,7 +49,7 @@ async def test_a_partners_link_above_his_folder_is_not_followed(site: Site, link
         await receiver.poll(10)
     assert refused.value.code == "address.foreign-link"
     assert os.listdir(theirs) == ["a.xml"]
-    findings = check_receive(replace(site.receive_settings, inbound=site.root / "a" / "in"))
+    findings = check_receive(site.receiving(inbound=site.root / "a" / "in"))
     assert [each.fatal for each in findings if "a symbolic link of" in each.text] == [True]
 
 

@@ -69,7 +69,7 @@ async def test_a_group_that_cannot_be_given_is_told_and_nothing_is_shown_without
     assert "the group no-such-group (ports.orders.respond.group): there is no such group" in refused.message
     monkeypatch.setattr(os, "geteuid", lambda: 4242)
     monkeypatch.setattr(os, "getgroups", list)
-    settings = replace(site.send_settings, group=os.getegid() + 1)
+    settings = site.sending(group=os.getegid() + 1)
     (refused,) = await site.sender(group=settings.group).stage([outgoing(1)])
     assert refused is not None and "the gateway's account is not in it" in refused.message
     assert [each.setting for each in check_send(settings) if each.fatal] == [settings.group_setting]

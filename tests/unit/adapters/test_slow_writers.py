@@ -7,7 +7,6 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -92,7 +91,7 @@ def write_all(folder: Path, seed: int) -> list[threading.Thread]:
 
 async def take_all(site: Site, seed: int) -> list[bytes]:
     """Take files while they are written; return what each contained when it was taken."""
-    settings = replace(site.receive_settings, settle_seconds=0.05)
+    settings = site.receiving(settle_seconds=0.05)
     adapter = FileReceiveAdapter(settings, executor=site.executor, clock=RealClock())
     threads = write_all(site.inbound, seed)
     taken: list[bytes] = []

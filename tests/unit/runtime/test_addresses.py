@@ -28,6 +28,6 @@ def test_each_side_of_a_port_is_there_or_not() -> None:
 def test_trouble_with_a_folder_names_the_setting_of_its_direction() -> None:
     answering, sending = send_settings(IN, SETTINGS), send_settings(OUT, SETTINGS)
     assert answering is not None and sending is not None
-    assert answering.outbound_place.setting == "ports.in.respond.folder"
-    assert sending.outbound_place.setting == "ports.out.send.folder"
-    assert sending.staging_place.setting == "ports.out.send.staging"
+    assert answering.outbound.setting == "ports.in.respond.folder"
+    assert sending.outbound.setting == "ports.out.send.folder"
+    assert sending.staging.setting == "ports.out.send.staging"
