@@ -7,7 +7,7 @@ from typing import Final
 
 from gateway.kernel.remedy import Action, Remedy
 
-_COMMANDS: Final[Mapping[Action, str]] = {
+COMMANDS: Final[Mapping[Action, str]] = {
     Action.START_GATEWAY: "run",
     Action.MIGRATE: "db migrate",
     Action.CREATE_SITE: "init DIR",
@@ -80,16 +80,16 @@ _COMMANDS: Final[Mapping[Action, str]] = {
 
 Other actions have no command: their reason says all.
 """
-_OPTIONAL: Final = re.compile(r"\[([^]]*)\]")
+_OPTIONAL: Final = re.compile(r"\[([^]]*\{(\d)\})\]")
 
 
 def command(remedy: Remedy) -> str | None:
     """Return what to type, None when it is nothing to type."""
-    template = _COMMANDS.get(remedy.action)
+    template = COMMANDS.get(remedy.action)
     if template is None:
         return None
-    has_all = f"{{{len(remedy.target) - 1}}}" in template
-    template = _OPTIONAL.sub(lambda part: part[1] if has_all else "", template)
+    given = len(remedy.target)
+    template = _OPTIONAL.sub(lambda part: part[1] if int(part[2]) < given else "", template)
     return f"gateway {template.format(*map(shlex.quote, remedy.target))}"
 
 

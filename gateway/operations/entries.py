@@ -128,7 +128,7 @@ async def find_entry(session: OperatorSession, text: str) -> Entry:
         try:
             found = [await queues.read_entry(session.store, EntryId(int(text)))]
         except EntryRefused as error:
-            raise NotFound(error.message) from None
+            raise NotFound(error.message).remedied(*error.remedies) from None
     else:
         found = list(await queues.list_entries(session.store, name=text))
     if not found or found[0].definition.partition != session.partition:
