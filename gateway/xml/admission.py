@@ -19,7 +19,7 @@ MOST_RESTING: Final = 4
 """So many large files may be begun and rest; each keeps a reader process of its own."""
 
 
-class Place:
+class ReaderTurn:
     """The right to use a reader, for one large file or for small ones one after the other."""
 
     def __init__(self, admission: "Admission", port: PortName, weight: int, *, large: bool) -> None:
@@ -57,14 +57,14 @@ class Admission:
         self._most_large = max(1, readers - 1)
         self._large = 0  # large files with a place
         self._begun: set[PortName] = set()  # ports with a large file that was begun, resting ones too
-        self._waiting: list[Place] = []
+        self._waiting: list[ReaderTurn] = []
         self._turns = Turns()
         self.resting = 0
 
     @asynccontextmanager
-    async def place(self, port: PortName, weight: int = 1, *, large: bool) -> AsyncIterator[Place]:
+    async def place(self, port: PortName, weight: int = 1, *, large: bool) -> AsyncIterator[ReaderTurn]:
         """Wait for a place and hold it."""
-        place = Place(self, port, weight, large=large)
+        place = ReaderTurn(self, port, weight, large=large)
         try:
             await self._wait_for(place)
             yield place
@@ -79,7 +79,7 @@ class Admission:
         """Tell whether a large file of a port would get a place now, and nobody waits for it."""
         return not self._waiting and self._free > 0 and self._large < self._most_large and port not in self._begun
 
-    async def _wait_for(self, place: Place) -> None:
+    async def _wait_for(self, place: ReaderTurn) -> None:
         self._waiting.append(place)
         self._grant()
         try:
@@ -88,7 +88,7 @@ class Admission:
             if not place.granted.is_set():
                 self._waiting.remove(place)
 
-    async def _rest(self, place: Place) -> None:
+    async def _rest(self, place: ReaderTurn) -> None:
         others = [other for other in self._waiting if other.large and (other.begun or other.port not in self._begun)]
         if others and self.resting < MOST_RESTING:
             place.turn_seconds = 0.0
@@ -100,10 +100,10 @@ class Admission:
             finally:
                 self.resting -= 1
 
-    def _is_wanted(self, place: Place) -> bool:
+    def _is_wanted(self, place: ReaderTurn) -> bool:
         return any(other.port != place.port and self._may_begin(other) for other in self._waiting)
 
-    def _release(self, place: Place) -> None:
+    def _release(self, place: ReaderTurn) -> None:
         self._free += 1
         self._large -= place.large
 
@@ -118,10 +118,10 @@ class Admission:
             self._turns.served(place.port)
             place.granted.set()
 
-    def _next(self) -> Place | None:
+    def _next(self) -> ReaderTurn | None:
         able = [place for place in self._waiting if self._may_begin(place)]
         ranks = {port: rank for rank, port in enumerate(self._turns.order({place.port for place in able}))}
         return min(able, key=lambda place: ranks[place.port], default=None)
 
-    def _may_begin(self, place: Place) -> bool:
+    def _may_begin(self, place: ReaderTurn) -> bool:
         return not place.large or (self._large < self._most_large and (place.begun or place.port not in self._begun))

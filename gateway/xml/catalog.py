@@ -30,7 +30,7 @@ from gateway.kernel.namespaces import (
 from gateway.xml.grammar import Grammar
 from gateway.xml.limits import WorkClock
 from gateway.xml.names import split_name
-from gateway.xml.schema_files import Local, Reference, SchemaFile, problem, read_schema_files
+from gateway.xml.schema_files import Local, SchemaFile, SchemaName, problem, read_schema_files
 from gateway.xml.schema_links import SchemaLinks, components, meaning
 
 _OURS = frozenset({*ENVELOPE_NAMESPACES, *BATCH_NAMESPACES, ENTITY_KEY, ENTITY_KEY_LIST, FAULT, QUERY_CRITERIA})
@@ -163,11 +163,11 @@ class Catalog:
             )
             yield problem(file.path, None, text)
 
-    def _meaning(self, name: str, file: SchemaFile) -> Mapping[Reference, object]:
+    def _meaning(self, name: str, file: SchemaFile) -> Mapping[SchemaName, object]:
         namespace, local = split_name(name)
-        return self._declared_in(file, Reference(namespace, Local("element", local)))
+        return self._declared_in(file, SchemaName(namespace, Local("element", local)))
 
-    def _declared_in(self, file: SchemaFile, name: Reference) -> Mapping[Reference, object]:
+    def _declared_in(self, file: SchemaFile, name: SchemaName) -> Mapping[SchemaName, object]:
         return meaning(self._components(file), name)
 
     def _declarations(self) -> Mapping[str, Sequence[SchemaFile]]:

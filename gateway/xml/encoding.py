@@ -67,7 +67,7 @@ _CSV = re.compile(r"[^\n<>]*?[,;\t][^\n<>]*?[,;\t\n]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Encoding:
+class FileEncoding:
     """The encoding of a file.
 
     Shape: `name` is ours, upper case; `codec` is what Python calls it; `mark` is the length of the byte order
@@ -99,7 +99,7 @@ class Survey:
     bad_byte: int | None = None
 
 
-def detect(prefix: bytes) -> Encoding:
+def detect(prefix: bytes) -> FileEncoding:
     """Return the encoding of a file that begins with *prefix*.
 
     Raises: FileRefused `encoding.unsupported` or `encoding.mismatch`; `xml.not-wellformed` with a hint for
@@ -125,7 +125,7 @@ def detect(prefix: bytes) -> Encoding:
                 f"The bytes are {by_bytes} but there is neither a byte order mark nor a declared encoding; "
                 'XML without both must be UTF-8. Add the mark or encoding="UTF-16".',
             )
-        return Encoding(name=by_bytes or "UTF-8", mark=mark)
+        return FileEncoding(name=by_bytes or "UTF-8", mark=mark)
     known = canonical_name(declared)
     if known is None:
         raise _unsupported(declared)
@@ -136,13 +136,13 @@ def detect(prefix: bytes) -> Encoding:
             f"{by_bytes or 'not UTF-16'}{' (byte order mark)' if mark else ''}. "
             "Save the file in the declared encoding, or correct the declaration.",
         )
-    return Encoding(name=by_bytes or known, mark=mark, declared=declared)
+    return FileEncoding(name=by_bytes or known, mark=mark, declared=declared)
 
 
 def load_codecs() -> None:
     """Import every codec that a file may need, for a process that can open nothing later."""
     names = {*_NAMES.values(), *filter(None, (canonical_name(f"ISO-8859-{part}") for part in range(1, 17)))}
-    for codec in {"utf-8-sig", *(Encoding(name=name).codec for name in names)}:
+    for codec in {"utf-8-sig", *(FileEncoding(name=name).codec for name in names)}:
         codecs.lookup(codec)
 
 
@@ -171,7 +171,7 @@ def looks_like(prefix: bytes) -> str | None:
     return next((what for pattern, what in hints if pattern.match(text) is not None), None)
 
 
-def survey(chunks: Iterable[bytes], encoding: Encoding) -> Survey:
+def survey(chunks: Iterable[bytes], encoding: FileEncoding) -> Survey:
     """Decode a whole file to find its last line and column, and the first byte that does not decode."""
     decoder = codecs.getincrementaldecoder(encoding.codec)()
     lines, column, offset = 1, 1, 0

@@ -20,7 +20,7 @@ from gateway.xml.malformed import LogEntry
 from gateway.xml.names import line_of
 from gateway.xml.normalise import is_costly, rewrite_scheme
 from gateway.xml.parse import document_parser
-from gateway.xml.schema_files import XML_NAMESPACE, XSD, Local, Reference, SchemaFile, declaration, names_in, problem
+from gateway.xml.schema_files import XML_NAMESPACE, XSD, Local, SchemaFile, SchemaName, declaration, names_in, problem
 from gateway.xml.schema_links import LINKS, Reach
 from gateway.xml.shapes import Shapes
 
@@ -292,10 +292,10 @@ def _take_out_identities(root: etree._Element) -> None:
     `corrections.Identities` judges them, with types that xmlschema knows.
     """
 
-    def as_name(written: str, name: Reference) -> str:
+    def as_name(written: str, name: SchemaName) -> str:
         return written.removesuffix(name.local.name) + "NCName" if name in identifying else written
 
-    identifying = {Reference(XSD[1:-1], Local("type", name)) for name in ("ID", "IDREF")}
+    identifying = {SchemaName(XSD[1:-1], Local("type", name)) for name in ("ID", "IDREF")}
     for element in root.iter("*"):
         for attribute, names in names_in(element).items():
             if not identifying.isdisjoint(names):

@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 from lxml import etree
 
 from gateway.kernel.errors import FileRefused
-from gateway.xml.encoding import SUPPORTED, Encoding, survey
+from gateway.xml.encoding import SUPPORTED, FileEncoding, survey
 from gateway.xml.names import clean
 from gateway.xml.source import Source
 
@@ -137,7 +137,7 @@ def refusal_of_stopped(
     error: etree.XMLSyntaxError,
     parser: etree.XMLParser,
     source: Source,
-    encoding: Encoding,
+    encoding: FileEncoding,
     *,
     closing: bool,
     root_seen: bool = True,
@@ -175,7 +175,7 @@ def incomplete(line: int | None = None, column: int | None = None) -> FileRefuse
     )
 
 
-def empty_file(source: Source, encoding: Encoding) -> FileRefused | None:
+def empty_file(source: Source, encoding: FileEncoding) -> FileRefused | None:
     """Return the refusal of a file with nothing but a mark, a declaration and white space, None for others."""
     for number, chunk in enumerate(source.reread()):
         text = chunk.decode(encoding.codec, "replace").removeprefix("\ufeff")

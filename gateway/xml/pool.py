@@ -24,7 +24,7 @@ from gateway.kernel.ids import PortName
 from gateway.messaging.rules.envelope import FileEnd, FileHead, ReadEnvelope
 from gateway.workers.link import Message
 from gateway.xml import protocol
-from gateway.xml.admission import Admission, Place
+from gateway.xml.admission import Admission, ReaderTurn
 from gateway.xml.limits import ReadRules, SchemaSet
 from gateway.xml.process import (
     READY_SECONDS,
@@ -34,7 +34,7 @@ from gateway.xml.process import (
     ReadersUnavailable,
     TookTooLong,
 )
-from gateway.xml.protocol import Kind
+from gateway.xml.protocol import MessageKind
 
 log = structlog.get_logger()
 
@@ -205,7 +205,7 @@ class XmlPool:
                         yield refused
                     ahead = _AHEAD if turn.turn_seconds - before < _QUICK_SECONDS else 1
 
-    def _goes_on(self, reader: ReaderProcess, turn: Place) -> bool:
+    def _goes_on(self, reader: ReaderProcess, turn: ReaderTurn) -> bool:
         """Tell whether a reader is to get another small file in the same place."""
         return not turn.is_over() and reader.resident <= self._max_resident_bytes
 
@@ -220,7 +220,7 @@ class XmlPool:
         except FileRefused as refused:
             return refused
 
-    async def _pieces(self, reader: ReaderProcess, turn: Place, budget: float) -> AsyncGenerator[Piece, None]:
+    async def _pieces(self, reader: ReaderProcess, turn: ReaderTurn, budget: float) -> AsyncGenerator[Piece, None]:
         """Yield what a reader says of the file that was first laid before it; *budget* is the time it has.
 
         Raises: FileRefused; TookTooLong; ReaderDied.
@@ -231,15 +231,15 @@ class XmlPool:
             message, budget = await self._receive(reader, budget)
             turn.spent(before - budget)
             match message:
-                case Message(Kind.HEAD, fields):
+                case Message(MessageKind.HEAD, fields):
                     yield protocol.head_from(fields)
-                case Message(Kind.ENVELOPES, (list(rows),), body):
+                case Message(MessageKind.ENVELOPES, (list(rows),), body):
                     yield tuple(protocol.envelopes_from(rows, body))
                     await turn.give_way()
-                case Message(Kind.END, (*fields, int(resident))):
+                case Message(MessageKind.END, (*fields, int(resident))):
                     reader.answered(resident)
                     yield (end := protocol.end_from(fields))
-                case Message(Kind.REFUSED, (*fields, int(resident))):
+                case Message(MessageKind.REFUSED, (*fields, int(resident))):
                     reader.answered(resident)
                     raise protocol.refused_from(fields)
                 case _:
@@ -307,7 +307,7 @@ class XmlPool:
             self._unexplained.update((schemas, each) for each in documents)
 
     @asynccontextmanager
-    async def _reader(self, rules: ReadRules, turn: Place, *, fresh: bool) -> AsyncIterator[ReaderProcess]:
+    async def _reader(self, rules: ReadRules, turn: ReaderTurn, *, fresh: bool) -> AsyncIterator[ReaderProcess]:
         """Have a reader that is ready for *rules*; one that is left in the middle of a file ends."""
         reader = await self._take(rules, fresh=fresh, large=turn.large)
         try:
@@ -347,7 +347,7 @@ class XmlPool:
         try:
             message, _ = await self._receive(reader, READY_SECONDS)
             match message:
-                case Message(Kind.READY, lacking):
+                case Message(MessageKind.READY, lacking):
                     ready = True
                     self._report(lacking)
                     return reader

@@ -17,7 +17,7 @@ from gateway.kernel.errors import TransientError
 from gateway.workers.launcher import Child, Launcher, NotLaunched, ending
 from gateway.workers.link import Message, packed, take_message
 from gateway.xml.limits import ReadRules, SchemaSet
-from gateway.xml.protocol import READER, Kind
+from gateway.xml.protocol import READER, MessageKind
 
 T = TypeVar("T")
 
@@ -236,7 +236,7 @@ class ReaderProcess:
         except ValueError as error:
             raise ReaderDied(f"The reader cannot be understood: {error}.") from error
         match message:
-            case Message(Kind.CRASHED, (text,)):
+            case Message(MessageKind.CRASHED, (text,)):
                 raise ReaderDied(f"The reader of the file failed: {str(text).strip().splitlines()[-1]}", details=text)
         return message
 
@@ -287,7 +287,7 @@ class ReaderProcess:
 @lru_cache(maxsize=64)
 def _question(rules: ReadRules) -> bytes:
     """Return a request as it travels; most files of a port come with the same."""
-    return packed(Kind.READ, asdict(rules))
+    return packed(MessageKind.READ, asdict(rules))
 
 
 def _end_of(text: bytes) -> str:

@@ -21,7 +21,7 @@ _head_values, _header_values, _problem_values = (attrgetter(*names) for names in
 """The records travel as the values of their fields, in order."""
 
 
-class Kind(StrEnum):
+class MessageKind(StrEnum):
     """What a message says."""
 
     READY = "ready"  # the first of a reader: what its cage lacks on this system

@@ -31,7 +31,7 @@ from gateway.xml.catalog import Catalog
 from gateway.xml.encoding import load_codecs
 from gateway.xml.limits import ReadRules, file_seconds
 from gateway.xml.locate import Locator
-from gateway.xml.protocol import READER, Kind
+from gateway.xml.protocol import READER, MessageKind
 from gateway.xml.reading import read_envelopes
 from gateway.xml.verdict import Checker
 
@@ -77,7 +77,7 @@ class LauncherOfReaders:
         os.dup2(descriptors[0], 2)
         os.close(descriptors[0])
         give_way()
-        reader = Reader(connection, self._catalog)
+        reader = FileReader(connection, self._catalog)
         try:
             reader.serve(cage.close(os.getppid()))
         except _ParentGone:
@@ -88,7 +88,7 @@ class LauncherOfReaders:
             reader.crash(traceback.format_exc(limit=-8))
 
 
-class Reader:
+class FileReader:
     """Answers requests until its parent hangs up."""
 
     def __init__(self, connection: socket.socket, catalog: Catalog) -> None:
@@ -99,7 +99,7 @@ class Reader:
 
     def serve(self, lacking: Sequence[str]) -> None:
         """Say that it is ready, and what its cage lacks; then read files until the parent closes the socket."""
-        self._send(packed(Kind.READY, *lacking))
+        self._send(packed(MessageKind.READY, *lacking))
         while (request := self._request()) is not None:
             rules, fd = request
             last = self._read(fd, rules)
@@ -108,7 +108,7 @@ class Reader:
 
     def crash(self, text: str) -> None:
         """Say why this reader ends."""
-        self._connection.sendall(packed(Kind.CRASHED, text))
+        self._connection.sendall(packed(MessageKind.CRASHED, text))
 
     def _read(self, fd: int, rules: ReadRules) -> bytes:
         """Send one file, message by message; return the last piece, which for a small file is all of it."""
@@ -121,9 +121,9 @@ class Reader:
             checker = self._checker if rules.validate else None
             for item in read_envelopes(fd, rules, checker, self._locator, self._clock):
                 if isinstance(item, FileHead):
-                    head = packed(Kind.HEAD, *protocol.head_fields(item))
+                    head = packed(MessageKind.HEAD, *protocol.head_fields(item))
                 elif isinstance(item, FileEnd):
-                    last = packed(Kind.END, *protocol.end_fields(item), resident_bytes())
+                    last = packed(MessageKind.END, *protocol.end_fields(item), resident_bytes())
                 else:
                     rows.append(protocol.envelope_fields(item))
                     bodies.append(item.content)
@@ -134,7 +134,7 @@ class Reader:
                         rows.clear()
                         bodies.clear()
         except FileRefused as refused:
-            last = packed(Kind.REFUSED, *protocol.refused_fields(refused), resident_bytes())
+            last = packed(MessageKind.REFUSED, *protocol.refused_fields(refused), resident_bytes())
         assert last, "a file ends well or is refused"
         return head + _envelopes(rows, bodies) + last
 
@@ -172,7 +172,7 @@ def _rules(text: bytes) -> ReadRules:
 
 
 def _envelopes(rows: list[object], bodies: list[bytes]) -> bytes:
-    return packed(Kind.ENVELOPES, rows, body=b"".join(bodies)) if rows else b""
+    return packed(MessageKind.ENVELOPES, rows, body=b"".join(bodies)) if rows else b""
 
 
 def launch_readers(connection: socket.socket, parent: int) -> NoReturn:

@@ -17,7 +17,7 @@ from gateway.kernel.namespaces import ENVELOPE_NAMESPACES, Scheme, in_scheme
 from gateway.kernel.problem import MAX_PROBLEMS, Problem, first_of
 from gateway.messaging.rules.envelope import FileEnd, FileHead, ReadEnvelope, Root
 from gateway.xml.declarations import misnamed, too_many_declarations
-from gateway.xml.encoding import PREFIX_BYTES, Encoding, detect
+from gateway.xml.encoding import PREFIX_BYTES, FileEncoding, detect
 from gateway.xml.header import Names, read_frame
 from gateway.xml.limits import Budget, ReadRules
 from gateway.xml.locate import Locator
@@ -352,7 +352,7 @@ def _prune(envelope: etree._Element) -> None:
         element = element[-1]
 
 
-def _check_document(root: etree._Element, encoding: Encoding) -> None:
+def _check_document(root: etree._Element, encoding: FileEncoding) -> None:
     """Make sure that the parser saw what we saw: no document type, the same encoding (known only at the end)."""
     info: Any = root.getroottree().docinfo  # Any: its stub lacks what is asked here
     if info.doctype or info.internalDTD is not None:

@@ -14,7 +14,7 @@ from gateway.kernel.errors import FileRefused
 from gateway.kernel.namespaces import BATCH, BATCH_NAMESPACES, ENVELOPE_NAMESPACES, MESSAGE_2011, canonical
 from gateway.messaging.rules.envelope import FileHead, Root
 from gateway.xml.declarations import MAX_CHARACTERS, characters
-from gateway.xml.encoding import PREFIX_BYTES, Encoding, looks_like
+from gateway.xml.encoding import PREFIX_BYTES, FileEncoding, looks_like
 from gateway.xml.header import LOCATIONS, MAX_ID, XML_ATTRIBUTE
 from gateway.xml.limits import ReadRules
 from gateway.xml.malformed import empty_file, incomplete, refusal_of_stopped
@@ -43,7 +43,7 @@ class RootElement:
     respell: tuple[bytes, bytes] | None = None
 
 
-def read_root(source: Source, encoding: Encoding, rules: ReadRules) -> RootElement:
+def read_root(source: Source, encoding: FileEncoding, rules: ReadRules) -> RootElement:
     """Find the root element and check it.
 
     Raises: FileRefused when there is none, when it is not ours, when a DOCTYPE comes first.
@@ -78,7 +78,7 @@ def read_root(source: Source, encoding: Encoding, rules: ReadRules) -> RootEleme
     raise AssertionError("a parser that ends without root and without error")
 
 
-def _to_end_of_root(start: bytes, encoding: Encoding) -> str | None:
+def _to_end_of_root(start: bytes, encoding: FileEncoding) -> str | None:
     """Return the text up to the end of the root's start tag, None when the file ends before that.
 
     Then the parser makes do with half of the tag.
@@ -94,7 +94,7 @@ def _length_of_prolog(text: str) -> int:
     return prolog.end()
 
 
-def _checked(root: RootFound, encoding: Encoding, rules: ReadRules, place: Mapping[str, int | None]) -> FileHead:
+def _checked(root: RootFound, encoding: FileEncoding, rules: ReadRules, place: Mapping[str, int | None]) -> FileHead:
     """Return what a root element says about its file."""
     namespace, local = split_name(root.tag)
     known = canonical(namespace)
@@ -119,7 +119,7 @@ def _checked(root: RootFound, encoding: Encoding, rules: ReadRules, place: Mappi
     )
 
 
-def _respelled(tag: str, head: FileHead, start: bytes, encoding: Encoding) -> RootElement:
+def _respelled(tag: str, head: FileHead, start: bytes, encoding: FileEncoding) -> RootElement:
     """Return the root as the parser can take it: a namespace with a blank, as documented once, is no URI to it."""
     text = _to_end_of_root(start, encoding)
     assert text is not None  # the parser has read it
@@ -187,7 +187,7 @@ def _why_unknown(namespace: str, local: str) -> str:
     return f"The root element is {name}; {wanted}."
 
 
-def _doctype(source: Source, encoding: Encoding, length: int) -> FileRefused:
+def _doctype(source: Source, encoding: FileEncoding, length: int) -> FileRefused:
     """Return the refusal of a document type, whatever it declares."""
     page = " The file looks like an HTML page." if looks_like(source.peek(0, PREFIX_BYTES)) == "an HTML page" else ""
     return FileRefused(
@@ -197,7 +197,7 @@ def _doctype(source: Source, encoding: Encoding, length: int) -> FileRefused:
     )
 
 
-def _place(source: Source, encoding: Encoding, length: int) -> dict[str, int | None]:
+def _place(source: Source, encoding: FileEncoding, length: int) -> dict[str, int | None]:
     """Return line and column of the first thing after the prolog, within the first *length* bytes."""
     text = source.peek(0, length).decode(encoding.codec, "replace")
     before = text[: _length_of_prolog(text)].removeprefix("\ufeff")

@@ -49,7 +49,7 @@ class Local(NamedTuple):
     name: str
 
 
-class Reference(NamedTuple):
+class SchemaName(NamedTuple):
     """A name that a schema uses: its canonical namespace (empty: that of whoever includes the file), and what it is."""
 
     namespace: str
@@ -71,13 +71,13 @@ class SchemaFile:
     path: Path
     namespace: str
     declares: tuple[Local, ...]
-    refers: frozenset[Reference]
-    extends: frozenset[Reference]
+    refers: frozenset[SchemaName]
+    extends: frozenset[SchemaName]
     identifies: bool
     root: etree._Element
 
 
-class Refused(NamedTuple):
+class UnusableSchema(NamedTuple):
     """Why a file cannot be used, and the namespace its documents would have."""
 
     problem: ConfigProblem
@@ -94,7 +94,7 @@ class SchemaFiles:
 
     files: tuple[SchemaFile, ...]
     by_path: Mapping[str, SchemaFile]
-    refused: Mapping[str, Refused]
+    refused: Mapping[str, UnusableSchema]
     problems: tuple[ConfigProblem, ...]
     warnings: tuple[ConfigProblem, ...]
 
@@ -107,7 +107,7 @@ def read_schema_files(folders: Sequence[Path]) -> SchemaFiles:
     """
     files: list[SchemaFile] = []
     by_path: dict[str, SchemaFile] = {}
-    refused: dict[str, Refused] = {}
+    refused: dict[str, UnusableSchema] = {}
     problems: list[ConfigProblem] = []
     warnings: list[ConfigProblem] = []
     seen: dict[Path, SchemaFile | None] = {}
@@ -125,7 +125,7 @@ def read_schema_files(folders: Sequence[Path]) -> SchemaFiles:
                 try:
                     root = _parse(path)
                 except ConfigError as error:
-                    refused[str(path)] = Refused(error.problems[0], _namespace_in(path))
+                    refused[str(path)] = UnusableSchema(error.problems[0], _namespace_in(path))
                     problems.extend(error.problems)
                     continue
                 if root is None:
@@ -144,14 +144,14 @@ def read_schema_files(folders: Sequence[Path]) -> SchemaFiles:
     )
 
 
-def names_in(element: etree._Element) -> Mapping[str, tuple[Reference, ...]]:
+def names_in(element: etree._Element) -> Mapping[str, tuple[SchemaName, ...]]:
     """Return the names of a schema that an element of it uses, by attribute."""
     tag = _DECLARATIONS.get(str(element.tag), "")
     used = {attribute: value.split() for attribute in _NAMES if (value := element.get(attribute)) is not None}
     prefixes = {**element.nsmap, "xml": XML_NAMESPACE} if used else {}
     return {
         attribute: tuple(
-            Reference(canonical(prefixes.get(prefix or None, "")), Local(_NAMES[attribute] or tag, local))
+            SchemaName(canonical(prefixes.get(prefix or None, "")), Local(_NAMES[attribute] or tag, local))
             for prefix, _, local in (name.rpartition(":") for name in names)
         )
         for attribute, names in used.items()
@@ -181,8 +181,8 @@ def find_schemas(base: Path, problems: list[ConfigProblem]) -> list[Path]:
 
 
 def _schema_file(number: int, folder: int, path: Path, root: etree._Element) -> SchemaFile:
-    refers: set[Reference] = set()
-    extends: set[Reference] = set()
+    refers: set[SchemaName] = set()
+    extends: set[SchemaName] = set()
     for element in root.iter("*"):
         for attribute, names in names_in(element).items():
             refers.update(names)

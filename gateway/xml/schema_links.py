@@ -22,9 +22,9 @@ from gateway.xml.schema_files import (
     XML_NAMESPACE,
     XSD,
     Local,
-    Reference,
     SchemaFile,
     SchemaFiles,
+    SchemaName,
     declaration,
     names_in,
     problem,
@@ -175,7 +175,7 @@ class SchemaLinks:
 
         return sorted(by_parent.values(), key=distance)
 
-    def ambiguous(self) -> Iterator[tuple[SchemaFile, Reference, Sequence[SchemaFile]]]:
+    def ambiguous(self) -> Iterator[tuple[SchemaFile, SchemaName, Sequence[SchemaFile]]]:
         """Yield names that a file imports and that several files declare, none of them nearer than the others.
 
         Shape: the file, the name, the files, the one that counts first.
@@ -282,20 +282,20 @@ def _fewest(files: Sequence[SchemaFile], wanted: Set[Local]) -> list[SchemaFile]
     return chosen
 
 
-def components(reach: Reach) -> Mapping[Reference, etree._Element]:
+def components(reach: Reach) -> Mapping[SchemaName, etree._Element]:
     """Return everything that a schema declares."""
-    found: dict[Reference, etree._Element] = {}
+    found: dict[SchemaName, etree._Element] = {}
     for namespace, files in reach.namespaces.items():
         for file in files:
             for child in file.root.iterchildren("*"):
                 if (local := declaration(child)) is not None:
-                    found.setdefault(Reference(namespace, local), child)
+                    found.setdefault(SchemaName(namespace, local), child)
     return found
 
 
-def meaning(declared: Mapping[Reference, etree._Element], reference: Reference) -> Mapping[Reference, object]:
+def meaning(declared: Mapping[SchemaName, etree._Element], reference: SchemaName) -> Mapping[SchemaName, object]:
     """Return what a name and all that it uses are declared as, whatever the prefixes and the order."""
-    found: dict[Reference, object] = {}
+    found: dict[SchemaName, object] = {}
     waiting = [reference]
     while waiting:
         each = waiting.pop()
@@ -305,7 +305,7 @@ def meaning(declared: Mapping[Reference, etree._Element], reference: Reference) 
         found[each] = None if element is None else _content(element)
         for inner in element.iter("*") if element is not None else ():
             for name in (name for names in names_in(inner).values() for name in names):
-                waiting.append(name if name.namespace else Reference(each.namespace, name.local))
+                waiting.append(name if name.namespace else SchemaName(each.namespace, name.local))
     return found
 
 

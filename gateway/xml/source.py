@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from gateway.kernel.errors import FileRefused
-from gateway.xml.encoding import Encoding
+from gateway.xml.encoding import FileEncoding
 
 CHUNK_BYTES = 65536
 _HASH_REST_BYTES = 64_000_000
@@ -99,7 +99,7 @@ class Source:
         )
 
 
-def measure(source: Source, encoding: Encoding, opened: int, closed: int) -> int:
+def measure(source: Source, encoding: FileEncoding, opened: int, closed: int) -> int:
     """Return the bytes from start tag to end tag of an envelope as received.
 
     The parser tells no offsets, so the reader knows only in which chunks an envelope begins and ends: its tags are
@@ -119,7 +119,7 @@ def measure(source: Source, encoding: Encoding, opened: int, closed: int) -> int
     return closed + CHUNK_BYTES - begin
 
 
-def _around(source: Source, encoding: Encoding, chunk: int) -> tuple[int, str]:
+def _around(source: Source, encoding: FileEncoding, chunk: int) -> tuple[int, str]:
     """Return a chunk with what stands right before it: its offset, and every byte or code unit as a character."""
     start = max(encoding.mark, chunk - _TAG_BYTES)
     start += (start - encoding.mark) % encoding.unit
@@ -127,6 +127,6 @@ def _around(source: Source, encoding: Encoding, chunk: int) -> tuple[int, str]:
     return start, data.decode("latin-1" if encoding.unit == 1 else encoding.codec, "replace")
 
 
-def _length(text: str, encoding: Encoding) -> int:
+def _length(text: str, encoding: FileEncoding) -> int:
     """Return how many bytes of the file decoded text stands for."""
     return len(text) if encoding.unit == 1 else len(text.encode("utf-16-le", "surrogatepass"))

@@ -17,7 +17,7 @@ from gateway.kernel.errors import TransientError
 from gateway.messaging.rules.envelope import ReadEnvelope
 from gateway.workers.link import packed, read_message
 from gateway.xml import protocol
-from gateway.xml.protocol import Kind
+from gateway.xml.protocol import MessageKind
 
 MEMORY_BYTES: Final = 4_000_000
 """So much of one file is kept in memory."""
@@ -132,7 +132,7 @@ class Spool:
 
     def _write(self, envelopes: Sequence[ReadEnvelope]) -> None:
         rows = [protocol.envelope_fields(envelope) for envelope in envelopes]
-        data = packed(Kind.ENVELOPES, rows, body=b"".join(envelope.content for envelope in envelopes))
+        data = packed(MessageKind.ENVELOPES, rows, body=b"".join(envelope.content for envelope in envelopes))
         self._file = self._spools.append(self._file, data)
 
 

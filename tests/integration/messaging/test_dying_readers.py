@@ -23,7 +23,7 @@ from gateway.xml import process
 from gateway.xml.limits import ReadRules
 from gateway.xml.pool import ReaderDied, XmlPool
 from gateway.xml.process import ReaderProcess
-from gateway.xml.protocol import Kind
+from gateway.xml.protocol import MessageKind
 from tests.documents import batch, envelope
 from tests.factories import ORDERS
 from tests.inbound_bench import NothingComes
@@ -43,9 +43,9 @@ class DyingReaders(XmlPool):
 
     async def _receive(self, reader: ReaderProcess, budget: float) -> tuple[Message, float]:
         message, left = await super()._receive(reader, budget)
-        if message.kind == Kind.HEAD:
+        if message.kind == MessageKind.HEAD:
             self.readers.append(reader.pid)
-        if message.kind == Kind.ENVELOPES and self.deaths:
+        if message.kind == MessageKind.ENVELOPES and self.deaths:
             self.deaths -= 1
             raise ReaderDied("The process that read the file ended unexpectedly (signal 9).")
         return message, left

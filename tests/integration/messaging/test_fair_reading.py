@@ -22,7 +22,7 @@ from gateway.workers.link import Message
 from gateway.xml import admission
 from gateway.xml.pool import SMALL_BYTES, XmlPool
 from gateway.xml.process import ReaderProcess
-from gateway.xml.protocol import Kind
+from gateway.xml.protocol import MessageKind
 from tests.documents import batch, envelope
 from tests.inbound_bench import NothingComes
 from tests.integration.messaging.test_capacity import put_many
@@ -43,7 +43,7 @@ class SlowReaders(XmlPool):
 
     async def _receive(self, reader: ReaderProcess, budget: float) -> tuple[Message, float]:
         message, left = await super()._receive(reader, budget)
-        if message.kind == Kind.ENVELOPES and len(message.body) > 10_000:
+        if message.kind == MessageKind.ENVELOPES and len(message.body) > 10_000:
             self.begun.set()
             await self.go_on.wait()
         return message, left

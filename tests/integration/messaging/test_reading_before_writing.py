@@ -18,7 +18,7 @@ from gateway.messaging.queue.leases import start_incarnation
 from gateway.workers.link import Message
 from gateway.xml.pool import XmlPool
 from gateway.xml.process import ReaderProcess
-from gateway.xml.protocol import Kind
+from gateway.xml.protocol import MessageKind
 from tests.documents import batch, envelope, guid
 from tests.factories import ORDERS
 from tests.integration.messaging.test_dying_readers import Bench, _Feed
@@ -38,7 +38,7 @@ class HeldReaders(XmlPool):
 
     async def _receive(self, reader: ReaderProcess, budget: float) -> tuple[Message, float]:
         message, left = await super()._receive(reader, budget)
-        if message.kind == Kind.END:
+        if message.kind == MessageKind.END:
             self.requests += 1
             self.at_the_end.set()
             await self.go_on.wait()

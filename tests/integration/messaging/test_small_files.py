@@ -17,7 +17,7 @@ from gateway.messaging.queue.leases import start_incarnation
 from gateway.workers.link import Message
 from gateway.xml.pool import ReaderDied, ReadersUnavailable, XmlPool
 from gateway.xml.process import ReaderProcess
-from gateway.xml.protocol import Kind
+from gateway.xml.protocol import MessageKind
 from tests.documents import CREATE, batch, envelope, guid, single
 from tests.integration.messaging.test_dying_readers import Bench, _Feed
 
@@ -37,8 +37,8 @@ class PoisonedReaders(XmlPool):
 
     async def _receive(self, reader: ReaderProcess, budget: float) -> tuple[Message, float]:
         message, left = await super()._receive(reader, budget)
-        self.ended += message.kind == Kind.END
-        if message.kind == Kind.ENVELOPES:
+        self.ended += message.kind == MessageKind.END
+        if message.kind == MessageKind.ENVELOPES:
             number = next((n for n in range(COUNT) if name(n).encode() in message.body), None)
             self.times[str(number)] += 1
             if number == POISON:

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from gateway.kernel.ids import PortName
-from gateway.xml.admission import MOST_RESTING, TURN_SECONDS, Admission, Place
+from gateway.xml.admission import MOST_RESTING, TURN_SECONDS, Admission, ReaderTurn
 
 
 class Files:
@@ -16,7 +16,7 @@ class Files:
 
     def __init__(self, readers: int) -> None:
         self.admission = Admission(readers)
-        self.reading: dict[str, Place] = {}
+        self.reading: dict[str, ReaderTurn] = {}
         self.order: list[str] = []
         self._seconds: dict[str, asyncio.Queue[float | None]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}

@@ -3,7 +3,7 @@
 import pytest
 
 from gateway.kernel.errors import FileRefused
-from gateway.xml.encoding import Encoding, detect, looks_like, survey
+from gateway.xml.encoding import FileEncoding, detect, looks_like, survey
 
 
 @pytest.mark.parametrize(
@@ -72,10 +72,10 @@ def test_gzip_is_refused_with_its_first_bytes() -> None:
 @pytest.mark.parametrize("cut", range(1, 9))
 def test_wrong_byte_is_found_wherever_the_chunks_end(cut: int) -> None:
     content = "aé\nü".encode() + b"\xe9rest"
-    found = survey([content[:cut], content[cut:]], Encoding(name="UTF-8"))
+    found = survey([content[:cut], content[cut:]], FileEncoding(name="UTF-8"))
     assert (found.bad_offset, found.bad_byte) == (6, 0xE9)
 
 
 def test_end_of_text_is_counted_in_characters() -> None:
-    found = survey(["a\nbü".encode("utf-16-le"), "c".encode("utf-16-le")], Encoding(name="UTF-16LE"))
+    found = survey(["a\nbü".encode("utf-16-le"), "c".encode("utf-16-le")], FileEncoding(name="UTF-16LE"))
     assert (found.last_line, found.last_column, found.bad_offset) == (2, 4, None)
