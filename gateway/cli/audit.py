@@ -11,7 +11,7 @@ from gateway.cli.render import Rows
 from gateway.operations import audit as operations
 from gateway.operations.audit import AskedActions
 from gateway.operations.principal import OperatorSession
-from gateway.operations.reads.audit import ActionRow
+from gateway.operations.statements.audit_sql import ActionRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

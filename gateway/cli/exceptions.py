@@ -22,7 +22,7 @@ from gateway.cli.render import Fields, Part, Rows, dim
 from gateway.operations import messages as operations
 from gateway.operations.messages import Asked
 from gateway.operations.principal import OperatorSession
-from gateway.operations.reads.messages import ExceptionCauseRow
+from gateway.operations.statements.admin_sql import ExceptionCauseRow
 from gateway.runtime.visible import visible_lines
 
 app = Commands("The exception log: errors and warnings, with code, place and message.", shared=True)

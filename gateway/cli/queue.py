@@ -18,7 +18,7 @@ from gateway.operations import messages as operations
 from gateway.operations.operate import Plan, QueueAction, carry_out, lost_with, plan_chosen, plan_named
 from gateway.operations.operate import restage as restage_lost
 from gateway.operations.principal import OperatorSession
-from gateway.operations.reads.selection import CauseRow
+from gateway.operations.statements.selection_sql import CauseRow
 
 _MOST_TOLD: Final = 20
 """Changes that are told one by one."""

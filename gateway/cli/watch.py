@@ -23,7 +23,8 @@ from gateway.db.errors import StoreRefused
 from gateway.db.open import Store, open_store
 from gateway.db.postmaster import running
 from gateway.kernel.errors import StoreUnavailable
-from gateway.operations.reads.gateway import Activity, Happening, QueueCount, read_activity
+from gateway.operations.reads.gateway import read_activity
+from gateway.operations.statements.admin_sql import Activity, Happening, QueueCount
 from gateway.runtime.visible import visible
 
 REFRESH_SECONDS = 0.5

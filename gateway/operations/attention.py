@@ -17,8 +17,9 @@ from gateway.messaging.rules.numbers import grows_soon, near_its_end
 from gateway.messaging.rules.states import Stage
 from gateway.messaging.services.entities import next_numbers
 from gateway.operations.reads.doctor_answers import find_unanswered
-from gateway.operations.reads.doctor_jobs import NotTaken, tasks_not_taken
+from gateway.operations.reads.doctor_jobs import tasks_not_taken
 from gateway.operations.reads.gateway import PortStatusRow
+from gateway.operations.statements.doctor_sql import NotTaken
 
 _NOT_OPEN = frozenset({"degraded", "paused", "stopped"})
 _NOBODYS = frozenset({"not-matched", "entry.folder", "entry.in-subfolder"})

@@ -11,15 +11,9 @@ from gateway.kernel.ids import MessageKey
 from gateway.kernel.window import beginning, end
 from gateway.operations.messages import Page, page_of
 from gateway.operations.principal import OperatorSession
-from gateway.operations.reads.audit import (
-    ActionFilter,
-    ActionOutcome,
-    ActionRow,
-    begin_action,
-    end_action,
-    list_actions,
-)
+from gateway.operations.reads.audit import ActionFilter, ActionOutcome, begin_action, end_action, list_actions
 from gateway.operations.references import resolve
+from gateway.operations.statements.audit_sql import ActionRow
 
 _LAST = 5
 
@@ -90,6 +84,6 @@ async def last_deed(
     """Return the last action of a kind on a thing or a message that was not refused; None when none is kept."""
     wanted = ActionFilter(action=action, subject=subject, message=message)
     for row in await list_actions(store, wanted, limit=_LAST):
-        if row.outcome is not ActionOutcome.REFUSED:
+        if row.outcome != ActionOutcome.REFUSED:
             return Deed(row.actor, row.at, row.reason)
     return None

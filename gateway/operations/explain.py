@@ -57,8 +57,9 @@ from gateway.operations.reads import places
 from gateway.operations.reads.gateway import Presence, count_ports, read_presence
 from gateway.operations.reads.lanes import list_lanes
 from gateway.operations.reads.messages import MessageRow, find_messages, read_message
-from gateway.operations.reads.places import IntakeTurn, LanePlace, LeaseHolder
+from gateway.operations.reads.places import LanePlace
 from gateway.operations.references import NotFound, parse_reference
+from gateway.operations.statements.places_sql import IntakeTurn, LeaseHolder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,18 +8,12 @@ from gateway.kernel.window import beginning, end
 from gateway.messaging.rules.states import Direction, Status
 from gateway.operations.principal import OperatorSession
 from gateway.operations.reads import messages as reports
-from gateway.operations.reads.gateway import DeliveryRow, list_deliveries
-from gateway.operations.reads.messages import (
-    Ended,
-    ExceptionCauseRow,
-    ExceptionRow,
-    HistoryRow,
-    MessageReport,
-    OutcomeRow,
-    QueueRow,
-)
-from gateway.operations.reads.selection import CauseRow, MessageFilter
+from gateway.operations.reads.gateway import list_deliveries
+from gateway.operations.reads.messages import Ended, ExceptionRow, MessageReport, QueueRow
+from gateway.operations.reads.selection import MessageFilter
 from gateway.operations.references import NotFound, known_port, resolve
+from gateway.operations.statements.admin_sql import DeliveryRow, ExceptionCauseRow, HistoryRow, OutcomeRow
+from gateway.operations.statements.selection_sql import CauseRow
 from gateway.xml.encoding import PREFIX_BYTES, detect
 
 T = TypeVar("T")

@@ -15,8 +15,9 @@ from gateway.messaging.rules.states import Stage
 from gateway.operations.audit import last_deed
 from gateway.operations.principal import OperatorSession
 from gateway.operations.reads import places
-from gateway.operations.reads.gateway import NodeRow, list_nodes
-from gateway.operations.reads.places import IntakeTurn, LeaseHolder
+from gateway.operations.reads.gateway import list_nodes
+from gateway.operations.statements.admin_sql import NodeRow
+from gateway.operations.statements.places_sql import IntakeTurn, LeaseHolder
 
 
 class Alive(StrEnum):

@@ -21,8 +21,10 @@ from gateway.operations.audit import recorded
 from gateway.operations.messages import Asked, meant
 from gateway.operations.nodes import Alive, nodes
 from gateway.operations.principal import OperatorSession
-from gateway.operations.reads.selection import CauseRow, choose_queued, group_queued
+from gateway.operations.reads.selection import choose_queued
 from gateway.operations.references import resolve
+from gateway.operations.statements import selection_sql
+from gateway.operations.statements.selection_sql import CauseRow
 
 
 class QueueAction(StrEnum):
@@ -90,7 +92,7 @@ async def plan_chosen(session: OperatorSession, action: QueueAction, asked: Aske
         wanted, statuses=sorted(statuses), reasons=sorted(_WAITING) if action is QueueAction.RETRY else wanted.reasons
     )
     async with session.store.transaction() as connection:
-        keys, _ = await choose_queued(session.store, connection, wanted)
+        keys, _ = await choose_queued(connection, wanted)
     return await _plan(session, action, keys, is_chosen=True)
 
 
@@ -107,7 +109,7 @@ async def _plan(session: OperatorSession, action: QueueAction, keys: Sequence[Me
     bound = [] if action is QueueAction.DELETE else await operate.bound_to(session.store, keys)
     taken = [key for key, status, reason in bound if _changes(action, status, reason)]
     async with session.store.transaction() as connection:
-        causes = await group_queued(session.store, connection, [*keys, *taken])
+        causes = await selection_sql.group_queued(connection, [*keys, *taken])
     return Plan(action=action, keys=tuple(keys), bound=tuple(taken), causes=tuple(causes), is_chosen=is_chosen)
 
 

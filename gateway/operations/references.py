@@ -9,7 +9,8 @@ from gateway.db.open import Store
 from gateway.kernel.errors import GatewayError
 from gateway.kernel.ids import PortName, format_message_id, parse_message_id
 from gateway.kernel.remedy import Action, do
-from gateway.operations.reads.messages import Found, find_messages
+from gateway.operations.reads.messages import find_messages
+from gateway.operations.statements.admin_sql import Found
 
 _LARGEST_KEY = 2**63 - 1
 

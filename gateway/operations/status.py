@@ -13,18 +13,9 @@ from gateway.operations.audit import recorded
 from gateway.operations.jobs import JobRow, list_jobs
 from gateway.operations.nodes import Alive, Node, as_node
 from gateway.operations.principal import OperatorSession, Principal
-from gateway.operations.reads.gateway import (
-    LaneCount,
-    LeaseRow,
-    PortCount,
-    PortStatusRow,
-    QueueCount,
-    RunRow,
-    count_ports,
-    read_overview,
-    read_presence,
-)
+from gateway.operations.reads.gateway import PortStatusRow, RunRow, count_ports, read_overview, read_presence
 from gateway.operations.references import require_port
+from gateway.operations.statements.admin_sql import LaneCount, LeaseRow, PortCount, QueueCount
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,9 +21,10 @@ from gateway.db.open import Store
 from gateway.kernel.errors import AdapterUnavailable, GatewayError
 from gateway.kernel.ids import PortName
 from gateway.operations.messages import document_text
-from gateway.operations.reads.gateway import DeliveryRow, find_delivery
-from gateway.operations.reads.messages import AnswerRow, FileProgress, answers_to_file, progress_of_file
+from gateway.operations.reads.gateway import find_delivery
+from gateway.operations.reads.messages import FileProgress, answers_to_file, progress_of_file
 from gateway.operations.references import require_port
+from gateway.operations.statements.admin_sql import AnswerRow, DeliveryRow
 
 POLL_SECONDS: Final = 0.1
 _MOST_NAMES: Final = 1000

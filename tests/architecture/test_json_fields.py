@@ -18,13 +18,13 @@ from gateway.operations.inbox import Report
 from gateway.operations.jobs import JobRow
 from gateway.operations.nodes import Node
 from gateway.operations.reads.alerts import AlertRow
-from gateway.operations.reads.audit import ActionRow
-from gateway.operations.reads.gateway import DeliveryRow
 from gateway.operations.reads.lanes import LaneRow
-from gateway.operations.reads.messages import ExceptionCauseRow, ExceptionRow, HistoryRow, OutcomeRow, QueueRow
-from gateway.operations.reads.selection import CauseRow
+from gateway.operations.reads.messages import ExceptionRow, QueueRow
 from gateway.operations.servers import GroupRow, ServerRow
 from gateway.operations.sessions import RetentionRow, StoreReport
+from gateway.operations.statements.admin_sql import DeliveryRow, ExceptionCauseRow, HistoryRow, OutcomeRow
+from gateway.operations.statements.audit_sql import ActionRow
+from gateway.operations.statements.selection_sql import CauseRow
 from gateway.operations.status import PortReport
 from gateway.operations.tasks import TaskRow
 from gateway.queues.log import EntryRun

@@ -9,6 +9,8 @@ from gateway.db.open import Store
 from gateway.kernel.ids import MessageKey
 from gateway.kernel.text import clean
 from gateway.operations.reads.history import like
+from gateway.operations.statements import audit_sql
+from gateway.operations.statements.audit_sql import ActionRow
 
 
 class ActionOutcome(StrEnum):
@@ -16,26 +18,6 @@ class ActionOutcome(StrEnum):
 
     DONE = "done"
     REFUSED = "refused"  # nothing was changed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ActionRow:
-    """One action of an operator.
-
-    `messages` is to how many it was done, `first_messages` names the first twenty. `outcome` is None when it was cut
-    off: it may have been done.
-    """
-
-    id: int
-    at: datetime
-    actor: str
-    action: str
-    subject: str | None
-    messages: int
-    first_messages: Sequence[int] | None
-    reason: str | None
-    outcome: ActionOutcome | None
-    text: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,18 +38,16 @@ async def begin_action(
 ) -> int:  # fmt: skip
     """Write down an action that is about to be done; returns its number."""
     async with store.transaction() as connection:
-        return int(
-            await connection.fetchval(
-                store.queries.begin_action, clean(actor, 200), action, subject and clean(subject, 2000), messages,
-                reason and clean(reason, 2000),
-            )
+        return await audit_sql.begin_action(
+            connection, clean(actor, 200), action, subject and clean(subject, 2000), messages,
+            reason and clean(reason, 2000),
         )  # fmt: skip
 
 
 async def end_action(store: Store, number: int, outcome: ActionOutcome, text: str | None) -> None:
     """Write down what came of an action."""
     async with store.transaction() as connection:
-        await connection.execute(store.queries.end_action, number, outcome, text and clean(text, 2000))
+        await audit_sql.end_action(connection, number, outcome, text and clean(text, 2000))
 
 
 async def list_actions(
@@ -76,11 +56,6 @@ async def list_actions(
     """Return actions, the newest first; *before* is the number to go on from."""
     action, subject = (None if one is None else like(one, wildcards=True) for one in (wanted.action, wanted.subject))
     async with store.transaction() as connection:
-        rows = await connection.fetch(
-            store.queries.list_actions, wanted.actor, action, subject, wanted.message, wanted.since, wanted.until,
-            before, limit,
-        )  # fmt: skip
-    return [
-        ActionRow(**{**row, "outcome": None if row["outcome"] is None else ActionOutcome(row["outcome"])})
-        for row in rows
-    ]
+        return await audit_sql.list_actions(
+            connection, wanted.actor, action, subject, wanted.message, wanted.since, wanted.until, before, limit
+        )

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final
 
 from asyncpg import Connection
 
@@ -12,9 +12,10 @@ from gateway.batch.rules.job import JobStatus, TaskStatus
 from gateway.batch.statements import runs_sql
 from gateway.batch.statements.runs_sql import Run
 from gateway.db.open import Store
-from gateway.db.sql import Queries
 from gateway.kernel.errors import NoSuchJob
 from gateway.kernel.ids import JobId, RunId
+from gateway.operations.statements import history_sql
+from gateway.operations.statements.history_sql import WalkedRun
 
 MOST_LOOKED: Final = 50_000
 """Runs that one page looks at; a search that found less so far says where to go on."""
@@ -87,27 +88,20 @@ class Page:
     looked_back_to: datetime | None
 
 
-class _Walked(NamedTuple):
-    id: RunId
-    started_at: datetime
-    passes: bool
-
-
 async def search_runs(store: Store, search: Search, *, before: RunId | None = None, limit: int = 50) -> Page:
     """Return up to *limit* runs, the newest start first, from behind the run *before* on.
 
     Rule: a page looks at so many runs at most, whatever is kept, and of the log reads the lines that match.
     Raises: NoSuchJob when the run *before* is gone.
     """
-    sql = store.queries
     found: dict[RunId, Sequence[Match]] = {}
     async with store.transaction() as connection:
-        await connection.execute(sql.plan_for_values)
-        place = await _place_of(connection, sql, before)
+        await history_sql.plan_for_values(connection)
+        place = await _place_of(connection, before)
         looked, step, full, over = 0, min(_FIRST_STEP, MOST_LOOKED), False, False
         while not full and not over and looked < MOST_LOOKED:
-            walked = await _walk(connection, sql, search, place, step)
-            matches = await _matches(connection, sql, search, [one.id for one in walked if one.passes])
+            walked = await _walk(connection, search, place, step)
+            matches = await _matches(connection, search, [one.id for one in walked if one.passes])
             over = len(walked) < step
             for one in walked:
                 place = (one.started_at, one.id)
@@ -126,42 +120,39 @@ async def search_runs(store: Store, search: Search, *, before: RunId | None = No
     )
 
 
-async def _place_of(connection: Connection, sql: Queries, run: RunId | None) -> tuple[datetime, RunId] | None:
+async def _place_of(connection: Connection, run: RunId | None) -> tuple[datetime, RunId] | None:
     if run is None:
         return None
-    row = await connection.fetchrow(sql.start_of_run, run)
+    row = await history_sql.start_of_run(connection, run)
     if row is None:
         raise NoSuchJob(f"there is no run {run} to go on from: it may have been removed; say until when", run=run)
-    return row["started_at"], RunId(row["id"])
+    return row.started_at, row.id
 
 
 async def _walk(
-    connection: Connection, sql: Queries, search: Search, place: tuple[datetime, RunId] | None, step: int
-) -> list[_Walked]:
+    connection: Connection, search: Search, place: tuple[datetime, RunId] | None, step: int
+) -> list[WalkedRun]:
     """Return the next runs. What ended before a moment started before it, so that the index serves that as well."""
     started = search.by is By.STARTED
     file = None if search.file is None else like(search.file, wildcards=True)
-    rows = await connection.fetch(
-        sql.walk_runs, search.partition, search.job, search.since if started else None,
-        None if search.by is By.PLANNED else search.until, *(place or (None, None)), step,
+    behind, behind_run = place or (None, None)
+    return await history_sql.walk_runs(
+        connection, search.partition, search.job, search.since if started else None,
+        None if search.by is By.PLANNED else search.until, behind, behind_run, step,
         None if started else search.by, search.since, search.until, search.statuses, search.owner, search.user,
         search.server, search.task_status, file,
     )  # fmt: skip
-    return [_Walked(*row) for row in rows]
 
 
-async def _matches(
-    connection: Connection, sql: Queries, search: Search, runs: Sequence[RunId]
-) -> Mapping[RunId, Sequence[Match]]:
+async def _matches(connection: Connection, search: Search, runs: Sequence[RunId]) -> Mapping[RunId, Sequence[Match]]:
     """Return which of the runs have the text, and where; all of them when none is asked for."""
     if not search.text or not runs:
         return dict.fromkeys(runs, ())
     patterns = [f"%{like(piece)}%" for piece in search.text]
     matches: dict[RunId, list[Match]] = {}
-    for row in await connection.fetch(sql.find_text, runs, patterns, search.text, MOST_MATCHES):
-        run_id, place, task, attempt, at, text = row
-        match = Match(place=place, task=task, attempt=attempt, at=at, text=text)
-        matches.setdefault(RunId(run_id), []).append(match)
+    for row in await history_sql.find_text(connection, runs, patterns, search.text, MOST_MATCHES):
+        match = Match(place=row.place, task=row.task, attempt=row.attempt, at=row.at, text=row.text)
+        matches.setdefault(row.run_id, []).append(match)
     return matches
 
 

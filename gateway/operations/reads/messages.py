@@ -7,11 +7,23 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from asyncpg import Record
-
 from gateway.db.open import Store
 from gateway.messaging.rules.states import SetStatus, set_status
-from gateway.operations.reads.selection import CauseRow, MessageFilter, choose_queued, group_queued, pattern
+from gateway.operations.reads.selection import MessageFilter, choose_queued, pattern
+from gateway.operations.statements import admin_sql, selection_sql
+from gateway.operations.statements.admin_sql import (
+    AnswerRow,
+    Correlated,
+    ExceptionCauseRow,
+    Found,
+    HistoryRow,
+    OutcomeRow,
+    SetRow,
+    StoredException,
+    StoredMessage,
+    VersionRow,
+)
+from gateway.operations.statements.selection_sql import CauseRow, QueuedRow
 
 _ALL = MessageFilter()
 
@@ -42,28 +54,6 @@ class QueueRow:
     lane: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HistoryRow:
-    """A finished message. `other_key` and `other_message_id` name its answer, or the request it answers."""
-
-    key: int
-    port: str
-    message_id: UUID
-    direction: str
-    company: str | None
-    service: str | None
-    operation: str | None
-    outcome: str | None
-    is_fault: bool
-    file: str | None
-    position: int
-    set_key: int | None
-    created_at: datetime
-    finished_at: datetime | None
-    other_key: int | None
-    other_message_id: UUID | None
-
-
 class Ended(StrEnum):
     """How a message ended, as people ask for it."""
 
@@ -71,89 +61,6 @@ class Ended(StrEnum):
     SENT = "sent"
     FAULT = "fault"  # sent, and it is a fault
     DELETED = "deleted"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OutcomeRow:
-    """Finished messages of one kind; `last` is the newest of them."""
-
-    port: str
-    direction: str
-    service: str | None
-    operation: str | None
-    outcome: str | None
-    messages: int
-    files: int
-    oldest: datetime | None
-    newest: datetime | None
-    last: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExceptionCauseRow:
-    """Entries of the exception log of one kind; `last` is the newest of them, with its text."""
-
-    port: str | None
-    severity: str
-    code: str
-    exceptions: int
-    files: int
-    oldest: datetime
-    newest: datetime
-    last: int
-    text: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A message that a reference means; `queued` while it is unfinished."""
-
-    key: int
-    message_id: UUID
-    direction: str
-    port: str
-    queued: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetRow:
-    """The message set a message belongs to."""
-
-    key: int
-    port: str
-    batch_id: str
-    conversation_id: str | None
-    policy: str
-    members: int
-    processed: int
-    failed: int
-    deleted: int
-    max_failed: int | None
-    status: str
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Correlated:
-    """The other side of an exchange: a response or fault of a request, or the request of a response."""
-
-    key: int
-    direction: str
-    message_id: UUID
-    is_fault: bool
-    outcome: str | None
-    file_name: str | None
-    status: str | None
-    reason: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VersionRow:
-    """One kept version of a document; number 0 is as received or first produced."""
-
-    version: int
-    step: str
-    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -247,37 +154,19 @@ class FileProgress:
         return self.messages > 0 and self.finished + self.stuck >= self.messages and self.answers_open == 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnswerRow:
-    """A response or fault to one request of a file; `position` and the ids are those of the request.
-
-    `content` is None when the port keeps no documents of what is finished.
-    """
-
-    key: int
-    message_id: UUID
-    is_fault: bool
-    outcome: str | None
-    file_name: str | None
-    position: int
-    request_message_id: UUID
-    message_id_sent: str | None
-    content: bytes | None
-
-
 async def list_queue(store: Store, wanted: MessageFilter, *, limit: int) -> tuple[Sequence[QueueRow], int]:
     """Return the first unfinished messages that fit, in order of arrival, and how many fit in all."""
     async with store.transaction() as connection:
-        keys, total = await choose_queued(store, connection, wanted, limit)
-        rows = await connection.fetch(store.queries.list_queued, keys)
-    return [QueueRow(**row, set_status=_set_status(row, outcome=None)) for row in rows], total
+        keys, total = await choose_queued(connection, wanted, limit)
+        rows = await selection_sql.list_queued(connection, keys)
+    return [QueueRow(**row._asdict(), set_status=_set_status(row, outcome=None)) for row in rows], total
 
 
 async def count_causes(store: Store, wanted: MessageFilter) -> list[CauseRow]:
     """Return the unfinished messages that fit by status and cause, most of one kind first."""
     async with store.transaction() as connection:
-        keys, _ = await choose_queued(store, connection, wanted)
-        return await group_queued(store, connection, keys)
+        keys, _ = await choose_queued(connection, wanted)
+        return await selection_sql.group_queued(connection, keys)
 
 
 async def list_history(
@@ -289,21 +178,19 @@ async def list_history(
     failure on the way.
     """
     async with store.transaction() as connection:
-        rows = await connection.fetch(
-            store.queries.list_history, wanted.port, wanted.direction, before, limit, outcomes, wanted.since,
+        return await admin_sql.list_history(
+            connection, wanted.port, wanted.direction, before, limit, outcomes, wanted.since,
             wanted.until, pattern(wanted.file), wanted.user, pattern(wanted.code),
         )  # fmt: skip
-    return [HistoryRow(**row) for row in rows]
 
 
 async def count_outcomes(store: Store, wanted: MessageFilter, outcomes: Sequence[Ended] | None) -> Sequence[OutcomeRow]:
     """Return the finished messages that fit by port, operation and outcome, most of one kind first."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(
-            store.queries.group_history, wanted.port, wanted.direction, outcomes, wanted.since, wanted.until,
+        return await admin_sql.group_history(
+            connection, wanted.port, wanted.direction, outcomes, wanted.since, wanted.until,
             pattern(wanted.file), wanted.user, pattern(wanted.code),
         )  # fmt: skip
-    return [OutcomeRow(**row) for row in rows]
 
 
 async def list_exceptions(
@@ -315,8 +202,8 @@ async def list_exceptions(
     Shape: of the filter port, code, file and times count.
     """
     async with store.transaction() as connection:
-        rows = await connection.fetch(
-            store.queries.list_exceptions, wanted.port, message_key, before, limit, severity, wanted.since,
+        rows = await admin_sql.list_exceptions(
+            connection, wanted.port, message_key, before, limit, severity, wanted.since,
             wanted.until, pattern(wanted.file), pattern(wanted.code),
         )  # fmt: skip
     return [_exception(row) for row in rows]
@@ -327,59 +214,56 @@ async def count_exceptions(
 ) -> Sequence[ExceptionCauseRow]:
     """Return the entries of the exception log that fit by cause, most of one kind first."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(
-            store.queries.group_exceptions, wanted.port, severity, wanted.since, wanted.until, pattern(wanted.file),
+        return await admin_sql.group_exceptions(
+            connection, wanted.port, severity, wanted.since, wanted.until, pattern(wanted.file),
             pattern(wanted.code), limit,
         )  # fmt: skip
-    return [ExceptionCauseRow(**row) for row in rows]
 
 
 async def read_exception(store: Store, number: int) -> ExceptionRow | None:
     """Return one entry of the exception log, None when there is none of this number."""
     async with store.transaction() as connection:
-        row = await connection.fetchrow(store.queries.read_exception, number)
+        row = await admin_sql.read_exception(connection, number)
     return None if row is None else _exception(row)
 
 
 async def find_messages(store: Store, *, key: int | None, message_id: UUID | None) -> Sequence[Found]:
     """Return the messages of this number or MessageId, the newest first."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.find_messages, key, message_id)
-    return [Found(**row) for row in rows]
+        return await admin_sql.find_messages(connection, key, message_id)
 
 
 async def known_message_ids(store: Store, message_ids: Sequence[UUID]) -> set[UUID]:
     """Return which of the ids some message already has."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.known_message_ids, list(message_ids))
-    return {row["message_id"] for row in rows}
+        rows = await admin_sql.known_message_ids(connection, list(message_ids))
+    return set(rows)
 
 
 async def read_message(store: Store, key: int, *, exceptions: int = 100) -> MessageReport | None:
     """Return everything about one message, None when there is none of this number."""
-    sql = store.queries
     async with store.transaction() as connection:
-        row = await connection.fetchrow(sql.read_message, key)
+        row = await admin_sql.read_message(connection, key)
         if row is None:
             return None
         message = MessageRow(
             **{
-                **row,
-                "problems": json.loads(row["problems"] or "[]"),
-                "set_status": _set_status(row, outcome=row["outcome"]),
+                **row._asdict(),
+                "problems": json.loads(row.problems or "[]"),
+                "set_status": _set_status(row, outcome=row.outcome),
             }
         )
-        found_set = None if message.set_key is None else await connection.fetchrow(sql.read_set, message.set_key)
-        correlated = await connection.fetch(sql.read_answers, key, message.request_key)
-        versions = [VersionRow(**version) for version in await connection.fetch(sql.list_versions, key)]
-        noted = await connection.fetch(sql.list_exceptions, None, key, None, exceptions, *[None] * 5)
+        found_set = None if message.set_key is None else await admin_sql.read_set(connection, message.set_key)
+        correlated = await admin_sql.read_answers(connection, key, message.request_key)
+        versions = await admin_sql.list_versions(connection, key)
+        noted = await admin_sql.list_exceptions(connection, None, key, None, exceptions, None, None, None, None, None)
         document: bytes | None = None
         if versions:
-            document = await connection.fetchval(sql.read_document, key, versions[-1].version)
+            document = await admin_sql.read_document(connection, key, versions[-1].version)
     return MessageReport(
         message=message,
-        message_set=None if found_set is None else SetRow(**found_set),
-        correlated=[Correlated(**other) for other in correlated],
+        message_set=found_set,
+        correlated=correlated,
         versions=versions,
         exceptions=[_exception(entry) for entry in noted],
         document=document,
@@ -389,23 +273,21 @@ async def read_message(store: Store, key: int, *, exceptions: int = 100) -> Mess
 async def progress_of_file(store: Store, claim_id: UUID) -> FileProgress:
     """Return how far the messages of a received file are."""
     async with store.transaction() as connection:
-        row = await connection.fetchrow(store.queries.progress_of_file, claim_id)
-    assert row is not None  # counts always give a row
-    return FileProgress(**row)
+        row = await admin_sql.progress_of_file(connection, claim_id)
+    return FileProgress(**row._asdict())
 
 
 async def answers_to_file(store: Store, claim_id: UUID, *, limit: int) -> Sequence[AnswerRow]:
     """Return the responses and faults to the requests of a file, in the order of its envelopes."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.answers_to_file, claim_id, limit)
-    return [AnswerRow(**row) for row in rows]
+        return await admin_sql.answers_to_file(connection, claim_id, limit)
 
 
-def _set_status(row: Record, *, outcome: str | None) -> SetStatus:
+def _set_status(row: StoredMessage | QueuedRow, *, outcome: str | None) -> SetStatus:
     """Answers know the set of their request, but are no members of it."""
-    member = row["set_key"] is not None and row["direction"] == "in"
-    return set_status(member=member, reason=row["reason"], outcome=outcome)
+    member = row.set_key is not None and row.direction == "in"
+    return set_status(member=member, reason=row.reason, outcome=outcome)
 
 
-def _exception(row: Record) -> ExceptionRow:
-    return ExceptionRow(**{**row, "details": json.loads(row["details"] or "[]")})
+def _exception(row: StoredException) -> ExceptionRow:
+    return ExceptionRow(**row._asdict() | {"details": json.loads(row.details or "[]")})

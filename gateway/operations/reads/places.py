@@ -7,41 +7,15 @@ from datetime import datetime
 
 from asyncpg import Connection
 
-from gateway.batch.rules.job import JobStatus
 from gateway.db.open import Store
 from gateway.explanations.facts import Answered, DeliveryFacts, JobFacts, Other, SetFacts
 from gateway.kernel.ids import LaneName, MessageKey, PortName
-from gateway.messaging.rules.states import Policy, Reason, Stage, Status
+from gateway.messaging.rules.states import Policy, Stage
+from gateway.operations.statements import places_sql
+from gateway.operations.statements.places_sql import IntakeTurn, LeaseHolder
 
 _MOST_DELIVERIES = 5
 _LATEST_MESSAGES = 50_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LeaseHolder:
-    """A lease and the process that holds it, as far as the store knows."""
-
-    fence: int
-    stage: str
-    port: str
-    taken_at: datetime
-    host: str
-    pid: int
-    stopped_at: datetime | None
-    lost_at: datetime | None
-    silent_seconds: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IntakeTurn:
-    """The process that takes the files of a port, as far as the store knows."""
-
-    since: datetime
-    host: str
-    pid: int
-    stopped_at: datetime | None
-    lost_at: datetime | None
-    silent_seconds: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,35 +53,31 @@ class MessagePlace:
 
 async def place_of_message(store: Store, key: MessageKey, port: PortName, lane: LaneName | None) -> MessagePlace:
     """Return what surrounds a message or send request, read in one transaction."""
-    sql = store.queries
     async with store.transaction() as connection:
-        row = await connection.fetchrow(sql.place_of_message, key)
-        fence = row["fence"] if row is not None else await connection.fetchval(sql.fence_of_request, key)
-        set_key = None if row is None else row["set_key"]
-        ahead = None if lane is None else await connection.fetchval(sql.nearest_ahead, port, lane, key)
-        culprit = None if set_key is None else await connection.fetchval(sql.culprit_of_set, set_key)
-        answers = await connection.fetch(sql.answers_of_message, key)
+        row = await places_sql.place_of_message(connection, key)
+        fence = row.fence if row is not None else await places_sql.fence_of_request(connection, key)
+        set_key = None if row is None else row.set_key
+        ahead = None if lane is None else await places_sql.nearest_ahead(connection, port, lane, key)
+        culprit = None if set_key is None else await places_sql.culprit_of_set(connection, set_key)
+        answers = await places_sql.answers_of_message(connection, key)
         return MessagePlace(
             set_key=set_key,
-            policy=Policy(row["policy"]) if row is not None and row["policy"] else None,
-            file=None if row is None else row["file"],
-            staged_name=None if row is None else row["staged_name"],
-            before=0 if row is None else row["before"],
-            holder=await _holder(store, connection, fence),
-            lane=None if lane is None else await _lane(store, connection, port, lane),
-            ahead=await _other(store, connection, ahead),
-            culprit=await _other(store, connection, culprit),
-            answers=[
-                Answered(**{**answer, "reason": None if answer["reason"] is None else Reason(answer["reason"])})
-                for answer in answers
-            ],
+            policy=None if row is None else row.policy,
+            file=None if row is None else row.file,
+            staged_name=None if row is None else row.staged_name,
+            before=0 if row is None else row.before,
+            holder=await _holder(connection, fence),
+            lane=None if lane is None else await _lane(connection, port, lane),
+            ahead=await _other(connection, ahead),
+            culprit=await _other(connection, culprit),
+            answers=[Answered(**answer._asdict()) for answer in answers],
         )
 
 
 async def read_lane(store: Store, port: PortName, lane: LaneName) -> LanePlace:
     """Return a lane and what stands in it; an empty one has no head and counts of zero."""
     async with store.transaction() as connection:
-        return await _lane(store, connection, port, lane)
+        return await _lane(connection, port, lane)
 
 
 async def sets_named(store: Store, text: str, ports: Sequence[str]) -> list[SetFacts]:
@@ -115,15 +85,15 @@ async def sets_named(store: Store, text: str, ports: Sequence[str]) -> list[SetF
     number = text.removeprefix("set:")
     key = int(number) if text.startswith("set:") and number.isdecimal() and len(number) <= 18 else None
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.sets_named, key, text, list(ports))
-    return [SetFacts(**row) for row in rows]
+        rows = await places_sql.sets_named(connection, key, text, list(ports))
+    return [SetFacts(**row._asdict()) for row in rows]
 
 
 async def lanes_named(store: Store, name: str) -> list[tuple[PortName, LaneName]]:
     """Return the lanes of this name, of any port, that have something unfinished."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.lanes_named, name)
-    return [(PortName(row["port"]), LaneName(row["name"])) for row in rows]
+        rows = await places_sql.lanes_named(connection, name)
+    return [(row.port, row.name) for row in rows]
 
 
 async def lane_was(store: Store, port: PortName, lane: LaneName) -> bool:
@@ -133,94 +103,84 @@ async def lane_was(store: Store, port: PortName, lane: LaneName) -> bool:
     set_key = int(number) if kind == "set" and number.isdecimal() and len(number) <= 18 else None
     conversation = rest if kind == "conversation" else None
     async with store.transaction() as connection:
-        found: bool = await connection.fetchval(store.queries.lane_was, port, conversation, set_key, _LATEST_MESSAGES)
-        return found
+        return await places_sql.lane_was(connection, port, conversation, set_key, _LATEST_MESSAGES)
 
 
 async def messages_in_work(store: Store, port: PortName, stage: Stage | None = None) -> int:
     """Return how many messages of a port are claimed now, by anybody; by one *stage*, or by all."""
     async with store.transaction() as connection:
-        return int(await connection.fetchval(store.queries.messages_in_work, port, stage))
+        return await places_sql.messages_in_work(connection, port, stage)
 
 
 async def ports_in_work(store: Store, stage: Stage) -> set[PortName]:
     """Return the ports that the stage works on now, in any process."""
     async with store.transaction() as connection:
-        return {PortName(row["port"]) for row in await connection.fetch(store.queries.ports_in_work, stage)}
+        return set(await places_sql.ports_in_work(connection, stage))
 
 
 async def turn_of_intake(store: Store, port: PortName) -> IntakeTurn | None:
     """Return whose turn it is to take the files of a port; None while every node is idle there."""
     async with store.transaction() as connection:
-        row = await connection.fetchrow(store.queries.turn_of_intake, port)
-    return None if row is None else IntakeTurn(**row)
+        return await places_sql.turn_of_intake(connection, port)
 
 
 async def deliveries_named(store: Store, name: str) -> list[DeliveryFacts]:
     """Return the latest files of this name that were taken, the newest first."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.deliveries_named, os.fsencode(name), _MOST_DELIVERIES)
-    return [DeliveryFacts(**row) for row in rows]
+        rows = await places_sql.deliveries_named(connection, os.fsencode(name), _MOST_DELIVERIES)
+    return [DeliveryFacts(**row._asdict()) for row in rows]
 
 
 async def unfinished_of_claim(store: Store, claim_id: str, limit: int) -> list[MessageKey]:
     """Return messages of a file that are not finished, those that need somebody first."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.unfinished_of_claim, claim_id, limit)
-    return [MessageKey(row["key"]) for row in rows]
+        return await places_sql.unfinished_of_claim(connection, claim_id, limit)
 
 
 async def messages_by_file(store: Store, name: str, ports: Sequence[str]) -> list[MessageKey]:
     """Return the messages whose file is written under this name."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.messages_by_file, name, list(ports))
-    return [MessageKey(row["key"]) for row in rows]
+        return await places_sql.messages_by_file(connection, name, list(ports))
 
 
 async def latest_file_names(store: Store, limit: int) -> list[str]:
     """Return the names of the files that came or went last, each once."""
     async with store.transaction() as connection:
-        return [row["name"] for row in await connection.fetch(store.queries.latest_file_names, limit)]
+        return await places_sql.latest_file_names(connection, limit)
 
 
 async def service_jobs(store: Store) -> dict[Stage, list[JobFacts]]:
     """Return the jobs that have one of the four services as a task, by service."""
     found: dict[Stage, list[JobFacts]] = {}
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.service_jobs, list(Stage))
+        rows = await places_sql.service_jobs(connection, list(Stage))
     for row in rows:
-        job = JobFacts(
-            name=row["name"], status=JobStatus(row["status"]), timed=row["timed"], next_start=row["next_start"]
-        )  # fmt: skip
-        found.setdefault(Stage(row["handler"]), []).append(job)
+        job = JobFacts(name=row.name, status=row.status, timed=row.timed, next_start=row.next_start)
+        found.setdefault(row.handler, []).append(job)
     return found
 
 
-async def _lane(store: Store, connection: Connection, port: PortName, lane: LaneName) -> LanePlace:
-    row = await connection.fetchrow(store.queries.read_lane, port, lane)
-    assert row is not None  # its FROM always gives one
+async def _lane(connection: Connection, port: PortName, lane: LaneName) -> LanePlace:
+    row = await places_sql.read_lane(connection, port, lane)
     return LanePlace(
-        head=row["head"],
-        not_before=row["not_before"],
-        on_error=row["on_error"],
-        ruled=row["ruled"],
-        blocked_by=await _other(store, connection, row["blocked_by"]),
-        parked_by=await _other(store, connection, row["parked_by"]),
-        first=await _other(store, connection, row["first"]),
-        holder=await _holder(store, connection, row["fence"]),
-        waiting=row["waiting"],
-        held=row["held"],
-        failed=row["failed"],
+        head=row.head,
+        not_before=row.not_before,
+        on_error=row.on_error,
+        ruled=row.ruled,
+        blocked_by=await _other(connection, row.blocked_by),
+        parked_by=await _other(connection, row.parked_by),
+        first=await _other(connection, row.first),
+        holder=await _holder(connection, row.fence),
+        waiting=row.waiting,
+        held=row.held,
+        failed=row.failed,
     )
 
 
-async def _other(store: Store, connection: Connection, key: int | None) -> Other | None:
-    row = None if key is None else await connection.fetchrow(store.queries.other_message, key)
-    if row is None:
-        return None
-    return Other(**{**row, "status": Status(row["status"]), "reason": Reason(row["reason"])})
+async def _other(connection: Connection, key: int | None) -> Other | None:
+    row = None if key is None else await places_sql.other_message(connection, key)
+    return None if row is None else Other(**row._asdict())
 
 
-async def _holder(store: Store, connection: Connection, fence: int | None) -> LeaseHolder | None:
-    row = None if fence is None else await connection.fetchrow(store.queries.holder_of_lease, fence)
-    return None if row is None else LeaseHolder(**row)
+async def _holder(connection: Connection, fence: int | None) -> LeaseHolder | None:
+    return None if fence is None else await places_sql.holder_of_lease(connection, fence)

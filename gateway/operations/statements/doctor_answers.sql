@@ -1,9 +1,10 @@
 -- What stands between a partner and an answer, by a cause that is known. Asked by `gateway doctor` only; writes nothing.
 
--- name: unanswered
+-- name: unanswered(seconds: float) -> many Unanswered
 -- Per port and kind: how many, the first, and what is known of that one. $1: how long in seconds a request may be tried.
 -- A failed request whose fault went out has its answer; when its service does not work, somebody has to mend that.
-SELECT w.*, coalesce(v.display, m.file_name) AS file FROM (
+SELECT w.code, w.port, w.number, w.first AS "first!", w.error, w.since AS "since!",
+       coalesce(v.display, m.file_name) AS file FROM (
 SELECT code, port, count(*) AS number, min(id) AS first, (array_agg(error ORDER BY id))[1] AS error, min(since) AS since
 FROM (
     SELECT CASE WHEN q.direction = 'out' THEN 'answer-not-delivered'
@@ -34,9 +35,9 @@ GROUP BY code, port
 ) AS w LEFT JOIN message m ON m.id = w.first AND m.direction = 'in' LEFT JOIN delivery v ON v.claim_id = m.claim_id
 ORDER BY code, port
 
--- name: failing_ports
+-- name: failing_ports(seconds: float, many: int) -> many FailingPort
 -- Ports where in the $1 seconds up to the latest failure at least $2 requests failed, and more than succeeded since.
-SELECT f.port, n.number, n.first, n.error, n.since
+SELECT f.port, n.number, n.first AS "first!", n.error, n.since AS "since!"
 FROM (SELECT port, max(changed_at) AS latest FROM queue WHERE direction = 'in' AND status = 'error' GROUP BY port) AS f
 CROSS JOIN LATERAL (
     SELECT count(*) AS number, min(q.message_id) AS first, (array_agg(q.error ORDER BY q.message_id))[1] AS error,
@@ -51,13 +52,13 @@ WHERE n.number >= $2 AND n.number > (
       AND m.created_at > f.latest - interval '2 days' AND m.finished_at > f.latest - make_interval(secs => $1))
 ORDER BY f.port
 
--- name: stopped_lanes
-SELECT l.port, l.name, coalesce(l.blocked_by, l.parked_by) AS message, l.blocked_by IS NOT NULL AS blocked, q.error,
+-- name: stopped_lanes(most: int) -> many StoppedLane
+SELECT l.port, l.name, coalesce(l.blocked_by, l.parked_by) AS "message!", l.blocked_by IS NOT NULL AS blocked, q.error,
        q.changed_at AS since
 FROM lane l LEFT JOIN queue q ON q.message_id = coalesce(l.blocked_by, l.parked_by)
 WHERE l.blocked_by IS NOT NULL OR l.parked_by IS NOT NULL ORDER BY l.port, l.name LIMIT $1
 
--- name: archived_digests
+-- name: archived_digests(claims: Sequence[UUID]) -> many ArchivedDigest
 -- The SHA-256 of files as they were received, of those that were to be archived.
-SELECT claim_id::text AS claim_id, sha256 FROM delivery
+SELECT claim_id::text AS claim_id, sha256 AS "sha256!" FROM delivery
 WHERE claim_id = ANY($1::uuid[]) AND settlement = 'archive' AND sha256 IS NOT NULL

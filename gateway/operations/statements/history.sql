@@ -1,13 +1,16 @@
 -- Searching the history of runs, the newest first, a bounded number of runs at a time.
 
--- name: plan_for_values
+-- name: plan_for_values() -> none
 -- Most filters of a search are not given: a plan made for any values would read the wrong index.
 SELECT set_config('plan_cache_mode', 'force_custom_plan', true)
 
--- name: start_of_run
+-- name: start_of_run(run: RunId) -> maybe StartOfRun
 SELECT started_at, id FROM run WHERE id = $1
 
--- name: walk_runs
+-- name: walk_runs(partition: str, job: JobId | None, since: datetime | None, until: datetime | None,
+--     behind: datetime | None, behind_run: int | None, step: int, by: str | None, by_since: datetime | None,
+--     by_until: datetime | None, statuses: Sequence[str] | None, owner: str | None, user: str | None,
+--     server: str | None, task_status: str | None, file: str | None) -> many WalkedRun
 -- The next $7 runs behind the place ($5, $6), and which of them pass the filters. Only the first filters choose what is
 -- read; the others are asked of each run, so that looking costs the same whether many pass or none.
 SELECT w.id, w.started_at,
@@ -21,7 +24,7 @@ SELECT w.id, w.started_at,
         SELECT 1 FROM run_task t WHERE t.run_id = w.id AND (t.server = $14 OR EXISTS (
             SELECT 1 FROM attempt a WHERE a.run_task_id = t.id AND a.server = $14))))
    AND ($15::text IS NULL OR EXISTS (SELECT 1 FROM run_task t WHERE t.run_id = w.id AND t.status = $15))
-   AND ($16::text IS NULL OR EXISTS (SELECT 1 FROM run_file f WHERE f.run_id = w.id AND f.name ILIKE $16)) AS passes
+   AND ($16::text IS NULL OR EXISTS (SELECT 1 FROM run_file f WHERE f.run_id = w.id AND f.name ILIKE $16)) AS "passes!"
 FROM (
     SELECT * FROM run r
     WHERE r.partition_key = $1
@@ -33,7 +36,7 @@ FROM (
 ) AS w
 ORDER BY w.started_at DESC, w.id DESC
 
--- name: find_text
+-- name: find_text(runs: Sequence[RunId], patterns: Sequence[str], pieces: Sequence[str], most: int) -> many TextPlace
 -- Where runs ($1) have a text that is like all of $2, at most $4 places of each; $3 are the same pieces as they were
 -- typed. Lines of the log are found by the beginnings of their words and by their 64 runs, and then read. What a run
 -- says of the error of its task is not told a second time.
@@ -73,7 +76,7 @@ WITH asked AS (
         SELECT run_id, run_task_id, attempt, at, 'log', text, 8, id FROM said WHERE run_id = ANY($1)
     ) AS alike
 )
-SELECT run_id, place, (SELECT t.name FROM run_task t WHERE t.id = run_task_id) AS task, attempt, at, text
+SELECT run_id AS "run_id!: RunId", place AS "place!", (SELECT t.name FROM run_task t WHERE t.id = run_task_id) AS task, attempt, at, text AS "text!"
 FROM places
 WHERE number <= $4
 ORDER BY run_id, number

@@ -1,9 +1,11 @@
 -- Messages chosen by what they are, for lists and for what operators do to many at once.
 
--- name: choose_queued
+-- name: choose_queued(port: PortName | None, statuses: Sequence[str] | None, reasons: Sequence[str] | None,
+--     direction: str | None, since: datetime | None, until: datetime | None, file: str | None, user: str | None,
+--     code: str | None, limit: int | None) -> many Chosen
 -- Unfinished messages, and send requests that are to become messages, in order of arrival, with the number of all that
 -- fit. A code is that of the last failure; what waits for another try has it before its text.
-SELECT key, count(*) OVER () AS total FROM (
+SELECT key AS "key!: MessageKey", count(*) OVER () AS total FROM (
     SELECT q.message_id AS key
     FROM queue q LEFT JOIN ready_head h ON h.port = q.port AND h.head = q.message_id
     WHERE ($1::text IS NULL OR q.port = $1) AND ($2::text[] IS NULL OR q.status = ANY($2))
@@ -30,10 +32,10 @@ SELECT key, count(*) OVER () AS total FROM (
 ) AS fitting
 ORDER BY key LIMIT $10
 
--- name: group_queued
+-- name: group_queued(keys: Sequence[MessageKey]) -> many CauseRow
 -- Unfinished messages by what they wait for and why, most of one kind first.
-SELECT port, direction, status, reason, code, count(*) AS messages, count(DISTINCT file) AS files, min(since) AS oldest,
-       max(since) AS newest, min(key) AS first, min(error) AS error
+SELECT port, direction, status, reason, code, count(*) AS messages, count(DISTINCT file) AS files, min(since) AS "oldest!",
+       max(since) AS "newest!", min(key) AS "first!", min(error) AS error
 FROM (
     SELECT q.message_id AS key, q.port, q.direction, q.status,
            CASE WHEN h.head IS NULL THEN q.reason ELSE 'ready' END AS reason, q.changed_at AS since, q.error,
@@ -55,7 +57,7 @@ FROM (
 ) AS chosen
 GROUP BY port, direction, status, reason, code ORDER BY messages DESC, port, status, reason, code
 
--- name: list_queued
+-- name: list_queued(keys: Sequence[MessageKey]) -> many QueuedRow
 SELECT q.message_id AS key, q.port, m.message_id, q.direction, q.status,
        CASE WHEN h.head IS NULL THEN q.reason ELSE 'ready' END AS reason, m.company, m.service, m.operation, q.error,
        coalesce(v.display, m.file_name) AS file, m.position, q.attempts, q.changed_at AS since, q.not_before,

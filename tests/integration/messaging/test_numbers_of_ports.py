@@ -14,7 +14,8 @@ from gateway.messaging.queue.requests import claim_requests, put_send_requests
 from gateway.messaging.rules.message import NewMessage, NewResponse
 from gateway.messaging.rules.states import Policy
 from gateway.operations.reads import gateway as reports
-from gateway.operations.reads.gateway import PortCount, count_ports
+from gateway.operations.reads.gateway import count_ports
+from gateway.operations.statements.admin_sql import PortCount
 from tests.factories import COPIES, ORDERS, a_claim, a_file, a_message, a_send_request
 
 IDLE = PortName("idle")

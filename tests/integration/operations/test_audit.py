@@ -46,7 +46,7 @@ async def test_outcome_is_told_where_it_is_known(
         async with recorded(operator(store, principal=ANN), "job.hold", "nightly"):
             raise error
     (row,) = await list_actions(store, ActionFilter(), limit=10)
-    assert row.outcome is outcome
+    assert row.outcome == outcome
     assert row.text == (error.message if outcome and isinstance(error, GatewayError) else None)
 
 

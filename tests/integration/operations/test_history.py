@@ -14,6 +14,7 @@ from gateway.kernel.errors import NoSuchJob
 from gateway.kernel.ids import JobId, RunId
 from gateway.operations.reads import history
 from gateway.operations.reads.history import By, Search, search_runs
+from gateway.operations.statements import history_sql
 
 EVERYTHING = Search(partition="initial")
 DAY = datetime(2031, 5, 6, tzinfo=UTC)
@@ -190,7 +191,7 @@ async def test_a_page_says_where_to_go_on_when_it_has_looked_at_enough(
 
 
 async def test_a_run_that_is_gone_is_no_place_to_go_on_from(store: Store) -> None:
-    with pytest.raises(NoSuchJob, match=r"no run 7 to go on from.*--until"):
+    with pytest.raises(NoSuchJob, match=r"no run 7 to go on from.*until"):
         await search_runs(store, EVERYTHING, before=RunId(7))
 
 
@@ -212,8 +213,8 @@ async def test_a_search_reads_the_lines_that_match_and_not_the_log(store: Store)
     async with store.transaction(long=True) as connection:
         await connection.execute(FILL)
         await connection.execute("ANALYZE run, run_log, run_task")
-        await connection.execute(store.queries.plan_for_values)
-        await connection.execute(f"PREPARE asked AS {store.queries.find_text}")
+        await history_sql.plan_for_values(connection)
+        await connection.execute(f"PREPARE asked AS {history_sql.FIND_TEXT}")
         assert await _lines_read(connection, "rarely", newest) == 0
         assert await _lines_read(connection, "rarely", oldest) == 1
         assert 128 * LINES - 1 <= await _lines_read(connection, "rows", newest) <= 3 * 64 * LINES
