@@ -275,7 +275,7 @@ async def test_the_output_of_an_entry_says_where_it_prints(
     assert await shop.numbers() == ["SHIP-000001", "SINV-000001"]
     found = {
         "folder": list(archive.iterdir()) if archive.exists() else [],
-        "inbox": await inbox.reports(world.store, ANN),
+        "inbox": await inbox.reports(operator(world.store)),
     }
     assert {place: len(files) for place, files in found.items()} == {"folder": 0, "inbox": 0} | dict.fromkeys(places, 2)
 
