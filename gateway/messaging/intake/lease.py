@@ -53,7 +53,7 @@ class IntakeLease:
         self._ours.discard(port)
         ours = await claim_intake(self._store, self._incarnation, port, request=request)
         if had and not ours:
-            await asyncio.sleep(_GRACE_SECONDS)
+            await _let_others_begin()
             ours = await claim_intake(self._store, self._incarnation, port, request=request)
         if ours:
             self._ours.add(port)
@@ -69,6 +69,10 @@ class IntakeLease:
     async def guard(self, connection: Connection, port: PortName) -> None:
         """Guard an ingestion before its commit. Raises: LeaseLost when the lease is another node's by now."""
         await guard_intake(self._store, connection, self._incarnation, port)
+
+
+async def _let_others_begin() -> None:
+    await asyncio.sleep(_GRACE_SECONDS)
 
 
 async def claim_intake(store: Store, incarnation: int, port: PortName, *, request: bool = False) -> bool:

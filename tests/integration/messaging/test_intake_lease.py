@@ -2,7 +2,10 @@
 
 import asyncio
 
+import pytest
+
 from gateway.db.open import Store
+from gateway.messaging.intake import lease
 from gateway.messaging.intake.lease import IntakeLease
 from gateway.messaging.queue.leases import start_incarnation
 from tests.factories import ORDERS
@@ -20,7 +23,9 @@ async def test_lease_ends_with_the_last_run(store: Store) -> None:
     assert not await mine.claim(ORDERS, request=False)
 
 
-async def test_lease_that_was_passed_on_is_not_ours_any_more(store: Store) -> None:
+async def test_lease_that_was_passed_on_is_not_ours_any_more(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = asyncio.Event()
+    monkeypatch.setattr(lease, "_let_others_begin", begun.wait)  # a second, that a busy machine may sleep through
     mine = IntakeLease(store, await start_incarnation(store, "a", "1"))
     others = IntakeLease(store, await start_incarnation(store, "b", "1"))
     async with mine.run(), others.run():
@@ -29,6 +34,7 @@ async def test_lease_that_was_passed_on_is_not_ours_any_more(store: Store) -> No
         again = asyncio.create_task(mine.claim(ORDERS, request=False))
         while not await others.claim(ORDERS, request=True):
             await asyncio.sleep(0.01)
+        begun.set()
         assert not await again and not mine.is_ours(ORDERS)
 
 
