@@ -16,7 +16,7 @@ from gateway.db.open import Store
 from gateway.kernel.ids import MessageKey, SetKey
 from gateway.kernel.problem import Problem
 from gateway.messaging.flow.port import OpenInbound, Ports
-from gateway.messaging.flow.port_state import Trouble
+from gateway.messaging.flow.port_state import PortHealth
 from gateway.messaging.intake.writing import ingestion
 from gateway.messaging.processing.inbound import InboundStage
 from gateway.messaging.rules.states import Policy
@@ -151,7 +151,7 @@ class InboundBench:
         )
         return InboundStage(
             store=self.store, incarnation=incarnation, ports=ports, registry=Registry({service.name: service}),
-            pool=XmlPool(1), executor=self._executor, trouble=Trouble(self.store, incarnation), chunk=100,
+            pool=XmlPool(1), executor=self._executor, trouble=PortHealth(self.store, incarnation), chunk=100,
         )  # fmt: skip
 
     async def answers(self) -> list[etree._Element]:

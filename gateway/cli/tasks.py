@@ -23,7 +23,7 @@ from gateway.operations.audit import recorded
 from gateway.operations.principal import OperatorSession
 from gateway.operations.tasks import TaskRow
 from gateway.runtime.identity import refused_identity
-from gateway.runtime.jobs import runnables_to_check, shipped_by_hand
+from gateway.runtime.jobs import runnables_to_check, shipped_for_operators
 from gateway.runtime.operator_task import run_operator_task
 from gateway.runtime.runnables import PreparedRunnables
 from gateway.workers.launcher import Launcher
@@ -93,7 +93,7 @@ async def run_tasks(
     if waiting:
         base = config.absolute().parent
         runnables = PreparedRunnables(
-            shipped_by_hand(base, session.store, session.settings, launcher), environ=os.environ, base=base,
+            shipped_for_operators(base, session.store, session.settings, launcher), environ=os.environ, base=base,
             launcher=launcher, logging=lambda: COMMAND_LOGS,
         )  # fmt: skip
         identity = partial(refused_identity, session.settings)

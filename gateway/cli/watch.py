@@ -24,7 +24,7 @@ from gateway.db.open import Store, open_store
 from gateway.db.postmaster import running
 from gateway.kernel.errors import StoreUnavailable
 from gateway.operations.reads.gateway import read_activity
-from gateway.operations.statements.admin_sql import Activity, Happening, QueueCount
+from gateway.operations.statements.admin_sql import Activity, LatestEvent, QueueCount
 from gateway.runtime.visible import visible
 
 REFRESH_SECONDS = 0.5
@@ -38,11 +38,11 @@ class Scene:
     since: datetime
     counts: Sequence[Activity] = ()
     waiting: Sequence[QueueCount] = ()
-    happenings: Sequence[Happening] = ()
+    happenings: Sequence[LatestEvent] = ()
     note: str = ""
     told: set[tuple[datetime, str, str]] = field(default_factory=set)
 
-    async def look(self, store: Store, *, latest: int = 12) -> list[Happening]:
+    async def look(self, store: Store, *, latest: int = 12) -> list[LatestEvent]:
         """Read anew; returns what was not there at the look before, the oldest first.
 
         Raises: StoreUnavailable, the scene stays as it was.
@@ -81,7 +81,7 @@ class Scene:
         return sum(count.messages for count in self.waiting if count.port == port and count.status in statuses)
 
 
-def line_of(happening: Happening) -> Text:
+def line_of(happening: LatestEvent) -> Text:
     """Return one thing that happened as a line of text, for output that is not a terminal."""
     return Text("  ").join(
         cell(part) for part in (happening.at, happening.kind, happening.port, happening.what, happening.text) if part
@@ -105,7 +105,7 @@ async def _watch(config: Path, since: datetime, *, as_json: bool) -> None:
     out = console()
     scene = Scene(settings, since, note="Ctrl-C ends this table; the gateway goes on.")
 
-    def tell(happening: Happening) -> None:
+    def tell(happening: LatestEvent) -> None:
         if as_json:
             sys.stdout.write(json.dumps(plain(happening)) + "\n")
         else:
@@ -120,7 +120,7 @@ async def _watch(config: Path, since: datetime, *, as_json: bool) -> None:
 
 
 async def _follow(
-    settings: Settings, scene: Scene, tell: Callable[[Happening], None], refresh: Callable[[], None]
+    settings: Settings, scene: Scene, tell: Callable[[LatestEvent], None], refresh: Callable[[], None]
 ) -> None:
     """Look again and again; a gateway that is not running is waited for, its database is never started by us."""
     while True:
@@ -139,7 +139,9 @@ async def _follow(
             await asyncio.sleep(REFRESH_SECONDS)  # it is just starting or just stopped
 
 
-async def _look_on(store: Store, scene: Scene, tell: Callable[[Happening], None], refresh: Callable[[], None]) -> None:
+async def _look_on(
+    store: Store, scene: Scene, tell: Callable[[LatestEvent], None], refresh: Callable[[], None]
+) -> None:
     while True:
         for happening in await scene.look(store):
             tell(happening)

@@ -153,7 +153,7 @@ class UnitTransaction:
     async def attempt(self) -> AsyncIterator[None]:
         """Undo what the block did when it raises, and when it leaves a transaction in which nothing works any more.
 
-        Raises: Spoiled in the second case; StoreUnavailable.
+        Raises: TransactionAborted in the second case; StoreUnavailable.
         """
         if self.is_open:
             async with savepoint(self._store, await self.open()):
@@ -368,7 +368,7 @@ class TransactionAborted(GatewayError):
 async def savepoint(store: Store, connection: Connection) -> AsyncIterator[None]:
     """Undo what the block did when it raises, and when it leaves a transaction in which nothing works any more.
 
-    Raises: Spoiled in the second case; StoreUnavailable.
+    Raises: TransactionAborted in the second case; StoreUnavailable.
     """
     sql = store.queries
     with database_errors():

@@ -29,7 +29,7 @@ _EXAMINE = do(Action.EXAMINE, then="It says what is wrong.")
 _WORKERS = {Stage.INBOUND: "inbound processing", Stage.OUTBOUND: "outbound processing", Stage.SEND: "the send stage"}
 
 
-class _Said(NamedTuple):
+class _Reported(NamedTuple):
     why: str
     remedies: tuple[Remedy, ...]
     until: datetime | None = None
@@ -43,8 +43,8 @@ def _said(
     until: datetime | None = None,
     others: tuple[int | None, ...] = (),
     code: str | None = None,
-) -> _Said:
-    return _Said(why, remedies, until, others, code)
+) -> _Reported:
+    return _Reported(why, remedies, until, others, code)
 
 
 def explain_message(m: MessageFacts) -> Explanation:
@@ -66,7 +66,7 @@ def subject_of(m: MessageFacts) -> str:
     return f"message {m.key}"
 
 
-def _unfinished(m: MessageFacts, reason: Reason) -> _Said:
+def _unfinished(m: MessageFacts, reason: Reason) -> _Reported:
     match reason:
         case Reason.READY:
             return _ready(m)
@@ -117,7 +117,7 @@ def _unfinished(m: MessageFacts, reason: Reason) -> _Said:
             assert_never(never)
 
 
-def _ready(m: MessageFacts) -> _Said:
+def _ready(m: MessageFacts) -> _Reported:
     port = m.port
     if m.stage is Stage.INBOUND and port.max_in_work is not None and m.in_work >= port.max_in_work:
         return _said(
@@ -141,7 +141,7 @@ def _turn(m: MessageFacts) -> str:
     return f" Its port has {has}." if m.in_work else ""
 
 
-def _behind(m: MessageFacts) -> _Said:
+def _behind(m: MessageFacts) -> _Reported:
     lane = m.lane
     if lane is None:
         return _said("It waits for its lane, and its lane is not known.", _EXAMINE)
@@ -183,7 +183,7 @@ def _behind(m: MessageFacts) -> _Said:
     )
 
 
-def _address_unavailable(m: MessageFacts) -> _Said:
+def _address_unavailable(m: MessageFacts) -> _Reported:
     if m.lost_staging is not None and m.gateway.running:
         return _said(
             f"Its file is prepared {m.lost_staging}, and no gateway that runs uses that folder.",
@@ -204,7 +204,7 @@ def _address_unavailable(m: MessageFacts) -> _Said:
     )
 
 
-def _running(m: MessageFacts) -> _Said:
+def _running(m: MessageFacts) -> _Reported:
     if m.holder is None:
         return _said(
             "It is marked as in work, but nobody holds the lease for it, which must not be.",
@@ -218,7 +218,7 @@ def _running(m: MessageFacts) -> _Said:
     )
 
 
-def _held_with_set(m: MessageFacts, who: str, policy: str, what: str) -> _Said:
+def _held_with_set(m: MessageFacts, who: str, policy: str, what: str) -> _Reported:
     if m.policy is Policy.CONTINUE:  # it goes on until so many have failed
         who, policy, what = "so many messages of its file", "max_failed", "it and all that waits with it run"
     if m.culprit is None:
@@ -235,7 +235,7 @@ def _held_with_set(m: MessageFacts, who: str, policy: str, what: str) -> _Said:
     )
 
 
-def _parked(m: MessageFacts) -> _Said:
+def _parked(m: MessageFacts) -> _Reported:
     lane = m.lane
     name = lane.reference if lane else m.port.name
     culprit = lane.parked_by if lane and lane.parked_by else m.culprit
@@ -247,7 +247,7 @@ def _parked(m: MessageFacts) -> _Said:
     )
 
 
-def _failed(m: MessageFacts) -> _Said:
+def _failed(m: MessageFacts) -> _Reported:
     if m.is_request_to_send:
         return _said(
             f"Its document could not be read at {at(m.since)}, so nothing was sent: {quoted(m.error)}.",
@@ -285,7 +285,7 @@ def _blocks(m: MessageFacts) -> bool:
     return m.lane is not None and m.lane.blocked_by is not None and m.lane.blocked_by.key == m.key
 
 
-def _finished(m: MessageFacts) -> _Said:
+def _finished(m: MessageFacts) -> _Reported:
     others = tuple(answer.key for answer in m.answers)
     match m.outcome:
         case Outcome.PROCESSED:

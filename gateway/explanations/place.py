@@ -193,7 +193,7 @@ def explain_set(found: SetFacts) -> Explanation:
     )
 
 
-def explain_delivery(file: DeliveryFacts, lies_at: str | None) -> Explanation:
+def explain_delivery(file: DeliveryFacts, located_at: str | None) -> Explanation:
     """Explain a file that was taken from an inbound folder and lies there now, None when it is not kept any more."""
 
     def said(code: str, why: str, *remedies: Remedy) -> Explanation:
@@ -221,8 +221,8 @@ def explain_delivery(file: DeliveryFacts, lies_at: str | None) -> Explanation:
             "file.refused",
             f"{taken} and refused it, so nothing of it took effect: {quoted(file.refused)}.",
             *(
-                (mend(f"It lies in {lies_at}: mend it."), do(Action.SUBMIT, lies_at, file.port, then=_SUBMITTED))
-                if lies_at
+                (mend(f"It lies in {located_at}: mend it."), do(Action.SUBMIT, located_at, file.port, then=_SUBMITTED))
+                if located_at
                 else (
                     mend(
                         "It lies in the error folder of the node that took it, unless somebody moved it: mend it and "
@@ -242,7 +242,7 @@ def explain_delivery(file: DeliveryFacts, lies_at: str | None) -> Explanation:
             return said("file.answers-stuck", f"{what} {how}.", mend("See what is said of them below."))
         return said("file.in-queue", f"{what} on the way.", wait("They are delivered by themselves."))
     if file.waiting + file.stopped == 0:
-        kept = f"the file lies in {lies_at}" if lies_at else "the file is not kept"
+        kept = f"the file lies in {located_at}" if located_at else "the file is not kept"
         return said("file.finished", f"{taken}; {its} finished, {kept}.", NOTHING_IS_OPEN)
     alone = file.messages == 1
     if file.stopped == 0:

@@ -12,7 +12,7 @@ from typing import Final
 from asyncpg import Connection
 
 from gateway.batch.alerts.outbox import HINT
-from gateway.batch.rules.alert import AlertEvent, Happening
+from gateway.batch.rules.alert import AlertEvent, RaisedEvent
 from gateway.db.listen import CHANNEL
 from gateway.db.open import Store
 from gateway.kernel.text import clean
@@ -32,7 +32,7 @@ async def tell_people(store: Store, connection: Connection, changes: Sequence[En
         event = _EVENTS.get(change.became)
         if event is None:
             continue
-        happening = Happening(
+        happening = RaisedEvent(
             event=event, name=change.name, at=now, entry_id=change.entry, run_id=change.run, text=change.error or "",
             partition=change.partition, company=change.company, category=change.category,
         )  # fmt: skip

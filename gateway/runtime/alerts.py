@@ -7,7 +7,7 @@ from pathlib import Path
 from gateway.batch.alerts.channels.command import CommandSender
 from gateway.batch.alerts.channels.email import EmailSender
 from gateway.batch.alerts.channels.webhook import WebhookSender
-from gateway.batch.alerts.delivery import Dispatcher, Reader, watch_silence
+from gateway.batch.alerts.delivery import Dispatcher, Reader, watch_traffic
 from gateway.batch.alerts.outbox import HINT, AlertRule, sync_entry_rules, sync_port_rules
 from gateway.batch.rules.alert import Channel
 from gateway.config.models import InboundPort, Settings
@@ -44,7 +44,7 @@ class Alerting:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._dispatcher.run(stopping), name="alerts:delivery")
             group.create_task(
-                watch_silence(self._store, lambda: silent_hours(self._settings()), stopping), name="alerts:silence"
+                watch_traffic(self._store, lambda: silent_hours(self._settings()), stopping), name="alerts:silence"
             )
 
 

@@ -36,7 +36,7 @@ from gateway.kernel.errors import StoreUnavailable
 from gateway.kernel.ids import PortName
 from gateway.messaging.delivery.send import SendStage
 from gateway.messaging.flow.port import Ports
-from gateway.messaging.flow.port_state import Trouble
+from gateway.messaging.flow.port_state import PortHealth
 from gateway.messaging.intake.receive import ReceiveStage
 from gateway.messaging.queue.exceptions import record_config_refused
 from gateway.messaging.queue.leases import start_incarnation, stop_incarnation
@@ -55,7 +55,7 @@ from gateway.runtime.logs import configure_logs, secrets_of
 from gateway.runtime.ports import SystemClock, documents_of
 from gateway.runtime.processing.workers import Workers
 from gateway.runtime.reload import ConfigFollower
-from gateway.runtime.runnables import Parts, PreparedRunnables, shipped
+from gateway.runtime.runnables import Dependencies, PreparedRunnables, shipped
 from gateway.runtime.services import Services
 from gateway.runtime.stuck import StuckWatch
 from gateway.runtime.wakeup import Wakeup, follow_due_times
@@ -164,7 +164,7 @@ class Gateway:
         )  # fmt: skip
 
     def _batch_engine(self, server: str, incarnation: int, stages: "Stages") -> Engine:
-        parts = Parts(
+        parts = Dependencies(
             store=self._store,
             stages=stages.handlers,
             settings=self._settings,
@@ -305,7 +305,7 @@ class Stages:
         wake: Callable[[Stage], None],
     ) -> None:  # fmt: skip
         workers = ports.settings.workers
-        trouble = Trouble(store, incarnation)
+        trouble = PortHealth(store, incarnation)
         self.receive = ReceiveStage(
             store=store, incarnation=incarnation, ports=ports, pool=pool, readers=workers.xml, trouble=trouble
         )

@@ -15,7 +15,7 @@ from gateway.config.models import InboundPort, Settings, Task
 from gateway.db.open import Store
 from gateway.kernel.errors import GatewayError
 from gateway.runtime.checked import Finding, Verdict
-from gateway.runtime.jobs import runnables_to_check, shipped_by_hand
+from gateway.runtime.jobs import runnables_to_check, shipped_for_operators
 from gateway.runtime.runnables import KnownRunnables
 from gateway.workers.cage import has_name
 
@@ -39,7 +39,7 @@ async def check_outside(settings: Settings, site: Path) -> list[Finding]:
 
 async def check_statements(settings: Settings, store: Store, site: Path) -> list[Finding]:
     """Return the statements of tasks that the database does not understand; *store* is the gateway's own."""
-    runnables = KnownRunnables(shipped_by_hand(site, store, settings), environ=os.environ, base=site)
+    runnables = KnownRunnables(shipped_for_operators(site, store, settings), environ=os.environ, base=site)
     looks = _tasks(settings, runnables, sql=True)
     return _findings([(subject, path, await look) for subject, path, look in looks])
 

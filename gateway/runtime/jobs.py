@@ -34,7 +34,7 @@ from gateway.kernel.errors import JobRefused
 from gateway.kernel.local_time import zone_named
 from gateway.queues import ConfiguredEntry, EntryStatus, sync_queues
 from gateway.runtime.ports import SystemClock
-from gateway.runtime.runnables import KnownRunnables, Parts, shipped, without_gateway
+from gateway.runtime.runnables import Dependencies, KnownRunnables, shipped, without_gateway
 from gateway.workers.launcher import Launcher
 
 log = structlog.get_logger()
@@ -51,15 +51,15 @@ def runnables_to_check(config: Path, environ: Mapping[str, str] = os.environ) ->
     return KnownRunnables(shipped(base, without_gateway), environ=environ, base=base)
 
 
-def shipped_by_hand(
+def shipped_for_operators(
     base: Path, store: Store, settings: Settings, launcher: Launcher | None = None
 ) -> Sequence[Runnable]:
     """Return what a person may run beside a gateway: everything but the services that move messages."""
 
     threads = ThreadPoolExecutor(1, thread_name_prefix="stores")  # a thread is made only when there is work for it
 
-    def parts() -> Parts:
-        return Parts(
+    def parts() -> Dependencies:
+        return Dependencies(
             store=store,
             stages={},
             settings=lambda: settings,

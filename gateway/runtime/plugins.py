@@ -20,7 +20,7 @@ from gateway.xml.catalog import Catalog
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class Dependencies:
     """What services are made with."""
 
     sql: Queries
@@ -35,7 +35,7 @@ def build_registry(settings: Settings, sql: Queries, code: UserCode) -> Registry
     Raises: HandlerNotFound when a handler cannot be imported.
     """
     catalog = cache(lambda: Catalog(schema_folders(settings)))  # read when the first document is sent
-    parts = Parts(sql=sql, code=code, catalog=catalog, answers=Answers(catalog))
+    parts = Dependencies(sql=sql, code=code, catalog=catalog, answers=Answers(catalog))
     return Registry({name: _build(name, service, parts) for name, service in settings.services.items()})
 
 
@@ -61,7 +61,7 @@ def _numbering(sequence: NumberSequence | None) -> Numbering | None:
     )  # fmt: skip
 
 
-def _build(name: str, service: DocumentService | PythonService, parts: Parts) -> Service:
+def _build(name: str, service: DocumentService | PythonService, parts: Dependencies) -> Service:
     operations: dict[str, ServiceOperation]
     match service:
         case DocumentService():
@@ -76,7 +76,7 @@ def _build(name: str, service: DocumentService | PythonService, parts: Parts) ->
     return Service(name=name, namespaces=frozenset(service.namespaces), operations=operations)
 
 
-def _python(entry: PythonEntry, parts: Parts) -> ServiceOperation:
+def _python(entry: PythonEntry, parts: Dependencies) -> ServiceOperation:
     options = Options(
         expects=entry.expects, undoable=entry.undoable, idempotent=entry.idempotent,
         timeout_seconds=entry.timeout_seconds,

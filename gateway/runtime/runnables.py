@@ -40,7 +40,7 @@ class NotRunning(GatewayError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class Dependencies:
     """What the built-in runnables need of a running gateway. `launcher` None: for checks, which run nothing."""
 
     store: Store
@@ -51,7 +51,7 @@ class Parts:
     launcher: Launcher | None = None
 
 
-def shipped(base: Path, parts: Callable[[], Parts]) -> tuple[Runnable, ...]:
+def shipped(base: Path, parts: Callable[[], Dependencies]) -> tuple[Runnable, ...]:
     """Return the runnables that come with the gateway; *base* is the folder of the configuration.
 
     *parts* is asked when one of them is about to run.
@@ -78,7 +78,7 @@ def shipped(base: Path, parts: Callable[[], Parts]) -> tuple[Runnable, ...]:
     )
 
 
-def without_gateway() -> Parts:
+def without_gateway() -> Dependencies:
     """Stand for the parts where nothing is going to run: for checks and lists. Raises: NotRunning."""
     raise NotRunning("only a running gateway runs tasks")
 

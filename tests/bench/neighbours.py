@@ -118,7 +118,7 @@ async def nothing(_: Site, __: int) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class PortHealth:
     """Ports with their options, and what is dropped there."""
 
     ports: Mapping[str, dict[str, Any]] = field(default_factory=dict)
@@ -134,13 +134,13 @@ def ports(name: str, count: int, options: dict[str, Any] | None = None) -> Mappi
 
 
 TROUBLES: Final = {
-    "none": Trouble(),
-    "one slow batch, in order": Trouble(ports("slow", 1, slow("sequential")), one_slow_batch),
-    "two slow parallel ports": Trouble(ports("backlog", 2, slow("parallel")), slow_backlogs),
-    "a batch of 300 MB": Trouble(ports("largest", 1), one_very_large_file),
-    "seven files of 60 MB": Trouble(ports("large", 7), seven_large_files),
-    "hostile files": Trouble(ports("hostile", 3), hostile_files),
-    "two files that grow": Trouble(ports("growing", 2, {"receive": {"grace_seconds": 600.0}}), growing_files),
+    "none": PortHealth(),
+    "one slow batch, in order": PortHealth(ports("slow", 1, slow("sequential")), one_slow_batch),
+    "two slow parallel ports": PortHealth(ports("backlog", 2, slow("parallel")), slow_backlogs),
+    "a batch of 300 MB": PortHealth(ports("largest", 1), one_very_large_file),
+    "seven files of 60 MB": PortHealth(ports("large", 7), seven_large_files),
+    "hostile files": PortHealth(ports("hostile", 3), hostile_files),
+    "two files that grow": PortHealth(ports("growing", 2, {"receive": {"grace_seconds": 600.0}}), growing_files),
 }
 
 
@@ -170,7 +170,7 @@ async def innocent(site: Site, seconds: float) -> tuple[list[float], float]:
     return took + [QUIET_SECONDS] * len(dropped), peak
 
 
-async def again(trouble: Trouble, site: Site) -> None:
+async def again(trouble: PortHealth, site: Site) -> None:
     """Begin the trouble, and begin it again whenever its ports have no file and no message left."""
     number = 0
     while trouble.ports:

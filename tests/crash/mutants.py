@@ -30,7 +30,7 @@ from gateway.kernel.ids import SetKey
 from gateway.messaging.delivery import promises as store_outbound
 from gateway.messaging.delivery import send
 from gateway.messaging.flow import runner
-from gateway.messaging.flow.port_state import Trouble
+from gateway.messaging.flow.port_state import PortHealth
 from gateway.messaging.intake import ingest, reading
 from gateway.messaging.intake.ingest import Ingester
 from gateway.messaging.intake.receive import ReceiveStage
@@ -320,7 +320,7 @@ def no_waking(_: Path) -> None:
 
 def no_all_clear(_: Path) -> None:
     """Never say that an address works again."""
-    Trouble.working = skip_waiting  # type: ignore[method-assign]
+    PortHealth.working = skip_waiting  # type: ignore[method-assign]
 
 
 def counted_twice(_: Path) -> None:

@@ -1,6 +1,6 @@
 """Whatever partners, workers and operators do to the queue, in whatever order: the machine that does it at random.
 
-Real store, real `Performance`, several workers that may die at any moment; after every step all messages, lanes and
+Real store, real `ChunkExecution`, several workers that may die at any moment; after every step all messages, lanes and
 sets are compared with the model, and the doctor finds nothing wrong.
 """
 
@@ -30,7 +30,7 @@ from gateway.messaging.intake.writing import ingestion
 from gateway.messaging.processing.breaker import Breaker
 from gateway.messaging.processing.claims import InboundResult, claim_inbound, record_inbound, take_response_keys
 from gateway.messaging.processing.decide import Failed
-from gateway.messaging.processing.perform import ChunkResult, Performance
+from gateway.messaging.processing.perform import ChunkExecution, ChunkResult
 from gateway.messaging.processing.prepare import Item, Prepared, Refused
 from gateway.messaging.processing.responses import cause_of, drafts_of
 from gateway.messaging.queue.lanes import set_lane_rule, set_port_rule
@@ -124,7 +124,7 @@ class Bench:
             if len(claimed.items) > 1 or claimed.items[0].policy is Policy.ROLLBACK:
                 await unit.open()
             prepared = [_unless_it_ran(Prepared(work, _request(work), found)) for work in claimed.items]
-            performed = await Performance(self.store, unit, self.port, Breaker(self.port.name, 0)).run(prepared)
+            performed = await ChunkExecution(self.store, unit, self.port, Breaker(self.port.name, 0)).run(prepared)
             connection = await unit.open()
             drafts = drafts_of(performed, self.port)
             keys = await take_response_keys(self.store, connection, len(drafts))

@@ -141,7 +141,7 @@ class Dispatcher:
         )  # fmt: skip
 
 
-async def watch_silence(
+async def watch_traffic(
     store: Store, hours: Callable[[], Mapping[PortName, float]], stopping: asyncio.Event
 ) -> None:  # fmt: skip
     """Raise an alert when nothing has come in at a port for so many *hours*; once for each silence."""

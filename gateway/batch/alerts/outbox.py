@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from asyncpg import Connection
 
-from gateway.batch.rules.alert import AlertEvent, Channel, Happening
+from gateway.batch.rules.alert import AlertEvent, Channel, RaisedEvent
 from gateway.batch.statements import alerts_sql, tasks_sql
 from gateway.db.listen import CHANNEL
 from gateway.db.open import Store
@@ -55,7 +55,7 @@ class Outgoing:
 
 
 async def raise_alerts(
-    connection: Connection, sql: Queries, happening: Happening, *, ax_alerts: bool = False
+    connection: Connection, sql: Queries, happening: RaisedEvent, *, ax_alerts: bool = False
 ) -> int:  # fmt: skip
     """Put what happened into the outbox, for everybody whose rule asks for it; returns for how many.
 
@@ -149,10 +149,10 @@ async def seconds_to_next_alert(connection: Connection, channel: Channel) -> flo
     return seconds
 
 
-async def overdue_jobs(connection: Connection, now: datetime) -> list[Happening]:
+async def overdue_jobs(connection: Connection, now: datetime) -> list[RaisedEvent]:
     """Return the jobs that have not started although it was time, and of which somebody wants to hear."""
     return [
-        Happening(
+        RaisedEvent(
             event=AlertEvent.OVERDUE, at=now, since=row.next_start, planned_at=row.next_start,
             text="It is on hold." if row.status == "withhold" else "It is waiting, but has not started.",
             **_of_job(row),
@@ -161,10 +161,10 @@ async def overdue_jobs(connection: Connection, now: datetime) -> list[Happening]
     ]  # fmt: skip
 
 
-async def long_runs(connection: Connection, now: datetime) -> list[Happening]:
+async def long_runs(connection: Connection, now: datetime) -> list[RaisedEvent]:
     """Return the occurrences that take longer than they should, and of which somebody wants to hear."""
     return [
-        Happening(
+        RaisedEvent(
             event=AlertEvent.LONG_RUNNING, at=now, run_id=row.run_id, planned_at=row.planned_at,
             started_at=row.started_at, text=f"It takes longer than {row.long_seconds:g} seconds.", **_of_job(row),
         )
@@ -172,7 +172,7 @@ async def long_runs(connection: Connection, now: datetime) -> list[Happening]:
     ]  # fmt: skip
 
 
-async def silent_port(connection: Connection, port: PortName, now: datetime, hours: float) -> Happening | None:
+async def silent_port(connection: Connection, port: PortName, now: datetime, hours: float) -> RaisedEvent | None:
     """Return that nothing has come in at a port for so many hours; None when something has."""
     if await alerts_sql.has_received(connection, port, now - timedelta(hours=hours)):
         return None
@@ -180,7 +180,7 @@ async def silent_port(connection: Connection, port: PortName, now: datetime, hou
     if since is None or now - since < timedelta(hours=hours):
         return None
     text = f"Nothing has come in for {hours:g} hours, since {since:%Y-%m-%d %H:%M} UTC."
-    return Happening(event=AlertEvent.OVERDUE, name=port, port=port, at=now, since=since, text=text)
+    return RaisedEvent(event=AlertEvent.OVERDUE, name=port, port=port, at=now, since=since, text=text)
 
 
 def _of_job(row: alerts_sql.OverdueJob | alerts_sql.LongRun | tasks_sql.OverdueTask) -> dict[str, Any]:
@@ -208,10 +208,10 @@ async def raise_overdue(store: Store, now: datetime, told: Set[str]) -> set[str]
     return {happening.key for happening in late}
 
 
-async def _overdue_tasks(connection: Connection, now: datetime) -> list[Happening]:
+async def _overdue_tasks(connection: Connection, now: datetime) -> list[RaisedEvent]:
     """Return the runs in which a task is ready for longer than its job may be late."""
     return [
-        Happening(
+        RaisedEvent(
             event=AlertEvent.OVERDUE, at=now, run_id=row.run_id, planned_at=row.planned_at, started_at=row.started_at,
             text=f"Its task {row.task} is ready, but no server that serves "
             f"{'the group ' + row.batch_group if row.batch_group else 'the default group'} has taken it.",

@@ -191,11 +191,11 @@ class Executor:
             error = work.exception()
             if error is None:
                 return Result(attempt=Attempt.ENDED, counts=context.tally.counts)
-            if not isinstance(error, _TakenBack):
+            if not isinstance(error, _Returned):
                 return _failed(error, context.tally, context.mask, runnable, task)
-        return self._taken_back(execution, seconds, context.tally)
+        return self._returned(execution, seconds, context.tally)
 
-    def _taken_back(self, execution: Execution, seconds: float | None, tally: Tally) -> Result:
+    def _returned(self, execution: Execution, seconds: float | None, tally: Tally) -> Result:
         if execution.interrupted.is_set():
             text = "interrupted: its server was stopped while it worked on this"
             return Result(attempt=Attempt.LOST, code=INTERRUPTED, error=text, counts=tally.counts)
@@ -237,7 +237,7 @@ class Executor:
         await enqueue(connection, self._store.queries, entries, user=user, now=now)
 
 
-class _TakenBack(Exception):
+class _Returned(Exception):
     """The code was interrupted by us."""
 
 
@@ -246,7 +246,7 @@ async def _run(handler: TaskHandler, context: TaskContext) -> None:
     try:
         await handler.run(context)
     except asyncio.CancelledError:
-        raise _TakenBack from None
+        raise _Returned from None
     except (SystemExit, KeyboardInterrupt) as error:
         raise RuntimeError(f"the code tried to end the whole process ({type(error).__name__})") from error
 

@@ -54,7 +54,7 @@ _PORT_SAYS = {AlertEvent.OVERDUE: "received nothing", AlertEvent.ERROR: "does no
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Happening:
+class RaisedEvent:
     """One thing that happened to a job (with `job_id`), a job queue entry (`entry_id`), a port (`port`), or the
     configuration (none of them).
 
@@ -179,7 +179,7 @@ class Happening:
 def in_words(body: str, facts: Mapping[str, object], *, zone: tzinfo, site: str | None = None) -> str:
     """Return the text of an alert for one person: its times in *zone*, and the site that it comes from.
 
-    Shape: body and facts of a `Happening`, the latter as JSON gives them back.
+    Shape: body and facts of a `RaisedEvent`, the latter as JSON gives them back.
     """
     lines = [body.rstrip(), ""]
     for what, key in (("Planned", "planned_at"), ("Started", "started_at"), ("Happened", "at")):

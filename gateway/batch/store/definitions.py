@@ -123,7 +123,7 @@ async def check_circles(connection: Connection, definition: JobDefinition) -> No
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
+class Dependencies:
     """What belongs to several jobs, each by the number of its job."""
 
     tasks: Mapping[int, Sequence[jobs_sql.TaskRow]]
@@ -142,7 +142,7 @@ class Parts:
         )
 
 
-def definition_of(row: jobs_sql.JobRow, parts: Parts) -> JobDefinition:
+def definition_of(row: jobs_sql.JobRow, parts: Dependencies) -> JobDefinition:
     """Return the definition that a row of `job` and its parts hold."""
     conditions: Mapping[str, list[ConditionDefinition]] = defaultdict(list)
     for found in parts.conditions.get(row.id, ()):

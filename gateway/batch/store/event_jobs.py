@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gateway.batch.alerts.outbox import raise_alerts
-from gateway.batch.rules.alert import AlertEvent, Happening
+from gateway.batch.rules.alert import AlertEvent, RaisedEvent
 from gateway.batch.rules.job import HistoryMode, JobStatus
 from gateway.batch.statements import runs_sql
 from gateway.db.listen import CHANNEL
@@ -88,7 +88,7 @@ async def end_event_run(
             return RunId(run_id)
         await runs_sql.insert_event_run_tasks(connection, run_id, json.dumps(rows), server)
         if outcome is not JobStatus.ENDED:
-            happening = Happening(
+            happening = RaisedEvent(
                 event=AlertEvent(outcome.value), name=known.name, at=ended_at, job_id=job, run_id=RunId(run_id),
                 planned_at=started_at, started_at=started_at, text=error or "", partition=known.partition_key,
                 company=known.company, category=known.category, is_critical=known.is_critical,

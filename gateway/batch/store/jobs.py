@@ -14,7 +14,14 @@ from gateway.batch.rules.definition import INITIAL_PARTITION, JobDefinition
 from gateway.batch.rules.job import JobStatus
 from gateway.batch.rules.transitions import JobAction, TaskAction, act_on_job, act_on_task
 from gateway.batch.statements import jobs_sql
-from gateway.batch.store.definitions import Parts, check_circles, check_places, definition_of, job_document, write_parts
+from gateway.batch.store.definitions import (
+    Dependencies,
+    check_circles,
+    check_places,
+    definition_of,
+    job_document,
+    write_parts,
+)
 from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
 from gateway.kernel.errors import JobRefused, NoSuchJob
@@ -116,7 +123,7 @@ async def list_jobs(
     async with store.transaction() as connection:
         rows = await jobs_sql.find_jobs(connection, None, partition, name, statuses, created_by, viewer
         )  # fmt: skip
-        parts = await Parts.read(connection, [row.id for row in rows])
+        parts = await Dependencies.read(connection, [row.id for row in rows])
     return [_job(row, parts) for row in rows]
 
 
@@ -243,7 +250,7 @@ async def _read(connection: Connection, job: JobId) -> Job:
     rows = await jobs_sql.find_jobs(connection, job)
     if not rows:
         raise NoSuchJob(f"there is no job with the number {job}", job=job)
-    return _job(rows[0], await Parts.read(connection, [job]))
+    return _job(rows[0], await Dependencies.read(connection, [job]))
 
 
 async def _lock(connection: Connection, job: JobId) -> jobs_sql.LockedJob:
@@ -253,7 +260,7 @@ async def _lock(connection: Connection, job: JobId) -> jobs_sql.LockedJob:
     return row
 
 
-def _job(row: jobs_sql.JobRow, parts: Parts) -> Job:
+def _job(row: jobs_sql.JobRow, parts: Dependencies) -> Job:
     return Job(
         id=row.id, definition=definition_of(row, parts), status=row.status, hold_after=row.hold_after,
         created_by=row.created_by, source=row.source, retired=row.retired, original_start=row.original_start,

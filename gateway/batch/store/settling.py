@@ -13,7 +13,7 @@ import structlog
 from asyncpg import Connection
 
 from gateway.batch.alerts.outbox import raise_alerts
-from gateway.batch.rules.alert import AlertEvent, Happening
+from gateway.batch.rules.alert import AlertEvent, RaisedEvent
 from gateway.batch.rules.conditions import Changes, Condition, TaskState, outcome, settle
 from gateway.batch.rules.job import Cause, HistoryMode, JobStatus, TaskStatus
 from gateway.batch.rules.planning import Plan
@@ -169,7 +169,7 @@ async def _tell(
         JobStatus.ENDED: AlertEvent.ENDED, JobStatus.ERROR: AlertEvent.ERROR, JobStatus.CANCELED: AlertEvent.CANCELED
     }[ended]  # fmt: skip
     for told in (event, AlertEvent.OVERRUN) if overran else (event,):
-        happening = Happening(
+        happening = RaisedEvent(
             event=told, name=job.name, at=now, job_id=job.id, run_id=run.id,
             planned_at=run.planned_at, started_at=run.started_at, by=run.canceled_by,
             text=(run.error or "") if ended is JobStatus.ERROR else "",

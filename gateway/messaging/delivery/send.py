@@ -30,7 +30,7 @@ from gateway.messaging.delivery.staging import (
     register_staging,
 )
 from gateway.messaging.flow.port import OpenPort, Ports
-from gateway.messaging.flow.port_state import Trouble
+from gateway.messaging.flow.port_state import PortHealth
 from gateway.messaging.flow.runner import PortRunner
 from gateway.messaging.rules.delivery import OutgoingFile, Promise, StagingPlace, fence_of, staged_name
 from gateway.messaging.rules.message import Claimed, Sending
@@ -52,7 +52,7 @@ _PATIENCE_SECONDS = 3.0
 class SendStage:
     """The task that delivers queued responses."""
 
-    def __init__(self, *, store: Store, incarnation: int, ports: Ports, chunk: int, trouble: Trouble) -> None:
+    def __init__(self, *, store: Store, incarnation: int, ports: Ports, chunk: int, trouble: PortHealth) -> None:
         self._store = store
         self._incarnation = incarnation
         self._ports = ports

@@ -25,7 +25,7 @@ _NOT_WORKING = (PortState.STOPPED, PortState.DEGRADED)
 
 
 @dataclass(slots=True)
-class _Said:
+class _Reported:
     away: dict[str, str] = field(default_factory=dict)  # why nothing is taken (receive), or delivered (respond)
     paused: str | None = None  # why intake waits
     stopped: dict[int, str] = field(default_factory=dict)  # why processes that work for us process nothing now
@@ -46,17 +46,17 @@ class Health(Protocol):
         ...
 
 
-class Trouble:
+class PortHealth:
     """Keeps the state of each port and writes it when it changes. A store that is away is told later."""
 
     def __init__(self, store: Store, incarnation: int) -> None:
         self._store = store
         self._incarnation = incarnation
-        self._said: dict[PortName, _Said] = {}
+        self._said: dict[PortName, _Reported] = {}
 
     async def degraded(self, port: PortName, reason: str, part: str = "respond") -> None:
         """Say that an address of the port cannot be used; warns once per reason."""
-        said = self._said.setdefault(port, _Said())
+        said = self._said.setdefault(port, _Reported())
         if said.away.get(part) != reason:
             log.warning("port.degraded", port=port, part=part, error=reason)
         said.away[part] = reason
@@ -64,7 +64,7 @@ class Trouble:
 
     async def paused(self, port: PortName, reason: str | None) -> None:
         """Say that intake of the port waits (None: it goes on)."""
-        said = self._said.setdefault(port, _Said())
+        said = self._said.setdefault(port, _Reported())
         if reason is not None and said.paused is None:
             log.warning("port.paused", port=port, reason=reason)
         elif reason is None and said.paused is not None:
@@ -74,7 +74,7 @@ class Trouble:
 
     async def stopped(self, port: PortName, reason: str | None, *, by: int = OURSELVES) -> None:
         """Say that requests of the port are not processed for now (None: they are), as the process *by* knows."""
-        said = self._said.setdefault(port, _Said())
+        said = self._said.setdefault(port, _Reported())
         was = bool(said.stopped)
         _keep(said.stopped, by, reason)
         self._tell_stop(port, was=was, now=bool(said.stopped), reason=reason)
@@ -82,7 +82,7 @@ class Trouble:
 
     async def waits_for_store(self, port: PortName, stage: Stage, reason: str | None, *, by: int = OURSELVES) -> None:
         """Say that a stage can do nothing for the port until the database can (None: it does)."""
-        said = self._said.setdefault(port, _Said())
+        said = self._said.setdefault(port, _Reported())
         was = bool(said.busy)
         _keep(said.busy, (by, stage), reason)
         self._tell_stop(port, was=was, now=bool(said.busy), reason=reason)
@@ -104,18 +104,18 @@ class Trouble:
 
     async def working(self, port: PortName, part: str) -> None:
         """Say that an address works; a port that was degraded is open again when all of it works."""
-        said = self._said.setdefault(port, _Said())
+        said = self._said.setdefault(port, _Reported())
         if said.away.pop(part, None) is not None:
             log.info("port.recovered", port=port, part=part)
         await self._write(port, said)
 
     async def left_in_place(self, port: PortName, entries: Sequence[SkippedFile]) -> None:
         """Say which entries of the inbound folder are not taken, and why."""
-        said = self._said.setdefault(port, _Said())
+        said = self._said.setdefault(port, _Reported())
         said.left = [{"name": e.display, "code": e.code, "text": e.text, "since": e.since.isoformat()} for e in entries]
         await self._write(port, said)
 
-    async def _write(self, port: PortName, said: _Said) -> None:
+    async def _write(self, port: PortName, said: _Reported) -> None:
         known = (*said.stopped.values(), *said.busy.values(), *(said.away[part] for part in sorted(said.away)))
         state = _state(said)
         reason = " ".join(dict.fromkeys(known)) or said.paused
@@ -143,7 +143,7 @@ def why_busy(error: StoreBusy) -> str:
     return f"{text}. No message fails by that; work goes on by itself afterwards."
 
 
-def _state(said: _Said) -> PortState:
+def _state(said: _Reported) -> PortState:
     """Return the worst that is said."""
     if said.stopped or said.busy:
         return PortState.STOPPED

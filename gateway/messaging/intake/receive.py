@@ -18,7 +18,7 @@ from gateway.kernel.errors import AdapterUnavailable, LeaseLost, StoreBusy, Stor
 from gateway.kernel.faultpoints import reach
 from gateway.kernel.ids import PortName
 from gateway.messaging.flow.port import OpenInbound, Ports
-from gateway.messaging.flow.port_state import Trouble, why_busy
+from gateway.messaging.flow.port_state import PortHealth, why_busy
 from gateway.messaging.intake.capacity import FULL_SECONDS, PortShare, QueueCapacity
 from gateway.messaging.intake.ingest import Ingester, Reading, groups
 from gateway.messaging.intake.lease import IntakeLease
@@ -40,7 +40,7 @@ class ReceiveStage:
     """The task that takes files from the inbound addresses of all open ports."""
 
     def __init__(
-        self, *, store: Store, incarnation: int, ports: Ports, pool: XmlPool, readers: int, trouble: Trouble
+        self, *, store: Store, incarnation: int, ports: Ports, pool: XmlPool, readers: int, trouble: PortHealth
     ) -> None:
         self._store = store
         self._ports = ports

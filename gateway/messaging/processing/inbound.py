@@ -19,7 +19,7 @@ from gateway.messaging.flow.port_state import Health, why_busy
 from gateway.messaging.processing.breaker import Breaker, DatabasePause
 from gateway.messaging.processing.claims import InboundResult, claim_inbound, record_inbound, take_response_keys
 from gateway.messaging.processing.decide import Failed, words_of
-from gateway.messaging.processing.perform import Performance
+from gateway.messaging.processing.perform import ChunkExecution
 from gateway.messaging.processing.performed import ChunkResult
 from gateway.messaging.processing.prepare import Item, Prepared, prepare
 from gateway.messaging.processing.rejudge import is_judged, judge_anew
@@ -105,7 +105,7 @@ class InboundStage:
         async with UnitTransaction(self._store, port.name, silent_seconds=slowest, weight=port.weight) as unit:
             if len(items) > 1 or items[0].work.policy is Policy.ROLLBACK:
                 await unit.open_at_once()
-            performed = await Performance(self._store, unit, port, breaker).run(items)
+            performed = await ChunkExecution(self._store, unit, port, breaker).run(items)
             pause.met(breaker)
             drafts = drafts_of(performed, port)
             connection = await unit.open()

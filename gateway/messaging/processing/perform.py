@@ -38,7 +38,7 @@ _CHUNK_SECONDS = 5.0
 """After this the rest of a chunk is given back, so that slow operations do not hold the answers of quick ones."""
 
 
-class Performance:
+class ChunkExecution:
     """Goes through the items of one chunk."""
 
     def __init__(self, store: Store, unit: UnitTransaction, port: ServedInbound, breaker: Breaker) -> None:

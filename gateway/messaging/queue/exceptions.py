@@ -8,7 +8,7 @@ from uuid import UUID
 from asyncpg import Connection
 
 from gateway.batch.alerts.outbox import raise_alerts
-from gateway.batch.rules.alert import AlertEvent, Happening
+from gateway.batch.rules.alert import AlertEvent, RaisedEvent
 from gateway.db.open import Store
 from gateway.db.sql import Queries
 from gateway.kernel.ids import ClaimId, MessageKey, PortName, SetKey
@@ -71,6 +71,6 @@ async def record_config_refused(store: Store, file: str, problems: Sequence[str]
     )
     async with store.transaction() as connection:
         at = await connection.fetchval(store.queries.database_clock)
-        happening = Happening(event=AlertEvent.ERROR, name=file, at=at, text=text)
+        happening = RaisedEvent(event=AlertEvent.ERROR, name=file, at=at, text=text)
         await insert_exceptions(connection, store.queries, [Entry(code="config.refused", text=text, file=file)])
         await raise_alerts(connection, store.queries, happening)

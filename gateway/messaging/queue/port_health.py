@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from asyncpg import Connection
 
 from gateway.batch.alerts.outbox import raise_alerts
-from gateway.batch.rules.alert import AlertEvent, Happening
+from gateway.batch.rules.alert import AlertEvent, RaisedEvent
 from gateway.db.listen import CHANNEL
 from gateway.db.open import Store
 from gateway.kernel.ids import Fence, PortName
@@ -48,7 +48,7 @@ async def record_health(store: Store, connection: Connection, found: Findings, k
         if row["failures"] >= found.most > row["failures"] - found.failures:
             await insert_exceptions(connection, sql, [Entry(code="port.stopped", text=text, port=port)])
             at = row["paused_at"]
-            happening = Happening(event=AlertEvent.ERROR, name=port, port=port, at=at, since=at, text=text)
+            happening = RaisedEvent(event=AlertEvent.ERROR, name=port, port=port, at=at, since=at, text=text)
             await raise_alerts(connection, sql, happening)
             turn = PortState.STOPPED
     return turn

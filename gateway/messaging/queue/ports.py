@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gateway.batch.alerts.outbox import raise_alerts
-from gateway.batch.rules.alert import AlertEvent, Happening
+from gateway.batch.rules.alert import AlertEvent, RaisedEvent
 from gateway.db.listen import CHANNEL, RETRY_HINT
 from gateway.db.open import Store
 from gateway.kernel.ids import PortName
@@ -27,7 +27,7 @@ async def write_port_status(
     async with store.transaction() as connection:
         at = await connection.fetchval(sql.write_port_status, port, state, reason, left_in_place, incarnation)
         if tell:
-            happening = Happening(event=AlertEvent.ERROR, name=port, port=port, at=at, since=at, text=reason or "")
+            happening = RaisedEvent(event=AlertEvent.ERROR, name=port, port=port, at=at, since=at, text=reason or "")
             await raise_alerts(connection, sql, happening)
 
 

@@ -14,8 +14,8 @@ from gateway.operations.statements import admin_sql
 from gateway.operations.statements.admin_sql import (
     Activity,
     DeliveryRow,
-    Happening,
     LaneCount,
+    LatestEvent,
     LeaseRow,
     NodeRow,
     PortCount,
@@ -128,7 +128,7 @@ async def find_delivery(store: Store, port: str, name: bytes, since: datetime) -
 
 async def read_activity(
     store: Store, since: datetime, *, latest: int
-) -> tuple[Sequence[Activity], Sequence[QueueCount], Sequence[Happening]]:
+) -> tuple[Sequence[Activity], Sequence[QueueCount], Sequence[LatestEvent]]:
     """Return counts per port since a moment, what is unfinished now, and the *latest* things that happened."""
     async with store.transaction() as connection:
         counts = await admin_sql.count_activity(connection, since)

@@ -278,7 +278,7 @@ FROM (
     FROM message WHERE created_at >= $1 GROUP BY port
 ) AS counted GROUP BY port ORDER BY port
 
--- name: latest_happenings(since: datetime, limit: int) -> many Happening
+-- name: latest_happenings(since: datetime, limit: int) -> many LatestEvent
 -- The newest of what came in, went out and failed since a moment.
 (SELECT received_at AS "at!", 'file' AS kind, port, display AS "what!",
         CASE outcome WHEN 'ingested' THEN envelopes || ' messages' ELSE reason END AS text

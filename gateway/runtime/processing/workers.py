@@ -27,7 +27,7 @@ from gateway.db.waiting import wait_or_stop
 from gateway.kernel.errors import GatewayError, StoreUnavailable
 from gateway.kernel.ids import MessageKey, PortName
 from gateway.kernel.retry import Backoff
-from gateway.messaging.flow.port_state import Trouble
+from gateway.messaging.flow.port_state import PortHealth
 from gateway.messaging.queue.leases import end_worker
 from gateway.messaging.queue.poison import Crash, count_crashes, note_held_loop, ports_of
 from gateway.messaging.rules.states import Stage
@@ -80,7 +80,7 @@ class Workers:
     had in hand is ready again."""
 
     def __init__(
-        self, *, launcher: Launcher, store: Store, incarnation: int, trouble: Trouble, wake: Callable[[Stage], None]
+        self, *, launcher: Launcher, store: Store, incarnation: int, trouble: PortHealth, wake: Callable[[Stage], None]
     ) -> None:
         self._launcher = launcher
         self._store = store

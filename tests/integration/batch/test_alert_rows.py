@@ -22,7 +22,7 @@ from gateway.batch.alerts.outbox import (
     sync_port_rules,
 )
 from gateway.batch.housekeeping.deletes import delete_alerts
-from gateway.batch.rules.alert import AlertEvent, Channel, Happening
+from gateway.batch.rules.alert import AlertEvent, Channel, RaisedEvent
 from gateway.batch.rules.job import HistoryMode
 from gateway.db.open import Store
 from gateway.kernel.ids import JobId, PortName, RunId
@@ -61,13 +61,13 @@ def rule(user: str, events: Sequence[str], channels: Sequence[str], source: str 
     )
 
 
-async def tell(store: Store, happening: Happening, *, ax_alerts: bool = False) -> int:
+async def tell(store: Store, happening: RaisedEvent, *, ax_alerts: bool = False) -> int:
     async with store.transaction() as connection:
         return await raise_alerts(connection, store.queries, happening, ax_alerts=ax_alerts)
 
 
-def outcome(job: JobId, event: AlertEvent, run: int = 1, history: HistoryMode = HistoryMode.ALWAYS) -> Happening:
-    return Happening(event=event, name="nightly", at=NOW, job_id=job, run_id=RunId(run), history=history)
+def outcome(job: JobId, event: AlertEvent, run: int = 1, history: HistoryMode = HistoryMode.ALWAYS) -> RaisedEvent:
+    return RaisedEvent(event=event, name="nightly", at=NOW, job_id=job, run_id=RunId(run), history=history)
 
 
 OUTBOX = "SELECT user_name, channel, event FROM alert ORDER BY user_name, channel, event"

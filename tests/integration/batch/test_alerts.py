@@ -15,7 +15,7 @@ from gateway.db.open import Store
 from gateway.kernel.errors import AlertRefused, TransientError
 from gateway.kernel.ids import PortName
 from gateway.kernel.retry import Backoff
-from gateway.messaging.flow.port_state import Trouble
+from gateway.messaging.flow.port_state import PortHealth
 from gateway.operations.reads.alerts import list_alerts, read_alert
 from gateway.operations.reads.gateway import read_overview
 from tests.factories import ORDERS
@@ -176,7 +176,7 @@ async def test_a_port_that_cannot_be_used_is_told_once_until_it_can(store: Store
     async with store.transaction() as connection:
         wanted = {ORDERS: [rule("ann", ["error"], ["popup"], "config")]}
         await sync_port_rules(connection, store.queries, wanted)
-    trouble = Trouble(store, 1)
+    trouble = PortHealth(store, 1)
     await trouble.degraded(ORDERS, "the folder is full", "receive")
     await trouble.degraded(ORDERS, "the folder is missing", "receive")
     (alert,) = await list_alerts(store)
@@ -191,14 +191,14 @@ async def test_a_port_whose_services_fail_is_told_and_shown_as_stopped(store: St
     async with store.transaction() as connection:
         wanted = {ORDERS: [rule("ann", ["error"], ["popup"], "config")]}
         await sync_port_rules(connection, store.queries, wanted)
-    trouble = Trouble(store, 1)
+    trouble = PortHealth(store, 1)
     await trouble.paused(ORDERS, "the disk is full")
     assert await list_alerts(store) == []
     await trouble.stopped(ORDERS, "20 requests in a row failed")
     (alert,) = await list_alerts(store)
     shown = await read_alert(store, alert.id)
     assert shown is not None and "20 requests in a row failed" in shown.body
-    await Trouble(store, 2).degraded(ORDERS, "the folder is full")
+    await PortHealth(store, 2).degraded(ORDERS, "the folder is full")
     (port,) = (await read_overview(store)).ports
     assert (port.state, port.reason) == ("stopped", "20 requests in a row failed"), "the worst of all nodes"
     await trouble.stopped(ORDERS, None)

@@ -26,7 +26,7 @@ from gateway.exchange import MessageStores
 from gateway.messaging.queue.leases import start_incarnation
 from gateway.operations.runs import show_run
 from gateway.runtime.ports import SystemClock
-from gateway.runtime.runnables import Parts, PreparedRunnables, shipped
+from gateway.runtime.runnables import Dependencies, PreparedRunnables, shipped
 from gateway.workers.launcher import Launcher
 from tests.factories import operator
 
@@ -108,7 +108,7 @@ async def test_no_secret_is_written_whatever_a_task_does_with_it(
 ) -> None:
     environ = {"TOKEN": SECRET, "DATABASE": f"postgresql://a:{SECRET}@127.0.0.1:1/x"}
     stores = MessageStores(store, Settings, threads=lambda _: ThreadPoolExecutor(1), clock=SystemClock())
-    parts = Parts(store=store, stages={}, settings=Settings, archives=dict, message_stores=stores)
+    parts = Dependencies(store=store, stages={}, settings=Settings, archives=dict, message_stores=stores)
     runnables = PreparedRunnables(
         shipped(tmp_path, lambda: parts), environ=environ, base=tmp_path, launcher=launcher, logging=Logging
     )

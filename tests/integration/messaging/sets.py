@@ -17,7 +17,7 @@ from gateway.kernel.ids import MessageKey
 from gateway.kernel.namespaces import BATCH, MESSAGE_2011
 from gateway.kernel.problem import Problem
 from gateway.messaging.flow.port import OpenInbound, Ports
-from gateway.messaging.flow.port_state import Trouble
+from gateway.messaging.flow.port_state import PortHealth
 from gateway.messaging.intake.debatch import new_messages
 from gateway.messaging.intake.writing import ingestion
 from gateway.messaging.processing.inbound import InboundStage
@@ -176,7 +176,7 @@ class Port:
         stages = [
             InboundStage(
                 store=self.store, incarnation=number, ports=ports, registry=self.registry, pool=pool,
-                executor=executor, trouble=Trouble(self.store, number), chunk=self.chunk,
+                executor=executor, trouble=PortHealth(self.store, number), chunk=self.chunk,
             )
             for number in range(1, self.stages + 1)
         ]  # fmt: skip

@@ -14,7 +14,7 @@ from gateway.config.models import Settings
 from gateway.contracts.task import Tally, TaskContext
 from gateway.db.open import Store
 from gateway.messaging.flow.port import OpenInbound, Ports
-from gateway.messaging.flow.port_state import Trouble
+from gateway.messaging.flow.port_state import PortHealth
 from gateway.messaging.intake.receive import ReceiveStage
 from gateway.messaging.queue.leases import start_incarnation
 from gateway.runtime.ports import make_folders, open_port
@@ -81,7 +81,7 @@ class Bench:
         assert isinstance(port, OpenInbound)
         self.port = port
         self.ports.add(port)
-        trouble = Trouble(store, me)
+        trouble = PortHealth(store, me)
         self.stage = ReceiveStage(store=store, incarnation=me, ports=self.ports, pool=pool, readers=2, trouble=trouble)
 
     def drop(self, content: bytes, name: str = "order.xml") -> None:

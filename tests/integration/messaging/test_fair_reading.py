@@ -14,7 +14,7 @@ from gateway.contracts.task import Tally, TaskContext
 from gateway.db.open import Store
 from gateway.kernel.ids import PortName
 from gateway.messaging.flow.port import Ports
-from gateway.messaging.flow.port_state import Trouble
+from gateway.messaging.flow.port_state import PortHealth
 from gateway.messaging.intake.receive import ReceiveStage
 from gateway.messaging.queue.leases import start_incarnation
 from gateway.runtime.ports import make_folders, open_port
@@ -76,7 +76,7 @@ class Site:
         for name in (*BUSY, SMALL):
             make_folders(name, settings, folder)
             ports.add(open_port(name, settings, executor=executor, pool=pool, identities=FolderIdentities()))
-        trouble = Trouble(store, me)
+        trouble = PortHealth(store, me)
         self._stage = ReceiveStage(store=store, incarnation=me, ports=ports, pool=pool, readers=2, trouble=trouble)
 
     def limit(self, max_ready: int) -> None:

@@ -14,7 +14,7 @@ from gateway.contracts.task import Tally, TaskContext
 from gateway.db.open import Store
 from gateway.kernel.ids import PortName
 from gateway.messaging.flow.port import OpenInbound, Ports
-from gateway.messaging.flow.port_state import Trouble
+from gateway.messaging.flow.port_state import PortHealth
 from gateway.messaging.intake.writing import ingestion
 from gateway.messaging.processing.inbound import InboundStage
 from gateway.messaging.rules.message import NewMessage
@@ -114,7 +114,7 @@ async def process(store: Store, messages: Sequence[NewMessage], busy: Busy, mode
     with ThreadPoolExecutor(2) as executor:
         stage = InboundStage(
             store=store, incarnation=1, ports=ports, registry=Registry({service.name: service}), pool=XmlPool(1),
-            executor=executor, trouble=Trouble(store, 1), chunk=4,
+            executor=executor, trouble=PortHealth(store, 1), chunk=4,
         )  # fmt: skip
         await stage.run(TaskContext(task="inbound", feed=NothingComes(), stopping=asyncio.Event(), tally=tally))
     return tally

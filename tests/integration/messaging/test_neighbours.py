@@ -20,7 +20,7 @@ from gateway.kernel.ids import PortName
 from gateway.messaging.delivery import send as send_module
 from gateway.messaging.delivery.send import SendStage
 from gateway.messaging.flow.port import OpenOutbound, Ports
-from gateway.messaging.flow.port_state import Trouble
+from gateway.messaging.flow.port_state import PortHealth
 from gateway.messaging.processing.outbound import OutboundStage
 from gateway.messaging.queue.requests import put_send_requests
 from gateway.messaging.rules.delivery import OutgoingFile, Promise, StagingPlace
@@ -128,9 +128,9 @@ class Bench:
         )
         self.outbound = OutboundStage(
             store=store, incarnation=1, ports=opened, registry=Registry({service.name: service}), executor=executor,
-            trouble=Trouble(store, 1), chunk=chunk,
+            trouble=PortHealth(store, 1), chunk=chunk,
         )  # fmt: skip
-        self.send = SendStage(store=store, incarnation=1, ports=opened, chunk=chunk, trouble=Trouble(store, 1))
+        self.send = SendStage(store=store, incarnation=1, ports=opened, chunk=chunk, trouble=PortHealth(store, 1))
 
     def _open(self, settings: Settings, name: PortName) -> OpenOutbound:
         port: Any = settings.ports[name]

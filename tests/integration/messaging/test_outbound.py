@@ -17,7 +17,7 @@ from gateway.db.open import Store
 from gateway.kernel.errors import GatewayError, OperationRejected, StoreUnavailable, TransientError
 from gateway.kernel.namespaces import ENTITY_KEY_LIST
 from gateway.messaging.flow.port import OpenOutbound, Ports
-from gateway.messaging.flow.port_state import Trouble
+from gateway.messaging.flow.port_state import PortHealth
 from gateway.messaging.processing.outbound import OutboundStage
 from gateway.messaging.queue.requests import put_send_requests
 from gateway.messaging.rules.delivery import OutgoingFile, Promise
@@ -114,7 +114,7 @@ class Bench:
         )
         self.stage = OutboundStage(
             store=store, incarnation=1, ports=self.ports, registry=Registry({service.name: service}),
-            executor=executor, trouble=Trouble(store, 1), chunk=100,
+            executor=executor, trouble=PortHealth(store, 1), chunk=100,
         )  # fmt: skip
 
     def open(self, actions: dict[tuple[str, str], str]) -> None:

@@ -17,7 +17,7 @@ from gateway.db.open import Store
 from gateway.kernel.errors import StoreUnavailable
 from gateway.messaging.delivery.send import SendStage
 from gateway.messaging.flow.port import OpenInbound, Ports
-from gateway.messaging.flow.port_state import Trouble
+from gateway.messaging.flow.port_state import PortHealth
 from gateway.messaging.intake.receive import ReceiveStage
 from gateway.messaging.processing.inbound import InboundStage
 from gateway.messaging.queue.leases import start_incarnation
@@ -58,7 +58,7 @@ class Gateway:
         ports.add(replace(port, receive=PostBoxReceiver(self.inbox), send=PostBoxSender(self.outbox)))
         service = Service(name="SalesOrderService", namespaces=frozenset({SERVICES}), operations={"create": Scripted()})
         common: dict[str, Any] = {
-            "store": store, "incarnation": me, "ports": ports, "trouble": Trouble(store, me),
+            "store": store, "incarnation": me, "ports": ports, "trouble": PortHealth(store, me),
         }  # fmt: skip
         self.receive = ReceiveStage(**common, pool=pool, readers=1)
         self.inbound = InboundStage(

@@ -18,7 +18,7 @@ from gateway.db.sql import Queries
 from gateway.kernel.errors import OperationRejected, TransientError
 from gateway.messaging.delivery.send import SendStage
 from gateway.messaging.flow.port import Ports
-from gateway.messaging.flow.port_state import Trouble
+from gateway.messaging.flow.port_state import PortHealth
 from gateway.messaging.intake.writing import ingestion
 from gateway.messaging.processing.inbound import InboundStage
 from gateway.messaging.queue.leases import start_incarnation, wake_due
@@ -79,10 +79,10 @@ class Node:
         service = Service(name="SalesOrderService", namespaces=frozenset({SERVICES}), operations={"create": operation})
         self._inbound = InboundStage(
             store=store, incarnation=incarnation, ports=ports, registry=Registry({service.name: service}),
-            pool=XmlPool(1), executor=threads, trouble=Trouble(store, incarnation), chunk=4,
+            pool=XmlPool(1), executor=threads, trouble=PortHealth(store, incarnation), chunk=4,
         )  # fmt: skip
         self._send = SendStage(
-            store=store, incarnation=incarnation, ports=ports, chunk=4, trouble=Trouble(store, incarnation)
+            store=store, incarnation=incarnation, ports=ports, chunk=4, trouble=PortHealth(store, incarnation)
         )
 
     async def work(self) -> None:

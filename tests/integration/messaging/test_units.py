@@ -19,7 +19,7 @@ from gateway.contracts.task import Tally, TaskContext
 from gateway.db.open import Store
 from gateway.kernel.ids import PortName
 from gateway.messaging.flow.port import Ports
-from gateway.messaging.flow.port_state import Trouble
+from gateway.messaging.flow.port_state import PortHealth
 from gateway.messaging.intake.writing import ingestion
 from gateway.messaging.processing.inbound import InboundStage
 from gateway.messaging.processing.suspects import HandOver, keep
@@ -159,7 +159,7 @@ class Gateway:
         with ThreadPoolExecutor(2) as executor:
             stage = InboundStage(
                 store=self.store, incarnation=1, ports=ports, registry=Registry({service.name: service}),
-                pool=XmlPool(1), executor=executor, trouble=Trouble(self.store, 1), chunk=100,
+                pool=XmlPool(1), executor=executor, trouble=PortHealth(self.store, 1), chunk=100,
                 hand_over=self.hand_over,
             )  # fmt: skip
             context = TaskContext(task="inbound", feed=self.feed, stopping=self.stopping, tally=Tally())

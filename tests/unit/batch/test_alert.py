@@ -6,15 +6,15 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from gateway.batch.rules.alert import AlertEvent, Happening, in_words
+from gateway.batch.rules.alert import AlertEvent, RaisedEvent, in_words
 from gateway.batch.rules.job import HistoryMode
 from gateway.kernel.ids import JobId, PortName, RunId
 
 AT = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
 
 
-def of_job(event: AlertEvent, **more: object) -> Happening:
-    return Happening(event=event, name="nightly", at=AT, job_id=JobId(3), **more)  # type: ignore[arg-type]
+def of_job(event: AlertEvent, **more: object) -> RaisedEvent:
+    return RaisedEvent(event=event, name="nightly", at=AT, job_id=JobId(3), **more)  # type: ignore[arg-type]
 
 
 def test_an_occurrence_is_named_by_its_run() -> None:
@@ -23,7 +23,7 @@ def test_an_occurrence_is_named_by_its_run() -> None:
 
 def test_what_has_no_run_is_named_by_its_moment() -> None:
     assert of_job(AlertEvent.OVERDUE, since=AT).key == "job:3:overdue:2031-05-06T07:08:09+00:00"
-    port = Happening(event=AlertEvent.OVERDUE, name="orders", port=PortName("orders"), at=AT, since=AT)
+    port = RaisedEvent(event=AlertEvent.OVERDUE, name="orders", port=PortName("orders"), at=AT, since=AT)
     assert port.key == "port:orders:overdue:2031-05-06T07:08:09+00:00"
 
 

@@ -188,7 +188,7 @@ tasks:
 
 
 @pytest.fixture
-def by_hand(cli: Cli, as_ann: None, tmp_path: Path) -> Iterator[Cli]:
+def tasks_for_people(cli: Cli, as_ann: None, tmp_path: Path) -> Iterator[Cli]:
     """A run of the job `hand`, whose first task waits for a person."""
     file = tmp_path / "hand.yaml"
     file.write_text(OPERATOR)
@@ -197,24 +197,24 @@ def by_hand(cli: Cli, as_ann: None, tmp_path: Path) -> Iterator[Cli]:
     yield cli
 
 
-def test_a_person_runs_what_waits_for_people(by_hand: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_person_runs_what_waits_for_people(tasks_for_people: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(common, "account_of", lambda _: "ben")
-    assert [task["name"] for task in by_hand.json("tasks", "list", "--waiting")["tasks"]] == ["look"]
-    assert by_hand.json("tasks", "run", "--private")["tasks"] == []
-    (ran,) = by_hand.json("tasks", "run")["tasks"]
+    assert [task["name"] for task in tasks_for_people.json("tasks", "list", "--waiting")["tasks"]] == ["look"]
+    assert tasks_for_people.json("tasks", "run", "--private")["tasks"] == []
+    (ran,) = tasks_for_people.json("tasks", "run")["tasks"]
     assert (ran["name"], ran["status"], ran["run_by"]) == ("look", "ended", "ben")
-    assert by_hand.json("tasks", "list", "--waiting")["tasks"] == []
+    assert tasks_for_people.json("tasks", "list", "--waiting")["tasks"] == []
 
 
-def test_private_tasks_are_run_by_their_owner_alone(by_hand: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    by_hand.run("tasks", "run")
+def test_private_tasks_are_run_by_their_owner_alone(tasks_for_people: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks_for_people.run("tasks", "run")
     monkeypatch.setattr(common, "account_of", lambda _: "ben")
-    assert by_hand.json("tasks", "run")["tasks"] == []
+    assert tasks_for_people.json("tasks", "run")["tasks"] == []
     monkeypatch.setattr(common, "account_of", lambda _: "ann")
-    result = by_hand.run("tasks", "run", "--private")
+    result = tasks_for_people.run("tasks", "run", "--private")
     assert result.exit_code == 1
     assert "fail" in result.stdout and "error" in result.stdout
-    assert by_hand.json("jobs", "show", "hand")["job"]["last_outcome"] == "error"
+    assert tasks_for_people.json("jobs", "show", "hand")["job"]["last_outcome"] == "error"
 
 
 def test_what_tasks_may_run_is_listed_with_its_parameters(cli: Cli) -> None:
