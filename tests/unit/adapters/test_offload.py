@@ -37,7 +37,7 @@ async def test_what_the_work_raises_comes_out(executor: Executor) -> None:
 
 
 async def test_while_one_call_hangs_the_others_are_refused_without_a_thread(executor: Executor) -> None:
-    turn, wake, calls = OneAtATime(executor, PLACE, 0.2), threading.Event(), []
+    turn, wake, calls = OneAtATime(executor, PLACE, 1.0), threading.Event(), []  # long enough to begin
 
     def hang() -> None:
         calls.append(1)

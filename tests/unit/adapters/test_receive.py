@@ -411,7 +411,7 @@ async def test_claims_of_a_cancelled_call_come_with_the_next(site: Site) -> None
     assert names(await adapter.poll(10)) == [b"a.xml"]
 
 
-async def test_a_look_that_hangs_is_given_up_and_its_claims_come_later(site: Site) -> None:
+async def test_a_poll_that_hangs_is_given_up_and_its_claims_come_later(site: Site) -> None:
     site.drop("a.xml")
     asleep, wake = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
