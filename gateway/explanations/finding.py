@@ -174,13 +174,7 @@ RULES: Mapping[str, Rule] = {
     "entry-no-queue": Rule(
         Severity.ATTENTION,
         "waits, because no job queue takes it any more",
-        (
-            do(
-                Action.EXPLAIN,
-                "entry:NUMBER",
-                then="It says which ways out there are; an entry with a name is explained by it.",
-            ),
-        ),
+        (do(Action.EXPLAIN, "{target}", then="It says which ways out there are."),),
     ),
     "task-no-server": Rule(
         Severity.STUCK,

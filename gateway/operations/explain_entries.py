@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Final
 
+from gateway.contracts.task import UNPACK
 from gateway.explanations.facts import Explanation, at, quoted
 from gateway.kernel.errors import GatewayError
 from gateway.kernel.remedy import Action, Remedy
@@ -36,9 +37,13 @@ def _explain(row: EntryRow, *, running: bool) -> Explanation:
         )
 
     ready = Remedy(action=Action.READY_ENTRY, target=(target,), reason="It runs when it is due, as you.")
+    hold = Remedy(action=Action.HOLD_ENTRY, target=(target,), reason="Then it can be changed.")
     match row.status:
         case EntryStatus.ON_HOLD:
             return said("on-hold", "It is on hold and does not run.", ready)
+        case EntryStatus.ERROR if row.error_code == UNPACK:
+            edit = Remedy(action=Action.EDIT_ENTRY, target=(target,), reason="Give it parameters that fit.")
+            return said("unpack", f"Its parameters do not fit what it runs. {quoted(row.error)}.", hold, edit, ready)
         case EntryStatus.ERROR:
             restart = Remedy(
                 action=Action.RESTART_ENTRY, target=(target,), reason="Mend the cause first; it runs at once, as you."
@@ -59,7 +64,7 @@ def _explain(row: EntryRow, *, running: bool) -> Explanation:
             return said(
                 "no-queue", why,
                 Remedy(action=Action.MEND, reason=f"Let a job queue of the configuration take {what}."),
-                Remedy(action=Action.HOLD_ENTRY, target=(target,), reason="Then it can be changed, or run by itself."),
+                hold,
                 Remedy(action=Action.EDIT_ENTRY, target=(target,), reason="Give it another category."),
                 Remedy(action=Action.READY_ENTRY, target=(target,), reason="It runs when it is due, without a queue."),
             )  # fmt: skip

@@ -30,7 +30,7 @@ async def find_stuck_jobs(store: Store, now: datetime) -> list[Place]:
             "entry-no-queue": await connection.fetch(store.queries.entries_without_queue, MOST),
         }
     found = [Place(code, *spot) for code, spots in checks.items() for spot in spots]
-    return found + [Place(code, row["port"], row["what"]) for code, rows in entries.items() for row in rows]
+    return found + [Place(code, *row) for code, rows in entries.items() for row in rows]
 
 
 async def tasks_not_taken(store: Store) -> tuple[list[NotTaken], set[str]]:

@@ -141,7 +141,7 @@ RETURNING id
 
 -- name: stuck_entry
 -- Due for $2 seconds, and nothing keeps it: its queue is started, and if it waits its category has a place.
-SELECT NULL AS port, coalesce(e.name, 'entry ' || e.id) || ' of the job queue' AS what
+SELECT NULL AS port, coalesce(e.name, 'entry ' || e.id) || ' of the job queue' AS what, 'entry:' || e.id AS target
 FROM queue_entry e JOIN entry_place p ON p.id = e.id
 WHERE e.status IN ('ready', 'inactive', 'waiting') AND p.may_start
   AND greatest(e.earliest, e.changed_at) < statement_timestamp() - make_interval(secs => $2)
@@ -153,7 +153,7 @@ ORDER BY e.earliest, e.id LIMIT $1
 -- name: entries_without_queue
 -- A queue took them, and none does any more.
 SELECT NULL AS port, coalesce(e.name, 'entry ' || e.id) || ' of the category ' || coalesce(e.category, '(none)') || ', which '
-       || e.last_queue || ' took' AS what
+       || e.last_queue || ' took' AS what, 'entry:' || e.id AS target
 FROM queue_entry e JOIN entry_place p ON p.id = e.id
 WHERE e.status IN ('ready', 'inactive', 'waiting') AND p.kept_by = 'no_queue'
 ORDER BY e.id LIMIT $1

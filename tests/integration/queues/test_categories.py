@@ -1,6 +1,7 @@
 """Entries of one category exclude one another, on all servers; whoever waits is woken by whoever frees the place."""
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 
@@ -266,6 +267,33 @@ async def test_what_cannot_be_helped_by_trying_again_uses_no_attempts(world: Wor
     await world.pass_(minutes=1)
     found = await read_entry(world.store, number)
     assert (found.status, found.attempts, found.error_code) == (S.ERROR, 0, "task.unknown")
+
+
+@pytest.mark.parametrize(
+    ("run", "version", "error"),
+    [
+        ("newer", 1, None),  # brought to the present version
+        ("newer", 3, "stored for version 3 of newer; this gateway has version 2"),
+        ("newer", None, "not in order: minutes"),  # meant for the present version
+        ("work", 1, "stored for version 1 of work; this gateway has version 2"),  # which cannot read older ones
+    ],
+)
+async def test_parameters_fit_or_end_the_entry_at_once(
+    world: World, run: str, version: int | None, error: str | None
+) -> None:
+    world.more_runnables["newer"] = replace(
+        world.find("work"), name="newer", upgrade=lambda _, given: {"seconds": given["minutes"] * 60}
+    )
+    await world.server("A")
+    entry = EntryDefinition(run=run, parameters={"minutes": 0}, parameters_version=version, max_attempts=3)
+    number = await add_entry(world.store, entry, by="ann", now=world.clock.now(), status=S.READY)
+    await world.pass_(minutes=1)
+    if error is None:
+        assert await statuses(world) == {}
+        return
+    found = await read_entry(world.store, number)
+    assert (found.status, found.attempts, found.error_code) == (S.ERROR, 0, "task.unpack")
+    assert error in str(found.error)
 
 
 @pytest.mark.parametrize("when", ["it is due", "it has run"])

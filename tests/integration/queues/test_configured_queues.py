@@ -131,8 +131,8 @@ async def test_what_no_queue_takes_any_more_waits(site: World) -> None:
     assert (told.code, told.wrong) == ("entry.no-queue", True)
     assert "The job queue SPPOST took it. Now no job queue takes the category SalesPost" in told.why
     found = await find_stuck_jobs(store, now)
-    assert [place.what for place in found if place.code == "entry-no-queue"] == [
-        f"entry {number} of the category SalesPost, which SPPOST took" for number in (waits, runs)
+    assert [(place.what, place.target) for place in found if place.code == "entry-no-queue"] == [
+        (f"entry {number} of the category SalesPost, which SPPOST took", f"entry:{number}") for number in (waits, runs)
     ]
     with pytest.raises(GatewayError, match="no job queue category 'SalesPost'"):
         await entries.add_entry(
@@ -270,6 +270,12 @@ async def test_an_entry_explains_itself(site: World) -> None:
     await site.rows("UPDATE queue_entry SET status = 'error', error = 'no paper' WHERE id = $1", number)
     (failed,) = await explain_entry(operator(store, principal=ANN), "nightly", running=True)
     assert (failed.code, "no paper" in failed.why) == ("entry.failed", True)
+    await site.rows("UPDATE queue_entry SET error_code = 'task.unpack' WHERE id = $1", number)
+    (failed,) = await explain_entry(operator(store, principal=ANN), "nightly", running=True)
+    assert failed.code == "entry.unpack"
+    assert [worded(one).split(":")[0] for one in failed.remedies] == [
+        "`gateway entries hold nightly`", "`gateway entries edit nightly FILE`", "`gateway entries ready nightly`"
+    ]  # fmt: skip
 
 
 async def test_a_new_document_wakes_an_entry_that_sleeps(site: World) -> None:
