@@ -39,7 +39,7 @@ from gateway.messaging.processing import duplicates, outbound, rollback, units
 from gateway.messaging.processing.inbound import InboundStage
 from gateway.messaging.processing.performed import ChunkResult
 from gateway.messaging.processing.prepare import Refused
-from gateway.messaging.processing.rollback import NotTakenBack, RollbackSet
+from gateway.messaging.processing.rollback import FailedCompensation, RollbackSet
 from gateway.messaging.queue import leases
 from gateway.messaging.rules.delivery import Settled, Settlement
 from gateway.messaging.rules.envelope import FileEnd
@@ -211,7 +211,7 @@ def unfenced(_: Path) -> None:
 
 def fault_on_database_error(_: Path) -> None:
     """Answer with a fault when the database fails while a request is in work."""
-    perform_all = InboundStage._perform
+    perform_all = InboundStage._execute
 
     async def perform_or_fail(self, port, chunk, items, judged, context):  # type: ignore[no-untyped-def]
         try:
@@ -221,7 +221,7 @@ def fault_on_database_error(_: Path) -> None:
             failed = [Refused(item.work, OperationRejected(error.message)) for item in items]
             await perform_all(self, port, chunk, failed, judged, context)
 
-    InboundStage._perform = perform_or_fail  # type: ignore[method-assign]
+    InboundStage._execute = perform_or_fail  # type: ignore[method-assign]
 
 
 def check_then_insert(_: Path) -> None:
@@ -367,10 +367,10 @@ def key_of_the_attempt(_: Path) -> None:
 def nothing_taken_back_elsewhere(_: Path) -> None:
     """Leave what a set did outside the database where it is."""
 
-    async def take_back(*_: object) -> list[NotTakenBack]:
+    async def compensate(*_: object) -> list[FailedCompensation]:
         return []
 
-    RollbackSet.take_back = take_back  # type: ignore[method-assign]
+    RollbackSet.compensate = compensate  # type: ignore[method-assign]
 
 
 def beginnings_forgotten(_: Path) -> None:
@@ -384,7 +384,7 @@ def beginnings_forgotten(_: Path) -> None:
 
 def suspects_among_others(_: Path) -> None:
     """Let those who may have ended the process work beside the others."""
-    units.has_suspect = outbound.has_suspect = lambda _: False
+    units.has_crash_suspect = outbound.has_crash_suspect = lambda _: False
 
 
 def claims_kept(_: Path) -> None:

@@ -55,13 +55,13 @@ class InboundResult:
     services: Findings | None = None
 
 
-class RoomSoon(GatewayError):
+class PortContended(GatewayError):
     """Others are just making a claim of the port, or are ending one and it is full: ask again in a moment.
 
     Who waited for them in the database would keep other ports waiting, and they may be frozen in the middle of it.
     """
 
-    code = "port.room-soon"
+    code = "port.contended"
 
 
 async def claim_inbound(
@@ -77,7 +77,7 @@ async def claim_inbound(
     Rule: of a lane a run from its head is taken, in order; nobody else gets the lane before the result is
     recorded. Fewer are taken when they are large. A Rollback set is taken whole, however long it is. None when there
     is nothing to do.
-    Raises: RoomSoon.
+    Raises: PortContended.
     """
     async with store.transaction() as connection, _without_waiting(port):
         oldest, health, limit = await _look(store, connection, incarnation, port, most_failures, limit, at_once)
@@ -106,7 +106,7 @@ async def _without_waiting(port: PortName) -> AsyncIterator[None]:
     try:
         yield
     except LockNotAvailableError as error:
-        raise RoomSoon(f"Others are just making a claim of the port '{port}'.", port=port) from error
+        raise PortContended(f"Others are just making a claim of the port '{port}'.", port=port) from error
 
 
 async def _look(
@@ -126,7 +126,7 @@ async def _look(
         are_ending = await connection.fetchval(sql.await_room, port, incarnation)
         row, health = await _ask(connection, sql, port, most_failures)
         if are_ending and not health.room(limit, at_once):
-            raise RoomSoon(f"Others are just ending claims of the port '{port}', which is full.", port=port)
+            raise PortContended(f"Others are just ending claims of the port '{port}', which is full.", port=port)
     return row, health, health.room(limit, at_once)
 
 

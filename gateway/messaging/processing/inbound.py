@@ -24,7 +24,7 @@ from gateway.messaging.processing.performed import ChunkResult
 from gateway.messaging.processing.prepare import Item, Prepared, prepare
 from gateway.messaging.processing.rejudge import is_judged, judge_anew
 from gateway.messaging.processing.responses import Draft, build_responses, cause_of, drafts_of
-from gateway.messaging.processing.rollback import NotTakenBack
+from gateway.messaging.processing.rollback import FailedCompensation
 from gateway.messaging.processing.suspects import HandOver, keep
 from gateway.messaging.processing.units import Shares, UnitRunner
 from gateway.messaging.queue.exceptions import Entry
@@ -93,9 +93,9 @@ class InboundStage:
         if context.stopping.is_set():  # nothing of it has begun
             await give_back(self._store, chunk.fence)
             return 0
-        return await self._perform(port, chunk, items, judged, context)
+        return await self._execute(port, chunk, items, judged, context)
 
-    async def _perform(
+    async def _execute(
         self, port: ServedInbound, chunk: Claimed[Work], items: Sequence[Item], judged: Sequence[Work],
         context: TaskContext,
     ) -> int:  # fmt: skip
@@ -148,7 +148,7 @@ class InboundStage:
             )  # fmt: skip
 
 
-def _lasting_effect(left: NotTakenBack) -> Entry:
+def _lasting_effect(left: FailedCompensation) -> Entry:
     work, error = left.work, left.error
     text = (
         f"What {work.service}.{work.operation} did for this message outside the database was not taken back: "

@@ -28,7 +28,7 @@ from gateway.messaging.flow.port import Served, ServedOutbound
 from gateway.messaging.flow.port_state import Health, why_busy
 from gateway.messaging.flow.runner import PortRunner
 from gateway.messaging.processing.decide import judge, pass_on
-from gateway.messaging.processing.suspects import HandOver, has_suspect, keep
+from gateway.messaging.processing.suspects import HandOver, has_crash_suspect, keep
 from gateway.messaging.queue.leases import give_back
 from gateway.messaging.queue.requests import RequestResult, claim_requests, record_requests
 from gateway.messaging.rules.message import Claimed, Retry
@@ -73,12 +73,12 @@ class OutboundStage:
         await self._runner.run(context)
 
     async def _process(self, port: ServedOutbound, chunk: Claimed[SendRequest], context: TaskContext) -> None:
-        if has_suspect(chunk) and self._hand_over(port.name):
+        if has_crash_suspect(chunk) and self._hand_over(port.name):
             await give_back(self._store, chunk.fence)
             return
-        await self._perform(port, chunk, context)
+        await self._execute(port, chunk, context)
 
-    async def _perform(self, port: ServedOutbound, chunk: Claimed[SendRequest], context: TaskContext) -> None:
+    async def _execute(self, port: ServedOutbound, chunk: Claimed[SendRequest], context: TaskContext) -> None:
         """Read the documents of a chunk and record them, all in one transaction."""
         result, began = RequestResult(), time.monotonic()
         busy: StoreBusy | None = None

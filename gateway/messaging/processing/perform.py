@@ -25,7 +25,7 @@ from gateway.messaging.processing.decide import Failed, decide, pass_on
 from gateway.messaging.processing.duplicates import Duplicates
 from gateway.messaging.processing.performed import ChunkResult
 from gateway.messaging.processing.prepare import Item, Prepared, Refused
-from gateway.messaging.processing.rollback import NotTakenBack, RollbackSet
+from gateway.messaging.processing.rollback import FailedCompensation, RollbackSet
 from gateway.messaging.rules.message import Retry, Work
 from gateway.messaging.rules.states import LaneRule, Policy
 from gateway.messaging.services.entities import StoredNumbers
@@ -166,7 +166,7 @@ class ChunkExecution:
             return
         failing = attempt.failing.work
         outcome = self._outcome(failing, attempt.error)
-        left = await run.take_back() if isinstance(outcome, Failed) else []
+        left = await run.compensate() if isinstance(outcome, Failed) else []
         outcome = self._in_view_of(outcome, left)
         self._breaker.failed(outcome)
         if isinstance(outcome, Retry):
@@ -180,7 +180,7 @@ class ChunkExecution:
         if not left:
             self.result.compensated.append(set_key)
 
-    def _in_view_of(self, outcome: Failed | Retry[Work], left: Sequence[NotTakenBack]) -> Failed | Retry[Work]:
+    def _in_view_of(self, outcome: Failed | Retry[Work], left: Sequence[FailedCompensation]) -> Failed | Retry[Work]:
         """Return what becomes of a set when some of its effects could not be taken back."""
         if isinstance(outcome, Retry) or not left:
             return outcome

@@ -9,7 +9,7 @@ from gateway.kernel.ids import MessageKey, SetKey
 from gateway.messaging.processing.decide import Failed
 from gateway.messaging.processing.duplicates import Seen
 from gateway.messaging.processing.prepare import Item, Prepared
-from gateway.messaging.processing.rollback import NotTakenBack
+from gateway.messaging.processing.rollback import FailedCompensation
 from gateway.messaging.rules.message import Retry, Work
 from gateway.messaging.rules.states import Policy
 
@@ -32,7 +32,7 @@ class ChunkResult:
     halted: dict[SetKey, MessageKey] = field(default_factory=dict)
     rolled_back: dict[SetKey, MessageKey] = field(default_factory=dict)
     compensated: list[SetKey] = field(default_factory=list)
-    compensation_failed: list[NotTakenBack] = field(default_factory=list)
+    compensation_failed: list[FailedCompensation] = field(default_factory=list)
     failures: Counter[SetKey] = field(default_factory=Counter)
 
     def file(self, outcome: Failed | Retry[Work]) -> None:

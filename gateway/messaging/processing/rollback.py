@@ -33,7 +33,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class NotTakenBack:
+class FailedCompensation:
     """A compensation that failed."""
 
     work: Work
@@ -67,12 +67,12 @@ class RollbackSet:
                 for item in self._members:
                     attempt.failing = item
                     assert isinstance(item, Prepared)
-                    await self._perform(item, attempt, duplicates, done_before)
+                    await self._execute(item, attempt, duplicates, done_before)
         except Exception as error:
             return Attempt(failing=attempt.failing, error=error)
         return attempt
 
-    async def _perform(self, item: Prepared, attempt: Attempt, duplicates: Duplicates, done_before: Done) -> None:
+    async def _execute(self, item: Prepared, attempt: Attempt, duplicates: Duplicates, done_before: Done) -> None:
         seen = await duplicates.split([item], [*done_before, *attempt.done])
         if seen.refused:
             raise DuplicateMessage(seen.refused[0].failure.text)
@@ -84,15 +84,15 @@ class RollbackSet:
         request = await whole_request(item)
         attempt.done.append((item, await item.found.operation.call(request, self._context())))
 
-    async def take_back(self) -> list[NotTakenBack]:
+    async def compensate(self) -> list[FailedCompensation]:
         """Run the compensations of what may have run, the last first; returns those that failed."""
         calls = self._members if self._began_before else self._called
-        failed: list[NotTakenBack] = []
+        failed: list[FailedCompensation] = []
         for item in reversed(calls):
             prepared = None if item.work.crashes > MOST_CRASHES else _compensated(item)
             if prepared is None:
                 if isinstance(item, Refused):  # it may have been called before, and cannot be asked, or not again
-                    failed.append(NotTakenBack(item.work, item.error))
+                    failed.append(FailedCompensation(item.work, item.error))
                 continue
             operation = prepared.found.operation
             assert isinstance(operation, CompensatedOperation)
@@ -102,7 +102,7 @@ class RollbackSet:
                     await operation.compensate(request, self._context())
             except Exception as error:
                 pass_on(error, self._unit)
-                failed.append(NotTakenBack(prepared.work, error))
+                failed.append(FailedCompensation(prepared.work, error))
         return failed
 
 

@@ -15,7 +15,7 @@ def keep(_: PortName) -> bool:
     return False
 
 
-def has_suspect(claimed: Claimed[Work] | Claimed[SendRequest]) -> bool:
+def has_crash_suspect(claimed: Claimed[Work] | Claimed[SendRequest]) -> bool:
     """Tell whether something that is claimed was at work when a process ended.
 
     Rule: it runs with nobody beside it, so that when the process ends again nobody else can be blamed.

@@ -18,8 +18,8 @@ from gateway.kernel.meter import METER, Meter
 from gateway.messaging.flow.port import ServedInbound
 from gateway.messaging.flow.port_state import Health
 from gateway.messaging.flow.runner import ClaimKeeper
-from gateway.messaging.processing.claims import RoomSoon
-from gateway.messaging.processing.suspects import HandOver, has_suspect, keep
+from gateway.messaging.processing.claims import PortContended
+from gateway.messaging.processing.suspects import HandOver, has_crash_suspect, keep
 from gateway.messaging.queue.leases import ports_with_work
 from gateway.messaging.rules.message import Claimed, Work
 from gateway.messaging.rules.pace import Pace
@@ -53,7 +53,7 @@ _TURN_SECONDS: Final = 0.05
 """A claim that is under way for longer waits for a lock or for a slow database, and holds up no other port."""
 
 Claim = Callable[[ServedInbound, int], Awaitable[Claimed[Work] | None]]
-"""Claim up to a number of messages of a port. Raises: RoomSoon."""
+"""Claim up to a number of messages of a port. Raises: PortContended."""
 Process = Callable[[ServedInbound, Claimed[Work], TaskContext], Coroutine[Any, Any, int]]
 """Work on a unit and record it; returns how many of its messages ran."""
 
@@ -73,7 +73,7 @@ class Unit:
     charged: float
     began: float
     size_bytes: int = 0
-    alone: bool = False
+    exclusive: bool = False
     is_claimed: bool = False
 
 
@@ -107,7 +107,10 @@ class Shares:
     """
 
     def __init__(self, most: int, clock: Callable[[], float] = monotonic) -> None:
-        """Begin without knowing a port; *clock* tells seconds that never jump. `alone`: nothing may begin just now."""
+        """Begin without knowing a port; *clock* tells seconds that never jump.
+
+        `exclusive`: a unit has begun beside which no other may begin.
+        """
         self._most = most
         self._clock = clock
         self._turns = Turns()
@@ -116,7 +119,7 @@ class Shares:
         self._shares: dict[PortName, _Share] = {}
         self._claims: dict[PortName, Unit] = {}
         self._at_work = 0
-        self.alone = False
+        self.exclusive = False
         self._ended = asyncio.Event()
 
     def next(self, waiting: Collection[ServedInbound]) -> tuple[ServedInbound, int] | None:
@@ -126,7 +129,7 @@ class Shares:
         claims go side by side; but a port whose turn it is again already comes before those that have had more, as
         long as its claim takes no longer than a moment.
         """
-        if self.alone or len(self._claims) >= CLAIMS:
+        if self.exclusive or len(self._claims) >= CLAIMS:
             return None
         ports = {port.name: port for port in waiting}
         for name in self._turns.order({*ports, *self._claims}):
@@ -145,8 +148,6 @@ class Shares:
 
     def room(self, port: ServedInbound, *, others_wait: bool) -> int:
         """Return how many messages the next unit of a port may have; 0: none may begin now."""
-        if self.alone:
-            return 0
         name, held = port.name, self._places.held(port.name)
         share = self._shares.setdefault(name, _Share(self._most))
         if share.sets >= _MOST_SETS or (held and self._bytes.room(name) <= 0):
@@ -186,11 +187,11 @@ class Shares:
         self._turns.charge(unit.port, unit.charged, unit.weight)
         return unit
 
-    def begin(self, unit: Unit, works: Collection[Work], *, alone: bool = False) -> None:
-        """Let a unit hold what was claimed. Beside one that is to be `alone` no other is claimed (`until_alone`)."""
+    def begin(self, unit: Unit, works: Collection[Work], *, exclusive: bool = False) -> None:
+        """Let a unit hold what was claimed. Beside an `exclusive` one no other is claimed (`until_exclusive`)."""
         self._claimed(unit, len(works))
-        self.alone = self.alone or alone
-        unit.alone, unit.size_bytes = alone, sum(len(work.content) for work in works)
+        self.exclusive = self.exclusive or exclusive
+        unit.exclusive, unit.size_bytes = exclusive, sum(len(work.content) for work in works)
         self._bytes.take(unit.port, unit.size_bytes)
 
     def _claimed(self, unit: Unit, messages: int) -> None:
@@ -203,8 +204,8 @@ class Shares:
     def _guess(self, share: _Share, messages: int) -> float:
         return messages * (_GUESS_SECONDS if share.processor is None else share.processor)
 
-    async def until_alone(self) -> None:
-        """Wait until the one unit is left that is to be alone; what was being claimed beside it goes first."""
+    async def until_exclusive(self) -> None:
+        """Wait until the one unit is left that is exclusive; what was being claimed beside it goes first."""
         while self._at_work > 1:
             self._ended.clear()
             await self._ended.wait()
@@ -214,7 +215,7 @@ class Shares:
         if not unit.is_claimed:
             self._claimed(unit, 0)
         self._at_work -= 1
-        self.alone = self.alone and not unit.alone
+        self.exclusive = self.exclusive and not unit.exclusive
         self._ended.set()
         share = self._shares[unit.port]
         share.sets -= unit.is_set
@@ -323,11 +324,11 @@ class UnitRunner:
         if claimed is None:
             return
         run.waiting.add(port.name)
-        suspect = has_suspect(claimed)
-        if suspect and (self._shares.alone or self._hand_over(port.name)):
+        suspect = has_crash_suspect(claimed)
+        if suspect and (self._shares.exclusive or self._hand_over(port.name)):
             await self._claims.return_now(claimed.fence)
             return
-        self._shares.begin(unit, claimed.items, alone=suspect)
+        self._shares.begin(unit, claimed.items, exclusive=suspect)
         self._wake()
         await self._work_on(port, claimed, unit, context)
 
@@ -335,7 +336,7 @@ class UnitRunner:
         """Claim messages of a port; None when there are none, or it has to be asked again."""
         try:
             return await self._claim(port, room)
-        except RoomSoon:
+        except PortContended:
             run.soon[port.name] = asyncio.get_running_loop().time() + _SOON_SECONDS
         except StoreUnavailable as error:
             self._is_away(run, error)
@@ -382,11 +383,11 @@ class UnitRunner:
             )
         finally:
             # of one among many that run side by side, what it waits for the others says nothing about its pace
-            alone = meter.processor + meter.outside
-            seconds = asyncio.get_running_loop().time() - began - meter.waited if unit.is_set else alone
-            self._shares.end(unit, ran=ran or 0, seconds=max(seconds, alone), processor=meter.processor)
+            by_itself = meter.processor + meter.outside
+            seconds = asyncio.get_running_loop().time() - began - meter.waited if unit.is_set else by_itself
+            self._shares.end(unit, ran=ran or 0, seconds=max(seconds, by_itself), processor=meter.processor)
 
     async def _metered(self, port: ServedInbound, claimed: Claimed[Work], unit: Unit, context: TaskContext) -> int:
-        if unit.alone:
-            await self._shares.until_alone()
+        if unit.exclusive:
+            await self._shares.until_exclusive()
         return await METER.get().metered(self._process(port, claimed, context))

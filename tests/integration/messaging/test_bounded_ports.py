@@ -8,7 +8,7 @@ import pytest
 
 from gateway.db.listen import CHANNEL
 from gateway.db.open import Store, open_store
-from gateway.messaging.processing.claims import InboundResult, RoomSoon, claim_inbound, record_inbound
+from gateway.messaging.processing.claims import InboundResult, PortContended, claim_inbound, record_inbound
 from gateway.messaging.queue.leases import give_back, read_beats, start_incarnation, take_back
 from gateway.messaging.rules.message import Claimed, Work
 from gateway.messaging.rules.states import Stage
@@ -101,13 +101,13 @@ async def test_nobody_waits_in_the_database_for_a_claim_that_is_just_ending(stor
     await put(store, [a_message(n) for n in range(1, 5)])
     ending, going_on = [await claim_inbound(store, 1, ORDERS, 1, at_once=AT_ONCE) for _ in range(AT_ONCE)]
     assert ending is not None and going_on is not None
-    with pytest.raises(RoomSoon):
+    with pytest.raises(PortContended):
         async with store.transaction() as connection:
             await record_inbound(store, connection, ending.fence, done(ending))
             async with asyncio.timeout(60):
-                with pytest.raises(RoomSoon):
+                with pytest.raises(PortContended):
                     await claim(other, 99)
-            raise RoomSoon("it is frozen, and its transaction is ended")
+            raise PortContended("it is frozen, and its transaction is ended")
     async with listening(other.url) as hints:
         assert await hints.get() is None
         assert await claim(other, 99) is None

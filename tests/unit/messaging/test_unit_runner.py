@@ -13,7 +13,7 @@ from gateway.contracts.task import Tally, TaskContext
 from gateway.kernel.errors import StoreUnavailable
 from gateway.kernel.ids import Fence, PortName
 from gateway.messaging.processing import units
-from gateway.messaging.processing.claims import RoomSoon
+from gateway.messaging.processing.claims import PortContended
 from gateway.messaging.processing.units import UnitRunner
 from gateway.messaging.rules.message import Claimed
 from tests.inbound_bench import NothingComes
@@ -32,7 +32,7 @@ class Shares:
 
     begun: list[PortName] = field(default_factory=list)
     claiming: set[PortName] = field(default_factory=set)
-    alone = False
+    exclusive = False
 
     def next(self, waiting: Collection[Any]) -> tuple[Any, int] | None:
         for port in sorted(waiting, key=lambda port: bool(port.name != SLOW)):
@@ -45,9 +45,9 @@ class Shares:
 
     def claim(self, port: Any, room: int) -> Any:
         self.claiming.add(port.name)
-        return SimpleNamespace(port=port.name, messages=room, is_set=False, alone=False, is_claimed=False)
+        return SimpleNamespace(port=port.name, messages=room, is_set=False, exclusive=False, is_claimed=False)
 
-    def begin(self, unit: Any, _: object, *, alone: bool) -> None:
+    def begin(self, unit: Any, _: object, *, exclusive: bool) -> None:
         self.claiming.discard(unit.port)
         self.begun.append(unit.port)
         unit.is_claimed = True
@@ -202,7 +202,7 @@ async def test_port_whose_work_others_are_ending_is_asked_again_and_keeps_nobody
     async def claim(port: Any, _: int) -> Claimed[Any] | None:
         asked.append(port.name)
         if port.name == QUICK and asked.count(QUICK) < 5:
-            raise RoomSoon("others are just ending claims")
+            raise PortContended("others are just ending claims")
         if asked.count(port.name) > (5 if port.name == QUICK else 1):
             return None
         return bench.one_message()
