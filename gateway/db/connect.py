@@ -37,7 +37,7 @@ SETTINGS: Final[Mapping[str, str]] = {
 }
 LONG_SETTINGS: Final[Mapping[str, str]] = {
     "statement_timeout": "0",
-    "idle_in_transaction_session_timeout": "120s",  # a big file is read while its rows are copied in
+    "idle_in_transaction_session_timeout": "120s",  # the rows of a big file come from the disk
 }
 
 

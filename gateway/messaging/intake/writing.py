@@ -17,6 +17,7 @@ from gateway.kernel.ids import ClaimId, MessageKey, PortName, SetKey
 from gateway.kernel.namespaces import kept_of
 from gateway.kernel.problem import Problem
 from gateway.kernel.text import clean
+from gateway.messaging.queue import leases
 from gateway.messaging.queue.exceptions import Entry, insert_exceptions
 from gateway.messaging.queue.lanes import join_lanes
 from gateway.messaging.rules.delivery import Claim, Settlement
@@ -168,7 +169,9 @@ class Ingestion:
             columns: list[list[object]] = [list(column) for column in zip(*self._deliveries, strict=True)]
             await self._connection.execute(self._sql.insert_deliveries, *columns)
         await insert_exceptions(self._connection, self._sql, self._exceptions)
-        await join_lanes(self._connection, self._sql, self._lanes)
+        if self._lanes:  # who works on them waits for us now: frozen we may not keep them
+            await self._connection.fetchval(self._sql.set_idle_timeout, leases.IDLE_TIMEOUT)
+            await join_lanes(self._connection, self._sql, self._lanes)
 
 
 class AlreadyIngested(GatewayError):

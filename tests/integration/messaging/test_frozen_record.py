@@ -1,14 +1,17 @@
-"""A process that is frozen while it records loses its locks soon: who waits for them does not fail."""
+"""A process that is frozen while it records, or takes a file in, loses its locks soon: who waits does not fail."""
 
 import pytest
+from asyncpg import Connection
 
 from gateway.db.open import Store
 from gateway.kernel.errors import StoreUnavailable
+from gateway.messaging.intake.writing import ingestion
 from gateway.messaging.processing.claims import InboundResult, record_inbound
 from gateway.messaging.queue import leases
 from gateway.messaging.queue.leases import give_back
 from gateway.messaging.rules.message import Claimed, Work
-from tests.factories import a_message
+from gateway.messaging.rules.states import Policy
+from tests.factories import ORDERS, a_claim, a_file, a_message
 from tests.integration.messaging.test_way_of_a_message import claim, put, record, rows
 
 
@@ -47,4 +50,20 @@ async def test_who_waits_for_a_frozen_record_goes_on_and_the_frozen_one_has_done
     again = await claim(store)
     assert [work.position for work in again.items] == [1, 1]
     await record(store, again, done(again))
+    assert await rows(store, "SELECT count(*) FROM lane") == [(0,)]
+
+
+async def test_who_works_on_a_lane_waits_for_a_frozen_intake_and_goes_on(store: Store) -> None:
+    await put(store, [a_message(1, lane="a")])
+    claimed = await claim(store)
+
+    async def frozen(_: Connection) -> None:
+        await record(store, claimed, done(claimed))
+
+    file = a_claim()
+    with pytest.raises(StoreUnavailable):
+        async with ingestion(store, frozen) as ingesting:
+            await ingesting.add_messages(ORDERS, file.id, None, None, Policy.CONTINUE, [a_message(1, lane="a")])
+            await ingesting.end_file(a_file(file), None, [])
+    assert await rows(store, "SELECT outcome FROM message") == [("processed",)]
     assert await rows(store, "SELECT count(*) FROM lane") == [(0,)]
