@@ -87,7 +87,8 @@ class Two:
         working = asyncio.create_task(self._work_on())
 
         async def began() -> bool:  # and the process has claimed what there is: what comes now is not for it
-            return mark in self.operation.calls and not any(run.waiting for run in self.first._runner._runs)
+            may_claim = self.first._shares._claims or any(run.waiting for run in self.first._runner._runs)
+            return mark in self.operation.calls and not may_claim
 
         await until(began, "the call begins")
         return working
