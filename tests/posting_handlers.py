@@ -7,9 +7,7 @@ from collections.abc import Sequence
 
 from lxml import etree
 
-from gateway.contracts.posting import DocumentToPost, PostedDocument
-from gateway.contracts.service import ServiceContext
-from gateway.kernel.errors import OperationRejected
+from gateway.contracts import DocumentToPost, OperationRejected, PostedDocument, ServiceContext
 
 SHEETS = "urn:example:sheets"
 SHEET, POSTED_SHEET = f"{{{SHEETS}}}Sheet", f"{{{SHEETS}}}PostedSheet"

@@ -68,7 +68,7 @@ class Launcher:
         self.pid = pid
         self._asked: deque[asyncio.Future[Any]] = deque()
         self._children: dict[int, Child] = {}
-        self._listening = False
+        self._loop: asyncio.AbstractEventLoop | None = None  # that listens
         self.died: asyncio.Future[None] | None = None
 
     @classmethod
@@ -122,8 +122,8 @@ class Launcher:
 
     def hang_up(self) -> None:
         """Ask the launcher nothing more; it ends when it hears that, and with it what it has launched."""
-        if self._listening:
-            asyncio.get_running_loop().remove_reader(self._connection.fileno())
+        if self._loop is not None and not self._loop.is_closed():  # who closes it may have no loop any more
+            self._loop.remove_reader(self._connection.fileno())
         self._connection.close()
 
     async def _ask(self, question: Sequence[object], descriptors: Sequence[int] = ()) -> Any:
@@ -138,10 +138,9 @@ class Launcher:
         return await asyncio.shield(asked)
 
     def _listen(self) -> None:
-        if not self._listening:
-            self._listening = True
+        if self._loop is None:
             self._connection.setblocking(False)
-            loop = asyncio.get_running_loop()
+            loop = self._loop = asyncio.get_running_loop()
             self.died = loop.create_future()
             loop.add_reader(self._connection.fileno(), self._on_message)
 

@@ -120,3 +120,16 @@ asyncio.run(main())
 async def _open(launcher: Launcher, *descriptors: int) -> tuple[Child, Link]:
     child, connection = await launcher.launch("echo", *descriptors)
     return child, await Link.over(connection)
+
+
+def test_it_is_closed_by_one_whose_loop_is_over() -> None:
+    """A command starts it before it has a loop, and closes it after that."""
+    launcher = Launcher.start({"echo": echo})
+
+    async def work() -> int:
+        child, ours = await launcher.launch("echo")
+        with ours:
+            return await child.end()
+
+    assert asyncio.run(work()) == -signal.SIGKILL
+    launcher.close()
