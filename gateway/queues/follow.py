@@ -17,7 +17,7 @@ from gateway.db.listen import CHANNEL
 from gateway.db.open import Store
 from gateway.kernel.text import clean
 from gateway.queues.changes import Became, EntryChange
-from gateway.queues.posting.following import follow_documents
+from gateway.queues.posting.scheduling import follow_documents
 
 Follower = Callable[[Store, Connection, Sequence[EntryChange], datetime], Awaitable[None]]
 """Does what follows from changes of entries, in their transaction. It waits for nothing outside of it."""

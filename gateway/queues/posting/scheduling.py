@@ -3,6 +3,7 @@
 Source: batch reference, section 20.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -11,8 +12,10 @@ from asyncpg import Connection
 from gateway.batch.rules.definition import EntryDefinition
 from gateway.batch.rules.job import ReportOutput
 from gateway.config.models_posting import Posting
+from gateway.db.open import Store
 from gateway.kernel.ids import EntryId
 from gateway.queues.adding import enqueue
+from gateway.queues.changes import Became, EntryChange
 from gateway.queues.posting.posting import DocumentName, Poster
 from gateway.queues.rules.documents import Kind, OwnKind, Side, Wanted
 
@@ -20,6 +23,13 @@ POST: Final = "post"
 """The runnable that posts one document."""
 PRINT: Final = "print"
 """The runnable that prints what its run has posted."""
+_STATUS: Final = {
+    Became.READIED: "scheduled",
+    Became.STARTED: "posting",
+    Became.RETRIED: "scheduled",
+    Became.FAILED: "error",
+}
+"""Blank where none is named."""
 
 
 async def schedule(
@@ -61,3 +71,14 @@ def _category(posting: Posting, name: DocumentName) -> str | None:
     if isinstance(name.kind, OwnKind):
         return name.kind.category
     return posting.sales_category if name.kind.side is Side.CUSTOMER else posting.purchase_category
+
+
+async def follow_documents(store: Store, connection: Connection, changes: Sequence[EntryChange], _: datetime) -> None:
+    """Let documents follow (`gateway.queues.follow.Follower`)."""
+    about = [change for change in changes if change.record is not None]
+    if about:
+        await connection.execute(
+            store.queries.follow_entries, [change.entry for change in about],
+            [_STATUS.get(change.became) for change in about],
+            [change.error if change.became is Became.FAILED else None for change in about],
+        )  # fmt: skip

@@ -17,7 +17,6 @@ from fpdf.bidi import BidiParagraph, auto_detect_base_direction
 from fpdf.enums import MethodReturnValue, TextDirection
 
 from gateway.config.models_posting import Letterhead
-from gateway.queues.printing.breaks import break_pages
 from gateway.queues.printing.paper import Paper, Row
 
 _FONTS: Final = Path(__file__).with_name("fonts")
@@ -32,6 +31,9 @@ _COLUMNS: Final = ("position", "description", "quantity", "unit", "price", "disc
 _TO_THE_RIGHT: Final = {0, 2, 4, 5, 6, 7}
 _SHAPED_FROM: Final = 0x0590
 """Scripts before it (Latin, Greek, Cyrillic, Armenian) need no shaping."""
+
+_WITH_END: Final = 2
+"""So many lines stand before the totals on the last page, so that these never stand alone."""
 
 Align = Literal["L", "R"]
 
@@ -51,6 +53,30 @@ def draw(paper: Paper, letterhead: Letterhead, form: str, fonts: Sequence[Path])
     missing = page.find_letters(fonts)
     page.draw()
     return page.bytes(), missing
+
+
+def break_pages(heights: Sequence[float], *, first: float, later: float, carry: float, end: float) -> list[list[int]]:
+    """Return for each page the lines on it, by their indexes.
+
+    *first* and *later* are the rooms of the first page and of the others; *carry* is the height of what is carried
+    forward and brought forward, *end* that of what follows the last line.
+    """
+    pages: list[list[int]] = [[]]
+    left = first
+    for index, height in enumerate(heights):
+        rest = len(heights) - index
+        needed = height + carry
+        if rest <= _WITH_END:
+            together = sum(heights[index:]) + end
+            needed = max(height, together if rest == _WITH_END or len(heights) == 1 else height + end)
+        if pages[-1] and needed > left:
+            pages.append([])
+            left = later - carry
+        pages[-1].append(index)
+        left -= height
+    if end > left:  # two lines that fill a page by themselves
+        pages.append([])
+    return pages
 
 
 def visual_runs(text: str) -> Sequence[tuple[str, TextDirection]]:

@@ -90,12 +90,6 @@ async def shop(world: World) -> Shop:
     return shop
 
 
-async def the_entry(results: list[PostResult]) -> EntryId:
-    (result,) = results
-    assert result.entry is not None, result.error
-    return result.entry
-
-
 def shop_entry(results: list[PostResult]) -> EntryId:
     (result,) = results
     assert result.entry is not None, result.error

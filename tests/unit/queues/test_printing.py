@@ -13,8 +13,7 @@ from fpdf.enums import TextDirection
 from pypdf import PdfReader
 
 from gateway.config.models_posting import Letterhead, Printer, Printing, Selection
-from gateway.queues.printing.breaks import break_pages
-from gateway.queues.printing.page import draw, visual_runs
+from gateway.queues.printing.page import break_pages, draw, visual_runs
 from gateway.queues.printing.paper import read_paper
 from gateway.queues.printing.printing import choose_printer
 from gateway.queues.printing.process import PrintFailed
