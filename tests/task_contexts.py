@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from gateway.batch.engine.alone import OneShotFeed
+from gateway.batch.engine.executor import OneShotFeed
 from gateway.contracts.task import SpawnedTask, Tally, TaskContext
 from gateway.kernel.ids import RunId, RunTaskId
 

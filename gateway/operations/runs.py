@@ -12,7 +12,7 @@ from gateway.batch.statements.run_log_sql import RunFile
 from gateway.batch.statements.runs_sql import LogLine
 from gateway.batch.store import cancel, runs
 from gateway.batch.store.jobs import read_job_by_id
-from gateway.batch.store.run_files import list_run_files, read_run_file
+from gateway.batch.store.run_log import list_run_files, read_run_file
 from gateway.batch.store.runs import RunDetails
 from gateway.batch.store.servers import list_servers
 from gateway.batch.store.starting import Repeat, start_now

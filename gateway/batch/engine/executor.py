@@ -15,14 +15,12 @@ from typing import Final
 import structlog
 from asyncpg import Connection
 
-from gateway.batch.engine.alone import OneShotFeed
 from gateway.batch.engine.clock import Clock
 from gateway.batch.engine.recording import Recorder
 from gateway.batch.rules.definition import EntryDefinition
 from gateway.batch.rules.transitions import Attempt
 from gateway.batch.store.ending import LONGEST_TRACEBACK, Result, TaskEnd
-from gateway.batch.store.run_files import keep_file
-from gateway.batch.store.run_log import StoredLog, flushed_often
+from gateway.batch.store.run_log import StoredLog, flushed_often, keep_file
 from gateway.batch.store.tasks import ClaimedTask, spawn_tasks
 from gateway.contracts.task import (
     CodeRaised,
@@ -42,6 +40,36 @@ from gateway.db.waiting import uninterrupted
 from gateway.kernel.errors import GatewayError, TaskRefused, TransientError
 from gateway.kernel.ids import RunTaskId
 from gateway.queues import check_entries, enqueue
+
+
+class OneShotFeed:
+    """Nothing comes while the task runs (`gateway.contracts.task.Feed`). `told` hears that it has made something."""
+
+    def __init__(self, told: Callable[[], None] = lambda: None) -> None:
+        self._told = told
+
+    async def more(self) -> bool:
+        """Return False: what there is, is there."""
+        return False
+
+    async def hinted(self) -> None:
+        """Wait for ever: nobody hints."""
+        await asyncio.Event().wait()
+
+    def produced(self) -> None:
+        """Tell those who work on what comes."""
+        self._told()
+
+    @property
+    def closed(self) -> bool:
+        """Return False: a run that has begun goes on to its end, unless it is stopped."""
+        return False
+
+    @property
+    def once(self) -> bool:
+        """Return True: what comes later belongs to the next occurrence. Source: batch reference, section 21."""
+        return True
+
 
 log = structlog.get_logger()
 

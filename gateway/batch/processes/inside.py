@@ -26,15 +26,13 @@ from typing import Any, Final
 
 import structlog
 
-from gateway.batch.engine.alone import OneShotFeed
-from gateway.batch.engine.executor import LONGEST_ERROR
+from gateway.batch.engine.executor import LONGEST_ERROR, OneShotFeed
 from gateway.batch.handlers.own import make_handler, own_runnable
 from gateway.batch.handlers.python import PYTHON, PythonTask, python_runnable
 from gateway.batch.processes.process import ENDED, EXIT, STOPPED, Work
 from gateway.batch.rules.definition import EntryDefinition
 from gateway.batch.store.ending import LONGEST_TRACEBACK
-from gateway.batch.store.run_files import check_file
-from gateway.batch.store.run_log import LONGEST_LINE
+from gateway.batch.store.run_log import LONGEST_LINE, check_file
 from gateway.config.masks import masking
 from gateway.config.models import Logging
 from gateway.contracts.task import Mask, SpawnedTask, Tally, TaskContext, TaskHandler

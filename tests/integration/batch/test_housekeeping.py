@@ -13,11 +13,10 @@ from uuid import uuid4
 import pytest
 
 from adapters.file import FileReceiveAdapter
-from gateway.batch.engine.alone import OneShotFeed
+from gateway.batch.engine.executor import OneShotFeed
 from gateway.batch.housekeeping import deletes as housekeeping
 from gateway.batch.housekeeping.deletes import look_at_clock
-from gateway.batch.housekeeping.removal import Housekeeping
-from gateway.batch.housekeeping.task import HousekeepingParameters, HousekeepingTask
+from gateway.batch.housekeeping.task import Housekeeping, HousekeepingParameters, HousekeepingTask
 from gateway.config.models import Retention
 from gateway.contracts.task import Tally, TaskContext
 from gateway.db.open import Store, open_store

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from gateway.batch.housekeeping.deletes import delete_runs
-from gateway.batch.store import run_files, run_log
-from gateway.batch.store.run_files import keep_file, list_run_files, read_run_file
-from gateway.batch.store.run_log import StoredLog, flushed_often, write_lines
+from gateway.batch.store import run_log
+from gateway.batch.store import run_log as run_files
+from gateway.batch.store.run_log import StoredLog, flushed_often, keep_file, list_run_files, read_run_file, write_lines
 from gateway.db.open import Store
 from gateway.kernel.errors import FileNotKept, StoreUnavailable
 from gateway.kernel.ids import RunId, RunTaskId

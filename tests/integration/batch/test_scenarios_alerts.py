@@ -16,14 +16,13 @@ import pytest
 from gateway.batch.alerts.delivery import Dispatcher, Reader
 from gateway.batch.alerts.outbox import AlertRule, set_alert_rule
 from gateway.batch.housekeeping import deletes as housekeeping
-from gateway.batch.housekeeping.removal import Housekeeping
-from gateway.batch.housekeeping.task import HousekeepingParameters, HousekeepingTask
+from gateway.batch.housekeeping.task import Housekeeping, HousekeepingParameters, HousekeepingTask
 from gateway.batch.rules.alert import AlertEvent, Channel
 from gateway.batch.rules.definition import AlertDefinition
 from gateway.batch.rules.job import HistoryMode
 from gateway.batch.store import settling
 from gateway.batch.store.cancel import cancel_job
-from gateway.batch.store.run_files import list_run_files, read_run_file
+from gateway.batch.store.run_log import list_run_files, read_run_file
 from gateway.config.models import Retention, Settings
 from gateway.db.open import Store
 from gateway.kernel.ids import JobId
@@ -190,7 +189,7 @@ class Night:
             self.chunks.append(await delete_runs(store, before, limit))
             return self.chunks[-1]
 
-        monkeypatch.setattr("gateway.batch.housekeeping.removal.delete_runs", counted)
+        monkeypatch.setattr("gateway.batch.housekeeping.task.delete_runs", counted)
 
     async def clean(self, **parameters: Any) -> dict[str, int]:
         occasion = Occasion()

@@ -12,8 +12,7 @@ import pytest
 from gateway.batch.rules.definition import HoursDefinition, ServerDefinition
 from gateway.batch.rules.transitions import Attempt
 from gateway.batch.store.ending import Result, TaskEnd, end_tasks
-from gateway.batch.store.run_files import keep_file
-from gateway.batch.store.run_log import StoredLog
+from gateway.batch.store.run_log import StoredLog, keep_file
 from gateway.batch.store.servers import put_server, register_server
 from gateway.batch.store.tasks import claim_tasks
 from gateway.cli import common

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 from pydantic import BaseModel, ConfigDict
 
-from gateway.batch.engine.alone import OneShotFeed
+from gateway.batch.engine.executor import OneShotFeed
 from gateway.contracts.task import Runnable, Tally, TaskContext
 from gateway.kernel.errors import TaskRefused
 from gateway.kernel.ids import RunId, RunTaskId

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.batch.handlers.statements import Statement, split_statements
+from gateway.batch.handlers.sql import Statement, split_statements
 
 
 def texts(sql: str) -> list[str]:
