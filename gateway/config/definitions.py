@@ -33,16 +33,12 @@ from gateway.batch.rules.job import JobMode, JobStatus, Wanted
 from gateway.batch.rules.throttle import Throttle
 from gateway.config.models import Settings
 from gateway.config.models_base import Section
-from gateway.config.models_jobs import DEFAULT_GROUP, SERVICES, FirstStatus, Job, Task, Weekday
+from gateway.config.models_jobs import DEFAULT_GROUP, SERVICES, Job, Task, Weekday
 from gateway.config.models_ports import OVERDUE_SECONDS, STATUS_MESSAGES
 from gateway.config.models_queues import QueueEntry
 from gateway.config.models_services import DocumentService
 from gateway.kernel.local_time import to_utc
 
-_FIRST: Final[Mapping[FirstStatus, JobStatus]] = {
-    FirstStatus.WAITING: JobStatus.WAITING,
-    FirstStatus.WITHHOLD: JobStatus.WITHHOLD,
-}
 _FIELDS: Final[Mapping[str, tuple[str, ...]]] = {
     "attempts": ("max_attempts",),
     "batch": ("is_batch",),
@@ -82,7 +78,9 @@ def _said(section: Section, definition: type, name: str | None = None, **others:
 def job_definitions(settings: Settings) -> list[tuple[JobDefinition, JobStatus]]:
     """Return the active jobs, each with the status it has when it is seen for the first time."""
     return [
-        (job_definition(settings, name, job), _FIRST[job.status]) for name, job in settings.jobs.items() if job.active
+        (job_definition(settings, name, job), JobStatus(job.status.value))
+        for name, job in settings.jobs.items()
+        if job.active
     ]
 
 

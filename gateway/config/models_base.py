@@ -12,6 +12,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Discriminator,
     Field,
     GetJsonSchemaHandler,
     PrivateAttr,
@@ -142,6 +143,22 @@ def matching(pattern: str, otherwise: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+def chosen_by(key: str, *kinds: str, usual: str | None = None) -> Discriminator:
+    """Tell sections of several kinds apart by what stands at *key*, *usual* where nothing does; tags are `<kind>`."""
+
+    def tag(value: object) -> str | None:
+        kind = value.get(key, usual) if isinstance(value, Mapping) else getattr(value, key, None)
+        return f"<{kind}>" if kind in kinds else None
+
+    known = " or ".join(kinds)
+    return Discriminator(
+        tag,
+        custom_error_type="choice",
+        custom_error_message=f"needs a {key}: {known}",
+        custom_error_context={"key": key, "known": known},
+    )
 
 
 def _as_list(value: object) -> object:

@@ -9,10 +9,22 @@ from enum import StrEnum
 from string import Formatter
 from typing import Annotated, Final, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, Tag, WithJsonSchema, model_validator
 
 from gateway.config.addresses import store_address
-from gateway.config.models_base import ByteSize, Count, Flag, Location, Name, Seconds, Section, Text, matching, reread
+from gateway.config.models_base import (
+    ByteSize,
+    Count,
+    Flag,
+    Location,
+    Name,
+    Seconds,
+    Section,
+    Text,
+    chosen_by,
+    matching,
+    reread,
+)
 from gateway.messaging.rules.message_set import parse_max_failed
 from gateway.messaging.rules.states import LaneRule, LoggingMode, OnDuplicate
 
@@ -389,22 +401,9 @@ class OutboundPort(Section):
     )
 
 
-DIRECTIONS: Mapping[str, type[InboundPort] | type[OutboundPort]] = {"inbound": InboundPort, "outbound": OutboundPort}
-
-
-def _direction(value: object) -> str | None:
-    """Return the tag of a port; a port that does not say is inbound."""
-    direction = value.get("direction", "inbound") if isinstance(value, Mapping) else getattr(value, "direction", None)
-    return f"<{direction}>" if isinstance(direction, str) and direction in DIRECTIONS else None
-
-
 Port = Annotated[
     Annotated[InboundPort, Tag("<inbound>")] | Annotated[OutboundPort, Tag("<outbound>")],
-    Discriminator(
-        _direction,
-        custom_error_type="port_direction",
-        custom_error_message="needs a direction: inbound or outbound",
-    ),
+    chosen_by("direction", "inbound", "outbound", usual="inbound"),
 ]
 
 

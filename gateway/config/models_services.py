@@ -7,7 +7,6 @@ from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    Discriminator,
     Field,
     GetJsonSchemaHandler,
     Tag,
@@ -16,7 +15,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from gateway.config.models_base import Count, Flag, Seconds, Section, Text, Word, matching
+from gateway.config.models_base import Count, Flag, Seconds, Section, Text, Word, chosen_by, matching
 from gateway.kernel.namespaces import SERVICES, canonical
 
 DocumentOperation = Literal["create", "read"]
@@ -161,22 +160,7 @@ class PythonService(Section):
         return tuple(self.operations)
 
 
-SERVICE_KINDS: Mapping[str, type[DocumentService] | type[PythonService]] = {
-    "document": DocumentService,
-    "python": PythonService,
-}
-
-
-def _kind(value: object) -> str | None:
-    kind = value.get("kind") if isinstance(value, Mapping) else getattr(value, "kind", None)
-    return f"<{kind}>" if isinstance(kind, str) and kind in SERVICE_KINDS else None
-
-
 Service = Annotated[
     Annotated[DocumentService, Tag("<document>")] | Annotated[PythonService, Tag("<python>")],
-    Discriminator(
-        _kind,
-        custom_error_type="service_kind",
-        custom_error_message="needs a kind: document or python",
-    ),
+    chosen_by("kind", "document", "python"),
 ]

@@ -1,6 +1,7 @@
 """Turn what the models refuse into sentences: what is wrong, what is allowed, which name was meant."""
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -10,13 +11,10 @@ from pydantic_core import ErrorDetails
 
 from gateway.config.document import Document, Finding, Path, Value, starts_with_any, value_at
 from gateway.config.models import Settings
-from gateway.config.models_ports import DIRECTIONS
-from gateway.config.models_services import SERVICE_KINDS
 from gateway.config.suggest import did_you_mean
 
 Location = tuple[str | int, ...]
 """A path as pydantic names it: with a step such as `<document>` where a kind of section was chosen."""
-_KINDS = {*SERVICE_KINDS, *DIRECTIONS}
 _NAME, _POSITION = "<name>", "[]"
 """Steps that stand for any name that the operator gives, and for any position of a list."""
 _WANTED = {
@@ -36,9 +34,6 @@ _WANTED = {
     "literal_error": "must be {expected}",
 }
 """By pydantic's type of error; the names in braces are its context."""
-
-_CHOSEN_BY = {"service_kind": ("kind", tuple(SERVICE_KINDS)), "port_direction": ("direction", tuple(DIRECTIONS))}
-"""Sections that come in several kinds: by pydantic's type of error, the key that chooses and what it may be."""
 
 _WITHOUT_VALUE = {"too_short": "must have at least one entry"}
 _LONGEST_SHOWN = 60
@@ -75,8 +70,8 @@ def _sentence(details: ErrorDetails, path: Path, document: Document, root: type[
         return _unknown_key(details, root)
     if kind == "value_error":
         return str(context["error"])
-    if kind in _CHOSEN_BY:
-        return _choice(path, document, *_CHOSEN_BY[kind])
+    if kind == "choice":
+        return _choice(path, document, context["key"], context["known"])
     if kind in _WITHOUT_VALUE:
         return _WITHOUT_VALUE[kind]
     wanted = _WANTED[kind].format_map(context) if kind in _WANTED else details["msg"]
@@ -87,14 +82,14 @@ def _sentence(details: ErrorDetails, path: Path, document: Document, root: type[
     return f"{wanted}, found {_shown(found)}{hint}"
 
 
-def _choice(path: Path, document: Document, key: str, known: tuple[str, ...]) -> str:
+def _choice(path: Path, document: Document, key: str, known: str) -> str:
     section = value_at(document.value, path)
     if not isinstance(section, dict):
         return f"{_WANTED['model_type']}, found {_shown(section)}"
     chosen = section.get(key)
     secret = (*path, key) in document.substituted
-    hint = did_you_mean(chosen, known) if isinstance(chosen, str) and not secret else ""
-    return f"needs a {key}: {' or '.join(known)}{hint}"
+    hint = did_you_mean(chosen, known.split(" or ")) if isinstance(chosen, str) and not secret else ""
+    return f"needs a {key}: {known}{hint}"
 
 
 def _choices(context: dict[str, Any]) -> list[str]:
@@ -146,7 +141,13 @@ def _in_line(place: str, location: tuple[str | int, ...]) -> bool:
 
 def _is_kind(step: str | int) -> bool:
     """Return whether a step names no key but the chosen kind of a service or a port."""
-    return isinstance(step, str) and step.startswith("<") and step.strip("<>") in _KINDS
+    return step in _kinds()
+
+
+@cache
+def _kinds() -> frozenset[str]:
+    steps = (step for place, _ in _sections(Settings, ()) for step in place)
+    return frozenset(step for step in steps if step.startswith("<") and step != _NAME)
 
 
 def fields(section: type[BaseModel]) -> dict[str, FieldInfo]:

@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Protocol, Self, TypeVar
 
@@ -26,16 +26,10 @@ from gateway.batch.statements import jobs_sql
 from gateway.kernel.errors import JobRefused
 from gateway.kernel.ids import JobId
 
-_JOB_COLUMNS = (
-    "name", "description", "mode", "company", "run_as", "recurrence", "base", "missed", "tolerance_seconds", "history",
-    "batch_group", "priority", "active_period", "concurrency", "max_retries", "dependency_type", "overdue_seconds",
-    "long_seconds", "category", "is_critical", "is_system", "is_private",
-)  # fmt: skip
-_TASK_COLUMNS = (
-    "name", "description", "handler", "parameters", "parameters_version", "company", "batch_group", "location",
-    "is_private", "condition_type", "ignore_failure", "max_retries", "retry_seconds", "timeout_seconds",
-    "wait_for_children", "is_withheld",
-)  # fmt: skip
+
+def _columns(definition: JobDefinition | TaskDefinition, *without: str) -> dict[str, object]:
+    """Return what a definition says by the names of the columns: those of its fields, *without* some."""
+    return {one.name: getattr(definition, one.name) for one in fields(definition) if one.name not in without}
 
 
 def job_document(definition: JobDefinition, now: datetime) -> str:
@@ -48,7 +42,7 @@ def job_document(definition: JobDefinition, now: datetime) -> str:
         planned = first_start(definition, now)
     except RecurrenceError as error:
         raise JobRefused(f"job {definition.name}: {error.message}", job=definition.name) from error
-    row = {column: getattr(definition, column) for column in _JOB_COLUMNS}
+    row = _columns(definition, "partition", "owner", "start", "dependencies", "tasks", "alerts")
     start = None if definition.start is None else definition.start.isoformat()
     return json.dumps(
         {
@@ -76,10 +70,7 @@ async def write_parts(connection: Connection, job: JobId, definition: JobDefinit
         [task.name for task in tasks], [(task.name, c.parent, c.wanted) for task in tasks for c in task.conditions]
     )
     await jobs_sql.delete_tasks_but(connection, job, [task.name for task in tasks])
-    rows = [
-        {column: getattr(task, column) for column in _TASK_COLUMNS} | {"position": position}
-        for position, task in enumerate(tasks)
-    ]
+    rows = [_columns(task, "conditions") | {"position": position} for position, task in enumerate(tasks)]
     await jobs_sql.put_tasks(connection, job, json.dumps(rows, default=dict), source == "config")
     await jobs_sql.delete_conditions(connection, job)
     conditions = [(task.name, c) for task in tasks for c in task.conditions]
