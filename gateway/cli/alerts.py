@@ -82,7 +82,7 @@ async def inbox(
     found = await operations.inbox(session, user or session.actor, everything=everything, limit=limit)
     rows = [(one.id, one.created_at, one.event, one.subject, one.run_id, one.read_at) for one in found]
     columns = ("number", "at", "event", "what", "run", "read")
-    return Answer({"alerts": found}, Rows(columns, rows, "There is nothing to read.", narrow=("number", "at", "what")))
+    return Answer({"alerts": found}, Rows(columns, rows, "Your inbox is empty.", narrow=("number", "at", "what")))
 
 
 @app.query("sent")
@@ -98,7 +98,7 @@ async def sent(
     ]
     columns = ("number", "at", "user", "by", "what", "status", "reason", "tries")
     narrow = ("number", "user", "by", "what", "status")
-    return Answer({"alerts": found}, Rows(columns, rows, "Nothing was to be sent yet.", narrow=narrow))
+    return Answer({"alerts": found}, Rows(columns, rows, "No alert has been sent yet.", narrow=narrow))
 
 
 @app.action("retry")
@@ -115,7 +115,7 @@ async def retry(
 async def read(session: OperatorSession, chosen: _Numbers) -> Answer:
     """Show entries of your inbox, and mark them as read."""
     found = await operations.read(session, session.actor, chosen.numbers or None)
-    nothing = Rows((), (), "There was nothing to read.")
+    nothing = Rows((), (), "Your inbox is empty.")
     return Answer({"read": found}, *([part for one in found for part in _read(one)] or [nothing]))
 
 
@@ -135,5 +135,5 @@ def _rules(found: Sequence[RuleRow]) -> Answer:
          one.rule.source)
         for one in found
     ]  # fmt: skip
-    nothing = "Nobody has asked to hear of anything."
+    nothing = "No alerts are set."
     return Answer({"rules": data}, Rows(("job", "user", "hears of", "by", "from"), rows, nothing))

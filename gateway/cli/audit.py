@@ -43,7 +43,7 @@ async def audit(
         for one in page.rows
     ]
     narrow = ("at", "who", "action", "to", "reason", "outcome")
-    table = Rows(columns, rows, "No operator did anything of that kind.", narrow=narrow, cut=("to",))
+    table = Rows(columns, rows, "No such action.", narrow=narrow, cut=("to",))
     return Answer({"actions": page.rows, "before": page.before}, table, *older(page))
 
 

@@ -97,7 +97,9 @@ def fail(error: GatewayError) -> NoReturn:
 def consent(question: str) -> None:
     """Ask the person at the terminal. Raises: typer.Exit unless they agree, and where there is no terminal."""
     if not (at_terminal() and typer.confirm(question)):
-        console(error=True).print(Text("Nothing was changed; --yes confirms it.", style="bold"), soft_wrap=True)
+        console(error=True).print(
+            Text("Nothing was changed. --yes does it without asking.", style="bold"), soft_wrap=True
+        )
         raise typer.Exit(KNOWN_ERROR)
 
 

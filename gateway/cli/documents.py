@@ -41,14 +41,14 @@ async def list_documents(
 ) -> Answer:
     """List documents that can be posted, by kind and number."""
     found = await operations.documents(session, kind=kind, company=company, state=state, limit=limit)
-    return _list(found, "No document is so.")
+    return _list(found, "No such document.")
 
 
 @app.query("to-handle", "partition")
 async def to_handle(session: OperatorSession, company: OnlyCompanyOption = None, limit: LimitOption = 50) -> Answer:
     """List documents whose posting failed: somebody must handle them."""
     found = await operations.documents(session, company=company, state=DocumentState.ERROR, limit=limit)
-    return _list(found, "Nothing is to be handled.")
+    return _list(found, "No posting has failed.")
 
 
 @app.query("show", "partition")

@@ -66,7 +66,7 @@ async def list_exceptions(session: OperatorSession, chosen: _Chosen, limit: Limi
         (e.id, e.at, e.severity, e.code, e.text, e.port, e.file, e.line, e.message_key, e.message_id, e.set_key)
         for e in page.rows
     ]
-    nothing = "The exception log is empty." if chosen == _Chosen() else "None is so."
+    nothing = "The exception log is empty." if chosen == _Chosen() else "No such exception."
     table = Rows(columns, rows, nothing, narrow=("number", "at", "code", "text"), cut=("text",))
     return Answer({"exceptions": page.rows, "before": page.before}, table, *older(page))
 
@@ -96,4 +96,4 @@ def _causes(found: Sequence[ExceptionCauseRow], limit: int) -> list[Part]:
     rows = [(e.exceptions, e.files, e.severity, e.code, e.port, e.oldest, e.newest, e.last, e.text) for e in found]
     narrow = ("times", "code", "port", "newest", "text")
     more = [dim(f"Only {limit} kinds are shown; --limit shows more.")] if len(rows) == limit else []
-    return [Rows(columns, rows, "There are none.", narrow=narrow, cut=("text",)), *more]
+    return [Rows(columns, rows, "No such exception.", narrow=narrow, cut=("text",)), *more]

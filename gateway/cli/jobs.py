@@ -193,7 +193,7 @@ async def delete_jobs(session: OperatorSession, chosen: _Deleted) -> Answer | Qu
         for name in names:
             await operations.delete_job(session, name)
         rows = [(name, "deleted") for name in names]
-        return Answer({"deleted": names}, Rows(("job", "result"), rows, "There is none to delete."))
+        return Answer({"deleted": names}, Rows(("job", "result"), rows, "No job was deleted."))
 
     if not names:
         return await delete(session)

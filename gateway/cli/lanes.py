@@ -34,7 +34,7 @@ class Rule(StrEnum):
 async def list_lanes(
     session: OperatorSession,
     port: PortOption = None,
-    stopped: Annotated[bool, typer.Option("--stopped", help="Only lanes that need an operator.")] = False,
+    stopped: Annotated[bool, typer.Option("--stopped", help="Only lanes that need attention.")] = False,
     limit: LimitOption = 50,
 ) -> Answer:
     """List lanes with work: how far each is, which message stops it, what an error does to it."""
@@ -45,7 +45,7 @@ async def list_lanes(
          one.failed, one.head, one.not_before)
         for one in lanes
     ]  # fmt: skip
-    nothing = "No lane waits for an operator." if stopped else "No lane has work."
+    nothing = "No lane needs attention." if stopped else "No lane has work."
     parts: list[Part] = [Rows(columns, rows, nothing, narrow=columns[:7])]
     if rules:
         decided = [(f"{rule.port}/{rule.name}", rule.on_error, rule.changed_at) for rule in rules]

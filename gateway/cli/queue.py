@@ -167,7 +167,7 @@ async def _act(session: OperatorSession, action: QueueAction, selected: _Selecte
     parts: list[Part] = [_causes(plan.causes, session.now)]
     if plan.bound:
         together = counted(len(plan.bound), "message")
-        parts.append(Notice(f"Under the `on_error` of the port {together} of the same files must go along.", style=""))
+        parts.append(Notice(f"Under the `on_error` of the port, {together} of the same files go with it.", style=""))
     return Question(text=f"{_ASKED[action]} {_counted(plan)}?", parts=parts, then=then)
 
 

@@ -83,7 +83,7 @@ async def search_runs(
     """
     page = await operations.search(session, chosen, before=before, limit=limit)
     pieces = [piece for one in chosen.text for piece in one.split()]
-    parts = [part for hit in page.hits for part in _found(hit, pieces, session)] or [dim("Nothing was found.")]
+    parts = [part for hit in page.hits for part in _found(hit, pieces, session)] or [dim("No run matches.")]
     data = {"runs": [record(hit.run, matches=hit.matches) for hit in page.hits], "before": page.before}
     return Answer(data, *parts, *_end(page))
 

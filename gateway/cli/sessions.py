@@ -120,7 +120,7 @@ async def refused(session: OperatorSession, store: StoreOption = None, limit: Li
         for one in found
     ]
     columns = ("store", "file or row", "result", "tries", "at", "reason")
-    return Answer({"messages": found}, Rows(columns, rows, "None was refused."))
+    return Answer({"messages": found}, Rows(columns, rows, "No message was refused."))
 
 
 @messages_app.query("stores")
@@ -131,7 +131,7 @@ async def stores(session: OperatorSession) -> Answer:
     rows = [
         (one.name, one.kind, one.jobs or "none", one.passed_at, one.waiting, one.refused, one.error) for one in found
     ]
-    nothing = "There are none; name one under data_exchange.stores."
+    nothing = "No message store is configured. Name one under data_exchange.stores."
     narrow = ("store", "jobs", "last copied", "refused", "problem")
     return Answer({"stores": found}, Rows(columns, rows, nothing, narrow=narrow))
 

@@ -106,7 +106,7 @@ async def run_tasks(
     columns = ("number", "run", "job", "task", "status", "error")
     return Answer(
         {"tasks": [record(one, job=of.job) for of, one in ran]},
-        Rows(columns, rows, "Nothing waits for a person like you.", narrow=columns[2:]),
+        Rows(columns, rows, "No task waits for you.", narrow=columns[2:]),
         failed=any(one.status == "error" for _, one in ran),
     )
 
@@ -159,7 +159,7 @@ async def _waiting(session: OperatorSession) -> Answer:
     ]  # fmt: skip
     columns = ("number", "run", "job", "task", "group", "private", "owner", "waits since")
     narrow = ("number", "job", "task", "waits since")
-    return Answer({"tasks": found}, Rows(columns, rows, "Nothing waits for a person.", narrow=narrow))
+    return Answer({"tasks": found}, Rows(columns, rows, "No task waits for you.", narrow=narrow))
 
 
 async def _kinds(config: Path, name: str | None) -> list[Runnable]:

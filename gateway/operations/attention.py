@@ -1,9 +1,11 @@
-"""What needs somebody although nothing is broken: in the store, in jobs, in data exchange, in number sequences."""
+"""What needs somebody although nothing is broken: in the store, jobs, data exchange, posting, number sequences."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
+
+from asyncpg import Record
 
 from gateway.batch.rules.capacity import threads_at
 from gateway.batch.store.servers import Server, list_servers
@@ -16,10 +18,12 @@ from gateway.explanations.finding import PATIENCE, Place
 from gateway.messaging.rules.numbers import grows_soon, near_its_end
 from gateway.messaging.rules.states import Stage
 from gateway.messaging.services.entities import next_numbers
+from gateway.operations.documents import kinds_by_document
 from gateway.operations.reads.doctor_answers import find_unanswered
 from gateway.operations.reads.doctor_jobs import tasks_not_taken
 from gateway.operations.reads.gateway import PortStatusRow
 from gateway.operations.statements.doctor_sql import NotTaken
+from gateway.queues.posting.posting import local_name
 
 _NOT_OPEN = frozenset({"degraded", "paused", "stopped"})
 _NOBODYS = frozenset({"not-matched", "entry.folder", "entry.in-subfolder"})
@@ -182,4 +186,29 @@ async def find_ending(store: Store, settings: Settings, longest_key: LongestKey)
             shown = sequence.format.format(number=following)
             what = f"sequence {sequence.name} of service {name} (next {shown}, {left} numbers left)"
             found.append(Place("numbers-end", None, what, sequence.name))
+    return found
+
+
+async def find_documents(store: Store, settings: Settings) -> list[Place]:
+    """Return the documents whose posting failed, and the stopped queues in which others are scheduled."""
+    kinds = kinds_by_document(settings)
+
+    def failed_one(row: Record) -> Place:
+        kind = kinds.get(row["document"])  # None: its handler is not in the configuration any more
+        name, title = (kind.name, kind.title) if kind is not None else (local_name(row["document"]),) * 2
+        what = f"{title} {row['key']} of company {row['company']} ({quoted(row['error'])})"
+        return Place("document-failed", None, what, f"{name}/{row['key']}", row["changed_at"])
+
+    async with store.reading() as connection:
+        failed = await connection.fetch(store.queries.failed_documents, _MOST)
+        stopped = await connection.fetch(store.queries.documents_in_stopped_queues)
+    found = [failed_one(row) for row in failed]
+    found += [
+        Place(
+            "documents-wait-for-queue", None,
+            f"job queue {row['queue']}: {row['documents']} document{'s' if row['documents'] != 1 else ''}",
+            row["queue"], row["since"],
+        )
+        for row in stopped
+    ]  # fmt: skip
     return found

@@ -25,8 +25,14 @@ from gateway.explanations.finding import (
 from gateway.kernel.errors import AdapterUnavailable
 from gateway.kernel.ids import PortName
 from gateway.messaging.rules.states import Stage
-from gateway.operations.attention import LongestKey, find_attention, find_ending, find_exchange, find_untaken
-from gateway.operations.doctor_documents import find_documents
+from gateway.operations.attention import (
+    LongestKey,
+    find_attention,
+    find_documents,
+    find_ending,
+    find_exchange,
+    find_untaken,
+)
 from gateway.operations.nodes import Alive, as_node, service_jobs
 from gateway.operations.reads import doctor
 from gateway.operations.reads.doctor_answers import archived_digests

@@ -7,7 +7,7 @@ from gateway.batch.rules.definition import CategoryDefinition, QueueDefinition
 from gateway.config.models import Settings
 from gateway.explanations.facts import Explanation, GatewayFacts
 from gateway.operations import documents as operations
-from gateway.operations.doctor_documents import find_documents
+from gateway.operations.attention import find_documents
 from gateway.operations.explain_documents import explain_documents
 from gateway.operations.principal import Principal
 from gateway.queues import follow_runs, start_queue
