@@ -122,7 +122,7 @@ def test_a_job_is_released_held_cancelled_and_deleted(nightly: Cli) -> None:
     assert nightly.run("jobs", "delete").exit_code == 2
     assert nightly.json("jobs", "delete", "--status", "ended") == {"deleted": []}
     unasked = nightly.run("jobs", "delete", "--status", "canceled")
-    assert unasked.exit_code == 1 and "--yes confirms it" in unasked.stderr
+    assert unasked.exit_code == 1 and "--yes does it without asking" in unasked.stderr
     assert nightly.json("jobs", "delete", "--status", "canceled", "--yes") == {"deleted": ["nightly"]}
     assert names(nightly) == []
 

@@ -29,7 +29,7 @@ def test_what_cannot_be_undone_and_what_was_chosen_is_shown_and_changed_only_whe
     before = statuses(cli)
     result = cli.run("queue", *words)
     assert result.exit_code == 1
-    assert shown in result.stdout and "--yes confirms it" in result.stderr
+    assert shown in result.stdout and "--yes does it without asking" in result.stderr
     assert statuses(cli) == before
     assert cli.json("audit")["actions"] == []
     assert cli.run("queue", *words, "--yes").exit_code == 0

@@ -59,7 +59,7 @@ def test_what_cannot_be_searched_for_is_refused(nightly: Cli) -> None:
     assert nightly.run("runs", "search", "=", "!").stderr == "Error: a text to search for needs a letter or a digit\n"
     assert "Error: 'soon' is no moment; write one like 2h, " in nightly.run("runs", "list", "--since", "soon").stderr
     assert "no run 999 to go on from" in nightly.run("runs", "list", "--before", "999").stderr
-    assert nightly.run("runs", "search", "nothing").stdout == "Nothing was found.\n"
+    assert nightly.run("runs", "search", "nothing").stdout == "No run matches.\n"
 
 
 def test_what_was_found_is_set_off_and_a_long_line_cut_around_it() -> None:
