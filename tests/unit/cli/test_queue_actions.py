@@ -70,7 +70,7 @@ def test_operators_action_is_written_down(cli: Cli) -> None:
     assert (action["first_messages"], action["outcome"]) == ([number], "done")
     shown = cli.run("audit", "--action", "queue.*").stdout
     assert "ann" in shown and "schema of June" in shown
-    assert "No operator did" in cli.run("audit", "--who", "ben").stdout
+    assert "No such action" in cli.run("audit", "--who", "ben").stdout
 
 
 def test_lists_say_when_they_are_cut_and_count_by_cause(cli: Cli) -> None:

@@ -238,7 +238,7 @@ def test_status_names_the_jobs_that_do_not_start_by_themselves(nightly: Cli) -> 
 
 def test_nothing_that_waits_is_said_so(cli: Cli) -> None:
     assert cli.run("tasks", "run").stdout == "No task waits for you.\n"
-    assert cli.run("tasks", "list", "--waiting").stdout == "Nothing waits for a person.\n"
+    assert cli.run("tasks", "list", "--waiting").stdout == "No task waits for you.\n"
 
 
 def test_alerts_are_set_replaced_listed_and_removed(nightly: Cli) -> None:
