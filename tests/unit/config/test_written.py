@@ -1,11 +1,12 @@
 """A definition that is written as a section and read again is the same."""
 
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
-from gateway.batch.rules.definition import JobDefinition
+from gateway.batch.rules.definition import JobDefinition, TaskDefinition
 from gateway.config.definitions import (
     entry_definition,
     entry_text,
@@ -134,6 +135,19 @@ def test_what_is_written_is_read_back(text: str, build: Build) -> None:
     read = again(settings, definition)
     assert {task.parameters_version for task in read.tasks} == {Known().find("http").version}
     assert replace(read, tasks=tuple(replace(task, parameters_version=None) for task in read.tasks)) == definition
+
+
+def usual(kind: type[JobDefinition | TaskDefinition], said: Sequence[JobDefinition | TaskDefinition]) -> set[str]:
+    """Return the fields that have their usual value in all of them."""
+    plain = JobDefinition(name="") if kind is JobDefinition else TaskDefinition(name="", handler="")
+    names = {field.name for field in fields(kind)}
+    return {name for name in names if all(getattr(one, name) == getattr(plain, name) for one in said)}
+
+
+def test_every_field_of_a_definition_comes_from_a_section(build: Build) -> None:
+    (definition,) = [one for one, _ in job_definitions(build(EVERYTHING)) if one.name == "nightly"]
+    assert usual(JobDefinition, [definition]) == {"mode", "partition", "is_system"}
+    assert usual(TaskDefinition, definition.tasks) == {"parameters_version"}
 
 
 def test_usual_values_are_left_out(build: Build) -> None:
