@@ -6,7 +6,15 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
-from gateway.batch.rules.definition import MOST_MINUTES, MOST_PRIORITY, NORMAL_PRIORITY, LimitsDefinition
+from gateway.batch.rules.definition import (
+    LEAST_INACTIVITY_MINUTES,
+    MOST_ATTEMPTS,
+    MOST_MINUTES,
+    MOST_PRIORITY,
+    MOST_RERUN_DELAY_SECONDS,
+    NORMAL_PRIORITY,
+    LimitsDefinition,
+)
 from gateway.batch.rules.formula import check_formula
 from gateway.batch.rules.job import Location, ReportOutput
 from gateway.config.models_base import Count, Flag, Listed, Name, RunsSomething, Seconds, Section, Text, reread
@@ -42,8 +50,8 @@ def _formula(value: str) -> str:
 
 
 def _inactivity(value: int) -> int:
-    if 0 < value < 5:
-        raise ValueError("must be 0, or at least 5")
+    if 0 < value < LEAST_INACTIVITY_MINUTES:
+        raise ValueError(f"must be 0, or at least {LEAST_INACTIVITY_MINUTES}")
     return value
 
 
@@ -112,9 +120,14 @@ class QueueEntry(RunsSomething):
     zone: Zone | None = Field(
         default=None, description="Time zone of all its times. Default: that of the user's account, or UTC."
     )
-    attempts: Count = Field(default=0, ge=0, le=10, description="How often it is tried again before it has failed.")
+    attempts: Count = Field(
+        default=0, ge=0, le=MOST_ATTEMPTS, description="How often it is tried again before it has failed."
+    )
     rerun_delay_seconds: Seconds = Field(
-        default=0.0, ge=0, le=3600, description="Seconds before it is tried again; a little more each time."
+        default=0.0,
+        ge=0,
+        le=MOST_RERUN_DELAY_SECONDS,
+        description="Seconds before it is tried again; a little more each time.",
     )
     inactivity_minutes: Annotated[Count, AfterValidator(_inactivity)] = Field(
         default=0, ge=0, description="Minutes it sleeps after a run that found nothing to do; 0: it does not."

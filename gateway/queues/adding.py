@@ -11,7 +11,15 @@ from typing import Final
 
 from asyncpg import Connection
 
-from gateway.batch.rules.definition import MOST_MINUTES, MOST_PRIORITY, EntryDefinition, LimitsDefinition
+from gateway.batch.rules.definition import (
+    LEAST_INACTIVITY_MINUTES,
+    MOST_ATTEMPTS,
+    MOST_MINUTES,
+    MOST_PRIORITY,
+    MOST_RERUN_DELAY_SECONDS,
+    EntryDefinition,
+    LimitsDefinition,
+)
 from gateway.batch.rules.formula import check_formula
 from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.sql import Queries
@@ -20,11 +28,9 @@ from gateway.kernel.errors import EntryRefused, JobRefused
 from gateway.kernel.ids import EntryId
 from gateway.kernel.local_time import zone_named
 from gateway.kernel.text import clean
-from gateway.queues.rules.entry import MOST_ATTEMPTS, EntryStatus
+from gateway.queues.rules.entry import EntryStatus
 
 _WEEKDAYS: Final = frozenset(range(7))
-_LONGEST_DELAY_SECONDS: Final = 3600.0
-_SHORTEST_INACTIVITY: Final = 5
 
 
 async def enqueue(
@@ -136,10 +142,10 @@ def check_entry(entry: EntryDefinition, limits: LimitsDefinition) -> None:
             raise EntryRefused("An entry has minutes between runs or a date formula, not both.")
     if not 0 <= entry.max_attempts <= MOST_ATTEMPTS:
         raise EntryRefused(f"An entry has at most {MOST_ATTEMPTS} further attempts, not {entry.max_attempts}.")
-    if not 0 <= entry.rerun_delay_seconds <= _LONGEST_DELAY_SECONDS:
-        raise EntryRefused(f"A rerun delay is 0 to {_LONGEST_DELAY_SECONDS:g} seconds.")
-    if entry.inactivity_minutes and entry.inactivity_minutes < _SHORTEST_INACTIVITY:
-        raise EntryRefused(f"An inactivity timeout is 0, or at least {_SHORTEST_INACTIVITY} minutes.")
+    if not 0 <= entry.rerun_delay_seconds <= MOST_RERUN_DELAY_SECONDS:
+        raise EntryRefused(f"A rerun delay is 0 to {MOST_RERUN_DELAY_SECONDS:g} seconds.")
+    if entry.inactivity_minutes and entry.inactivity_minutes < LEAST_INACTIVITY_MINUTES:
+        raise EntryRefused(f"An inactivity timeout is 0, or at least {LEAST_INACTIVITY_MINUTES} minutes.")
     if entry.location == "operator" and (entry.weekdays or entry.formula):
         raise EntryRefused("An entry that a person runs cannot recur.")
 

@@ -125,6 +125,9 @@ class JobDefinition:
 NORMAL_PRIORITY = 1000
 """Of entries that name none; the lower number goes first. Source: batch reference, section 19.1."""
 MOST_PRIORITY = 1_000_000
+MOST_ATTEMPTS = 10
+MOST_RERUN_DELAY_SECONDS = 3600.0
+LEAST_INACTIVITY_MINUTES = 5
 MOST_MINUTES = 525_600
 """Between runs of an entry: a year."""
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
+from gateway.batch.rules.definition import MOST_ATTEMPTS
 from gateway.kernel.errors import IllegalTransition, JobRefused
 from gateway.kernel.retry import Backoff
 from gateway.queues.rules.timing import Timing
@@ -69,7 +70,6 @@ MOVES: Final[Mapping[str, tuple[frozenset[EntryStatus | None], EntryStatus | Non
 
 TIMING: Final = "entry.timing"
 """Code of an entry of which nobody knows when it runs next."""
-MOST_ATTEMPTS: Final = 10
 FREE_INTERRUPTIONS: Final = 3
 """So often a lost server costs an entry no attempt: one that kills its server must not do so for ever."""
 EXTRA_DELAY: Final = Backoff(first_seconds=0.01, most_seconds=6 * 3600.0, factor=10.0)
