@@ -97,7 +97,7 @@ class Databases:
         self._turn = asyncio.Lock()
         connection = await connect(self.server.url)
         try:
-            await migrate(connection, Queries.load())
+            await migrate(connection)
         finally:
             await connection.close()
         maker = await connect(self.url("postgres"))

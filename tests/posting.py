@@ -57,12 +57,12 @@ async def keep(store: Store, kind: str, number: str, content: bytes) -> None:
         request=MessageKey(1),
     )  # fmt: skip
     async with store.transaction() as connection:
-        await insert_entities(connection, store.queries, qualified(kind), [one])
+        await insert_entities(connection, qualified(kind), [one])
 
 
 async def read(store: Store, kind: str, number: str) -> etree._Element:
     async with store.transaction() as connection:
-        found = await read_entities(connection, store.queries, qualified(kind), "initial", "dat", [number])
+        found = await read_entities(connection, qualified(kind), "initial", "dat", [number])
     assert is_valid(found[number].content, kind)
     return etree.fromstring(found[number].content)
 

@@ -58,12 +58,12 @@ async def _migrate(config: Path, *, quiet: bool) -> tuple[Migration, ...]:
     async with open_store(settings.store, settings.data, pool_size=2, use=Use.VISIT, schema=Schema.IGNORE) as store:
         connection = await store.connect()
         try:
-            pending = (await state(connection, store.queries)).pending
+            pending = (await state(connection)).pending
             if pending:
-                await refuse_running(connection, store.queries)
+                await refuse_running(connection)
             with Progress(console=console(error=True), transient=True, disable=quiet) as progress:
                 bar = progress.add_task("Migrating", total=len(pending))
-                return await migrate(connection, store.queries, progress=lambda _: progress.advance(bar))
+                return await migrate(connection, progress=lambda _: progress.advance(bar))
         finally:
             await connection.close()
 
@@ -73,7 +73,7 @@ async def _info(config: Path) -> DatabaseInfo:
     async with open_store(settings.store, settings.data, pool_size=2, use=Use.VISIT, schema=Schema.IGNORE) as store:
         connection = await store.connect()
         try:
-            found = await state(connection, store.queries)
+            found = await state(connection)
             server = ".".join(map(str, connection.get_server_version()[:2]))
         finally:
             await connection.close()

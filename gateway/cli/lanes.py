@@ -10,9 +10,9 @@ from gateway.cli.options import LimitOption, PortOption
 from gateway.cli.queue import changed_answer
 from gateway.cli.render import Fields, Part, Rows
 from gateway.messaging.rules.states import LaneRule
+from gateway.messaging.statements.lanes_sql import LaneRow
 from gateway.operations import lanes as operations
 from gateway.operations.principal import OperatorSession
-from gateway.operations.reads.lanes import LaneRow
 
 app = Commands("Lanes: messages that run one after another, and what stops them.", shared=True)
 

@@ -9,7 +9,7 @@ import asyncpg
 from asyncpg import Connection, Pool
 
 from gateway.db.errors import DRIVER_ERRORS, StoreRefused, database_errors
-from gateway.db.sql import Queries
+from gateway.db.statements import session_sql
 
 SCHEMA: Final = "gateway"
 """Where all our tables are, apart from those of a user."""
@@ -76,27 +76,27 @@ async def connect(
         raise StoreRefused(f"the address in `store` cannot be used: {error}") from error
 
 
-async def check_server(connection: Connection, queries: Queries) -> dict[str, str]:
+async def check_server(connection: Connection) -> dict[str, str]:
     """Return the session settings to use with this server, after making sure that it keeps what it commits.
 
     Raises: StoreRefused when it is too old or may forget.
     """
     with database_errors(connection):
-        number = await connection.fetchval(queries.server_version)
+        number = await session_sql.server_version(connection)
         if number < OLDEST_VERSION * 10_000:
             raise StoreRefused(
                 f"the database server is PostgreSQL {number // 10_000}: {OLDEST_VERSION} or later is needed"
             )
-        path = await connection.fetchval(queries.search_path)
+        path = await session_sql.search_path(connection)
         settings = {**SETTINGS, "search_path": f"{SCHEMA}, {path}" if path else SCHEMA}  # ours before any other
         try:
-            await connection.fetchval(queries.can_check_clients)
+            await session_sql.can_check_clients(connection)
             settings["client_connection_check_interval"] = "5s"
         except asyncpg.InvalidParameterValueError:
             pass  # the server's system cannot notice lost clients; the other limits remain
-        await connection.execute(queries.commit_synchronously)
-        (kept,) = await connection.fetch(queries.durability_settings)
-    commit, fsync = kept["synchronous_commit"], kept["fsync"]
+        await session_sql.commit_synchronously(connection)
+        kept = await session_sql.durability_settings(connection)
+    commit, fsync = kept.synchronous_commit, kept.fsync
     if commit != "on" or fsync != "on":
         raise StoreRefused(
             f"the database may lose what it committed (synchronous_commit = {commit}, fsync = {fsync}): "

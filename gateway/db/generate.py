@@ -3,6 +3,8 @@
 Each statement is prepared on an embedded server of its own with all migrations. The server tells the types of its
 parameters, which are compared with the signature, and the names, types and origins of its columns. With `--check`
 nothing is started and nothing written: the files are only compared with what the modules were generated from.
+
+Nothing generated is imported here: what is broken or missing can always be generated anew.
 """
 
 import ast
@@ -19,13 +21,11 @@ from typing import Final
 import asyncpg
 from asyncpg import Connection
 
-from gateway.db.connect import SCHEMA, connect
 from gateway.db.embedded import EmbeddedServer
 from gateway.db.generated_module import Described, Field, render
-from gateway.db.migrate import migrate
 from gateway.db.nullability import Catalog, columns, parse_tree
-from gateway.db.sql import Queries
 from gateway.db.statement_files import (
+    MIGRATIONS,
     PACKAGE,
     SCHEMA_DIGEST,
     BadStatements,
@@ -81,13 +81,18 @@ COLUMNS: Final[Mapping[str, str]] = {
     "job.recurrence": "Parameters",
     "job.status": "JobStatus",
     "job_dependency.wanted": "Wanted",
+    "lane.blocked_by": "MessageKey",
     "lane.head": "MessageKey",
     "lane.name": "LaneName",
+    "lane.parked_by": "MessageKey",
     "message.id": "MessageKey",
     "message.request_id": "MessageKey",
     "message_set.id": "SetKey",
     "queue.lane": "LaneName",
     "queue.message_id": "MessageKey",
+    "port_health.trying": "Fence",
+    "processed_content.request_id": "MessageKey",
+    "processed_id.request_id": "MessageKey",
     "queue_entry.id": "EntryId",
     "queue_entry.status": "EntryStatus",
     "run.counts": "Counts",
@@ -291,9 +296,12 @@ async def _generate_all() -> None:
         server = EmbeddedServer(Path(folder), durable=False)
         await asyncio.to_thread(server.start)
         try:
-            connection = await connect(server.url, {"search_path": SCHEMA})
-            await migrate(connection, Queries.load())
-            for script in OTHER_SCHEMAS:
+            connection = await asyncpg.connect(server.url)
+            schema = {one.name: one.text for one in read_file(PACKAGE / "db" / "statements" / "schema.sql").statements}
+            await connection.execute(schema["create_own_schema"])
+            await connection.execute("SET search_path = gateway")
+            await connection.execute(schema["create_schema_version"])
+            for script in (*sorted(MIGRATIONS.glob("*.sql")), *OTHER_SCHEMAS):
                 await connection.execute(script.read_text(encoding="utf-8"))
             modules = await generate(connection)
             await connection.close()

@@ -113,7 +113,8 @@ def _function(described: Described) -> str:
         f"async def {statement.name}(", ["connection: Connection", *_signature(statement)], f") -> {result}:"
     )
     why = [_docstring(statement.why, "    ")] if statement.why else []
-    return "\n".join([f'{constant} = r"""{statement.text}\n"""\n\n', head, *why, *body])
+    end = "\n" if statement.text.endswith('"') else ""
+    return "\n".join([f'{constant} = r"""{statement.text}{end}"""\n\n', head, *why, *body])
 
 
 def _signature(statement: Statement) -> list[str]:

@@ -13,7 +13,7 @@ from asyncpg import Connection
 
 from gateway.db.connect import SCHEMA, connect
 from gateway.db.errors import StoreRefused, database_errors, is_lost
-from gateway.db.sql import Queries
+from gateway.db.statements.session_sql import PING
 from gateway.db.waiting import back_off, wait_for_any, wait_or_stop
 from gateway.kernel.errors import StoreUnavailable
 
@@ -47,14 +47,12 @@ class Listener:
     def __init__(
         self,
         url: str,
-        queries: Queries,
         on_hint: Callable[[str | None], None],
         *,
         heartbeat_seconds: float = HEARTBEAT_SECONDS,
         answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self._url = url
-        self._queries = queries
         self._on_hint = on_hint
         self._heartbeat_seconds = heartbeat_seconds
         self._answer_seconds = answer_seconds
@@ -87,7 +85,7 @@ class Listener:
                 with database_errors(connection):
                     if stopping.is_set():
                         return await connection.close(timeout=self._answer_seconds)
-                    await connection.fetchval(self._queries.ping, timeout=self._answer_seconds)
+                    await connection.fetchval(PING, timeout=self._answer_seconds)  # the driver's own: it counts as lost
         finally:
             if not is_lost(connection):
                 connection.terminate()

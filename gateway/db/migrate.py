@@ -20,7 +20,7 @@ from asyncpg import Connection
 from gateway.db.connect import SCHEMA
 from gateway.db.errors import SchemaMismatch, StoreRefused, database_errors
 from gateway.db.listen import SETTINGS as LISTENER
-from gateway.db.sql import Queries
+from gateway.db.statements import move_sql, schema_sql
 from gateway.kernel.faultpoints import reach
 from gateway.kernel.remedy import Action, do
 
@@ -84,7 +84,7 @@ def load_migrations(folder: Path = FOLDER) -> tuple[Migration, ...]:
     return tuple(migrations)
 
 
-async def state(connection: Connection, queries: Queries, migrations: Sequence[Migration] | None = None) -> SchemaState:
+async def state(connection: Connection, migrations: Sequence[Migration] | None = None) -> SchemaState:
     """Compare the database with *migrations* (default: those of this program); nothing is changed.
 
     Raises: StoreRefused when a schema of our name is somebody else's, or our role may not look.
@@ -92,19 +92,17 @@ async def state(connection: Connection, queries: Queries, migrations: Sequence[M
     known = load_migrations() if migrations is None else tuple(migrations)
     with database_errors(connection), _rights():
         async with connection.transaction():
-            home = await _find_home(connection, queries)
-            applied = {} if home is None else await _applied_in(connection, queries, home)
+            home = await _find_home(connection)
+            applied = {} if home is None else await _applied_in(connection, home)
     return _compare(applied, known)
 
 
-async def require_current(
-    connection: Connection, queries: Queries, migrations: Sequence[Migration] | None = None
-) -> SchemaState:
+async def require_current(connection: Connection, migrations: Sequence[Migration] | None = None) -> SchemaState:
     """Return the state of a schema that matches this program exactly.
 
     Raises: SchemaMismatch with what to do otherwise.
     """
-    found = await state(connection, queries, migrations)
+    found = await state(connection, migrations)
     _refuse_foreign(found)
     if found.pending:
         steps = ", ".join(f"{step.version:04d} {step.name}" for step in found.pending)
@@ -117,16 +115,16 @@ async def require_current(
     return found
 
 
-async def refuse_running(connection: Connection, queries: Queries) -> None:
+async def refuse_running(connection: Connection) -> None:
     """Make sure that nobody works on a database whose schema is about to change.
 
     Raises: StoreRefused that says where gateways run.
     """
     with database_errors(connection):
-        rows = await connection.fetch(queries.running_gateways, LISTENER["application_name"])
+        rows = await schema_sql.running_gateways(connection, LISTENER["application_name"])
     if rows:
         many = "a gateway works" if len(rows) == 1 else f"{len(rows)} gateways work"
-        places = ", ".join(sorted({row["host"] for row in rows}))
+        places = ", ".join(sorted(set(rows)))
         raise StoreRefused(
             f"{many} on this database (connected from {places}): stop all of them, then migrate; a gateway cannot work "
             "on the tables of another version. Nothing was changed"
@@ -135,7 +133,6 @@ async def refuse_running(connection: Connection, queries: Queries) -> None:
 
 async def migrate(
     connection: Connection,
-    queries: Queries,
     migrations: Sequence[Migration] | None = None,
     *,
     progress: Callable[[Migration], None] | None = None,
@@ -147,12 +144,12 @@ async def migrate(
     our name is somebody else's, or our role may not make it.
     """
     known = load_migrations() if migrations is None else tuple(migrations)
-    found = await state(connection, queries, known)
+    found = await state(connection, known)
     _refuse_foreign(found)
     applied = []
     for step in found.pending:
         with database_errors(connection), _rights():
-            if await _apply(connection, queries, step, known):
+            if await _apply(connection, step, known):
                 reach("migrate.after_commit")
                 applied.append(step)
                 if progress is not None:
@@ -160,64 +157,64 @@ async def migrate(
     return tuple(applied)
 
 
-async def _apply(connection: Connection, queries: Queries, step: Migration, known: Sequence[Migration]) -> bool:
+async def _apply(connection: Connection, step: Migration, known: Sequence[Migration]) -> bool:
     """Run one step unless it has run; True when this call ran it."""
     async with connection.transaction():
-        await connection.execute(queries.wait_without_limit)
-        await connection.execute(queries.lock_schema)
-        home = await _find_home(connection, queries)
+        await schema_sql.wait_without_limit(connection)
+        await schema_sql.lock_schema(connection)
+        home = await _find_home(connection)
         if home != SCHEMA:
-            await _move_in(connection, queries, home)
-        found = _compare(await _applied_in(connection, queries, SCHEMA), known)
+            await _move_in(connection, home)
+        found = _compare(await _applied_in(connection, SCHEMA), known)
         _refuse_foreign(found)
         if step not in found.pending:
             return False
-        await connection.execute(queries.insert_schema_version, step.version, step.name, step.sha256)
+        await schema_sql.insert_schema_version(connection, step.version, step.name, step.sha256)
         reach("migrate.noted")
         await connection.execute(step.sql)
         reach("migrate.before_commit")
         return True
 
 
-async def _find_home(connection: Connection, queries: Queries) -> str | None:
+async def _find_home(connection: Connection) -> str | None:
     """Return the schema with our tables: `gateway`, or that of a database from before, or None when there are none.
 
     Raises: StoreRefused when there are things of somebody else in `gateway`, or we may not look into it.
     """
-    row = await connection.fetchrow(queries.find_home)
-    home = None if row is None else str(row["name"])
-    if row is not None and not row["usable"]:
+    row = await schema_sql.find_home(connection)
+    home = None if row is None else row.name
+    if row is not None and not row.usable:
         raise _too_few_rights(f"permission denied for schema {home}")
     if home != SCHEMA:
-        own = await connection.fetchrow(queries.describe_own_schema)
-        if own is not None and own["content"] is not None:
+        own = await schema_sql.describe_own_schema(connection)
+        if own is not None and own.content is not None:
             raise StoreRefused(
-                f"the schema {SCHEMA} of this database belongs to somebody else: it has {own['content']}, which is not "
-                f"the gateway's (owner of the schema: {own['owner']}). The gateway keeps its tables in a schema of "
+                f"the schema {SCHEMA} of this database belongs to somebody else: it has {own.content}, which is not "
+                f"the gateway's (owner of the schema: {own.owner}). The gateway keeps its tables in a schema of "
                 "that name and changes nothing in yours. Name another database in `store`, or rename that schema"
             )
     return home
 
 
-async def _applied_in(connection: Connection, queries: Queries, home: str) -> dict[int, bytes]:
+async def _applied_in(connection: Connection, home: str) -> dict[int, bytes]:
     """Return the versions in the schema *home* with their checksums; the transaction works in it from then on."""
-    await connection.execute(queries.work_in, home)
-    return {row["version"]: row["sha256"] for row in await connection.fetch(queries.list_schema_versions)}
+    await schema_sql.work_in(connection, home)
+    return {row.version: row.sha256 for row in await schema_sql.list_schema_versions(connection)}
 
 
-async def _move_in(connection: Connection, queries: Queries, home: str | None) -> None:
+async def _move_in(connection: Connection, home: str | None) -> None:
     """Make our schema, with the tables that the schema *home* has from before and nothing else of it."""
-    if await connection.fetchrow(queries.describe_own_schema) is None:
-        await connection.execute(queries.create_own_schema)
+    if await schema_sql.describe_own_schema(connection) is None:
+        await schema_sql.create_own_schema(connection)
     if home is None:
-        await connection.execute(queries.work_in, SCHEMA)
-        await connection.execute(queries.create_schema_version)
+        await schema_sql.work_in(connection, SCHEMA)
+        await schema_sql.create_schema_version(connection)
         return
-    moves = {1: queries.move_0001, 2: queries.move_0002, 3: queries.move_0003, 5: queries.move_0005}
-    for version in await _applied_in(connection, queries, home):
+    moves = {1: move_sql.move_0001, 2: move_sql.move_0002, 3: move_sql.move_0003, 5: move_sql.move_0005}
+    for version in await _applied_in(connection, home):
         if version in moves:
-            await connection.execute(moves[version])
-    await connection.execute(queries.move_schema_version)
+            await moves[version](connection)
+    await move_sql.move_schema_version(connection)
 
 
 @contextmanager

@@ -30,6 +30,7 @@ from gateway.db.migrate import migrate, require_current
 from gateway.db.postmaster import running
 from gateway.db.shared import SharedNumbers, UnitPlaces
 from gateway.db.sql import Queries
+from gateway.db.statements.session_sql import PING
 from gateway.db.waiting import back_off, uninterrupted, wait_or_stop
 from gateway.kernel.errors import StoreCrowded, StoreUnavailable
 from gateway.kernel.ids import Fence, RunId
@@ -168,7 +169,7 @@ class Store:
         """Tell whether the database answers now."""
         try:
             async with self.transaction() as connection:
-                await connection.fetchval(self.queries.ping, timeout=CONNECT_SECONDS)
+                await connection.fetchval(PING, timeout=CONNECT_SECONDS)
         except StoreUnavailable:
             return False
         return True
@@ -222,7 +223,7 @@ async def open_store(
             ours = address == EMBEDDED
         if ours:
             url = (await stack.enter_async_context(embedded_server(data))).url
-        settings = await _prepare(url, queries, schema or (Schema.MIGRATE if ours else Schema.REQUIRE))
+        settings = await _prepare(url, schema or (Schema.MIGRATE if ours else Schema.REQUIRE))
         pool = await stack.enter_async_context(open_pool(url, settings, pool_size, long=False))
         long_pool = await stack.enter_async_context(open_pool(url, settings, max(2, pool_size // 2), long=True))
         life_pool = await stack.enter_async_context(open_pool(url, settings, 1, long=False))
@@ -238,17 +239,17 @@ async def open_store(
         )
 
 
-async def _prepare(url: str, queries: Queries, schema: Schema) -> dict[str, str]:
+async def _prepare(url: str, schema: Schema) -> dict[str, str]:
     """Check server and schema on a connection without time limits; return the settings for the pools."""
     connection = await connect(url)
     try:
-        settings = await check_server(connection, queries)
+        settings = await check_server(connection)
         match schema:
             case Schema.MIGRATE:
-                for step in await migrate(connection, queries):
+                for step in await migrate(connection):
                     log.info("store.migrated", version=step.version, name=step.name)
             case Schema.REQUIRE:
-                await require_current(connection, queries)
+                await require_current(connection)
             case Schema.IGNORE:
                 pass
         return settings

@@ -16,7 +16,8 @@ from asyncpg.transaction import Transaction
 from gateway.db.errors import database_errors, is_lost
 from gateway.db.open import Store
 from gateway.db.shared import Gate
-from gateway.db.sql import Queries
+from gateway.db.statements import savepoint_sql, session_sql
+from gateway.db.statements.session_sql import RESET_IDLE_TIMEOUT, WAIT_FOR_LOCKS
 from gateway.kernel.errors import GatewayError, OperationTimeout, StoreBusy, StoreCrowded, StoreUnavailable
 from gateway.kernel.ids import PortName
 from gateway.kernel.meter import METER
@@ -122,7 +123,7 @@ class UnitTransaction:
             with database_errors(connection):
                 if (patience := self.patience) is not None:
                     held = f"{int(HELD_SECONDS * 1000)}ms"
-                    await connection.fetchval(self._store.queries.hurry, f"{int(patience * 1000)}ms", held)
+                    await session_sql.hurry(connection, f"{int(patience * 1000)}ms", held)
                 yield connection
         except StoreUnavailable as error:
             self._busy = error
@@ -163,8 +164,7 @@ class UnitTransaction:
             with database_errors():
                 yield
                 if self._of.connection is not None:  # fails where nothing works any more
-                    sql = self._store.queries
-                    await self._of.connection.execute(f"{sql.wait_for_locks}; {sql.reset_idle_timeout}")
+                    await self._of.connection.execute(f"{WAIT_FOR_LOCKS}; {RESET_IDLE_TIMEOUT}")
         except BaseException as error:
             held, busy = self._of.held_for_long, self._busy
             await self._undo(error)
@@ -197,7 +197,7 @@ class UnitTransaction:
     @asynccontextmanager
     async def _begin(self) -> AsyncIterator[Connection]:
         async with self._store.unit_places.place(self._port), self._store.transaction(lent=True) as connection:
-            await set_idle_timeout(self._store, connection, self._silent_seconds)
+            await set_idle_timeout(connection, self._silent_seconds)
             yield connection
 
 
@@ -346,10 +346,10 @@ class _Rows:
         return cursor
 
 
-async def set_idle_timeout(store: Store, connection: Connection, seconds: float) -> None:
+async def set_idle_timeout(connection: Connection, seconds: float) -> None:
     """Let the transaction stay open although nothing is asked of the database for up to *seconds*."""
     if seconds > _SILENCE_SECONDS:
-        await connection.fetchval(store.queries.set_idle_timeout, f"{int(seconds + _SILENCE_SECONDS) * 1000}ms")
+        await session_sql.set_idle_timeout(connection, f"{int(seconds + _SILENCE_SECONDS) * 1000}ms")
 
 
 class TransactionAborted(GatewayError):
@@ -370,20 +370,19 @@ async def savepoint(store: Store, connection: Connection) -> AsyncIterator[None]
 
     Raises: TransactionAborted in the second case; StoreUnavailable.
     """
-    sql = store.queries
     with database_errors():
-        await connection.execute(sql.set_savepoint)
+        await savepoint_sql.set_savepoint(connection)
         try:
             yield
-            await connection.execute(sql.release_savepoint)
+            await savepoint_sql.release_savepoint(connection)
         except InFailedSQLTransactionError as error:
-            await _undo(connection, sql)
+            await _undo(connection)
             raise TransactionAborted from error
         except BaseException:
-            await _undo(connection, sql)
+            await _undo(connection)
             raise
 
 
-async def _undo(connection: Connection, sql: Queries) -> None:
-    await connection.execute(sql.undo_savepoint)
-    await connection.execute(sql.release_savepoint)
+async def _undo(connection: Connection) -> None:
+    await savepoint_sql.undo_savepoint(connection)
+    await savepoint_sql.release_savepoint(connection)

@@ -12,9 +12,10 @@ from gateway.messaging.queue import lanes as store_lanes
 from gateway.messaging.queue import operate
 from gateway.messaging.rules.lane import WHOLE_PORT, may_be_lane
 from gateway.messaging.rules.states import LaneRule
+from gateway.messaging.statements.lanes_sql import InLane, LaneRow, LaneRuleRow
 from gateway.operations.audit import recorded
 from gateway.operations.principal import OperatorSession
-from gateway.operations.reads.lanes import InLane, LaneRow, LaneRuleRow, list_in_lane, list_lane_rules, list_lanes
+from gateway.operations.reads.lanes import list_in_lane, list_lane_rules, list_lanes
 from gateway.operations.reads.places import LanePlace, read_lane
 from gateway.operations.references import NotFound, known_port, require_port
 

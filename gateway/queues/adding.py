@@ -23,6 +23,7 @@ from gateway.batch.rules.definition import (
 from gateway.batch.rules.formula import check_formula
 from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.sql import Queries
+from gateway.db.statements import session_sql
 from gateway.db.unit import UnitConnection
 from gateway.kernel.errors import EntryRefused, JobRefused
 from gateway.kernel.ids import EntryId
@@ -61,7 +62,7 @@ async def enqueue(
         taken = next(one for one in entries if {one.record, one.name} - {None} and not {one.record, one.name} & there)
         about = f"about {taken.record}" if taken.record is not None else f"named {taken.name}"
         raise EntryRefused(f"There is an entry {about} already.", code="entry.exists", record=taken.record)
-    await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
+    await connection.execute(session_sql.HINT, CHANNEL, JOBS_HINT)
     return sorted(EntryId(row["id"]) for row in added)
 
 

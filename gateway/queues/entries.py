@@ -14,6 +14,7 @@ from gateway.batch.rules.definition import EntryDefinition
 from gateway.batch.rules.job import Cause, Location, ReportOutput
 from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
+from gateway.db.statements import session_sql
 from gateway.kernel.errors import EntryRefused, IllegalTransition
 from gateway.kernel.ids import EntryId, RunId
 from gateway.kernel.remedy import Action, do
@@ -152,7 +153,7 @@ async def change_entry(store: Store, entry: EntryId, action: EntryAction, *, by:
                 raise ValueError(f"{action} has an operation of its own")
         if row["category"] and action is not EntryAction.READY:  # it may have been woken for a place it leaves now
             await connection.execute(sql.wake_waiting, [row["category"]], now)
-        await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
+        await session_sql.hint(connection, CHANNEL, JOBS_HINT)
 
 
 async def edit_entry(store: Store, entry: EntryId, definition: EntryDefinition, *, now: datetime) -> None:
@@ -204,7 +205,7 @@ async def run_once(store: Store, entry: EntryId, *, by: str, now: datetime) -> R
             await connection.execute(sql.wake_waiting, sorted(left), now)
         (started,) = await begin_runs(store, connection, [entry], now, cause=Cause.OPERATOR, once_from=status)
         await tell(store, connection, [change_of(row, Became.STARTED, run=started.run_id)], now)
-        await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
+        await session_sql.hint(connection, CHANNEL, JOBS_HINT)
     return started.run_id
 
 

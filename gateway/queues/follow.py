@@ -15,6 +15,7 @@ from gateway.batch.alerts.outbox import HINT
 from gateway.batch.rules.alert import AlertEvent, RaisedEvent
 from gateway.db.listen import CHANNEL
 from gateway.db.open import Store
+from gateway.db.statements import session_sql
 from gateway.kernel.text import clean
 from gateway.queues.changes import Became, EntryChange
 from gateway.queues.posting.scheduling import follow_documents
@@ -42,7 +43,7 @@ async def tell_people(store: Store, connection: Connection, changes: Sequence[En
             clean(happening.subject), clean(happening.body, limit=20_000), json.dumps(happening.facts), now, owner,
         )  # fmt: skip
         if told:
-            await connection.execute(sql.hint, CHANNEL, HINT)
+            await session_sql.hint(connection, CHANNEL, HINT)
 
 
 FOLLOWERS: Final[tuple[Follower, ...]] = (tell_people, follow_documents)

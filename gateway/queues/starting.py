@@ -15,6 +15,7 @@ from gateway.batch.rules.definition import LimitsDefinition
 from gateway.batch.rules.job import Cause
 from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
+from gateway.db.statements import session_sql
 from gateway.kernel.ids import EntryId, RunId
 from gateway.queues.adding import read_limits
 from gateway.queues.changes import Became, change_of
@@ -211,7 +212,7 @@ async def _carry_out(
     if left:
         await connection.execute(sql.wake_waiting, sorted(left), now)
     if started or left:
-        await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
+        await session_sql.hint(connection, CHANNEL, JOBS_HINT)
     runs = {one.entry: one.run_id for one in started}
     became = {"Q5": Became.REMOVED, "Q9": Became.STARTED, "Q15": Became.FAILED}
     changes = [

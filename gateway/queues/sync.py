@@ -11,6 +11,7 @@ from asyncpg import Connection
 from gateway.batch.rules.definition import CategoryDefinition, EntryDefinition, LimitsDefinition, QueueDefinition
 from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
+from gateway.db.statements import session_sql
 from gateway.kernel.errors import EntryRefused, IllegalTransition
 from gateway.kernel.ids import EntryId
 from gateway.queues.adding import entry_row
@@ -84,7 +85,7 @@ async def sync_queues(
     await connection.execute(sql.note_queues)
     if names:  # there may be more places now
         await connection.execute(sql.wake_waiting, names, now)
-    await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
+    await session_sql.hint(connection, CHANNEL, JOBS_HINT)
 
 
 async def list_queues(store: Store, name: str | None = None) -> Sequence[Queue]:
@@ -128,7 +129,7 @@ async def start_queue(store: Store, name: str, started: bool, *, by: str, now: d
                 raise EntryRefused(f"There is no job queue {name!a}.", code="queue.unknown")
             state, other = ("started", "stop") if started else ("stopped", "start")
             raise IllegalTransition(f"The job queue {name} is {state} already. Possible now: {other}.", queue=name)
-        await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
+        await session_sql.hint(connection, CHANNEL, JOBS_HINT)
 
 
 async def _sync_entries(

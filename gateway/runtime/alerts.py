@@ -31,7 +31,7 @@ class Alerting:
         """Take the alerts of a configuration into use. Raises: StoreUnavailable."""
         self._store.ax_alerts = settings.alerts.ax_alerts
         async with self._store.transaction() as connection:
-            await sync_port_rules(connection, self._store.queries, port_rules(settings))
+            await sync_port_rules(connection, port_rules(settings))
             await sync_entry_rules(connection, entry_rules(settings))
 
     def heard(self, hint: str | None) -> None:

@@ -208,7 +208,7 @@ class Gateway:
                 self._wakeup.stages()
             self._alerting.heard(hint)
 
-        await Listener(self._store.url, self._store.queries, heard).run(self._stopping)
+        await Listener(self._store.url, heard).run(self._stopping)
 
     async def _keep_leases(self, incarnation: int, stages: "Stages") -> None:
         def look_again() -> None:

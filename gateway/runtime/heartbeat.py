@@ -45,7 +45,7 @@ async def keep_leases(
         await asyncio.sleep(EXTEND_SECONDS)
         try:
             async with store.transaction(life=True) as connection:
-                await require_current(connection, store.queries, ours)
+                await require_current(connection, ours)
             returned = await beat(store, incarnation)
             if returned:
                 log.warning("node.returned", incarnation=incarnation)

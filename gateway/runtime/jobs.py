@@ -84,14 +84,14 @@ async def keep_jobs(store: Store, settings: Settings) -> None:
     )  # fmt: skip
     jobs = [*job_definitions(settings), *system_jobs(settings)]
     async with store.transaction() as connection:
-        await sync_places(store, connection, groups, servers, periods, now=now)
+        await sync_places(connection, groups, servers, periods, now=now)
         await sync_queues(
             store, connection, category_definitions(settings), queue_definitions(settings), _entries(settings),
             limits=limits_definition(settings), now=now,
         )  # fmt: skip
-        done = await sync_jobs(store, connection, jobs, by=GATEWAY_JOB, now=now)
+        done = await sync_jobs(connection, jobs, by=GATEWAY_JOB, now=now)
         if done.created or done.changed or done.removed:  # what only these jobs named can go now
-            await sync_places(store, connection, groups, servers, periods, now=now)
+            await sync_places(connection, groups, servers, periods, now=now)
     if done.created or done.changed or done.removed:
         log.info("jobs.synced", created=list(done.created), changed=list(done.changed), removed=list(done.removed))
 

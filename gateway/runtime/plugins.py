@@ -7,7 +7,6 @@ from functools import cache
 from gateway.config.models import DocumentService, NumberSequence, PythonService, Settings
 from gateway.config.models_services import PythonOperation as PythonEntry
 from gateway.contracts.service import ServiceOperation
-from gateway.db.sql import Queries
 from gateway.messaging.services.answers import Answers
 from gateway.messaging.services.document import Create, Read
 from gateway.messaging.services.document_kind import DocumentKind, Numbering
@@ -23,19 +22,18 @@ from gateway.xml.catalog import Catalog
 class Dependencies:
     """What services are made with."""
 
-    sql: Queries
     code: UserCode
     catalog: Callable[[], Catalog]
     answers: Answers
 
 
-def build_registry(settings: Settings, sql: Queries, code: UserCode) -> Registry:
+def build_registry(settings: Settings, code: UserCode) -> Registry:
     """Return all configured services.
 
     Raises: HandlerNotFound when a handler cannot be imported.
     """
     catalog = cache(lambda: Catalog(schema_folders(settings)))  # read when the first document is sent
-    parts = Dependencies(sql=sql, code=code, catalog=catalog, answers=Answers(catalog))
+    parts = Dependencies(code=code, catalog=catalog, answers=Answers(catalog))
     return Registry({name: _build(name, service, parts) for name, service in settings.services.items()})
 
 
@@ -67,8 +65,8 @@ def _build(name: str, service: DocumentService | PythonService, parts: Dependenc
         case DocumentService():
             kind = _kind(service)
             known: dict[str, ServiceOperation] = {
-                "create": Create(kind, parts.sql, lambda: longest_key(kind, parts.catalog())),
-                "read": Read(kind, parts.sql, Writer(kind, parts.catalog)),
+                "create": Create(kind, lambda: longest_key(kind, parts.catalog())),
+                "read": Read(kind, Writer(kind, parts.catalog)),
             }
             operations = {operation: known[operation] for operation in service.operations}
         case PythonService():

@@ -16,6 +16,8 @@ IN_USE = {
     "FAULT_POINTS", "JOB_MOVES", "TASK_MOVES", "MOVES", "pids", "switched_on",
     # fields of records that are compared, kept or shown as a whole
     "ctime_ns", "inode", "mtime_ns", "in_error", "task_id",
+    # an example of a handler, which a configuration names
+    "ping",
     # names that libraries ask for
     "model_config", "public_id", "StartElementHandler", "EndElementHandler", "StartDoctypeDeclHandler",
     "__annotations__", "__signature__", "no_wrap", "overflow", "str_alias_nb_pages", "handlers",

@@ -11,6 +11,7 @@ from gateway.batch.statements.tasks_sql import OperatorTask
 from gateway.cli.explain import finding_record
 from gateway.exchange import SessionRow, StatusMessageRow, TroubleRow
 from gateway.explanations.finding import Finding
+from gateway.messaging.statements.lanes_sql import LaneRow
 from gateway.operations.documents import DocumentRow, PostResult
 from gateway.operations.entries import EntryRow
 from gateway.operations.entries import QueueRow as JobQueueRow
@@ -18,7 +19,6 @@ from gateway.operations.inbox import Report
 from gateway.operations.jobs import JobRow
 from gateway.operations.nodes import Node
 from gateway.operations.reads.alerts import AlertRow
-from gateway.operations.reads.lanes import LaneRow
 from gateway.operations.reads.messages import ExceptionRow, QueueRow
 from gateway.operations.servers import GroupRow, ServerRow
 from gateway.operations.sessions import RetentionRow, StoreReport

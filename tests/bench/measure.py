@@ -22,7 +22,6 @@ from rich.table import Table
 from gateway.db.connect import connect
 from gateway.db.embedded import DATABASE, EmbeddedServer
 from gateway.db.migrate import migrate
-from gateway.db.sql import Queries
 from tests.bench.bare import bare_loop
 from tests.bench.orders import envelope, write_batches
 from tests.memory import held_by
@@ -38,7 +37,7 @@ async def fresh(server: EmbeddedServer, name: str) -> str:
     await admin.close()
     url = server.url.replace(f"@/{DATABASE}?", f"@/{name}?")
     connection = await connect(url)
-    await migrate(connection, Queries.load())
+    await migrate(connection)
     await connection.close()
     return url
 

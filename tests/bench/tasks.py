@@ -121,7 +121,7 @@ async def one_server(store: Store, threads: int) -> None:
         stopping=stopping,
     )  # fmt: skip
     async with asyncio.TaskGroup() as group:
-        group.create_task(Listener(store.url, store.queries, lambda _: engine.wake()).run(stopping))
+        group.create_task(Listener(store.url, lambda _: engine.wake()).run(stopping))
         group.create_task(engine.run())
         while await open_runs(store):
             await asyncio.sleep(0.1)

@@ -24,6 +24,7 @@ from gateway.batch.store import starting
 from gateway.cli import db
 from gateway.contracts.service import Request
 from gateway.db import migrate
+from gateway.db.statements import schema_sql
 from gateway.kernel.errors import FileRefused, OperationRejected, StoreUnavailable
 from gateway.kernel.faultpoints import reach
 from gateway.kernel.ids import SetKey
@@ -44,6 +45,7 @@ from gateway.messaging.queue import leases
 from gateway.messaging.rules.delivery import Settled, Settlement
 from gateway.messaging.rules.envelope import FileEnd
 from gateway.messaging.services.in_flight import NOBODY, InFlightJournal
+from gateway.messaging.statements import lease_sql
 from gateway.runtime import app, stuck, wakeup
 from gateway.runtime.processing.watch import Watch
 from tests.crash.bad_files import OF_FILES, skip, skip_waiting
@@ -173,12 +175,12 @@ def naive_local_time(_: Path) -> None:
 def bare_migrations(_: Path) -> None:
     """Change the schema statement by statement, and note the version afterwards."""
 
-    async def apply_bare(connection, queries, step, known):  # type: ignore[no-untyped-def]
+    async def apply_bare(connection, step, known):  # type: ignore[no-untyped-def]
         for statement in re.sub(r"--[^\n]*", "", step.sql).split(";\n"):
             if statement.strip():
                 await connection.execute(statement)
                 reach("migrate.statement")
-        await connection.execute(queries.insert_schema_version, step.version, step.name, step.sha256)
+        await schema_sql.insert_schema_version(connection, step.version, step.name, step.sha256)
         return True
 
     migrate._apply = apply_bare
@@ -204,7 +206,7 @@ def unfenced(_: Path) -> None:
     """Record results also when somebody else has the work by now."""
 
     async def drop(store, connection, fence):  # type: ignore[no-untyped-def]
-        await connection.execute(store.queries.drop_lease, fence, leases.IDLE_TIMEOUT)
+        await lease_sql.drop_lease(connection, fence, leases.IDLE_TIMEOUT)
 
     store_inbound.drop_lease = store_outbound.drop_lease = drop
 

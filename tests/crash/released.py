@@ -14,11 +14,10 @@ import yaml
 from asyncpg import Connection, connect
 
 from gateway.db.migrate import load_migrations
-from gateway.db.sql import Queries
+from gateway.db.statements import schema_sql
 from tests.crash.partner import Partner, left_behind
 from tests.crash.site import CrashSite
 
-QUERIES = Queries.load()
 DUMPS = Path(__file__).parents[1] / "data" / "released_0001"
 STOPPED = ("error", "hold", "malformed")
 _PAUSE_SECONDS = 0.02
@@ -101,8 +100,8 @@ async def migrate_as_released(connection: Connection, version: int) -> None:
     for step in load_migrations()[:version]:
         async with connection.transaction():
             if step.version == 1:
-                await connection.execute(QUERIES.create_schema_version)
-            await connection.execute(QUERIES.insert_schema_version, step.version, step.name, step.sha256)
+                await schema_sql.create_schema_version(connection)
+            await schema_sql.insert_schema_version(connection, step.version, step.name, step.sha256)
             await connection.execute(step.sql)
 
 

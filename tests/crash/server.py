@@ -9,7 +9,6 @@ import psutil
 from gateway.db.connect import connect
 from gateway.db.embedded import EmbeddedServer
 from gateway.db.migrate import migrate
-from gateway.db.sql import Queries
 
 
 class OwnServer:
@@ -27,7 +26,7 @@ class OwnServer:
         url = await self.start()
         connection = await connect(url)
         try:
-            await migrate(connection, Queries.load())
+            await migrate(connection)
         finally:
             await connection.close()
         return url

@@ -17,7 +17,6 @@ from tests.conftest import Databases
 from tests.crash.process_factory import Child
 from tests.crash.proof import effects, look_into
 from tests.crash.released import (
-    QUERIES,
     Partners,
     Released,
     at_rest,
@@ -222,7 +221,7 @@ async def test_without_a_transaction_a_killed_migration_leaves_half_a_schema(
     crash_site.store = old_url
     crash_site.write_config()
     async with connected(old_url) as connection:
-        await migrate(connection, QUERIES, load_migrations()[:1])
+        await migrate(connection, load_migrations()[:1])
     for faults in ("migrate.statement:6:kill", ""):
         life = crash_site.command("db migrate", build="bare_migrations", faults=faults)
         assert await life.wait() != 0

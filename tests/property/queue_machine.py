@@ -127,7 +127,7 @@ class Bench:
             performed = await ChunkExecution(self.store, unit, self.port, Breaker(self.port.name, 0)).run(prepared)
             connection = await unit.open()
             drafts = drafts_of(performed, self.port)
-            keys = await take_response_keys(self.store, connection, len(drafts))
+            keys = await take_response_keys(connection, len(drafts))
             answers = [
                 _answer(draft.work, key, is_fault=isinstance(draft.content, Failed))
                 for draft, key in zip(drafts, keys, strict=True)

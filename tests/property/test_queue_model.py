@@ -10,13 +10,13 @@ from asyncpg import PostgresError
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from gateway.db.sql import Queries
 from gateway.kernel.ids import MessageKey
 from gateway.messaging.queue.operate import hold
 from gateway.messaging.rules.poison import MOST_CRASHES
 from gateway.messaging.rules.states import Direction, LaneRule, Policy, Status
 from tests.property.model import Ending
 from tests.property.queue_machine import Bench, QueueMachine
+from tests.statements import replaced, text_of
 
 
 @pytest.fixture(scope="module")
@@ -233,15 +233,12 @@ SEEN = (AssertionError, ExceptionGroup, PostgresError)
 
 
 @pytest.fixture(params=BAD_BUILDS)
-def bad_build(request: pytest.FixtureRequest, bench: Bench) -> Iterator[Callable[[QueueMachine], None]]:
+def bad_build(request: pytest.FixtureRequest) -> Iterator[Callable[[QueueMachine], None]]:
     """A store with one broken statement; the history in which it shows."""
     name, right, wrong, history = BAD_BUILDS[request.param]
-    good = bench.store.queries
-    texts = {one: getattr(good, one) for one in good}
-    assert right in texts[name]
-    bench.store.queries = Queries({**texts, name: texts[name].replace(right, wrong)})
-    yield history
-    bench.store.queries = good
+    assert right in text_of(name)
+    with replaced(**{name: text_of(name).replace(right, wrong)}):
+        yield history
 
 
 def test_bad_build_is_seen(bench: Bench, bad_build: Callable[[QueueMachine], None]) -> None:

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from gateway.contracts.service import Reply, Request, ServiceContext
 from gateway.contracts.task import Tally, TaskContext
 from gateway.db.open import Store, open_store
-from gateway.db.sql import Queries
 from gateway.kernel.errors import LeaseLost, OperationRejected, TransientError
 from gateway.kernel.ids import MessageKey
 from gateway.messaging.processing.claims import claim_inbound
@@ -30,6 +29,7 @@ from gateway.operations.reads.doctor import find_wrong
 from tests.factories import ORDERS
 from tests.inbound_bench import InboundBench, NothingComes
 from tests.property.queue_machine import EMPTY, PASS_TIME
+from tests.statements import replaced, text_of
 
 EMPTY_TOO = "DELETE FROM processed_id; DELETE FROM processed_content; DELETE FROM number_sequence"
 UNFINISHED = "SELECT message_id FROM queue WHERE direction = 'in' AND status <> 'error'"
@@ -209,21 +209,12 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def store_of() -> list[Store]:
-    """Hold the store that histories are played on."""
-    return []
-
-
-@pytest.fixture(scope="module")
-def play(
-    module_database_url: str, tmp_path_factory: pytest.TempPathFactory, store_of: list[Store]
-) -> Iterator[Callable[..., None]]:
+def play(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., None]]:
     """Give what plays a history on an empty store."""
     stack = AsyncExitStack()
     with asyncio.Runner() as runner, ThreadPoolExecutor(1) as threads:
         data = tmp_path_factory.mktemp("twins") / "data"
         store = runner.run(stack.enter_async_context(open_store(module_database_url, data)))
-        store_of.append(store)
         incarnation = runner.run(start_incarnation(store, "node", "1"))
 
         async def history(steps: list[tuple[Step, int, Ending]], by_id: bool) -> None:
@@ -274,16 +265,9 @@ TWO_AT_ONCE = [(Step.CLAIM, 0, Ending.GOOD), (Step.CLAIM, 0, Ending.GOOD), (Step
 
 
 @pytest.mark.parametrize("wrong", ["given_up", "processed"])
-def test_holder_that_is_not_waited_for_is_seen(play: Callable[..., None], store_of: list[Store], wrong: str) -> None:
+def test_holder_that_is_not_waited_for_is_seen(play: Callable[..., None], wrong: str) -> None:
     """The proof can fail: both run, or the second is refused though the first fails."""
-    (store,) = store_of
-    good = store.queries
-    texts = {name: getattr(good, name) for name in good}
-    broken = texts["first_processed"].replace("THEN 'at_work'", f"THEN '{wrong}'")
-    assert broken != texts["first_processed"]
-    store.queries = Queries({**texts, "first_processed": broken})
-    try:
-        with pytest.raises(AssertionError):
-            play([(Step.PUT, 0, Ending.GOOD), (Step.PUT, 0, Ending.GOOD), *TWO_AT_ONCE], True)
-    finally:
-        store.queries = good
+    broken = text_of("first_processed").replace("THEN 'at_work'", f"THEN '{wrong}'")
+    assert broken != text_of("first_processed")
+    with replaced(first_processed=broken), pytest.raises(AssertionError):
+        play([(Step.PUT, 0, Ending.GOOD), (Step.PUT, 0, Ending.GOOD), *TWO_AT_ONCE], True)

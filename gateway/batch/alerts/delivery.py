@@ -127,7 +127,7 @@ class Dispatcher:
     async def _postpone(self, connection: Connection, alert: Outgoing, text: str) -> None:
         seconds = self._backoff.delay(alert.tries + 1, random.random())  # noqa: S311 (not a secret)
         again = await record_postponed(
-            connection, self._store.queries, alert, text, seconds=seconds,
+            connection, alert, text, seconds=seconds,
             give_up_seconds=self._backoff.give_up_seconds,
         )  # fmt: skip
         log.warning("alert.postponed", alert_id=alert.id, channel=alert.channel, error=text, again=again)
@@ -164,5 +164,5 @@ async def tell_silence(store: Store, hours: Mapping[PortName, float], told: set[
             if happening is not None:
                 silent.add(port)
                 if port not in told:
-                    await raise_alerts(connection, store.queries, happening)
+                    await raise_alerts(connection, happening)
     return silent

@@ -16,7 +16,7 @@ from gateway.batch.rules.alert import AlertEvent, Channel, RaisedEvent
 from gateway.batch.statements import alerts_sql, tasks_sql
 from gateway.db.listen import CHANNEL
 from gateway.db.open import Store
-from gateway.db.sql import Queries
+from gateway.db.statements import session_sql
 from gateway.kernel.ids import JobId, PortName
 from gateway.kernel.text import clean
 
@@ -55,7 +55,7 @@ class Outgoing:
 
 
 async def raise_alerts(
-    connection: Connection, sql: Queries, happening: RaisedEvent, *, ax_alerts: bool = False
+    connection: Connection, happening: RaisedEvent, *, ax_alerts: bool = False
 ) -> int:  # fmt: skip
     """Put what happened into the outbox, for everybody whose rule asks for it; returns for how many.
 
@@ -70,7 +70,7 @@ async def raise_alerts(
         json.dumps(happening.facts), happening.at,
     )  # fmt: skip
     if rows:
-        await connection.execute(sql.hint, CHANNEL, HINT)
+        await session_sql.hint(connection, CHANNEL, HINT)
     return len(rows)
 
 
@@ -85,7 +85,7 @@ async def set_alert_rule(
         )
 
 
-async def sync_port_rules(connection: Connection, sql: Queries, rules: Mapping[PortName, Sequence[AlertRule]]) -> None:
+async def sync_port_rules(connection: Connection, rules: Mapping[PortName, Sequence[AlertRule]]) -> None:
     """Make the rules that the configuration gives ports exactly these.
 
     Those of operators stay, but for those of the same user.
@@ -133,7 +133,7 @@ async def record_failed(connection: Connection, alert: Outgoing, reason: str) ->
 
 
 async def record_postponed(
-    connection: Connection, sql: Queries, alert: Outgoing, reason: str, *, seconds: float, give_up_seconds: float
+    connection: Connection, alert: Outgoing, reason: str, *, seconds: float, give_up_seconds: float
 ) -> bool:
     """Record in the claiming transaction that it is tried again; False when it is too old for that and has failed."""
     said = clean(reason, limit=1000)
@@ -195,7 +195,6 @@ async def raise_overdue(store: Store, now: datetime, told: Set[str]) -> set[str]
 
     Rule: who tells twice, after a restart or on two servers, tells nothing new: the outbox knows each happening.
     """
-    sql = store.queries
     async with store.transaction() as connection:
         late = [
             *await overdue_jobs(connection, now),
@@ -204,7 +203,7 @@ async def raise_overdue(store: Store, now: datetime, told: Set[str]) -> set[str]
         ]
         for happening in late:
             if happening.key not in told:
-                await raise_alerts(connection, sql, happening)
+                await raise_alerts(connection, happening)
     return {happening.key for happening in late}
 
 

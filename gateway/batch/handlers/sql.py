@@ -21,6 +21,7 @@ from gateway.contracts.task import Runnable, TaskContext
 from gateway.db.connect import connect
 from gateway.db.errors import DRIVER_ERRORS, StoreRefused, database_errors, is_transient
 from gateway.db.open import Store
+from gateway.db.statements import session_sql
 from gateway.db.waiting import uninterrupted
 from gateway.kernel.errors import GatewayError, TaskFailed, TaskRefused
 
@@ -156,7 +157,7 @@ class SqlTask:
         try:
             with database_errors(connection):
                 if self._parameters.url is None:
-                    await connection.execute(store.queries.put_our_schema_last)
+                    await session_sql.put_our_schema_last(connection)
                 async with connection.transaction():
                     for statement in statements:
                         await self._execute(connection, statement, context)
@@ -180,7 +181,7 @@ class SqlTask:
         found: list[str] = []
         try:
             if self._parameters.url is None:
-                await connection.execute(self._own().queries.put_our_schema_last)
+                await session_sql.put_our_schema_last(connection)
             made = False
             for statement in statements:
                 try:

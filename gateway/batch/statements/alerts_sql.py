@@ -176,8 +176,7 @@ WHERE (r.job_id = $3 OR r.port = $5
                OR r.job_id IN (SELECT t.job_id FROM task t WHERE t.handler IN ('receive', 'inbound', 'outbound', 'send'))))
   AND r.events && $6::text[]
 ON CONFLICT (event_key, user_name, channel) DO NOTHING
-RETURNING id
-"""
+RETURNING id"""
 
 
 async def raise_alerts(
@@ -200,16 +199,14 @@ async def raise_alerts(
     return [row[0] for row in await connection.fetch(RAISE_ALERTS, key, event, job_id, run_id, port, asked_as, subject, body, facts, at)]
 
 
-DELETE_ALERT_RULE = r"""DELETE FROM alert_rule WHERE (job_id = $1 OR port = $2) AND user_name = $3
-"""
+DELETE_ALERT_RULE = r"""DELETE FROM alert_rule WHERE (job_id = $1 OR port = $2) AND user_name = $3"""
 
 
 async def delete_alert_rule(connection: Connection, job_id: JobId | None, port: PortName | None, user: str) -> None:
     await connection.execute(DELETE_ALERT_RULE, job_id, port, user)
 
 
-INSERT_ALERT_RULE = r"""INSERT INTO alert_rule (job_id, port, user_name, events, channels, source) VALUES ($1, $2, $3, $4, $5, $6)
-"""
+INSERT_ALERT_RULE = r"""INSERT INTO alert_rule (job_id, port, user_name, events, channels, source) VALUES ($1, $2, $3, $4, $5, $6)"""
 
 
 async def insert_alert_rule(
@@ -224,16 +221,14 @@ async def insert_alert_rule(
     await connection.execute(INSERT_ALERT_RULE, job_id, port, user, events, channels, source)
 
 
-CLEAR_ALERT_RULES = r"""DELETE FROM alert_rule WHERE job_id = $1 OR port = $2
-"""
+CLEAR_ALERT_RULES = r"""DELETE FROM alert_rule WHERE job_id = $1 OR port = $2"""
 
 
 async def clear_alert_rules(connection: Connection, job_id: JobId | None, port: PortName | None) -> None:
     await connection.execute(CLEAR_ALERT_RULES, job_id, port)
 
 
-DELETE_PORT_RULES = r"""DELETE FROM alert_rule WHERE port IS NOT NULL AND source = 'config'
-"""
+DELETE_PORT_RULES = r"""DELETE FROM alert_rule WHERE port IS NOT NULL AND source = 'config'"""
 
 
 async def delete_port_rules(connection: Connection) -> None:
@@ -241,16 +236,14 @@ async def delete_port_rules(connection: Connection) -> None:
     await connection.execute(DELETE_PORT_RULES)
 
 
-DELETE_ENTRY_RULES = r"""DELETE FROM alert_rule WHERE for_entries AND source = 'config'
-"""
+DELETE_ENTRY_RULES = r"""DELETE FROM alert_rule WHERE for_entries AND source = 'config'"""
 
 
 async def delete_entry_rules(connection: Connection) -> None:
     await connection.execute(DELETE_ENTRY_RULES)
 
 
-INSERT_ENTRY_RULE = r"""INSERT INTO alert_rule (for_entries, user_name, events, channels, source) VALUES (true, $1, $2, $3, 'config')
-"""
+INSERT_ENTRY_RULE = r"""INSERT INTO alert_rule (for_entries, user_name, events, channels, source) VALUES (true, $1, $2, $3, 'config')"""
 
 
 async def insert_entry_rule(connection: Connection, user: str, events: Sequence[str], channels: Sequence[str]) -> None:
@@ -260,8 +253,7 @@ async def insert_entry_rule(connection: Connection, user: str, events: Sequence[
 ALERT_RULES = r"""SELECT r.job_id, r.port, CASE WHEN r.for_entries THEN 'job queue entries' ELSE j.name END AS job, r.user_name, r.events, r.channels, r.source
 FROM alert_rule r LEFT JOIN job j ON j.id = r.job_id
 WHERE ($1::bigint IS NULL OR r.job_id = $1) AND ($2::text IS NULL OR r.port = $2)
-ORDER BY j.name, r.port, r.user_name
-"""
+ORDER BY j.name, r.port, r.user_name"""
 
 
 async def alert_rules(connection: Connection, job_id: JobId | None, port: PortName | None) -> list[AlertRuleRow]:
@@ -270,8 +262,7 @@ async def alert_rules(connection: Connection, job_id: JobId | None, port: PortNa
 
 CLAIM_ALERT = r"""SELECT id, event_key, event, job_id, run_id, port, user_name, channel, subject, body, facts, tries, created_at
 FROM alert WHERE status = 'pending' AND channel = $1 AND (not_before IS NULL OR not_before <= clock_timestamp())
-ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED
-"""
+ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED"""
 
 
 async def claim_alert(connection: Connection, channel: str) -> ClaimedAlert | None:
@@ -284,8 +275,7 @@ async def claim_alert(connection: Connection, channel: str) -> ClaimedAlert | No
 
 
 ALERT_SENT = r"""UPDATE alert SET status = 'sent', sent_at = clock_timestamp(), tries = tries + 1, not_before = NULL, reason = NULL
-WHERE id = $1
-"""
+WHERE id = $1"""
 
 
 async def alert_sent(connection: Connection, alert: int) -> None:
@@ -294,8 +284,7 @@ async def alert_sent(connection: Connection, alert: int) -> None:
 
 ALERT_POSTPONED = r"""UPDATE alert SET tries = tries + 1, reason = $2, not_before = clock_timestamp() + make_interval(secs => $3)
 WHERE id = $1 AND created_at > clock_timestamp() - make_interval(secs => $4)
-RETURNING id
-"""
+RETURNING id"""
 
 
 async def alert_postponed(
@@ -311,8 +300,7 @@ async def alert_postponed(
     return result
 
 
-ALERT_FAILED = r"""UPDATE alert SET status = 'failed', tries = tries + 1, reason = $2, not_before = NULL WHERE id = $1
-"""
+ALERT_FAILED = r"""UPDATE alert SET status = 'failed', tries = tries + 1, reason = $2, not_before = NULL WHERE id = $1"""
 
 
 async def alert_failed(connection: Connection, alert: int, reason: str) -> None:
@@ -320,8 +308,7 @@ async def alert_failed(connection: Connection, alert: int, reason: str) -> None:
 
 
 NEXT_ALERT = r"""SELECT extract(epoch FROM min(coalesce(not_before, created_at)) - clock_timestamp())::double precision
-FROM alert WHERE status = 'pending' AND channel = $1
-"""
+FROM alert WHERE status = 'pending' AND channel = $1"""
 
 
 async def next_alert(connection: Connection, channel: str) -> float | None:
@@ -337,8 +324,7 @@ LIST_ALERTS = r"""SELECT a.id, a.event, j.name AS job, a.run_id, a.port, a.user_
 FROM alert a LEFT JOIN job j ON j.id = a.job_id
 WHERE ($1::text IS NULL OR a.status = $1) AND ($2::text IS NULL OR a.user_name = $2)
   AND ($3::text IS NULL OR a.channel = $3) AND (NOT $4 OR a.read_at IS NULL)
-ORDER BY a.id DESC LIMIT $5
-"""
+ORDER BY a.id DESC LIMIT $5"""
 
 
 async def list_alerts(
@@ -354,8 +340,7 @@ async def list_alerts(
 
 READ_ALERT = r"""SELECT a.id, a.event_key, a.event, j.name AS job, a.run_id, a.port, a.user_name, a.channel, a.subject, a.body, a.facts,
        a.status, a.reason, a.tries, a.not_before, a.created_at, a.sent_at, a.read_at
-FROM alert a LEFT JOIN job j ON j.id = a.job_id WHERE a.id = $1
-"""
+FROM alert a LEFT JOIN job j ON j.id = a.job_id WHERE a.id = $1"""
 
 
 async def read_alert(connection: Connection, alert: int) -> AlertWithText | None:
@@ -366,8 +351,7 @@ async def read_alert(connection: Connection, alert: int) -> AlertWithText | None
 
 MARK_ALERTS_READ = r"""UPDATE alert SET read_at = clock_timestamp()
 WHERE user_name = $1 AND channel = 'popup' AND read_at IS NULL AND ($2::bigint[] IS NULL OR id = ANY($2))
-RETURNING id
-"""
+RETURNING id"""
 
 
 async def mark_alerts_read(connection: Connection, user: str, alerts: Sequence[int] | None) -> list[int]:
@@ -377,8 +361,7 @@ async def mark_alerts_read(connection: Connection, user: str, alerts: Sequence[i
 
 RETRY_ALERTS = r"""UPDATE alert SET status = 'pending', reason = NULL, not_before = NULL, created_at = clock_timestamp()
 WHERE id = ANY($1::bigint[]) AND status = 'failed'
-RETURNING id
-"""
+RETURNING id"""
 
 
 async def retry_alerts(connection: Connection, alerts: Sequence[int]) -> list[int]:
@@ -391,8 +374,7 @@ FROM job
 WHERE mode = 'timed' AND status IN ('waiting', 'withhold') AND overdue_seconds IS NOT NULL
   AND next_start + make_interval(secs => overdue_seconds) < $1
   AND EXISTS (SELECT 1 FROM alert_rule r WHERE r.job_id = job.id AND 'overdue' = ANY(r.events))
-ORDER BY id
-"""
+ORDER BY id"""
 
 
 async def overdue_jobs(connection: Connection, now: datetime) -> list[OverdueJob]:
@@ -406,16 +388,14 @@ FROM job j JOIN run u ON u.id = j.run_id
 WHERE j.status IN ('executing', 'cancelling') AND j.long_seconds IS NOT NULL
   AND u.started_at + make_interval(secs => j.long_seconds) < $1
   AND EXISTS (SELECT 1 FROM alert_rule r WHERE r.job_id = j.id AND 'long_running' = ANY(r.events))
-ORDER BY j.id
-"""
+ORDER BY j.id"""
 
 
 async def long_runs(connection: Connection, now: datetime) -> list[LongRun]:
     return [_long_run(row) for row in await connection.fetch(LONG_RUNS, now)]
 
 
-HAS_RECEIVED = r"""SELECT EXISTS (SELECT 1 FROM delivery WHERE port = $1 AND received_at > $2)
-"""
+HAS_RECEIVED = r"""SELECT EXISTS (SELECT 1 FROM delivery WHERE port = $1 AND received_at > $2)"""
 
 
 async def has_received(connection: Connection, port: PortName, since: datetime) -> bool:
@@ -425,8 +405,7 @@ async def has_received(connection: Connection, port: PortName, since: datetime) 
     return result
 
 
-LAST_RECEIVED = r"""SELECT coalesce((SELECT max(received_at) FROM delivery WHERE port = $1), (SELECT min(started_at) FROM incarnation))
-"""
+LAST_RECEIVED = r"""SELECT coalesce((SELECT max(received_at) FROM delivery WHERE port = $1), (SELECT min(started_at) FROM incarnation))"""
 
 
 async def last_received(connection: Connection, port: PortName) -> datetime | None:
@@ -443,8 +422,7 @@ DELETE_ALERTS = r"""WITH old AS (
 ), gone AS (
     DELETE FROM alert USING old WHERE alert.id = old.id RETURNING alert.id
 )
-SELECT count(*) FROM gone
-"""
+SELECT count(*) FROM gone"""
 
 
 async def delete_alerts(connection: Connection, before: datetime, most: int) -> int:

@@ -60,8 +60,7 @@ class JobDay(NamedTuple):
 
 REPORT_FILES = r"""SELECT port, count(*) FILTER (WHERE outcome = 'ingested') AS files, count(*) FILTER (WHERE outcome = 'refused') AS refused,
        coalesce(sum(size_bytes), 0)::bigint AS bytes
-FROM delivery WHERE received_at >= $1 AND received_at < $2 GROUP BY port
-"""
+FROM delivery WHERE received_at >= $1 AND received_at < $2 GROUP BY port"""
 
 
 async def report_files(connection: Connection, begin: datetime, end: datetime) -> list[FilesOfDay]:
@@ -76,8 +75,7 @@ REPORT_MESSAGES = r"""SELECT port,
                         AND finished_at < $2) AS sent,
        count(*) FILTER (WHERE direction = 'out' AND is_fault AND outcome = 'sent' AND finished_at >= $1
                         AND finished_at < $2) AS faults
-FROM message WHERE created_at >= $1 - interval '2 days' AND created_at < $2 GROUP BY port
-"""
+FROM message WHERE created_at >= $1 - interval '2 days' AND created_at < $2 GROUP BY port"""
 
 
 async def report_messages(connection: Connection, begin: datetime, end: datetime) -> list[MessagesOfDay]:
@@ -88,8 +86,7 @@ async def report_messages(connection: Connection, begin: datetime, end: datetime
 
 
 REPORT_FAILURES = r"""SELECT port AS "port!", count(*) AS failures FROM exception
-WHERE at >= $1 AND at < $2 AND severity = 'error' AND port IS NOT NULL GROUP BY port
-"""
+WHERE at >= $1 AND at < $2 AND severity = 'error' AND port IS NOT NULL GROUP BY port"""
 
 
 async def report_failures(connection: Connection, begin: datetime, end: datetime) -> list[FailuresOfDay]:
@@ -98,8 +95,7 @@ async def report_failures(connection: Connection, begin: datetime, end: datetime
 
 REPORT_WAITING = r"""SELECT port, count(*) AS unfinished, count(*) FILTER (WHERE status = 'error') AS in_error,
        count(*) FILTER (WHERE status = 'hold') AS held
-FROM queue GROUP BY port
-"""
+FROM queue GROUP BY port"""
 
 
 async def report_waiting(connection: Connection) -> list[Waiting]:
@@ -111,8 +107,7 @@ REPORT_JOBS = r"""SELECT job, partition_key AS partition, count(*) AS runs, coun
        count(*) FILTER (WHERE status = 'error') AS failed, count(*) FILTER (WHERE status = 'canceled') AS canceled,
        max(extract(epoch FROM ended_at - started_at))::double precision AS longest_seconds,
        (array_agg(error ORDER BY id DESC) FILTER (WHERE error IS NOT NULL))[1] AS last_error
-FROM run WHERE started_at >= $1 AND started_at < $2 GROUP BY partition_key, job ORDER BY partition_key, job
-"""
+FROM run WHERE started_at >= $1 AND started_at < $2 GROUP BY partition_key, job ORDER BY partition_key, job"""
 
 
 async def report_jobs(connection: Connection, begin: datetime, end: datetime) -> list[JobDay]:

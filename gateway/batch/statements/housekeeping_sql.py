@@ -59,8 +59,7 @@ DELETE_HISTORY = r"""WITH old AS (
 ), gone AS (
     DELETE FROM message m USING old WHERE m.id = old.id RETURNING m.id
 )
-SELECT count(*) FROM gone
-"""
+SELECT count(*) FROM gone"""
 
 
 async def delete_history(connection: Connection, before: datetime, most: int) -> int:
@@ -82,8 +81,7 @@ DELETE_CONTENTS = r"""WITH old AS (
     WHERE (p.port, p.service, p.operation, p.digest) = (old.port, old.service, old.operation, old.digest)
     RETURNING p.digest
 )
-SELECT count(*) FROM gone
-"""
+SELECT count(*) FROM gone"""
 
 
 async def delete_contents(connection: Connection, before: datetime, most: int) -> int:
@@ -101,8 +99,7 @@ DELETE_SETS = r"""WITH old AS (
 ), gone AS (
     DELETE FROM message_set s USING old WHERE s.id = old.id RETURNING s.id
 )
-SELECT count(*) FROM gone
-"""
+SELECT count(*) FROM gone"""
 
 
 async def delete_sets(connection: Connection, before: datetime, most: int) -> int:
@@ -121,8 +118,7 @@ DELETE_DELIVERIES = r"""WITH old AS (
 ), gone AS (
     DELETE FROM delivery v USING old WHERE v.claim_id = old.claim_id RETURNING v.claim_id
 )
-SELECT count(*) FROM gone
-"""
+SELECT count(*) FROM gone"""
 
 
 async def delete_deliveries(
@@ -150,8 +146,7 @@ DELETE_EXCEPTIONS = r"""WITH old AS (
 ), gone AS (
     DELETE FROM exception e USING old WHERE e.id = old.id RETURNING e.id
 )
-SELECT count(*) FROM gone
-"""
+SELECT count(*) FROM gone"""
 
 
 async def delete_exceptions(connection: Connection, before: datetime, most: int) -> int:
@@ -167,8 +162,7 @@ DELETE_ACTIONS = r"""WITH old AS (
 ), gone AS (
     DELETE FROM operator_action a USING old WHERE a.id = old.id RETURNING a.id
 )
-SELECT count(*) FROM gone
-"""
+SELECT count(*) FROM gone"""
 
 
 async def delete_actions(connection: Connection, before: datetime, most: int) -> int:
@@ -185,8 +179,7 @@ DELETE_RUNS = r"""WITH old AS (
 ), gone AS (
     DELETE FROM run USING old WHERE run.id = old.id RETURNING run.id
 )
-SELECT count(*) FROM gone
-"""
+SELECT count(*) FROM gone"""
 
 
 async def delete_runs(connection: Connection, before: datetime, most: int) -> int:
@@ -207,8 +200,7 @@ DELETE_OLD_JOBS = r"""WITH old AS (
 ), gone AS (
     DELETE FROM job USING old WHERE job.id = old.id RETURNING job.id
 )
-SELECT count(*) FROM gone
-"""
+SELECT count(*) FROM gone"""
 
 
 async def delete_old_jobs(
@@ -237,24 +229,21 @@ async def try_to_keep_house(connection: Connection) -> bool:
     return result
 
 
-VACUUM_MESSAGES = r"""VACUUM (ANALYZE, SKIP_LOCKED) message, document, message_set, delivery, processed_id, processed_content
-"""
+VACUUM_MESSAGES = r"""VACUUM (ANALYZE, SKIP_LOCKED) message, document, message_set, delivery, processed_id, processed_content"""
 
 
 async def vacuum_messages(connection: Connection) -> None:
     await connection.execute(VACUUM_MESSAGES)
 
 
-VACUUM_RUNS = r"""VACUUM (ANALYZE, SKIP_LOCKED) run, run_task, run_condition, attempt, run_log, run_file, alert
-"""
+VACUUM_RUNS = r"""VACUUM (ANALYZE, SKIP_LOCKED) run, run_task, run_condition, attempt, run_log, run_file, alert"""
 
 
 async def vacuum_runs(connection: Connection) -> None:
     await connection.execute(VACUUM_RUNS)
 
 
-VACUUM_EXCEPTIONS = r"""VACUUM (ANALYZE, SKIP_LOCKED) exception, operator_action
-"""
+VACUUM_EXCEPTIONS = r"""VACUUM (ANALYZE, SKIP_LOCKED) exception, operator_action"""
 
 
 async def vacuum_exceptions(connection: Connection) -> None:
@@ -263,8 +252,7 @@ async def vacuum_exceptions(connection: Connection) -> None:
 
 UNFINISHED_CLAIMS = r"""SELECT DISTINCT m.claim_id AS "claim_id!" FROM queue q JOIN message m ON m.id = q.message_id
 WHERE q.port = $1 AND q.direction = 'in' AND m.claim_id IS NOT NULL
-  AND m.created_at < $2
-"""
+  AND m.created_at < $2"""
 
 
 async def unfinished_claims(connection: Connection, port: PortName, before: datetime) -> list[ClaimId]:

@@ -268,8 +268,7 @@ SELECT partition_key, name, description, coalesce(status, $2), mode, company, co
     dependency_type, overdue_seconds, long_seconds, category, is_critical, is_system, is_private, $4, config_digest, $5
 FROM jsonb_populate_record(NULL::job, $1::text::jsonb)
 ON CONFLICT (partition_key, name) DO NOTHING
-RETURNING id
-"""
+RETURNING id"""
 
 
 async def insert_job(
@@ -302,8 +301,7 @@ UPDATE_JOB = r"""UPDATE job SET
     status = CASE WHEN $3 AND job.status = 'waiting' THEN coalesce(new.status, job.status) ELSE job.status END,
     retired = false, changed_at = $4
 FROM jsonb_populate_record(NULL::job, $2::text::jsonb) AS new
-WHERE job.id = $1
-"""
+WHERE job.id = $1"""
 
 
 async def update_job(connection: Connection, id: JobId, job: str, anew: bool, now: datetime) -> None:
@@ -311,8 +309,7 @@ async def update_job(connection: Connection, id: JobId, job: str, anew: bool, no
     await connection.execute(UPDATE_JOB, id, job, anew, now)
 
 
-DELETE_TASKS_BUT = r"""DELETE FROM task WHERE job_id = $1 AND NOT name = ANY($2::text[])
-"""
+DELETE_TASKS_BUT = r"""DELETE FROM task WHERE job_id = $1 AND NOT name = ANY($2::text[])"""
 
 
 async def delete_tasks_but(connection: Connection, job: JobId, names: Sequence[str]) -> None:
@@ -332,8 +329,7 @@ ON CONFLICT (job_id, name) DO UPDATE SET
   = (excluded.position, excluded.description, excluded.handler, excluded.parameters, excluded.parameters_version,
      excluded.company, excluded.batch_group, excluded.location, excluded.is_private, excluded.condition_type,
      excluded.ignore_failure, excluded.max_retries, excluded.retry_seconds, excluded.timeout_seconds,
-     excluded.wait_for_children, CASE WHEN $3 THEN task.is_withheld ELSE excluded.is_withheld END)
-"""
+     excluded.wait_for_children, CASE WHEN $3 THEN task.is_withheld ELSE excluded.is_withheld END)"""
 
 
 async def put_tasks(connection: Connection, job: JobId, tasks: str, keep_held: bool) -> None:
@@ -341,8 +337,7 @@ async def put_tasks(connection: Connection, job: JobId, tasks: str, keep_held: b
     await connection.execute(PUT_TASKS, job, tasks, keep_held)
 
 
-DELETE_CONDITIONS = r"""DELETE FROM task_condition USING task WHERE task.id = task_condition.task_id AND task.job_id = $1
-"""
+DELETE_CONDITIONS = r"""DELETE FROM task_condition USING task WHERE task.id = task_condition.task_id AND task.job_id = $1"""
 
 
 async def delete_conditions(connection: Connection, job: JobId) -> None:
@@ -353,8 +348,7 @@ PUT_CONDITIONS = r"""INSERT INTO task_condition (task_id, parent_id, wanted)
 SELECT child.id, parent.id, c.wanted
 FROM unnest($2::text[], $3::text[], $4::text[]) AS c (child, parent, wanted)
 JOIN task child ON child.job_id = $1 AND child.name = c.child
-JOIN task parent ON parent.job_id = $1 AND parent.name = c.parent
-"""
+JOIN task parent ON parent.job_id = $1 AND parent.name = c.parent"""
 
 
 async def put_conditions(
@@ -368,8 +362,7 @@ async def put_conditions(
 
 
 DELETE_DEPENDENCIES_BUT = r"""DELETE FROM job_dependency d USING job parent
-WHERE d.job_id = $1 AND parent.id = d.parent_id AND NOT parent.name = ANY($2::text[])
-"""
+WHERE d.job_id = $1 AND parent.id = d.parent_id AND NOT parent.name = ANY($2::text[])"""
 
 
 async def delete_dependencies_but(connection: Connection, job: JobId, parents: Sequence[str]) -> None:
@@ -382,8 +375,7 @@ FROM unnest($2::text[], $3::text[]) AS d (parent, wanted)
 JOIN job self ON self.id = $1
 JOIN job parent ON parent.partition_key = self.partition_key AND parent.name = d.parent
 ON CONFLICT (job_id, parent_id) DO UPDATE SET wanted = excluded.wanted, satisfied_by = NULL
-WHERE job_dependency.wanted <> excluded.wanted
-"""
+WHERE job_dependency.wanted <> excluded.wanted"""
 
 
 async def put_dependencies(
@@ -397,8 +389,7 @@ async def put_dependencies(
 
 
 UNKNOWN_JOBS = r"""SELECT d.name AS "name!" FROM unnest($2::text[]) AS d (name)
-WHERE NOT EXISTS (SELECT 1 FROM job j WHERE j.partition_key = $1 AND j.name = d.name)
-"""
+WHERE NOT EXISTS (SELECT 1 FROM job j WHERE j.partition_key = $1 AND j.name = d.name)"""
 
 
 async def unknown_jobs(connection: Connection, partition: str, names: Sequence[str]) -> list[str]:
@@ -407,8 +398,7 @@ async def unknown_jobs(connection: Connection, partition: str, names: Sequence[s
 
 DEPENDENCIES_OF_PARTITION = r"""SELECT child.name AS child, parent.name AS parent, d.wanted
 FROM job_dependency d JOIN job child ON child.id = d.job_id JOIN job parent ON parent.id = d.parent_id
-WHERE child.partition_key = $1
-"""
+WHERE child.partition_key = $1"""
 
 
 async def dependencies_of_partition(connection: Connection, partition: str) -> list[NamedDependency]:
@@ -416,16 +406,14 @@ async def dependencies_of_partition(connection: Connection, partition: str) -> l
 
 
 UNKNOWN_GROUPS = r"""SELECT g.name AS "name!" FROM unnest($1::text[]) AS g (name)
-WHERE NOT EXISTS (SELECT 1 FROM batch_group b WHERE b.name = g.name)
-"""
+WHERE NOT EXISTS (SELECT 1 FROM batch_group b WHERE b.name = g.name)"""
 
 
 async def unknown_groups(connection: Connection, names: Sequence[str]) -> list[str]:
     return [row[0] for row in await connection.fetch(UNKNOWN_GROUPS, names)]
 
 
-UNKNOWN_PERIOD = r"""SELECT NOT EXISTS (SELECT 1 FROM active_period WHERE name = $1)
-"""
+UNKNOWN_PERIOD = r"""SELECT NOT EXISTS (SELECT 1 FROM active_period WHERE name = $1)"""
 
 
 async def unknown_period(connection: Connection, period: str) -> bool:
@@ -435,8 +423,7 @@ async def unknown_period(connection: Connection, period: str) -> bool:
     return result
 
 
-DELETE_ALERT_RULES = r"""DELETE FROM alert_rule WHERE job_id = $1 AND source = $2
-"""
+DELETE_ALERT_RULES = r"""DELETE FROM alert_rule WHERE job_id = $1 AND source = $2"""
 
 
 async def delete_alert_rules(connection: Connection, job: JobId, source: str) -> None:
@@ -446,8 +433,7 @@ async def delete_alert_rules(connection: Connection, job: JobId, source: str) ->
 PUT_ALERT_RULES = r"""INSERT INTO alert_rule (job_id, user_name, events, channels, source)
 SELECT $1, r.user_name, r.events, r.channels, $3 FROM jsonb_populate_recordset(NULL::alert_rule, $2::text::jsonb) AS r
 ON CONFLICT (job_id, user_name) DO UPDATE SET
-    events = excluded.events, channels = excluded.channels, source = excluded.source
-"""
+    events = excluded.events, channels = excluded.channels, source = excluded.source"""
 
 
 async def put_alert_rules(connection: Connection, job: JobId, rules: str, source: str) -> None:
@@ -461,8 +447,7 @@ WHERE ($1::bigint IS NULL OR j.id = $1)
   AND ($4::text[] IS NULL OR j.status = ANY($4))
   AND ($5::text IS NULL OR j.created_by = $5)
   AND ($6::text IS NULL OR NOT j.is_private OR j.created_by = $6)
-ORDER BY j.partition_key, j.name
-"""
+ORDER BY j.partition_key, j.name"""
 
 
 async def find_jobs(
@@ -478,8 +463,7 @@ async def find_jobs(
     return [_job_row(row) for row in await connection.fetch(FIND_JOBS, job, partition, name, statuses, created_by, viewer)]
 
 
-TASKS_OF_JOBS = r"""SELECT t.* FROM task t WHERE t.job_id = ANY($1::bigint[]) ORDER BY t.job_id, t.position
-"""
+TASKS_OF_JOBS = r"""SELECT t.* FROM task t WHERE t.job_id = ANY($1::bigint[]) ORDER BY t.job_id, t.position"""
 
 
 async def tasks_of_jobs(connection: Connection, jobs: Sequence[JobId]) -> list[TaskRow]:
@@ -489,8 +473,7 @@ async def tasks_of_jobs(connection: Connection, jobs: Sequence[JobId]) -> list[T
 CONDITIONS_OF_JOBS = r"""SELECT child.job_id, child.name AS child, parent.name AS parent, c.wanted
 FROM task_condition c JOIN task child ON child.id = c.task_id JOIN task parent ON parent.id = c.parent_id
 WHERE child.job_id = ANY($1::bigint[])
-ORDER BY child.job_id, child.position, parent.position, c.wanted
-"""
+ORDER BY child.job_id, child.position, parent.position, c.wanted"""
 
 
 async def conditions_of_jobs(connection: Connection, jobs: Sequence[JobId]) -> list[ConditionRow]:
@@ -499,16 +482,14 @@ async def conditions_of_jobs(connection: Connection, jobs: Sequence[JobId]) -> l
 
 DEPENDENCIES_OF_JOBS = r"""SELECT d.job_id, parent.name AS parent, d.wanted FROM job_dependency d JOIN job parent ON parent.id = d.parent_id
 WHERE d.job_id = ANY($1::bigint[])
-ORDER BY d.job_id, parent.name
-"""
+ORDER BY d.job_id, parent.name"""
 
 
 async def dependencies_of_jobs(connection: Connection, jobs: Sequence[JobId]) -> list[DependencyRow]:
     return [_dependency_row(row) for row in await connection.fetch(DEPENDENCIES_OF_JOBS, jobs)]
 
 
-ALERTS_OF_JOBS = r"""SELECT job_id AS "job_id!", user_name, events, channels FROM alert_rule WHERE job_id = ANY($1::bigint[]) ORDER BY job_id, user_name
-"""
+ALERTS_OF_JOBS = r"""SELECT job_id AS "job_id!", user_name, events, channels FROM alert_rule WHERE job_id = ANY($1::bigint[]) ORDER BY job_id, user_name"""
 
 
 async def alerts_of_jobs(connection: Connection, jobs: Sequence[JobId]) -> list[AlertOfJob]:
@@ -516,8 +497,7 @@ async def alerts_of_jobs(connection: Connection, jobs: Sequence[JobId]) -> list[
 
 
 LOCK_JOB = r"""SELECT id, partition_key, name, status, mode, hold_after, run_id, is_system, source, created_by, config_digest
-FROM job WHERE id = $1 FOR UPDATE
-"""
+FROM job WHERE id = $1 FOR UPDATE"""
 
 
 async def lock_job(connection: Connection, job: JobId) -> LockedJob | None:
@@ -526,8 +506,7 @@ async def lock_job(connection: Connection, job: JobId) -> LockedJob | None:
     return result
 
 
-SET_JOB_STATUS = r"""UPDATE job SET status = $2, hold_after = $3, changed_at = $4 WHERE id = $1
-"""
+SET_JOB_STATUS = r"""UPDATE job SET status = $2, hold_after = $3, changed_at = $4 WHERE id = $1"""
 
 
 async def set_job_status(
@@ -541,8 +520,7 @@ async def set_job_status(
     await connection.execute(SET_JOB_STATUS, job, status, hold_after, now)
 
 
-TASK_WITHHELD = r"""SELECT is_withheld FROM task WHERE job_id = $1 AND name = $2
-"""
+TASK_WITHHELD = r"""SELECT is_withheld FROM task WHERE job_id = $1 AND name = $2"""
 
 
 async def task_withheld(connection: Connection, job: JobId, task: str) -> bool | None:
@@ -551,24 +529,21 @@ async def task_withheld(connection: Connection, job: JobId, task: str) -> bool |
     return result
 
 
-SET_TASK_WITHHELD = r"""UPDATE task SET is_withheld = $3 WHERE job_id = $1 AND name = $2
-"""
+SET_TASK_WITHHELD = r"""UPDATE task SET is_withheld = $3 WHERE job_id = $1 AND name = $2"""
 
 
 async def set_task_withheld(connection: Connection, job: JobId, task: str, withheld: bool) -> None:
     await connection.execute(SET_TASK_WITHHELD, job, task, withheld)
 
 
-DELETE_JOB = r"""DELETE FROM job WHERE id = $1
-"""
+DELETE_JOB = r"""DELETE FROM job WHERE id = $1"""
 
 
 async def delete_job(connection: Connection, job: JobId) -> None:
     await connection.execute(DELETE_JOB, job)
 
 
-LOCK_SYNCHRONISATION = r"""SELECT pg_advisory_xact_lock(hashtextextended('gateway: jobs of the configuration', 0))
-"""
+LOCK_SYNCHRONISATION = r"""SELECT pg_advisory_xact_lock(hashtextextended('gateway: jobs of the configuration', 0))"""
 
 
 async def lock_synchronisation(connection: Connection) -> None:
@@ -576,8 +551,7 @@ async def lock_synchronisation(connection: Connection) -> None:
     await connection.execute(LOCK_SYNCHRONISATION)
 
 
-CONFIG_JOBS = r"""SELECT id, partition_key, name, config_digest, retired, status FROM job WHERE source = 'config' FOR UPDATE
-"""
+CONFIG_JOBS = r"""SELECT id, partition_key, name, config_digest, retired, status FROM job WHERE source = 'config' FOR UPDATE"""
 
 
 async def config_jobs(connection: Connection) -> list[ConfigJob]:
@@ -588,8 +562,7 @@ RETIRE_JOBS = r"""WITH gone AS (
     DELETE FROM job WHERE id = ANY($1::bigint[]) AND status NOT IN ('executing', 'cancelling') RETURNING id
 )
 UPDATE job SET retired = true, hold_after = true, changed_at = $2
-WHERE id = ANY($1::bigint[]) AND status IN ('executing', 'cancelling')
-"""
+WHERE id = ANY($1::bigint[]) AND status IN ('executing', 'cancelling')"""
 
 
 async def retire_jobs(connection: Connection, jobs: Sequence[JobId], now: datetime) -> None:

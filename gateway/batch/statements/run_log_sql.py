@@ -36,8 +36,7 @@ INSERT_LOG = r"""INSERT INTO run_log (run_id, run_task_id, attempt, at, severity
 SELECT l.run_id, l.run_task_id, l.attempt, l.at, l.severity, l.text
 FROM unnest($1::bigint[], $2::bigint[], $3::integer[], $4::timestamptz[], $5::text[], $6::text[])
      WITH ORDINALITY AS l (run_id, run_task_id, attempt, at, severity, text, position)
-ORDER BY l.position
-"""
+ORDER BY l.position"""
 
 
 async def insert_log(
@@ -54,8 +53,7 @@ async def insert_log(
 
 BYTES_OF_RUN_FILES = r"""SELECT (SELECT coalesce(sum(f.size_bytes), 0) FROM run_file f
         WHERE f.run_id = r.id AND NOT (f.run_task_id = $2 AND f.name = $3))::bigint
-FROM run r WHERE r.id = $1 FOR NO KEY UPDATE
-"""
+FROM run r WHERE r.id = $1 FOR NO KEY UPDATE"""
 
 
 async def bytes_of_run_files(connection: Connection, run: RunId, task: RunTaskId, name: str) -> int | None:
@@ -67,8 +65,7 @@ async def bytes_of_run_files(connection: Connection, run: RunId, task: RunTaskId
 
 PUT_RUN_FILE = r"""INSERT INTO run_file (run_id, run_task_id, name, size_bytes, sha256, content) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (run_id, run_task_id, name) DO UPDATE SET size_bytes = excluded.size_bytes, sha256 = excluded.sha256,
-    content = excluded.content, made_at = clock_timestamp()
-"""
+    content = excluded.content, made_at = clock_timestamp()"""
 
 
 async def put_run_file(
@@ -85,16 +82,14 @@ async def put_run_file(
 
 RUN_FILES = r"""SELECT f.id, f.run_id, f.run_task_id, t.name AS task, f.name, f.size_bytes, f.sha256, f.made_at
 FROM run_file f LEFT JOIN run_task t ON t.id = f.run_task_id
-WHERE f.run_id = $1 ORDER BY f.id
-"""
+WHERE f.run_id = $1 ORDER BY f.id"""
 
 
 async def run_files(connection: Connection, run: RunId) -> list[RunFile]:
     return [RunFile._make(row) for row in await connection.fetch(RUN_FILES, run)]
 
 
-READ_RUN_FILE = r"""SELECT name, sha256, content FROM run_file WHERE id = $1
-"""
+READ_RUN_FILE = r"""SELECT name, sha256, content FROM run_file WHERE id = $1"""
 
 
 async def read_run_file(connection: Connection, number: int) -> FileContent | None:

@@ -441,8 +441,7 @@ WHERE j.status = 'waiting' AND j.mode = 'timed' AND j.next_start <= $1
         OR NOT EXISTS (SELECT 1 FROM job_dependency d WHERE d.job_id = j.id) END
 ORDER BY j.next_start, j.id
 LIMIT $3
-FOR UPDATE OF j SKIP LOCKED
-"""
+FOR UPDATE OF j SKIP LOCKED"""
 
 
 async def lock_due_jobs(connection: Connection, now: datetime, open_periods: Sequence[str], most: int) -> list[DueJob]:
@@ -470,8 +469,7 @@ SELECT NULL, min(at) FROM (
     UNION ALL
     SELECT u.started_at + make_interval(secs => j.long_seconds) FROM job j JOIN run u ON u.id = j.run_id
     WHERE j.long_seconds IS NOT NULL
-) AS moments WHERE at > $1
-"""
+) AS moments WHERE at > $1"""
 
 
 async def next_moments(connection: Connection, now: datetime) -> list[NextMoment]:
@@ -484,8 +482,7 @@ async def next_moments(connection: Connection, now: datetime) -> list[NextMoment
 SET_NEXT_START = r"""UPDATE job SET next_start = coalesce(s.next_start, job.next_start),
                status = CASE WHEN s.next_start IS NULL THEN 'ended' ELSE job.status END
 FROM unnest($1::bigint[], $2::timestamptz[]) AS s (id, next_start)
-WHERE job.id = s.id
-"""
+WHERE job.id = s.id"""
 
 
 async def set_next_start(connection: Connection, jobs: Sequence[JobId], starts: Sequence[datetime | None]) -> None:
@@ -498,8 +495,7 @@ INSERT_RUNS = r"""INSERT INTO run (job_id, job, description, partition_key, comp
 SELECT j.id, j.name, j.description, j.partition_key, j.company, j.created_by, coalesce(j.run_as, j.created_by), s.cause,
        s.planned_at, $4, 'executing', j.concurrency, j.history
 FROM unnest($1::bigint[], $2::text[], $3::timestamptz[]) AS s (id, cause, planned_at) JOIN job j ON j.id = s.id
-RETURNING id, job_id AS "job_id!", job, planned_at
-"""
+RETURNING id, job_id AS "job_id!", job, planned_at"""
 
 
 async def insert_runs(
@@ -528,8 +524,7 @@ CROSS JOIN LATERAL (SELECT CASE
     WHEN EXISTS (SELECT 1 FROM task_condition c WHERE c.task_id = t.id) THEN 'waiting'
     ELSE 'ready' END AS status) AS s
 WHERE r.id = ANY($1::bigint[])
-ORDER BY r.id, t.position
-"""
+ORDER BY r.id, t.position"""
 
 
 async def insert_run_tasks(connection: Connection, runs: Sequence[RunId], now: datetime) -> None:
@@ -543,8 +538,7 @@ FROM run_task child
 CROSS JOIN LATERAL (SELECT d.parent_id, d.wanted FROM task_condition d WHERE d.task_id = child.task_id OFFSET 0) AS c
 CROSS JOIN LATERAL (SELECT t.name FROM task t WHERE t.id = c.parent_id OFFSET 0) AS p
 CROSS JOIN LATERAL (SELECT t.id FROM run_task t WHERE t.run_id = child.run_id AND t.name = p.name OFFSET 0) AS parent
-WHERE child.run_id = ANY($1::bigint[])
-"""
+WHERE child.run_id = ANY($1::bigint[])"""
 
 
 async def insert_run_conditions(connection: Connection, runs: Sequence[RunId]) -> None:
@@ -555,8 +549,7 @@ async def insert_run_conditions(connection: Connection, runs: Sequence[RunId]) -
 JOBS_STARTED = r"""UPDATE job SET status = 'executing', run_id = s.run_id, last_run_id = s.run_id, occurrences = occurrences + 1,
                runs = runs + 1, changed_at = $3
 FROM unnest($1::bigint[], $2::bigint[]) AS s (id, run_id)
-WHERE job.id = s.id
-"""
+WHERE job.id = s.id"""
 
 
 async def jobs_started(connection: Connection, jobs: Sequence[JobId], runs: Sequence[RunId], now: datetime) -> None:
@@ -568,8 +561,7 @@ USE_DEPENDENCIES = r"""WITH used AS (
     ORDER BY job_id, parent_id FOR UPDATE
 )
 UPDATE job_dependency d SET satisfied_by = NULL
-FROM used WHERE d.job_id = used.job_id AND d.parent_id = used.parent_id
-"""
+FROM used WHERE d.job_id = used.job_id AND d.parent_id = used.parent_id"""
 
 
 async def use_dependencies(connection: Connection, jobs: Sequence[JobId]) -> None:
@@ -579,8 +571,7 @@ async def use_dependencies(connection: Connection, jobs: Sequence[JobId]) -> Non
 
 RUNS_TO_SETTLE = r"""SELECT r.id FROM run r WHERE r.id = ANY($1::bigint[])
   AND (EXISTS (SELECT 1 FROM run_task t WHERE t.run_id = r.id AND t.status = 'withhold')
-    OR NOT EXISTS (SELECT 1 FROM run_task t WHERE t.run_id = r.id))
-"""
+    OR NOT EXISTS (SELECT 1 FROM run_task t WHERE t.run_id = r.id))"""
 
 
 async def runs_to_settle(connection: Connection, runs: Sequence[RunId]) -> list[RunId]:
@@ -588,8 +579,7 @@ async def runs_to_settle(connection: Connection, runs: Sequence[RunId]) -> list[
     return [row[0] for row in await connection.fetch(RUNS_TO_SETTLE, runs)]
 
 
-SET_RERUN_OF = r"""UPDATE run SET rerun_of = $2 WHERE id = $1
-"""
+SET_RERUN_OF = r"""UPDATE run SET rerun_of = $2 WHERE id = $1"""
 
 
 async def set_rerun_of(connection: Connection, run: RunId, earlier: RunId) -> None:
@@ -600,8 +590,7 @@ TASKS_TO_REPEAT = r"""SELECT t.id, t.name, coalesce(e.status, 'waiting') AS stat
        (SELECT coalesce(array_agg(DISTINCT c.parent_id), '{}') FROM run_condition c WHERE c.run_task_id = t.id)
            AS "parents!: RunTaskId"
 FROM run_task t LEFT JOIN run_task e ON e.run_id = $2 AND e.name = t.name AND e.spawned_by IS NULL
-WHERE t.run_id = $1 ORDER BY t.position
-"""
+WHERE t.run_id = $1 ORDER BY t.position"""
 
 
 async def tasks_to_repeat(connection: Connection, run: RunId, earlier: RunId) -> list[TaskToRepeat]:
@@ -609,8 +598,7 @@ async def tasks_to_repeat(connection: Connection, run: RunId, earlier: RunId) ->
     return [TaskToRepeat._make(row) for row in await connection.fetch(TASKS_TO_REPEAT, run, earlier)]
 
 
-FORGET_CONDITIONS = r"""DELETE FROM run_condition WHERE run_task_id = $1
-"""
+FORGET_CONDITIONS = r"""DELETE FROM run_condition WHERE run_task_id = $1"""
 
 
 async def forget_conditions(connection: Connection, task: RunTaskId) -> None:
@@ -619,8 +607,7 @@ async def forget_conditions(connection: Connection, task: RunTaskId) -> None:
 
 KEEP_TASKS = r"""UPDATE run_task t SET status = e.status, ready_at = NULL, ended_at = $4, error_code = e.error_code, error = e.error
 FROM run_task e
-WHERE t.run_id = $1 AND t.id = ANY($3::bigint[]) AND e.run_id = $2 AND e.name = t.name AND e.spawned_by IS NULL
-"""
+WHERE t.run_id = $1 AND t.id = ANY($3::bigint[]) AND e.run_id = $2 AND e.name = t.name AND e.spawned_by IS NULL"""
 
 
 async def keep_tasks(
@@ -636,8 +623,7 @@ async def keep_tasks(
 
 RECURRING_JOBS = r"""SELECT j.id, j.original_start, j.next_start, j.recurrence, j.base, j.missed, j.tolerance_seconds, j.occurrences
 FROM job j WHERE j.status = 'waiting' AND j.mode = 'timed' AND j.recurrence IS NOT NULL AND j.next_start > $1
-FOR UPDATE OF j SKIP LOCKED
-"""
+FOR UPDATE OF j SKIP LOCKED"""
 
 
 async def recurring_jobs(connection: Connection, now: datetime) -> list[RecurringJob]:
@@ -645,8 +631,7 @@ async def recurring_jobs(connection: Connection, now: datetime) -> list[Recurrin
     return [_recurring_job(row) for row in await connection.fetch(RECURRING_JOBS, now)]
 
 
-PLANNED_START_USED = r"""SELECT EXISTS (SELECT 1 FROM run WHERE job_id = $1 AND planned_at = $2 AND cause = 'schedule')
-"""
+PLANNED_START_USED = r"""SELECT EXISTS (SELECT 1 FROM run WHERE job_id = $1 AND planned_at = $2 AND cause = 'schedule')"""
 
 
 async def planned_start_used(connection: Connection, job: JobId, planned_at: datetime) -> bool:
@@ -656,8 +641,7 @@ async def planned_start_used(connection: Connection, job: JobId, planned_at: dat
     return result
 
 
-LOCK_WAITING_JOB = r"""SELECT id, name, status, mode, next_start FROM job WHERE id = $1 FOR UPDATE
-"""
+LOCK_WAITING_JOB = r"""SELECT id, name, status, mode, next_start FROM job WHERE id = $1 FOR UPDATE"""
 
 
 async def lock_waiting_job(connection: Connection, job: JobId) -> WaitingJob | None:
@@ -666,8 +650,7 @@ async def lock_waiting_job(connection: Connection, job: JobId) -> WaitingJob | N
     return result
 
 
-LOCK_RUN = r"""SELECT id, job_id, status, canceled_by FROM run WHERE id = $1 FOR UPDATE
-"""
+LOCK_RUN = r"""SELECT id, job_id, status, canceled_by FROM run WHERE id = $1 FOR UPDATE"""
 
 
 async def lock_run(connection: Connection, run: RunId) -> LockedRun | None:
@@ -676,8 +659,7 @@ async def lock_run(connection: Connection, run: RunId) -> LockedRun | None:
     return result
 
 
-LOCK_RUNS = r"""SELECT id, job_id, status, canceled_by FROM run WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE
-"""
+LOCK_RUNS = r"""SELECT id, job_id, status, canceled_by FROM run WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE"""
 
 
 async def lock_runs(connection: Connection, runs: Sequence[RunId]) -> list[LockedRun]:
@@ -690,8 +672,7 @@ WHERE t.id = ANY($1::bigint[])
     OR (t.spawned_by IS NOT NULL
         AND NOT EXISTS (SELECT 1 FROM run_task s WHERE s.spawned_by = t.spawned_by AND s.ended_at IS NULL)
         AND EXISTS (SELECT 1 FROM run_task p WHERE p.id = t.spawned_by AND p.waits_for_children))
-    OR NOT EXISTS (SELECT 1 FROM run_task o WHERE o.run_id = t.run_id AND o.ended_at IS NULL))
-"""
+    OR NOT EXISTS (SELECT 1 FROM run_task o WHERE o.run_id = t.run_id AND o.ended_at IS NULL))"""
 
 
 async def runs_to_follow(connection: Connection, tasks: Sequence[RunTaskId]) -> list[RunId]:
@@ -706,8 +687,7 @@ TASKS_OF_RUNS = r"""SELECT t.run_id, t.id, t.status, t.condition_type, t.ignore_
            AS "parents: RunTaskId",
        (SELECT array_agg(c.wanted ORDER BY c.parent_id, c.wanted) FROM run_condition c WHERE c.run_task_id = t.id)
            AS "wanted: Wanted"
-FROM run_task t WHERE t.run_id = ANY($1::bigint[])
-"""
+FROM run_task t WHERE t.run_id = ANY($1::bigint[])"""
 
 
 async def tasks_of_runs(connection: Connection, runs: Sequence[RunId]) -> list[TaskOfRun]:
@@ -720,8 +700,7 @@ CHANGE_TASKS = r"""UPDATE run_task SET status = s.status,
     error_code = CASE WHEN s.status = 'error' THEN coalesce(error_code, 'task.children') ELSE error_code END,
     error = CASE WHEN s.status = 'error' THEN coalesce(error, 'a task that it made has failed') ELSE error END
 FROM unnest($1::bigint[], $2::text[]) AS s (id, status)
-WHERE run_task.id = s.id
-"""
+WHERE run_task.id = s.id"""
 
 
 async def change_tasks(
@@ -742,8 +721,7 @@ SUM_RUNS = r"""SELECT r.id, r.job_id, r.job, r.entry_id, r.partition_key, r.comp
            WHERE t.run_id = r.id GROUP BY e.key) AS c), '{}')::text AS counts,
        (SELECT t.name || ': ' || coalesce(t.error, t.error_code) FROM run_task t
         WHERE t.run_id = r.id AND t.status = 'error' ORDER BY t.ignore_failure, t.ended_at, t.id LIMIT 1) AS error
-FROM run r WHERE r.id = ANY($1::bigint[]) ORDER BY r.id
-"""
+FROM run r WHERE r.id = ANY($1::bigint[]) ORDER BY r.id"""
 
 
 async def sum_runs(connection: Connection, runs: Sequence[RunId]) -> list[RunTotals]:
@@ -754,8 +732,7 @@ END_RUNS = r"""UPDATE run SET status = s.status, ended_at = $1, overran = s.over
                tasks_left_out = s.left_out
 FROM unnest($2::bigint[], $3::text[], $4::boolean[], $5::text[], $6::text[], $7::integer[])
      AS s (id, status, overran, counts, error, left_out)
-WHERE run.id = s.id
-"""
+WHERE run.id = s.id"""
 
 
 async def end_runs(
@@ -774,8 +751,7 @@ async def end_runs(
 THIN_TASKS = r"""DELETE FROM run_task WHERE id IN (
     SELECT id FROM run_task WHERE run_id = $1
     ORDER BY CASE status WHEN 'error' THEN 1 WHEN 'canceled' THEN 2 WHEN 'ended' THEN 3 ELSE 4 END, id
-    OFFSET $2)
-"""
+    OFFSET $2)"""
 
 
 async def thin_tasks(connection: Connection, run: RunId, most: int) -> None:
@@ -783,8 +759,7 @@ async def thin_tasks(connection: Connection, run: RunId, most: int) -> None:
     await connection.execute(THIN_TASKS, run, most)
 
 
-DELETE_UNKEPT_RUNS = r"""DELETE FROM run WHERE id = ANY($1::bigint[])
-"""
+DELETE_UNKEPT_RUNS = r"""DELETE FROM run WHERE id = ANY($1::bigint[])"""
 
 
 async def delete_unkept_runs(connection: Connection, runs: Sequence[RunId]) -> None:
@@ -796,8 +771,7 @@ LOCK_JOBS_OF_RUNS = r"""SELECT id, name, status, hold_after, retired, original_s
        EXISTS (SELECT 1 FROM job_dependency d WHERE d.job_id = job.id) AS depends,
        EXISTS (SELECT 1 FROM job_dependency d WHERE d.parent_id = job.id) AS is_awaited,
        EXISTS (SELECT 1 FROM alert_rule a WHERE a.job_id = job.id) AS is_heard
-FROM job WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE
-"""
+FROM job WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE"""
 
 
 async def lock_jobs_of_runs(connection: Connection, jobs: Sequence[JobId]) -> list[JobOfRun]:
@@ -810,8 +784,7 @@ END_OCCURRENCES = r"""UPDATE job SET status = s.status, run_id = NULL, hold_afte
                failures = failures + CASE s.outcome WHEN 'error' THEN 1 ELSE 0 END, changed_at = $1
 FROM unnest($2::bigint[], $3::text[], $4::timestamptz[], $5::text[], $6::text[])
      AS s (id, status, next_start, cause, outcome)
-WHERE job.id = s.id
-"""
+WHERE job.id = s.id"""
 
 
 async def end_occurrences(
@@ -834,8 +807,7 @@ SATISFY_DEPENDENCIES = r"""WITH reached AS (
     ORDER BY d.job_id, d.parent_id FOR UPDATE OF d
 )
 UPDATE job_dependency d SET satisfied_by = reached.run_id
-FROM reached WHERE d.job_id = reached.job_id AND d.parent_id = reached.parent_id
-"""
+FROM reached WHERE d.job_id = reached.job_id AND d.parent_id = reached.parent_id"""
 
 
 async def satisfy_dependencies(
@@ -848,16 +820,14 @@ async def satisfy_dependencies(
     await connection.execute(SATISFY_DEPENDENCIES, jobs, runs, outcomes)
 
 
-DELETE_RETIRED_JOBS = r"""DELETE FROM job WHERE id = ANY($1::bigint[])
-"""
+DELETE_RETIRED_JOBS = r"""DELETE FROM job WHERE id = ANY($1::bigint[])"""
 
 
 async def delete_retired_jobs(connection: Connection, jobs: Sequence[JobId]) -> None:
     await connection.execute(DELETE_RETIRED_JOBS, jobs)
 
 
-JOB_OF_RUN = r"""SELECT run_id FROM job WHERE id = $1
-"""
+JOB_OF_RUN = r"""SELECT run_id FROM job WHERE id = $1"""
 
 
 async def job_of_run(connection: Connection, job: JobId) -> RunId | None:
@@ -866,16 +836,14 @@ async def job_of_run(connection: Connection, job: JobId) -> RunId | None:
     return result
 
 
-HOLD_AFTER_IF_UNDER_WAY = r"""UPDATE job SET hold_after = true WHERE id = $1 AND status = 'executing'
-"""
+HOLD_AFTER_IF_UNDER_WAY = r"""UPDATE job SET hold_after = true WHERE id = $1 AND status = 'executing'"""
 
 
 async def hold_after_if_under_way(connection: Connection, job: JobId) -> None:
     await connection.execute(HOLD_AFTER_IF_UNDER_WAY, job)
 
 
-LOCK_OPEN_TASKS = r"""SELECT id FROM run_task WHERE run_id = $1 AND ended_at IS NULL ORDER BY id FOR UPDATE
-"""
+LOCK_OPEN_TASKS = r"""SELECT id FROM run_task WHERE run_id = $1 AND ended_at IS NULL ORDER BY id FOR UPDATE"""
 
 
 async def lock_open_tasks(connection: Connection, run: RunId) -> list[RunTaskId]:
@@ -883,16 +851,14 @@ async def lock_open_tasks(connection: Connection, run: RunId) -> list[RunTaskId]
     return [row[0] for row in await connection.fetch(LOCK_OPEN_TASKS, run)]
 
 
-BEGIN_CANCELLING = r"""UPDATE run SET status = 'cancelling', canceled_by = $2, comes_back = $3 WHERE id = $1
-"""
+BEGIN_CANCELLING = r"""UPDATE run SET status = 'cancelling', canceled_by = $2, comes_back = $3 WHERE id = $1"""
 
 
 async def begin_cancelling(connection: Connection, run: RunId, by: str, comes_back: bool) -> None:
     await connection.execute(BEGIN_CANCELLING, run, by, comes_back)
 
 
-JOB_CANCELLING = r"""UPDATE job SET status = 'cancelling', changed_at = $2 WHERE id = $1
-"""
+JOB_CANCELLING = r"""UPDATE job SET status = 'cancelling', changed_at = $2 WHERE id = $1"""
 
 
 async def job_cancelling(connection: Connection, job: JobId, now: datetime) -> None:
@@ -901,8 +867,7 @@ async def job_cancelling(connection: Connection, job: JobId, now: datetime) -> N
 
 LOCK_LEASES_OF_JOB = r"""SELECT l.fence FROM lease l WHERE l.fence IN (SELECT t.fence FROM run_task t JOIN job j ON j.run_id = t.run_id
                                               WHERE j.id = $1 AND t.fence IS NOT NULL)
-ORDER BY l.fence FOR UPDATE OF l
-"""
+ORDER BY l.fence FOR UPDATE OF l"""
 
 
 async def lock_leases_of_job(connection: Connection, job: JobId) -> list[Fence]:
@@ -918,8 +883,7 @@ CANCEL_ATTEMPTS_OF_RUN = r"""WITH leases AS (
     RETURNING id, attempts
 )
 UPDATE attempt SET ended_at = $2, outcome = 'canceled', error = 'aborted by an operator'
-FROM stopped WHERE attempt.run_task_id = stopped.id AND attempt.number = stopped.attempts AND attempt.ended_at IS NULL
-"""
+FROM stopped WHERE attempt.run_task_id = stopped.id AND attempt.number = stopped.attempts AND attempt.ended_at IS NULL"""
 
 
 async def cancel_attempts_of_run(connection: Connection, run: RunId, now: datetime) -> None:
@@ -927,8 +891,7 @@ async def cancel_attempts_of_run(connection: Connection, run: RunId, now: dateti
     await connection.execute(CANCEL_ATTEMPTS_OF_RUN, run, now)
 
 
-RUN_IN_WORK = r"""SELECT EXISTS (SELECT 1 FROM run_task WHERE run_id = $1 AND fence IS NOT NULL)
-"""
+RUN_IN_WORK = r"""SELECT EXISTS (SELECT 1 FROM run_task WHERE run_id = $1 AND fence IS NOT NULL)"""
 
 
 async def run_in_work(connection: Connection, run: RunId) -> bool:
@@ -938,8 +901,7 @@ async def run_in_work(connection: Connection, run: RunId) -> bool:
     return result
 
 
-FENCES_TO_CANCEL = r"""SELECT fence AS "fence!" FROM run_task WHERE fence = ANY($1::bigint[]) AND status = 'cancelling'
-"""
+FENCES_TO_CANCEL = r"""SELECT fence AS "fence!" FROM run_task WHERE fence = ANY($1::bigint[]) AND status = 'cancelling'"""
 
 
 async def fences_to_cancel(connection: Connection, fences: Sequence[Fence]) -> list[Fence]:
@@ -951,16 +913,14 @@ FIND_RUNS = r"""SELECT r.id, r.job_id, r.job, r.description, r.partition_key, r.
        r.started_at, r.ended_at, r.status, r.canceled_by, r.overran, r.counts, r.tasks_left_out, r.error, r.rerun_of, r.entry_id
 FROM run r
 WHERE r.id = ANY($1::bigint[])
-ORDER BY r.started_at DESC, r.id DESC
-"""
+ORDER BY r.started_at DESC, r.id DESC"""
 
 
 async def find_runs(connection: Connection, runs: Sequence[RunId]) -> list[Run]:
     return [_run(row) for row in await connection.fetch(FIND_RUNS, runs)]
 
 
-LAST_RUNS = r"""SELECT id FROM run WHERE job_id = $1 ORDER BY started_at DESC, id DESC LIMIT $2
-"""
+LAST_RUNS = r"""SELECT id FROM run WHERE job_id = $1 ORDER BY started_at DESC, id DESC LIMIT $2"""
 
 
 async def last_runs(connection: Connection, job: JobId, most: int) -> list[RunId]:
@@ -972,8 +932,7 @@ FIND_RUN_TASKS = r"""SELECT t.id, t.run_id, t.task_id, t.spawned_by, t.name, t.d
        t.started_at, t.ended_at, t.error_code, t.error, t.counts,
        (SELECT coalesce(array_agg(p.name || ' ' || c.wanted ORDER BY p.position, c.wanted), '{}')
         FROM run_condition c JOIN run_task p ON p.id = c.parent_id WHERE c.run_task_id = t.id) AS conditions
-FROM run_task t WHERE t.run_id = $1 ORDER BY t.position, t.id
-"""
+FROM run_task t WHERE t.run_id = $1 ORDER BY t.position, t.id"""
 
 
 async def find_run_tasks(connection: Connection, run: RunId) -> list[RunTask]:
@@ -981,8 +940,7 @@ async def find_run_tasks(connection: Connection, run: RunId) -> list[RunTask]:
 
 
 FIND_ATTEMPTS = r"""SELECT a.run_task_id, a.number, a.server, a.started_at, a.ended_at, a.outcome, a.error_code, a.error, a.traceback, a.counts
-FROM attempt a JOIN run_task t ON t.id = a.run_task_id WHERE t.run_id = $1 ORDER BY a.run_task_id, a.number
-"""
+FROM attempt a JOIN run_task t ON t.id = a.run_task_id WHERE t.run_id = $1 ORDER BY a.run_task_id, a.number"""
 
 
 async def find_attempts(connection: Connection, run: RunId) -> list[AttemptRow]:
@@ -991,8 +949,7 @@ async def find_attempts(connection: Connection, run: RunId) -> list[AttemptRow]:
 
 FIND_LOG = r"""SELECT l.id, l.run_task_id, t.name AS task, l.attempt, l.at, l.severity, l.text
 FROM run_log l LEFT JOIN run_task t ON t.id = l.run_task_id
-WHERE l.run_id = $1 AND l.id > $2 ORDER BY l.id LIMIT $3
-"""
+WHERE l.run_id = $1 AND l.id > $2 ORDER BY l.id LIMIT $3"""
 
 
 async def find_log(connection: Connection, run: RunId, after: int, most: int) -> list[LogLine]:
@@ -1008,8 +965,7 @@ LEFT JOIN batch_group g ON g.name = coalesce(t.batch_group, j.batch_group, '') A
                        AND g.concurrency >= 0
 WHERE j.mode = 'event'
 GROUP BY j.id
-ORDER BY j.id
-"""
+ORDER BY j.id"""
 
 
 async def event_jobs(connection: Connection, groups: Sequence[str]) -> list[EventJob]:
@@ -1022,8 +978,7 @@ BEGIN_EVENT_RUN = r"""INSERT INTO run (job_id, job, description, partition_key, 
 SELECT id, name, description, partition_key, company, created_by, coalesce(run_as, created_by), 'event', $2, $2,
        'executing', history, $3
 FROM job WHERE id = $1
-RETURNING id
-"""
+RETURNING id"""
 
 
 async def begin_event_run(connection: Connection, job: JobId, started_at: datetime, incarnation: int) -> RunId | None:
@@ -1034,8 +989,7 @@ async def begin_event_run(connection: Connection, job: JobId, started_at: dateti
 
 END_EVENT_RUN = r"""UPDATE run SET status = $2, ended_at = $3, counts = $4::text::jsonb, error = $5,
                canceled_by = CASE WHEN $2 = 'canceled' THEN 'operator' END
-WHERE id = $1
-"""
+WHERE id = $1"""
 
 
 async def end_event_run(
@@ -1061,8 +1015,7 @@ JOIN job j ON j.id = r.job_id
 JOIN jsonb_to_recordset($2::text::jsonb) AS d (name text, counts jsonb, error text) ON true
 JOIN task t ON t.job_id = j.id AND t.name = d.name
 JOIN batch_group g ON g.name = coalesce(t.batch_group, j.batch_group, '')
-WHERE r.id = $1
-"""
+WHERE r.id = $1"""
 
 
 async def insert_event_run_tasks(connection: Connection, run: RunId, tasks: str, server: str) -> None:
@@ -1072,8 +1025,7 @@ async def insert_event_run_tasks(connection: Connection, run: RunId, tasks: str,
 COUNT_EVENT_RUN = r"""UPDATE job SET last_run_id = $2, last_outcome = $3, last_ended_at = $4, runs = runs + 1,
                failures = failures + CASE $3 WHEN 'error' THEN 1 ELSE 0 END
 WHERE id = $1
-RETURNING name, partition_key, company, category, is_critical, history
-"""
+RETURNING name, partition_key, company, category, is_critical, history"""
 
 
 async def count_event_run(
@@ -1090,8 +1042,7 @@ async def count_event_run(
 
 CLOSE_LOST_EVENT_RUNS = r"""UPDATE run SET status = 'error', ended_at = $1, error = 'its server was lost'
 FROM incarnation i
-WHERE run.ended_at IS NULL AND run.incarnation = i.id AND (i.stopped_at IS NOT NULL OR i.lost_at IS NOT NULL)
-"""
+WHERE run.ended_at IS NULL AND run.incarnation = i.id AND (i.stopped_at IS NOT NULL OR i.lost_at IS NOT NULL)"""
 
 
 async def close_lost_event_runs(connection: Connection, now: datetime) -> None:

@@ -70,8 +70,7 @@ class ConfigName(NamedTuple):
 
 PUT_GROUP = r"""INSERT INTO batch_group (name, description, priority, concurrency, source, changed_at) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (name) DO UPDATE SET description = excluded.description, priority = excluded.priority,
-    concurrency = excluded.concurrency, source = excluded.source, changed_at = excluded.changed_at
-"""
+    concurrency = excluded.concurrency, source = excluded.source, changed_at = excluded.changed_at"""
 
 
 async def put_group(
@@ -90,8 +89,7 @@ GROUP_IN_USE = r"""SELECT 'job ' || name AS used_by FROM job WHERE batch_group =
 UNION ALL SELECT 'task ' || t.name || ' of job ' || j.name FROM task t JOIN job j ON j.id = t.job_id WHERE t.batch_group = $1
 UNION ALL SELECT 'server ' || server FROM server_group WHERE group_name = $1
 UNION ALL SELECT 'job queue ' || name FROM job_queue WHERE batch_group = $1
-LIMIT 1
-"""
+LIMIT 1"""
 
 
 async def group_in_use(connection: Connection, name: str) -> str | None:
@@ -100,8 +98,7 @@ async def group_in_use(connection: Connection, name: str) -> str | None:
     return result
 
 
-DELETE_GROUP = r"""DELETE FROM batch_group WHERE name = $1 AND source <> 'system' RETURNING name
-"""
+DELETE_GROUP = r"""DELETE FROM batch_group WHERE name = $1 AND source <> 'system' RETURNING name"""
 
 
 async def delete_group(connection: Connection, name: str) -> str | None:
@@ -112,8 +109,7 @@ async def delete_group(connection: Connection, name: str) -> str | None:
 
 LIST_GROUPS = r"""SELECT g.name, g.description, g.priority, g.concurrency, g.source,
        (SELECT coalesce(array_agg(s.server ORDER BY s.server), '{}') FROM server_group s WHERE s.group_name = g.name) AS servers
-FROM batch_group g ORDER BY g.name
-"""
+FROM batch_group g ORDER BY g.name"""
 
 
 async def list_groups(connection: Connection) -> list[GroupRow]:
@@ -125,8 +121,7 @@ ON CONFLICT (name) DO UPDATE SET incarnation = excluded.incarnation, draining = 
 WHERE NOT EXISTS (SELECT 1 FROM incarnation other JOIN incarnation ours ON ours.id = $2
                   WHERE other.id = server.incarnation AND other.node <> ours.node
                     AND other.stopped_at IS NULL AND other.lost_at IS NULL)
-RETURNING name
-"""
+RETURNING name"""
 
 
 async def register_server(connection: Connection, name: str, incarnation: int, now: datetime) -> str | None:
@@ -137,8 +132,7 @@ async def register_server(connection: Connection, name: str, incarnation: int, n
 
 
 PUT_DEFAULT_GROUP = r"""INSERT INTO server_group (server, group_name, implicit) SELECT $1, '', true
-WHERE NOT EXISTS (SELECT 1 FROM server_group WHERE server = $1)
-"""
+WHERE NOT EXISTS (SELECT 1 FROM server_group WHERE server = $1)"""
 
 
 async def put_default_group(connection: Connection, name: str) -> None:
@@ -146,8 +140,7 @@ async def put_default_group(connection: Connection, name: str) -> None:
     await connection.execute(PUT_DEFAULT_GROUP, name)
 
 
-LEAVE_SERVER = r"""UPDATE server SET incarnation = NULL WHERE name = $1 AND incarnation = $2
-"""
+LEAVE_SERVER = r"""UPDATE server SET incarnation = NULL WHERE name = $1 AND incarnation = $2"""
 
 
 async def leave_server(connection: Connection, name: str, incarnation: int) -> None:
@@ -157,8 +150,7 @@ async def leave_server(connection: Connection, name: str, incarnation: int) -> N
 
 PUT_SERVER = r"""INSERT INTO server (name, is_batch, threads, reserved_percent, source, changed_at) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (name) DO UPDATE SET is_batch = excluded.is_batch, threads = excluded.threads,
-    reserved_percent = excluded.reserved_percent, source = excluded.source, changed_at = excluded.changed_at
-"""
+    reserved_percent = excluded.reserved_percent, source = excluded.source, changed_at = excluded.changed_at"""
 
 
 async def put_server(
@@ -173,8 +165,7 @@ async def put_server(
     await connection.execute(PUT_SERVER, name, is_batch, threads, reserved_percent, source, now)
 
 
-SET_DRAINING = r"""UPDATE server SET draining = $2, changed_at = $3 WHERE name = $1 RETURNING name
-"""
+SET_DRAINING = r"""UPDATE server SET draining = $2, changed_at = $3 WHERE name = $1 RETURNING name"""
 
 
 async def set_draining(connection: Connection, name: str, draining: bool, now: datetime) -> str | None:
@@ -183,8 +174,7 @@ async def set_draining(connection: Connection, name: str, draining: bool, now: d
     return result
 
 
-DELETE_HOURS = r"""DELETE FROM server_hours WHERE server = $1
-"""
+DELETE_HOURS = r"""DELETE FROM server_hours WHERE server = $1"""
 
 
 async def delete_hours(connection: Connection, name: str) -> None:
@@ -192,8 +182,7 @@ async def delete_hours(connection: Connection, name: str) -> None:
 
 
 PUT_HOURS = r"""INSERT INTO server_hours (server, position, threads, start_time, end_time, zone)
-SELECT $1, * FROM unnest($2::int[], $3::int[], $4::time[], $5::time[], $6::text[])
-"""
+SELECT $1, * FROM unnest($2::int[], $3::int[], $4::time[], $5::time[], $6::text[])"""
 
 
 async def put_hours(
@@ -208,8 +197,7 @@ async def put_hours(
     await connection.execute(PUT_HOURS, server, positions, threads, starts, ends, zones)
 
 
-DELETE_SERVER_GROUPS = r"""DELETE FROM server_group WHERE server = $1
-"""
+DELETE_SERVER_GROUPS = r"""DELETE FROM server_group WHERE server = $1"""
 
 
 async def delete_server_groups(connection: Connection, name: str) -> None:
@@ -220,8 +208,7 @@ ASSIGN_GROUP = r"""WITH replaced AS (
     DELETE FROM server_group WHERE server = $1 AND implicit
 )
 INSERT INTO server_group (server, group_name) VALUES ($1, $2)
-ON CONFLICT (server, group_name) DO UPDATE SET implicit = false
-"""
+ON CONFLICT (server, group_name) DO UPDATE SET implicit = false"""
 
 
 async def assign_group(connection: Connection, server: str, group: str) -> None:
@@ -229,8 +216,7 @@ async def assign_group(connection: Connection, server: str, group: str) -> None:
     await connection.execute(ASSIGN_GROUP, server, group)
 
 
-UNASSIGN_GROUP = r"""DELETE FROM server_group WHERE server = $1 AND group_name = $2 RETURNING group_name
-"""
+UNASSIGN_GROUP = r"""DELETE FROM server_group WHERE server = $1 AND group_name = $2 RETURNING group_name"""
 
 
 async def unassign_group(connection: Connection, server: str, group: str) -> str | None:
@@ -245,8 +231,7 @@ LIST_SERVERS = r"""SELECT s.name, s.incarnation, s.is_batch, s.draining, s.threa
         WHERE EXISTS (SELECT 1 FROM server_group g WHERE g.server = s.name AND g.group_name = b.name)
            OR (EXISTS (SELECT 1 FROM server_group g WHERE g.server = s.name AND g.group_name = '')
                AND NOT EXISTS (SELECT 1 FROM server_group g WHERE g.group_name = b.name))) AS takes
-FROM server s WHERE ($1::text IS NULL OR s.name = $1) ORDER BY s.name
-"""
+FROM server s WHERE ($1::text IS NULL OR s.name = $1) ORDER BY s.name"""
 
 
 async def list_servers(connection: Connection, name: str | None) -> list[ServerRow]:
@@ -255,8 +240,7 @@ async def list_servers(connection: Connection, name: str | None) -> list[ServerR
 
 
 LIST_HOURS = r"""SELECT server, threads, start_time, end_time, zone FROM server_hours WHERE ($1::text IS NULL OR server = $1)
-ORDER BY server, position
-"""
+ORDER BY server, position"""
 
 
 async def list_hours(connection: Connection, server: str | None) -> list[HoursRow]:
@@ -265,8 +249,7 @@ async def list_hours(connection: Connection, server: str | None) -> list[HoursRo
 
 PUT_PERIOD = r"""INSERT INTO active_period (name, start_time, end_time, weekdays, zone, source) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (name) DO UPDATE SET start_time = excluded.start_time, end_time = excluded.end_time,
-    weekdays = excluded.weekdays, zone = excluded.zone, source = excluded.source
-"""
+    weekdays = excluded.weekdays, zone = excluded.zone, source = excluded.source"""
 
 
 async def put_period(
@@ -281,8 +264,7 @@ async def put_period(
     await connection.execute(PUT_PERIOD, name, start, end, weekdays, zone, source)
 
 
-PERIOD_IN_USE = r"""SELECT name FROM job WHERE active_period = $1 LIMIT 1
-"""
+PERIOD_IN_USE = r"""SELECT name FROM job WHERE active_period = $1 LIMIT 1"""
 
 
 async def period_in_use(connection: Connection, name: str) -> str | None:
@@ -291,8 +273,7 @@ async def period_in_use(connection: Connection, name: str) -> str | None:
     return result
 
 
-DELETE_PERIOD = r"""DELETE FROM active_period WHERE name = $1 RETURNING name
-"""
+DELETE_PERIOD = r"""DELETE FROM active_period WHERE name = $1 RETURNING name"""
 
 
 async def delete_period(connection: Connection, name: str) -> str | None:
@@ -301,8 +282,7 @@ async def delete_period(connection: Connection, name: str) -> str | None:
     return result
 
 
-LIST_PERIODS = r"""SELECT name, start_time, end_time, weekdays, zone, source FROM active_period ORDER BY name
-"""
+LIST_PERIODS = r"""SELECT name, start_time, end_time, weekdays, zone, source FROM active_period ORDER BY name"""
 
 
 async def list_periods(connection: Connection) -> list[PeriodRow]:
@@ -310,8 +290,7 @@ async def list_periods(connection: Connection) -> list[PeriodRow]:
 
 
 CONFIG_NAMED = r"""SELECT 'group' AS kind, name FROM batch_group WHERE source = 'config'
-UNION ALL SELECT 'period', name FROM active_period WHERE source = 'config'
-"""
+UNION ALL SELECT 'period', name FROM active_period WHERE source = 'config'"""
 
 
 async def config_named(connection: Connection) -> list[ConfigName]:

@@ -200,8 +200,7 @@ def _overdue_task(row: Record) -> OverdueTask:
 
 
 LOCK_TASK_CLAIMS = r"""SELECT pg_advisory_xact_lock(hashtextextended('gateway: claim of tasks', 0)),
-       set_config('idle_in_transaction_session_timeout', '3s', true)
-"""
+       set_config('idle_in_transaction_session_timeout', '3s', true)"""
 
 
 async def lock_task_claims(connection: Connection) -> None:
@@ -212,8 +211,7 @@ async def lock_task_claims(connection: Connection) -> None:
 
 
 CLAIMABLE_TASKS = r"""SELECT EXISTS (SELECT 1 FROM run_task WHERE status = 'ready' AND batch_group = ANY($1::text[]) AND ready_at <= $2
-               AND location = 'server')
-"""
+               AND location = 'server')"""
 
 
 async def claimable_tasks(connection: Connection, groups: Sequence[str], now: datetime) -> bool:
@@ -223,8 +221,7 @@ async def claimable_tasks(connection: Connection, groups: Sequence[str], now: da
     return result
 
 
-CLASS_STARTS = r"""SELECT handler, since, starts, aside_until FROM class_starts
-"""
+CLASS_STARTS = r"""SELECT handler, since, starts, aside_until FROM class_starts"""
 
 
 async def class_starts(connection: Connection) -> list[ClassStarts]:
@@ -252,8 +249,7 @@ CANDIDATE_TASKS = r"""WITH running AS (
     SELECT *, row_number() OVER (PARTITION BY priority, batch_group, handler ORDER BY planned_at, id) AS rank
     FROM waiting WHERE room IS NULL OR place <= room
 )
-SELECT id, run_id, coalesce(job_id, -run_id) AS job_id, batch_group, priority, handler, planned_at, concurrency FROM ranked WHERE rank <= $3
-"""
+SELECT id, run_id, coalesce(job_id, -run_id) AS job_id, batch_group, priority, handler, planned_at, concurrency FROM ranked WHERE rank <= $3"""
 
 
 async def candidate_tasks(
@@ -271,8 +267,7 @@ async def candidate_tasks(
 LIMITS_AND_RUNNING = r"""SELECT NULL AS "job_id: JobId", name AS batch_group, concurrency::bigint AS tasks FROM batch_group
 UNION ALL
 SELECT r.job_id, t.batch_group, count(*) FROM run_task t JOIN run r ON r.id = t.run_id
-WHERE t.fence IS NOT NULL AND r.job_id IS NOT NULL GROUP BY 1, 2
-"""
+WHERE t.fence IS NOT NULL AND r.job_id IS NOT NULL GROUP BY 1, 2"""
 
 
 async def limits_and_running(connection: Connection) -> list[LimitOrRunning]:
@@ -286,8 +281,7 @@ WHERE t.status = 'ready' AND t.location = 'operator' AND t.ready_at <= $1
   AND ($3::text[] IS NULL OR t.batch_group = ANY($3))
   AND CASE WHEN t.is_private THEN t.owner = $4 ELSE NOT $5 END
 ORDER BY t.ready_at, t.id LIMIT 1
-FOR UPDATE OF t SKIP LOCKED
-"""
+FOR UPDATE OF t SKIP LOCKED"""
 
 
 async def lock_operator_task(
@@ -308,8 +302,7 @@ WAITING_FOR_OPERATOR = r"""SELECT t.id, t.run_id, r.partition_key, r.job, t.name
        t.ready_at AS "ready_at!"
 FROM run_task t JOIN run r ON r.id = t.run_id
 WHERE t.status = 'ready' AND t.location = 'operator' AND (NOT t.is_private OR t.owner = $1 OR $1 IS NULL)
-ORDER BY t.ready_at, t.id
-"""
+ORDER BY t.ready_at, t.id"""
 
 
 async def waiting_for_operator(connection: Connection, user: str | None) -> list[OperatorTask]:
@@ -346,8 +339,7 @@ SELECT begun.id, begun.fence AS "fence!", begun.run_id, begun.name, handler, beg
        begun.company, begun.batch_group, begun.priority, begun.owner, begun.attempts, begun.run_by, begun.timeout_seconds,
        begun.job_id, begun.job, begun.partition_key, begun.run_as, begun.planned_at, begun.most_seconds,
        c.starts AS class_starts, c.aside_until
-FROM begun LEFT JOIN counted c USING (handler) ORDER BY begun.id
-"""
+FROM begun LEFT JOIN counted c USING (handler) ORDER BY begun.id"""
 
 
 async def begin_tasks(
@@ -371,8 +363,7 @@ async def begin_tasks(
 
 
 DROP_TASK_LEASES = r"""DELETE FROM lease WHERE fence IN (SELECT fence FROM lease WHERE fence = ANY($1::bigint[]) ORDER BY fence FOR UPDATE)
-RETURNING fence
-"""
+RETURNING fence"""
 
 
 async def drop_task_leases(connection: Connection, fences: Sequence[Fence]) -> list[Fence]:
@@ -383,16 +374,14 @@ async def drop_task_leases(connection: Connection, fences: Sequence[Fence]) -> l
 TASKS_TO_END = r"""SELECT t.fence AS "fence!", t.id, t.run_id, t.status, t.attempts, t.retries, t.max_retries, t.retry_seconds, t.wait_for_children,
        t.is_idempotent, EXISTS (SELECT 1 FROM run_task c WHERE c.spawned_by = t.id) AS has_children,
        r.concurrency > 0 OR EXISTS (SELECT 1 FROM batch_group g WHERE g.name = t.batch_group AND g.concurrency > 0) AS is_limited
-FROM run_task t JOIN run r ON r.id = t.run_id WHERE t.fence = ANY($1::bigint[])
-"""
+FROM run_task t JOIN run r ON r.id = t.run_id WHERE t.fence = ANY($1::bigint[])"""
 
 
 async def tasks_to_end(connection: Connection, fences: Sequence[Fence]) -> list[TaskToEnd]:
     return [_task_to_end(row) for row in await connection.fetch(TASKS_TO_END, fences)]
 
 
-RUNS_OF_FENCES = r"""SELECT DISTINCT run_id FROM run_task WHERE fence = ANY($1::bigint[])
-"""
+RUNS_OF_FENCES = r"""SELECT DISTINCT run_id FROM run_task WHERE fence = ANY($1::bigint[])"""
 
 
 async def runs_of_fences(connection: Connection, fences: Sequence[Fence]) -> list[RunId]:
@@ -403,8 +392,7 @@ END_ATTEMPTS = r"""UPDATE attempt SET ended_at = $1, outcome = s.outcome, error_
                    counts = s.counts::jsonb
 FROM unnest($2::bigint[], $3::integer[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
      AS s (id, number, outcome, error_code, error, traceback, counts)
-WHERE attempt.run_task_id = s.id AND attempt.number = s.number
-"""
+WHERE attempt.run_task_id = s.id AND attempt.number = s.number"""
 
 
 async def end_attempts(
@@ -428,8 +416,7 @@ END_TASKS = r"""UPDATE run_task SET status = s.status, fence = NULL, retries = s
 FROM unnest($2::bigint[], $3::text[], $4::integer[], $5::boolean[], $6::timestamptz[], $7::text[], $8::text[], $9::text[],
             $10::boolean[])
      AS s (id, status, retries, waits, ready_at, error_code, error, counts, is_hopeless)
-WHERE run_task.id = s.id
-"""
+WHERE run_task.id = s.id"""
 
 
 async def end_tasks(
@@ -449,8 +436,7 @@ async def end_tasks(
     await connection.execute(END_TASKS, now, tasks, statuses, retries, waits, ready_at, error_codes, errors, counts, hopeless)
 
 
-TASKS_NAMED = r"""SELECT name, id, spawned_by FROM run_task WHERE run_id = $1 AND name = ANY($2::text[])
-"""
+TASKS_NAMED = r"""SELECT name, id, spawned_by FROM run_task WHERE run_id = $1 AND name = ANY($2::text[])"""
 
 
 async def tasks_named(connection: Connection, run: RunId, names: Sequence[str]) -> list[NamedTask]:
@@ -468,8 +454,7 @@ FROM jsonb_to_recordset($3::text::jsonb) AS n (place integer, name text, descrip
     timeout_seconds double precision, status text)
 JOIN batch_group g ON g.name = n.batch_group
 ORDER BY n.place
-RETURNING id, name
-"""
+RETURNING id, name"""
 
 
 async def spawn_tasks(
@@ -488,8 +473,7 @@ SPAWN_CONDITIONS = r"""INSERT INTO run_condition (run_task_id, parent_id, wanted
 SELECT child.id, parent.id, c.wanted
 FROM unnest($2::text[], $3::text[], $4::text[]) AS c (child, parent, wanted)
 JOIN run_task child ON child.run_id = $1 AND child.name = c.child
-JOIN run_task parent ON parent.run_id = $1 AND parent.name = c.parent
-"""
+JOIN run_task parent ON parent.run_id = $1 AND parent.name = c.parent"""
 
 
 async def spawn_conditions(
@@ -509,8 +493,7 @@ JOIN LATERAL (SELECT name, batch_group FROM run_task t WHERE t.run_id = u.id AND
               AND t.ready_at + make_interval(secs => j.overdue_seconds) < $1 ORDER BY t.ready_at, t.id LIMIT 1) AS t ON true
 WHERE j.status = 'executing' AND j.overdue_seconds IS NOT NULL
   AND EXISTS (SELECT 1 FROM alert_rule r WHERE r.job_id = j.id AND 'overdue' = ANY(r.events))
-ORDER BY j.id
-"""
+ORDER BY j.id"""
 
 
 async def overdue_tasks(connection: Connection, now: datetime) -> list[OverdueTask]:

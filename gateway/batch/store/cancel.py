@@ -14,6 +14,7 @@ from gateway.batch.statements import jobs_sql, runs_sql
 from gateway.batch.store.settling import advance_runs
 from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
+from gateway.db.statements import session_sql
 from gateway.kernel.errors import IllegalTransition, NoSuchJob
 from gateway.kernel.ids import JobId, RunId
 
@@ -36,7 +37,7 @@ async def cancel_job(store: Store, job: JobId, *, by: str, now: datetime, only_t
             await jobs_sql.set_job_status(connection, job, step.status, False, now)
         else:
             await _cancel(store, connection, row, run, by=by, now=now, comes_back=only_this)
-        await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
+        await session_sql.hint(connection, CHANNEL, JOBS_HINT)
         return await _status(connection, job)
 
 
@@ -56,7 +57,7 @@ async def abort_job(store: Store, job: JobId, *, by: str, now: datetime) -> JobS
             )  # fmt: skip
         await runs_sql.cancel_attempts_of_run(connection, run.id, now)
         await advance_runs(store, connection, [run], now)
-        await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
+        await session_sql.hint(connection, CHANNEL, JOBS_HINT)
         return await _status(connection, job)
 
 
@@ -75,7 +76,7 @@ async def requeue_job(store: Store, job: JobId, *, by: str, now: datetime) -> Jo
         assert run is not None and step.status is not None
         await _cancel(store, connection, row, run, by=by, now=now, comes_back=False)
         await jobs_sql.set_job_status(connection, job, step.status, False, now)
-        await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
+        await session_sql.hint(connection, CHANNEL, JOBS_HINT)
     return step.status
 
 
@@ -129,4 +130,4 @@ async def cancel_run(store: Store, run: RunId, *, by: str, now: datetime) -> Non
             text = "is not there" if row is None else f"is {row.status}"
             raise IllegalTransition(f"The run {run} {text}: it cannot be cancelled.", run=run, by=by)
         await _stop(store, connection, run, by=by, now=now, comes_back=False)
-        await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
+        await session_sql.hint(connection, CHANNEL, JOBS_HINT)

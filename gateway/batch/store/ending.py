@@ -23,6 +23,7 @@ from gateway.batch.store.settling import advance_runs
 from gateway.batch.store.tasks import ClaimedTask
 from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
+from gateway.db.statements import session_sql
 from gateway.kernel.errors import EntryRefused
 from gateway.kernel.ids import Fence, RunId
 from gateway.kernel.retry import Backoff
@@ -87,7 +88,7 @@ async def end_tasks(store: Store, ends: Sequence[TaskEnd], now: datetime) -> Seq
     async with store.transaction() as connection:
         kept = set(await tasks_sql.drop_task_leases(connection, [end.task.fence for end in ends]))
         ours = [end for end in ends if end.task.fence in kept]
-        runs = await _lock(store, connection, {end.task.run_id for end in ours})
+        runs = await _lock(connection, {end.task.run_id for end in ours})
         await write_lines(
             connection,
             [((end.task.run_id, end.task.id, end.task.attempt), end.lines) for end in ours if end.task.run_id in runs],
@@ -121,7 +122,7 @@ def task_reaper(now: Callable[[], datetime]) -> Reap:
         found = await tasks_sql.runs_of_fences(connection, fences)
         if not found:
             return
-        runs = await _lock(store, connection, set(found))
+        runs = await _lock(connection, set(found))
         lost = Result(
             attempt=Attempt.LOST, code=SERVER_LOST, error="server lost: it died or stood still while it worked on this"
         )
@@ -130,7 +131,7 @@ def task_reaper(now: Callable[[], datetime]) -> Reap:
     return reap
 
 
-async def _lock(store: Store, connection: Connection, runs: set[RunId]) -> Mapping[RunId, LockedRun]:
+async def _lock(connection: Connection, runs: set[RunId]) -> Mapping[RunId, LockedRun]:
     return {row.id: row for row in await runs_sql.lock_runs(connection, sorted(runs))}
 
 
@@ -142,7 +143,6 @@ async def _end(
     now: datetime,
 ) -> Mapping[Fence, Ended]:
     """End attempts under the locks of their runs; the tasks are read only now, they may have changed before."""
-    sql = store.queries
     rows = [row for row in await tasks_sql.tasks_to_end(connection, list(results)) if row.run_id in runs]
     if not rows:
         return {}
@@ -150,7 +150,7 @@ async def _end(
     await tasks_sql.end_attempts(connection, now, *map(list, zip(*map(_attempt, steps), strict=True)))
     await tasks_sql.end_tasks(connection, now, *map(list, zip(*map(_changed, steps), strict=True)))
     if any(step.frees for step in steps):
-        await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
+        await session_sql.hint(connection, CHANNEL, JOBS_HINT)
     over = [step.row.id for step in steps if not step.again]
     followed = set(await runs_sql.runs_to_follow(connection, over)) if over else set()
     if followed:

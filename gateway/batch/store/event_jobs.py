@@ -15,6 +15,7 @@ from gateway.batch.rules.job import HistoryMode, JobStatus
 from gateway.batch.statements import runs_sql
 from gateway.db.listen import CHANNEL
 from gateway.db.open import Store
+from gateway.db.statements import session_sql
 from gateway.kernel.ids import JobId, RunId
 from gateway.messaging.rules.states import Stage
 
@@ -70,7 +71,6 @@ async def end_event_run(
 
     Rule: counters and the last outcome of the job are kept in any case.
     """
-    sql = store.queries
     outcome = JobStatus.ERROR if errors else JobStatus.CANCELED if canceled else JobStatus.ENDED
     error = "; ".join(f"{name}: {text}" for name, text in errors.items()) or None
     rows = [
@@ -94,7 +94,7 @@ async def end_event_run(
                 company=known.company, category=known.category, is_critical=known.is_critical,
                 history=HistoryMode(known.history),
             )  # fmt: skip
-            await raise_alerts(connection, sql, happening, ax_alerts=store.ax_alerts)
+            await raise_alerts(connection, happening, ax_alerts=store.ax_alerts)
         history = HistoryMode(known.history)
         if history is HistoryMode.NEVER or (history is HistoryMode.ERRORS and outcome is JobStatus.ENDED):
             await runs_sql.delete_unkept_runs(connection, [run_id])
@@ -111,4 +111,4 @@ async def close_lost_event_runs(store: Store, now: datetime) -> None:
 async def hint_others(store: Store) -> None:
     """Let every running gateway look whether there is work for the services it runs."""
     async with store.transaction() as connection:
-        await connection.execute(store.queries.hint, CHANNEL, "queue")
+        await session_sql.hint(connection, CHANNEL, "queue")

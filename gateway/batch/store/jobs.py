@@ -24,6 +24,7 @@ from gateway.batch.store.definitions import (
 )
 from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
+from gateway.db.statements import session_sql
 from gateway.kernel.errors import JobRefused, NoSuchJob
 from gateway.kernel.ids import JobId, RunId
 
@@ -79,7 +80,7 @@ async def create_job(
         job = await _insert(connection, definition, by=by, now=now, status=status, source=source)
         await write_parts(connection, job, definition, source=source)
         await check_circles(connection, definition)
-        await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
+        await session_sql.hint(connection, CHANNEL, JOBS_HINT)
     return job
 
 
@@ -91,9 +92,9 @@ async def edit_job(store: Store, job: JobId, definition: JobDefinition, *, now: 
     """
     async with store.transaction() as connection:
         before = await _read(connection, job)
-        await _update(store, connection, before, definition, now=now, source="operator")
+        await _update(connection, before, definition, now=now, source="operator")
         await check_circles(connection, definition)
-        await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
+        await session_sql.hint(connection, CHANNEL, JOBS_HINT)
 
 
 async def read_job(
@@ -140,7 +141,7 @@ async def change_status(store: Store, job: JobId, action: JobAction, *, by: str,
         if step.status is None or step.status is JobStatus.CANCELLING:
             raise ValueError(f"{action} has an operation of its own")
         await jobs_sql.set_job_status(connection, job, step.status, step.hold_after, now)
-        await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
+        await session_sql.hint(connection, CHANNEL, JOBS_HINT)
     return step.status
 
 
@@ -182,7 +183,7 @@ async def change_task(store: Store, job: JobId, task: str, action: TaskAction, *
 
 
 async def sync_jobs(
-    store: Store, connection: Connection, definitions: Sequence[tuple[JobDefinition, JobStatus]], *, by: str,
+    connection: Connection, definitions: Sequence[tuple[JobDefinition, JobStatus]], *, by: str,
     now: datetime,
 ) -> Synced:  # fmt: skip
     """Make the jobs of the configuration what their sections say, each with the status it is born with.
@@ -205,7 +206,7 @@ async def sync_jobs(
         elif row.config_digest != definition.digest() or row.retired:
             job = JobId(row.id)
             before = await _read(connection, job)
-            await _update(store, connection, before, definition, now=now, source="config")
+            await _update(connection, before, definition, now=now, source="config")
             changed.append(definition.name)
         else:
             continue
@@ -216,7 +217,7 @@ async def sync_jobs(
     if gone:
         await jobs_sql.retire_jobs(connection, [row.id for row in gone], now)
     if written or gone:
-        await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
+        await session_sql.hint(connection, CHANNEL, JOBS_HINT)
     return Synced(created=tuple(created), changed=tuple(changed), removed=tuple(row.name for row in gone))
 
 
@@ -236,7 +237,7 @@ async def _insert(
 
 
 async def _update(
-    store: Store, connection: Connection, before: Job, definition: JobDefinition, *, now: datetime, source: str
+    connection: Connection, before: Job, definition: JobDefinition, *, now: datetime, source: str
 ) -> None:
     await check_places(connection, definition)
     old = before.definition

@@ -18,6 +18,7 @@ from gateway.batch.rules.definition import GroupDefinition, HoursDefinition, Per
 from gateway.batch.statements import jobs_sql, servers_sql
 from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
+from gateway.db.statements import session_sql
 from gateway.kernel.errors import JobRefused, NoSuchJob
 
 
@@ -70,13 +71,10 @@ async def put_server(store: Store, server: ServerDefinition, *, now: datetime, s
     Raises: JobRefused for a group that does not exist.
     """
     async with store.transaction() as connection:
-        await _put_server(store, connection, server, now=now, source=source)
+        await _put_server(connection, server, now=now, source=source)
 
 
-async def _put_server(
-    store: Store, connection: Connection, server: ServerDefinition, *, now: datetime, source: str
-) -> None:
-    sql = store.queries
+async def _put_server(connection: Connection, server: ServerDefinition, *, now: datetime, source: str) -> None:
     await servers_sql.put_server(
         connection, server.name, server.is_batch, server.threads, server.reserved_percent, source, now
     )
@@ -98,7 +96,7 @@ async def _put_server(
         await servers_sql.delete_server_groups(connection, server.name)
         for group in server.groups:
             await servers_sql.assign_group(connection, server.name, group)
-    await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
+    await session_sql.hint(connection, CHANNEL, JOBS_HINT)
 
 
 async def list_servers(store: Store, name: str | None = None) -> Sequence[Server]:
@@ -129,22 +127,20 @@ async def set_draining(store: Store, name: str, draining: bool, *, now: datetime
     async with store.transaction() as connection:
         if await servers_sql.set_draining(connection, name, draining, now) is None:
             raise NoSuchJob(f"there is no server named {name}", server=name)
-        await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
+        await session_sql.hint(connection, CHANNEL, JOBS_HINT)
 
 
 async def put_group(store: Store, group: GroupDefinition, *, now: datetime, source: str = "operator") -> None:
     """Save a batch group."""
     async with store.transaction() as connection:
-        await _put_group(store, connection, group, now=now, source=source)
+        await _put_group(connection, group, now=now, source=source)
 
 
-async def _put_group(
-    store: Store, connection: Connection, group: GroupDefinition, *, now: datetime, source: str
-) -> None:
+async def _put_group(connection: Connection, group: GroupDefinition, *, now: datetime, source: str) -> None:
     await servers_sql.put_group(
         connection, group.name, group.description, group.priority, group.concurrency, source, now
     )
-    await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
+    await session_sql.hint(connection, CHANNEL, JOBS_HINT)
 
 
 async def delete_group(store: Store, name: str) -> None:
@@ -180,7 +176,7 @@ async def assign_group(store: Store, server: str, group: str) -> None:
         for unknown in await jobs_sql.unknown_groups(connection, [group]):
             raise NoSuchJob(f"there is no batch group named {unknown}", group=group)
         await servers_sql.assign_group(connection, server, group)
-        await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
+        await session_sql.hint(connection, CHANNEL, JOBS_HINT)
 
 
 async def unassign_group(store: Store, server: str, group: str) -> None:
@@ -193,14 +189,14 @@ async def unassign_group(store: Store, server: str, group: str) -> None:
 async def put_period(store: Store, period: PeriodDefinition, *, source: str = "operator") -> None:
     """Save an active period."""
     async with store.transaction() as connection:
-        await _put_period(store, connection, period, source=source)
+        await _put_period(connection, period, source=source)
 
 
-async def _put_period(store: Store, connection: Connection, period: PeriodDefinition, *, source: str) -> None:
+async def _put_period(connection: Connection, period: PeriodDefinition, *, source: str) -> None:
     await servers_sql.put_period(
         connection, period.name, period.start, period.end, list(period.weekdays), period.zone, source
     )
-    await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
+    await session_sql.hint(connection, CHANNEL, JOBS_HINT)
 
 
 async def delete_period(store: Store, name: str) -> None:
@@ -231,7 +227,6 @@ async def read_periods(connection: Connection) -> Sequence[PeriodDefinition]:
 
 
 async def sync_places(
-    store: Store,
     connection: Connection,
     groups: Sequence[GroupDefinition],
     servers: Sequence[ServerDefinition],
@@ -245,11 +240,11 @@ async def sync_places(
     """
     await jobs_sql.lock_synchronisation(connection)
     for group in groups:
-        await _put_group(store, connection, group, now=now, source="config")
+        await _put_group(connection, group, now=now, source="config")
     for server in servers:
-        await _put_server(store, connection, server, now=now, source="config")
+        await _put_server(connection, server, now=now, source="config")
     for period in periods:
-        await _put_period(store, connection, period, source="config")
+        await _put_period(connection, period, source="config")
     named = {("group", group.name) for group in groups} | {("period", period.name) for period in periods}
     rows = await servers_sql.config_named(connection)
     for kind, name in sorted({(row.kind, row.name) for row in rows} - named):

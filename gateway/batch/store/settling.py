@@ -22,6 +22,7 @@ from gateway.batch.statements import runs_sql
 from gateway.batch.statements.runs_sql import JobOfRun, LockedRun, RunTotals, TaskOfRun
 from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
+from gateway.db.statements import session_sql
 from gateway.kernel.errors import GatewayError
 from gateway.kernel.ids import JobId, RunId, RunTaskId
 
@@ -57,7 +58,7 @@ async def advance_runs(store: Store, connection: Connection, runs: Sequence[Lock
     if ended:
         await _end_runs(store, connection, ended, now)
     if moved:
-        await connection.execute(store.queries.hint, CHANNEL, JOBS_HINT)
+        await session_sql.hint(connection, CHANNEL, JOBS_HINT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,7 +177,7 @@ async def _tell(
             partition=run.partition_key, company=run.company, category=job.category,
             is_critical=job.is_critical, history=run.history,
         )  # fmt: skip
-        await raise_alerts(connection, store.queries, happening, ax_alerts=store.ax_alerts)
+        await raise_alerts(connection, happening, ax_alerts=store.ax_alerts)
 
 
 def _state(row: TaskOfRun) -> TaskState:

@@ -23,6 +23,7 @@ from gateway.batch.store.servers import read_periods
 from gateway.batch.store.settling import advance_runs
 from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
+from gateway.db.statements import session_sql
 from gateway.kernel.errors import GatewayError, IllegalTransition, JobRefused, NoSuchJob
 from gateway.kernel.ids import JobId, RunId
 
@@ -126,7 +127,6 @@ async def replan(store: Store, now: datetime) -> int:
 
     Rule: a planned start that was carried out already is not made again.
     """
-    sql = store.queries
     nearer: dict[JobId, datetime] = {}
     async with store.transaction() as connection:
         for row in await runs_sql.recurring_jobs(connection, now):
@@ -136,7 +136,7 @@ async def replan(store: Store, now: datetime) -> int:
                     nearer[row.id] = found
         if nearer:
             await runs_sql.set_next_start(connection, list(nearer), list(nearer.values()))
-            await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
+            await session_sql.hint(connection, CHANNEL, JOBS_HINT)
     return len(nearer)
 
 
@@ -155,7 +155,6 @@ async def _start(
     store: Store, connection: Connection, causes: Mapping[JobId, tuple[Cause, datetime]], now: datetime,
     *, repeat: Repeat | None = None,
 ) -> list[Started]:  # fmt: skip
-    sql = store.queries
     rows = await runs_sql.insert_runs(
         connection, list(causes), [cause for cause, _ in causes.values()], [at for _, at in causes.values()], now
     )
@@ -171,7 +170,7 @@ async def _start(
         to_settle = runs
     if to_settle:
         await advance_runs(store, connection, await runs_sql.lock_runs(connection, to_settle), now)
-    await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
+    await session_sql.hint(connection, CHANNEL, JOBS_HINT)
     return [Started(run_id=row.id, job_id=row.job_id, job=row.job, planned_at=row.planned_at) for row in rows]
 
 

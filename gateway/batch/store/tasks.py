@@ -21,6 +21,7 @@ from gateway.batch.statements.tasks_sql import BegunTask, CandidateTask
 from gateway.contracts.task import SpawnedTask
 from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
+from gateway.db.statements import session_sql
 from gateway.kernel.errors import TaskRefused
 from gateway.kernel.ids import Fence, JobId, RunId, RunTaskId
 from gateway.messaging.queue.leases import hold_lease
@@ -153,13 +154,12 @@ async def spawn_tasks(
     Raises: TaskRefused when the run is being cancelled, a group does not exist, a name is taken, or the tasks could
     never all end; LeaseLost.
     """
-    sql = store.queries
     try:
         check_graph([t.name for t in tasks], [(t.name, *condition) for t in tasks for condition in t.after.items()])
     except GraphError as error:
         raise TaskRefused(error.message, code="task.spawn") from error
     async with store.transaction() as connection:
-        await hold_lease(store, connection, task.fence)
+        await hold_lease(connection, task.fence)
         run = await runs_sql.lock_run(connection, task.run_id)
         if run is None or run.status != JobStatus.EXECUTING:
             raise TaskRefused(f"the run {task.run_id} is being cancelled: no tasks can be added", code="task.spawn")
@@ -181,7 +181,7 @@ async def spawn_tasks(
         ]
         if conditions:
             await tasks_sql.spawn_conditions(connection, task.run_id, *map(list, zip(*conditions, strict=True)))
-        await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
+        await session_sql.hint(connection, CHANNEL, JOBS_HINT)
     ids = there | {row.name: row.id for row in made}
     return [ids[name] for name in names]
 

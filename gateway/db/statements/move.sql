@@ -1,10 +1,10 @@
 -- Take into the schema `gateway` what each migration had made where the search path led; run with that path.
 -- Indexes, constraints and sequences that belong to a column go with their table.
 
--- name: move_schema_version
+-- name: move_schema_version() -> none
 ALTER TABLE schema_version SET SCHEMA gateway
 
--- name: move_0001
+-- name: move_0001() -> none
 DO $$ BEGIN
     ALTER SEQUENCE message_key SET SCHEMA gateway;
     ALTER SEQUENCE fence SET SCHEMA gateway;
@@ -26,19 +26,19 @@ DO $$ BEGIN
     ALTER TABLE port_status SET SCHEMA gateway;
 END $$
 
--- name: move_0002
+-- name: move_0002() -> none
 DO $$ BEGIN
     ALTER TABLE port_rule SET SCHEMA gateway;
     ALTER TABLE lane_rule SET SCHEMA gateway;
 END $$
 
--- name: move_0003
+-- name: move_0003() -> none
 DO $$ BEGIN
     ALTER TABLE staging SET SCHEMA gateway;
     ALTER TABLE intake SET SCHEMA gateway;
 END $$
 
--- name: move_0005
+-- name: move_0005() -> none
 DO $$ BEGIN
     ALTER TABLE batch_group SET SCHEMA gateway;
     ALTER TABLE server SET SCHEMA gateway;

@@ -27,8 +27,7 @@ class Waiting(NamedTuple):
     at: datetime | None
 
 
-IS_MESSAGE_STORE = r"""SELECT to_regclass('exchange.status_message') IS NOT NULL AND to_regclass('exchange.session') IS NOT NULL
-"""
+IS_MESSAGE_STORE = r"""SELECT to_regclass('exchange.status_message') IS NOT NULL AND to_regclass('exchange.session') IS NOT NULL"""
 
 
 async def is_message_store(connection: Connection) -> bool:
@@ -38,8 +37,7 @@ async def is_message_store(connection: Connection) -> bool:
     return result
 
 
-LOCK_MESSAGE_STORE = r"""SELECT pg_advisory_xact_lock(7345102284620052)
-"""
+LOCK_MESSAGE_STORE = r"""SELECT pg_advisory_xact_lock(7345102284620052)"""
 
 
 async def lock_message_store(connection: Connection) -> None:
@@ -52,8 +50,7 @@ WAITING = r"""SELECT id, message_id, left(station, 100) AS station, left(directi
        CASE WHEN at BETWEEN '1970-01-01 00:00Z' AND '2999-12-31 00:00Z' THEN at END AS at
 FROM exchange.status_message
 WHERE uploaded_at IS NULL AND refused_at IS NULL AND id > $1
-ORDER BY id LIMIT $2
-"""
+ORDER BY id LIMIT $2"""
 
 
 async def waiting(connection: Connection, after: int, most: int) -> list[Waiting]:
@@ -63,8 +60,7 @@ async def waiting(connection: Connection, after: int, most: int) -> list[Waiting
     return [Waiting._make(row) for row in await connection.fetch(WAITING, after, most)]
 
 
-ACKNOWLEDGE = r"""UPDATE exchange.status_message SET uploaded_at = clock_timestamp() WHERE id = ANY($1::bigint[]) AND uploaded_at IS NULL
-"""
+ACKNOWLEDGE = r"""UPDATE exchange.status_message SET uploaded_at = clock_timestamp() WHERE id = ANY($1::bigint[]) AND uploaded_at IS NULL"""
 
 
 async def acknowledge(connection: Connection, ids: Sequence[int]) -> None:
@@ -72,16 +68,14 @@ async def acknowledge(connection: Connection, ids: Sequence[int]) -> None:
 
 
 REFUSE = r"""UPDATE exchange.status_message s SET refused_at = clock_timestamp(), refusal = r.refusal
-FROM unnest($1::bigint[], $2::text[]) AS r (id, refusal) WHERE s.id = r.id AND s.uploaded_at IS NULL
-"""
+FROM unnest($1::bigint[], $2::text[]) AS r (id, refusal) WHERE s.id = r.id AND s.uploaded_at IS NULL"""
 
 
 async def refuse(connection: Connection, ids: Sequence[int], refusals: Sequence[str]) -> None:
     await connection.execute(REFUSE, ids, refusals)
 
 
-DROP = r"""DELETE FROM exchange.status_message WHERE id = ANY($1::bigint[]) AND uploaded_at IS NULL
-"""
+DROP = r"""DELETE FROM exchange.status_message WHERE id = ANY($1::bigint[]) AND uploaded_at IS NULL"""
 
 
 async def drop(connection: Connection, ids: Sequence[int]) -> None:
@@ -90,8 +84,7 @@ async def drop(connection: Connection, ids: Sequence[int]) -> None:
 
 
 PURGE = r"""DELETE FROM exchange.status_message s USING unnest($1::bigint[], $2::uuid[]) AS p (id, message_id)
-WHERE s.id = p.id AND s.message_id = p.message_id AND s.uploaded_at IS NOT NULL
-"""
+WHERE s.id = p.id AND s.message_id = p.message_id AND s.uploaded_at IS NOT NULL"""
 
 
 async def purge(connection: Connection, ids: Sequence[int], message_ids: Sequence[UUID]) -> None:
@@ -104,8 +97,7 @@ SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::times
                      $8::bigint[], $9::text[], $10::text[], $11::timestamptz[])
 ON CONFLICT (station, direction, session) DO UPDATE
 SET status = excluded.status, status_at = excluded.status_at, job = excluded.job, data_group = excluded.data_group,
-    rows = excluded.rows, path = excluded.path, text = excluded.text, changed_at = excluded.changed_at
-"""
+    rows = excluded.rows, path = excluded.path, text = excluded.text, changed_at = excluded.changed_at"""
 
 
 async def publish(
@@ -126,8 +118,7 @@ async def publish(
 
 
 WITHDRAW = r"""DELETE FROM exchange.session s USING unnest($1::text[], $2::text[], $3::bigint[]) AS p (station, direction, session)
-WHERE (s.station, s.direction, s.session) = (p.station, p.direction, p.session)
-"""
+WHERE (s.station, s.direction, s.session) = (p.station, p.direction, p.session)"""
 
 
 async def withdraw(

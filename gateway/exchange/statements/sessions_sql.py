@@ -228,8 +228,7 @@ class MessageStoreRow(NamedTuple):
     late: int
 
 
-LOCK_EXCHANGE = r"""SELECT pg_advisory_xact_lock(7345102284620051)
-"""
+LOCK_EXCHANGE = r"""SELECT pg_advisory_xact_lock(7345102284620051)"""
 
 
 async def lock_exchange(connection: Connection) -> None:
@@ -268,8 +267,7 @@ FROM given g
 JOIN first f USING (message_id)
 LEFT JOIN fresh n USING (message_id)
 LEFT JOIN status_message k ON k.store = $1 AND k.message_id = g.message_id
-ORDER BY g.position
-"""
+ORDER BY g.position"""
 
 
 async def store_status_messages(
@@ -297,8 +295,7 @@ async def store_status_messages(
     return [Stored._make(row) for row in await connection.fetch(STORE_STATUS_MESSAGES, store, message_ids, stations, directions, numbers, statuses, ranks, failed, at, jobs, data_groups, rows, paths, texts, copies, places)]
 
 
-MOVE_COPIES = r"""UPDATE status_message SET place = $3 WHERE store = $1 AND copy = ANY($2::bytea[]) AND place IS DISTINCT FROM $3
-"""
+MOVE_COPIES = r"""UPDATE status_message SET place = $3 WHERE store = $1 AND copy = ANY($2::bytea[]) AND place IS DISTINCT FROM $3"""
 
 
 async def move_copies(connection: Connection, store: str, copies: Sequence[bytes], place: str) -> None:
@@ -315,8 +312,7 @@ WHERE m.id = ANY($1::bigint[]) AND m.status = 'started'
   AND m.at <= clock_timestamp() + make_interval(secs => $2)
 ORDER BY m.station, m.direction, m.number, m.at
 ON CONFLICT (store, station, direction, number) DO NOTHING
-RETURNING id
-"""
+RETURNING id"""
 
 
 async def open_sessions(connection: Connection, messages: Sequence[int], ahead_seconds: float) -> list[int]:
@@ -367,8 +363,7 @@ APPLY_STATUS_MESSAGES = r"""WITH wanted AS (
     WHERE s.id = l.session_id
     RETURNING s.id
 )
-SELECT count(*) FROM due
-"""
+SELECT count(*) FROM due"""
 
 
 async def apply_status_messages(
@@ -386,8 +381,7 @@ async def apply_status_messages(
     return result
 
 
-WAITING_STATUS_MESSAGES = r"""SELECT id FROM status_message WHERE store = $1 AND session_id IS NULL AND id > $2 ORDER BY id LIMIT $3
-"""
+WAITING_STATUS_MESSAGES = r"""SELECT id FROM status_message WHERE store = $1 AND session_id IS NULL AND id > $2 ORDER BY id LIMIT $3"""
 
 
 async def waiting_status_messages(connection: Connection, store: str, after: int, most: int) -> list[int]:
@@ -400,8 +394,7 @@ FROM message m
 WHERE m.created_at > $2 AND m.port = ANY($1::text[]) AND m.direction = 'out'
   AND (m.created_at, m.id) > ($3, $4::bigint)
   AND NOT EXISTS (SELECT 1 FROM exchange_session s WHERE s.message = m.id)
-ORDER BY m.created_at, m.id LIMIT $5
-"""
+ORDER BY m.created_at, m.id LIMIT $5"""
 
 
 async def new_deliveries(
@@ -422,8 +415,7 @@ FROM exchange_session s
 LEFT JOIN message m ON m.id = s.message
 LEFT JOIN queue q ON q.message_id = s.message
 WHERE s.store = $1 AND s.message IS NOT NULL AND s.status IN ('started', 'create_failed') AND s.message > $2
-ORDER BY s.message LIMIT $3
-"""
+ORDER BY s.message LIMIT $3"""
 
 
 async def open_deliveries(connection: Connection, store: str, after: MessageKey, most: int) -> list[OpenDelivery]:
@@ -431,8 +423,7 @@ async def open_deliveries(connection: Connection, store: str, after: MessageKey,
     return [OpenDelivery._make(row) for row in await connection.fetch(OPEN_DELIVERIES, store, after, most)]
 
 
-DELIVERY_STATUS = r"""SELECT status FROM queue WHERE message_id = $1
-"""
+DELIVERY_STATUS = r"""SELECT status FROM queue WHERE message_id = $1"""
 
 
 async def delivery_status(connection: Connection, message: MessageKey) -> str | None:
@@ -445,8 +436,7 @@ CANCEL_SESSIONS = r"""UPDATE exchange_session
 SET status = 'canceled', rank = $2, status_at = clock_timestamp(), text = $3, changed_at = clock_timestamp(),
     version = version + 1
 WHERE id = ANY($1::bigint[]) AND rank < $2 AND NOT status = ANY($4::text[])
-RETURNING id
-"""
+RETURNING id"""
 
 
 async def cancel_sessions(
@@ -460,8 +450,7 @@ async def cancel_sessions(
     return [row[0] for row in await connection.fetch(CANCEL_SESSIONS, sessions, rank, text, but)]
 
 
-NOTE_RERUN = r"""UPDATE exchange_session SET rerun_at = clock_timestamp(), rerun_by = $2, changed_at = clock_timestamp() WHERE id = $1
-"""
+NOTE_RERUN = r"""UPDATE exchange_session SET rerun_at = clock_timestamp(), rerun_by = $2, changed_at = clock_timestamp() WHERE id = $1"""
 
 
 async def note_rerun(connection: Connection, session: int, by: str) -> None:
@@ -472,8 +461,7 @@ NOTE_FAILURES = r"""INSERT INTO status_message_trouble (store, copy, name, tries
 SELECT $1, f.copy, f.name, 1, false, f.text FROM unnest($2::bytea[], $3::text[], $4::text[]) AS f (copy, name, text)
 ON CONFLICT (store, copy) DO UPDATE SET tries = status_message_trouble.tries + 1, text = excluded.text,
                                         last_at = clock_timestamp()
-RETURNING copy, tries
-"""
+RETURNING copy, tries"""
 
 
 async def note_failures(
@@ -489,8 +477,7 @@ async def note_failures(
 
 NOTE_REFUSALS = r"""INSERT INTO status_message_trouble (store, copy, name, tries, refused, text)
 SELECT $1, f.copy, f.name, 1, true, f.text FROM unnest($2::bytea[], $3::text[], $4::text[]) AS f (copy, name, text)
-ON CONFLICT (store, copy) DO UPDATE SET refused = true, text = excluded.text, last_at = clock_timestamp()
-"""
+ON CONFLICT (store, copy) DO UPDATE SET refused = true, text = excluded.text, last_at = clock_timestamp()"""
 
 
 async def note_refusals(
@@ -503,8 +490,7 @@ async def note_refusals(
     await connection.execute(NOTE_REFUSALS, store, copies, names, texts)
 
 
-FORGET_TROUBLES = r"""DELETE FROM status_message_trouble WHERE store = $1 AND copy = ANY($2::bytea[])
-"""
+FORGET_TROUBLES = r"""DELETE FROM status_message_trouble WHERE store = $1 AND copy = ANY($2::bytea[])"""
 
 
 async def forget_troubles(connection: Connection, store: str, copies: Sequence[bytes]) -> None:
@@ -514,8 +500,7 @@ async def forget_troubles(connection: Connection, store: str, copies: Sequence[b
 EXPIRED_STATUS_MESSAGES = r"""SELECT id, message_id, copy, place FROM status_message
 WHERE store = $1 AND direction = $2 AND expires_at < $3 AND uploaded_at < $4
   AND (session_id IS NOT NULL OR expires_at < $5)
-ORDER BY expires_at LIMIT $6
-"""
+ORDER BY expires_at LIMIT $6"""
 
 
 async def expired_status_messages(
@@ -535,8 +520,7 @@ PURGE_STATUS_MESSAGES = r"""WITH gone AS (
     DELETE FROM status_message WHERE id = ANY($1::bigint[]) RETURNING store, message_id
 )
 INSERT INTO status_message_purged (store, message_id, purged_at)
-SELECT store, message_id, clock_timestamp() FROM gone ON CONFLICT DO NOTHING
-"""
+SELECT store, message_id, clock_timestamp() FROM gone ON CONFLICT DO NOTHING"""
 
 
 async def purge_status_messages(connection: Connection, messages: Sequence[int]) -> None:
@@ -546,8 +530,7 @@ async def purge_status_messages(connection: Connection, messages: Sequence[int])
 EXPIRED_SESSIONS = r"""SELECT id, station, direction, number FROM exchange_session s
 WHERE s.store = $1 AND s.direction = $2 AND s.changed_at < $3 AND s.status IN ('applied', 'no_data', 'canceled')
   AND NOT EXISTS (SELECT 1 FROM status_message m WHERE m.session_id = s.id)
-ORDER BY s.changed_at LIMIT $4
-"""
+ORDER BY s.changed_at LIMIT $4"""
 
 
 async def expired_sessions(
@@ -562,8 +545,7 @@ async def expired_sessions(
 
 
 PURGE_SESSIONS = r"""DELETE FROM exchange_session s WHERE s.id = ANY($1::bigint[]) AND s.changed_at < $2
-  AND NOT EXISTS (SELECT 1 FROM status_message m WHERE m.session_id = s.id)
-"""
+  AND NOT EXISTS (SELECT 1 FROM status_message m WHERE m.session_id = s.id)"""
 
 
 async def purge_sessions(connection: Connection, sessions: Sequence[int], before: datetime) -> None:
@@ -571,8 +553,7 @@ async def purge_sessions(connection: Connection, sessions: Sequence[int], before
     await connection.execute(PURGE_SESSIONS, sessions, before)
 
 
-PURGE_TROUBLES = r"""DELETE FROM status_message_trouble WHERE store = $1 AND last_at < $2
-"""
+PURGE_TROUBLES = r"""DELETE FROM status_message_trouble WHERE store = $1 AND last_at < $2"""
 
 
 async def purge_troubles(connection: Connection, store: str, before: datetime) -> None:
@@ -586,8 +567,7 @@ PURGE_IDS = r"""WITH old AS (
     DELETE FROM status_message_purged p USING old
     WHERE (p.store, p.message_id) = (old.store, old.message_id) RETURNING 1
 )
-SELECT count(*) FROM gone
-"""
+SELECT count(*) FROM gone"""
 
 
 async def purge_ids(connection: Connection, before: datetime, most: int) -> int:
@@ -598,8 +578,7 @@ async def purge_ids(connection: Connection, before: datetime, most: int) -> int:
 
 
 UNPUBLISHED_SESSIONS = r"""SELECT id, version, station, direction, number, status, status_at, job, data_group, rows, path, text, changed_at
-FROM exchange_session WHERE store = $1 AND version <> published_version AND id > $2 ORDER BY id LIMIT $3
-"""
+FROM exchange_session WHERE store = $1 AND version <> published_version AND id > $2 ORDER BY id LIMIT $3"""
 
 
 async def unpublished_sessions(connection: Connection, store: str, after: int, most: int) -> list[UnpublishedSession]:
@@ -607,8 +586,7 @@ async def unpublished_sessions(connection: Connection, store: str, after: int, m
 
 
 NOTE_PUBLISHED = r"""UPDATE exchange_session s SET published_version = p.version
-FROM unnest($1::bigint[], $2::integer[]) AS p (id, version) WHERE s.id = p.id
-"""
+FROM unnest($1::bigint[], $2::integer[]) AS p (id, version) WHERE s.id = p.id"""
 
 
 async def note_published(connection: Connection, sessions: Sequence[int], versions: Sequence[int]) -> None:
@@ -617,8 +595,7 @@ async def note_published(connection: Connection, sessions: Sequence[int], versio
 
 NOTE_PASS_BEGUN = r"""INSERT INTO message_store (store, tried_at) VALUES ($1, clock_timestamp())
 ON CONFLICT (store) DO UPDATE SET tried_at = clock_timestamp()
-RETURNING passed_at, tried_at
-"""
+RETURNING passed_at, tried_at"""
 
 
 async def note_pass_begun(connection: Connection, store: str) -> Pass:
@@ -629,8 +606,7 @@ async def note_pass_begun(connection: Connection, store: str) -> Pass:
 
 
 NOTE_PASS_ENDED = r"""UPDATE message_store SET error = $2, passed_at = CASE WHEN $2::text IS NULL THEN tried_at ELSE passed_at END
-WHERE store = $1
-"""
+WHERE store = $1"""
 
 
 async def note_pass_ended(connection: Connection, store: str, error: str | None) -> None:
@@ -643,8 +619,7 @@ FROM exchange_session s
 WHERE ($1::text IS NULL OR s.store = $1) AND ($2::text IS NULL OR s.station = $2)
   AND ($3::text IS NULL OR s.direction = $3) AND ($4::text[] IS NULL OR s.status = ANY($4))
   AND ($5::text IS NULL OR s.job = $5) AND ($6 OR s.status <> 'no_data') AND ($7::bigint IS NULL OR s.id < $7)
-ORDER BY s.id DESC LIMIT $8
-"""
+ORDER BY s.id DESC LIMIT $8"""
 
 
 async def list_sessions(
@@ -664,8 +639,7 @@ async def list_sessions(
 
 READ_SESSION = r"""SELECT id, store, station, direction, number, status, status_at, text, job, data_group, rows, path, requested_at,
        transferred_at, applied_at, failures, created_at, changed_at, message, rerun_at, rerun_by
-FROM exchange_session WHERE id = $1
-"""
+FROM exchange_session WHERE id = $1"""
 
 
 async def read_session(connection: Connection, session: int) -> SessionRow | None:
@@ -677,8 +651,7 @@ async def read_session(connection: Connection, session: int) -> SessionRow | Non
 FIND_SESSIONS = r"""SELECT id, store, station, direction, number, status, status_at, text, job, data_group, rows, path, requested_at,
        transferred_at, applied_at, failures, created_at, changed_at, message, rerun_at, rerun_by
 FROM exchange_session
-WHERE number = $2 AND ($1::text IS NULL OR station = $1) ORDER BY id DESC LIMIT 20
-"""
+WHERE number = $2 AND ($1::text IS NULL OR station = $1) ORDER BY id DESC LIMIT 20"""
 
 
 async def find_sessions(connection: Connection, station: str | None, number: int) -> list[SessionRow]:
@@ -693,8 +666,7 @@ LIST_STATUS_MESSAGES = r"""SELECT m.id, m.store, m.station, m.direction, m.numbe
 FROM status_message m
 WHERE ($1::text IS NULL OR m.store = $1) AND ($2::bigint IS NULL OR m.session_id = $2)
   AND (NOT $3 OR m.session_id IS NULL) AND ($4::bigint IS NULL OR m.id < $4)
-ORDER BY m.id DESC LIMIT $6
-"""
+ORDER BY m.id DESC LIMIT $6"""
 
 
 async def list_status_messages(
@@ -711,8 +683,7 @@ async def list_status_messages(
 
 
 LIST_TROUBLES = r"""SELECT store, name, tries, refused, text, first_at, last_at FROM status_message_trouble
-WHERE ($1::text IS NULL OR store = $1) ORDER BY last_at DESC, name LIMIT $2
-"""
+WHERE ($1::text IS NULL OR store = $1) ORDER BY last_at DESC, name LIMIT $2"""
 
 
 async def list_troubles(connection: Connection, store: str | None, most: int) -> list[TroubleRow]:
@@ -724,16 +695,14 @@ READ_MESSAGE_STORES = r"""SELECT s.store, s.passed_at, s.tried_at, s.error,
        (SELECT count(*) FROM status_message m WHERE m.store = s.store AND m.session_id IS NULL) AS waiting,
        (SELECT count(*) FROM status_message m WHERE m.store = s.store AND m.session_id IS NULL
             AND m.uploaded_at < clock_timestamp() - interval '1 day') AS late
-FROM message_store s ORDER BY s.store
-"""
+FROM message_store s ORDER BY s.store"""
 
 
 async def read_message_stores(connection: Connection) -> list[MessageStoreRow]:
     return [MessageStoreRow._make(row) for row in await connection.fetch(READ_MESSAGE_STORES)]
 
 
-MAKING_DATABASE = r"""SELECT format('CREATE DATABASE %I', $1::text) WHERE NOT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1)
-"""
+MAKING_DATABASE = r"""SELECT format('CREATE DATABASE %I', $1::text) WHERE NOT EXISTS (SELECT 1 FROM pg_database WHERE datname = $1)"""
 
 
 async def making_database(connection: Connection, name: str) -> str | None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from asyncpg import Connection, Record
+from asyncpg import Connection
 
 from gateway.db.open import Store
 from gateway.db.slices import cooperative_map
@@ -15,6 +15,8 @@ from gateway.messaging.queue.exceptions import Entry, insert_exceptions
 from gateway.messaging.queue.leases import CLAIM_BYTES, draw_fence, drop_lease, hold_lease, take_lease
 from gateway.messaging.rules.message import Claimed, Sending
 from gateway.messaging.rules.states import LoggingMode, Stage
+from gateway.messaging.statements import inbound_sql, outbound_sql
+from gateway.messaging.statements.outbound_sql import SendingRow
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,17 +41,17 @@ async def claim_outbound(
     Rule: of those that are promised only those that lie in the folder *staging*: nobody else can publish them.
     """
     async with store.transaction() as connection:
-        fence = await draw_fence(store, connection)
-        taken = await connection.fetch(store.queries.claim_outbound, port, fence, limit, CLAIM_BYTES, staging)
+        fence = await draw_fence(connection)
+        taken = await outbound_sql.claim_outbound(connection, port, fence, limit, CLAIM_BYTES, staging)
         if not taken:
             return None
-        await take_lease(store, connection, fence, incarnation, Stage.SEND, port, len(taken))
-        rows = await connection.fetch(store.queries.read_sending, fence)
+        await take_lease(connection, fence, incarnation, Stage.SEND, port, len(taken))
+        rows = await outbound_sql.read_sending(connection, fence)
     return Claimed(fence=fence, items=await cooperative_map(_sending, rows))
 
 
-def _sending(row: Record) -> Sending:
-    key, port, file_name, is_fault, attempts, staged_name, staged_in, content = row.values()
+def _sending(row: SendingRow) -> Sending:
+    key, port, file_name, is_fault, attempts, staged_name, staged_in, content = row
     return Sending(
         key=MessageKey(key), port=PortName(port), file_name=file_name, is_fault=is_fault, attempts=attempts,
         staged_name=staged_name, staged_in=staged_in, content=content,
@@ -63,9 +65,9 @@ async def promise_staged(store: Store, fence: Fence, staged: Sequence[tuple[Mess
     """
     async with store.transaction() as connection:
         if len(staged) > 1:  # rows of others are locked in another order
-            await hold_lease(store, connection, fence)
-        promised = await connection.fetch(
-            store.queries.promise_staged, [key for key, _ in staged], [name for _, name in staged], fence, staging
+            await hold_lease(connection, fence)
+        promised = await outbound_sql.promise_staged(
+            connection, [key for key, _ in staged], [name for _, name in staged], fence, staging
         )
         if len(promised) < len(staged):
             raise LeaseLost(f"the lease {fence} ended before its files were promised", fence=fence)
@@ -74,11 +76,11 @@ async def promise_staged(store: Store, fence: Fence, staged: Sequence[tuple[Mess
 async def record_sent(connection: Connection, sql: Queries, keys: Sequence[MessageKey], logging: LoggingMode) -> None:
     """Let published answers leave the queue, inside the caller's transaction; *logging* says what is kept of them."""
     if logging is LoggingMode.OFF:
-        await connection.execute(sql.forget_finished, keys)
+        await inbound_sql.forget_finished(connection, keys)
     else:
-        await connection.execute(sql.finish_outbound, keys)
+        await outbound_sql.finish_outbound(connection, keys)
     if logging is LoggingMode.HEADER:
-        await connection.execute(sql.forget_documents, keys)
+        await inbound_sql.forget_documents(connection, keys)
 
 
 async def record_outbound(store: Store, fence: Fence, result: SendResult) -> None:
@@ -92,19 +94,17 @@ async def record_outbound(store: Store, fence: Fence, result: SendResult) -> Non
         if result.sent:
             await record_sent(connection, sql, [item.key for item in result.sent], result.logging)
         if result.later:
-            await connection.execute(
-                sql.postpone_outbound, [item.key for item, _, _ in result.later],
+            await outbound_sql.postpone_outbound(connection, [item.key for item, _, _ in result.later],
                 [text[:2000] for _, _, text in result.later], [delay for _, delay, _ in result.later],
             )  # fmt: skip
         if result.failed:
-            await connection.execute(
-                sql.fail_outbound,
+            await outbound_sql.fail_outbound(
+                connection,
                 [item.key for item, _ in result.failed],
                 [text[:2000] for _, text in result.failed],
             )
             await insert_exceptions(
                 connection,
-                sql,
                 [
                     Entry(code="send.failed", text=text, port=item.port, message_key=item.key, file=item.file_name)
                     for item, text in result.failed

@@ -10,12 +10,14 @@ from uuid import UUID
 
 from gateway.db.listen import CHANNEL
 from gateway.db.open import Store
+from gateway.db.statements import session_sql
 from gateway.kernel.ids import Fence, MessageKey, PortName
 from gateway.kernel.retry import SEND
 from gateway.messaging.delivery.promises import record_sent
 from gateway.messaging.queue.exceptions import Entry, insert_exceptions
 from gateway.messaging.rules.delivery import StagingPlace, prepared_where
 from gateway.messaging.rules.states import LoggingMode
+from gateway.messaging.statements import staging_sql
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +41,13 @@ class Prepared:
 async def register_staging(store: Store, incarnation: int, port: PortName, place: StagingPlace) -> None:
     """Say that this process publishes what is promised in *place*; what waited for that is ready again."""
     async with store.transaction() as connection:
-        await connection.execute(store.queries.register_staging, incarnation, port, place.id, place.where)
+        await staging_sql.register_staging(connection, incarnation, port, place.id, place.where)
 
 
 async def known_staging(store: Store, incarnation: int, port: PortName) -> UUID | None:
     """Return the identity of the folder that this node last used for a port."""
     async with store.transaction() as connection:
-        found: UUID | None = await connection.fetchval(store.queries.known_staging, incarnation, port)
+        found: UUID | None = await staging_sql.known_staging(connection, incarnation, port)
     return found
 
 
@@ -55,20 +57,20 @@ async def needed_staged(store: Store, port: PortName, found: Mapping[str, Fence 
     Shape: *found* maps the name of each file to the claim it was made under, None when its name tells of none.
     """
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.needed_staged, port, list(found), list(found.values()))
-    return {row["name"] for row in rows}
+        rows = await staging_sql.needed_staged(connection, port, list(found), list(found.values()))
+    return set(rows)
 
 
 async def reclaim_put_off(store: Store, port: PortName, staging: UUID) -> None:
     """Make ready what was put off because the address of a port could not be used: it can be again."""
     async with store.transaction() as connection:
-        await connection.execute(store.queries.reclaim_put_off, port, staging)
+        await staging_sql.reclaim_put_off(connection, port, staging)
 
 
 async def is_put_off(store: Store, port: PortName) -> bool:
     """Tell whether anything of a port waits for its address."""
     async with store.transaction() as connection:
-        return bool(await connection.fetchval(store.queries.is_put_off, port))
+        return bool(await staging_sql.is_put_off(connection, port))
 
 
 async def put_off_unreachable(store: Store, port: PortName) -> int:
@@ -77,28 +79,28 @@ async def put_off_unreachable(store: Store, port: PortName) -> int:
     Returns the number of such folders.
     """
     async with store.transaction() as connection:
-        folders = await connection.fetch(store.queries.unreachable_staging, port)
+        folders = await staging_sql.unreachable_staging(connection, port)
         for row in folders:
             text = (
-                f"The file is prepared {prepared_where(row['folder'], row['host'])}, and no gateway that runs uses "
+                f"The file is prepared {prepared_where(row.folder, row.host)}, and no gateway that runs uses "
                 "that folder. Start that gateway again, or let another one use the folder for staging."
             )
-            await connection.execute(store.queries.put_off_promised, port, row["staged_in"], text, SEND.most_seconds)
+            await staging_sql.put_off_promised(connection, port, row.staged_in, text, SEND.most_seconds)
     return len(folders)
 
 
 async def prepared_beside(store: Store, keys: Sequence[MessageKey]) -> list[Prepared]:
     """Return everything that is promised in the staging folders of the messages named, in order."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.promised_beside, list(keys))
-    return [Prepared(**row) for row in rows]
+        rows = await staging_sql.promised_beside(connection, list(keys))
+    return [Prepared(**row._asdict()) for row in rows]
 
 
 async def lost_staging(store: Store, key: MessageKey) -> str | None:
     """Say where the file of a message is prepared when no living process uses that folder, else None."""
     async with store.transaction() as connection:
-        row = await connection.fetchrow(store.queries.lost_staging, key)
-    return None if row is None else prepared_where(row["folder"], row["host"])
+        row = await staging_sql.lost_staging(connection, key)
+    return None if row is None else prepared_where(row.folder, row.host)
 
 
 async def give_up_promises(
@@ -111,15 +113,15 @@ async def give_up_promises(
     """
     sql = store.queries
     async with store.transaction() as connection:
-        rows = await connection.fetch(sql.lock_lost_promises, [one.key for one in lost])
-        still = {MessageKey(row["message_id"]) for row in rows}
-        await connection.execute(sql.give_up_promises, sorted(still - published.keys()))
+        rows = await staging_sql.lock_lost_promises(connection, [one.key for one in lost])
+        still = set(rows)
+        await staging_sql.give_up_promises(connection, sorted(still - published.keys()))
         for mode in sorted({published[key] for key in still & published.keys()}):
             await record_sent(connection, sql, [key for key in still if published.get(key) is mode], mode)
         await insert_exceptions(
-            connection, sql, [_given_up(one, by, sent=one.key in published) for one in lost if one.key in still]
+            connection, [_given_up(one, by, sent=one.key in published) for one in lost if one.key in still]
         )
-        await connection.execute(sql.hint, CHANNEL, "queue")
+        await session_sql.hint(connection, CHANNEL, "queue")
     return sorted(still)
 
 

@@ -12,9 +12,11 @@ from asyncpg import Connection
 
 from gateway.db.listen import CHANNEL
 from gateway.db.open import Store
+from gateway.db.statements import session_sql
 from gateway.kernel.errors import LeaseLost, StoreUnavailable
 from gateway.kernel.ids import PortName
 from gateway.messaging.rules.states import Stage
+from gateway.messaging.statements import intake_sql
 
 _GRACE_SECONDS = 1.0
 
@@ -68,7 +70,7 @@ class IntakeLease:
 
     async def guard(self, connection: Connection, port: PortName) -> None:
         """Guard an ingestion before its commit. Raises: LeaseLost when the lease is another node's by now."""
-        await guard_intake(self._store, connection, self._incarnation, port)
+        await guard_intake(connection, self._incarnation, port)
 
 
 async def _let_others_begin() -> None:
@@ -81,36 +83,35 @@ async def claim_intake(store: Store, incarnation: int, port: PortName, *, reques
     Rule: with *request* it has claimed files that nobody else may be able to read; the owner then ends its lease, after
     what it has in hand.
     """
-    sql = store.queries
     async with store.transaction() as connection:
-        seen = await connection.fetchrow(sql.read_intake, port)
+        seen = await intake_sql.read_intake(connection, port)
         if seen is None:
-            return await connection.fetchval(sql.begin_intake, port, incarnation) is not None
-        if seen["owner"] == incarnation:
-            if seen["asking"] in (None, incarnation):
+            return await intake_sql.begin_intake(connection, port, incarnation) is not None
+        if seen.owner == incarnation:
+            if seen.asking in (None, incarnation):
                 return True
-            await connection.execute(sql.end_intake, port, incarnation)
-            await connection.fetchval(sql.hint, CHANNEL, Stage.RECEIVE)
+            await intake_sql.end_intake(connection, port, incarnation)
+            await session_sql.hint(connection, CHANNEL, Stage.RECEIVE)
             return False
-        if not seen["owner_lives"]:
+        if not seen.owner_lives:
             # of several heirs that saw the same dead owner one succeeds
-            return await connection.fetchval(sql.inherit_intake, port, seen["owner"], incarnation) is not None
-        if request and seen["asking"] is None:
-            await connection.execute(sql.request_intake, port, incarnation)
-            await connection.fetchval(sql.hint, CHANNEL, Stage.RECEIVE)
+            return await intake_sql.inherit_intake(connection, port, seen.owner, incarnation) is not None
+        if request and seen.asking is None:
+            await intake_sql.request_intake(connection, port, incarnation)
+            await session_sql.hint(connection, CHANNEL, Stage.RECEIVE)
         return False
 
 
 async def end_intake(store: Store, incarnation: int, port: PortName) -> None:
     """Let another process take the files of a port: this one cannot, or shall not any more."""
     async with store.transaction() as connection:
-        await connection.execute(store.queries.end_intake, port, incarnation)
+        await intake_sql.end_intake(connection, port, incarnation)
 
 
-async def guard_intake(store: Store, connection: Connection, incarnation: int, port: PortName) -> None:
+async def guard_intake(connection: Connection, incarnation: int, port: PortName) -> None:
     """Guard an ingestion, just before its commit: whoever wants to take over waits for that.
 
     Raises: LeaseLost when another process takes the files of the port by now; the transaction must be rolled back.
     """
-    if await connection.fetchval(store.queries.guard_intake, port, incarnation) is None:
+    if await intake_sql.guard_intake(connection, port, incarnation) is None:
         raise LeaseLost(f"another node takes the files of the port '{port}' by now", port=port)

@@ -6,12 +6,14 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
+from typing import Any
 from uuid import UUID, uuid4
 
 from asyncpg import Connection, UniqueViolationError
 
 from gateway.db.open import Store
 from gateway.db.slices import SLICE
+from gateway.db.statements import session_sql
 from gateway.kernel.errors import GatewayError
 from gateway.kernel.ids import ClaimId, MessageKey, PortName, SetKey
 from gateway.kernel.namespaces import kept_of
@@ -24,6 +26,7 @@ from gateway.messaging.rules.delivery import Claim, Settlement
 from gateway.messaging.rules.envelope import FileEnd, FileHead, Root
 from gateway.messaging.rules.message import NewFile, NewMessage, RefusedFile
 from gateway.messaging.rules.states import Direction, Policy, Reason, Status
+from gateway.messaging.statements import ingest_sql
 
 Guard = Callable[[Connection], Awaitable[None]]
 """Raises when the transaction must not be committed any more."""
@@ -54,8 +57,7 @@ class Ingestion:
     copied into the tables whenever five hundred, or four megabytes, have come together.
     """
 
-    def __init__(self, store: Store, connection: Connection, numbers: int) -> None:
-        self._sql = store.queries
+    def __init__(self, connection: Connection, numbers: int) -> None:
         self._connection = connection
         self._numbers = numbers
         self._keys: deque[int] = deque()
@@ -64,7 +66,7 @@ class Ingestion:
         self._queue: list[tuple[object, ...]] = []
         self._bytes = 0
         self._sets: list[tuple[object, ...]] = []
-        self._deliveries: list[tuple[object, ...]] = []
+        self._deliveries: list[tuple[Any, ...]] = []
         self._exceptions: list[Entry] = []
         self._lanes: dict[tuple[str, str], int] = {}
         self.only_in_file: set[ClaimId] = set()
@@ -73,7 +75,7 @@ class Ingestion:
     async def _take_keys(self, count: int) -> list[int]:
         """Take numbers, as many at a time as the files will need."""
         if (lacking := count - len(self._keys)) > 0:
-            taken = await self._connection.fetchval(self._sql.take_keys, max(lacking, min(self._numbers, _FLUSH_ROWS)))
+            taken = await ingest_sql.take_keys(self._connection, max(lacking, min(self._numbers, _FLUSH_ROWS)))
             self._keys.extend(taken)
             self._numbers -= len(taken)
         return [self._keys.popleft() for _ in range(count)]
@@ -166,12 +168,12 @@ class Ingestion:
         if self._sets:
             await self._connection.copy_records_to_table("message_set", records=self._sets, columns=_SET_COLUMNS)
         if self._deliveries:
-            columns: list[list[object]] = [list(column) for column in zip(*self._deliveries, strict=True)]
-            await self._connection.execute(self._sql.insert_deliveries, *columns)
-        await insert_exceptions(self._connection, self._sql, self._exceptions)
+            columns: list[list[Any]] = [list(column) for column in zip(*self._deliveries, strict=True)]
+            await ingest_sql.insert_deliveries(self._connection, *columns)
+        await insert_exceptions(self._connection, self._exceptions)
         if self._lanes:  # who works on them waits for us now: frozen we may not keep them
-            await self._connection.fetchval(self._sql.set_idle_timeout, leases.IDLE_TIMEOUT)
-            await join_lanes(self._connection, self._sql, self._lanes)
+            await session_sql.set_idle_timeout(self._connection, leases.IDLE_TIMEOUT)
+            await join_lanes(self._connection, self._lanes)
 
 
 class AlreadyIngested(GatewayError):
@@ -188,7 +190,7 @@ async def ingestion(store: Store, guard: Guard | None = None, *, numbers: int = 
     Raises: AlreadyIngested when a claim id is known, nothing is written then; StoreUnavailable.
     """
     async with store.transaction(long=True) as connection:
-        ingesting = Ingestion(store, connection, numbers)
+        ingesting = Ingestion(connection, numbers)
         yield ingesting
         try:
             await ingesting.finish()
@@ -203,8 +205,8 @@ async def ingestion(store: Store, guard: Guard | None = None, *, numbers: int = 
 async def known_deliveries(store: Store, claims: Sequence[ClaimId]) -> dict[UUID, tuple[Settlement, str | None]]:
     """Return what was already decided about claimed files: their settlement and, when refused, the reason."""
     async with store.reading() as connection:
-        rows = await connection.fetch(store.queries.known_deliveries, list(claims))
-    return {row["claim_id"]: (Settlement(row["settlement"]), row["reason"]) for row in rows}
+        rows = await ingest_sql.known_deliveries(connection, list(claims))
+    return {row.claim_id: (Settlement(row.settlement), row.reason) for row in rows}
 
 
 async def same_content(
@@ -212,27 +214,27 @@ async def same_content(
 ) -> dict[bytes, str]:
     """Return for each digest that the port received before the earlier file's display name."""
     async with store.reading() as connection:
-        rows = await connection.fetch(store.queries.same_content, port, list(digests), list(claims))
-    return {row["sha256"]: row["display"] for row in rows}
+        rows = await ingest_sql.same_content(connection, port, list(digests), list(claims))
+    return {row.sha256: row.display for row in rows}
 
 
 async def earlier_batches(store: Store, port: PortName, batch_ids: Sequence[str]) -> set[str]:
     """Return which of the batch ids the port has seen before."""
     async with store.reading() as connection:
-        rows = await connection.fetch(store.queries.earlier_batches, port, list(batch_ids))
-    return {row["batch_id"] for row in rows}
+        rows = await ingest_sql.earlier_batches(connection, port, list(batch_ids))
+    return set(rows)
 
 
 async def unfinished_inbound(store: Store, ports: Sequence[PortName], limit: int) -> dict[PortName, int]:
     """Count the unfinished inbound messages of each port that can still run, what waits up to *limit*."""
     async with store.reading() as connection:
-        rows = await connection.fetch(store.queries.unfinished_inbound, list(ports), limit)
-    return {PortName(row["port"]): int(row["unfinished"]) for row in rows}
+        rows = await ingest_sql.unfinished_inbound(connection, list(ports), limit)
+    return {row.port: row.unfinished for row in rows}
 
 
 def _delivery_row(
     claim: Claim, head: FileHead, end: FileEnd, submitter: str | None, settlement: Settlement
-) -> tuple[object, ...]:
+) -> tuple[Any, ...]:
     root = "batch" if head.root is Root.BATCH else "envelope"
     return (
         claim.id, claim.port, claim.name, claim.display, end.size, end.sha256, claim.owner_uid, claim.owner, submitter,
@@ -240,7 +242,7 @@ def _delivery_row(
     )  # fmt: skip
 
 
-def _refused_row(refused: RefusedFile) -> tuple[object, ...]:
+def _refused_row(refused: RefusedFile) -> tuple[Any, ...]:
     claim = refused.claim
     size = claim.size if refused.size is None else refused.size
     return (

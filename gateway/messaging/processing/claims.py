@@ -6,11 +6,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from asyncpg import Connection, LockNotAvailableError, Record
+from asyncpg import Connection, LockNotAvailableError
 
 from gateway.db.open import Store
 from gateway.db.slices import cooperative_map
-from gateway.db.sql import Queries
 from gateway.kernel.errors import GatewayError
 from gateway.kernel.ids import Fence, LaneName, MessageKey, PortName, SetKey
 from gateway.kernel.namespaces import MESSAGE_2011, kept_of
@@ -26,6 +25,8 @@ from gateway.messaging.rules.message import Claimed, Failure, NewResponse, Retry
 from gateway.messaging.rules.pace import Alternation, Kind
 from gateway.messaging.rules.poison import MOST_CRASHES
 from gateway.messaging.rules.states import Direction, LaneRule, LoggingMode, Policy, PortState, Reason, Stage, Status
+from gateway.messaging.statements import inbound_sql, ingest_sql, operate_sql, sets_sql
+from gateway.messaging.statements.inbound_sql import ClaimedMessage, OldestClaimable
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,24 +81,26 @@ async def claim_inbound(
     Raises: PortContended.
     """
     async with store.transaction() as connection, _without_waiting(port):
-        oldest, health, limit = await _look(store, connection, incarnation, port, most_failures, limit, at_once)
-        if not limit or (oldest["lane"] is None and oldest["free"] is None):
+        oldest, health, limit = await _look(connection, incarnation, port, most_failures, limit, at_once)
+        if not limit or (oldest.lane is None and oldest.free is None):
             return None
         kinds = kinds or Alternation()
-        first = kinds.first(oldest["lane"], oldest["free"])
-        kinds.took(first, other_waited=None not in (oldest["lane"], oldest["free"]))
-        fence = await draw_fence(store, connection)
-        taken: list[Record] = []
-        if health.is_trying and not await begin_try(store, connection, port, fence, oldest["trying"]):
+        first = kinds.first(oldest.lane, oldest.free)
+        kinds.took(first, other_waited=None not in (oldest.lane, oldest.free))
+        fence = await draw_fence(connection)
+        taken: list[MessageKey] = []
+        if health.is_trying and not await begin_try(connection, port, fence, oldest.trying):
             limit = 0
         for kind in (first, *(other for other in Kind if other is not first)):
-            claim = store.queries.claim_lanes if kind is Kind.LANE else store.queries.claim_free
-            if len(taken) < limit and oldest[kind] is not None:
-                taken += await connection.fetch(claim, port, fence, limit - len(taken), CLAIM_BYTES)
+            waiting, claim = (
+                (oldest.lane, inbound_sql.claim_lanes) if kind is Kind.LANE else (oldest.free, inbound_sql.claim_free)
+            )
+            if len(taken) < limit and waiting is not None:
+                taken += await claim(connection, port, fence, limit - len(taken), CLAIM_BYTES)
         if not taken:
             return None
-        await take_lease(store, connection, fence, incarnation, Stage.INBOUND, port, len(taken))
-        rows = await connection.fetch(store.queries.read_claimed, fence)
+        await take_lease(connection, fence, incarnation, Stage.INBOUND, port, len(taken))
+        rows = await inbound_sql.read_claimed(connection, fence)
     return Claimed(fence=fence, items=await cooperative_map(_work, rows))
 
 
@@ -110,41 +113,38 @@ async def _without_waiting(port: PortName) -> AsyncIterator[None]:
 
 
 async def _look(
-    store: Store, connection: Connection, incarnation: int, port: PortName, most_failures: int, limit: int,
+    connection: Connection, incarnation: int, port: PortName, most_failures: int, limit: int,
     at_once: int | None,
-) -> tuple[Record, ServiceHealth, int]:  # fmt: skip
+) -> tuple[OldestClaimable, ServiceHealth, int]:  # fmt: skip
     """Return what is the oldest of a port, what is known of its services, and how many of *limit* may be claimed.
 
     When there is no room, the nodes that work on the port tell when there is some. Only other nodes are asked to tell;
     what this one has in work itself it sees end.
     """
-    sql = store.queries
     if at_once is not None:
-        await claim_in_turn(store, connection, port)
-    row, health = await _ask(connection, sql, port, most_failures)
+        await claim_in_turn(connection, port)
+    row, health = await _ask(connection, port, most_failures)
     if not health.room(limit, at_once) and not health.is_waiting:
-        are_ending = await connection.fetchval(sql.await_room, port, incarnation)
-        row, health = await _ask(connection, sql, port, most_failures)
+        are_ending = await inbound_sql.await_room(connection, port, incarnation)
+        row, health = await _ask(connection, port, most_failures)
         if are_ending and not health.room(limit, at_once):
             raise PortContended(f"Others are just ending claims of the port '{port}', which is full.", port=port)
     return row, health, health.room(limit, at_once)
 
 
-async def _ask(
-    connection: Connection, sql: Queries, port: PortName, most_failures: int
-) -> tuple[Record, ServiceHealth]:
-    row = await connection.fetchrow(sql.oldest_claimable, port, PAUSE_SECONDS)
+async def _ask(connection: Connection, port: PortName, most_failures: int) -> tuple[OldestClaimable, ServiceHealth]:
+    row = await inbound_sql.oldest_claimable(connection, port, PAUSE_SECONDS)
     assert row is not None
     health = ServiceHealth(
-        most=most_failures, failures=row["failures"], is_paused=row["is_paused"], is_due=bool(row["is_due"]),
-        in_work=row["in_work"],
+        most=most_failures, failures=row.failures, is_paused=row.is_paused, is_due=bool(row.is_due),
+        in_work=row.in_work,
     )  # fmt: skip
     return row, health
 
 
-async def take_response_keys(store: Store, connection: Connection, count: int) -> list[MessageKey]:
+async def take_response_keys(connection: Connection, count: int) -> list[MessageKey]:
     """Draw numbers for responses inside the completing transaction."""
-    return list(await connection.fetchval(store.queries.take_keys, count)) if count else []
+    return await ingest_sql.take_keys(connection, count) if count else []
 
 
 async def record_inbound(store: Store, connection: Connection, fence: Fence, result: InboundResult) -> PortState | None:
@@ -153,74 +153,74 @@ async def record_inbound(store: Store, connection: Connection, fence: Fence, res
     Returns STOPPED when it made the port pause, OPEN when it ended a pause.
     Raises: LeaseLost when the claim was taken back meanwhile; the caller's transaction rolls everything back.
     """
-    sql = store.queries
     failures = await drop_lease(store, connection, fence)
-    too_many = await _count_in_sets(connection, sql, result)
+    too_many = await _count_in_sets(connection, result)
     halted = {**result.halted, **dict.fromkeys(too_many, MessageKey(0))}
     loose = [key for key, after in halted.items() if after == 0]  # sets whose members need not stand in our lanes
-    waiting = await connection.fetch(sql.lanes_of_sets, loose) if loose else []
+    waiting = await inbound_sql.lanes_of_sets(connection, loose) if loose else []
     if result.compensated:
-        await connection.execute(sql.forget_beginnings, sorted(result.compensated))
-    lanes = await lock_lanes(connection, sql, [(row["port"], row["lane"]) for row in waiting], fences=[fence])
+        await sets_sql.forget_beginnings(connection, sorted(result.compensated))
+    lanes = await lock_lanes(connection, [(row.port, row.lane) for row in waiting], fences=[fence])
     if result.judged:
-        await connection.execute(
-            sql.write_verdicts, [work.key for work in result.judged], [work.checked for work in result.judged],
+        await inbound_sql.write_verdicts(
+            connection,
+            [work.key for work in result.judged],
+            [work.checked for work in result.judged],
             [problems_json(work.problems) for work in result.judged],
-        )  # fmt: skip
+        )
     if result.done:
         finished = [work.key for work, _ in result.done]
         if result.logging is LoggingMode.OFF:
-            await connection.execute(sql.forget_finished, finished)
+            await inbound_sql.forget_finished(connection, finished)
         else:
-            await connection.execute(sql.finish_inbound, finished, [_keys_literal(keys) for _, keys in result.done])
+            await inbound_sql.finish_inbound(connection, finished, [_keys_literal(keys) for _, keys in result.done])
         if result.logging is LoggingMode.HEADER:
-            await connection.execute(sql.forget_documents, finished)
+            await inbound_sql.forget_documents(connection, finished)
     if result.failed:
-        await connection.execute(
-            sql.fail_inbound,
+        await inbound_sql.fail_inbound(
+            connection,
             [f.work.key for f in result.failed],
             [f.text[:2000] for f in result.failed],
             MOST_CRASHES,
         )
-        await insert_exceptions(connection, sql, [_entry(failure) for failure in result.failed])
+        await insert_exceptions(connection, [_entry(failure) for failure in result.failed])
     if unsuccessful := [*(failure.work for failure in result.failed), *(retry.item for retry in result.again)]:
-        await give_up_processed(connection, sql, unsuccessful)
+        await give_up_processed(connection, unsuccessful)
     if result.told:
-        await connection.execute(sql.note_faults, [key for key, _ in result.told], [cause for _, cause in result.told])
+        await inbound_sql.note_faults(connection, [key for key, _ in result.told], [cause for _, cause in result.told])
     if result.again:
-        await connection.execute(
-            sql.retry_inbound, [retry.item.key for retry in result.again],
+        await inbound_sql.retry_inbound(connection, [retry.item.key for retry in result.again],
             [retry.text[:2000] for retry in result.again], [retry.delay_seconds for retry in result.again],
             [retry.is_free for retry in result.again], [retry.busy is not None for retry in result.again],
         )  # fmt: skip
     if result.released:
-        await connection.execute(sql.release_inbound, [work.key for work in result.released])
+        await inbound_sql.release_inbound(connection, [work.key for work in result.released])
     for set_key, after in halted.items():
-        await connection.execute(sql.hold_set_after, set_key, after, fence)
+        await inbound_sql.hold_set_after(connection, set_key, after, fence)
     for set_key, failed in result.rolled_back.items():
-        await connection.execute(sql.hold_rolled_back, set_key, failed, fence)
-    await insert_exceptions(connection, sql, [*result.warnings, *map(_repetition, result.repeated)])
+        await inbound_sql.hold_rolled_back(connection, set_key, failed, fence)
+    await insert_exceptions(connection, [*result.warnings, *map(_repetition, result.repeated)])
     await _put_responses(connection, result.responses)
     failed_in_lanes = [failure.work.key for failure in result.failed if failure.work.lane is not None]
     if failed_in_lanes:
-        await park_lanes(connection, sql, fence, failed_in_lanes)
-    await recompute_heads(connection, sql, lanes, fences=[fence])
-    return None if result.services is None else await record_health(store, connection, result.services, failures)
+        await park_lanes(connection, fence, failed_in_lanes)
+    await recompute_heads(connection, lanes, fences=[fence])
+    return None if result.services is None else await record_health(connection, result.services, failures)
 
 
-async def _count_in_sets(connection: Connection, sql: Queries, result: InboundResult) -> list[SetKey]:
+async def _count_in_sets(connection: Connection, result: InboundResult) -> list[SetKey]:
     """Count what was processed and what failed of each set; returns the sets whose rest is to be held."""
     processed = Counter(work.set_key for work, _ in result.done if work.set_key is not None)
     failed = Counter(f.work.set_key for f in result.failed if f.work.set_key is not None)
     if len(touched := {*processed, *failed}) > 1:  # of one the count itself is the lock
-        await connection.fetch(sql.lock_sets, sorted(touched))
+        await operate_sql.lock_sets(connection, sorted(touched))
     if processed:
-        await connection.execute(sql.count_processed_in_sets, list(processed), list(processed.values()))
+        await inbound_sql.count_processed_in_sets(connection, list(processed), list(processed.values()))
     if not failed:
         return []
     statuses = ["rolled_back" if key in result.rolled_back else "error" for key in failed]
-    rows = await connection.fetch(sql.fail_sets, list(failed), statuses, list(failed.values()))
-    return [SetKey(row["id"]) for row in rows if row["too_many"]]
+    rows = await inbound_sql.fail_sets(connection, list(failed), statuses, list(failed.values()))
+    return [row.id for row in rows if row.too_many]
 
 
 async def _put_responses(connection: Connection, responses: Sequence[NewResponse]) -> None:
@@ -276,11 +276,11 @@ def _keys_literal(keys: Sequence[tuple[str, str]]) -> str:
     return "{" + ",".join(f'"{text}"' for text in quoted) + "}"
 
 
-def _work(row: Record) -> Work:
+def _work(row: ClaimedMessage) -> Work:
     (key, port, set_key, policy, lane, position, attempts, crashes, held_loop, store_waits, version, message_id,
      message_id_sent, namespace, action, service, operation, company, partition_key, conversation_id, logon_as_user,
      submitter, parts, checked, problems, content, display, created_at, lane_rule, failures_left, judge_anew,
-     faults) = row.values()  # fmt: skip
+     faults) = row  # fmt: skip
     return Work(
         key=MessageKey(key), port=PortName(port), set_key=None if set_key is None else SetKey(set_key),
         policy=None if policy is None else Policy(policy), lane=None if lane is None else LaneName(lane),

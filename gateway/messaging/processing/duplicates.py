@@ -82,7 +82,7 @@ class Duplicates:
         if not repeated:
             return Seen(new=list(prepared))
         replay = self._port.settings.process.on_duplicate is OnDuplicate.REPLAY
-        earlier = await read_earlier(self._store, connection, repeated, with_answers=replay)
+        earlier = await read_earlier(connection, repeated, with_answers=replay)
         seen, keys = Seen(), {work.key for work in repeated}
         if replay and any(one.key in first for one in earlier.values()):
             raise DuplicateMessage("what repeats another one of this call is answered after it")

@@ -109,7 +109,7 @@ class InboundStage:
             pause.met(breaker)
             drafts = drafts_of(performed, port)
             connection = await unit.open()
-            keys = await take_response_keys(self._store, connection, len(drafts))
+            keys = await take_response_keys(connection, len(drafts))
             responses = await self._in_thread(build_responses, drafts, keys, port)
             result = _result(performed)
             result.responses, result.logging = responses, port.logging

@@ -18,6 +18,7 @@ from gateway.messaging.processing.duplicates import Duplicates
 from gateway.messaging.processing.prepare import Item, Prepared, Refused, whole_request
 from gateway.messaging.rules.message import Work
 from gateway.messaging.rules.poison import MOST_CRASHES
+from gateway.messaging.statements import sets_sql
 
 Done = list[tuple[Prepared, Reply]]
 
@@ -118,4 +119,4 @@ async def begin_set(store: Store, key: SetKey) -> bool:
     Returns whether that had been noted before: then an earlier run of it was not brought to its end.
     """
     async with store.transaction() as connection:
-        return bool(await connection.fetchval(store.queries.begin_set, key))
+        return bool(await sets_sql.begin_set(connection, key))

@@ -10,10 +10,11 @@ from asyncpg import Connection
 from gateway.batch.alerts.outbox import raise_alerts
 from gateway.batch.rules.alert import AlertEvent, RaisedEvent
 from gateway.db.open import Store
-from gateway.db.sql import Queries
+from gateway.db.statements import session_sql
 from gateway.kernel.ids import ClaimId, MessageKey, PortName, SetKey
 from gateway.kernel.problem import Problem
 from gateway.kernel.text import clean
+from gateway.messaging.statements import ingest_sql
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ class Entry:
     traceback: str | None = None
 
 
-async def insert_exceptions(connection: Connection, sql: Queries, entries: Sequence[Entry]) -> None:
+async def insert_exceptions(connection: Connection, entries: Sequence[Entry]) -> None:
     """Append entries inside the caller's transaction, so that a failure and its record commit together."""
     if not entries:
         return
@@ -49,7 +50,7 @@ async def insert_exceptions(connection: Connection, sql: Queries, entries: Seque
         )
         for entry in entries
     ]  # fmt: skip
-    await connection.execute(sql.insert_exceptions, *[list(column) for column in zip(*rows, strict=True)])
+    await ingest_sql.insert_exceptions(connection, *[list(column) for column in zip(*rows, strict=True)])
 
 
 def _plain(problem: Problem) -> dict[str, object]:
@@ -70,7 +71,7 @@ async def record_config_refused(store: Store, file: str, problems: Sequence[str]
         f"{'; '.join([*problems[:_MOST], *more])}. Mend the file: it is then taken into use by itself."
     )
     async with store.transaction() as connection:
-        at = await connection.fetchval(store.queries.database_clock)
+        at = await session_sql.database_clock(connection)
         happening = RaisedEvent(event=AlertEvent.ERROR, name=file, at=at, text=text)
-        await insert_exceptions(connection, store.queries, [Entry(code="config.refused", text=text, file=file)])
-        await raise_alerts(connection, store.queries, happening)
+        await insert_exceptions(connection, [Entry(code="config.refused", text=text, file=file)])
+        await raise_alerts(connection, happening)

@@ -14,11 +14,14 @@ from asyncpg import Connection
 
 from gateway.db.listen import CHANNEL
 from gateway.db.open import Store
+from gateway.db.statements import session_sql
 from gateway.kernel.errors import LeaseLost
 from gateway.kernel.ids import Fence, PortName
 from gateway.kernel.retry import LONGEST_SECONDS
 from gateway.messaging.queue.lanes import lock_lanes, recompute_heads
 from gateway.messaging.rules.states import Stage
+from gateway.messaging.statements import inbound_sql, lease_sql, staging_sql
+from gateway.messaging.statements.lease_sql import LostNode
 
 LEASE_SECONDS = 30.0
 """How long a claim lasts without a beat. Source: rulings, "Nodes, time, recovery"."""
@@ -47,28 +50,16 @@ class Beats:
     leases: Mapping[Fence, int]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LostNode:
-    """A process that stood still for a term."""
-
-    incarnation: int
-    node: str
-    host: str
-    pid: int
-
-
 async def start_incarnation(store: Store, node: str, version: str, reapers: Sequence[Reap] = ()) -> int:
     """Record the start of this process and take back what earlier starts of the same node left claimed.
 
     Shape: *reapers* make ready again what is not of the queue, here and in `declare_nodes_lost` and `take_back`.
     """
     async with store.transaction() as connection:
-        incarnation = int(
-            await connection.fetchval(store.queries.start_incarnation, node, socket.gethostname(), getpid(), version)
-        )
-        dead = await connection.fetch(store.queries.leases_of_the_dead, node, incarnation)
-        await _reap(store, connection, [row["fence"] for row in dead], reapers)
-        await connection.execute(store.queries.mark_incarnations_lost, node, incarnation)
+        incarnation = int(await lease_sql.start_incarnation(connection, node, socket.gethostname(), getpid(), version))
+        dead = await lease_sql.leases_of_the_dead(connection, node, incarnation)
+        await _reap(store, connection, dead, reapers)
+        await lease_sql.mark_incarnations_lost(connection, node, incarnation)
     return incarnation
 
 
@@ -78,42 +69,42 @@ async def start_worker(store: Store, parent: int, pid: int) -> int:
     Nobody watches it but its parent; others see only that what it works on stands still.
     """
     async with store.transaction() as connection:
-        return int(await connection.fetchval(store.queries.start_worker, parent, pid))
+        return int(await lease_sql.start_worker(connection, parent, pid))
 
 
 async def end_worker(store: Store, worker: int) -> int:
     """Record that a worker has ended, and take back at once what it had claimed; returns how many claims that were."""
     async with store.transaction(life=True) as connection:
-        rows = await connection.fetch(store.queries.leases_of_worker, worker)
-        await _reap(store, connection, [row["fence"] for row in rows], ())
-        await connection.execute(store.queries.stop_incarnation, worker)
+        rows = await lease_sql.leases_of_worker(connection, worker)
+        await _reap(store, connection, rows, ())
+        await lease_sql.stop_incarnation(connection, worker)
     return len(rows)
 
 
 async def stop_incarnation(store: Store, incarnation: int) -> None:
     """Record an orderly end."""
     async with store.transaction() as connection:
-        await connection.execute(store.queries.stop_incarnation, incarnation)
+        await lease_sql.stop_incarnation(connection, incarnation)
 
 
-async def draw_fence(store: Store, connection: Connection) -> Fence:
+async def draw_fence(connection: Connection) -> Fence:
     """Draw a fencing number for a claim that the same transaction is about to make."""
-    return Fence(await connection.fetchval(store.queries.draw_fence, IDLE_TIMEOUT))
+    return (await lease_sql.draw_fence(connection, IDLE_TIMEOUT)).fence
 
 
-async def claim_in_turn(store: Store, connection: Connection, port: PortName) -> None:
+async def claim_in_turn(connection: Connection, port: PortName) -> None:
     """Wait for the claims of a port that others are in the middle of; they wait for ours.
 
     Raises: asyncpg.LockNotAvailableError, here and in the rest of the transaction, when that takes long.
     """
-    await connection.execute(store.queries.claim_in_turn, port, TURN_TIMEOUT, IDLE_TIMEOUT)
+    await inbound_sql.claim_in_turn(connection, port, TURN_TIMEOUT, IDLE_TIMEOUT)
 
 
 async def take_lease(
-    store: Store, connection: Connection, fence: Fence, incarnation: int, stage: Stage, port: PortName, messages: int
+    connection: Connection, fence: Fence, incarnation: int, stage: Stage, port: PortName, messages: int
 ) -> None:
     """Take the lease of a claim that found something; one that found nothing leaves no trace."""
-    await connection.execute(store.queries.take_lease, fence, incarnation, stage, port, messages)
+    await lease_sql.take_lease(connection, fence, incarnation, stage, port, messages)
 
 
 async def drop_lease(store: Store, connection: Connection, fence: Fence) -> int | None:
@@ -123,21 +114,20 @@ async def drop_lease(store: Store, connection: Connection, fence: Fence) -> int 
     Rule: a node that waits for room in the port hears of it with the commit.
     Raises: LeaseLost when it was taken back; the transaction must be rolled back.
     """
-    row = await connection.fetchrow(store.queries.drop_lease, fence, IDLE_TIMEOUT)
+    row = await lease_sql.drop_lease(connection, fence, IDLE_TIMEOUT)
     if row is None:
         raise LeaseLost(f"the lease {fence} ended before its work was recorded", fence=fence)
-    awaited, failures, _ = row.values()
-    if awaited:
-        await _tell_of_room(store, connection)
-    return None if failures is None else int(failures)
+    if row.awaited:
+        await _tell_of_room(connection)
+    return row.failures
 
 
-async def hold_lease(store: Store, connection: Connection, fence: Fence) -> None:
+async def hold_lease(connection: Connection, fence: Fence) -> None:
     """Guard a step in the middle: the lease is still ours, and nobody takes it back before the step is committed.
 
     Raises: LeaseLost.
     """
-    if await connection.fetchval(store.queries.hold_lease, fence) is None:
+    if await lease_sql.hold_lease(connection, fence) is None:
         raise LeaseLost(f"the lease {fence} ended in the middle of its work", fence=fence)
 
 
@@ -148,20 +138,20 @@ async def beat(store: Store, incarnation: int) -> bool:
     can publish is ready again.
     """
     async with store.transaction(life=True) as connection:
-        was_lost = bool(await connection.fetchval(store.queries.beat, incarnation, sorted(store.held)))
+        was_lost = await lease_sql.beat(connection, incarnation, sorted(store.held))
         if was_lost:
-            await connection.execute(store.queries.reclaim_promised, incarnation)
+            await staging_sql.reclaim_promised(connection, incarnation)
     return was_lost
 
 
 async def read_beats(store: Store, incarnation: int) -> Beats:
     """Return what an observer compares with what it saw before."""
     async with store.transaction(life=True) as connection:
-        processes = await connection.fetch(store.queries.beats_of_others, incarnation)
-        leases = await connection.fetch(store.queries.beats_of_leases)
+        processes = await lease_sql.beats_of_others(connection, incarnation)
+        leases = await lease_sql.beats_of_leases(connection)
     return Beats(
-        processes={row["id"]: row["beats"] for row in processes},
-        leases={Fence(row["fence"]): row["beats"] for row in leases},
+        processes={row.id: row.beats for row in processes},
+        leases={row.fence: row.beats for row in leases},
     )
 
 
@@ -172,10 +162,10 @@ async def declare_nodes_lost(
     if not still:
         return []
     async with store.transaction(life=True) as connection:
-        lost = await connection.fetch(store.queries.declare_nodes_lost, list(still), list(still.values()))
-        leases = await connection.fetch(store.queries.leases_of, [row["incarnation"] for row in lost])
-        await _reap(store, connection, [row["fence"] for row in leases], reapers)
-    return [LostNode(**row) for row in lost]
+        lost = await lease_sql.declare_nodes_lost(connection, list(still), list(still.values()))
+        leases = await lease_sql.leases_of(connection, [row.incarnation for row in lost])
+        await _reap(store, connection, leases, reapers)
+    return lost
 
 
 async def take_back(store: Store, still: Mapping[Fence, int], reapers: Sequence[Reap] = ()) -> int:
@@ -186,8 +176,8 @@ async def take_back(store: Store, still: Mapping[Fence, int], reapers: Sequence[
     if not still:
         return 0
     async with store.transaction(life=True) as connection:
-        ended = await connection.fetch(store.queries.still_leases, list(still), list(still.values()))
-        await _reap(store, connection, [row["fence"] for row in ended], reapers)
+        ended = await lease_sql.still_leases(connection, list(still), list(still.values()))
+        await _reap(store, connection, ended, reapers)
     return len(ended)
 
 
@@ -199,7 +189,7 @@ async def give_back(store: Store, fence: Fence) -> None:
     async with store.transaction() as connection:
         with suppress(LeaseLost):
             await drop_lease(store, connection, fence)
-            await _reset(store, connection, [fence])
+            await _reset(connection, [fence])
 
 
 async def wake_due(store: Store) -> tuple[set[Stage], float | None]:
@@ -209,10 +199,10 @@ async def wake_due(store: Store) -> tuple[set[Stage], float | None]:
     Returns the stages that got work and the seconds until the next one is due (None: nothing waits).
     """
     async with store.transaction() as connection:
-        await connection.execute(store.queries.reclaim_postponed, LONGEST_SECONDS)
-        rows = await connection.fetch(store.queries.wake_due, WAKE_ROWS)
-        seconds = await connection.fetchval(store.queries.next_due)
-    return {Stage(row["stage"]) for row in rows}, seconds
+        await lease_sql.reclaim_postponed(connection, LONGEST_SECONDS)
+        rows = await lease_sql.wake_due(connection, WAKE_ROWS)
+        seconds = await lease_sql.next_due(connection)
+    return {Stage(found) for found in rows}, seconds
 
 
 async def ports_with_work(store: Store, stage: Stage, ports: list[PortName]) -> list[PortName]:
@@ -220,25 +210,24 @@ async def ports_with_work(store: Store, stage: Stage, ports: list[PortName]) -> 
     if not ports:  # of most sites the stage that sends of its own accord
         return []
     async with store.reading() as connection:
-        rows = await connection.fetch(store.queries.ports_with_work, stage, ports)
-    return [PortName(row["port"]) for row in rows]
+        return await lease_sql.ports_with_work(connection, stage, ports)
 
 
-async def _reset(store: Store, connection: Connection, fences: list[Fence]) -> None:
-    rows = await connection.fetch(store.queries.reap, fences)
-    named = [(row["port"], row["lane"]) for row in rows if row["lane"] is not None]
-    lanes = await lock_lanes(connection, store.queries, named)  # from here on no message leads to them any more
-    await recompute_heads(connection, store.queries, lanes, fences=fences)
+async def _reset(connection: Connection, fences: list[Fence]) -> None:
+    rows = await lease_sql.reap(connection, fences)
+    named = [(row.port, row.lane) for row in rows if row.lane is not None]
+    lanes = await lock_lanes(connection, named)  # from here on no message leads to them any more
+    await recompute_heads(connection, lanes, fences=fences)
 
 
-async def _tell_of_room(store: Store, connection: Connection) -> None:
-    await connection.execute(store.queries.hint, CHANNEL, Stage.INBOUND)
+async def _tell_of_room(connection: Connection) -> None:
+    await session_sql.hint(connection, CHANNEL, Stage.INBOUND)
 
 
 async def _reap(store: Store, connection: Connection, fences: list[Fence], reapers: Sequence[Reap]) -> None:
     if fences:
-        if await connection.fetchval(store.queries.drop_leases, fences):
-            await _tell_of_room(store, connection)
-        await _reset(store, connection, fences)
+        if await lease_sql.drop_leases(connection, fences):
+            await _tell_of_room(connection)
+        await _reset(connection, fences)
         for reap in reapers:
             await reap(store, connection, fences)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from gateway.db.open import Store
 from gateway.kernel.ids import MessageKey, PortName
 from gateway.messaging.queue.exceptions import Entry, insert_exceptions
+from gateway.messaging.statements import poison_sql
 
 WARNING = (
     "The process that runs services ended while {operation} worked on this message. The message runs once more, alone; "
@@ -26,8 +27,8 @@ class Crash:
 async def ports_of(store: Store, keys: Collection[MessageKey]) -> Sequence[PortName]:
     """Return the ports of unfinished messages and send requests, each once."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.ports_of, sorted(keys))
-    return [PortName(row["port"]) for row in rows]
+        rows = await poison_sql.ports_of(connection, sorted(keys))
+    return [PortName(port) for port in rows]
 
 
 async def note_held_loop(store: Store, key: MessageKey) -> None:
@@ -36,7 +37,7 @@ async def note_held_loop(store: Store, key: MessageKey) -> None:
     Before: as `count_crashes`.
     """
     async with store.transaction() as connection:
-        await connection.execute(store.queries.note_held_loop, key)
+        await poison_sql.note_held_loop(connection, key)
 
 
 async def count_crashes(store: Store, keys: Collection[MessageKey]) -> Sequence[Crash]:
@@ -47,10 +48,10 @@ async def count_crashes(store: Store, keys: Collection[MessageKey]) -> Sequence[
     if not keys:
         return []
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.count_crashes, sorted(keys))
+        rows = await poison_sql.count_crashes(connection, sorted(keys))
         crashes = [
-            Crash(key=MessageKey(row["key"]), port=PortName(row["port"]), operation=row["operation"],
-                  crashes=row["crashes"])
+            Crash(key=MessageKey(row.key), port=PortName(row.port), operation=row.operation,
+                  crashes=row.crashes)
             for row in rows
         ]  # fmt: skip
         entries = [
@@ -58,5 +59,5 @@ async def count_crashes(store: Store, keys: Collection[MessageKey]) -> Sequence[
                   port=crash.port, message_key=crash.key)
             for crash in crashes if crash.crashes == 1
         ]  # fmt: skip
-        await insert_exceptions(connection, store.queries, entries)
+        await insert_exceptions(connection, entries)
     return crashes

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
+from uuid import UUID
 
 from asyncpg import Connection
 
 from gateway.db.open import Store
-from gateway.db.sql import Queries
-from gateway.kernel.ids import MessageKey
+from gateway.kernel.ids import MessageKey, PortName
 from gateway.messaging.rules.message import Work
+from gateway.messaging.statements import duplicates_sql
+from gateway.messaging.statements.duplicates_sql import FirstByContent, FirstById
 
 
 class Holder(StrEnum):
@@ -43,11 +45,10 @@ async def take_processed_ids(store: Store, connection: Connection, works: Sequen
 
     All works are of one port, service and operation. A concurrent transaction with the same id is waited for.
     """
-    rows = await connection.fetch(
-        store.queries.take_processed_ids, [w.port for w in works], [w.service for w in works],
+    taken = await duplicates_sql.take_processed_ids(connection, [w.port for w in works], [w.service for w in works],
         [w.operation for w in works], [w.message_id for w in works], [w.key for w in works],
     )  # fmt: skip
-    return {MessageKey(row["request_id"]) for row in rows}
+    return set(taken)
 
 
 async def take_processed_contents(
@@ -55,44 +56,44 @@ async def take_processed_contents(
 ) -> set[MessageKey]:
     """As `take_processed_ids`, for requests without MessageId; what is older than *seconds* does not count."""
     first = works[0]
-    rows = await connection.fetch(
-        store.queries.take_processed_contents, first.port, first.service, first.operation,
+    taken = await duplicates_sql.take_processed_contents(connection, first.port, first.service, first.operation,
         [_digest(work) for work in works], [work.key for work in works], seconds,
     )  # fmt: skip
-    return {MessageKey(row["request_id"]) for row in rows}
+    return set(taken)
 
 
 async def read_earlier(
-    store: Store, connection: Connection, repeated: Sequence[Work], *, with_answers: bool
+    connection: Connection, repeated: Sequence[Work], *, with_answers: bool
 ) -> Mapping[MessageKey, Earlier]:
     """Return the first request of each repeated one, by its key; all are of one port, service and operation.
 
     Rule: what is said of its holder stays true until the end of the transaction, unless a holder at work ends. None
     when that gave it up just now.
     """
-    first, queries = repeated[0], store.queries
+    first = repeated[0]
     place = first.port, first.service, first.operation
     ids = {work.key: work.message_id for work in repeated if work.message_id_sent is not None}
     contents = {work.key: _digest(work) for work in repeated if work.message_id_sent is None}
     if ids:
-        await connection.execute(queries.lock_processed_ids, *place, list(ids.values()))
-    rows = {
-        row["message_id"]: row for row in await connection.fetch(queries.first_processed, *place, list(ids.values()))
+        await duplicates_sql.lock_processed_ids(connection, *place, list(ids.values()))
+    rows: dict[UUID | bytes, FirstById | FirstByContent] = {
+        row.message_id: row for row in await duplicates_sql.first_processed(connection, *place, list(ids.values()))
     }
     if contents:
-        same = await connection.fetch(queries.first_processed_content, *place, list(contents.values()))
-        rows |= {row["digest"]: row for row in same}
-    answers: dict[int, tuple[Sequence[str] | None, bytes | None]] = {}
+        same = await duplicates_sql.first_processed_content(connection, *place, list(contents.values()))
+        rows |= {row.digest: row for row in same}
+    answers: dict[MessageKey, tuple[Sequence[str] | None, bytes | None]] = {}
     if with_answers:
-        keys = [row["request_id"] for row in rows.values()]
-        for answer in await connection.fetch(queries.answers_given, keys):
-            answers[answer["request_id"]] = (answer["entity_keys"], answer["content"])
+        keys = [row.request_id for row in rows.values()]
+        for answer in await duplicates_sql.answers_given(connection, keys):
+            answers[answer.request_id] = (answer.entity_keys, answer.content)
     earlier: dict[MessageKey, Earlier] = {}
-    for key, what in (*ids.items(), *contents.items()):
+    asked: dict[MessageKey, UUID | bytes] = {**ids, **contents}
+    for key, what in asked.items():
         if (row := rows.get(what)) is not None:
-            entity_keys, content = answers.get(row["request_id"], (None, None))
+            entity_keys, content = answers.get(row.request_id, (None, None))
             earlier[key] = Earlier(
-                key=MessageKey(row["request_id"]), holder=Holder(row["holder"]), at=row["at"], file=row["display"],
+                key=row.request_id, holder=Holder(row.holder), at=row.at, file=row.display,
                 entity_keys=[_pair(text) for text in entity_keys or ()], answer=content,
             )  # fmt: skip
     return earlier
@@ -103,29 +104,29 @@ async def take_over(store: Store, connection: Connection, work: Work, earlier: E
 
     Before: `read_earlier` in the same transaction.
     """
-    named, sql = work.message_id_sent is not None, store.queries
-    taken = await connection.fetchval(
-        sql.take_over_id if named else sql.take_over_content, work.port, work.service, work.operation,
-        work.message_id if named else _digest(work), earlier.key, work.key,
-    )  # fmt: skip
+    place = work.port, work.service, work.operation
+    if work.message_id_sent is not None:
+        taken = await duplicates_sql.take_over_id(connection, *place, work.message_id, earlier.key, work.key)
+    else:
+        taken = await duplicates_sql.take_over_content(connection, *place, _digest(work), earlier.key, work.key)
     return taken is not None
 
 
-async def give_up_processed(connection: Connection, sql: Queries, works: Sequence[Work]) -> None:
+async def give_up_processed(connection: Connection, works: Sequence[Work]) -> None:
     """Let others have the ids and contents of messages that did not succeed."""
     named = [work for work in works if work.message_id_sent is not None]
     unnamed = [work for work in works if work.message_id_sent is None]
     if named:
-        await connection.execute(
-            sql.give_up_ids, *_places(named), [w.message_id for w in named], [w.key for w in named]
+        await duplicates_sql.give_up_ids(
+            connection, *_places(named), [w.message_id for w in named], [w.key for w in named]
         )
     if unnamed:
-        await connection.execute(
-            sql.give_up_contents, *_places(unnamed), [_digest(w) for w in unnamed], [w.key for w in unnamed]
+        await duplicates_sql.give_up_contents(
+            connection, *_places(unnamed), [_digest(w) for w in unnamed], [w.key for w in unnamed]
         )
 
 
-def _places(works: Sequence[Work]) -> tuple[list[str], list[str | None], list[str | None]]:
+def _places(works: Sequence[Work]) -> tuple[list[PortName], list[str | None], list[str | None]]:
     return [work.port for work in works], [work.service for work in works], [work.operation for work in works]
 
 

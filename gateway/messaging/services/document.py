@@ -11,7 +11,6 @@ from asyncpg import UniqueViolationError
 from lxml import etree
 
 from gateway.contracts.service import EntityKey, Reply, Request, ServiceContext
-from gateway.db.sql import Queries
 from gateway.kernel.errors import OperationRejected, ServiceBroken
 from gateway.kernel.namespaces import ENTITY_KEY_LIST
 from gateway.messaging.services.document_kind import DocumentKind, Numbering
@@ -39,9 +38,8 @@ class Create:
     timeout_seconds = 0.0
     takes_content: Literal[True] = True
 
-    def __init__(self, kind: DocumentKind, sql: Queries, longest: Callable[[], int | None]) -> None:
+    def __init__(self, kind: DocumentKind, longest: Callable[[], int | None]) -> None:
         self._kind = kind
-        self._sql = sql
         self._longest = longest  # how long a key may be; looks into the schema, for a thread
         self._cutter = Cutter(kind.name, kind.entity, kind.key)
         self._fits = 0  # characters that are known to be allowed
@@ -81,7 +79,7 @@ class Create:
                 named.append(((self._kind.key, key),))
             replies.append(Reply(entity_keys=named, keys_only=True))
         try:
-            await insert_entities(context.connection, self._sql, self._kind.document, rows)
+            await insert_entities(context.connection, self._kind.document, rows)
         except UniqueViolationError as error:
             keys_sent = ", ".join(row.key for row in rows[:5])
             raise OperationRejected(
@@ -144,9 +142,8 @@ class Read:
     timeout_seconds = 0.0
     expects: tuple[str, ...] | None = (f"{{{ENTITY_KEY_LIST}}}EntityKeyList",)
 
-    def __init__(self, kind: DocumentKind, sql: Queries, writer: Writer) -> None:
+    def __init__(self, kind: DocumentKind, writer: Writer) -> None:
         self._kind = kind
-        self._sql = sql
         self._writer = writer
 
     async def call(self, request: Request, context: ServiceContext) -> Reply:
@@ -156,9 +153,7 @@ class Read:
         """
         kind = self._kind
         keys = [self._key(key) for key in read_keys(request.parts[0])]
-        kept = await read_entities(
-            context.connection, self._sql, kind.document, request.partition, request.company, keys
-        )
+        kept = await read_entities(context.connection, kind.document, request.partition, request.company, keys)
         for key in keys:
             if key not in kept:
                 raise OperationRejected(

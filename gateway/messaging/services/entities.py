@@ -7,10 +7,11 @@ from asyncpg import Connection
 
 from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store
-from gateway.db.sql import Queries
+from gateway.db.statements import session_sql
 from gateway.db.unit import UnitTransaction
 from gateway.kernel.ids import MessageKey
 from gateway.kernel.meter import METER
+from gateway.messaging.statements import entities_sql
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,42 +60,40 @@ class StoredNumbers:
         return [start + index * step for index in range(count)]
 
     async def _draw(self, connection: Connection, name: str, count: int, first: int, step: int) -> int:
-        return int(await connection.fetchval(self.store.queries.take_numbers, name, count, first, step))
+        return await entities_sql.take_numbers(connection, name, count, first, step)
 
 
 async def next_numbers(store: Store) -> dict[str, int]:
     """Return the next number of each sequence that was ever used."""
     async with store.transaction() as connection:
-        return {row["name"]: row["next"] for row in await connection.fetch(store.queries.next_numbers)}
+        return {row.name: row.next for row in await entities_sql.next_numbers(connection)}
 
 
-async def insert_entities(connection: Connection, sql: Queries, document: str, entities: Sequence[NewEntity]) -> None:
+async def insert_entities(connection: Connection, document: str, entities: Sequence[NewEntity]) -> None:
     """Keep new root entities.
 
     Raises: asyncpg.UniqueViolationError when a key exists in the same partition and company.
     """
-    taken = await connection.fetchrow(sql.take_rec_ids, sum(entity.size for entity in entities), document)
-    assert taken is not None
-    numbers: list[int] = taken["numbers"]
+    taken = await entities_sql.take_rec_ids(connection, sum(entity.size for entity in entities), document)
+    numbers = taken.numbers
     starts, used = [], 0
     for entity in entities:
         starts.append(numbers[used])
         used += entity.size
-    await connection.execute(
-        sql.insert_entities, starts, [document] * len(entities), [e.partition for e in entities],
+    await entities_sql.insert_entities(connection, starts, [document] * len(entities), [e.partition for e in entities],
         [e.company for e in entities], [e.key for e in entities], [e.content for e in entities],
         [e.request for e in entities],
     )  # fmt: skip
-    if taken["is_awaited"]:
-        await connection.execute(sql.hint, CHANNEL, JOBS_HINT)
+    if taken.is_awaited:
+        await session_sql.hint(connection, CHANNEL, JOBS_HINT)
 
 
 async def read_entities(
-    connection: Connection, sql: Queries, document: str, partition: str, company: str, keys: Sequence[str]
+    connection: Connection, document: str, partition: str, company: str, keys: Sequence[str]
 ) -> dict[str, Entity]:
     """Return the entities with these keys; keys that do not exist are missing."""
-    rows = await connection.fetch(sql.read_entities, document, partition, company, list(keys))
+    rows = await entities_sql.read_entities(connection, document, partition, company, list(keys))
     return {
-        row["key"]: Entity(rec_id=row["rec_id"], key=row["key"], rec_version=row["rec_version"], content=row["content"])
+        row.key: Entity(rec_id=row.rec_id, key=row.key, rec_version=row.rec_version, content=row.content)
         for row in rows
     }

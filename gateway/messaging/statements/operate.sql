@@ -1,6 +1,6 @@
 -- Locks as everywhere: message sets, lanes, queue rows. Running messages are neither locked nor waited for.
 
--- name: queued_with_bound
+-- name: queued_with_bound(keys: Sequence[MessageKey]) -> many QueuedMessage
 -- The messages named, and the requests that their set binds to them: under Halt and Rollback all of it, under Continue
 -- what waits because too many have failed. In order, not locked.
 SELECT q.message_id, q.port, q.direction, q.status,
@@ -14,17 +14,17 @@ WHERE q.message_id = ANY($1::bigint[])
                WHERE n.message_id = ANY($1::bigint[]) AND n.direction = 'in'))))
 ORDER BY q.message_id
 
--- name: queued
-SELECT message_id, port, direction, status, lane, set_id FROM queue WHERE message_id = ANY($1::bigint[]) ORDER BY message_id
+-- name: queued(keys: Sequence[MessageKey]) -> many QueuedMessage
+SELECT message_id, port, direction, status, reason, lane, set_id FROM queue WHERE message_id = ANY($1::bigint[]) ORDER BY message_id
 
--- name: named_requests
+-- name: named_requests(keys: Sequence[MessageKey]) -> many NamedRequest
 -- Send requests cannot be held: what they are is told.
 SELECT id AS message_id, status FROM send_request WHERE id = ANY($1::bigint[]) ORDER BY id
 
--- name: lock_sets
+-- name: lock_sets(sets: Sequence[SetKey]) -> many
 SELECT id FROM message_set WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE
 
--- name: hold
+-- name: hold(keys: Sequence[MessageKey]) -> many
 -- Only what has not started: a running message is not waited for.
 WITH chosen AS (
     SELECT message_id FROM queue WHERE message_id = ANY($1::bigint[]) AND status = 'ready' ORDER BY message_id FOR UPDATE
@@ -33,7 +33,7 @@ UPDATE queue SET status = 'hold', reason = 'held_by_operator', not_before = NULL
 FROM chosen WHERE queue.message_id = chosen.message_id
 RETURNING queue.message_id
 
--- name: release
+-- name: release(keys: Sequence[MessageKey]) -> many
 -- Back to work, in its own place; failed messages begin their tries anew, and requests are judged anew.
 WITH chosen AS (
     SELECT message_id FROM queue WHERE message_id = ANY($1::bigint[]) AND status IN ('hold', 'error')
@@ -45,7 +45,7 @@ UPDATE queue SET status = 'ready', reason = CASE WHEN lane IS NULL THEN 'ready' 
 FROM chosen WHERE queue.message_id = chosen.message_id
 RETURNING queue.message_id
 
--- name: release_requests
+-- name: release_requests(keys: Sequence[MessageKey]) -> many NamedRequest
 -- Failed send requests begin their tries anew; told is what every one that was named had been.
 WITH named AS (
     SELECT id, status FROM send_request WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE
@@ -56,7 +56,7 @@ WITH named AS (
 )
 SELECT id AS message_id, status FROM named ORDER BY id
 
--- name: reopen_sets
+-- name: reopen_sets(sets: Sequence[SetKey]) -> none
 -- What was released runs as if nothing had failed yet; the set stays in error while other members of it are.
 UPDATE message_set s
 SET failed = 0,
@@ -65,7 +65,7 @@ SET failed = 0,
                   THEN s.status ELSE 'ready' END
 WHERE s.id = ANY($1::bigint[])
 
--- name: retry_queued
+-- name: retry_queued(keys: Sequence[MessageKey]) -> many
 -- What waits for another try is due now; a lane waits as its head does.
 WITH chosen AS (
     SELECT message_id FROM queue WHERE message_id = ANY($1::bigint[]) AND not_before IS NOT NULL
@@ -74,7 +74,7 @@ WITH chosen AS (
 UPDATE queue SET not_before = statement_timestamp() FROM chosen WHERE queue.message_id = chosen.message_id
 RETURNING queue.message_id
 
--- name: retry_requests_now
+-- name: retry_requests_now(keys: Sequence[MessageKey]) -> many WaitingRequest
 -- Send requests that wait are due now; told is what every one that was named had been.
 WITH named AS (
     SELECT id, status, not_before IS NOT NULL AS waits FROM send_request
@@ -84,7 +84,7 @@ WITH named AS (
 )
 SELECT id AS message_id, status, waits FROM named ORDER BY id
 
--- name: delete_queued
+-- name: delete_queued(keys: Sequence[MessageKey]) -> many
 -- What stands still for good leaves the queue, and stays in the history. A response that was promised and then held may
 -- have been published already: it is not deleted.
 WITH chosen AS (
@@ -105,7 +105,7 @@ WITH chosen AS (
 )
 SELECT message_id FROM gone
 
--- name: delete_requests
+-- name: delete_requests(keys: Sequence[MessageKey]) -> many NamedRequest
 -- Failed send requests become what their message would have been, deleted; told is what every one that was named had been.
 WITH named AS (
     SELECT id, status FROM send_request WHERE id = ANY($1::bigint[]) ORDER BY id FOR UPDATE

@@ -1,4 +1,4 @@
--- name: count_crashes
+-- name: count_crashes(keys: Sequence[MessageKey]) -> many CrashedMessage
 -- The attempt stays counted as well: what takes it back from the dead gives one attempt back.
 WITH messages AS (
     UPDATE queue q SET crashes = q.crashes + 1, attempts = q.attempts + 1
@@ -9,10 +9,10 @@ WITH messages AS (
     WHERE id = ANY($1::bigint[])
     RETURNING id AS key, port, service, operation, crashes
 )
-SELECT key, port, coalesce(service || '.' || operation, 'its operation') AS operation, crashes FROM messages
+SELECT key, port, coalesce(service || '.' || operation, 'its operation') AS "operation!", crashes FROM messages
 UNION ALL SELECT key, port, service || '.' || operation, crashes FROM requests ORDER BY key
 
--- name: note_held_loop
+-- name: note_held_loop(key: MessageKey) -> none
 -- The try is counted by the claim that judges it. One that holds its loop while the try before is judged does so in a
 -- compensation, and would for ever: that is a crash.
 WITH message AS (
@@ -20,5 +20,5 @@ WITH message AS (
 )
 UPDATE send_request SET held_loop = true, crashes = crashes + held_loop::int WHERE id = $1
 
--- name: ports_of
+-- name: ports_of(keys: Sequence[MessageKey]) -> many
 SELECT port FROM queue WHERE message_id = ANY($1::bigint[]) UNION SELECT port FROM send_request WHERE id = ANY($1::bigint[])

@@ -11,6 +11,7 @@ from gateway.batch.statements import alerts_sql
 from gateway.batch.statements.alerts_sql import AlertWithText, ListedAlert
 from gateway.db.listen import CHANNEL
 from gateway.db.open import Store
+from gateway.db.statements import session_sql
 from gateway.kernel.ids import JobId, PortName
 
 
@@ -84,7 +85,7 @@ async def retry_alerts(store: Store, numbers: Sequence[int]) -> list[int]:
     async with store.transaction() as connection:
         rows = await alerts_sql.retry_alerts(connection, list(numbers))
         if rows:
-            await connection.execute(store.queries.hint, CHANNEL, HINT)
+            await session_sql.hint(connection, CHANNEL, HINT)
     return sorted(rows)
 
 

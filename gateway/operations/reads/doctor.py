@@ -7,9 +7,10 @@ from asyncpg import Connection
 
 from gateway.db.open import Store
 from gateway.explanations.finding import PATIENCE, RULES, SILENCE, Place
-from gateway.kernel.ids import PortName
+from gateway.kernel.ids import ClaimId, PortName
 from gateway.kernel.remedy import Action
 from gateway.messaging.queue.exceptions import Entry, insert_exceptions
+from gateway.messaging.statements import ingest_sql
 from gateway.operations.statements import doctor_sql
 from gateway.operations.statements.doctor_sql import PortSpot, PromisedFile, Spot
 
@@ -61,8 +62,8 @@ async def find_stuck(store: Store) -> list[Place]:
 async def unknown_claims(store: Store, claims: Sequence[str]) -> set[str]:
     """Return which claimed files no delivery knows."""
     async with store.transaction() as connection:
-        rows = await connection.fetch(store.queries.known_deliveries, [UUID(claim) for claim in claims])
-    return set(claims) - {str(row["claim_id"]) for row in rows}
+        rows = await ingest_sql.known_deliveries(connection, [ClaimId(UUID(claim)) for claim in claims])
+    return set(claims) - {str(row.claim_id) for row in rows}
 
 
 async def promised_files(store: Store, port: PortName) -> list[PromisedFile]:
@@ -79,11 +80,10 @@ async def unfinished_work(store: Store) -> list[str]:
 
 async def note_stuck(store: Store, places: Sequence[Place]) -> None:
     """Note in the exception log what waits too long, each once a day, whichever node sees it first."""
-    sql = store.queries
     async with store.transaction() as connection:
         told = {(row.code, row.port, row.text) for row in await doctor_sql.stuck_told(connection)}
         entries = [entry for entry in map(_entry, places) if (entry.code, entry.port, entry.text) not in told]
-        await insert_exceptions(connection, sql, entries)
+        await insert_exceptions(connection, entries)
 
 
 def _entry(place: Place) -> Entry:

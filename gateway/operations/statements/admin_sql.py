@@ -331,8 +331,7 @@ LIST_INCARNATIONS = r"""SELECT DISTINCT ON (node) id, node, host, pid, version, 
        (SELECT count(*) FROM lease l JOIN incarnation o ON o.id = l.owner
         WHERE incarnation.id IN (o.id, o.parent)) AS leases,
        (SELECT min(name) FROM server s WHERE s.incarnation = incarnation.id) AS server
-FROM incarnation WHERE parent IS NULL AND (node NOT LIKE 'by-hand-%' OR stopped_at IS NULL) ORDER BY node, id DESC
-"""
+FROM incarnation WHERE parent IS NULL AND (node NOT LIKE 'by-hand-%' OR stopped_at IS NULL) ORDER BY node, id DESC"""
 
 
 async def list_incarnations(connection: Connection) -> list[NodeRow]:
@@ -350,8 +349,7 @@ SELECT port AS "port!", CASE WHEN h.port IS NULL THEN said.state ELSE 'stopped' 
             WHEN said.state IN ('stopped', 'degraded') THEN concat_ws(' ', h.text, said.reason) ELSE h.text END AS reason,
        coalesce(said.left_in_place, '[]') AS left_in_place, coalesce(h.paused_at, said.changed_at) AS "changed_at!"
 FROM said FULL JOIN (SELECT * FROM port_health WHERE paused_at IS NOT NULL) AS h USING (port)
-ORDER BY port
-"""
+ORDER BY port"""
 
 
 async def list_port_status(connection: Connection) -> list[SaidRow]:
@@ -367,8 +365,7 @@ FROM (
     FROM queue q LEFT JOIN ready_head h ON h.port = q.port AND h.head = q.message_id
     UNION ALL SELECT port, 'out', status, reason, changed_at FROM send_request
 ) AS unfinished
-GROUP BY port, direction, status, reason ORDER BY port, direction, status, reason
-"""
+GROUP BY port, direction, status, reason ORDER BY port, direction, status, reason"""
 
 
 async def count_queue(connection: Connection) -> list[QueueCount]:
@@ -437,8 +434,7 @@ CROSS JOIN LATERAL (
     ) AS stopped
 ) AS failed
 LEFT JOIN finished ON finished.port = known.port
-ORDER BY known.place
-"""
+ORDER BY known.place"""
 
 
 async def count_ports(connection: Connection, ports: Sequence[str], most: int) -> list[PortCount]:
@@ -451,8 +447,7 @@ async def count_ports(connection: Connection, ports: Sequence[str], most: int) -
 
 COUNT_LANES = r"""SELECT port, count(*) AS lanes, count(fence) AS leased, count(blocked_by) AS blocked, count(parked_by) AS parked,
        min(not_before) AS next_due
-FROM lane GROUP BY port ORDER BY port
-"""
+FROM lane GROUP BY port ORDER BY port"""
 
 
 async def count_lanes(connection: Connection) -> list[LaneCount]:
@@ -462,16 +457,14 @@ async def count_lanes(connection: Connection) -> list[LaneCount]:
 LIST_LEASES = r"""SELECT l.fence, l.stage, l.port, i.host, i.pid, l.taken_at, l.beats,
        (SELECT count(*) FROM queue q WHERE q.fence = l.fence)
        + (SELECT count(*) FROM send_request r WHERE r.fence = l.fence) AS messages
-FROM lease l LEFT JOIN incarnation i ON i.id = l.owner ORDER BY l.fence LIMIT $1
-"""
+FROM lease l LEFT JOIN incarnation i ON i.id = l.owner ORDER BY l.fence LIMIT $1"""
 
 
 async def list_leases(connection: Connection, limit: int) -> list[LeaseRow]:
     return [LeaseRow._make(row) for row in await connection.fetch(LIST_LEASES, limit)]
 
 
-LIST_RUNS = r"""SELECT id, job, started_at, ended_at AS "ended_at!", status, counts::text AS counts, error FROM run WHERE ended_at IS NOT NULL ORDER BY started_at DESC LIMIT $1
-"""
+LIST_RUNS = r"""SELECT id, job, started_at, ended_at AS "ended_at!", status, counts::text AS counts, error FROM run WHERE ended_at IS NOT NULL ORDER BY started_at DESC LIMIT $1"""
 
 
 async def list_runs(connection: Connection, limit: int) -> list[EventRunRow]:
@@ -493,8 +486,7 @@ WHERE NOT EXISTS (SELECT 1 FROM queue q WHERE q.message_id = m.id)
   AND ($6::timestamptz IS NULL OR m.finished_at >= $6) AND ($7::timestamptz IS NULL OR m.finished_at <= $7)
   AND ($8::text IS NULL OR coalesce(v.display, m.file_name) ILIKE $8) AND ($9::text IS NULL OR m.submitter = $9)
   AND ($10::text IS NULL OR EXISTS (SELECT 1 FROM exception e WHERE e.message_key = m.id AND e.code LIKE $10))
-ORDER BY m.id DESC LIMIT $4
-"""
+ORDER BY m.id DESC LIMIT $4"""
 
 
 async def list_history(
@@ -529,8 +521,7 @@ WHERE NOT EXISTS (SELECT 1 FROM queue q WHERE q.message_id = m.id)
       WHERE n.id = m.id AND coalesce(v.display, n.file_name) ILIKE $6))
   AND ($7::text IS NULL OR m.submitter = $7)
   AND ($8::text IS NULL OR EXISTS (SELECT 1 FROM exception e WHERE e.message_key = m.id AND e.code LIKE $8))
-GROUP BY m.port, m.direction, m.service, m.operation, 5 ORDER BY messages DESC, m.port, m.direction LIMIT 1000
-"""
+GROUP BY m.port, m.direction, m.service, m.operation, 5 ORDER BY messages DESC, m.port, m.direction LIMIT 1000"""
 
 
 async def group_history(
@@ -552,8 +543,7 @@ FIND_MESSAGES = r"""SELECT m.id AS key, m.message_id, m.direction, m.port,
        EXISTS (SELECT 1 FROM queue q WHERE q.message_id = m.id) AS queued
 FROM message m WHERE m.id = $1 OR m.message_id = $2
 UNION ALL SELECT id, message_id, 'out', port, true FROM send_request WHERE id = $1 OR message_id = $2
-ORDER BY key DESC LIMIT 50
-"""
+ORDER BY key DESC LIMIT 50"""
 
 
 async def find_messages(connection: Connection, key: int | None, message_id: UUID | None) -> list[Found]:
@@ -561,8 +551,7 @@ async def find_messages(connection: Connection, key: int | None, message_id: UUI
     return [Found._make(row) for row in await connection.fetch(FIND_MESSAGES, key, message_id)]
 
 
-KNOWN_MESSAGE_IDS = r"""SELECT DISTINCT message_id FROM message WHERE message_id = ANY($1::uuid[])
-"""
+KNOWN_MESSAGE_IDS = r"""SELECT DISTINCT message_id FROM message WHERE message_id = ANY($1::uuid[])"""
 
 
 async def known_message_ids(connection: Connection, message_ids: Sequence[UUID]) -> list[UUID]:
@@ -586,8 +575,7 @@ SELECT id, 'out', port, 1, message_id, NULL, '', NULL, service, operation, compa
              FROM jsonb_array_elements(entity_keys) AS entity (key), jsonb_array_elements(entity.key) AS field (pair)),
        created_at, NULL, NULL, NULL, NULL, NULL, status, reason, NULL, attempts, crashes, not_before, error,
        changed_at
-FROM send_request WHERE id = $1
-"""
+FROM send_request WHERE id = $1"""
 
 
 async def read_message(connection: Connection, key: int) -> StoredMessage | None:
@@ -599,8 +587,7 @@ async def read_message(connection: Connection, key: int) -> StoredMessage | None
 
 READ_SET = r"""SELECT id AS key, port, batch_id, conversation_id, policy, members, processed, failed, deleted, max_failed, status,
        created_at
-FROM message_set WHERE id = $1
-"""
+FROM message_set WHERE id = $1"""
 
 
 async def read_set(connection: Connection, set_key: int) -> SetRow | None:
@@ -613,8 +600,7 @@ READ_ANSWERS = r"""SELECT m.id AS key, m.direction, m.message_id, m.is_fault, m.
        CASE WHEN h.head IS NULL THEN q.reason ELSE 'ready' END AS reason
 FROM message m LEFT JOIN queue q ON q.message_id = m.id
 LEFT JOIN ready_head h ON h.port = q.port AND h.head = q.message_id
-WHERE m.request_id = $1 OR m.id = $2 ORDER BY m.id
-"""
+WHERE m.request_id = $1 OR m.id = $2 ORDER BY m.id"""
 
 
 async def read_answers(connection: Connection, key: int, request_key: int | None) -> list[Correlated]:
@@ -622,16 +608,14 @@ async def read_answers(connection: Connection, key: int, request_key: int | None
     return [Correlated._make(row) for row in await connection.fetch(READ_ANSWERS, key, request_key)]
 
 
-LIST_VERSIONS = r"""SELECT version, step, octet_length(content) AS size_bytes FROM document WHERE message_id = $1 ORDER BY version
-"""
+LIST_VERSIONS = r"""SELECT version, step, octet_length(content) AS size_bytes FROM document WHERE message_id = $1 ORDER BY version"""
 
 
 async def list_versions(connection: Connection, key: int) -> list[VersionRow]:
     return [VersionRow._make(row) for row in await connection.fetch(LIST_VERSIONS, key)]
 
 
-READ_DOCUMENT = r"""SELECT content FROM document WHERE message_id = $1 AND version = $2
-"""
+READ_DOCUMENT = r"""SELECT content FROM document WHERE message_id = $1 AND version = $2"""
 
 
 async def read_document(connection: Connection, key: int, version: int) -> bytes | None:
@@ -646,8 +630,7 @@ FROM exception
 WHERE ($1::text IS NULL OR port = $1) AND ($2::bigint IS NULL OR message_key = $2) AND ($3::bigint IS NULL OR id < $3)
   AND ($5::text IS NULL OR severity = $5) AND ($6::timestamptz IS NULL OR at >= $6)
   AND ($7::timestamptz IS NULL OR at <= $7) AND ($8::text IS NULL OR file ILIKE $8) AND ($9::text IS NULL OR code LIKE $9)
-ORDER BY id DESC LIMIT $4
-"""
+ORDER BY id DESC LIMIT $4"""
 
 
 async def list_exceptions(
@@ -670,8 +653,7 @@ GROUP_EXCEPTIONS = r"""SELECT port, severity, code, count(*) AS exceptions, coun
 FROM exception e
 WHERE ($1::text IS NULL OR port = $1) AND ($2::text IS NULL OR severity = $2) AND ($3::timestamptz IS NULL OR at >= $3)
   AND ($4::timestamptz IS NULL OR at <= $4) AND ($5::text IS NULL OR file ILIKE $5) AND ($6::text IS NULL OR code LIKE $6)
-GROUP BY port, severity, code ORDER BY exceptions DESC, "newest!" DESC LIMIT $7
-"""
+GROUP BY port, severity, code ORDER BY exceptions DESC, "newest!" DESC LIMIT $7"""
 
 
 async def group_exceptions(
@@ -690,8 +672,7 @@ async def group_exceptions(
 
 READ_EXCEPTION = r"""SELECT id, at, severity, code, text, port, claim_id, set_id AS set_key, message_key, message_id, file, line, col, path,
        details::text AS details, traceback
-FROM exception WHERE id = $1
-"""
+FROM exception WHERE id = $1"""
 
 
 async def read_exception(connection: Connection, number: int) -> StoredException | None:
@@ -702,8 +683,7 @@ async def read_exception(connection: Connection, number: int) -> StoredException
 
 LIST_DELIVERIES = r"""SELECT claim_id, port, display AS file, size_bytes, owner, submitter, received_at, root, encoding, envelopes, outcome,
        settlement, code, reason
-FROM delivery WHERE ($1::text IS NULL OR port = $1) ORDER BY received_at DESC LIMIT $2
-"""
+FROM delivery WHERE ($1::text IS NULL OR port = $1) ORDER BY received_at DESC LIMIT $2"""
 
 
 async def list_deliveries(connection: Connection, port: PortName | None, limit: int) -> list[DeliveryRow]:
@@ -712,8 +692,7 @@ async def list_deliveries(connection: Connection, port: PortName | None, limit: 
 
 FIND_DELIVERY = r"""SELECT claim_id, port, display AS file, size_bytes, owner, submitter, received_at, root, encoding, envelopes, outcome,
        settlement, code, reason
-FROM delivery WHERE port = $1 AND name = $2 AND received_at >= $3 ORDER BY received_at LIMIT 1
-"""
+FROM delivery WHERE port = $1 AND name = $2 AND received_at >= $3 ORDER BY received_at LIMIT 1"""
 
 
 async def find_delivery(connection: Connection, port: str, name: bytes, since: datetime) -> DeliveryRow | None:
@@ -732,8 +711,7 @@ FROM (
            count(*) FILTER (WHERE q.status IN ('error', 'hold', 'malformed') OR l.blocked_by IS NOT NULL) AS stuck
     FROM message m LEFT JOIN queue q ON q.message_id = m.id LEFT JOIN lane l ON l.port = q.port AND l.name = q.lane
     WHERE m.claim_id = $1
-) AS known
-"""
+) AS known"""
 
 
 async def progress_of_file(connection: Connection, claim_id: UUID) -> FileCounts:
@@ -749,8 +727,7 @@ async def progress_of_file(connection: Connection, claim_id: UUID) -> FileCounts
 ANSWERS_TO_FILE = r"""SELECT r.id AS key, r.message_id, r.is_fault, r.outcome, r.file_name, m.position, m.message_id AS request_message_id,
        m.message_id_sent, d.content
 FROM message m JOIN message r ON r.request_id = m.id LEFT JOIN document d ON d.message_id = r.id AND d.version = 0
-WHERE m.claim_id = $1 ORDER BY m.id, r.id LIMIT $2
-"""
+WHERE m.claim_id = $1 ORDER BY m.id, r.id LIMIT $2"""
 
 
 async def answers_to_file(connection: Connection, claim_id: UUID, limit: int) -> list[AnswerRow]:
@@ -768,8 +745,7 @@ FROM (
            count(*) FILTER (WHERE direction = 'out' AND outcome = 'sent'),
            count(*) FILTER (WHERE direction = 'out' AND outcome = 'sent' AND is_fault)
     FROM message WHERE created_at >= $1 GROUP BY port
-) AS counted GROUP BY port ORDER BY port
-"""
+) AS counted GROUP BY port ORDER BY port"""
 
 
 async def count_activity(connection: Connection, since: datetime) -> list[Activity]:
@@ -787,8 +763,7 @@ UNION ALL
 UNION ALL
 (SELECT at, severity, port, coalesce(file, ''), code || ': ' || text
  FROM exception WHERE at >= $1 ORDER BY id DESC LIMIT $2)
-ORDER BY 1 DESC LIMIT $2
-"""
+ORDER BY 1 DESC LIMIT $2"""
 
 
 async def latest_happenings(connection: Connection, since: datetime, limit: int) -> list[LatestEvent]:

@@ -26,8 +26,7 @@ class ActionRow(NamedTuple):
     text: str | None
 
 
-BEGIN_ACTION = r"""INSERT INTO operator_action (actor, action, subject, messages, reason) VALUES ($1, $2, $3, $4, $5) RETURNING id
-"""
+BEGIN_ACTION = r"""INSERT INTO operator_action (actor, action, subject, messages, reason) VALUES ($1, $2, $3, $4, $5) RETURNING id"""
 
 
 async def begin_action(
@@ -44,8 +43,7 @@ async def begin_action(
     return result
 
 
-END_ACTION = r"""UPDATE operator_action SET outcome = $2, text = $3 WHERE id = $1
-"""
+END_ACTION = r"""UPDATE operator_action SET outcome = $2, text = $3 WHERE id = $1"""
 
 
 async def end_action(connection: Connection, number: int, outcome: str, text: str | None) -> None:
@@ -58,8 +56,7 @@ FROM operator_action
 WHERE ($1::text IS NULL OR actor = $1) AND ($2::text IS NULL OR action LIKE $2) AND ($3::text IS NULL OR subject ILIKE $3)
   AND ($4::bigint IS NULL OR $4 = ANY(messages)) AND ($5::timestamptz IS NULL OR at >= $5)
   AND ($6::timestamptz IS NULL OR at <= $6) AND ($7::bigint IS NULL OR id < $7)
-ORDER BY id DESC LIMIT $8
-"""
+ORDER BY id DESC LIMIT $8"""
 
 
 async def list_actions(

@@ -82,8 +82,7 @@ FROM (
 ) AS waiting
 GROUP BY code, port
 ) AS w LEFT JOIN message m ON m.id = w.first AND m.direction = 'in' LEFT JOIN delivery v ON v.claim_id = m.claim_id
-ORDER BY code, port
-"""
+ORDER BY code, port"""
 
 
 async def unanswered(connection: Connection, seconds: float) -> list[Unanswered]:
@@ -106,8 +105,7 @@ WHERE n.number >= $2 AND n.number > (
     SELECT count(*) FROM message m
     WHERE m.port = f.port AND m.direction = 'in' AND m.outcome = 'processed'
       AND m.created_at > f.latest - interval '2 days' AND m.finished_at > f.latest - make_interval(secs => $1))
-ORDER BY f.port
-"""
+ORDER BY f.port"""
 
 
 async def failing_ports(connection: Connection, seconds: float, many: int) -> list[FailingPort]:
@@ -118,8 +116,7 @@ async def failing_ports(connection: Connection, seconds: float, many: int) -> li
 STOPPED_LANES = r"""SELECT l.port, l.name, coalesce(l.blocked_by, l.parked_by) AS "message!", l.blocked_by IS NOT NULL AS blocked, q.error,
        q.changed_at AS since
 FROM lane l LEFT JOIN queue q ON q.message_id = coalesce(l.blocked_by, l.parked_by)
-WHERE l.blocked_by IS NOT NULL OR l.parked_by IS NOT NULL ORDER BY l.port, l.name LIMIT $1
-"""
+WHERE l.blocked_by IS NOT NULL OR l.parked_by IS NOT NULL ORDER BY l.port, l.name LIMIT $1"""
 
 
 async def stopped_lanes(connection: Connection, most: int) -> list[StoppedLane]:
@@ -127,8 +124,7 @@ async def stopped_lanes(connection: Connection, most: int) -> list[StoppedLane]:
 
 
 ARCHIVED_DIGESTS = r"""SELECT claim_id::text AS claim_id, sha256 AS "sha256!" FROM delivery
-WHERE claim_id = ANY($1::uuid[]) AND settlement = 'archive' AND sha256 IS NOT NULL
-"""
+WHERE claim_id = ANY($1::uuid[]) AND settlement = 'archive' AND sha256 IS NOT NULL"""
 
 
 async def archived_digests(connection: Connection, claims: Sequence[UUID]) -> list[ArchivedDigest]:

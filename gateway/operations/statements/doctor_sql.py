@@ -65,8 +65,7 @@ WHERE fence IS NOT NULL AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.fence = n.
 UNION ALL
 SELECT NULL, 'task ' || t.id || ' of run ' || t.run_id FROM run_task t
 WHERE fence IS NOT NULL AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.fence = t.fence)
-LIMIT $1
-"""
+LIMIT $1"""
 
 
 async def wrong_lease_missing(connection: Connection, most: int) -> list[Spot]:
@@ -77,8 +76,7 @@ WRONG_LEASE_EMPTY = r"""SELECT port, 'lease ' || fence || ' (' || stage || ')' A
 WHERE NOT EXISTS (SELECT 1 FROM queue q WHERE q.fence = l.fence)
   AND NOT EXISTS (SELECT 1 FROM send_request r WHERE r.fence = l.fence)
   AND NOT EXISTS (SELECT 1 FROM run_task t WHERE t.fence = l.fence)
-LIMIT $1
-"""
+LIMIT $1"""
 
 
 async def wrong_lease_empty(connection: Connection, most: int) -> list[PortSpot]:
@@ -100,8 +98,7 @@ WHERE l.fence IS NULL AND (
     l.head IS DISTINCT FROM CASE WHEN stopped.message_id < front.message_id THEN NULL ELSE front.message_id END
     OR l.blocked_by IS DISTINCT FROM CASE WHEN front.message_id < stopped.message_id THEN NULL ELSE stopped.message_id END
 )
-LIMIT $1
-"""
+LIMIT $1"""
 
 
 async def wrong_lane_head(connection: Connection, most: int) -> list[PortSpot]:
@@ -114,8 +111,7 @@ WHERE q.lane IS NOT NULL AND NOT EXISTS (SELECT 1 FROM lane l WHERE l.port = q.p
   AND (q.status IN ('ready', 'in_process') OR 'block' = coalesce(
       (SELECT own.on_error FROM lane_rule own WHERE own.port = q.port AND own.name = q.lane),
       (SELECT port_rule.on_error FROM port_rule WHERE port_rule.port = q.port)))
-LIMIT $1
-"""
+LIMIT $1"""
 
 
 async def wrong_lane_missing(connection: Connection, most: int) -> list[PortSpot]:
@@ -126,8 +122,7 @@ async def wrong_lane_missing(connection: Connection, most: int) -> list[PortSpot
 WRONG_LANE_ORDER = r"""SELECT q.port, 'message ' || q.message_id || ' (' || q.reason || ') in ' || q.port || '/' || q.lane AS "what!"
 FROM queue q JOIN lane l ON l.port = q.port AND l.name = q.lane
 WHERE q.reason = 'lane_parked' AND l.parked_by IS NULL
-LIMIT $1
-"""
+LIMIT $1"""
 
 
 async def wrong_lane_order(connection: Connection, most: int) -> list[PortSpot]:
@@ -137,8 +132,7 @@ async def wrong_lane_order(connection: Connection, most: int) -> list[PortSpot]:
 
 WRONG_MESSAGE_LOST = r"""SELECT m.port, 'message ' || m.id AS "what!" FROM message m
 WHERE m.outcome IS NULL AND NOT EXISTS (SELECT 1 FROM queue q WHERE q.message_id = m.id)
-LIMIT $1
-"""
+LIMIT $1"""
 
 
 async def wrong_message_lost(connection: Connection, most: int) -> list[PortSpot]:
@@ -149,8 +143,7 @@ WRONG_MESSAGE_TWICE = r"""SELECT q.port, 'message ' || q.message_id AS "what!"
 FROM queue q LEFT JOIN message m ON m.id = q.message_id
 WHERE m.id IS NULL OR m.outcome IS NOT NULL
    OR NOT EXISTS (SELECT 1 FROM document d WHERE d.message_id = q.message_id AND d.version = q.version)
-LIMIT $1
-"""
+LIMIT $1"""
 
 
 async def wrong_message_twice(connection: Connection, most: int) -> list[PortSpot]:
@@ -163,8 +156,7 @@ WHERE m.direction = 'in' AND m.outcome = 'processed' AND m.port = ANY($2::text[]
   AND NOT EXISTS (SELECT 1 FROM message a WHERE a.request_id = m.id AND NOT a.is_fault)
   AND EXISTS (SELECT 1 FROM message o JOIN message a ON a.request_id = o.id AND NOT a.is_fault
               WHERE o.port = m.port AND o.direction = 'in' AND o.finished_at <= m.finished_at AND o.id <> m.id)
-LIMIT $1
-"""
+LIMIT $1"""
 
 
 async def wrong_answer_missing(connection: Connection, most: int, answering: Sequence[str]) -> list[PortSpot]:
@@ -176,8 +168,7 @@ async def wrong_answer_missing(connection: Connection, most: int, answering: Seq
 
 WRONG_ANSWER_TWICE = r"""SELECT min(port) AS "port: PortName", 'message ' || request_id AS "what!" FROM message
 WHERE request_id IS NOT NULL AND NOT is_fault GROUP BY request_id HAVING count(*) > 1
-LIMIT $1
-"""
+LIMIT $1"""
 
 
 async def wrong_answer_twice(connection: Connection, most: int) -> list[Spot]:
@@ -188,8 +179,7 @@ WRONG_SET_COUNT = r"""SELECT s.port, 'set ' || s.id AS "what!" FROM message_set 
 WHERE s.processed + s.deleted > s.members
    OR (s.status = 'completed' AND s.id IN (
           SELECT q.set_id FROM queue q WHERE q.set_id IS NOT NULL AND q.direction = 'in'))
-LIMIT $1
-"""
+LIMIT $1"""
 
 
 async def wrong_set_count(connection: Connection, most: int) -> list[PortSpot]:
@@ -200,8 +190,7 @@ STUCK_DEAD_OWNER = r"""SELECT l.port, l.stage || ' lease ' || l.fence || ' of ' 
 FROM lease l LEFT JOIN incarnation i ON i.id = l.owner LEFT JOIN incarnation parent ON parent.id = i.parent
 WHERE i.id IS NULL OR i.stopped_at IS NOT NULL OR i.lost_at IS NOT NULL
    OR greatest(i.beat_at, parent.beat_at) < clock_timestamp() - make_interval(secs => $2)
-LIMIT $1
-"""
+LIMIT $1"""
 
 
 async def stuck_dead_owner(connection: Connection, most: int, seconds: float) -> list[PortSpot]:
@@ -228,8 +217,7 @@ FROM ports p CROSS JOIN LATERAL (
 ) AS oldest
 WHERE oldest.changed_at < clock_timestamp() - make_interval(secs => $2)
   AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.port = p.port AND l.stage = 'send')
-LIMIT $1
-"""
+LIMIT $1"""
 
 
 async def stuck_response_waits(connection: Connection, most: int, seconds: float) -> list[Spot]:
@@ -243,8 +231,7 @@ STUCK_ADDRESS_AWAY = r"""SELECT port, 'message ' || message_id AS "what!"
 FROM (SELECT port, message_id, reason, attempts FROM queue
       WHERE not_before IS NOT NULL AND lane IS NULL ORDER BY not_before LIMIT 500) AS soon
 WHERE reason = 'address_unavailable' AND attempts >= 9
-LIMIT $1
-"""
+LIMIT $1"""
 
 
 async def stuck_address_away(connection: Connection, most: int) -> list[PortSpot]:
@@ -295,8 +282,7 @@ SELECT port AS "port: PortName", what AS "what!" FROM (
 ) AS waiting
 WHERE changed_at < clock_timestamp() - make_interval(secs => $2)
   AND NOT EXISTS (SELECT 1 FROM lease l WHERE l.port = waiting.port AND l.stage = waiting.stage)
-LIMIT $1
-"""
+LIMIT $1"""
 
 
 async def stuck_request_waits(connection: Connection, most: int, seconds: float) -> list[Spot]:
@@ -312,8 +298,7 @@ WHERE not_before < statement_timestamp() - make_interval(secs => $2) AND fence I
 UNION ALL
 SELECT port, 'send request ' || id FROM send_request
 WHERE not_before < statement_timestamp() - make_interval(secs => $2)
-LIMIT $1
-"""
+LIMIT $1"""
 
 
 async def stuck_overdue(connection: Connection, most: int, seconds: float) -> list[PortSpot]:
@@ -322,8 +307,7 @@ async def stuck_overdue(connection: Connection, most: int, seconds: float) -> li
 
 
 PROMISED_FILES = r"""SELECT q.message_id AS key, q.staged_name AS "name!", q.staged_in AS staging FROM queue q
-WHERE q.staged_name IS NOT NULL AND q.port = $1 AND q.fence IS NULL AND q.changed_at < clock_timestamp() - interval '1 minute'
-"""
+WHERE q.staged_name IS NOT NULL AND q.port = $1 AND q.fence IS NULL AND q.changed_at < clock_timestamp() - interval '1 minute'"""
 
 
 async def promised_files(connection: Connection, port: PortName) -> list[PromisedFile]:
@@ -332,8 +316,7 @@ async def promised_files(connection: Connection, port: PortName) -> list[Promise
 
 
 UNFINISHED_WORK = r"""SELECT DISTINCT port FROM queue WHERE status IN ('ready', 'in_process', 'in_transport')
-UNION SELECT DISTINCT port FROM send_request WHERE status <> 'error'
-"""
+UNION SELECT DISTINCT port FROM send_request WHERE status <> 'error'"""
 
 
 async def unfinished_work(connection: Connection) -> list[str]:
@@ -341,8 +324,7 @@ async def unfinished_work(connection: Connection) -> list[str]:
     return [row[0] for row in await connection.fetch(UNFINISHED_WORK)]
 
 
-STUCK_TOLD = r"""SELECT code, port, text FROM exception WHERE at > clock_timestamp() - interval '1 day' AND code LIKE 'stuck.%'
-"""
+STUCK_TOLD = r"""SELECT code, port, text FROM exception WHERE at > clock_timestamp() - interval '1 day' AND code LIKE 'stuck.%'"""
 
 
 async def stuck_told(connection: Connection) -> list[ToldRow]:
@@ -358,8 +340,7 @@ WHERE r.ended_at IS NULL AND CASE
         AND coalesce((SELECT max(t.ended_at) FROM run_task t WHERE t.run_id = r.id), r.started_at)
             < statement_timestamp() - make_interval(secs => $2)
     ELSE coalesce(i.stopped_at, i.lost_at) < statement_timestamp() - make_interval(secs => $2) END
-ORDER BY r.id LIMIT $1
-"""
+ORDER BY r.id LIMIT $1"""
 
 
 async def stuck_run_not_ended(connection: Connection, most: int, seconds: float) -> list[Spot]:
@@ -377,8 +358,7 @@ WHERE j.status = 'waiting' AND j.mode = 'timed' AND j.next_start < statement_tim
                                   WHERE d.job_id = j.id AND d.satisfied_by IS NULL)
       ELSE EXISTS (SELECT 1 FROM job_dependency d WHERE d.job_id = j.id AND d.satisfied_by IS NOT NULL)
         OR NOT EXISTS (SELECT 1 FROM job_dependency d WHERE d.job_id = j.id) END
-ORDER BY j.next_start, j.id LIMIT $1
-"""
+ORDER BY j.next_start, j.id LIMIT $1"""
 
 
 async def stuck_start(connection: Connection, most: int, seconds: float, open_periods: Sequence[str]) -> list[Spot]:
@@ -393,8 +373,7 @@ FROM batch_group g CROSS JOIN LATERAL (
       AND ready_at < statement_timestamp() - make_interval(secs => $1)
     ORDER BY ready_at LIMIT 1
 ) AS t JOIN run r ON r.id = t.run_id
-ORDER BY g.name
-"""
+ORDER BY g.name"""
 
 
 async def tasks_not_taken(connection: Connection, seconds: float) -> list[NotTaken]:
@@ -402,8 +381,7 @@ async def tasks_not_taken(connection: Connection, seconds: float) -> list[NotTak
     return [NotTaken._make(row) for row in await connection.fetch(TASKS_NOT_TAKEN, seconds)]
 
 
-SERVERS_AT_WORK = r"""SELECT name FROM server s WHERE EXISTS (SELECT 1 FROM lease l WHERE l.owner = s.incarnation AND l.stage = 'task')
-"""
+SERVERS_AT_WORK = r"""SELECT name FROM server s WHERE EXISTS (SELECT 1 FROM lease l WHERE l.owner = s.incarnation AND l.stage = 'task')"""
 
 
 async def servers_at_work(connection: Connection) -> list[str]:
@@ -413,8 +391,7 @@ async def servers_at_work(connection: Connection) -> list[str]:
 
 STUCK_ALERT = r"""SELECT port, channel || ' alert ' || id || ' to ' || user_name AS "what!" FROM alert
 WHERE status = 'pending' AND created_at < statement_timestamp() - make_interval(secs => $2)
-ORDER BY id LIMIT $1
-"""
+ORDER BY id LIMIT $1"""
 
 
 async def stuck_alert(connection: Connection, most: int, seconds: float) -> list[Spot]:

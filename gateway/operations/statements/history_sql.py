@@ -37,8 +37,7 @@ class TextPlace(NamedTuple):
     text: str
 
 
-PLAN_FOR_VALUES = r"""SELECT set_config('plan_cache_mode', 'force_custom_plan', true)
-"""
+PLAN_FOR_VALUES = r"""SELECT set_config('plan_cache_mode', 'force_custom_plan', true)"""
 
 
 async def plan_for_values(connection: Connection) -> None:
@@ -46,8 +45,7 @@ async def plan_for_values(connection: Connection) -> None:
     await connection.execute(PLAN_FOR_VALUES)
 
 
-START_OF_RUN = r"""SELECT started_at, id FROM run WHERE id = $1
-"""
+START_OF_RUN = r"""SELECT started_at, id FROM run WHERE id = $1"""
 
 
 async def start_of_run(connection: Connection, run: RunId) -> StartOfRun | None:
@@ -77,8 +75,7 @@ FROM (
       AND ($5::timestamptz IS NULL OR (r.started_at, r.id) < ($5, $6::bigint))
     ORDER BY r.started_at DESC, r.id DESC LIMIT $7
 ) AS w
-ORDER BY w.started_at DESC, w.id DESC
-"""
+ORDER BY w.started_at DESC, w.id DESC"""
 
 
 async def walk_runs(
@@ -145,8 +142,7 @@ FIND_TEXT = r"""WITH asked AS (
 SELECT run_id AS "run_id!: RunId", place AS "place!", (SELECT t.name FROM run_task t WHERE t.id = run_task_id) AS task, attempt, at, text AS "text!"
 FROM places
 WHERE number <= $4
-ORDER BY run_id, number
-"""
+ORDER BY run_id, number"""
 
 
 async def find_text(

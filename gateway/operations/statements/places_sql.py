@@ -35,8 +35,8 @@ class StoredLane(NamedTuple):
     not_before: datetime | None
     fence: Fence | None
     on_error: str
-    blocked_by: int | None
-    parked_by: int | None
+    blocked_by: MessageKey | None
+    parked_by: MessageKey | None
     ruled: bool
     first: int | None
     waiting: int
@@ -167,8 +167,7 @@ PLACE_OF_MESSAGE = r"""SELECT q.set_id AS set_key, q.policy AS "policy: Policy",
                               AND o.message_id < q.message_id LIMIT 1000) AS older
        ) AS before
 FROM queue q JOIN message m ON m.id = q.message_id LEFT JOIN delivery v ON v.claim_id = m.claim_id
-WHERE q.message_id = $1
-"""
+WHERE q.message_id = $1"""
 
 
 async def place_of_message(connection: Connection, key: MessageKey) -> QueuedPlace | None:
@@ -178,8 +177,7 @@ async def place_of_message(connection: Connection, key: MessageKey) -> QueuedPla
     return result
 
 
-FENCE_OF_REQUEST = r"""SELECT fence FROM send_request WHERE id = $1
-"""
+FENCE_OF_REQUEST = r"""SELECT fence FROM send_request WHERE id = $1"""
 
 
 async def fence_of_request(connection: Connection, key: MessageKey) -> Fence | None:
@@ -196,8 +194,7 @@ READ_LANE = r"""SELECT l.head, l.not_before, l.fence, coalesce(l.on_error,
        (SELECT count(*) FROM queue q WHERE q.port = $1 AND q.lane = $2 AND q.status IN ('ready', 'in_process')) AS waiting,
        (SELECT count(*) FROM queue q WHERE q.port = $1 AND q.lane = $2 AND q.status = 'hold') AS held,
        (SELECT count(*) FROM queue q WHERE q.port = $1 AND q.lane = $2 AND q.status = 'error') AS failed
-FROM (SELECT 1) AS one LEFT JOIN lane l ON l.port = $1 AND l.name = $2
-"""
+FROM (SELECT 1) AS one LEFT JOIN lane l ON l.port = $1 AND l.name = $2"""
 
 
 async def read_lane(connection: Connection, port: PortName, lane: LaneName) -> StoredLane:
@@ -211,8 +208,7 @@ async def read_lane(connection: Connection, port: PortName, lane: LaneName) -> S
 LANES_NAMED = r"""SELECT DISTINCT port AS "port!: PortName", lane AS "name!: LaneName" FROM (
     SELECT port, name AS lane FROM lane WHERE name = $1
     UNION ALL SELECT port, lane FROM queue WHERE lane = $1
-) AS known ORDER BY port LIMIT 20
-"""
+) AS known ORDER BY port LIMIT 20"""
 
 
 async def lanes_named(connection: Connection, name: str) -> list[NamedLane]:
@@ -227,8 +223,7 @@ LANE_WAS = r"""SELECT EXISTS (SELECT 1 FROM message_set WHERE port = $1 AND id =
             UNION ALL (SELECT port, conversation_id FROM message_set ORDER BY created_at DESC LIMIT $4)
         ) AS latest
         WHERE port = $1 AND (conversation_id = $2 OR length(conversation_id) > 200
-              AND starts_with($2, left(conversation_id, 100) || '~')))
-"""
+              AND starts_with($2, left(conversation_id, 100) || '~')))"""
 
 
 async def lane_was(
@@ -252,8 +247,7 @@ OTHER_MESSAGE = r"""SELECT q.message_id AS key, q.status AS "status!: Status",
        q.changed_at AS since, q.set_id AS set_key, q.error, v.display AS file, q.not_before
 FROM queue q JOIN message m ON m.id = q.message_id LEFT JOIN delivery v ON v.claim_id = m.claim_id
 LEFT JOIN ready_head h ON h.port = q.port AND h.head = q.message_id
-WHERE q.message_id = $1
-"""
+WHERE q.message_id = $1"""
 
 
 async def other_message(connection: Connection, key: int) -> OtherMessage | None:
@@ -264,8 +258,7 @@ async def other_message(connection: Connection, key: int) -> OtherMessage | None
 
 NEAREST_AHEAD = r"""SELECT message_id AS key FROM queue
 WHERE port = $1 AND lane = $2 AND message_id < $3 AND status IN ('ready', 'in_process')
-ORDER BY message_id LIMIT 1
-"""
+ORDER BY message_id LIMIT 1"""
 
 
 async def nearest_ahead(connection: Connection, port: PortName, lane: LaneName, key: MessageKey) -> MessageKey | None:
@@ -277,8 +270,7 @@ async def nearest_ahead(connection: Connection, port: PortName, lane: LaneName, 
 
 CULPRIT_OF_SET = r"""SELECT q.message_id AS key
 FROM message_set s JOIN message m ON m.claim_id = s.claim_id JOIN queue q ON q.message_id = m.id
-WHERE s.id = $1 AND q.status = 'error' ORDER BY q.changed_at DESC, q.message_id LIMIT 1
-"""
+WHERE s.id = $1 AND q.status = 'error' ORDER BY q.changed_at DESC, q.message_id LIMIT 1"""
 
 
 async def culprit_of_set(connection: Connection, set_key: int) -> MessageKey | None:
@@ -296,8 +288,7 @@ SETS_NAMED = r"""SELECT s.id AS key, s.port, s.batch_id, s.policy, s.members, s.
 FROM message_set s LEFT JOIN delivery v ON v.claim_id = s.claim_id
 LEFT JOIN (message m JOIN queue q ON q.message_id = m.id) ON m.claim_id = s.claim_id
 WHERE s.id = $1 OR (s.port = ANY($3::text[]) AND s.batch_id = $2)
-GROUP BY s.id, v.display ORDER BY s.id DESC LIMIT 5
-"""
+GROUP BY s.id, v.display ORDER BY s.id DESC LIMIT 5"""
 
 
 async def sets_named(connection: Connection, key: int | None, batch_id: str, ports: Sequence[str]) -> list[NamedSet]:
@@ -309,8 +300,7 @@ HOLDER_OF_LEASE = r"""SELECT l.fence, l.stage, l.port, l.taken_at, coalesce(i.ho
        i.lost_at, coalesce(extract(epoch FROM clock_timestamp() - greatest(i.beat_at, parent.beat_at))::float8, 'infinity')
            AS silent_seconds
 FROM lease l LEFT JOIN incarnation i ON i.id = l.owner LEFT JOIN incarnation parent ON parent.id = i.parent
-WHERE l.fence = $1
-"""
+WHERE l.fence = $1"""
 
 
 async def holder_of_lease(connection: Connection, fence: int) -> LeaseHolder | None:
@@ -320,8 +310,7 @@ async def holder_of_lease(connection: Connection, fence: int) -> LeaseHolder | N
 
 
 TURN_OF_INTAKE = r"""SELECT k.since, i.host, i.pid, i.stopped_at, i.lost_at, extract(epoch FROM clock_timestamp() - i.beat_at)::float8 AS silent_seconds
-FROM intake k JOIN incarnation i ON i.id = k.owner WHERE k.port = $1
-"""
+FROM intake k JOIN incarnation i ON i.id = k.owner WHERE k.port = $1"""
 
 
 async def turn_of_intake(connection: Connection, port: PortName) -> IntakeTurn | None:
@@ -332,8 +321,7 @@ async def turn_of_intake(connection: Connection, port: PortName) -> IntakeTurn |
 
 MESSAGES_IN_WORK = r"""WITH its AS (SELECT fence FROM lease WHERE port = $1 AND ($2::text IS NULL OR stage = $2))
 SELECT (SELECT count(*) FROM queue WHERE fence IN (SELECT fence FROM its))
-       + (SELECT count(*) FROM send_request WHERE fence IN (SELECT fence FROM its))
-"""
+       + (SELECT count(*) FROM send_request WHERE fence IN (SELECT fence FROM its))"""
 
 
 async def messages_in_work(connection: Connection, port: PortName, stage: str | None) -> int:
@@ -344,8 +332,7 @@ async def messages_in_work(connection: Connection, port: PortName, stage: str | 
     return result
 
 
-PORTS_IN_WORK = r"""SELECT DISTINCT port FROM lease WHERE stage = $1
-"""
+PORTS_IN_WORK = r"""SELECT DISTINCT port FROM lease WHERE stage = $1"""
 
 
 async def ports_in_work(connection: Connection, stage: str) -> list[PortName]:
@@ -354,8 +341,7 @@ async def ports_in_work(connection: Connection, stage: str) -> list[PortName]:
 
 ANSWERS_OF_MESSAGE = r"""SELECT m.id AS key, m.is_fault, m.file_name AS file, CASE m.outcome WHEN 'sent' THEN m.finished_at END AS sent_at,
        q.reason AS "reason: Reason", coalesce(q.attempts, 0) AS attempts, q.error
-FROM message m LEFT JOIN queue q ON q.message_id = m.id WHERE m.request_id = $1 ORDER BY m.id
-"""
+FROM message m LEFT JOIN queue q ON q.message_id = m.id WHERE m.request_id = $1 ORDER BY m.id"""
 
 
 async def answers_of_message(connection: Connection, key: MessageKey) -> list[AnswerPlace]:
@@ -378,8 +364,7 @@ FROM delivery v CROSS JOIN LATERAL (
     FROM message m JOIN message a ON a.request_id = m.id JOIN queue q ON q.message_id = a.id
     WHERE m.claim_id = v.claim_id
 ) AS answers
-WHERE v.name = $1 ORDER BY v.received_at DESC LIMIT $2
-"""
+WHERE v.name = $1 ORDER BY v.received_at DESC LIMIT $2"""
 
 
 async def deliveries_named(connection: Connection, name: bytes, limit: int) -> list[NamedDelivery]:
@@ -391,8 +376,7 @@ UNFINISHED_OF_CLAIM = r"""WITH its AS (SELECT id FROM message WHERE claim_id = $
 SELECT q.message_id AS key
 FROM (SELECT id FROM its UNION ALL SELECT a.id FROM message a JOIN its ON a.request_id = its.id) AS m
 JOIN queue q ON q.message_id = m.id
-ORDER BY (q.status IN ('error', 'hold', 'malformed')) DESC, (q.attempts > 0) DESC, q.message_id LIMIT $2
-"""
+ORDER BY (q.status IN ('error', 'hold', 'malformed')) DESC, (q.attempts > 0) DESC, q.message_id LIMIT $2"""
 
 
 async def unfinished_of_claim(connection: Connection, claim_id: str, limit: int) -> list[MessageKey]:
@@ -400,8 +384,7 @@ async def unfinished_of_claim(connection: Connection, claim_id: str, limit: int)
     return [row[0] for row in await connection.fetch(UNFINISHED_OF_CLAIM, claim_id, limit)]
 
 
-MESSAGES_BY_FILE = r"""SELECT id AS key FROM message WHERE port = ANY($2::text[]) AND file_name = $1 ORDER BY id LIMIT 5
-"""
+MESSAGES_BY_FILE = r"""SELECT id AS key FROM message WHERE port = ANY($2::text[]) AND file_name = $1 ORDER BY id LIMIT 5"""
 
 
 async def messages_by_file(connection: Connection, name: str, ports: Sequence[str]) -> list[MessageKey]:
@@ -412,8 +395,7 @@ async def messages_by_file(connection: Connection, name: str, ports: Sequence[st
 LATEST_FILE_NAMES = r"""(SELECT display AS "name!" FROM delivery ORDER BY received_at DESC LIMIT $1)
 UNION
 (SELECT file_name FROM message WHERE file_name IS NOT NULL AND created_at > (
-    SELECT min(created_at) FROM (SELECT created_at FROM message ORDER BY created_at DESC LIMIT $1) AS latest))
-"""
+    SELECT min(created_at) FROM (SELECT created_at FROM message ORDER BY created_at DESC LIMIT $1) AS latest))"""
 
 
 async def latest_file_names(connection: Connection, limit: int) -> list[str]:
@@ -421,8 +403,7 @@ async def latest_file_names(connection: Connection, limit: int) -> list[str]:
 
 
 SERVICE_JOBS = r"""SELECT t.handler AS "handler!: Stage", j.name, j.status, j.mode = 'timed' AS timed, j.next_start
-FROM task t JOIN job j ON j.id = t.job_id WHERE t.handler = ANY($1::text[]) ORDER BY j.name
-"""
+FROM task t JOIN job j ON j.id = t.job_id WHERE t.handler = ANY($1::text[]) ORDER BY j.name"""
 
 
 async def service_jobs(connection: Connection, handlers: Sequence[str]) -> list[ServiceJob]:

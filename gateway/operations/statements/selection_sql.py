@@ -82,8 +82,7 @@ CHOOSE_QUEUED = r"""SELECT key AS "key!: MessageKey", count(*) OVER () AS total 
               SELECT e.code FROM exception e WHERE e.message_key = r.id AND e.severity = 'error' ORDER BY e.id DESC LIMIT 1)
           ELSE substring(r.error FROM '^([a-z]+\.[a-z.-]+): ') END LIKE $9)
 ) AS fitting
-ORDER BY key LIMIT $10
-"""
+ORDER BY key LIMIT $10"""
 
 
 async def choose_queued(
@@ -126,8 +125,7 @@ FROM (
            ELSE substring(r.error FROM '^([a-z]+\.[a-z.-]+): ') END
     FROM send_request r WHERE r.id = ANY($1::bigint[])
 ) AS chosen
-GROUP BY port, direction, status, reason, code ORDER BY messages DESC, port, status, reason, code
-"""
+GROUP BY port, direction, status, reason, code ORDER BY messages DESC, port, status, reason, code"""
 
 
 async def group_queued(connection: Connection, keys: Sequence[MessageKey]) -> list[CauseRow]:
@@ -146,8 +144,7 @@ UNION ALL
 SELECT id, port, message_id, 'out', status, reason, company, service, operation, error, NULL, 1, attempts, changed_at,
        not_before, NULL, NULL
 FROM send_request WHERE id = ANY($1::bigint[])
-ORDER BY key
-"""
+ORDER BY key"""
 
 
 async def list_queued(connection: Connection, keys: Sequence[MessageKey]) -> list[QueuedRow]:

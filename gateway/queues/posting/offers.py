@@ -28,7 +28,7 @@ async def send_posted(
         )
         for one, port, service, key in offered
     ]  # fmt: skip
-    if messages := await add_send_requests(connection, sql, requests):
+    if messages := await add_send_requests(connection, requests):
         await connection.execute(
             sql.put_posted_messages, name.partition, name.company, [one.document for one, *_ in offered],
             [one.number for one, *_ in offered], messages,

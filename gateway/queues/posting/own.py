@@ -32,6 +32,7 @@ from gateway.kernel.faultpoints import reach
 from gateway.kernel.text import clean
 from gateway.messaging.services.python import load_handler
 from gateway.messaging.services.usercode import RevocableConnection
+from gateway.messaging.statements import entities_sql
 from gateway.queues.adding import UnitQueue
 from gateway.queues.posting.offers import send_posted
 from gateway.queues.posting.posting import (
@@ -124,7 +125,7 @@ async def _post(order: _Order) -> Sequence[PostedAs]:
     async with open_store(order.store, settings.data, pool_size=1, use=Use.VISIT, schema=Schema.IGNORE) as store:
         poster = Poster(store.queries, settings.posting)
         async with store.transaction(long=True) as connection:
-            await set_idle_timeout(store, connection, settings.posting.timeout_seconds)
+            await set_idle_timeout(connection, settings.posting.timeout_seconds)
             held = await poster.lock(connection, name, work=order.work)
             document = DocumentToPost(
                 kind=name.kind.name, number=name.number, company=name.company, partition=name.partition,
@@ -190,5 +191,5 @@ class _Numbers:
         self, name: str, count: int = 1, *, first: int = 1, step: int = 1, continuous: bool = True
     ) -> Sequence[int]:
         """Return the next *count* numbers; they are never drawn ahead, so there are no gaps."""
-        start = int(await self.connection.fetchval(self.sql.take_numbers, name, count, first, step))
+        start = int(await entities_sql.take_numbers(self.connection, name, count, first, step))
         return [start + index * step for index in range(count)]

@@ -21,6 +21,7 @@ from gateway.kernel.errors import GatewayError
 from gateway.kernel.faultpoints import reach
 from gateway.kernel.ids import EntryId, MessageKey, RunId, RunTaskId
 from gateway.messaging.services.entities import NewEntity, insert_entities, read_entities
+from gateway.messaging.statements import entities_sql
 from gateway.queues.posting.form import (
     Progress,
     Stamp,
@@ -340,14 +341,14 @@ class Poster:
         if (Kept.CUSTOMERS if is_customer else Kept.VENDORS) not in self.posting.keeps:
             return None
         kept = qualified("Customer" if is_customer else "Vendor")
-        found = await read_entities(connection, self.sql, kept, name.partition, name.company, [document.party])
+        found = await read_entities(connection, kept, name.partition, name.company, [document.party])
         return {key: Blocked(blocked(entity.content)) for key, entity in found.items()}
 
     async def _items(self, connection: Connection, name: DocumentName, document: Document) -> Mapping[str, Item] | None:
         if Kept.ITEMS not in self.posting.keeps:
             return None
         wanted = sorted(mentioned_items(document))
-        found = await read_entities(connection, self.sql, qualified("Item"), name.partition, name.company, wanted)
+        found = await read_entities(connection, qualified("Item"), name.partition, name.company, wanted)
         return {key: read_item(entity.content) for key, entity in found.items()}
 
     async def _vendor_invoice(
@@ -443,7 +444,7 @@ class Poster:
             key=made.number, partition=name.partition, company=name.company, content=content,
             size=max(1, content.count(b'class="entity"')), request=held.request,
         )  # fmt: skip
-        await insert_entities(connection, self.sql, document, [one])
+        await insert_entities(connection, document, [one])
         await connection.execute(
             self.sql.put_posted_document, document, name.partition, name.company, made.number, held.rec_id,
             held.version, made.document, party, vendor_document, applies_to, currency, made.total, user, at,
@@ -453,7 +454,7 @@ class Poster:
     async def _number(self, connection: Connection, name: DocumentName, series: str) -> str:
         settings = self.posting.numbers(series)
         sequence = f"{series}/{name.partition}/{name.company}"
-        number = await connection.fetchval(self.sql.take_numbers, sequence, 1, settings.first, 1)
+        number = await entities_sql.take_numbers(connection, sequence, 1, settings.first, 1)
         if number > settings.last:
             last = settings.format.format(number=settings.last)
             raise PostingRefused(name.title, [f"Number series {series} is used up (last number {last})."])

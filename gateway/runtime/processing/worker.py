@@ -102,7 +102,7 @@ async def _make(beginning: Beginning, link: Link, journal: InFlightJournal, stac
         open_store(beginning.store, settings.data, pool_size=CONNECTIONS, use=Use.VISIT, schema=Schema.IGNORE)
     )
     before = frozenset(sys.modules)
-    registry = build_registry(settings, store.queries, UserCode(journal, lambda: link.tell("abandoned")))
+    registry = build_registry(settings, UserCode(journal, lambda: link.tell("abandoned")))
     ports = ServedPorts(settings, only=beginning.only, but=beginning.but)
     executor = stack.enter_context(ThreadPoolExecutor(2, thread_name_prefix="computing"))
     pool = await stack.enter_async_context(XmlPool(size=1))

@@ -63,7 +63,7 @@ def rule(user: str, events: Sequence[str], channels: Sequence[str], source: str 
 
 async def tell(store: Store, happening: RaisedEvent, *, ax_alerts: bool = False) -> int:
     async with store.transaction() as connection:
-        return await raise_alerts(connection, store.queries, happening, ax_alerts=ax_alerts)
+        return await raise_alerts(connection, happening, ax_alerts=ax_alerts)
 
 
 def outcome(job: JobId, event: AlertEvent, run: int = 1, history: HistoryMode = HistoryMode.ALWAYS) -> RaisedEvent:
@@ -102,7 +102,7 @@ async def test_an_alert_is_gone_with_a_transaction_that_fails(store: Store) -> N
     await subscribe(store, job, "ann", ["error"], ["email"])
     with pytest.raises(RuntimeError):
         async with store.transaction() as connection:
-            await raise_alerts(connection, store.queries, outcome(job, AlertEvent.ERROR))
+            await raise_alerts(connection, outcome(job, AlertEvent.ERROR))
             raise RuntimeError
     assert await rows(store, OUTBOX) == []
 
@@ -110,7 +110,7 @@ async def test_an_alert_is_gone_with_a_transaction_that_fails(store: Store) -> N
 async def test_refused_configuration_is_told_once_to_whoever_hears_of_ports(store: Store) -> None:
     async with store.transaction() as connection:
         rules = {ORDERS: [rule("ann", ["error"], ["popup"])], PortName("other"): [rule("ann", ["error"], ["popup"])]}
-        await sync_port_rules(connection, store.queries, rules)
+        await sync_port_rules(connection, rules)
     await subscribe(store, await a_job(store), "bob", ["error"], ["popup"])  # a job that moves no messages
     await record_config_refused(store, "/srv/config.yaml", ["config.yaml:3: ports: must be a mapping"])
     assert await rows(store, OUTBOX) == [("ann", "popup", "error")]
@@ -167,9 +167,7 @@ async def test_a_postponed_alert_waits_and_a_day_old_one_has_failed_with_its_rea
         async with store.transaction() as connection:
             alert = await claim_alert(connection, Channel.EMAIL)
             assert alert is not None
-            return await record_postponed(
-                connection, store.queries, alert, "no answer", seconds=100, give_up_seconds=86_400
-            )
+            return await record_postponed(connection, alert, "no answer", seconds=100, give_up_seconds=86_400)
 
     assert await postpone()
     async with store.transaction() as connection:
@@ -271,8 +269,8 @@ async def test_rules_of_ports_come_and_go_with_the_configuration_and_leave_those
     wanted, own = rule("ann", ["overdue"], ["popup"], "config"), rule("bob", ["error"], ["email"])
     async with store.transaction() as connection:
         await set_alert_rule(connection, own, port=ORDERS)
-        await sync_port_rules(connection, store.queries, {ORDERS: [wanted], PortName("old"): [wanted]})
-        await sync_port_rules(connection, store.queries, {ORDERS: [wanted]})
+        await sync_port_rules(connection, {ORDERS: [wanted], PortName("old"): [wanted]})
+        await sync_port_rules(connection, {ORDERS: [wanted]})
     assert [(row.port, row.rule) for row in await list_alert_rules(store)] == [(ORDERS, wanted), (ORDERS, own)]
 
 

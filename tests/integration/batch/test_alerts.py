@@ -152,7 +152,7 @@ async def test_two_dispatchers_send_an_alert_once(store: Store) -> None:
 async def test_a_silent_port_is_told_once(store: Store) -> None:
     async with store.transaction() as connection:
         wanted = {ORDERS: [rule("ann", ["overdue"], ["popup"], "config")]}
-        await sync_port_rules(connection, store.queries, wanted)
+        await sync_port_rules(connection, wanted)
     await rows(
         store,
         "INSERT INTO incarnation (node, host, pid, version, started_at) VALUES ('n', 'h', 1, '1',"
@@ -175,7 +175,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_port_that_cannot_be_used_is_told_once_until_it_can(store: Store) -> None:
     async with store.transaction() as connection:
         wanted = {ORDERS: [rule("ann", ["error"], ["popup"], "config")]}
-        await sync_port_rules(connection, store.queries, wanted)
+        await sync_port_rules(connection, wanted)
     trouble = PortHealth(store, 1)
     await trouble.degraded(ORDERS, "the folder is full", "receive")
     await trouble.degraded(ORDERS, "the folder is missing", "receive")
@@ -190,7 +190,7 @@ async def test_a_port_that_cannot_be_used_is_told_once_until_it_can(store: Store
 async def test_a_port_whose_services_fail_is_told_and_shown_as_stopped(store: Store) -> None:
     async with store.transaction() as connection:
         wanted = {ORDERS: [rule("ann", ["error"], ["popup"], "config")]}
-        await sync_port_rules(connection, store.queries, wanted)
+        await sync_port_rules(connection, wanted)
     trouble = PortHealth(store, 1)
     await trouble.paused(ORDERS, "the disk is full")
     assert await list_alerts(store) == []

@@ -219,7 +219,7 @@ async def test_private_jobs_are_their_owners_alone(store: Store) -> None:
 
 async def synced(store: Store, born: Sequence[tuple[JobDefinition, JobStatus]], now: datetime) -> Synced:
     async with store.transaction() as connection:
-        return await sync_jobs(store, connection, born, by="config", now=now)
+        return await sync_jobs(connection, born, by="config", now=now)
 
 
 async def test_configuration_changes_definitions_and_never_a_status(store: Store) -> None:
@@ -268,10 +268,10 @@ async def test_what_the_configuration_no_longer_names_goes_when_unused(store: St
     groups = [GroupDefinition(name="A"), GroupDefinition(name="B")]
     async with store.transaction() as connection:
         period = PeriodDefinition(name="p", start=time(1), end=time(2))
-        await sync_places(store, connection, groups, [], [period], now=NOW)
+        await sync_places(connection, groups, [], [period], now=NOW)
     await save(store, JobDefinition(name="one", batch_group="A"))
     async with store.transaction() as connection:
-        await sync_places(store, connection, [], [], [], now=NOW)
+        await sync_places(connection, [], [], [], now=NOW)
     await put_group(store, GroupDefinition(name="C"), now=NOW)
     with pytest.raises(NoSuchJob):
         await delete_group(store, "B")

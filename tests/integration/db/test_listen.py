@@ -10,7 +10,6 @@ import pytest
 from gateway.db.connect import connect
 from gateway.db.listen import Listener
 from gateway.db.open import Store
-from gateway.db.sql import Queries
 from tests.conftest import Databases
 from tests.site import until
 
@@ -20,7 +19,7 @@ async def listening(url: str, **settings: float) -> AsyncIterator[asyncio.Queue[
     """Run a listener; yields the queue of its hints."""
     hints: asyncio.Queue[str | None] = asyncio.Queue()
     stopping = asyncio.Event()
-    listener = Listener(url, Queries.load(), hints.put_nowait, **{"answer_seconds": 60.0, **settings})
+    listener = Listener(url, hints.put_nowait, **{"answer_seconds": 60.0, **settings})
     async with asyncio.timeout(100), asyncio.TaskGroup() as group:
         group.create_task(listener.run(stopping), name="listener")
         try:

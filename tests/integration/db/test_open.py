@@ -16,7 +16,6 @@ from gateway.db.data_folder import Use
 from gateway.db.errors import DataFolderInUse, SchemaMismatch, StoreRefused
 from gateway.db.migrate import migrate
 from gateway.db.open import Schema, Store, open_store
-from gateway.db.sql import Queries
 from gateway.kernel.errors import StoreCrowded, StoreUnavailable
 from gateway.kernel.ids import Fence
 from gateway.messaging.queue import leases
@@ -111,15 +110,15 @@ async def claims_a_task(store: Store, connection: Connection) -> None:
 
 
 async def claims_in_turn(store: Store, connection: Connection) -> None:
-    await leases.claim_in_turn(store, connection, ORDERS)
+    await leases.claim_in_turn(connection, ORDERS)
 
 
 async def claims(store: Store, connection: Connection) -> None:
-    await leases.draw_fence(store, connection)
+    await leases.draw_fence(connection)
 
 
 async def records(store: Store, connection: Connection) -> None:
-    await leases.take_lease(store, connection, Fence(1), 1, Stage.INBOUND, ORDERS, 1)
+    await leases.take_lease(connection, Fence(1), 1, Stage.INBOUND, ORDERS, 1)
     await leases.drop_lease(store, connection, Fence(1))
 
 
@@ -351,7 +350,7 @@ async def test_role_of_any_name_finds_our_tables_first_and_then_its_own(database
     url = databases.url_of_stranger(name)
     connection = await connect(url)
     await connection.execute("CREATE TABLE queue (mine int); CREATE TABLE shelf (mine int)")
-    await migrate(connection, Queries.load())
+    await migrate(connection)
     await connection.close()
     async with open_store(url, tmp_path / "data") as store:
         for long, life in ((False, False), (True, False), (False, True)):

@@ -171,7 +171,7 @@ async def test_long_queue_of_one_port_or_lane_costs_the_others_nothing(store: St
 async def test_what_is_claimed_under_a_lease_is_never_planned_for_its_values(store: Store) -> None:
     async with store.transaction(long=True) as connection:
         await connection.execute(FILL.replace("$ROWS", "10"))
-        await draw_fence(store, connection)
+        await draw_fence(connection)
         planned = {name: await _times_planned_for_values(store, connection, name) for name in CLAIMS}
     assert planned == dict.fromkeys(CLAIMS, 0)
 

@@ -8,6 +8,7 @@ import pytest
 
 from gateway.db.listen import CHANNEL
 from gateway.db.open import Store, open_store
+from gateway.db.statements import session_sql
 from gateway.messaging.processing.claims import InboundResult, PortContended, claim_inbound, record_inbound
 from gateway.messaging.queue.leases import give_back, read_beats, start_incarnation, take_back
 from gateway.messaging.rules.message import Claimed, Work
@@ -45,7 +46,7 @@ def done(claimed: Claimed[Work]) -> InboundResult:
 async def mark(store: Store) -> None:
     """Hint at something of our own, so that what was hinted before is known to have come."""
     async with store.transaction() as connection:
-        await connection.execute(store.queries.hint, CHANNEL, "mark")
+        await session_sql.hint(connection, CHANNEL, "mark")
 
 
 @pytest.mark.parametrize("end", ["recorded", "given back", "taken back", "started anew"])

@@ -43,7 +43,7 @@ async def create_of(
             job_queue=UnitQueue(UnitConnection(unit), store.queries),
             log=structlog.get_logger(),
         )  # fmt: skip
-        reply = await Create(kind, store.queries, lambda: longest).call(request, context)
+        reply = await Create(kind, lambda: longest).call(request, context)
     return [value for ((_, value),) in reply.entity_keys]
 
 

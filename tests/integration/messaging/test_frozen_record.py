@@ -11,6 +11,7 @@ from gateway.messaging.queue import leases
 from gateway.messaging.queue.leases import give_back
 from gateway.messaging.rules.message import Claimed, Work
 from gateway.messaging.rules.states import Policy
+from gateway.messaging.statements import entities_sql
 from tests.factories import ORDERS, a_claim, a_file, a_message
 from tests.integration.messaging.test_way_of_a_message import claim, put, record, rows
 
@@ -27,7 +28,7 @@ def done(claimed: Claimed[Work]) -> InboundResult:
 
 async def take_number(store: Store) -> int:
     async with store.transaction() as connection:
-        return int(await connection.fetchval(store.queries.take_numbers, "Order", 1, 1, 1))
+        return int(await entities_sql.take_numbers(connection, "Order", 1, 1, 1))
 
 
 async def test_who_waits_for_a_frozen_record_goes_on_and_the_frozen_one_has_done_nothing(store: Store) -> None:
@@ -37,7 +38,7 @@ async def test_who_waits_for_a_frozen_record_goes_on_and_the_frozen_one_has_done
     numbers: list[int] = []
     with pytest.raises(StoreUnavailable):
         async with store.transaction() as connection:
-            await connection.fetchval(store.queries.take_numbers, "Order", 1, 1, 1)
+            await entities_sql.take_numbers(connection, "Order", 1, 1, 1)
             try:
                 await record_inbound(store, connection, frozen.fence, done(frozen))
             finally:

@@ -18,7 +18,7 @@ async def two(store: Store) -> tuple[int, int]:
 
 
 async def ingest(store: Store, incarnation: int) -> None:
-    async with ingestion(store, lambda connection: guard_intake(store, connection, incarnation, ORDERS)) as ingesting:
+    async with ingestion(store, lambda connection: guard_intake(connection, incarnation, ORDERS)) as ingesting:
         claim = a_claim()
         await ingesting.add_messages(ORDERS, claim.id, None, None, "continue", [a_message()])
         await ingesting.end_file(a_file(claim), None, [])

@@ -7,12 +7,10 @@ import pytest
 from asyncpg import Connection
 
 from gateway.db.open import Store, open_store
-from gateway.db.sql import Queries
 from gateway.kernel.ids import Fence
 from gateway.kernel.retry import LONGEST_SECONDS
 from gateway.messaging.processing.claims import InboundResult, claim_inbound, record_inbound
 from gateway.messaging.queue.leases import (
-    LostNode,
     beat,
     declare_nodes_lost,
     draw_fence,
@@ -27,15 +25,17 @@ from gateway.messaging.queue.leases import (
 )
 from gateway.messaging.rules.message import Retry
 from gateway.messaging.rules.states import Stage
+from gateway.messaging.statements.lease_sql import LostNode
 from tests.clock import DatabaseClock
 from tests.factories import ORDERS
 from tests.integration.messaging.test_way_of_a_message import a_message, claim, put, rows
+from tests.statements import replaced
 
 
 async def a_lease(store: Store, owner: int = 1) -> Fence:
     async with store.transaction() as connection:
-        fence = await draw_fence(store, connection)
-        await take_lease(store, connection, fence, owner, Stage.INBOUND, ORDERS, 1)
+        fence = await draw_fence(connection)
+        await take_lease(connection, fence, owner, Stage.INBOUND, ORDERS, 1)
         return fence
 
 
@@ -200,13 +200,13 @@ async def test_claims_and_waiting_times_that_go_by_the_clock_are_seen_to_suffer(
     moved: Store, clock: DatabaseClock
 ) -> None:
     """The proofs can fail."""
-    moved.queries = Queries({**{name: getattr(moved.queries, name) for name in moved.queries}, **BY_THE_CLOCK})
-    incarnation = await start_incarnation(moved, "a", "1")
-    moved.held.add(await a_lease(moved, incarnation))
-    seen = await read_beats(moved, 0)
-    await clock.jump(7200.0)
-    await beat(moved, incarnation)
-    assert await take_back(moved, seen.leases) == 1, "the owner lives"
-    await waiting_messages(moved, 200.0)
-    await clock.jump(-7200.0)
-    assert await wake_due(moved) == (set(), pytest.approx(4 * 3600.0, abs=900.0)), "it waits for hours"
+    with replaced(**BY_THE_CLOCK):
+        incarnation = await start_incarnation(moved, "a", "1")
+        moved.held.add(await a_lease(moved, incarnation))
+        seen = await read_beats(moved, 0)
+        await clock.jump(7200.0)
+        await beat(moved, incarnation)
+        assert await take_back(moved, seen.leases) == 1, "the owner lives"
+        await waiting_messages(moved, 200.0)
+        await clock.jump(-7200.0)
+        assert await wake_due(moved) == (set(), pytest.approx(4 * 3600.0, abs=900.0)), "it waits for hours"

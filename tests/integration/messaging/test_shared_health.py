@@ -234,7 +234,7 @@ async def test_pause_that_began_while_a_success_was_recorded_is_seen_to_end(two:
     await two.pause()
     async with store.transaction() as connection:
         before = MOST - 1  # of the failures, when it looked
-        assert await record_health(store, connection, Findings(port=ORDERS, most=MOST, works=True), before) == "open"
+        assert await record_health(connection, Findings(port=ORDERS, most=MOST, works=True), before) == "open"
     assert await two.health() == [(0, False)]
 
 

@@ -14,7 +14,6 @@ from gateway.config.models import Respond
 from gateway.contracts.service import Reply, Request, ServiceContext
 from gateway.contracts.task import Tally, TaskContext
 from gateway.db.open import Store
-from gateway.db.sql import Queries
 from gateway.kernel.errors import OperationRejected, TransientError
 from gateway.messaging.delivery.send import SendStage
 from gateway.messaging.flow.port import Ports
@@ -30,6 +29,7 @@ from tests.documents import SERVICES, envelope
 from tests.factories import ORDERS, a_claim, a_file, a_message
 from tests.integration.messaging.test_inbound import NothingComes, a_port
 from tests.integration.messaging.test_way_of_a_message import rows
+from tests.statements import replaced, text_of
 from tests.unit.adapters.support import send_settings
 
 CONVERSATIONS, LONG, FREE = 6, 10, 20
@@ -110,11 +110,9 @@ async def test_three_gateways_do_each_request_once_in_the_order_of_its_lane(stor
 
 async def test_claim_that_ignores_the_leases_of_lanes_is_seen(store: Store, tmp_path: Path) -> None:
     """The proof can fail."""
-    texts = {name: getattr(store.queries, name) for name in store.queries}
-    broken = texts["claim_lanes"].replace("AND fence IS NULL AND not_before", "AND not_before")
-    assert broken != texts["claim_lanes"]
-    store.queries = Queries({**texts, "claim_lanes": broken})
-    with pytest.raises(AssertionError):
+    broken = text_of("claim_lanes").replace("AND fence IS NULL AND not_before", "AND not_before")
+    assert broken != text_of("claim_lanes")
+    with replaced(claim_lanes=broken), pytest.raises(AssertionError):
         await work_side_by_side(store, tmp_path)
 
 

@@ -19,6 +19,7 @@ from gateway.kernel.errors import OperationRejected, StoreCrowded, StoreUnavaila
 from gateway.kernel.ids import PortName
 from gateway.messaging.rules.states import Policy
 from gateway.messaging.services.entities import StoredNumbers
+from gateway.messaging.statements import entities_sql
 from gateway.queues import UnitQueue
 from tests.factories import ORDERS
 from tests.inbound_bench import InboundBench
@@ -450,5 +451,5 @@ async def test_frozen_process_keeps_a_sequence_for_a_while_and_nobody_fails(
             unit.begin_call(60)
             assert await StoredNumbers(unit, store).take("Order") == [1]
             async with store.transaction() as connection:
-                assert await connection.fetchval(store.queries.take_numbers, "Order", 1, 1, 1) == 1
+                assert await entities_sql.take_numbers(connection, "Order", 1, 1, 1) == 1
     assert not isinstance(raised.value, StoreCrowded)

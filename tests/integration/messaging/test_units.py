@@ -292,7 +292,7 @@ async def test_claim_of_a_port_that_is_held_up_holds_up_nobody_else(store: Store
     gateway = Gateway(store, operation, tmp_path, {"a": {}, "b": {}, "c": {"mode": "sequential"}})
     await gateway.put("a", [None] * 5)
     async with AsyncExitStack() as frozen:
-        await claim_in_turn(store, await frozen.enter_async_context(store.transaction()), PortName("a"))
+        await claim_in_turn(await frozen.enter_async_context(store.transaction()), PortName("a"))
         async with gateway.running():
             await gateway.put("b", [None] * 40)
             await gateway.put("c", ["port"] * 40)

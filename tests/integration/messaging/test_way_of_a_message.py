@@ -78,7 +78,7 @@ async def test_message_goes_from_file_to_sent_response(store: Store) -> None:
         b"<Envelope>1</Envelope>", "order.xml", 1, "partner",
     )  # fmt: skip
     async with store.transaction() as connection:
-        (key,) = await take_response_keys(store, connection, 1)
+        (key,) = await take_response_keys(connection, 1)
         response = NewResponse(
             key=key, request=work, port=ORDERS, message_id=uuid4(), file_name="a.xml", content=b"<r/>", is_fault=False
         )
@@ -340,7 +340,7 @@ async def test_message_id_counts_once_per_operation_until_it_is_undone(store: St
         assert await take_processed_ids(store, connection, [first]) == {first.key}
     async with store.transaction() as connection:
         assert await take_processed_ids(store, connection, [second]) == set()
-        earlier = await read_earlier(store, connection, [second], with_answers=True)
+        earlier = await read_earlier(connection, [second], with_answers=True)
     assert (earlier[second.key].key, earlier[second.key].file, earlier[second.key].answer) == (
         first.key,
         "order.xml",
@@ -393,7 +393,7 @@ async def changes(store: Store) -> dict[str, tuple[int, int]]:
 
 async def test_lease_numbers_only_grow(store: Store) -> None:
     async with store.transaction() as connection:
-        fences = [await draw_fence(store, connection) for _ in range(3)]
+        fences = [await draw_fence(connection) for _ in range(3)]
     assert fences == sorted(set(fences))
 
 

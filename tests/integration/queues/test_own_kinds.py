@@ -48,7 +48,7 @@ class Office:
             key=number, partition="initial", company="dat", content=content.encode(), size=1, request=MessageKey(1)
         )
         async with self.world.store.transaction() as connection:
-            await insert_entities(connection, self.world.store.queries, SHEET, [one])
+            await insert_entities(connection, SHEET, [one])
 
     async def post(self, number: str) -> PostResult:
         (result,) = await operations.post(
@@ -89,7 +89,7 @@ async def test_a_document_of_the_site_is_posted_by_its_handler(office: Office) -
         (POSTED_SHEET, "PostedSheet", "H-0001")
     ]
     async with office.world.store.transaction() as connection:
-        found = await read_entities(connection, office.world.store.queries, POSTED_SHEET, "initial", "dat", ["H-0001"])
+        found = await read_entities(connection, POSTED_SHEET, "initial", "dat", ["H-0001"])
     assert b"<PostedBy>ann</PostedBy>" in found["H-0001"].content
     assert await office.hours() == [("1", 40)]
     report = await operations.document(operator(office.world.store, settings=office.settings), "sheet", "1")

@@ -23,6 +23,7 @@ from gateway.config.load import load
 from gateway.contracts.service import Reply, Request, ServiceContext
 from gateway.db.listen import CHANNEL, JOBS_HINT
 from gateway.db.open import Store, open_store
+from gateway.db.statements import session_sql
 from gateway.runtime import app
 from gateway.runtime.in_use import KeptConfig
 from gateway.runtime.jobs import runnables_to_check
@@ -63,7 +64,7 @@ class Minutes:
             before = len(await self.runs("watch"))
             self.clock.move_to(self.clock.now() + MINUTE)
             async with self.store.transaction() as connection:  # it may just have worked out how long to sleep
-                await connection.execute(self.store.queries.hint, CHANNEL, JOBS_HINT)
+                await session_sql.hint(connection, CHANNEL, JOBS_HINT)
             await self.until_runs("watch", before + 1)
 
             async def over() -> bool:

@@ -130,7 +130,7 @@ async def _process(store: Store, incarnation: int) -> None:
     good, bad = claimed.items
     problem = Problem(code="schema", text="ten is no number", line=12, path="/SalesOrder/SalesTable[1]")
     async with store.transaction() as connection:
-        (key,) = await take_response_keys(store, connection, 1)
+        (key,) = await take_response_keys(connection, 1)
         response = NewResponse(
             key=key, request=good, port=PortName("orders"), message_id=RESPONSE_ID, file_name="batch.000001.xml",
             content='<?xml version="1.0" encoding="UTF-16"?><Envelope>SO-1</Envelope>'.encode("utf-16"), is_fault=False,

@@ -52,7 +52,7 @@ async def _answer(store: Store, incarnation: int) -> None:
     claimed = await claim_inbound(store, incarnation, ORDERS, 10)
     assert claimed is not None
     async with store.transaction() as connection:
-        keys = await take_response_keys(store, connection, len(claimed.items))
+        keys = await take_response_keys(connection, len(claimed.items))
         responses = [
             NewResponse(
                 key=MessageKey(key), request=work, port=PortName("orders"), message_id=uuid4(),

@@ -92,13 +92,13 @@ def test_migrations_that_have_changed_make_modules_stale(monkeypatch: pytest.Mon
 def test_every_statement_is_used() -> None:
     used = {name for path in PACKAGE.rglob("*.py") if not path.stem.endswith("_sql") for name in _names_used(path)}
     known = {one.name for path in statement_files.statement_files() for one in read_file(path).statements}
-    assert sorted(known - used) == []
+    assert sorted(name for name in known if not {name, name.upper()} & used) == []
 
 
 def _names_used(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         match node:
-            case ast.Attribute(attr=name):
+            case ast.Attribute(attr=name) | ast.alias(name=name):
                 yield name
             case _:
                 pass

@@ -8,7 +8,6 @@ from lxml import etree
 
 import schemas
 from gateway.contracts.service import Request, ServiceContext
-from gateway.db.sql import Queries
 from gateway.kernel.errors import GatewayError, OperationRejected
 from gateway.kernel.ids import MessageKey, PortName
 from gateway.kernel.namespaces import Scheme
@@ -143,7 +142,7 @@ async def create(text: str) -> None:
         parts=[], scheme=Scheme.HTTP, company="DAT", partition="initial", user="u", received_at=datetime.now(UTC),
         content=envelope(text).encode(),
     )  # fmt: skip
-    await Create(kind, cast("Queries", None), lambda: None).call(request, cast("ServiceContext", None))
+    await Create(kind, lambda: None).call(request, cast("ServiceContext", None))
 
 
 async def test_long_namespaces_written_for_each_of_many_records_are_refused_before_they_fill_the_memory() -> None:
