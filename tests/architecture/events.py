@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +24,7 @@ class Written:
     places: list[str] = field(default_factory=list)
 
 
+@cache
 def written_events() -> dict[str, Written]:
     """Return all events of the product by name."""
     found: dict[str, Written] = {}

@@ -68,7 +68,7 @@ async def numbers_of(site: Site, document: str) -> list[str]:
 
 @pytest.mark.parametrize(
     "documents",
-    [24, pytest.param(1_000, marks=[pytest.mark.full, pytest.mark.timeout(0)])],
+    [12, pytest.param(1_000, marks=[pytest.mark.full, pytest.mark.timeout(0)])],
 )
 async def test_two_servers_of_which_one_is_killed_again_and_again_post_and_print_each_document_once(
     cluster: Cluster, chance: Random, documents: int
