@@ -1,1 +1,1 @@
-"""What people are told: facts become sentences, findings and remedies."""
+"""What people are told: facts become sentences and findings."""
